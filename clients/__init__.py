@@ -1,0 +1,1 @@
+"""One client: its data, its memory, its round."""

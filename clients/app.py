@@ -1,0 +1,70 @@
+"""Flower's ClientApp: unpack, call, pack. One process plays any client the message names."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients import memory
+from clients.learner import learn
+from clients.shard import shard, test
+from core.data import CLASSES
+from core.engines import judge
+from fl import wire
+
+app = ClientApp()
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Learn from the weights received; answer with new ones."""
+    try:
+        return _train(message)
+    except BaseException as error:  # SystemExit or KeyboardInterrupt would end the worker for good
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Judge the weights received on this client's own test images; say what it holds."""
+    try:
+        return _evaluate(message)
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _train(message: Message) -> Message:
+    _engine()
+    task = wire.task(message.content)
+    earlier = memory.begin(task.client, task.round)
+    mine = shard(task.scenario.json(), task.client)
+    held = memory.before(task.client, task.round)
+    mu = task.extras.get("proximal-mu", 0.0)
+    arrays, sums, held = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu)
+    memory.save(task.client, task.round, held)
+    memory.end(task.client, task.round)
+    update = wire.Update(task.client, arrays, len(mine.train), sums, earlier=earlier)
+    return Message(wire.answer(update), reply_to=message)
+
+
+def _evaluate(message: Message) -> Message:
+    task = wire.task(message.content)
+    scenario = task.scenario.json()
+    mine, own = shard(scenario, task.client), test(scenario, task.client)
+    sums = judge(_engine().answers(task.arrays, own.x), own.y)
+    labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()
+    update = wire.Update(task.client, [], len(mine.train), sums, labels, list(mine.looks.values()))
+    return Message(wire.answer(update), reply_to=message)
+
+
+@cache
+def _engine() -> ModuleType:
+    """The engine, given its one thread before its first step."""
+    from core.engines import tensorflow
+
+    tensorflow.one_thread()
+    return tensorflow

@@ -1,0 +1,73 @@
+"""A client's private state on its own disk: one file a round, written atomically, never sent.
+
+`CLIENTS_HOME` names the folder (a run's own `clients/` in simulation); each client has a folder of its own in it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+
+from core.methods.base import Memory
+
+KEPT = 2  # rounds kept: the one a killed run may come back to, and the newest
+
+
+def home(client: int) -> Path:
+    """This client's folder."""
+    return Path(os.environ.get("CLIENTS_HOME", "clients-home")) / f"client-{client:05d}"
+
+
+def before(client: int, round: int) -> Memory:
+    """The newest memory from a round before this one; empty if there is none."""
+    files = [file for file in sorted(home(client).glob("round-*.npz")) if _round(file) < round]
+    if not files:
+        return {}
+    held: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+    with np.load(files[-1], allow_pickle=False) as arrays:
+        for key in arrays.files:
+            method, stage, name = key.split("/")
+            held.setdefault(method, {}).setdefault(int(stage), {})[name] = arrays[key]
+    return held
+
+
+def save(client: int, round: int, memory: Memory) -> None:
+    """Write a round's memory, beside and then renamed; a repeated round gives the same file."""
+    flat = {f"{m}/{s}/{n}": a for m, stages in memory.items() for s, names in stages.items() for n, a in names.items()}
+    if not flat:
+        return
+    folder = home(client)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{os.getpid()}.npz"
+    np.savez(temporary, **flat)  # type: ignore[arg-type]
+    os.replace(temporary, folder / f"round-{round:04d}.npz")
+    for old in sorted(folder.glob("round-*.npz"))[:-KEPT]:
+        old.unlink()
+
+
+def begin(client: int, round: int) -> str:
+    """Mark the round as begun. Returns the worker that began it before and did not finish, or an empty text."""
+    mark = _mark(client, round)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    earlier = mark.read_text() if mark.exists() else ""
+    mark.write_text(f"{socket.gethostname()}:{os.getpid()}")
+    return earlier
+
+
+def end(client: int, round: int) -> None:
+    """The round is done: take the mark away, and the folder too if nothing is kept in it."""
+    mark = _mark(client, round)
+    mark.unlink(missing_ok=True)
+    if not any(mark.parent.iterdir()):
+        mark.parent.rmdir()
+
+
+def _mark(client: int, round: int) -> Path:
+    return home(client) / f"round-{round:04d}.begun"
+
+
+def _round(file: Path) -> int:
+    return int(file.stem.split("-")[1])

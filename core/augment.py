@@ -1,0 +1,219 @@
+"""What happens to a digit on its way: looks (a client's camera, always) and augmentations (random, in training only).
+
+Images are laid under each other on one sheet with blank margins, so that OpenCV treats a whole batch in one call; all
+geometry of a batch, affine and elastic, is folded into one map and one `cv2.remap`. Coordinates are (x, y) in pixels
+from the image's centre; a warp says for each target pixel where to look in the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from core.data import SIDE
+from core.scenario import Part
+
+MARGIN = 4  # blank pixels around each image on a sheet; no filter here reaches farther
+CHUNK = 256  # images a sheet: OpenCV's images end at 32,767 rows, and float32 coordinates stay exact to 1/1000 pixel
+_TILE = SIDE + 2 * MARGIN
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Where each target pixel looks: matrix f32 [n, 2, 2], shift f32 [n, 2] (pixels), field f32 [n, 2, 28, 28] or 0."""
+
+    matrix: np.ndarray
+    shift: np.ndarray
+    field: np.ndarray | float = 0.0
+
+    @classmethod
+    def none(cls, n: int) -> Warp:
+        """Each pixel looks at itself."""
+        return cls(np.tile(np.eye(2, dtype=np.float32), (n, 1, 1)), np.zeros((n, 2), np.float32))
+
+    def turned(self, degrees: np.ndarray) -> Warp:
+        """Turn the digit counter-clockwise. degrees: [n]."""
+        a = np.radians(degrees, dtype=np.float32)
+        turn = np.stack([np.cos(a), -np.sin(a), np.sin(a), np.cos(a)], -1).reshape(-1, 2, 2)
+        return replace(self, matrix=turn @ self.matrix)
+
+    def zoomed(self, factor: np.ndarray) -> Warp:
+        """Make the digit larger (factor > 1) or smaller. factor: [n]."""
+        return replace(self, matrix=self.matrix / np.asarray(factor, np.float32)[:, None, None])
+
+    def moved(self, pixels: np.ndarray) -> Warp:
+        """Move the digit right and down. pixels: [n, 2]."""
+        return replace(self, shift=self.shift - np.asarray(pixels, np.float32))
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """The warped images, uint8 [n, 28, 28]; what lies outside is paper."""
+        import cv2
+
+        n = len(images)
+        cv2.setNumThreads(1)  # a worker owns one core
+        look = np.concatenate([self.matrix, self.shift[:, :, None]], 2).reshape(2 * n, 3) @ _grid()
+        look = look.reshape(n, 2, SIDE, SIDE)
+        look += self.field
+        look += SIDE / 2 - 0.5 + MARGIN
+        np.clip(look, 0, _TILE - 1, out=look)
+        look[:, 1] += _TILE * np.arange(n, dtype=np.float32)[:, None, None]
+        x, y = look[:, 0].reshape(n * SIDE, SIDE), look[:, 1].reshape(n * SIDE, SIDE)
+        return cv2.remap(sheet(images), x, y, cv2.INTER_LINEAR).reshape(n, SIDE, SIDE)
+
+
+@cache
+def _grid() -> np.ndarray:
+    """f32 [3, 784]: x, y from the centre, and 1."""
+    axis = np.arange(SIDE, dtype=np.float32) - np.float32(SIDE / 2 - 0.5)
+    x, y = np.meshgrid(axis, axis)
+    return np.stack([x.ravel(), y.ravel(), np.ones(SIDE * SIDE, np.float32)])
+
+
+def sheet(images: np.ndarray) -> np.ndarray:
+    """The images under each other, each with a blank margin: uint8 [n·36, 36]."""
+    m = MARGIN
+    return np.pad(images, ((0, 0), (m, m), (m, m))).reshape(-1, _TILE)
+
+
+def unsheet(laid: np.ndarray) -> np.ndarray:
+    """The images of a sheet, uint8 [n, 28, 28]."""
+    return laid.reshape(-1, _TILE, _TILE)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+# ── Augmentations: random, in training only. strength f32 [n] in 0 … 1 scales each one's full range. ────────────────
+
+
+def rotate(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, degrees: float = 15.0) -> Warp:
+    """turn by up to ±degrees (15)"""
+    return warp.turned(rng.uniform(-degrees, degrees, len(strength)) * strength)
+
+
+def zoom(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, amount: float = 0.1) -> Warp:
+    """scale by 1 ± amount (0.1), below 1"""
+    return warp.zoomed(1 + rng.uniform(-amount, amount, len(strength)) * strength)
+
+
+def shift(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.1) -> Warp:
+    """move by up to ±share (0.1) of the width, each way"""
+    return warp.moved(rng.uniform(-share * SIDE, share * SIDE, (len(strength), 2)) * strength[:, None])
+
+
+def elastic(
+    warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, alpha: float = 20.0, sigma: float = 4.0
+) -> Warp:
+    """bend like paper: uniform noise smoothed by a Gaussian of sigma (4) pixels, times alpha (20) (Simard et al. 2003)"""
+    noise = rng.random((len(strength), 2, SIDE, SIDE), np.float32)
+    noise -= 0.5
+    smooth = _gaussian(sigma)
+    rows = (noise.reshape(-1, SIDE) @ smooth.T).reshape(-1, SIDE, SIDE)  # separable: one way, then the other
+    field = np.matmul(smooth, rows).reshape(noise.shape)
+    field *= (2 * alpha * strength).astype(np.float32)[:, None, None, None]
+    return replace(warp, field=warp.field + field)
+
+
+@cache
+def _gaussian(sigma: float) -> np.ndarray:
+    """f32 [28, 28]: row i holds the weights of a Gaussian at pixel i, reflected at the borders."""
+    import cv2
+
+    size = 2 * int(3 * sigma + 0.5) + 1
+    kernel = cv2.getGaussianKernel(size, sigma)
+    return cv2.sepFilter2D(np.eye(SIDE), cv2.CV_64F, np.ones(1), kernel, borderType=cv2.BORDER_REFLECT).astype(np.float32)
+
+
+AUGMENTS = {"rotate": rotate, "zoom": zoom, "shift": shift, "elastic": elastic}
+
+
+def augment(images: np.ndarray, parts: Sequence[Part], strength: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A fresh random view of each image. images: uint8 [n, 28, 28]; strength: f32 [n, parts], 0 (none) … 1 (full)."""
+    if not parts:
+        return images
+    views = np.empty_like(images)
+    for start in range(0, len(images), CHUNK):
+        rows = slice(start, start + CHUNK)
+        warp = Warp.none(len(images[rows]))
+        for column, part in enumerate(parts):
+            warp = part.build("augment", AUGMENTS, warp, strength[rows, column], rng)
+        views[rows] = warp.apply(images[rows])
+    return views
+
+
+# ── Looks: a client's own fixed conditions, in training and test alike. Each takes images and this client's place
+#    in the range, 0 … 1; the scenario sets the range (low … high). ──────────────────────────────────────────────────
+
+
+def _amount(name: str, place: float, low: float, high: float, limits: tuple[float, float]) -> float:
+    if not limits[0] <= low <= high <= limits[1]:
+        raise ValueError(f"look {name}: {low} … {high} should be a range within {limits[0]} … {limits[1]}")
+    return low + place * (high - low)
+
+
+def _all(images: np.ndarray, *amount: float) -> np.ndarray:
+    return np.tile(amount, (len(images), 1)) if len(amount) > 1 else np.full(len(images), amount[0])
+
+
+def turned(images: np.ndarray, place: float, *, low: float = -15.0, high: float = 15.0) -> np.ndarray:
+    """the camera is turned, degrees"""
+    amount = _amount("rotate", place, low, high, (-180, 180))
+    return Warp.none(len(images)).turned(_all(images, amount)).apply(images)
+
+
+def zoomed(images: np.ndarray, place: float, *, low: float = 0.85, high: float = 1.15) -> np.ndarray:
+    """the digit is larger or smaller, factor"""
+    amount = _amount("zoom", place, low, high, (0.25, 4))
+    return Warp.none(len(images)).zoomed(_all(images, amount)).apply(images)
+
+
+def right(images: np.ndarray, place: float, *, low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    """the digit sits to the right (or left), pixels"""
+    return Warp.none(len(images)).moved(_all(images, _amount("right", place, low, high, (-14, 14)), 0)).apply(images)
+
+
+def down(images: np.ndarray, place: float, *, low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    """the digit sits lower (or higher), pixels"""
+    return Warp.none(len(images)).moved(_all(images, 0, _amount("down", place, low, high, (-14, 14)))).apply(images)
+
+
+def stroke(images: np.ndarray, place: float, *, low: float = -0.5, high: float = 0.8) -> np.ndarray:
+    """a thicker (to 1) or thinner (to -1) pen, share of a pixel all round"""
+    import cv2
+
+    amount = _amount("stroke", place, low, high, (-1, 1))
+    laid, cross = sheet(images), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    other = cv2.dilate(laid, cross) if amount > 0 else cv2.erode(laid, cross)
+    return unsheet(cv2.addWeighted(other, abs(amount), laid, 1 - abs(amount), 0))
+
+
+def blur(images: np.ndarray, place: float, *, low: float = 0.0, high: float = 0.8) -> np.ndarray:
+    """out of focus, Gaussian sigma in pixels"""
+    import cv2
+
+    amount = _amount("blur", place, low, high, (0, 1.5))
+    return images if amount < 0.05 else unsheet(cv2.GaussianBlur(sheet(images), (7, 7), amount))
+
+
+def contrast(images: np.ndarray, place: float, *, low: float = 0.6, high: float = 1.2) -> np.ndarray:
+    """paler or stronger ink, factor"""
+    amount = _amount("contrast", place, low, high, (0, 4))
+    return np.clip(images * np.float32(amount) + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+LOOKS = {
+    "rotate": turned, "zoom": zoomed, "right": right, "down": down, "stroke": stroke, "blur": blur, "contrast": contrast
+}  # fmt: skip
+
+
+def look(images: np.ndarray, parts: Sequence[Part], places: Sequence[float]) -> np.ndarray:
+    """The images as a client sees them: uint8 [n, 28, 28] → the same. places: one a part, 0 … 1."""
+    if not parts:
+        return images
+    seen = np.empty_like(images)
+    for start in range(0, len(images), CHUNK):
+        view = images[start : start + CHUNK]
+        for part, place in zip(parts, places, strict=True):
+            view = part.build("looks", LOOKS, view, float(place))
+        seen[start : start + CHUNK] = view
+    return seen

@@ -1,0 +1,140 @@
+"""Images and labels: MNIST as it ships with the repository, or a user's own.
+
+Layout everywhere: x uint8 [n, 28, 28], 0 = paper, 255 = ink; y int64 [n], 0 … 9.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.scenario import Scenario
+from core.seeds import rng
+
+MNIST = Path(__file__).with_name("mnist.npz")
+CLASSES = 10
+SIDE = 28
+HIDDEN = 128  # units before the logits (core/model.py)
+
+# MD5 of the four IDX files as Yann LeCun published them (before gzip), rebuilt here from the arrays: header, then bytes.
+IDX_MD5 = {
+    "x_train": "6bbc9ace898e44ae57da46a324031adb",
+    "y_train": "a25bea736e30d166cdddb491f175f624",
+    "x_test": "2646ac647ad5339dbf082846283269ea",
+    "y_test": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images x, uint8 [n, 28, 28], and their labels y, int64 [n]."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: np.ndarray) -> Examples:
+        """The examples at these rows, in this order."""
+        return Examples(self.x[rows], self.y[rows])
+
+    @staticmethod
+    def join(parts: Sequence[Examples]) -> Examples:
+        """All examples of all parts, in order."""
+        return Examples(np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts]))
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from, is steered by (validation: held out of the training set), and is judged on (test)."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+def load(scenario: Scenario) -> Data:
+    """The scenario's data, cut and split by address: every process gets the same rows."""
+    train, test = read(scenario.data)
+    train, test = _some(train, scenario.train, scenario.seed, "train"), _some(test, scenario.test, scenario.seed, "test")
+    if scenario.validation >= len(train):
+        raise ValueError(f"validation = {scenario.validation} leaves nothing of {len(train)} training images")
+    order = rng(scenario.seed, "validation").permutation(len(train))
+    held, kept = np.sort(order[: scenario.validation]), np.sort(order[scenario.validation :])
+    return Data(train.take(kept), train.take(held), test)
+
+
+def _some(examples: Examples, count: int, seed: int, name: str) -> Examples:
+    if not count:
+        return examples
+    if count > len(examples):
+        raise ValueError(f"{name} = {count} is more than the {len(examples)} {name} images there are")
+    return examples.take(np.sort(rng(seed, "some", name).permutation(len(examples))[:count]))
+
+
+def read(source: str) -> tuple[Examples, Examples]:
+    """(train, test) from "mnist", an .npz with x_train y_train x_test y_test, or a folder <label>/*.png.
+
+    Raises ValueError, naming the source, if it is missing, damaged or of the wrong kind.
+    """
+    if source == "mnist":
+        return _npz(MNIST, IDX_MD5)
+    path = Path(source)
+    if path.is_dir():
+        return _folder(path)
+    if path.is_file():
+        return _npz(path, {})
+    raise ValueError(f"data = {source!r} is neither 'mnist' nor an .npz file nor a folder <label>/*.png")
+
+
+def _npz(path: Path, md5: dict[str, str]) -> tuple[Examples, Examples]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in IDX_MD5}
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"data {path.name!r} is not an npz with {', '.join(IDX_MD5)}: {error}") from None
+    for name, digest in md5.items():
+        if (found := hashlib.md5(idx(arrays[name]), usedforsecurity=False).hexdigest()) != digest:
+            raise ValueError(f"{path.name} is damaged: {name} has MD5 {found}, the original IDX file {digest}")
+    return tuple(_checked(arrays[f"x_{part}"], arrays[f"y_{part}"], path.name) for part in ("train", "test"))  # type: ignore[return-value]
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The bytes of the IDX file that holds this uint8 array: magic number, sizes (big-endian), values."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(int(n).to_bytes(4, "big") for n in array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+def _checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
+    x, y = np.asarray(x), np.asarray(y)
+    if x.shape[1:] == (SIDE, SIDE, 1):
+        x = x[..., 0]
+    if x.dtype != np.uint8 or x.shape != (len(y), SIDE, SIDE) or not len(y):
+        raise ValueError(f"{name}: images should be uint8 [n, {SIDE}, {SIDE}], one a label, not {x.dtype} {list(x.shape)}")
+    y = y.reshape(len(x)).astype(np.int64)
+    if y.min() < 0 or y.max() >= CLASSES:
+        raise ValueError(f"{name}: labels should be 0 … {CLASSES - 1}, not {y.min()} … {y.max()}")
+    return Examples(x, y)
+
+
+def _folder(path: Path) -> tuple[Examples, Examples]:
+    """Every sixth image of each label (by name) is a test image."""
+    import cv2
+
+    parts: dict[bool, list[tuple[np.ndarray, int]]] = {False: [], True: []}
+    for label in range(CLASSES):
+        for number, file in enumerate(sorted((path / str(label)).glob("*.png"))):
+            image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+            if image is None:
+                raise ValueError(f"{path.name}/{label}/{file.name} is not a readable PNG")
+            if image.shape != (SIDE, SIDE):
+                image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            parts[number % 6 == 5].append((image, label))
+    if not parts[False] or not parts[True]:
+        raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label")
+    return tuple(_checked(np.stack([x for x, _ in p]), np.array([y for _, y in p]), path.name) for p in parts.values())  # type: ignore[return-value]

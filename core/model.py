@@ -1,0 +1,129 @@
+"""The shared CNN: Conv 3×3×32, pool 2, Conv 3×3×64, pool 2, Dense 128, Dense 10; ReLU; logits out; 225,034 weights.
+
+Two faces of one function. `keras_model` is the face that people know: summary, `.keras` file, export. `logits` is the same function
+of (weights, images), written for training speed; tests hold the two equal. What makes it fast, all of it exact:
+
+- Bias and ReLU commute with max-pooling (both are monotone), so we pool first and touch a quarter of the elements.
+- The second pool drops the 11th row and column of its 11×11 input, so nothing that only they depend on is computed:
+  a 26×26 crop of the image gives 24×24, 12×12, 10×10, 5×5 instead of 28, 26, 13, 11, 5.
+- The first convolution has one channel: as a matrix product over 4×4 windows (one for each pooled cell, holding its four
+  3×3 windows) it is far denser work than a convolution, and its four results are just what the pool compares.
+- Max-pooling's gradient goes to the *first* of equal maxima, as TensorFlow's does (ties are common on blank paper).
+
+Weights, in Keras' order, all float32: kernel [3,3,1,32], bias [32], kernel [3,3,32,64], bias [64], kernel [1600,128],
+bias [128], kernel [128,10], bias [10].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from core.data import CLASSES, HIDDEN, SIDE
+from core.scenario import Model
+from core.seeds import rng
+
+SHAPES = ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (1600, HIDDEN), (HIDDEN,), (HIDDEN, CLASSES), (CLASSES,))
+_SEEN = SIDE - 2  # the last two rows and columns of an image cannot reach the output
+
+Weights = list[np.ndarray]
+
+
+def initial(seed: int) -> Weights:
+    """Uniform kernels (Glorot and Bengio 2010, as Keras does) and zero biases, by address."""
+    generator = rng(seed, "weights")
+
+    def one(shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) == 1:
+            return np.zeros(shape, np.float32)
+        field = np.prod(shape[:-2])  # 9 for a 3×3 convolution, 1 for a dense layer
+        limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
+        return generator.uniform(-limit, limit, shape).astype(np.float32)
+
+    return [one(shape) for shape in SHAPES]
+
+
+def decay(model: Model) -> list[np.ndarray]:
+    """The l2 option as the slope of its gradient, one scalar a weight: 2·l2 for kernels, 0 for biases."""
+    return [np.float32(2 * model.l2 if len(shape) > 1 else 0) * np.ones((), np.float32) for shape in SHAPES]
+
+
+def keras_model(weights: Weights | None = None, options: Model | None = None, *, probabilities: bool = False) -> Any:
+    """The CNN as a Keras model: image f32 [n, 28, 28, 1] in 0 … 1 → logits (or probabilities) f32 [n, 10]."""
+    from tensorflow import keras
+
+    options = options or Model()
+    layers = keras.layers
+    l2 = keras.regularizers.l2(options.l2) if options.l2 else None
+    stack = [
+        keras.Input((SIDE, SIDE, 1), name="image"),
+        layers.Conv2D(32, 3, activation="relu", kernel_regularizer=l2, name="conv1"),
+        layers.MaxPooling2D(2, name="pool1"),
+        layers.Conv2D(64, 3, activation="relu", kernel_regularizer=l2, name="conv2"),
+        layers.MaxPooling2D(2, name="pool2"),
+        layers.Flatten(name="flat"),
+        layers.Dense(HIDDEN, activation="relu", kernel_regularizer=l2, name="hidden"),
+        *([layers.Dropout(options.dropout, name="dropout")] if options.dropout else []),
+        layers.Dense(CLASSES, kernel_regularizer=l2, name="logits"),
+        *([layers.Softmax(name="probabilities")] if probabilities else []),
+    ]
+    model = keras.Sequential(stack, name="digits")
+    if weights is not None:
+        model.set_weights(weights)
+    return model
+
+
+def logits(weights: list[tf.Tensor], images: tf.Tensor, silenced: tf.Tensor | None = None) -> tf.Tensor:
+    """The CNN as a function. images: f32 [n, 28, 28] in 0 … 1; silenced: f32 [n, 128], what multiplies the hidden units."""
+    k1, b1, k2, b2, k3, b3, k4, b4 = weights
+    h = tf.nn.relu(_conv_pool(images, k1) + b1)  # [n, 12, 12, 32]
+    h = tf.nn.relu(_pool(tf.nn.conv2d(h, k2, 1, "VALID")) + b2)  # [n, 5, 5, 64]
+    h = tf.nn.relu(tf.reshape(h, [-1, 1600]) @ k3 + b3)
+    return (h if silenced is None else h * silenced) @ k4 + b4
+
+
+def _conv_pool(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """First convolution and pool: [n, 28, 28] → [n, 12, 12, 32]."""
+    cells = tf.nn.space_to_depth(images[:, :_SEEN, :_SEEN, None], 2)  # [n, 13, 13, 4]
+    near = [cells[:, :-1, :-1], cells[:, :-1, 1:], cells[:, 1:, :-1], cells[:, 1:, 1:]]
+    windows = tf.reshape(tf.concat(near, -1), [-1, 16])  # the 4×4 window of each pooled cell
+    flat = tf.reshape(kernel, [9, 32])
+    return tf.reshape(_max4(*[windows @ (tf.constant(place) @ flat) for place in _PLACES]), [-1, 12, 12, 32])
+
+
+def _places() -> np.ndarray:
+    """f32 [4, 16, 9]: where the 3×3 kernel lies in the 4×4 window, for each of a pooled cell's four positions."""
+    places = np.zeros((4, 16, 9), np.float32)
+    for position in range(4):
+        for pixel in range(16):
+            cell, inner = divmod(pixel, 4)  # space_to_depth's order: 2×2 cells of 2×2 pixels
+            row = 2 * (cell // 2) + inner // 2 - position // 2
+            column = 2 * (cell % 2) + inner % 2 - position % 2
+            if 0 <= row < 3 and 0 <= column < 3:
+                places[position, pixel, 3 * row + column] = 1
+    return places
+
+
+_PLACES = _places()
+
+
+def _pool(z: tf.Tensor) -> tf.Tensor:
+    """Max-pool 2×2: [n, 2h, 2w, c] → [n, h, w, c]."""
+    return tf.nn.max_pool2d(z, 2, 2, "VALID")
+
+
+@tf.custom_gradient
+def _max4(a: tf.Tensor, b: tf.Tensor, c: tf.Tensor, d: tf.Tensor) -> Any:
+    """Greatest of four; the gradient goes to the first that reaches it."""
+    top = tf.maximum(tf.maximum(a, b), tf.maximum(c, d))
+
+    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        parts, zero = [], tf.zeros_like(g)
+        for one in (a, b, c):
+            parts.append(tf.where(tf.equal(one, top), g, zero))
+            g = g - parts[-1]
+        return (*parts, g)
+
+    return top, gradient

@@ -1,0 +1,203 @@
+"""A run as frozen data: what is learned, by whom, how; it checks itself and travels as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+Registry = Mapping[str, Callable[..., Any]]
+
+
+def unknown(kind: str, name: str, choices: typing.Iterable[str]) -> ValueError:
+    """The error for a name that does not exist: it names the value and the choices."""
+    return ValueError(f"unknown {kind} {name!r}; choose from {', '.join(sorted(choices))}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered piece and its settings, such as dirichlet with alpha = 0.3."""
+
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self, kind: str, registry: Registry) -> dict[str, Any]:
+        """All settings of this piece, defaults included. Raises ValueError on an unknown name, key or a wrong type."""
+        if self.name not in registry:
+            raise unknown(kind, self.name, registry)
+        known = options(registry[self.name])
+        for key in self.args:
+            if key not in known:
+                raise unknown(f"setting of {kind} {self.name!r}:", key, known or ["(it has none)"])
+        defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
+        hints = typing.get_type_hints(registry[self.name])
+        given = {key: typed(f"{kind}.{key}", value, hints.get(key, Any)) for key, value in self.args.items()}
+        if missing := set(known) - set(defaults) - set(given):
+            raise ValueError(f"{kind} {self.name!r} needs {', '.join(sorted(missing))}")
+        return defaults | given
+
+    def build(self, kind: str, registry: Registry, *context: Any) -> Any:
+        """Call the registered piece with its settings, after whatever context it takes."""
+        settings = self.settings(kind, registry)
+        return registry[self.name](*context, **settings)
+
+    def __str__(self) -> str:
+        return self.name + (f"({', '.join(f'{k}={v}' for k, v in self.args.items())})" if self.args else "")
+
+
+def options(piece: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The settings of a registered piece: its keyword-only parameters."""
+    parameters = inspect.signature(piece).parameters
+    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Options of the shared CNN (core/model.py)."""
+
+    dropout: float = 0.0  # share of the 128 hidden units silenced in training; usual 0.5, range [0, 1)
+    l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001, ≥ 0
+
+
+@dataclass(frozen=True)
+class Local:
+    """A client's own training."""
+
+    epochs: float = 1.0  # passes over its data in a round; may be a fraction
+    batch: int = 32  # examples a step
+    rate: float = 0.05  # SGD step, per gradient of the mean loss
+    momentum: float = 0.0  # heavy ball, zero at the start of every round; range [0, 1)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A whole run. Given this and the code's version, everything a run leaves can be made again."""
+
+    name: str
+    seed: int = 0
+    data: str = "mnist"  # "mnist", an .npz file, or a folder <label>/*.png
+    train: int = 0  # use only this many training images, drawn by address; 0 = all
+    test: int = 0  # the same for test images
+    validation: int = 2000  # training images held out for the server; never test images
+    clients: int = 20
+    cohort: int = 10  # clients a round
+    rounds: int = 20
+    minimum: int = 10  # examples that every client is given at least
+    partition: Part = Part("dirichlet", {"alpha": 0.3})
+    noise: float = 0.0  # share of each client's labels replaced by a wrong one; range [0, 1]
+    stream: Part = Part("whole")
+    looks: tuple[Part, ...] = ()  # each client's own fixed conditions
+    augment: tuple[Part, ...] = ()  # random changes in training only
+    methods: tuple[Part, ...] = (Part("finetune"),)
+    strategy: Part = Part("fedavg")
+    schedule: Part = Part("cosine")
+    model: Model = Model()
+    local: Local = Local()
+    patience: float = 600.0  # seconds the server waits for a round's answers
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} = {value} is out of range: {low} … {high}")
+        if self.cohort > self.clients:
+            raise ValueError(f"cohort = {self.cohort} is more than clients = {self.clients}")
+
+    def json(self) -> str:
+        """One line of JSON, the same for equal scenarios."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def of(cls, text: str) -> Scenario:
+        """Read what `json` wrote. Raises ValueError on unknown keys, wrong types or impossible values."""
+        return typed("scenario", json.loads(text), cls)
+
+    def with_(self, *changes: tuple[str, str]) -> Scenario:
+        """A copy with some values changed, as `--set path=text` gives them, for example ("local.rate", "0.1").
+
+        Pieces are named by their name (`partition=labels`), their settings by a path (`partition.k=1`,
+        `augment.rotate.degrees=10`), several by `+` (`augment=rotate+shift`), none by `none`. All changes come
+        together, so their order does not matter but for one piece's name and its settings.
+        """
+        hints, values = typing.get_type_hints(Scenario), {}
+        for path, text in changes:
+            first, *rest = path.split(".")
+            if first not in hints:
+                raise unknown("key", first, hints)
+            values[first] = _changed(path, values.get(first, getattr(self, first)), rest, text, hints[first])
+        return replace(self, **values)
+
+
+_INF = float("inf")
+_RANGES = [
+    ("seed", 0, 2**63 - 1), ("train", 0, _INF), ("test", 0, _INF), ("validation", 0, _INF), ("clients", 1, 1_000_000),
+    ("cohort", 1, _INF), ("rounds", 1, 1_000_000), ("minimum", 1, _INF), ("noise", 0, 1), ("patience", 0.001, _INF),
+    ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
+    ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999),
+]  # fmt: skip
+
+
+def _changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
+    """What `--set` makes of one field of a scenario."""
+    if isinstance(old, tuple):
+        if not rest:
+            return () if text == "none" else tuple(Part(name) for name in text.split("+"))
+        if rest[0] not in [part.name for part in old]:
+            raise unknown(f"piece of {path.split('.')[0]!r}:", rest[0], [p.name for p in old] or ["none is set"])
+        return tuple(_changed(path, p, rest[1:], text, Part) if p.name == rest[0] else p for p in old)
+    if isinstance(old, Part):
+        if not rest:
+            return Part(text)
+        return Part(old.name, dict(old.args) | {".".join(rest): _plain(text)})
+    if dataclasses.is_dataclass(old):
+        known = typing.get_type_hints(type(old))
+        if not rest or rest[0] not in known:
+            raise unknown(f"key of {path.split('.')[0]!r}:", ".".join(rest), known)
+        return replace(old, **{rest[0]: typed(path, _plain(text), known[rest[0]])})  # type: ignore[type-var]
+    if rest:
+        raise ValueError(f"{path.split('.')[0]} has no parts; set it with {path.split('.')[0]}=value")
+    return typed(path, text if hint is str else _plain(text), hint)
+
+
+def _plain(text: str) -> Any:
+    """The value that a text on the command line means: a JSON number, list or truth value, else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """The value as the type that is asked for, or a ValueError that names both."""
+    if hint is Any:
+        return value
+    if hint is Part:
+        value = {"name": value} if isinstance(value, str) else value
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str) or set(value) - {"name", "args"}:
+            raise ValueError(f"{name} = {value!r} is not a named piece")
+        return Part(value["name"], dict(value.get("args", {})))
+    if dataclasses.is_dataclass(hint):
+        known = typing.get_type_hints(hint)
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} = {value!r} should be an object")
+        for key in set(value) - set(known):
+            raise unknown(f"key of {name}:", key, known)
+        return typing.cast(type, hint)(**{key: typed(f"{name}.{key}", value[key], known[key]) for key in value})
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return value if value is None else typed(name, value, inner[0])
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [inner[0]] * len(value) if inner[-1] is ... else list(inner)
+        if len(kinds) != len(value):
+            raise ValueError(f"{name} = {value!r} should have {len(kinds)} values")
+        return tuple(typed(f"{name}[{i}]", v, kind) for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if origin is tuple or type(value) is not hint or value != value:
+        raise ValueError(f"{name} = {value!r} should be of type {getattr(hint, '__name__', hint)}")
+    return value

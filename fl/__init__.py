@@ -1,0 +1,1 @@
+"""What both sides agree on: the wire, partitions, strategies, whose turn it is."""

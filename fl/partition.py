@@ -1,0 +1,127 @@
+"""Who holds which examples. Every example goes to exactly one client; every partition ends.
+
+A partitioner takes labels (int [n]), the number of clients, a generator and the least number of examples a client
+must get, and returns one sorted index array a client; together they hold 0 … n-1 once.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from core.scenario import Part
+from core.seeds import rng as at
+
+Parts = list[np.ndarray]
+
+
+def iid(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int) -> Parts:
+    """equal parts, drawn at random"""
+    return [np.sort(part) for part in np.array_split(rng.permutation(len(labels)), clients)]
+
+
+def dirichlet(
+    labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, alpha: float = 0.3
+) -> Parts:
+    """each class in Dirichlet(alpha) shares (Hsu et al. 2019, arXiv:1909.06335): small alpha is skewed, large is IID
+
+    Clients left with fewer than the minimum are topped up with random examples of whoever then holds most.
+    Raises ValueError if alpha ≤ 0.
+    """
+    if not 0 < alpha < 1e6:
+        raise ValueError(f"alpha = {alpha} of dirichlet should be in (0, 1000000)")
+    parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        gamma = rng.standard_gamma(alpha, clients)
+        # A tiny alpha can underflow all shares to 0: then one client gets the class, which is the limit.
+        shares = gamma / gamma.sum() if gamma.sum() > 0 else np.eye(clients)[rng.integers(clients)]
+        cuts = np.minimum((np.cumsum(shares)[:-1] * len(rows)).round().astype(int), len(rows))
+        for part, piece in zip(parts, np.split(rows, cuts), strict=True):
+            part.append(piece)
+    return topped_up([np.concatenate(part) for part in parts], minimum, rng)
+
+
+def shards(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, per_client: int = 2) -> Parts:
+    """sort by label, cut into equal shards, deal per_client (2) to each (McMahan et al. 2017, arXiv:1602.05629)"""
+    if per_client < 1 or clients * per_client > len(labels):
+        raise ValueError(f"per_client = {per_client} of shards should be 1 … {len(labels) // clients}")
+    order = rng.permutation(len(labels))
+    pieces = np.array_split(order[np.argsort(labels[order], kind="stable")], clients * per_client)
+    deal = rng.permutation(len(pieces)).reshape(clients, per_client)
+    return [np.sort(np.concatenate([pieces[i] for i in hand])) for hand in deal]
+
+
+def labels(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, k: int = 2) -> Parts:
+    """k labels (2) a client, each label shared equally by those who hold it; k = 1 is the hardest skew"""
+    classes = np.unique(labels)
+    if not 1 <= k <= len(classes):
+        raise ValueError(f"k = {k} of labels should be 1 … {len(classes)}")
+    if clients * k < len(classes):
+        raise ValueError(f"{clients} clients with k = {k} labels each cannot hold all {len(classes)} labels")
+    # Dealt round a shuffled circle of classes: every class is held, and no client holds one twice.
+    circle, seats = rng.permutation(classes), rng.permutation(clients)
+    parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for place, label in enumerate(circle):
+        holders = [seats[s // k] for s in range(place, clients * k, len(classes))]
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        for client, piece in zip(holders, np.array_split(rows, len(holders)), strict=True):
+            parts[client].append(piece)
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def quantity(
+    labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, power: float = 1.0
+) -> Parts:
+    """same mix, unequal sizes: the i-th largest client gets a share in proportion to i^-power (Zipf); 0 is equal"""
+    if not 0 <= power <= 10:
+        raise ValueError(f"power = {power} of quantity should be 0 … 10")
+    shares = rng.permutation(np.arange(1, clients + 1, dtype=float) ** -power)
+    extra = (np.cumsum(shares / shares.sum()) * (len(labels) - minimum * clients)).round().astype(int)
+    cuts = extra[:-1] + minimum * np.arange(1, clients)
+    return [np.sort(part) for part in np.split(rng.permutation(len(labels)), cuts)]
+
+
+PARTITIONERS = {"iid": iid, "dirichlet": dirichlet, "shards": shards, "labels": labels, "quantity": quantity}
+
+
+def topped_up(parts: Parts, minimum: int, rng: np.random.Generator) -> Parts:
+    """Move random examples from whoever holds most until all have the minimum. Needs n ≥ minimum · clients."""
+    parts = [rng.permutation(part) for part in parts]
+    largest = [(-len(part), client) for client, part in enumerate(parts)]
+    heapq.heapify(largest)
+    for client, part in enumerate(parts):
+        while len(parts[client]) < minimum:
+            size, donor = heapq.heappop(largest)
+            if len(parts[donor]) == -size and donor != client:
+                taken = min(minimum - len(parts[client]), max(1, (-size - minimum) // 2))
+                parts[client] = np.concatenate([parts[client], parts[donor][:taken]])
+                parts[donor] = parts[donor][taken:]
+            if donor != client:
+                heapq.heappush(largest, (-len(parts[donor]), donor))
+        if len(part) < minimum:
+            heapq.heappush(largest, (-len(parts[client]), client))
+    return [np.sort(part) for part in parts]
+
+
+def partition(part: Part, labels: np.ndarray, clients: int, minimum: int, seed: int) -> Parts:
+    """Build the partition that a scenario names.
+
+    Raises ValueError if there are too few examples or a client would get fewer than the minimum.
+    """
+    if clients * minimum > len(labels):
+        raise ValueError(f"{clients} clients × at least {minimum} examples is more than the {len(labels)} there are")
+    parts = part.build("partition", PARTITIONERS, labels, clients, at(seed, "partition"), minimum)
+    least = min(len(p) for p in parts)
+    if least < minimum:
+        raise ValueError(f"partition {part} gives a client only {least} examples; minimum = {minimum}")
+    return parts
+
+
+def noisy(labels: np.ndarray, share: float, rng: np.random.Generator, classes: int = 10) -> np.ndarray:
+    """Labels of which this share is replaced by a *wrong* one, uniformly."""
+    wrong = rng.permutation(len(labels))[: round(share * len(labels))]
+    labels = labels.copy()
+    labels[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
+    return labels

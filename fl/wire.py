@@ -1,0 +1,124 @@
+"""What crosses the wire: `Task` and `Update` as Flower records. The only file that knows a record key.
+
+Weights travel as arrays named 0 … 7, numbers as sums and counts. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from core.engines import Sums
+from core.scenario import Scenario
+
+Arrays = list[np.ndarray]
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the server asks one client to do in one round."""
+
+    scenario: Scenario
+    round: int
+    client: int
+    rate: float
+    arrays: Arrays
+    extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a client answers: its new weights (none, if it only judged), sums and counts."""
+
+    client: int
+    arrays: Arrays
+    examples: int  # the client's weight in the mean
+    sums: Sums  # over the gradient examples of the round, or the test images
+    labels: Sequence[int] = ()  # how many training examples of each class it holds
+    looks: Sequence[float] = ()  # the amounts of its looks, in the scenario's order
+    earlier: str = ""  # the worker that began this round before and did not finish it
+
+
+def record(arrays: Arrays) -> ArrayRecord:
+    """Weights as Flower sends them."""
+    return ArrayRecord({str(i): Array(np.asarray(a)) for i, a in enumerate(arrays)})
+
+
+def arrays(held: ArrayRecord) -> Arrays:
+    """Weights as numpy arrays, in order."""
+    return [np.asarray(held[str(i)].numpy()) for i in range(len(held))]
+
+
+def config(scenario: Scenario, rate: float) -> ConfigRecord:
+    """What all clients of a round are told."""
+    return ConfigRecord({"scenario": scenario.json(), "rate": rate})
+
+
+def addressed(ask: Message, client: int, node: int, round: int) -> Message:
+    """A strategy's message, made out to one client on one node."""
+    settings = ConfigRecord({**ask.content[CONFIG], "client": client, "server-round": round})
+    content = RecordDict({ARRAYS: ask.content[ARRAYS], CONFIG: settings})
+    return Message(content, dst_node_id=node, message_type=ask.metadata.message_type)
+
+
+def task(content: RecordDict) -> Task:
+    """Read a task."""
+    told = dict(content.config_records[CONFIG])
+    scenario, rate = Scenario.of(str(told.pop("scenario"))), float(told.pop("rate"))  # type: ignore[arg-type]
+    round, client = int(told.pop("server-round")), int(told.pop("client"))  # type: ignore[call-overload]
+    extras = {key: float(value) for key, value in told.items() if isinstance(value, int | float)}
+    return Task(scenario, round, client, rate, arrays(content.array_records[ARRAYS]), extras)
+
+
+def answer(update: Update) -> RecordDict:
+    """Write an update: one ArrayRecord and one MetricRecord with the same keys from all, as strategies want it."""
+    sums = update.sums
+    metrics = MetricRecord(
+        {
+            "num-examples": update.examples, "client": update.client,
+            "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
+            "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
+        }
+    )  # fmt: skip
+    told = ConfigRecord({"earlier": update.earlier})
+    records = {METRICS: metrics, CONFIG: told} | ({ARRAYS: record(update.arrays)} if update.arrays else {})
+    return RecordDict(records)
+
+
+def update(content: RecordDict, client: int, like: Arrays) -> Update:
+    """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for."""
+    if set(content.metric_records) != {METRICS} or set(content.array_records) != ({ARRAYS} if like else set()):
+        raise ValueError("the answer's records are not the ones asked for")
+    told = content.metric_records[METRICS]
+    try:
+        sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))  # type: ignore[arg-type]
+        who, examples = int(told["client"]), int(told["num-examples"])  # type: ignore[arg-type]
+        labels, looks = list(told["labels"]), list(told["looks"])  # type: ignore[arg-type]
+        earlier = str(content.config_records.get(CONFIG, {}).get("earlier", ""))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the answer's numbers are not readable: {error!r}") from None
+    if who != client:
+        raise ValueError(f"the answer is client {who}'s")
+    if examples < 1 or sums.examples < 1 or not np.isfinite(sums.loss):
+        raise ValueError(f"the answer's numbers make no sense: {examples} examples, loss {sums.loss}")
+    got = _weights(content.array_records[ARRAYS], like) if like else []
+    return Update(client, got, examples, sums, labels, looks, earlier)
+
+
+def _weights(held: ArrayRecord, like: Arrays) -> Arrays:
+    if set(held) != {str(i) for i in range(len(like))}:
+        raise ValueError(f"the answer has {len(held)} arrays, not {len(like)}")
+    try:
+        got = arrays(held)
+    except Exception as error:  # bytes from outside: whatever numpy makes of them, they are not an array
+        raise ValueError(f"the answer's arrays are not readable: {error!r}") from None
+    for i, (array, mine) in enumerate(zip(got, like, strict=True)):
+        if array.shape != mine.shape or array.dtype != mine.dtype:
+            raise ValueError(f"array {i} is {array.dtype} {list(array.shape)}, not {mine.dtype} {list(mine.shape)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"array {i} holds NaN or infinity")
+    return got

@@ -1,0 +1,162 @@
+"""The same data without federation: `centralized` (pooled) and `local` (each client alone), as `python -m scenarios.baseline`.
+
+Both take the same model, looks, augmentations, rates and number of gradient examples as the federation: a baseline *is*
+a client's own `learn`, given all data, or no one else's. A federation of one is the centralized baseline, bit for bit.
+Results are cached by everything that can change them, so that runs which differ only in strategy share them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.scenario import Part, Scenario
+
+Facts = dict[str, Any]
+KINDS = ("centralized", "local")
+
+
+def folder(scenario: Scenario, kind: str, runs: Path) -> Path:
+    """Where this baseline's result and checkpoints are, named by the settings and the code that make it."""
+    home = Path(__file__).parents[1]
+    code = [*sorted((home / "core").rglob("*.py")), home / "fl" / "partition.py", home / "clients" / "shard.py", Path(__file__)]
+    total = hashlib.sha256(plain(scenario).json().encode())
+    for file in code:
+        total.update(file.read_bytes())
+    return runs / ".baselines" / f"{kind}-{total.hexdigest()[:16]}"
+
+
+def plain(scenario: Scenario) -> Scenario:
+    """What of a scenario a baseline depends on: not its name, strategy, continual methods or patience."""
+    fixed = Scenario("baseline")
+    return replace(
+        scenario, name=fixed.name, strategy=fixed.strategy, methods=fixed.methods, stream=Part("whole"), patience=fixed.patience
+    )
+
+
+def result(place: Path) -> Facts | None:
+    """The finished baseline's facts, if it is finished."""
+    file = place / "result.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def progress(place: Path) -> int:
+    """Rounds done so far."""
+    file = place / "done"
+    return int(file.read_text() or 0) if file.exists() else 0
+
+
+def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
+    """Train on the pooled data; yield the curve's points as they come, with `result.json` at the end."""
+    import numpy as np
+
+    from clients.learner import learn
+    from clients.shard import Shard, shard, world
+    from core.data import Examples
+    from core.model import initial
+    from core.plan import steps
+    from core.schedule import SCHEDULES
+    from fl import roster
+    from server import checkpoint, evaluate
+    from server.report import digest
+
+    text, batch = scenario.json(), scenario.local.batch
+    shards = [shard(text, client) for client in range(scenario.clients)]
+    strength = np.concatenate([np.tile(one.strength, (len(one.train), 1)) for one in shards])
+    pool = Shard(0, Examples.join([one.train for one in shards]), strength, {})
+    data, _ = world(text)
+    state = checkpoint.newest(place)[0] or checkpoint.State(0, initial(scenario.seed))
+    arrays, curve = state.arrays, list(state.history)
+    yield from curve
+    for number in range(state.round + 1, scenario.rounds + 1):
+        losses = [point["validation_loss"] for point in curve]
+        rate = scenario.schedule.build("schedule", SCHEDULES, scenario.local.rate, number, scenario.rounds, losses)
+        if rate is None:
+            break
+        budget = sum(steps(len(shards[c].train), batch, scenario.local.epochs) for c in roster.choose(scenario, number))
+        arrays, sums, _ = learn(pool, scenario, number, arrays, rate, {}, epochs=budget * batch / len(pool.train))
+        test = evaluate.score(arrays, data.test)
+        held = evaluate.score(arrays, data.validation).mean_loss if len(data.validation) else None
+        seen = (curve[-1]["seen"] if curve else 0) + sums.examples
+        curve.append(
+            {"round": number, "seen": seen, "accuracy": test.accuracy, "loss": test.mean_loss, "validation_loss": held}
+        )
+        checkpoint.save(place, checkpoint.State(number, arrays, {}, curve))
+        yield curve[-1]
+    last = {"accuracy": curve[-1]["accuracy"], "loss": curve[-1]["loss"], "weights_sha256": digest(arrays)}
+    _write(place, last | {"curve": curve})
+
+
+def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
+    """Train each client alone, in just the rounds in which the federation would ask it."""
+    from clients.learner import learn
+    from clients.shard import shard, test, world
+    from core.engines import Sums
+    from core.model import initial
+    from core.schedule import SCHEDULES
+    from fl import roster
+    from server import evaluate
+
+    text = scenario.json()
+    data, _ = world(text)
+    turns = [roster.choose(scenario, number) for number in range(1, scenario.rounds + 1)]
+    everywhere, own, seen = [], [], []
+    for client in range(scenario.clients):
+        arrays, total = initial(scenario.seed), Sums()
+        for number in [n for n, cohort in enumerate(turns, 1) if client in cohort]:
+            # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
+            rate = scenario.schedule.build("schedule", SCHEDULES, scenario.local.rate, number, scenario.rounds, [])
+            arrays, sums, _ = learn(shard(text, client), scenario, number, arrays, rate, {})
+            total += sums
+        everywhere.append(evaluate.score(arrays, data.test).accuracy)
+        own.append(evaluate.score(arrays, test(text, client)).accuracy)
+        seen.append(total.examples)
+        yield {"client": client, "accuracy": everywhere[-1], "own": own[-1]}
+    mean = sum(everywhere) / len(everywhere)
+    point = {
+        "round": scenario.rounds, "seen": sum(seen), "accuracy": mean, "low": min(everywhere), "high": max(everywhere)
+    }  # fmt: skip
+    _write(place, {"accuracy": mean, "own": sum(own) / len(own), "accuracies": everywhere, "curve": [point]})
+
+
+def _write(place: Path, facts: Facts) -> None:
+    from server.report import write
+
+    write(place / "result.json", json.dumps(facts) + "\n")
+
+
+def main() -> int:
+    """Run one baseline of the scenario in a JSON file; a run starts this beside itself."""
+    from scenarios.environment import prepare
+
+    parser = argparse.ArgumentParser(prog="python -m scenarios.baseline", description=main.__doc__)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("scenario", type=Path, help="a run's scenario.json")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs, which holds the cache")
+    args = parser.parse_args()
+    prepare()
+    from core.engines import tensorflow as engine
+
+    engine.one_thread()
+    scenario = plain(Scenario.of(args.scenario.read_text()))
+    place, parent = folder(scenario, args.kind, args.runs), os.getppid()
+    place.mkdir(parents=True, exist_ok=True)
+    if result(place):
+        return 0
+    for done, fact in enumerate({"centralized": centralized, "local": local}[args.kind](scenario, place), 1):
+        (place / "done").write_text(str(done))
+        print(json.dumps(fact), flush=True)
+        if os.getppid() != parent:
+            return 1  # the run that wanted it is gone
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

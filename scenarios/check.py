@@ -1,0 +1,66 @@
+"""Is this scenario possible? Answered with numpy alone, before TensorFlow, Flower or Ray are imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from core.augment import AUGMENTS, LOOKS, Warp
+from core.data import load
+from core.methods import METHODS
+from core.scenario import Scenario, options
+from core.schedule import SCHEDULES
+from core.stream import STREAMS
+from fl.partition import PARTITIONERS, partition
+from fl.strategies import STRATEGIES
+from fl.strategies import check as check_strategy
+from scenarios import SCENARIOS
+
+REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
+    "partition": PARTITIONERS,
+    "strategy": STRATEGIES,
+    "schedule": SCHEDULES,
+    "methods": METHODS,
+    "augment": AUGMENTS,
+    "looks": LOOKS,
+    "stream": STREAMS,
+}
+
+
+def check(scenario: Scenario) -> None:
+    """Build every piece once, on the real labels. Raises ValueError, naming the value and the choices."""
+    check_strategy(scenario.strategy, scenario.cohort)
+    scenario.schedule.build("schedule", SCHEDULES, scenario.local.rate, 1, scenario.rounds, [])
+    if scenario.schedule.name == "plateau" and not scenario.validation:
+        raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
+    for kind in ("methods", "augment", "looks"):
+        names = [part.name for part in getattr(scenario, kind)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{kind} = {'+'.join(names)} names one piece twice")
+    for part in scenario.methods:
+        part.build("methods", METHODS)
+    for part in scenario.augment:
+        part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
+    for part in scenario.looks:
+        part.build("looks", LOOKS, np.zeros((1, 28, 28), np.uint8), 0.5)
+    data = load(scenario)
+    scenario.stream.build("stream", STREAMS, data.train.y, np.random.default_rng(0))
+    partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
+
+
+def listing() -> dict[str, dict[str, str]]:
+    """Everything that can be named, by kind, each with its one-line meaning and its settings."""
+    told = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
+    for kind, registry in REGISTRIES.items():
+        told[kind] = {name: _meaning(piece) for name, piece in registry.items()}
+    return told
+
+
+def _meaning(piece: Callable[..., Any]) -> str:
+    first = (piece.__doc__ or "").strip().splitlines()[0]
+    settings = ", ".join(f"{name}={p.default}" for name, p in options(piece).items())
+    return f"{first}  [{settings}]" if settings else first
+
+

@@ -1,0 +1,30 @@
+"""What the libraries are told before they are imported, in the driver and in every worker alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SETTINGS = {
+    # The same arithmetic everywhere: results differ with oneDNN on or off, and between one thread and two.
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    # No calls home, no chatter.
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+
+def prepare(folder: Path | None = None) -> dict[str, str]:
+    """Set them for this process and its children; returns what a worker needs. folder: the run's, for clients' memory."""
+    told = dict(SETTINGS)
+    if folder:
+        told["CLIENTS_HOME"] = str(folder.absolute() / "clients")
+    os.environ.update(told)
+    return told

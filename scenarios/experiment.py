@@ -1,0 +1,151 @@
+"""A whole experiment, read straight down: rounds (baselines beside them), export, pictures, report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.scenario import Scenario
+from scenarios import baseline
+from scenarios.environment import prepare
+from scenarios.terminal import Terminal, redirect
+
+Facts = dict[str, Any]
+Children = dict[str, "subprocess.Popen[bytes]"]
+COMPARED = {"none": (), "centralized": ("centralized",), "all": baseline.KINDS}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How to run, which changes nothing about the result."""
+
+    workers: int = 1
+    backend: str = "ray"
+    baselines: str = "centralized"
+    quiet: bool = False
+    json: bool = False
+
+
+def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
+    """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code."""
+    start, terminal = time.perf_counter(), Terminal(wish.quiet)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scenario.json").write_text(json.dumps(json.loads(scenario.json()), indent=1) + "\n")
+    environment = prepare(folder)
+    redirect(folder / "run.log")
+    terminal.listen()
+    children: Children = {}
+    try:
+        children |= _start_baselines(scenario, folder, wish)
+        facts = _rounds(scenario, folder, wish, terminal, environment)
+        waited = time.perf_counter()
+        _join_baselines(facts, scenario, folder, terminal, children)
+        facts["seconds"]["baselines"] = time.perf_counter() - waited
+        _export(facts, scenario, folder, terminal)
+        facts["seconds"]["total"] = time.perf_counter() - start
+        _draw(facts, scenario, folder)
+    except Exception as error:
+        traceback.print_exc()
+        terminal.rest()
+        terminal.say(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {folder / 'run.log'}")
+        return 1
+    except KeyboardInterrupt:
+        terminal.rest()
+        terminal.say(f"stopped; go on with: python -m scenarios.run --resume {folder}")
+        return 130
+    finally:
+        for child in children.values():
+            child.terminate()
+    terminal.rest()
+    terminal.line(json.dumps(brief(facts))) if wish.json else terminal.table(facts)
+    return 0
+
+
+def brief(facts: Facts) -> Facts:
+    """The report's main keys, for `--json`."""
+    keys = (
+        "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "weights_sha256", "seconds", "exports",
+        "folder",
+    )  # fmt: skip
+    return {key: facts[key] for key in keys}
+
+
+def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, environment: dict[str, str]) -> Facts:
+    """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
+    from server import app, checkpoint
+    from scenarios.simulate import BACKENDS
+
+    held, _ = checkpoint.newest(folder)
+    done = held.round if held else 0
+    terminal.begin(scenario.rounds, done, scenario.name + (f", resumed after round {done}" if done else ""))
+    (folder / "report.json").unlink(missing_ok=True)
+    BACKENDS[wish.backend](app.build(scenario, folder, terminal), scenario, wish.workers, environment)
+    terminal.pause()
+    return json.loads((folder / "report.json").read_text())  # type: ignore[no-any-return]
+
+
+def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
+    """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
+    kinds = COMPARED[wish.baselines] if scenario.clients > 1 else ()  # a federation of one is the centralized baseline
+    told = [sys.executable, "-m", "scenarios.baseline"]
+    where = [str(folder / "scenario.json"), "--runs", str(folder.parent)]
+    return {
+        kind: subprocess.Popen([*told, kind, *where], start_new_session=True, stdin=subprocess.DEVNULL)
+        for kind in kinds
+    }
+
+
+def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal, children: Children) -> None:
+    """Wait for the baselines and put their results into the report."""
+    facts["curves"] = {}
+    for kind, child in children.items():
+        place = baseline.folder(baseline.plain(scenario), kind, folder.parent)
+        total = scenario.rounds if kind == "centralized" else scenario.clients
+        terminal.bar(kind, total, f"{kind} baseline")
+        while child.poll() is None:
+            terminal.advance(kind, baseline.progress(place))
+            terminal.pause(0.2)
+        result = baseline.result(place)
+        if result is None:
+            facts["events"].append(f"the {kind} baseline failed with exit code {child.returncode}; see run.log")
+            continue
+        facts["baselines"][kind], facts["curves"][kind] = result["accuracy"], result["curve"]
+        if kind == "local":
+            facts["local_accuracies"] = result["accuracies"]
+
+
+def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
+    """The global model's files, verified."""
+    from core.data import load
+    from server import checkpoint
+    from server.export import export
+
+    start = time.perf_counter()
+    terminal.bar("export", 1, "exporting and verifying the model")
+    state, _ = checkpoint.newest(folder)
+    assert state is not None, "the rounds left a checkpoint"
+    facts["exports"] = export(state.arrays, scenario.model, load(scenario), folder)
+    facts["events"] += [f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()]
+    facts["seconds"]["export"] = time.perf_counter() - start
+    terminal.advance("export", 1)
+    terminal.pause()
+
+
+def _draw(facts: Facts, scenario: Scenario, folder: Path) -> None:
+    """report.json, the pictures, report.html."""
+    from clients.shard import shard
+    from server import page, plots, report
+
+    import numpy as np
+
+    report.save(folder, facts)
+    shown = [shard(scenario.json(), client).train.x for client in range(min(scenario.clients, 20))]
+    contact = np.stack([np.resize(images[:10], (10, 28, 28)) for images in shown])
+    plots.draw(facts, folder, contact)
+    page.write(facts, folder)

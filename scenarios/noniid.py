@@ -1,0 +1,14 @@
+"""The default experience: clients that differ in what they hold, how it looks and how they augment it."""
+
+from core.scenario import Local, Part, Scenario
+
+SCENARIO = Scenario(
+    name="noniid",
+    clients=20,
+    cohort=10,
+    rounds=20,
+    partition=Part("dirichlet", {"alpha": 0.3}),  # most clients miss some digits and drown in others
+    looks=tuple(Part(name) for name in ("rotate", "zoom", "right", "down", "stroke", "blur", "contrast")),
+    augment=tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic")),
+    local=Local(rate=0.1, momentum=0.0),
+)

@@ -1,0 +1,133 @@
+"""Run a scenario: `python -m scenarios.run noniid`. `--help` shows how, `--list` shows what."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from core.scenario import Scenario, unknown
+from scenarios import SCENARIOS
+from scenarios.environment import prepare
+
+RUNS = Path("runs")
+EXAMPLES = """examples:
+  python -m scenarios.run noniid                              the default experience: about three minutes on two cores
+  python -m scenarios.run noniid --set partition.alpha=0.05   more skew
+  python -m scenarios.run noniid --set partition=labels --set partition.k=1
+  python -m scenarios.run noniid --set strategy=fedprox --set strategy.mu=0.1 --seed 3
+  python -m scenarios.run iid --set augment=none --set local.epochs=2 --rounds 10
+  python -m scenarios.run --resume runs/noniid-0              go on after Ctrl-C, SIGTERM or a crash
+  RAY_ADDRESS=HOST:PORT python -m scenarios.run noniid        on a Ray cluster
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m scenarios.run", description="Run a federated-learning scenario on real MNIST, with pictures at the end.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    p.add_argument("name", nargs="?", help=f"the scenario: {', '.join(SCENARIOS)}")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated")
+    p.add_argument("--seed", type=int, help="all randomness follows from it (0)")
+    p.add_argument("--rounds", type=int, help="federated rounds")
+    p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="Ray workers of one core each (all cores)")
+    p.add_argument("--backend", choices=("ray", "local"), default="ray", help="ray: parallel workers; local: this process")
+    p.add_argument("--out", type=Path, metavar="DIR", help="folder for what the run leaves (runs/<name>-<seed>)")
+    p.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
+    p.add_argument("--baselines", choices=("none", "centralized", "all"), default="centralized",
+                   help="what to compare with: pooled data; all: each client alone too (centralized)")  # fmt: skip
+    p.add_argument("--quiet", action="store_true", help="no progress, no table")
+    p.add_argument("--json", action="store_true", help="one line of JSON on standard output instead of the table")
+    p.add_argument("--list", action="store_true", help="show every scenario, partition, strategy, … with its meaning")
+    p.add_argument("--show", action="store_true", help="print the scenario's settings as JSON and stop")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    prepare()
+    p = parser()
+    args = p.parse_args(argv)
+    if args.list:
+        return _list()
+    try:
+        scenario, folder = _wanted(args)
+        if args.show:
+            print(json.dumps(json.loads(scenario.json()), indent=1))
+            return 0
+        from scenarios.check import check
+
+        check(scenario)
+        if args.workers < 1:
+            raise ValueError(f"workers = {args.workers} should be at least 1")
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+    from scenarios.experiment import Wish, run
+
+    return run(scenario, folder, Wish(args.workers, args.backend, args.baselines, args.quiet, args.json))
+
+
+def _list() -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from scenarios.check import listing
+
+    for kind, entries in listing().items():
+        table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+        for name, meaning in entries.items():
+            table.add_row(f"  {name}", meaning.replace("[", r"\["))
+        Console(highlight=False).print(table, "")
+    return 0
+
+
+def _wanted(args: argparse.Namespace) -> tuple[Scenario, Path]:
+    """The scenario and the folder that the command line asks for. Raises ValueError if they make no sense."""
+    if args.resume:
+        return _resumed(args)
+    if not args.name:
+        raise ValueError(f"which scenario? choose from {', '.join(SCENARIOS)}, or --list")
+    if args.name not in SCENARIOS:
+        raise unknown("scenario", args.name, SCENARIOS)
+    changes = [_change(text) for text in args.set]
+    changes += [(key, str(getattr(args, key))) for key in ("seed", "rounds") if getattr(args, key) is not None]
+    scenario = SCENARIOS[args.name][0].with_(*changes)
+    if args.out:
+        if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+            raise ValueError(f"--out {args.out} is not empty; choose another, or go on with --resume {args.out}")
+        return scenario, args.out
+    return scenario, _free(RUNS / f"{scenario.name}-{scenario.seed}")
+
+
+def _change(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text!r} should be key=value")
+    return key, value
+
+
+def _free(folder: Path) -> Path:
+    """This folder, or the first of folder-2, folder-3 … that does not exist: no run is ever overwritten."""
+    number, place = 1, folder
+    while place.exists():
+        number += 1
+        place = folder.with_name(f"{folder.name}-{number}")
+    return place
+
+
+def _resumed(args: argparse.Namespace) -> tuple[Scenario, Path]:
+    folder = args.resume if args.resume.exists() else RUNS / args.resume
+    if args.name or args.set or args.out or args.seed is not None or args.rounds is not None:
+        raise ValueError("--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds or --out")
+    try:
+        return Scenario.of((folder / "scenario.json").read_text()), folder
+    except OSError:
+        raise ValueError(f"--resume {args.resume}: no run there (no readable scenario.json)") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

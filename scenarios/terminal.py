@@ -1,0 +1,161 @@
+"""What a person sees: live progress, a closing table; everything that libraries say goes to the run's log instead."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+Facts = Mapping[str, Any]
+
+
+class Terminal:
+    """Watches a run: progress on standard error, results on standard output, Ctrl-C and SIGTERM as a wish to stop."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self.screen = Console(file=os.fdopen(os.dup(2), "w", buffering=1), quiet=quiet, highlight=False)
+        self._stop = threading.Event()
+        self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._total = 0
+        self._started = time.monotonic()
+
+    # ── the seam that server.rounds.Watch describes ──
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        """Clients answer: the bar moves by fractions of a round."""
+        if "rounds" in self._bars and round:
+            self._update("rounds", round - 1 + done / of)
+
+    def ended(self, facts: Facts) -> None:
+        """A round is over."""
+        number, share = facts["round"], f"{100 * facts['accuracy']:.2f} %"
+        left_out = f", left out: {', '.join(facts['failed'])}" if facts["failed"] else ""
+        if self._progress:
+            self._update("rounds", number, text=f"round {number}/{self._total}  accuracy {share}{left_out}")
+        elif self._total:
+            spent = time.monotonic() - self._started
+            left = spent / number * (self._total - number)
+            self.say(f"round {number}/{self._total}  accuracy {share}{left_out}  about {left:.0f} s left")
+
+    # ── progress ──
+
+    def begin(self, rounds: int, done: int, title: str) -> None:
+        """Show the bar of the rounds."""
+        self._total, self._started = rounds, time.monotonic()
+        if not self.screen.is_terminal or self.quiet:
+            self.say(title)
+            return
+        columns = (TextColumn("{task.fields[text]}"), BarColumn(28), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=self.screen, refresh_per_second=4)
+        self._progress.start()
+        self.bar("rounds", rounds, f"{title}: starting")
+        self._update("rounds", done)
+
+    def bar(self, name: str, total: float, text: str) -> None:
+        """Add a bar."""
+        if self._progress and name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total, text=text)
+
+    def advance(self, name: str, done: float, text: str | None = None) -> None:
+        """Move a bar."""
+        if name in self._bars:
+            self._update(name, done, text)
+
+    def _update(self, name: str, done: float, text: str | None = None) -> None:
+        if self._progress:
+            self._progress.update(self._bars[name], completed=done, **({"text": text} if text else {}))
+
+    def rest(self) -> None:
+        """Take the bars away."""
+        if self._progress:
+            self._progress.stop()
+        self._progress, self._bars = None, {}
+
+    # ── words ──
+
+    def say(self, text: str) -> None:
+        """A line for the person, on standard error."""
+        self.screen.print(text, markup=False, soft_wrap=True)
+
+    def line(self, text: str) -> None:
+        """A line of the result, on standard output."""
+        print(text, file=self._out, flush=True)
+
+    def table(self, facts: Facts) -> None:
+        """The closing table, on standard output."""
+        Console(file=self._out, highlight=False).print(closing(facts))
+
+    # ── stopping ──
+
+    def listen(self) -> None:
+        """From now on Ctrl-C and SIGTERM ask to stop; a second one ends at once."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._asked)
+
+    def pause(self, seconds: float = 0.0) -> None:
+        """Wait so long. Raises KeyboardInterrupt if somebody asked to stop."""
+        if self._stop.wait(seconds):
+            raise KeyboardInterrupt
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            os._exit(130)
+        self._stop.set()
+        self.rest()
+        self.say("stopping: the last finished round is kept (again to end at once) …")
+
+
+def redirect(log: Path) -> None:
+    """Send file descriptors 1 and 2, and Flower's logger, to this file: absl, TensorFlow and Ray write past Python."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    logging.captureWarnings(True)
+
+
+def closing(facts: Facts) -> Table:
+    """The run in a dozen lines."""
+    table = Table(title=f"{facts['scenario']}, seed {facts['seed']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("test accuracy", f"{100 * facts['accuracy']:.2f} %   (loss {facts['loss']:.4f})")
+    for name, accuracy in facts["baselines"].items():
+        table.add_row(f"{name} baseline", f"{100 * accuracy:.2f} %   ({100 * (facts['accuracy'] - accuracy):+.2f} points)")
+    own = [shard["accuracy"] for shard in facts.get("shards", [])]
+    if own:
+        table.add_row("on clients' own digits", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %")
+    seen = facts["history"][-1]["seen"] if facts["history"] else 0
+    table.add_row("rounds, clients", f"{facts['rounds']} rounds, {facts['clients']} clients, {seen:,} gradient examples")
+    table.add_row("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in facts["seconds"].items()))
+    for name, one in facts["exports"].items():
+        if name != "refused" and isinstance(one, dict) and "accuracy" in one:
+            table.add_row(name, f"{100 * one['accuracy']:.2f} %, {one['bytes'] / 1000:,.0f} kB, {one['latency_ms']:.2f} ms")
+    for name, why in facts["exports"].get("refused", {}).items():
+        table.add_row(f"{name} REFUSED", why)
+    table.add_row("weights", facts["weights_sha256"][:16] + "…")
+    for event in facts["events"][:5]:
+        table.add_row("note", event)
+    if len(facts["events"]) > 5:
+        table.add_row("note", f"… and {len(facts['events']) - 5} more in report.html")
+    table.add_row("folder", facts["folder"])
+    return table

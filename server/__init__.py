@@ -1,0 +1,1 @@
+"""One run: rounds, checkpoint, evaluation, report, export."""

@@ -1,0 +1,120 @@
+"""The global model leaves the project: written in every format, checked against Keras on every test image, then published.
+
+An unchecked file never bears its final name. One that fails is left as `<file>.refused`, and export.json says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.data import Data, Examples
+from core.scenario import Model
+from server.export import check, keras, onnx, tflite
+from server.export.check import Exam, Predictor
+
+__all__ = ["EXPORTERS", "Exporter", "Predictor", "export", "verify"]
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """A format: how it is written, how it is read, and by which rule it is judged."""
+
+    save: Callable[[Any, Path, np.ndarray], None]  # Keras model (logits out), path, training images uint8 [n, 28, 28]
+    load: Callable[[Path], Predictor]
+    quantized: bool = False  # judged by its accuracy, else by its probabilities
+
+
+EXPORTERS = {  # by the file they make
+    "model.keras": Exporter(keras.save, keras.load),
+    "model.tflite": Exporter(tflite.save, tflite.load),
+    "model.int8.tflite": Exporter(tflite.save_int8, tflite.load, quantized=True),
+    "model.onnx": Exporter(onnx.save, onnx.load),
+}
+
+
+def export(weights: Sequence[np.ndarray], model: Model, data: Data, folder: Path) -> dict[str, Any]:
+    """Write model.* and export.json into this folder; returns what export.json says (see `verify`).
+
+    weights: f32, as core/model.py lists them. Files of an earlier export are replaced, or removed if now refused.
+    """
+    from core.model import keras_model
+
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = keras_model(list(weights), model)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
+        fresh = Path(name)
+        failed = {file: why for file in EXPORTERS if (why := _save(file, whole, fresh, data.train.x))}
+        report = _report(fresh, keras.predictor(whole), data.test, failed)
+        (fresh / "export.json").write_text(json.dumps(report, indent=1) + "\n")
+        for file in EXPORTERS:
+            _publish(fresh / file, folder, refused=file in report["refused"])
+        os.replace(fresh / "export.json", folder / "export.json")
+    return report
+
+
+def verify(folder: Path, data: Data) -> dict[str, Any]:
+    """Check an export again, against its own model.keras; changes no file.
+
+    Returns {"images": n, "baselines": {"tf.function": latency}, "files": {name: {bytes, accuracy, difference,
+    agreement, latency_ms, latency_p95_ms, speedup}}, "refused": {name: why}}: see server/export/check.py; speedup is the
+    latency of tf.function over the file's own. Raises FileNotFoundError if there is no model.keras.
+    """
+    reference = folder / "model.keras"
+    if not reference.is_file():
+        raise FileNotFoundError(f"there is no {reference.name} in {folder}")
+    return _report(folder, keras.load(reference), data.test, {})
+
+
+def _save(file: str, model: Any, folder: Path, images: np.ndarray) -> str | None:
+    """Write one file; why it could not be written, if so."""
+    try:
+        EXPORTERS[file].save(model, folder / file, images)
+    except Exception as error:  # a converter may fail in any way, and that should not cost the other formats
+        return _why(error)
+    return None
+
+
+def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str, str]) -> dict[str, Any]:
+    """What `verify` returns, for the files that are in this folder."""
+    exam, refused = Exam.of(reference, test), dict(failed)
+    files: dict[str, dict[str, Any]] = {}
+    contenders: dict[str, Predictor] = {"tf.function": reference}
+    for file, exporter in EXPORTERS.items():
+        if file in failed or not (folder / file).exists():
+            continue
+        try:
+            contenders[file] = exporter.load(folder / file)
+            found = check.marks(contenders[file], exam)
+            why = check.objection(found, exam, exporter.quantized)
+        except Exception as error:  # every runtime has its own errors for a file that it cannot read
+            why = _why(error)
+        if why:
+            refused[file] = why
+            contenders.pop(file, None)
+        else:
+            files[file] = {"bytes": (folder / file).stat().st_size} | found
+    times = check.latencies(contenders, exam.images)
+    base = times.pop("tf.function")
+    for file, time in times.items():
+        files[file] |= time | {"speedup": round(base["latency_ms"] / time["latency_ms"], 2)}
+    return {"images": len(test), "baselines": {"tf.function": base}, "files": files, "refused": refused}
+
+
+def _publish(path: Path, folder: Path, refused: bool) -> None:
+    """Give a checked file its name, and take away what an earlier export called so."""
+    good, bad = folder / path.name, folder / f"{path.name}.refused"
+    if path.exists():
+        os.replace(path, bad if refused else good)
+    (good if refused else bad).unlink(missing_ok=True)
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

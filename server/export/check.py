@@ -1,0 +1,105 @@
+"""Parity, accuracy and latency of an exported file, and the rule that refuses it.
+
+Every format is reduced to a `Predictor`, so all are asked the same images and timed in the same loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.data import Examples
+
+Predictor = Callable[[np.ndarray], np.ndarray]  # images f32 [n, 28, 28, 1] in 0 … 1 → probabilities f32 [n, 10]
+
+PAGE = 500  # images a call, when there are many
+DIFFERENCE = 1e-4  # greatest difference of a float export's probabilities from Keras'
+DROP = 0.003  # greatest loss of accuracy of a quantized export
+ROUNDS, CALLS, WARM = 40, 25, 25  # timing: rounds, calls a contender in each, calls before them
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What every export is asked, and what Keras answers."""
+
+    images: np.ndarray  # f32 [n, 28, 28, 1] in 0 … 1
+    labels: np.ndarray  # int64 [n]
+    truth: np.ndarray  # f32 [n, 10]: Keras' probabilities
+
+    @classmethod
+    def of(cls, reference: Predictor, test: Examples) -> Exam:
+        """All test images, and what the reference makes of them."""
+        images = floats(test.x)
+        return cls(images, test.y, ask(reference, images))
+
+    @property
+    def accuracy(self) -> float:
+        """Keras' own."""
+        return float((self.truth.argmax(1) == self.labels).mean())
+
+
+def floats(images: np.ndarray) -> np.ndarray:
+    """uint8 [n, 28, 28] as every export wants it: f32 [n, 28, 28, 1] in 0 … 1."""
+    return images[..., None].astype(np.float32) / np.float32(255)
+
+
+def ask(predict: Predictor, images: np.ndarray) -> np.ndarray:
+    """Probabilities f32 [n, 10], page by page."""
+    return np.concatenate([predict(images[i : i + PAGE]) for i in range(0, len(images), PAGE)])
+
+
+def marks(predict: Predictor, exam: Exam) -> dict[str, float]:
+    """How an export answers: its accuracy, and how near it is to Keras.
+
+    accuracy, agreement: shares of all images, 0 … 1; difference: the greatest of all probabilities' differences.
+    Raises ValueError if its answers have the wrong shape.
+    """
+    answers = ask(predict, exam.images)
+    if answers.shape != exam.truth.shape:
+        raise ValueError(f"probabilities should be {list(exam.truth.shape)}, not {list(answers.shape)}")
+    chosen = answers.argmax(1)
+    return {
+        "accuracy": float((chosen == exam.labels).mean()),
+        "difference": float(np.abs(answers - exam.truth).max()),
+        "agreement": float((chosen == exam.truth.argmax(1)).mean()),
+    }
+
+
+def objection(found: Mapping[str, float], exam: Exam, quantized: bool) -> str | None:
+    """Why an export with these marks is refused; None if it may go out."""
+    if quantized:
+        fall = exam.accuracy - found["accuracy"]
+        return None if fall <= DROP else f"accuracy falls by {fall:.4f}, more than {DROP}"
+    # Written so that NaN, which is not greater than anything, is refused too.
+    close = found["difference"] <= DIFFERENCE
+    return None if close else f"probabilities differ from Keras' by {found['difference']:.2g}, more than {DIFFERENCE}"
+
+
+def latencies(contenders: Mapping[str, Predictor], images: np.ndarray) -> dict[str, dict[str, float]]:
+    """Milliseconds a call at batch 1, median and 95th percentile, each contender as the caller threaded it.
+
+    They take turns in short rounds, so whatever else this machine does hits all alike. images: f32 [n, 28, 28, 1].
+    """
+    singles = [images[i : i + 1] for i in range(min(CALLS, len(images)))]
+    for predict in contenders.values():
+        for i in range(WARM):
+            predict(singles[i % len(singles)])
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(ROUNDS):
+        for name, predict in contenders.items():
+            times[name] += [_seconds(predict, singles[i % len(singles)]) for i in range(CALLS)]
+    return {name: _summary(seconds) for name, seconds in times.items()}
+
+
+def _seconds(predict: Predictor, image: np.ndarray) -> float:
+    start = time.perf_counter()
+    predict(image)
+    return time.perf_counter() - start
+
+
+def _summary(seconds: list[float]) -> dict[str, float]:
+    median, high = np.percentile(seconds, [50, 95]) * 1000
+    return {"latency_ms": round(float(median), 4), "latency_p95_ms": round(float(high), 4)}

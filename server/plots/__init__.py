@@ -1,0 +1,43 @@
+"""The pictures that a run leaves, from its report alone; each function's docstring is its heading and how to read it.
+
+Importing this loads no matplotlib; drawing does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.plots import paper
+from server.plots.alone import alone
+from server.plots.compare import compare
+from server.plots.learning import accuracy, drift
+from server.plots.shards import labels, looks
+from server.plots.verdicts import clients, confusion
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+__all__ = ["PLOTS", "compare", "draw"]
+
+# In the order of the page. Each takes the report, with the images of `looks` as "contact"; None means: data are missing.
+PLOTS: dict[str, Callable[[Mapping[str, Any]], Figure | None]] = {
+    "accuracy": accuracy,
+    "clients": clients,
+    "alone": alone,
+    "confusion": confusion,
+    "drift": drift,
+    "labels": labels,
+    "looks": looks,
+}
+
+
+def draw(report: Mapping[str, Any], folder: Path, contact: np.ndarray | None = None) -> list[Path]:
+    """Draw every picture for which there are data as <folder>/<name>.png. contact: uint8 [clients, k, 28, 28]."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = {**report, "contact": contact}
+    with paper.style():
+        pictures = {name: plot(seen) for name, plot in PLOTS.items()}
+        return [paper.save(figure, folder / f"{name}.png") for name, figure in pictures.items() if figure is not None]

@@ -1,0 +1,82 @@
+"""Pictures of how the model came about: accuracy and drift, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from server.plots import paper
+from server.plots.lines import Line, panels
+from server.plots.words import gap, known, number, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BASELINES = {"centralized": (paper.INK, "--"), "local": (paper.ORANGE, ":")}
+
+
+def accuracy(report: Mapping[str, Any]) -> Figure | None:
+    """Accuracy, round by round
+
+    The share of test images read right after each round (left) and for the training it took (right). The axis is
+    logarithmic in the error, so a line that rises steadily keeps halving its mistakes. Centralized is the same model
+    trained on everybody's data in one place; local is the mean of clients that train alone, with the range from the
+    worst to the best of them.
+    """
+    rounds = [row for row in report.get("history", []) if known(row.get("accuracy"))]
+    if not rounds:
+        return None
+    lines = [Line("federated", paper.BLUE, rounds, width=2.4)]
+    for name, (colour, dash) in BASELINES.items():
+        points = report.get("curves", {}).get(name) or [{"accuracy": report.get("baselines", {}).get(name)}]
+        if any(known(point.get("accuracy")) for point in points):
+            lines.append(Line(name, colour, points, dash, 1.6))
+    return panels(_finding(lines), lines)
+
+
+def _finding(lines: list[Line]) -> str:
+    federated = lines[0].last
+    others = [f"{gap(federated, line.last)} {line.name}" for line in lines[1:]]
+    return ": ".join([f"Federated reaches {percent(federated)}", ", ".join(others)][: 1 + bool(others)])
+
+
+def drift(report: Mapping[str, Any]) -> Figure | None:
+    """How far clients pull apart
+
+    Each dot is one client in one round: how far its own training moved the weights from the global ones it was given.
+    The line is the round's median. Clients whose data differ most stand out; as the model settles, dots sink.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    dots = [
+        (row["round"], 100 * value, client)
+        for row in report.get("history", [])
+        for client, value in (row.get("drift") or {}).items()
+        if known(value)
+    ]
+    if not dots:
+        return None
+    x, y = np.array([d[0] for d in dots], float), np.array([d[1] for d in dots], float)
+    rounds = np.unique(x)
+    medians = np.array([np.median(y[x == number]) for number in rounds])
+    figure = paper.figure(7.6, 3.9, _settling(rounds, medians))
+    axes = figure.subplots()
+    axes.scatter(x, y, s=16, color=paper.SKY, edgecolors="none", alpha=0.75)
+    axes.plot(rounds, medians, color=paper.BLUE, marker="o" if len(rounds) <= 25 else None)
+    far = int(np.argmax(y))
+    axes.annotate(f"client {dots[far][2]}", (x[far], y[far]), (6, 0), textcoords="offset points", color=paper.GREY)
+    axes.set_ylim(0, 1.08 * y.max() or 1)
+    paper.label_ends(axes, [(medians[-1], "median", paper.BLUE)])
+    axes.set(xlabel="Round", ylabel="Distance from the global weights\n(% of their norm)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.grid(axis="y")
+    return figure
+
+
+def _settling(rounds: np.ndarray, medians: np.ndarray) -> str:
+    told = [f"{number(float(medians[i]), 1)} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])]
+    return f"Clients move the weights by {', by '.join(told)} (median)"
+
+

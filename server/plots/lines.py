@@ -1,0 +1,88 @@
+"""Lines of accuracy in two panels: over rounds, and over the gradient examples they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from server.plots import paper
+from server.plots.words import known
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: points are mappings with accuracy, and where known round, seen, low and high (shares, 0 … 1)."""
+
+    name: str
+    colour: str
+    points: Sequence[Mapping[str, Any]]
+    dash: str = "-"
+    width: float = 2.0
+    labelled: bool = True
+
+    def values(self, key: str) -> np.ndarray:
+        """f64 [points], NaN where unknown."""
+        return np.array([p[key] if known(p.get(key)) else np.nan for p in self.points], float)
+
+    @property
+    def last(self) -> float:
+        """The accuracy it ends with."""
+        shares = self.values("accuracy")
+        return float(shares[np.isfinite(shares)][-1])
+
+    def draw(self, axes: Axes, key: str, unit: float) -> None:
+        """Draw it over `key` (divided by unit), with its band; a single point or unknown x becomes a level."""
+        x, y = self.values(key) / unit, 100 * self.values("accuracy")
+        low, high = 100 * self.values("low"), 100 * self.values("high")
+        there = np.isfinite(x) & np.isfinite(y)
+        style = {"color": self.colour, "linestyle": self.dash, "linewidth": self.width}
+        if there.sum() < 2 and (self.dash != "-" or not there.any()):
+            axes.axhline(100 * self.last, **style)
+        else:
+            few = there.sum() <= 25 and self.dash == "-"
+            axes.plot(x[there], y[there], marker="o" if few else None, **style)
+        banded = there & np.isfinite(low) & np.isfinite(high)
+        if banded.sum() >= 2:
+            axes.fill_between(x[banded], low[banded], high[banded], color=self.colour, alpha=0.15, linewidth=0)
+        elif banded.any():
+            bars = axes.vlines(x[banded], low[banded], high[banded], color=self.colour, linewidth=1.2)
+            axes.plot(np.repeat(x[banded], 2), [low[banded], high[banded]], "_", color=bars.get_color()[0], markersize=8)
+
+
+def panels(title: str, lines: Sequence[Line], legend: bool = False) -> Figure:
+    """Both panels. Lines are named at their ends, or with `legend` below (their ends then show only the value)."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure = paper.figure(9.4, 4.1 + 0.22 * len(lines) * legend, title)
+    left, right = figure.subplots(1, 2)
+    seen = np.concatenate([line.values("seen") for line in lines])
+    unit, word = (1e6, "millions") if np.nanmax(seen, initial=0) >= 2e6 else (1e3, "thousands")
+    shares = np.concatenate([line.values(key) for line in lines for key in ("accuracy", "low", "high")])
+    for axes, key, scale in ((left, "round", 1.0), (right, "seen", unit)):
+        for line in lines:
+            line.draw(axes, key, scale)
+        paper.accuracy_axis(axes, shares)
+        ends = [line for line in lines if line.labelled]
+        texts = [f"{100 * line.last:.2f}" + ("" if legend else f" {line.name}") for line in ends]
+        paper.label_ends(axes, [(100 * e.last, text, e.colour) for e, text in zip(ends, texts, strict=True)])
+    left.set_xlabel("Round")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    right.set_xlabel(f"Gradient examples seen ({word})")
+    right.set_ylabel("")
+    if legend:
+        _legend(figure, lines)
+    return figure
+
+
+def _legend(figure: Figure, lines: Sequence[Line]) -> None:
+    from matplotlib.lines import Line2D
+
+    keys = [Line2D([], [], color=e.colour, linestyle=e.dash, linewidth=e.width) for e in lines]
+    figure.legend(keys, [line.name for line in lines], loc="outside lower left")

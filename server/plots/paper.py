@@ -1,0 +1,124 @@
+"""How our pictures look: one style, one palette, one accuracy axis, one way to save.
+
+Colours: Okabe and Ito (2008), Color Universal Design, told apart by colour-blind readers; lines also differ in dashes.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, PINK, SKY, GOLD = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
+INK, GREY, PALE = "#222222", "#6E6E6E", "#E4E4E4"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, GOLD, SKY, INK)
+DPI = 170
+TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)  # accuracy, %
+STYLE = {
+    "font.size": 9.5, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.labelcolor": GREY, "text.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "xtick.color": GREY,
+    "ytick.color": GREY, "axes.grid": False, "grid.color": PALE, "grid.linewidth": 0.8, "axes.axisbelow": True,
+    "lines.linewidth": 1.8, "lines.markersize": 4, "legend.frameon": False, "figure.facecolor": "white",
+    "savefig.facecolor": "white", "image.interpolation": "nearest", "figure.constrained_layout.w_pad": 0.1,
+    "figure.constrained_layout.h_pad": 0.1,
+}  # fmt: skip
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Our style inside the block, whatever the user's matplotlibrc says."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure, inches, whose title says the finding."""
+    from matplotlib.figure import Figure
+
+    wrapped = textwrap.fill(title, int(width * 10.5))  # about 10.5 letters an inch at this size
+    made = Figure((width, height + 0.2 * wrapped.count("\n")), layout="constrained")
+    made.suptitle(wrapped, x=0.015, ha="left", fontsize=12, fontweight="bold")
+    return made
+
+
+def save(picture: Figure, path: Path) -> Path:
+    """Write the PNG beside, then rename. Equal figures give equal bytes: no date, no version inside."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(picture)
+    picture.set_dpi(DPI)
+    canvas.draw()
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    temporary = path.with_name(path.name + ".tmp")
+    drawn.quantize(256, dither=Image.Dither.NONE).save(temporary, format="png", optimize=True, dpi=(DPI, DPI))
+    os.replace(temporary, path)
+    return path
+
+
+def accuracy_axis(axes: Axes, shares: Any) -> None:
+    """Scale the y-axis, in percent, to these accuracies: linear, or logarithmic in the error once any reaches 90 %.
+
+    So 98 → 99 % takes as much room as 80 → 90 %: both halve the error. The axis still shows accuracy.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    values = 100 * np.asarray(shares, float)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    axes.grid(axis="y")
+    if high < 90:
+        axes.set_ylim(max(0, low - 5), min(100, high + 5))
+        axes.set_ylabel("Test accuracy (%)")
+        return
+    axes.set_yscale("function", functions=(_nines, _accuracy))
+    top, bottom = _nines(high) + 0.06, _nines(low) - 0.06  # type: ignore[operator]
+    axes.set_ylim(float(_accuracy(bottom)), float(_accuracy(top)))
+    ends = axes.get_ylim()
+    axes.yaxis.set_major_locator(FixedLocator([t for t in TICKS if ends[0] <= t <= ends[1]]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylabel("Test accuracy (%), logarithmic in the error")
+
+
+def _nines(percent: Any) -> Any:
+    return -np.log10(np.maximum(100 - np.asarray(percent, float), 0.005))  # 100 % is drawn at 99.995 %
+
+
+def _accuracy(nines: Any) -> Any:
+    return 100 - 10 ** -np.asarray(nines, float)
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], apart: float = 0.062) -> None:
+    """Write (y in data units, text, colour) at the right edge, moved apart (share of the height) where they collide.
+
+    Call it after the axis has its scale and limits.
+    """
+    to_share = axes.transScale + axes.transLimits
+    wanted = [float(to_share.transform((1, y))[1]) for y, _, _ in ends]
+    for (_, text, colour), place in zip(ends, spread(wanted, apart), strict=True):
+        axes.text(1.02, place, text, color=colour, transform=axes.transAxes, va="center", fontsize=9)
+
+
+def spread(wanted: Sequence[float], apart: float) -> list[float]:
+    """The places nearest to those wanted, in the same order from low to high, at least so far apart, 1 the highest."""
+    order = np.argsort(wanted, kind="stable")
+    places = np.array(wanted, float)[order]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + apart)
+    places = np.minimum(places, 1 - apart * np.arange(len(places))[::-1])
+    result = np.empty(len(places))
+    result[order] = places
+    return result.tolist()

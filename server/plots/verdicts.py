@@ -1,0 +1,126 @@
+"""Pictures of how good the model is: for each client, and for each digit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from server.plots import paper, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def clients(report: Mapping[str, Any]) -> Figure | None:
+    """How well it serves each client
+
+    The finished global model on test images as each client sees them, from the worst client to the best; a larger dot
+    has more training images. Thin bars are 95 % intervals from the number of test images (Wilson 1927): clients whose
+    bars overlap may be equally good.
+    """
+    shards = [shard for shard in report.get("shards", []) if words.known(shard.get("accuracy"))]
+    if not shards:
+        return None
+    shards = sorted(shards, key=lambda shard: (shard["accuracy"], shard["client"]))
+    shares = np.array([shard["accuracy"] for shard in shards])
+    sizes = np.array([shard.get("examples", 0) for shard in shards], float)
+    places = np.arange(len(shards))
+    figure = paper.figure(float(np.clip(2.5 + 0.33 * len(shards), 6, 9.4)), 4.0, _fairness(shards, shares))
+    axes = figure.subplots()
+    low, high = wilson(shares, np.array([shard.get("tested") or np.nan for shard in shards], float))
+    axes.vlines(places, 100 * low, 100 * high, color="#C9DDEC", linewidth=2.5 if len(shards) <= 40 else 1.5, zorder=1)
+    colours = [paper.ORANGE] + [paper.BLUE] * (len(shards) - 1)
+    areas = 12 + 110 * sizes / max(sizes.max(), 1)
+    axes.scatter(places, 100 * shares, s=areas, c=colours, edgecolors="white", zorder=3)
+    axes.axhline(100 * shares.mean(), color=paper.INK, linestyle="--", linewidth=1)
+    paper.label_ends(axes, [(100 * shares.mean(), f"mean {100 * shares.mean():.2f}", paper.INK)])
+    _name(axes, shards)
+    _legend(axes, sizes, areas)
+    return figure
+
+
+def wilson(shares: np.ndarray, counts: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """The interval in which the true share lies, for z = 1.96 in 95 of 100 cases: (low, high); NaN where count is."""
+    middle = (shares + z * z / (2 * counts)) / (1 + z * z / counts)
+    half = z / (1 + z * z / counts) * np.sqrt(shares * (1 - shares) / counts + (z / (2 * counts)) ** 2)
+    return middle - half, middle + half
+
+
+def _fairness(shards: list[Mapping[str, Any]], shares: np.ndarray) -> str:
+    if len(shards) == 1:
+        return f"Client {shards[0]['client']} gets {words.percent(float(shares[0]))} right"
+    worst = f"client {shards[0]['client']}, gets {words.percent(float(shares[0]))}"
+    return f"The worst served, {worst} right; the mean is {words.percent(float(shares.mean()))}"
+
+
+def _name(axes: Axes, shards: list[Mapping[str, Any]]) -> None:
+    axes.set(xlabel="Client, from worst to best", ylabel="Accuracy on the client's test images (%)")
+    axes.grid(axis="y")
+    axes.margins(x=0.03)
+    if len(shards) <= 40:
+        axes.set_xticks(range(len(shards)), [str(shard["client"]) for shard in shards])
+        axes.tick_params(axis="x", labelsize=9.5 if len(shards) <= 25 else 7)
+        return
+    axes.set_xticks([])
+    ends = {0: (8, -3, "left"), len(shards) - 1: (0, 9, "right")}
+    for place, (right, up, side) in ends.items():
+        at = (place, 100 * shards[place]["accuracy"])
+        name = f"client {shards[place]['client']}"
+        axes.annotate(name, at, (right, up), textcoords="offset points", ha=side, fontsize=8.5)
+
+
+def _legend(axes: Axes, sizes: np.ndarray, areas: np.ndarray) -> None:
+    """The smallest and the largest dot, and what they stand for."""
+    for count, area in sorted({(sizes.min(), areas.min()), (sizes.max(), areas.max())}):
+        axes.scatter([], [], s=area, c=paper.BLUE, label=f"{count:,.0f} training images")
+    axes.legend(loc="lower right", fontsize=8.5)
+
+
+def confusion(report: Mapping[str, Any]) -> Figure | None:
+    """What it mixes up
+
+    One row a true digit, one column what the model read. Coloured cells are mistakes, darker for more; the grey
+    diagonal is what it read right, and the column on the right is the share of each digit that it read right.
+    """
+    counts = np.array(report.get("confusion") or [], int)
+    if counts.ndim != 2 or not counts.sum():
+        return None
+    wrong = counts * (1 - np.eye(len(counts), dtype=int))
+    figure = paper.figure(6.6, 5.4, _mistakes(counts, wrong))
+    axes = figure.subplots()
+    axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=max(1, wrong.max()) * 1.15)
+    for (true, read), count in np.ndenumerate(counts):
+        _cell(axes, true, read, int(count), count > 0.6 * wrong.max())
+    for digit, row in enumerate(counts):
+        right = words.percent(row[digit] / row.sum(), 1) if row.sum() else words.NONE
+        axes.text(len(counts) - 0.3, digit, right, va="center", color=paper.GREY, fontsize=8.5)
+    axes.text(len(counts) - 0.3, -0.85, "read right", va="center", color=paper.GREY, fontsize=8.5)
+    axes.set_xticks(range(len(counts)))
+    axes.set_yticks(range(len(counts)))
+    for at in np.arange(len(counts) + 1) - 0.5:
+        axes.plot([at, at], [-0.5, len(counts) - 0.5], [-0.5, len(counts) - 0.5], [at, at], color=paper.PALE, linewidth=0.6)
+    axes.set(xlabel="Read as", ylabel="True digit")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _cell(axes: Axes, true: int, read: int, count: int, dark: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    if true == read:
+        axes.add_patch(Rectangle((read - 0.5, true - 0.5), 1, 1, facecolor=paper.PALE))
+    if count:
+        colour = paper.GREY if true == read else "white" if dark else paper.INK
+        axes.text(read, true, f"{count:,}", ha="center", va="center", fontsize=8.5, color=colour)
+
+
+def _mistakes(counts: np.ndarray, wrong: np.ndarray) -> str:
+    title = f"{wrong.sum():,} of {counts.sum():,} misread"
+    if not wrong.sum():
+        return title
+    true, read = np.unravel_index(np.argmax(wrong), wrong.shape)
+    return f"{title}; most often a {true} as a {read} ({words.some(int(wrong.max()), 'time')})"

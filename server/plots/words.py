@@ -1,0 +1,102 @@
+"""Numbers and settings as a person reads them, the same in pictures and on the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NONE = "–"  # what stands where there is no number
+SPACE = "\N{NO-BREAK SPACE}"
+
+LOOKS = {
+    "rotate": "turned {:+.1f}°", "zoom": "size ×{:.2f}", "right": "right {:+.1f} px", "down": "down {:+.1f} px",
+    "stroke": "pen {:+.2f}", "blur": "blur {:.2f} px", "contrast": "ink ×{:.2f}",
+}  # fmt: skip
+
+
+def known(value: Any) -> bool:
+    """Whether this is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def number(value: Any, digits: int | None = None) -> str:
+    """1234.5678 → "1,235" (digits = 0), an integer without digits, a small float with four significant ones."""
+    if not known(value):
+        return NONE
+    if digits is None:
+        return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def percent(share: Any, digits: int = 2) -> str:
+    """0.989 → "98.90 %"."""
+    return f"{number(100 * share, digits)}{SPACE}%" if known(share) else NONE
+
+
+def gap(share: float, other: float) -> str:
+    """How far one share is from another, in percentage points as two decimals show them."""
+    points = round(100 * share, 2) - round(100 * other, 2)
+    if abs(points) < 0.005:
+        return "exactly as good as"
+    return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
+
+
+def duration(seconds: Any) -> str:
+    """4.12 → "4.1 s"; 192 → "3 min 12 s"; 3900 → "1 h 05 min"."""
+    if not known(seconds):
+        return NONE
+    if seconds < 59.95:
+        return f"{seconds:.1f}{SPACE}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{SPACE}min {rest}{SPACE}s"
+    return f"{minutes // 60}{SPACE}h {minutes % 60:02}{SPACE}min"
+
+
+def size(octets: Any) -> str:
+    """904512 → "905 kB"; kB = 1000 bytes, as disks count."""
+    if not known(octets):
+        return NONE
+    for limit, unit, digits in ((1e3, "B", 0), (1e6, "kB", 0), (1e9, "MB", 2)):
+        if octets < limit:
+            return f"{octets / limit * 1e3:.{digits}f}{SPACE}{unit}"
+    return f"{octets / 1e9:.2f}{SPACE}GB"
+
+
+def some(count: int, one: str, many: str = "") -> str:
+    """1, "client" → "1 client"; 20 → "20 clients"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def span(values: Any, unit: str = "") -> str:
+    """"612 to 5,210", or "600" if all are the same."""
+    low, high = min(values), max(values)
+    return f"{number(low)}{'' if low == high else ' to ' + number(high)}{unit}"
+
+
+def looks(amounts: Mapping[str, float]) -> str:
+    """A client's looks in a line: "turned −7.2°, blur 0.40 px"."""
+    shown = [LOOKS.get(name, name + " {:.3g}").format(value) for name, value in amounts.items() if known(value)]
+    return ", ".join(one.replace("-", "−").replace(" ", SPACE) for one in shown)
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, str]:
+    """A scenario as {path: text}, in the notation and an order that `--set path=text` takes."""
+    paths: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, list | tuple):
+            paths[key] = "+".join(part["name"] for part in value) or "none"
+            paths |= {f"{key}.{part['name']}.{k}": _text(v) for part in value for k, v in part.get("args", {}).items()}
+        elif isinstance(value, Mapping) and "name" in value:
+            paths |= {key: value["name"]} | {f"{key}.{k}": _text(v) for k, v in value.get("args", {}).items()}
+        elif isinstance(value, Mapping):
+            paths |= {f"{key}.{k}": _text(v) for k, v in value.items()}
+        else:
+            paths[key] = _text(value)
+    return paths
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

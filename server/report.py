@@ -1,0 +1,108 @@
+"""The facts of a run, as JSON: `rounds.jsonl` a line a round, `report.json` all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.engines import Sums
+from core.scenario import Scenario
+from server.rounds import Round
+
+Facts = dict[str, Any]
+
+
+def fact(done: Round, test: Sums, validation: Sums | None, seen: int, evaluation: float) -> Facts:
+    """One round as a line of the history."""
+    return {
+        "round": done.number,
+        "rate": done.rate,
+        "clients": done.clients,
+        "failed": {str(c): why for c, why in done.failed.items()},
+        "retried": {str(c): who for c, who in done.retried.items()},
+        "examples": done.sums.examples,
+        "seen": seen + done.sums.examples,
+        "train_loss": done.sums.mean_loss,
+        "train_accuracy": done.sums.accuracy,
+        "accuracy": test.accuracy,
+        "loss": test.mean_loss,
+        "validation_loss": validation.mean_loss if validation else None,
+        "validation_accuracy": validation.accuracy if validation else None,
+        "drift": {str(c): d for c, d in done.drift.items()},
+        "seconds": {"train": done.seconds, "evaluate": evaluation},
+    }
+
+
+def events(round: Facts) -> list[str]:
+    """What went wrong in a round, in words."""
+    who = {"-1": "the server"}
+    told = [f"round {round['round']}: {who.get(c, f'client {c}')}: {why}; left out" for c, why in round["failed"].items()]
+    told += [
+        f"round {round['round']}: worker {worker} was lost while it played client {c}, who was asked again"
+        for c, worker in round["retried"].items()
+    ]
+    if not round["clients"]:
+        told.append(f"round {round['round']}: nobody answered; the old weights were kept")
+    return told
+
+
+def run(scenario: Scenario, history: list[Facts], arrays: list[np.ndarray], told: list[str], folder: Path) -> Facts:
+    """What the server knows at the end of its rounds."""
+    last = history[-1] if history else {}
+    turns = Counter(client for facts in history for client in facts["clients"])
+    return {
+        "scenario": scenario.name,
+        "seed": scenario.seed,
+        "rounds": len(history),
+        "clients": scenario.clients,
+        "accuracy": last.get("accuracy"),
+        "loss": last.get("loss"),
+        "baselines": {},
+        "weights_sha256": digest(arrays),
+        "seconds": {
+            "training": sum(f["seconds"]["train"] for f in history),
+            "evaluation": sum(f["seconds"]["evaluate"] for f in history),
+        },
+        "exports": {},
+        "folder": str(folder),
+        "status": "finished",
+        "settings": json.loads(scenario.json()),
+        "history": history,
+        "turns": {str(client): n for client, n in sorted(turns.items())},
+        "events": told,
+        "versions": {name: version(name) for name in ("flwr", "ray", "tensorflow", "numpy")},
+    }
+
+
+def digest(arrays: list[np.ndarray]) -> str:
+    """SHA-256 of the weights: dtype, shape and bytes of each, in order."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text beside its place, then put it there."""
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def save(folder: Path, facts: Facts) -> None:
+    """Write report.json and rounds.jsonl."""
+    write(folder / "report.json", json.dumps(facts, indent=1) + "\n")
+    lines(folder, facts["history"])
+
+
+def lines(folder: Path, history: list[Facts]) -> None:
+    """Write rounds.jsonl anew."""
+    write(folder / "rounds.jsonl", "".join(json.dumps(facts) + "\n" for facts in history))

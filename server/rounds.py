@@ -1,0 +1,159 @@
+"""The federated loop, in plain sight."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from core.engines import Sums
+from core.scenario import Scenario
+from fl import roster, wire
+
+POLL = 0.01  # seconds between looks for replies
+
+Arrays = list[np.ndarray]
+
+
+class Stopped(Exception):
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM)."""
+
+
+class Watch(Protocol):
+    """Whoever looks on: the terminal, or a test."""
+
+    def stopped(self) -> bool:
+        """Shall the run stop?"""
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        """So many clients of this round have answered."""
+
+    def ended(self, facts: Mapping[str, Any]) -> None:
+        """A round is over; its facts, as in the report's history."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round's facts."""
+
+    number: int
+    rate: float
+    arrays: Arrays  # the new global weights
+    sums: Sums  # over the gradient examples of all clients
+    clients: list[int]  # whose answers count
+    failed: dict[int, str]  # who was left out, and why
+    retried: dict[int, str]  # who was asked again, and whose worker had been lost
+    drift: dict[int, float]  # |client's weights - received weights| / |received weights|
+    seconds: float
+
+
+class Cohort:
+    """What a strategy sees of the grid: exactly the clients whose turn it is."""
+
+    def __init__(self, clients: list[int]) -> None:
+        self.clients = clients
+
+    def get_node_ids(self) -> list[int]:
+        return [client + 1 for client in self.clients]  # Flower's node numbers are above 0
+
+
+def rounds(
+    strategy: Any, grid: Grid, scenario: Scenario, arrays: Arrays, rate: Callable[[int], float | None], watch: Watch, after: int = 0
+) -> Iterator[Round]:
+    """Train round by round; yield each as it ends. `after` is the last finished round (0 = none).
+
+    `rate(round)` is the step size of a round, or None to stop early.
+    """
+    for number in range(after + 1, scenario.rounds + 1):
+        if (now := rate(number)) is None:
+            return
+        start, clients = time.perf_counter(), roster.choose(scenario, number)
+        config, sent = wire.config(scenario, now), wire.record(arrays)
+        asks = strategy.configure_train(number, sent, config, Cohort(clients))
+        replies, failed = exchange(grid, _addressed(grid, asks, clients, number), scenario.patience, watch, number)
+        updates, failed = _checked(replies, failed, arrays)
+        drift = {client: distance(arrays, update.arrays) for client, update in updates.items()}  # FedMedian empties replies
+        arrays = _aggregated(strategy, number, [replies[client] for client in updates], arrays, failed)
+        sums = sum((u.sums for u in updates.values()), Sums())
+        retried = {client: u.earlier for client, u in updates.items() if u.earlier}
+        yield Round(number, now, arrays, sums, list(updates), failed, retried, drift, time.perf_counter() - start)
+
+
+def _addressed(grid: Grid, asks: Any, clients: list[int], number: int) -> dict[int, Message]:
+    """A strategy's messages, made out to clients and given to the nodes that play them."""
+    ids = sorted(grid.get_node_ids())
+    seats = roster.seat(clients, ids)
+    by_client = {ask.metadata.dst_node_id - 1: ask for ask in asks}
+    return {client: wire.addressed(by_client[client], client, seats[client], number) for client in sorted(by_client)}
+
+
+def exchange(
+    grid: Grid, asks: Mapping[int, Message], patience: float, watch: Watch, number: int = 0
+) -> tuple[dict[int, Message], dict[int, str]]:
+    """Send and wait. Returns the replies and, for each client without one, why; both in order of clients."""
+    waiting = {}
+    for client, ask in asks.items():
+        (key,) = grid.push_messages([ask])
+        waiting[key] = client
+    replies: dict[int, Message] = {}
+    failed: dict[int, str] = {}
+    end = time.monotonic() + patience
+    while waiting and time.monotonic() < end:
+        if watch.stopped():
+            raise Stopped
+        got = list(grid.pull_messages(list(waiting)))
+        for reply in got:
+            client = waiting.pop(reply.metadata.reply_to_message_id)
+            if reply.has_error():
+                failed[client] = _reason(reply)
+            else:
+                replies[client] = reply
+            watch.replied(number, len(asks) - len(waiting), len(asks))
+        if not got:
+            time.sleep(POLL)
+    failed |= {client: f"no answer within {patience:g} s" for client in waiting.values()}
+    return dict(sorted(replies.items())), dict(sorted(failed.items()))
+
+
+def _reason(reply: Message) -> str:
+    """What Flower tells of an error, on one line, without the class names it wraps around it."""
+    reason = " ".join(str(reply.error.reason or f"error {reply.error.code}").split())
+    return reason.split(":<'", 1)[-1].removesuffix("'>")[:300]
+
+
+def _checked(
+    replies: Mapping[int, Message], failed: dict[int, str], like: Arrays
+) -> tuple[dict[int, wire.Update], dict[int, str]]:
+    """Read every reply; who answered nonsense is moved to `failed`."""
+    updates = {}
+    for client, reply in replies.items():
+        try:
+            updates[client] = wire.update(reply.content, client, like)
+        except ValueError as error:
+            failed[client] = str(error)
+    return updates, dict(sorted(failed.items()))
+
+
+def _aggregated(strategy: Any, number: int, replies: list[Message], arrays: Arrays, failed: dict[int, str]) -> Arrays:
+    """The new global weights; the old ones if nobody answered or the strategy cannot work with so few."""
+    if not replies:
+        return arrays
+    try:
+        new, _ = strategy.aggregate_train(number, replies)
+    except (ValueError, ZeroDivisionError, IndexError) as error:
+        failed[-1] = f"the strategy could not aggregate {len(replies)} answers: {error}"
+        return arrays
+    if new is None:
+        return arrays
+    return [w.astype(old.dtype) for w, old in zip(wire.arrays(new), arrays, strict=True)]
+
+
+def distance(old: Arrays, new: Arrays) -> float:
+    """|new - old| / |old|, over all weights."""
+    moved = sum(float(np.sum(np.square(b - a, dtype=np.float64))) for a, b in zip(old, new, strict=True))
+    return float(np.sqrt(moved / max(sum(float(np.sum(np.square(a, dtype=np.float64))) for a in old), 1e-30)))

@@ -1,0 +1,236 @@
+"""What leaves the project is what was learned: every format against Keras, on every test image; anything else is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import data, model
+from core.data import Data, Examples
+from core.engines import tensorflow as engine
+from core.plan import Lesson, Pull, Rehearsal, draw
+from core.scenario import Local, Model, Scenario
+from server import export as exports
+from server.export import EXPORTERS, check, keras, onnx, tflite
+from server.export.check import Exam
+
+SCENARIO = Scenario("export", train=5000, test=1000, local=Local(epochs=2, rate=0.05, momentum=0.9))
+OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should reach an export
+EXACT = [file for file in EXPORTERS if not EXPORTERS[file].quantized]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return data.load(SCENARIO)
+
+
+@pytest.fixture(scope="module")
+def weights(digits: Data) -> model.Weights:
+    start = model.initial(0)
+    strength = np.zeros((len(digits.train), 0), np.float32)
+    lesson = Lesson(0, start, digits.train, strength, client=0, round=1, rate=SCENARIO.local.rate, scenario=SCENARIO)
+    return engine.train(start, draw(lesson, Pull.none(start), Rehearsal.none()))[0]
+
+
+@pytest.fixture(scope="module")
+def folder(weights: model.Weights, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("export")
+    exports.export(weights, OPTIONS, digits, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exam(weights: model.Weights, digits: Data) -> Exam:
+    return Exam.of(keras.predictor(model.keras_model(weights)), digits.test)
+
+
+def spoiled(weights: model.Weights, place: int = 7, index: tuple[int, ...] = (3,), by: float = 30.0) -> model.Weights:
+    """The same weights but for one number: as it stands, every digit looks like a 3."""
+    wrong = [w.copy() for w in weights]
+    wrong[place][index] += by
+    return wrong
+
+
+def test_a_run_exports_every_format_and_says_so(folder: Path) -> None:
+    report = json.loads((folder / "export.json").read_text())
+    assert report["refused"] == {} and set(report["files"]) == set(EXPORTERS) and report["images"] == 1000
+    assert {path.name for path in folder.iterdir()} == {*EXPORTERS, "export.json"}  # nothing temporary stays
+    for file, row in report["files"].items():
+        assert row["bytes"] == (folder / file).stat().st_size
+        assert 0 < row["latency_ms"] <= row["latency_p95_ms"]
+    assert report["files"]["model.int8.tflite"]["bytes"] <= 260_000
+
+
+@pytest.mark.parametrize("file", EXPORTERS)
+def test_every_format_answers_as_keras(file: str, folder: Path, exam: Exam) -> None:
+    found = check.marks(EXPORTERS[file].load(folder / file), exam)
+    assert exam.accuracy > 0.93
+    assert found["accuracy"] == pytest.approx(exam.accuracy, abs=0.003)
+    assert found["agreement"] >= 0.99
+    assert file not in EXACT or found["difference"] < 1e-5
+
+
+@pytest.mark.parametrize("file", EXPORTERS)
+def test_answers_do_not_depend_on_the_company(file: str, folder: Path, exam: Exam) -> None:
+    predict = EXPORTERS[file].load(folder / file)
+    many = predict(exam.images[:33])
+    assert many.dtype == np.float32 and many.shape == (33, 10)
+    np.testing.assert_allclose(many.sum(1), 1, atol=0.02)
+    for part in (slice(0, 1), slice(1, 4), slice(4, 33)):
+        np.testing.assert_allclose(predict(exam.images[part]), many[part], atol=1e-6)
+
+
+def test_the_same_weights_give_the_same_bytes(folder: Path, weights: model.Weights, digits: Data, tmp_path: Path) -> None:
+    whole = model.keras_model(weights, OPTIONS)
+    for file, exporter in EXPORTERS.items():
+        exporter.save(whole, tmp_path / file, digits.train.x)
+        assert (tmp_path / file).read_bytes() == (folder / file).read_bytes(), file
+
+
+def test_keras_file_is_the_canonical_model(folder: Path, weights: model.Weights) -> None:
+    from tensorflow import keras as tk
+
+    loaded = tk.models.load_model(folder / "model.keras")
+    assert not loaded.compiled and loaded.layers[-1].name == "logits"
+    for one, other in zip(loaded.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_int8_takes_raw_bytes(folder: Path, digits: Data) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(folder / "model.int8.tflite"), num_threads=1)
+    serve = interpreter.get_signature_runner("serve")
+    into = serve.get_input_details()["image"]
+    assert into["dtype"] == np.uint8 and into["quantization"] == (np.float32(1 / 255), 0)
+    predict, images = tflite.load(folder / "model.int8.tflite"), digits.test.x[:5]
+    answers = serve(image=images[..., None])["probabilities"]
+    np.testing.assert_array_equal(answers, predict(check.floats(images)))
+
+
+def test_every_byte_survives_the_way_to_floats_and_back() -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    np.testing.assert_array_equal(tflite.quantized(check.floats(every))[..., 0], every)
+    np.testing.assert_array_equal(tflite.quantized(np.array([-0.1, 1.1], np.float32)), [0, 255])
+
+
+def test_calibration_sees_paper_and_ink_whatever_the_images() -> None:
+    grey = np.full((400, 28, 28), 100, np.uint8)
+    grey[350, 0, :2] = 0, 255
+    sample = tflite.calibration(grey)
+    assert sample.shape == (300, 28, 28, 1) and sample[0, 0, 1, 0] == 1  # the one full image comes first
+    assert tflite.calibration(grey[:3]).min() == 0 and tflite.calibration(grey[:3]).max() == 1
+
+
+def test_onnx_says_how_it_is_used(folder: Path) -> None:
+    import onnx as lib
+
+    proto = lib.load(folder / "model.onnx")
+    assert [(o.domain, o.version) for o in proto.opset_import] == [("", onnx.OPSET)]
+    for ends, name, shape in ((proto.graph.input, "image", ["n", 28, 28, 1]), (proto.graph.output, "probabilities", ["n", 10])):
+        assert [end.name for end in ends] == [name]
+        assert [d.dim_param or d.dim_value for d in ends[0].type.tensor_type.shape.dim] == shape
+    told = {prop.key: prop.value for prop in proto.metadata_props}
+    assert told["labels"].split(",") == list("0123456789")
+    assert {"input.layout", "input.range", "input.polarity"} <= set(told)
+    assert "Transpose" not in {node.op_type for node in proto.graph.node} and len(proto.graph.node) <= 16
+
+
+@pytest.mark.parametrize("file", EXPORTERS)
+def test_a_wrong_file_is_refused(file: str, folder: Path, weights: model.Weights, digits: Data, tmp_path: Path) -> None:
+    for good in EXPORTERS:
+        (tmp_path / good).write_bytes((folder / good).read_bytes())
+    EXPORTERS[file].save(model.keras_model(spoiled(weights)), tmp_path / "wrong", digits.train.x)
+    exam = Exam.of(keras.load(tmp_path / "model.keras"), digits.test)
+    found = check.marks(EXPORTERS[file].load(tmp_path / "wrong"), exam)
+    assert check.objection(found, exam, EXPORTERS[file].quantized)
+
+
+@pytest.mark.parametrize("file", EXACT)
+def test_one_slightly_wrong_weight_is_noticed(file: str, weights: model.Weights, exam: Exam, tmp_path: Path) -> None:
+    wrong = spoiled(weights, place=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
+    EXPORTERS[file].save(model.keras_model(wrong), tmp_path / file, exam.images[..., 0])
+    assert check.objection(check.marks(EXPORTERS[file].load(tmp_path / file), exam), exam, False)
+
+
+def test_nan_is_refused(exam: Exam) -> None:
+    found = check.marks(lambda images: np.full((len(images), 10), np.nan, np.float32), exam)
+    assert check.objection(found, exam, False) and check.objection(found, exam, True)
+
+
+@pytest.mark.parametrize("file", ["model.tflite", "model.int8.tflite", "model.onnx"])
+def test_verify_finds_a_file_damaged_on_disk(file: str, folder: Path, digits: Data, tmp_path: Path) -> None:
+    for good in EXPORTERS:
+        (tmp_path / good).write_bytes((folder / good).read_bytes())
+    content = bytearray((tmp_path / file).read_bytes())
+    middle = slice(len(content) // 4, 3 * len(content) // 4)  # inside the dense kernel
+    content[middle] = content[middle][::-1]
+    (tmp_path / file).write_bytes(content)
+    report = exports.verify(tmp_path, digits)
+    assert list(report["refused"]) == [file] and set(report["files"]) == set(EXPORTERS) - {file}
+    (tmp_path / file).write_bytes(content[:1000])
+    assert list(exports.verify(tmp_path, digits)["refused"]) == [file]
+
+
+def test_verify_needs_the_canonical_model(digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="model.keras"):
+        exports.verify(tmp_path, digits)
+
+
+def test_a_refused_export_stays_in_and_the_others_go_out(
+    folder: Path, weights: model.Weights, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(whole: object, path: Path, images: np.ndarray) -> None:
+        onnx.save(model.keras_model(spoiled(weights)), path, images)
+
+    def broken(whole: object, path: Path, images: np.ndarray) -> None:
+        raise RuntimeError("the converter gave up")
+
+    for good in EXPORTERS:  # an earlier export lies in the folder
+        (tmp_path / good).write_bytes((folder / good).read_bytes())
+    monkeypatch.setitem(EXPORTERS, "model.onnx", replace(EXPORTERS["model.onnx"], save=wrong))
+    monkeypatch.setitem(EXPORTERS, "model.tflite", replace(EXPORTERS["model.tflite"], save=broken))
+    report = exports.export(weights, OPTIONS, digits, tmp_path)
+    assert "differ" in report["refused"]["model.onnx"] and "gave up" in report["refused"]["model.tflite"]
+    names = {"export.json", "model.keras", "model.int8.tflite", "model.onnx.refused"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert json.loads((tmp_path / "export.json").read_text()) == report
+
+    monkeypatch.undo()
+    assert exports.export(weights, OPTIONS, digits, tmp_path)["refused"] == {}
+    assert {path.name for path in tmp_path.iterdir()} == {*EXPORTERS, "export.json"}
+
+
+def test_int8_is_faster_than_tensorflow(folder: Path) -> None:
+    report = json.loads((folder / "export.json").read_text())
+    assert report["files"]["model.int8.tflite"]["speedup"] >= 3
+
+
+def test_latencies_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "CALLS", 1)
+    calls: list[str] = []
+
+    def one(name: str) -> check.Predictor:
+        return lambda image: (calls.append(f"{name}{len(image)}"), image)[1]
+
+    times = check.latencies({"a": one("a"), "b": one("b")}, np.zeros((3, 28, 28, 1), np.float32))
+    timed = calls[2 * check.WARM :]
+    assert timed == ["a1", "b1"] * check.ROUNDS and set(times) == {"a", "b"}
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    heavy = "{'tensorflow', 'onnx', 'onnxruntime', 'tf2onnx', 'ai_edge_litert'}"
+    code = f"import sys, server.export; print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_empty_answers_are_not_taken_for_right_ones() -> None:
+    exam = Exam(np.zeros((2, 28, 28, 1), np.float32), np.zeros(2, np.int64), np.zeros((2, 10), np.float32))
+    with pytest.raises(ValueError, match=r"\[2, 10\], not \[2, 3\]"):
+        check.marks(lambda images: np.zeros((len(images), 3), np.float32), exam)
