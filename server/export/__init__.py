@@ -1,4 +1,4 @@
-"""The global model leaves the project: written in every format, checked against Keras on every test image, then published.
+"""The global model goes out: written in every format, checked against Keras on every test image, then published.
 
 An unchecked file never bears its final name. One that fails is left as `<file>.refused`, and export.json says why.
 """
@@ -63,9 +63,10 @@ def export(weights: Sequence[np.ndarray], model: Model, data: Data, folder: Path
 def verify(folder: Path, data: Data) -> dict[str, Any]:
     """Check an export again, against its own model.keras; changes no file.
 
-    Returns {"images": n, "baselines": {"tf.function": latency}, "files": {name: {bytes, accuracy, difference,
-    agreement, latency_ms, latency_p95_ms, speedup}}, "refused": {name: why}}: see server/export/check.py; speedup is the
-    latency of tf.function over the file's own. Raises FileNotFoundError if there is no model.keras.
+    Returns {"images": n, "baselines": {"tf.function": {latency_ms, latency_p95_ms}}, "files": {name: {bytes, accuracy,
+    difference, agreement, latency_ms, latency_p95_ms, speedup}}, "refused": {name: why}}. `check.marks` and
+    `check.latencies` say what is measured; speedup is tf.function's median over the file's own.
+    Raises FileNotFoundError if there is no model.keras.
     """
     reference = folder / "model.keras"
     if not reference.is_file():

@@ -1,9 +1,12 @@
-"""The model as Keras knows it: the canonical file, the reference that other exports are held to, and a plain graph of it."""
+"""The model as Keras knows it: the canonical file, the reference that exports are held to, and its plain graph."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,22 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a ZIP file calls the beginning of time
 
 
 def save(model: Any, path: Path, images: np.ndarray) -> None:
-    """Write an uncompiled .keras file, logits out. The same weights give the same bytes: Keras' dates are taken out."""
+    """Write an uncompiled .keras file, logits out. Same weights, same bytes: dates and addresses are taken out."""
     model.save(path)
     with zipfile.ZipFile(path) as file:
         parts = {name: file.read(name) for name in file.namelist()}
     about = json.loads(parts["metadata.json"]) | {"date_saved": "1980-01-01@00:00:00"}
     parts["metadata.json"] = json.dumps(about).encode()
+    parts["config.json"] = _numbered(parts["config.json"].decode()).encode()
     with zipfile.ZipFile(path, "w") as file:
         for name, content in parts.items():
             file.writestr(zipfile.ZipInfo(name, _LONG_AGO), content)
+
+
+def _numbered(config: str) -> str:
+    """Shared objects by number, where Keras writes their addresses in memory."""
+    number: defaultdict[str, int] = defaultdict(itertools.count(1).__next__)
+    return re.sub(r'(?<="shared_object_id": )\d+', lambda found: str(number[found[0]]), config)
 
 
 def load(path: Path) -> Predictor:
@@ -38,7 +48,7 @@ def predictor(model: Any) -> Predictor:
     import tensorflow as tf
 
     run = tf.function(lambda image: tf.nn.softmax(model(image, training=False)), input_signature=[signature()])
-    return lambda images: run(images).numpy()  # type: ignore[no-any-return]
+    return lambda images: run(images).numpy()
 
 
 def signature() -> Any:

@@ -40,7 +40,7 @@ def save(model: Any, path: Path, images: np.ndarray) -> None:
 
 
 def _channels_first(model: Any) -> Any:
-    """The same model for features flattened channels first: its first dense kernel's rows moved from (h, w, c) to (c, h, w)."""
+    """The model, its first dense kernel's rows moved from (h, w, c) to (c, h, w), to be flattened channels first."""
     from tensorflow import keras
 
     twin = keras.models.clone_model(model)
@@ -75,10 +75,10 @@ def _tidy(proto: Any) -> None:
 
 
 def load(path: Path) -> Predictor:
-    """The file on one thread, which several threads may ask at once. Raises an error of ONNX Runtime on a damaged file."""
+    """The file, on one thread a call; several threads may call. Raises one of ONNX Runtime's errors if damaged."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["probabilities"], {"image": images})[0]  # type: ignore[no-any-return]
+    return lambda images: session.run(["probabilities"], {"image": images})[0]

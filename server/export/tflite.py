@@ -107,4 +107,5 @@ def load(path: Path) -> Predictor:
 
 def quantized(images: np.ndarray) -> np.ndarray:
     """f32 in 0 … 1 → uint8: the very bytes that the floats came from."""
-    return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    scaled: np.ndarray = np.rint(images * np.float32(255))
+    return scaled.clip(0, 255).astype(np.uint8)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PLOTS", "compare", "draw"]
 
-# In the order of the page. Each takes the report, with the images of `looks` as "contact"; None means: data are missing.
+# In the order of the page. Each takes the report, with the images of `looks` as "contact"; None: its data are missing.
 PLOTS: dict[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "accuracy": accuracy,
     "clients": clients,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def alone(report: Mapping[str, Any]) -> Figure | None:
     """What joining brings
 
-    Each dot is a client that trained on nothing but its own images, judged on the whole test set, which also holds
-    digits it may never have seen. The lines are the models trained on everybody's images, judged on the same.
+    Each dot is a client that trained on nothing but its own images, judged on the whole test set with digits it may
+    never have seen; lines are the models that learned from everybody, judged on the same.
     """
     shares = {i: share for i, share in enumerate(report.get("local_accuracies") or []) if words.known(share)}
     sizes = {shard["client"]: shard.get("examples") for shard in report.get("shards", [])}
@@ -27,7 +27,8 @@ def alone(report: Mapping[str, Any]) -> Figure | None:
     y = np.array([shares[client] for client in there])
     joined = report["accuracy"]
     gained = int((y < joined).sum())
-    figure = paper.figure(7.2, 3.9, f"Joining helps {gained} of {words.some(len(there), 'client')}: alone they reach {_range(y)}")
+    title = f"Joining helps {gained} of {words.some(len(there), 'client')}: alone they reach {_range(y)}"
+    figure = paper.figure(7.2, 3.9, title)
     axes = figure.subplots()
     axes.scatter([sizes[client] for client in there], 100 * y, s=28, color=paper.ORANGE, alpha=0.85, edgecolors="white")
     lines = {"federated": (joined, paper.BLUE, "-")}

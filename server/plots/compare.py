@@ -14,6 +14,7 @@ from server.plots.lines import Line, panels
 from server.plots.words import flat, known, percent, some
 
 Report = Mapping[str, Any]
+CENTRALIZED = "centralized training on the same data, in the same colour"
 
 
 def compare(runs: Sequence[Report], folder: Path) -> Path:
@@ -26,9 +27,10 @@ def compare(runs: Sequence[Report], folder: Path) -> Path:
         raise ValueError(f"none of {some(len(runs), 'run')} has a finished round to compare")
     lines = [line for i, (name, group) in enumerate(groups.items()) for line in _lines(name, group, i)]
     best = max((line for line in lines if line.labelled), key=lambda line: line.last)
+    title = f"{best.name}, {percent(best.last)}"
+    title = f"Best of {len(groups)}: {title}" if len(groups) > 1 else title
+    folder.mkdir(parents=True, exist_ok=True)
     with paper.style():
-        folder.mkdir(parents=True, exist_ok=True)
-        title = f"Best of {len(groups)}: {best.name}, {percent(best.last)}" if len(groups) > 1 else best.name
         return paper.save(panels(title, lines, legend=True), folder / "compare.png")
 
 
@@ -49,11 +51,11 @@ def grouped(runs: Sequence[Report]) -> dict[str, list[Report]]:
 
 def _lines(name: str, group: Sequence[Report], place: int) -> list[Line]:
     colour = paper.PALETTE[place % len(paper.PALETTE)]
-    lines = [Line(name, colour, mean([run["history"] for run in group]))]
+    lines = [Line(name, colour, mean([run["history"] for run in group]), marked=False)]
     curves = [run.get("curves", {}).get("centralized") or _level(run) for run in group]
     if curves := [curve for curve in curves if any(known(p.get("accuracy")) for p in curve)]:
         points = [{k: v for k, v in p.items() if k not in ("low", "high")} for p in mean(curves)]
-        lines.append(Line("the same, centralized", colour, points, "--", 1.0, labelled=False))
+        lines.append(Line(CENTRALIZED, colour, points, "--", 1.0, labelled=False))
     return lines
 
 

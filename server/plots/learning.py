@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from server.plots import paper
-from server.plots.lines import Line, panels
+from server.plots.lines import Dash, Line, panels
 from server.plots.words import gap, known, number, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BASELINES = {"centralized": (paper.INK, "--"), "local": (paper.ORANGE, ":")}
+BASELINES: dict[str, tuple[str, Dash]] = {"centralized": (paper.INK, "--"), "local": (paper.ORANGE, ":")}
 
 
 def accuracy(report: Mapping[str, Any]) -> Figure | None:
     """Accuracy, round by round
 
-    The share of test images read right after each round (left) and for the training it took (right). The axis is
-    logarithmic in the error, so a line that rises steadily keeps halving its mistakes. Centralized is the same model
-    trained on everybody's data in one place; local is the mean of clients that train alone, with the range from the
-    worst to the best of them.
+    Share of test images read right after each round (left) and for the training examples it took (right); on a
+    logarithmic axis equal steps up are equal cuts of the error. Centralized is the same model trained on everybody's
+    data in one place, local the mean of clients that train alone, from the worst to the best of them.
     """
     rounds = [row for row in report.get("history", []) if known(row.get("accuracy"))]
     if not rounds:
@@ -45,11 +44,9 @@ def _finding(lines: list[Line]) -> str:
 def drift(report: Mapping[str, Any]) -> Figure | None:
     """How far clients pull apart
 
-    Each dot is one client in one round: how far its own training moved the weights from the global ones it was given.
-    The line is the round's median. Clients whose data differ most stand out; as the model settles, dots sink.
+    Each dot is how far one client's own training moved the weights from the global ones it was given, and the line is
+    the round's median: clients with unusual data stand out, and dots sink as the model settles.
     """
-    from matplotlib.ticker import MaxNLocator
-
     dots = [
         (row["round"], 100 * value, client)
         for row in report.get("history", [])
@@ -69,8 +66,8 @@ def drift(report: Mapping[str, Any]) -> Figure | None:
     axes.annotate(f"client {dots[far][2]}", (x[far], y[far]), (6, 0), textcoords="offset points", color=paper.GREY)
     axes.set_ylim(0, 1.08 * y.max() or 1)
     paper.label_ends(axes, [(medians[-1], "median", paper.BLUE)])
-    axes.set(xlabel="Round", ylabel="Distance from the global weights\n(% of their norm)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.set_ylabel("Distance from the global weights\n(% of their norm)")
+    paper.rounds_axis(axes, rounds)
     axes.grid(axis="y")
     return figure
 
@@ -78,5 +75,3 @@ def drift(report: Mapping[str, Any]) -> Figure | None:
 def _settling(rounds: np.ndarray, medians: np.ndarray) -> str:
     told = [f"{number(float(medians[i]), 1)} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])]
     return f"Clients move the weights by {', by '.join(told)} (median)"
-
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Dash = Literal["-", "--", ":"]
+
+
 @dataclass(frozen=True)
 class Line:
     """One line: points are mappings with accuracy, and where known round, seen, low and high (shares, 0 … 1)."""
@@ -23,8 +26,9 @@ class Line:
     name: str
     colour: str
     points: Sequence[Mapping[str, Any]]
-    dash: str = "-"
+    dash: Dash = "-"
     width: float = 2.0
+    marked: bool = True  # a dot at each of a few points
     labelled: bool = True
 
     def values(self, key: str) -> np.ndarray:
@@ -42,25 +46,24 @@ class Line:
         x, y = self.values(key) / unit, 100 * self.values("accuracy")
         low, high = 100 * self.values("low"), 100 * self.values("high")
         there = np.isfinite(x) & np.isfinite(y)
-        style = {"color": self.colour, "linestyle": self.dash, "linewidth": self.width}
+        style: dict[str, Any] = {"color": self.colour, "linestyle": self.dash, "linewidth": self.width}
         if there.sum() < 2 and (self.dash != "-" or not there.any()):
             axes.axhline(100 * self.last, **style)
         else:
-            few = there.sum() <= 25 and self.dash == "-"
+            few = there.sum() == 1 or (there.sum() <= 25 and self.marked and self.dash == "-")
             axes.plot(x[there], y[there], marker="o" if few else None, **style)
         banded = there & np.isfinite(low) & np.isfinite(high)
         if banded.sum() >= 2:
             axes.fill_between(x[banded], low[banded], high[banded], color=self.colour, alpha=0.15, linewidth=0)
         elif banded.any():
-            bars = axes.vlines(x[banded], low[banded], high[banded], color=self.colour, linewidth=1.2)
-            axes.plot(np.repeat(x[banded], 2), [low[banded], high[banded]], "_", color=bars.get_color()[0], markersize=8)
+            ends = np.stack([low[banded], high[banded]])
+            axes.vlines(x[banded], *ends, color=self.colour, linewidth=1.2)
+            axes.plot(np.repeat(x[banded], 2), ends.ravel(), "_", color=self.colour, markersize=8)
 
 
 def panels(title: str, lines: Sequence[Line], legend: bool = False) -> Figure:
     """Both panels. Lines are named at their ends, or with `legend` below (their ends then show only the value)."""
-    from matplotlib.ticker import MaxNLocator
-
-    figure = paper.figure(9.4, 4.1 + 0.22 * len(lines) * legend, title)
+    figure = paper.figure(9.4, 4.1 + 0.22 * legend * sum(line.labelled for line in lines), title)
     left, right = figure.subplots(1, 2)
     seen = np.concatenate([line.values("seen") for line in lines])
     unit, word = (1e6, "millions") if np.nanmax(seen, initial=0) >= 2e6 else (1e3, "thousands")
@@ -72,8 +75,7 @@ def panels(title: str, lines: Sequence[Line], legend: bool = False) -> Figure:
         ends = [line for line in lines if line.labelled]
         texts = [f"{100 * line.last:.2f}" + ("" if legend else f" {line.name}") for line in ends]
         paper.label_ends(axes, [(100 * e.last, text, e.colour) for e, text in zip(ends, texts, strict=True)])
-    left.set_xlabel("Round")
-    left.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    paper.rounds_axis(left, np.concatenate([line.values("round") for line in lines]))
     right.set_xlabel(f"Gradient examples seen ({word})")
     right.set_ylabel("")
     if legend:
@@ -84,5 +86,7 @@ def panels(title: str, lines: Sequence[Line], legend: bool = False) -> Figure:
 def _legend(figure: Figure, lines: Sequence[Line]) -> None:
     from matplotlib.lines import Line2D
 
-    keys = [Line2D([], [], color=e.colour, linestyle=e.dash, linewidth=e.width) for e in lines]
-    figure.legend(keys, [line.name for line in lines], loc="outside lower left")
+    grey = [replace(line, colour=paper.GREY) for line in lines if not line.labelled]
+    named = [line for line in lines if line.labelled] + grey[:1]  # one entry for all dashed lines
+    keys = [Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width) for line in named]
+    figure.legend(keys, [line.name for line in named], loc="outside lower left")

@@ -23,13 +23,13 @@ INK, GREY, PALE = "#222222", "#6E6E6E", "#E4E4E4"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, GOLD, SKY, INK)
 DPI = 170
 TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)  # accuracy, %
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.5, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.labelcolor": GREY, "text.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "xtick.color": GREY,
     "ytick.color": GREY, "axes.grid": False, "grid.color": PALE, "grid.linewidth": 0.8, "axes.axisbelow": True,
     "lines.linewidth": 1.8, "lines.markersize": 4, "legend.frameon": False, "figure.facecolor": "white",
     "savefig.facecolor": "white", "image.interpolation": "nearest", "figure.constrained_layout.w_pad": 0.1,
-    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.h_pad": 0.1, "text.parse_math": False,  # a $ in a name is a $
 }  # fmt: skip
 
 
@@ -61,12 +61,24 @@ def save(picture: Figure, path: Path) -> Path:
 
     canvas = FigureCanvasAgg(picture)
     picture.set_dpi(DPI)
-    canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    drawn = Image.fromarray(pixels).convert("RGB")
     temporary = path.with_name(path.name + ".tmp")
     drawn.quantize(256, dither=Image.Dither.NONE).save(temporary, format="png", optimize=True, dpi=(DPI, DPI))
     os.replace(temporary, path)
     return path
+
+
+def rounds_axis(axes: Axes, rounds: np.ndarray) -> None:
+    """Scale the x-axis to these round numbers, whole ones only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("Round")
+    if np.isfinite(rounds).any():
+        first, last = np.nanmin(rounds), np.nanmax(rounds)
+        axes.set_xlim(first - 0.03 * (last - first) - 0.4, last + 0.03 * (last - first) + 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def accuracy_axis(axes: Axes, shares: Any) -> None:
@@ -84,7 +96,7 @@ def accuracy_axis(axes: Axes, shares: Any) -> None:
         axes.set_ylabel("Test accuracy (%)")
         return
     axes.set_yscale("function", functions=(_nines, _accuracy))
-    top, bottom = _nines(high) + 0.06, _nines(low) - 0.06  # type: ignore[operator]
+    top, bottom = _nines(high) + 0.06, _nines(low) - 0.06
     axes.set_ylim(float(_accuracy(bottom)), float(_accuracy(top)))
     ends = axes.get_ylim()
     axes.yaxis.set_major_locator(FixedLocator([t for t in TICKS if ends[0] <= t <= ends[1]]))

@@ -20,8 +20,8 @@ COUNTED = 25  # clients up to which each cell shows its count
 def labels(report: Mapping[str, Any]) -> Figure | None:
     """Who holds which digits
 
-    One column a client: bars are how many training images it has, cells how many of each digit. White is none at all,
-    and darker is more (by the square root, so that a few images still show).
+    One column a client: bars are how many training images it has, cells how many of each digit, stronger for more (by
+    the square root, so that a few still show).
     """
     from matplotlib.colors import PowerNorm
 
@@ -29,7 +29,7 @@ def labels(report: Mapping[str, Any]) -> Figure | None:
     if not shards:
         return None
     counts = np.array([shard["labels"] for shard in shards])  # [clients, digits]
-    figure = paper.figure(float(np.clip(2 + 0.37 * len(shards), 6, 9.4)), 4.7, _shares(report, counts))
+    figure = paper.figure(float(np.clip(2 + 0.37 * len(shards), 6.5, 9.4)), 4.7, _shares(report, counts))
     top, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.7])
     sizes = top.bar(np.arange(len(shards)), counts.sum(1), color=paper.GREY, width=0.8)
     cells = heat.imshow(counts.T, aspect="auto", cmap="Blues", norm=PowerNorm(0.5, 0, counts.max()))
@@ -45,13 +45,14 @@ def labels(report: Mapping[str, Any]) -> Figure | None:
         _write(heat, counts)
     else:
         bar = figure.colorbar(cells, ax=[top, heat], label="Images of the digit", pad=0.01, aspect=35)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     return figure
 
 
 def _shares(report: Mapping[str, Any], counts: np.ndarray) -> str:
     everybody, listed = report.get("clients", len(counts)), len(counts)
-    who = "Clients hold" if listed >= everybody else f"The {listed} of {everybody:,} clients shown hold"
+    who = "Clients hold" if everybody > 1 else "The only client holds"
+    who = who if listed >= everybody else f"The {listed} of {everybody:,} clients shown hold"
     held = (counts > 0).sum(1).tolist()
     return f"{who} {words.span(counts.sum(1).tolist())} images and {words.span(held)} of the {counts.shape[1]} digits"
 
@@ -61,14 +62,18 @@ def _write(heat: Axes, counts: np.ndarray) -> None:
         if count:
             dark = count > 0.36 * counts.max()
             text = f"{count:,}" if count < 10_000 else f"{count / 1000:.0f}k"
-            heat.text(client, digit, text, ha="center", va="center", fontsize=6.5, color="white" if dark else paper.INK)
+            style: dict[str, Any] = {
+                "fontsize": 8 if len(counts) <= 12 else 6.5,
+                "color": "white" if dark else paper.INK,
+            }
+            heat.text(client, digit, text, ha="center", va="center", in_layout=False, **style)
 
 
 def looks(report: Mapping[str, Any]) -> Figure | None:
     """What clients see
 
-    One row a client: a few of its own training images, as its camera shows them in training and in test, and what is
-    particular about that camera.
+    One row a client: some of its own training images as its camera shows them, and what is particular to that camera,
+    in training and in test.
     """
     contact = report.get("contact")  # uint8 [clients, k, 28, 28]
     if contact is None or not np.asarray(contact).size:

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 def clients(report: Mapping[str, Any]) -> Figure | None:
     """How well it serves each client
 
-    The finished global model on test images as each client sees them, from the worst client to the best; a larger dot
-    has more training images. Thin bars are 95 % intervals from the number of test images (Wilson 1927): clients whose
-    bars overlap may be equally good.
+    The finished global model on test images as each client sees them; a larger dot is a client with more training
+    images, and bars are 95 % intervals for so many test images (Wilson 1927), so what overlaps widely may be equal.
     """
     shards = [shard for shard in report.get("shards", []) if words.known(shard.get("accuracy"))]
     if not shards:
@@ -28,7 +27,7 @@ def clients(report: Mapping[str, Any]) -> Figure | None:
     shares = np.array([shard["accuracy"] for shard in shards])
     sizes = np.array([shard.get("examples", 0) for shard in shards], float)
     places = np.arange(len(shards))
-    figure = paper.figure(float(np.clip(2.5 + 0.33 * len(shards), 6, 9.4)), 4.0, _fairness(shards, shares))
+    figure = paper.figure(float(np.clip(2.5 + 0.33 * len(shards), 7, 9.4)), 4.0, _fairness(shards, shares))
     axes = figure.subplots()
     low, high = wilson(shares, np.array([shard.get("tested") or np.nan for shard in shards], float))
     axes.vlines(places, 100 * low, 100 * high, color="#C9DDEC", linewidth=2.5 if len(shards) <= 40 else 1.5, zorder=1)
@@ -38,7 +37,7 @@ def clients(report: Mapping[str, Any]) -> Figure | None:
     axes.axhline(100 * shares.mean(), color=paper.INK, linestyle="--", linewidth=1)
     paper.label_ends(axes, [(100 * shares.mean(), f"mean {100 * shares.mean():.2f}", paper.INK)])
     _name(axes, shards)
-    _legend(axes, sizes, areas)
+    _legend(figure, axes, sizes, areas)
     return figure
 
 
@@ -72,18 +71,18 @@ def _name(axes: Axes, shards: list[Mapping[str, Any]]) -> None:
         axes.annotate(name, at, (right, up), textcoords="offset points", ha=side, fontsize=8.5)
 
 
-def _legend(axes: Axes, sizes: np.ndarray, areas: np.ndarray) -> None:
+def _legend(figure: Figure, axes: Axes, sizes: np.ndarray, areas: np.ndarray) -> None:
     """The smallest and the largest dot, and what they stand for."""
     for count, area in sorted({(sizes.min(), areas.min()), (sizes.max(), areas.max())}):
         axes.scatter([], [], s=area, c=paper.BLUE, label=f"{count:,.0f} training images")
-    axes.legend(loc="lower right", fontsize=8.5)
+    figure.legend(loc="outside lower right", ncols=2, fontsize=8.5)
 
 
 def confusion(report: Mapping[str, Any]) -> Figure | None:
     """What it mixes up
 
-    One row a true digit, one column what the model read. Coloured cells are mistakes, darker for more; the grey
-    diagonal is what it read right, and the column on the right is the share of each digit that it read right.
+    One row a true digit, one column what the model read: coloured cells are mistakes, stronger for more, and grey cells
+    and the share on the right are what it read right.
     """
     counts = np.array(report.get("confusion") or [], int)
     if counts.ndim != 2 or not counts.sum():
@@ -100,8 +99,9 @@ def confusion(report: Mapping[str, Any]) -> Figure | None:
     axes.text(len(counts) - 0.3, -0.85, "read right", va="center", color=paper.GREY, fontsize=8.5)
     axes.set_xticks(range(len(counts)))
     axes.set_yticks(range(len(counts)))
-    for at in np.arange(len(counts) + 1) - 0.5:
-        axes.plot([at, at], [-0.5, len(counts) - 0.5], [-0.5, len(counts) - 0.5], [at, at], color=paper.PALE, linewidth=0.6)
+    edges = np.arange(len(counts) + 1) - 0.5
+    axes.hlines(edges, edges[0], edges[-1], color=paper.PALE, linewidth=0.7, clip_on=False)
+    axes.vlines(edges, edges[0], edges[-1], color=paper.PALE, linewidth=0.7, clip_on=False)
     axes.set(xlabel="Read as", ylabel="True digit")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -115,7 +115,7 @@ def _cell(axes: Axes, true: int, read: int, count: int, dark: bool) -> None:
         axes.add_patch(Rectangle((read - 0.5, true - 0.5), 1, 1, facecolor=paper.PALE))
     if count:
         colour = paper.GREY if true == read else "white" if dark else paper.INK
-        axes.text(read, true, f"{count:,}", ha="center", va="center", fontsize=8.5, color=colour)
+        axes.text(read, true, f"{count:,}", ha="center", va="center", fontsize=8.5, color=colour, in_layout=False)
 
 
 def _mistakes(counts: np.ndarray, wrong: np.ndarray) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 NONE = "–"  # what stands where there is no number
 SPACE = "\N{NO-BREAK SPACE}"
@@ -16,7 +16,7 @@ LOOKS = {
 }  # fmt: skip
 
 
-def known(value: Any) -> bool:
+def known(value: Any) -> TypeGuard[float]:
     """Whether this is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -35,12 +35,17 @@ def percent(share: Any, digits: int = 2) -> str:
     return f"{number(100 * share, digits)}{SPACE}%" if known(share) else NONE
 
 
+def points(share: float, other: float) -> float:
+    """Percentage points from the other to this share: the difference of what two decimals show."""
+    return round(round(100 * share, 2) - round(100 * other, 2), 2) + 0.0  # never −0
+
+
 def gap(share: float, other: float) -> str:
-    """How far one share is from another, in percentage points as two decimals show them."""
-    points = round(100 * share, 2) - round(100 * other, 2)
-    if abs(points) < 0.005:
+    """How far one share is from another: "0.31 points below"."""
+    apart = points(share, other)
+    if not apart:
         return "exactly as good as"
-    return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
+    return f"{abs(apart):.2f} points {'above' if apart > 0 else 'below'}"
 
 
 def duration(seconds: Any) -> str:
@@ -71,7 +76,7 @@ def some(count: int, one: str, many: str = "") -> str:
 
 
 def span(values: Any, unit: str = "") -> str:
-    """"612 to 5,210", or "600" if all are the same."""
+    """ "612 to 5,210", or "600" if all are the same."""
     low, high = min(values), max(values)
     return f"{number(low)}{'' if low == high else ' to ' + number(high)}{unit}"
 

@@ -1,4 +1,4 @@
-"""What leaves the project is what was learned: every format against Keras, on every test image; anything else is refused."""
+"""What goes out is what was learned: every format against Keras, on every test image; anything else is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from core import data, model
-from core.data import Data, Examples
+from core.data import Data
 from core.engines import tensorflow as engine
 from core.plan import Lesson, Pull, Rehearsal, draw
 from core.scenario import Local, Model, Scenario
@@ -20,7 +20,7 @@ from server import export as exports
 from server.export import EXPORTERS, check, keras, onnx, tflite
 from server.export.check import Exam
 
-SCENARIO = Scenario("export", train=5000, test=1000, local=Local(epochs=2, rate=0.05, momentum=0.9))
+SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
 OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should reach an export
 EXACT = [file for file in EXPORTERS if not EXPORTERS[file].quantized]
 
@@ -48,6 +48,18 @@ def folder(weights: model.Weights, digits: Data, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def exam(weights: model.Weights, digits: Data) -> Exam:
     return Exam.of(keras.predictor(model.keras_model(weights)), digits.test)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that do not ask how fast a file is."""
+    monkeypatch.setattr(check, "ROUNDS", 1)
+
+
+def copy(folder: Path, to: Path) -> None:
+    """Put an export that is right into another folder."""
+    for file in EXPORTERS:
+        (to / file).write_bytes((folder / file).read_bytes())
 
 
 def spoiled(weights: model.Weights, place: int = 7, index: tuple[int, ...] = (3,), by: float = 30.0) -> model.Weights:
@@ -86,7 +98,9 @@ def test_answers_do_not_depend_on_the_company(file: str, folder: Path, exam: Exa
         np.testing.assert_allclose(predict(exam.images[part]), many[part], atol=1e-6)
 
 
-def test_the_same_weights_give_the_same_bytes(folder: Path, weights: model.Weights, digits: Data, tmp_path: Path) -> None:
+def test_the_same_weights_give_the_same_bytes(
+    folder: Path, weights: model.Weights, digits: Data, tmp_path: Path
+) -> None:
     whole = model.keras_model(weights, OPTIONS)
     for file, exporter in EXPORTERS.items():
         exporter.save(whole, tmp_path / file, digits.train.x)
@@ -133,7 +147,10 @@ def test_onnx_says_how_it_is_used(folder: Path) -> None:
 
     proto = lib.load(folder / "model.onnx")
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", onnx.OPSET)]
-    for ends, name, shape in ((proto.graph.input, "image", ["n", 28, 28, 1]), (proto.graph.output, "probabilities", ["n", 10])):
+    for ends, name, shape in (
+        (proto.graph.input, "image", ["n", 28, 28, 1]),
+        (proto.graph.output, "probabilities", ["n", 10]),
+    ):
         assert [end.name for end in ends] == [name]
         assert [d.dim_param or d.dim_value for d in ends[0].type.tensor_type.shape.dim] == shape
     told = {prop.key: prop.value for prop in proto.metadata_props}
@@ -143,46 +160,51 @@ def test_onnx_says_how_it_is_used(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("file", EXPORTERS)
-def test_a_wrong_file_is_refused(file: str, folder: Path, weights: model.Weights, digits: Data, tmp_path: Path) -> None:
-    for good in EXPORTERS:
-        (tmp_path / good).write_bytes((folder / good).read_bytes())
-    EXPORTERS[file].save(model.keras_model(spoiled(weights)), tmp_path / "wrong", digits.train.x)
-    exam = Exam.of(keras.load(tmp_path / "model.keras"), digits.test)
-    found = check.marks(EXPORTERS[file].load(tmp_path / "wrong"), exam)
-    assert check.objection(found, exam, EXPORTERS[file].quantized)
+def test_a_wrong_weight_is_noticed(file: str, weights: model.Weights, digits: Data, exam: Exam, tmp_path: Path) -> None:
+    slightly = spoiled(weights, place=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
+    wrong = slightly if file in EXACT else spoiled(weights)
+    EXPORTERS[file].save(model.keras_model(wrong), tmp_path / file, digits.train.x)
+    assert check.objection(check.marks(EXPORTERS[file].load(tmp_path / file), exam), exam, EXPORTERS[file].quantized)
 
 
-@pytest.mark.parametrize("file", EXACT)
-def test_one_slightly_wrong_weight_is_noticed(file: str, weights: model.Weights, exam: Exam, tmp_path: Path) -> None:
-    wrong = spoiled(weights, place=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
-    EXPORTERS[file].save(model.keras_model(wrong), tmp_path / file, exam.images[..., 0])
-    assert check.objection(check.marks(EXPORTERS[file].load(tmp_path / file), exam), exam, False)
+@pytest.mark.parametrize("quantized", [False, True])
+def test_what_is_no_number_is_refused(quantized: bool, exam: Exam) -> None:
+    nothing = np.full_like(exam.truth, np.nan)
+    found = check.marks(lambda images: nothing[: len(images)], exam)
+    assert check.objection(found, exam, quantized)
+    diverged = replace(exam, truth=nothing)  # an int8 file may well agree with a model that is broken
+    assert check.objection(check.marks(lambda images: exam.truth[: len(images)], diverged), diverged, quantized)
 
 
-def test_nan_is_refused(exam: Exam) -> None:
-    found = check.marks(lambda images: np.full((len(images), 10), np.nan, np.float32), exam)
-    assert check.objection(found, exam, False) and check.objection(found, exam, True)
+def test_limits_themselves_may_go_out(exam: Exam) -> None:
+    exact = replace(exam, labels=exam.truth.argmax(1))
+    for fall, refused in ((0.003, False), (0.004, True)):
+        marks = {"accuracy": 1 - fall, "difference": 0.5, "agreement": 1 - fall}
+        assert bool(check.objection(marks, exact, quantized=True)) is refused
 
 
-@pytest.mark.parametrize("file", ["model.tflite", "model.int8.tflite", "model.onnx"])
-def test_verify_finds_a_file_damaged_on_disk(file: str, folder: Path, digits: Data, tmp_path: Path) -> None:
-    for good in EXPORTERS:
-        (tmp_path / good).write_bytes((folder / good).read_bytes())
-    content = bytearray((tmp_path / file).read_bytes())
-    middle = slice(len(content) // 4, 3 * len(content) // 4)  # inside the dense kernel
-    content[middle] = content[middle][::-1]
-    (tmp_path / file).write_bytes(content)
+@pytest.mark.usefixtures("hasty")
+def test_verify_finds_files_damaged_on_disk(folder: Path, digits: Data, tmp_path: Path) -> None:
+    copy(folder, tmp_path)
+    damaged = ["model.tflite", "model.int8.tflite", "model.onnx"]
+    for file in damaged:
+        content = bytearray((tmp_path / file).read_bytes())
+        middle = slice(len(content) // 4, 3 * len(content) // 4)  # inside the dense kernel
+        content[middle] = content[middle][::-1]
+        (tmp_path / file).write_bytes(content)
     report = exports.verify(tmp_path, digits)
-    assert list(report["refused"]) == [file] and set(report["files"]) == set(EXPORTERS) - {file}
-    (tmp_path / file).write_bytes(content[:1000])
-    assert list(exports.verify(tmp_path, digits)["refused"]) == [file]
+    assert list(report["refused"]) == damaged and list(report["files"]) == ["model.keras"]
+    for file in damaged:
+        (tmp_path / file).write_bytes((folder / file).read_bytes()[:1000])
+    assert list(exports.verify(tmp_path, digits)["refused"]) == damaged  # these cannot even be read
 
 
 def test_verify_needs_the_canonical_model(digits: Data, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="model.keras"):
+    with pytest.raises(FileNotFoundError, match=r"model\.keras"):
         exports.verify(tmp_path, digits)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_refused_export_stays_in_and_the_others_go_out(
     folder: Path, weights: model.Weights, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,8 +214,7 @@ def test_a_refused_export_stays_in_and_the_others_go_out(
     def broken(whole: object, path: Path, images: np.ndarray) -> None:
         raise RuntimeError("the converter gave up")
 
-    for good in EXPORTERS:  # an earlier export lies in the folder
-        (tmp_path / good).write_bytes((folder / good).read_bytes())
+    copy(folder, tmp_path)  # an earlier export
     monkeypatch.setitem(EXPORTERS, "model.onnx", replace(EXPORTERS["model.onnx"], save=wrong))
     monkeypatch.setitem(EXPORTERS, "model.tflite", replace(EXPORTERS["model.tflite"], save=broken))
     report = exports.export(weights, OPTIONS, digits, tmp_path)
@@ -207,9 +228,14 @@ def test_a_refused_export_stays_in_and_the_others_go_out(
     assert {path.name for path in tmp_path.iterdir()} == {*EXPORTERS, "export.json"}
 
 
-def test_int8_is_faster_than_tensorflow(folder: Path) -> None:
-    report = json.loads((folder / "export.json").read_text())
-    assert report["files"]["model.int8.tflite"]["speedup"] >= 3
+def test_int8_is_three_times_as_fast_as_tensorflow(folder: Path, exam: Exam) -> None:
+    both = {"tf": keras.load(folder / "model.keras"), "int8": tflite.load(folder / "model.int8.tflite")}
+
+    def ratio() -> float:
+        times = check.latencies(both, exam.images)
+        return times["tf"]["latency_ms"] / times["int8"]["latency_ms"]
+
+    assert any(ratio() >= 3 for _ in range(3))  # once is enough: others may use this machine
 
 
 def test_latencies_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +243,11 @@ def test_latencies_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
     def one(name: str) -> check.Predictor:
-        return lambda image: (calls.append(f"{name}{len(image)}"), image)[1]
+        def predict(image: np.ndarray) -> np.ndarray:
+            calls.append(f"{name}{len(image)}")
+            return image
+
+        return predict
 
     times = check.latencies({"a": one("a"), "b": one("b")}, np.zeros((3, 28, 28, 1), np.float32))
     timed = calls[2 * check.WARM :]
@@ -230,7 +260,7 @@ def test_importing_loads_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-def test_empty_answers_are_not_taken_for_right_ones() -> None:
+def test_answers_of_the_wrong_shape_are_an_error() -> None:
     exam = Exam(np.zeros((2, 28, 28, 1), np.float32), np.zeros(2, np.int64), np.zeros((2, 10), np.float32))
     with pytest.raises(ValueError, match=r"\[2, 10\], not \[2, 3\]"):
         check.marks(lambda images: np.zeros((len(images), 3), np.float32), exam)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shlex
 import subprocess
@@ -13,7 +12,8 @@ import pytest
 
 from core.scenario import Part, Scenario
 from server import page
-from server.plots import PLOTS, compare, draw, lines, paper, words
+from server.page import again
+from server.plots import PLOTS, compare, draw, paper, words
 from server.plots.compare import grouped, mean
 from server.plots.verdicts import wilson
 
@@ -34,7 +34,8 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict:
         failed = {str(chosen[0]): "timed out"} if number == 3 else {}
         seen += int(counts[chosen].sum())
         history.append({
-            "round": number, "rate": 0.05 * (1 + np.cos(np.pi * number / rounds)) / 2, "clients": chosen.tolist(),
+            "round": number, "rate": 0.05 * (1 + np.cos(np.pi * number / rounds)) / 2,
+            "clients": [c for c in chosen.tolist() if str(c) not in failed],
             "failed": failed, "retried": {str(chosen[-1]): "worker 4242 was lost; asked again"} if number == 7 else {},
             "examples": int(counts[chosen].sum()), "seen": seen, "train_loss": 2.5 * error[number - 1],
             "train_accuracy": 1 - 0.8 * error[number - 1], "accuracy": round(1 - error[number - 1], 4),
@@ -44,27 +45,157 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict:
             "seconds": {"train": 4.1, "evaluate": 0.6},
         })  # fmt: skip
     wrong = rng.multinomial(110, (1 - np.eye(10)).ravel() * rng.dirichlet([0.2] * 100)).reshape(10, 10)
-    central = [{"round": r["round"], "seen": r["seen"], "accuracy": 0.9921 - 0.12 * r["round"] ** -2.0, "loss": 0.03} for r in history]
+    central = [{k: r[k] for k in ("round", "seen")} | {"accuracy": 0.9921 - 0.12 * r["round"] ** -2.0} for r in history]
+    last = {"round": rounds, "seen": seen, "accuracy": 0.6134, "low": 0.29, "high": 0.915}
+    amounts = {"rotate": (-20, 15), "right": (-2, 2), "stroke": (-0.5, 0.8), "blur": (0, 0.8), "contrast": (0.6, 1.2)}
+    sizes = {"keras": 930_123, "tflite": 904_512, "int8.tflite": 236_224, "onnx": 902_233}
+    shown = {"accuracy": 0.9887, "difference": 1.2e-7, "agreement": 0.9997, "latency_ms": 0.11}
     return {
         "scenario": "noniid", "seed": seed, "rounds": rounds, "clients": clients, "accuracy": history[-1]["accuracy"],
-        "loss": 0.034, "baselines": {"centralized": central[-1]["accuracy"], "local": 0.6134}, "weights_sha256": "c0ffee" * 10 + "beef",
+        "loss": 0.034, "baselines": {"centralized": central[-1]["accuracy"], "local": 0.6134},
+        "weights_sha256": "c0ffee" * 10 + "beef",
         "seconds": {"total": 192.4, "training": 94.2, "evaluation": 12.8, "baselines": 61.0, "export": 24.4},
         "folder": f"runs/noniid-{seed}", "status": "finished", "history": history,
-        "exports": {
-            "model.keras": {"bytes": 930_123, "accuracy": 0.9887, "difference": 0.0, "agreement": 1.0, "latency_ms": 8.41},
-            "model.tflite": {"bytes": 904_512, "accuracy": 0.9887, "difference": 1.2e-7, "agreement": 1.0, "latency_ms": 0.11},
-            "model.int8.tflite": {"bytes": 236_224, "accuracy": 0.9886, "difference": 0.0127, "agreement": 0.9997, "latency_ms": 0.14},
-            "model.onnx": {"bytes": 902_233, "accuracy": 0.9887, "difference": 1.2e-6, "agreement": 1.0, "latency_ms": 0.09},
-        },
-        "settings": json.loads(SCENARIO.json()) | {"seed": seed, "clients": clients, "cohort": cohort, "rounds": rounds},
+        "exports": {f"model.{kind}": {"bytes": size} | shown for kind, size in sizes.items()},
+        "settings": json.loads(SCENARIO.json())
+        | {"seed": seed, "clients": clients, "cohort": cohort, "rounds": rounds},
         "shards": [{
-            "client": c, "examples": int(n.sum()), "labels": n.tolist(), "rounds": sum(c in r["clients"] for r in history),
-            "looks": {"rotate": rng.uniform(-20, 15), "right": rng.uniform(-2, 2), "stroke": rng.uniform(-0.5, 0.8), "blur": rng.uniform(0, 0.8), "contrast": rng.uniform(0.6, 1.2)},
+            "client": c, "examples": int(n.sum()), "labels": n.tolist(),
+            "rounds": sum(c in r["clients"] for r in history),
+            "looks": {name: rng.uniform(*limits) for name, limits in amounts.items()},
             "accuracy": rng.binomial(500, 0.986 - 0.006 * rng.random()) / 500, "tested": 500,
         } for c, n in enumerate(counts)],
         "confusion": (np.diag(1000 - wrong.sum(1)) + wrong).tolist(),
-        "curves": {"centralized": central, "local": [{"round": rounds, "seen": seen, "accuracy": 0.6134, "low": 0.29, "high": 0.915}]},
+        "curves": {"centralized": central, "local": [last]},
         "local_accuracies": [0.1 + 0.085 * (n > 40).sum() - 0.05 * rng.random() for n in counts],
-        "events": ["round 3: client 4 timed out and was left out", "round 7: worker 4242 was lost while it played client 19, who was asked again"],
+        "events": ["round 3: client 4 timed out; left out", "round 7: worker 4242 was lost; client 19 asked again"],
         "versions": {"flwr": "1.41.0", "ray": "2.55.1", "tensorflow": "2.21.0", "numpy": "2.4.6"},
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """(report, folder) of a whole run, drawn and written."""
+    report, folder = fake(), tmp_path_factory.mktemp("run")
+    draw(report, folder, np.random.default_rng(0).integers(0, 256, (20, 10, 28, 28), np.uint8))
+    page.write(report, folder)
+    return report, folder
+
+
+def html(report: dict, folder) -> str:
+    return page.write(report, folder).read_text(encoding="utf-8")
+
+
+def test_every_picture_is_drawn_and_shown(full):
+    _, folder = full
+    assert {path.stem for path in folder.glob("*.png")} == set(PLOTS)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
+    assert (folder / "report.html").read_text().count("data:image/png;base64,") == len(PLOTS)
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_equal_reports_give_equal_bytes(full, tmp_path):
+    report, folder = full
+    drawn = draw(json.loads(json.dumps(report)) | {"shards": []}, tmp_path)
+    assert [path.name for path in drawn] == ["accuracy.png", "confusion.png", "drift.png"]
+    assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in drawn)
+
+
+POOR = {
+    "one round of one client": fake(1, 1) | {"baselines": {}, "curves": {}, "exports": {}, "events": []},
+    "100 clients": fake(100, 4),
+    "all failed": fake(3, 3) | {"history": [
+        {"round": 1, "clients": [], "failed": {"0": "timed out", "-1": "lost"}, "accuracy": 0.1, "loss": float("nan")}
+    ]},
+    "nothing judged": {"scenario": "x", "seed": 0, "clients": 2, "rounds": 0, "history": [], "accuracy": None},
+    "diverged": fake(2, 2) | {"accuracy": 0.098, "loss": float("nan"), "confusion": [[0] * 10] * 10},
+    "perfect": fake(2, 2) | {"accuracy": 1.0, "history": [r | {"accuracy": 1.0} for r in fake(2, 2)["history"]]},
+    "no one judged": fake(2, 2) | {"shards": [{"client": 0, "examples": 9}], "local_accuracies": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POOR)
+def test_poor_reports_do_no_harm(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(paper, "DPI", 40)
+    draw(POOR[name], tmp_path)
+    assert "<h1>" in html(POOR[name], tmp_path)
+
+
+def test_the_page_says_what_the_report_says(full):
+    report, folder = full
+    text = (folder / "report.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    said = [words.percent(row["accuracy"]).replace("\N{NO-BREAK SPACE}", " ") for row in report["history"]]
+    said += [f"{shard['examples']:,}" for shard in report["shards"]] + [f"{report['history'][-1]['seen']:,}"]
+    said += ["3 min 12 s", "236 kB", "99.97 %", "1.41.0", report["weights_sha256"], "client 4 timed out"]
+    assert [value for value in said if value not in text] == []
+
+
+def test_the_page_escapes_everything(tmp_path):
+    evil = "<script>alert(1)</script>"
+    report = fake(2, 2) | {"scenario": evil, "folder": evil, "events": [evil], "versions": {evil: evil}, "status": evil}
+    report["settings"]["data"] = evil
+    report["exports"] |= {evil: {"bytes": 1, evil: evil}, "refused": {evil: evil}}
+    report["history"][0]["failed"] = {evil: evil}
+    report["shards"][0]["looks"] = {evil: 1.0}
+    assert "<script" not in html(report, tmp_path)
+
+
+def test_the_page_loads_nothing(full):
+    text = (full[1] / "report.html").read_text()
+    assert not any(word in text for word in ("http://", "https://", "@import", "url(", "<script", '<link rel="s'))
+
+
+def test_what_went_wrong_stands_above_the_figures(tmp_path):
+    report = fake(2, 2) | {"status": "stopped", "events": [f"event {i}" for i in range(30)]}
+    report["exports"]["refused"] = {"model.int4.tflite": "too inexact"}
+    top = html(report, tmp_path).partition('class="tiles"')[0]
+    assert all(told in top for told in ("stopped", "event 0", "event 29", "model.int4.tflite was not exported"))
+    quiet = fake(2, 2) | {"events": [], "settings": {}}
+    assert 'class="warn"' not in html(quiet, tmp_path)
+
+
+def test_the_command_line_makes_the_same_scenario():
+    given = shlex.split(again.command(fake() | {"settings": json.loads(SCENARIO.json()), "seed": 3}))
+    assert given[:4] == ["python", "-m", "scenarios.run", "noniid"]
+    made = Scenario("noniid", clients=3, cohort=3, looks=(Part("stroke"),), partition=Part("labels", {"k": 1}))
+    assert made.with_(*(tuple(word.split("=", 1)) for word in given[5::2])) == SCENARIO
+
+
+def test_runs_that_differ_by_seed_are_one_line(tmp_path):
+    runs = [fake(4, 3, seed) for seed in range(3)]
+    other = fake(4, 3) | {"curves": {}}
+    other["settings"] = other["settings"] | {"partition": {"name": "labels", "args": {"k": 1}}}
+    names = list(grouped([*runs, other]))
+    assert names == ["noniid, partition=dirichlet, partition.alpha=0.3 (3 seeds)",
+                     "noniid, partition=labels, partition.k=1 (1 seed)"]  # fmt: skip
+    assert compare([*runs, other], tmp_path).name == "compare.png"
+    with pytest.raises(ValueError, match="finished round"):
+        compare([], tmp_path)
+
+
+def test_a_stopped_run_keeps_its_last_model():
+    long = [{"round": i, "seen": 10 * i, "accuracy": 0.9} for i in (1, 2)]
+    short = [{"round": 1, "seen": 30, "accuracy": 0.5}]
+    assert mean([long, short])[1] == {"accuracy": 0.7, "low": 0.5, "high": 0.9, "round": 2, "seen": 25.0}
+
+
+def test_labels_at_line_ends_keep_apart():
+    places = paper.spread([0.99, 0.2, 0.98, 0.21], 0.05)
+    assert np.diff(sorted(places)).min() >= 0.05 - 1e-9 and max(places) <= 1
+    assert np.argsort(places).tolist() == np.argsort([0.99, 0.2, 0.98, 0.21]).tolist()
+
+
+def test_gaps_are_those_of_the_numbers_shown():
+    assert words.gap(0.98904, 0.99206) == "0.31 points below" and words.gap(0.98904, 0.98896) == "exactly as good as"
+    assert words.duration(59.96) == "1\xa0min 0\xa0s" and words.duration(3900) == "1\xa0h 05\xa0min"
+    assert words.size(904_512) == "905\xa0kB" and words.size(11_490_519) == "11.49\xa0MB"
+
+
+def test_wilson_interval():
+    low, high = wilson(np.array([0.9]), np.array([10.0]))  # Brown, Cai and DasGupta 2001: 9 of 10
+    assert (low[0], high[0]) == pytest.approx((0.5958, 0.9821), abs=1e-3)
+
+
+def test_importing_is_light():
+    code = "import sys, server.plots, server.page; sys.exit('matplotlib' in sys.modules or 'tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

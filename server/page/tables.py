@@ -1,0 +1,91 @@
+"""The tables of the page: exports, clients, rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+from server.page.html import Html, fold, join, table, tag, words
+from server.page.top import files
+from server.plots.words import NONE, duration, known, number, percent, size
+from server.plots.words import looks as look_words
+
+EXPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "bytes": ("Size", size),
+    "accuracy": ("Test accuracy", percent),
+    "agreement": ("Same digit as Keras", percent),
+    "difference": ("Largest difference", number),
+    "latency_ms": ("One image, ms", number),
+}
+
+
+def exports(report: Mapping[str, Any]) -> Html:
+    """The exported files and how they compare with the Keras model; nothing if there are none."""
+    rows = files(report)
+    if not rows:
+        return Html("")
+    known_keys = [key for key in EXPORTS if any(key in facts for facts in rows.values())]
+    others = list(dict.fromkeys(k for facts in rows.values() for k in facts if k not in EXPORTS))
+    head = ["File", *(EXPORTS[key][0] for key in known_keys), *others]
+    cells = [
+        [name, *(EXPORTS[k][1](facts.get(k)) for k in known_keys), *(_plain(facts.get(k)) for k in others)]
+        for name, facts in rows.items()
+    ]
+    how = "Each file against the Keras model on the test images; difference: the largest between two probabilities."
+    return join([tag("h2", "Exported models"), tag("p", how, class_="soft"), table(head, cells)])
+
+
+def _plain(value: Any) -> str:
+    return NONE if value is None else number(value) if known(value) else str(value)
+
+
+def clients(report: Mapping[str, Any]) -> Html:
+    """One row a client: what it has, how often it was asked, how well it is served."""
+    shards = report.get("shards", [])
+    if not shards:
+        return Html("")
+    alone = report.get("local_accuracies") or []
+    looks = any(shard.get("looks") for shard in shards)
+    digits = range(max(len(shard.get("labels") or []) for shard in shards))
+    head = ["Client", "Images", "Rounds", "Accuracy", "Tested on", *["Alone"] * bool(alone), *map(str, digits)]
+    head += ["Look"] * looks
+    rows = [
+        [
+            *(shard["client"], number(shard.get("examples")), number(shard.get("rounds"))),
+            *(percent(shard.get("accuracy")), number(shard.get("tested"))),
+            *[percent(alone[shard["client"]]) if shard["client"] < len(alone) else NONE] * bool(alone),
+            *(number(n) for n in shard.get("labels") or [NONE] * len(digits)),
+            *[tag("span", look_words(shard.get("looks") or {}) or "plain", class_="line")] * looks,
+        ]
+        for shard in shards
+    ]
+    told = "Accuracy: the finished global model on test images as this client sees them. 0 to 9: its training images."
+    told += " Alone: a model trained on nothing but this client's images, on the whole test set." if alone else ""
+    return join([tag("h2", "Clients"), tag("p", told, class_="soft"), table(head, rows)])
+
+
+def rounds(report: Mapping[str, Any]) -> Html:
+    """One row a round, folded."""
+    history = report.get("history", [])
+    if not history:
+        return Html("")
+    head = ["Round", "Rate", "Images", "Train loss", "Train acc.", "Valid. loss", "Valid. acc.", "Test loss"]
+    head += ["Test acc.", "Median drift", "Training", "Evaluation", "Clients", "Remarks"]
+    return fold(f"All {len(history):,} rounds" if len(history) > 1 else "The round", table(head, map(_round, history)))
+
+
+def _round(row: Mapping[str, Any]) -> list[Any]:
+    drifts = [drift for drift in (row.get("drift") or {}).values() if known(drift)]
+    seconds = row.get("seconds", {})
+    remarks = [f"client {c}: {why}" for kind in ("failed", "retried") for c, why in (row.get(kind) or {}).items()]
+    return [
+        *(row["round"], number(row.get("rate")), number(row.get("examples"))),
+        *(number(row.get("train_loss")), percent(row.get("train_accuracy"))),
+        *(number(row.get("validation_loss")), percent(row.get("validation_accuracy"))),
+        *(number(row.get("loss")), percent(row.get("accuracy"))),
+        percent(median(drifts)) if drifts else NONE,
+        *(duration(seconds.get("train")), duration(seconds.get("evaluate"))),
+        words(", ".join(map(str, row.get("clients") or [])) or "nobody"),
+        words("; ".join(remarks)),
+    ]
