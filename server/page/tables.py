@@ -14,9 +14,11 @@ from server.plots.words import looks as look_words
 EXPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "bytes": ("Size", size),
     "accuracy": ("Test accuracy", percent),
-    "agreement": ("Same digit as Keras", percent),
-    "difference": ("Largest difference", number),
+    "agreement": ("Same answer", percent),
+    "difference": ("Difference", number),
     "latency_ms": ("One image, ms", number),
+    "latency_p95_ms": ("95 % within", number),
+    "speedup": ("Speed-up", lambda times: f"{number(times)}×" if known(times) else NONE),
 }
 
 
@@ -32,7 +34,8 @@ def exports(report: Mapping[str, Any]) -> Html:
         [name, *(EXPORTS[k][1](facts.get(k)) for k in known_keys), *(_plain(facts.get(k)) for k in others)]
         for name, facts in rows.items()
     ]
-    how = "Each file against the Keras model on the test images; difference: the largest between two probabilities."
+    how = "Each file beside the Keras model on the test images; difference: the largest between two probabilities"
+    how += "; speed-up: over TensorFlow's tf.function." if "speedup" in known_keys else "."
     return join([tag("h2", "Exported models"), tag("p", how, class_="soft"), table(head, cells)])
 
 

@@ -65,8 +65,9 @@ def _answers(report: Mapping[str, Any]) -> list[str]:
 
 
 def _refused(report: Mapping[str, Any]) -> list[str]:
-    refused = report.get("exports", {}).get("refused") or {}
-    return [f"{name} was not exported: {why}" for name, why in refused.items()]
+    refused = (report.get("exports") or {}).get("refused") or {}
+    told = " ".join(map(str, report.get("events", [])))
+    return [f"{name} was not exported: {why}" for name, why in refused.items() if name not in told]
 
 
 def tiles(report: Mapping[str, Any]) -> Html:
@@ -123,6 +124,6 @@ def _smallest(report: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def files(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The exports that exist, without what was refused."""
+    """The exports that exist: what was refused has no size."""
     exports = report.get("exports") or {}
-    return {name: facts for name, facts in exports.items() if name != "refused" and isinstance(facts, Mapping)}
+    return {name: facts for name, facts in exports.get("files", exports).items() if "bytes" in facts}

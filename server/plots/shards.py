@@ -84,7 +84,7 @@ def looks(report: Mapping[str, Any]) -> Figure | None:
     if (everybody := report.get("clients", len(contact))) > len(contact):
         title += f" ({len(contact)} of {everybody:,} clients)"
     sheet = _sheet(np.asarray(contact))
-    figure = paper.figure(8.2, 0.8 + 0.42 * len(contact), title)
+    figure = paper.figure(9.2, 0.8 + 0.42 * len(contact), title)
     axes = figure.subplots()
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
     axes.set_anchor("W")
@@ -94,7 +94,7 @@ def looks(report: Mapping[str, Any]) -> Figure | None:
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
     for middle, caption in zip(middles, captions, strict=True):
-        axes.text(sheet.shape[1] + 6, middle, textwrap.fill(caption, 46), va="center", fontsize=7.5, color=paper.GREY)
+        axes.text(sheet.shape[1] + 6, middle, textwrap.fill(caption, 60), va="center", fontsize=7.5, color=paper.GREY)
     return figure
 
 

@@ -11,8 +11,8 @@ NONE = "–"  # what stands where there is no number
 SPACE = "\N{NO-BREAK SPACE}"
 
 LOOKS = {
-    "rotate": "turned {:+.1f}°", "zoom": "size ×{:.2f}", "right": "right {:+.1f} px", "down": "down {:+.1f} px",
-    "stroke": "pen {:+.2f}", "blur": "blur {:.2f} px", "contrast": "ink ×{:.2f}",
+    "rotate": "turned {:+z.1f}°", "zoom": "size ×{:.2f}", "right": "right {:+z.1f} px", "down": "down {:+z.1f} px",
+    "stroke": "pen {:+z.2f}", "blur": "blur {:.2f} px", "contrast": "ink ×{:.2f}",
 }  # fmt: skip
 
 

@@ -49,14 +49,14 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict:
     last = {"round": rounds, "seen": seen, "accuracy": 0.6134, "low": 0.29, "high": 0.915}
     amounts = {"rotate": (-20, 15), "right": (-2, 2), "stroke": (-0.5, 0.8), "blur": (0, 0.8), "contrast": (0.6, 1.2)}
     sizes = {"keras": 930_123, "tflite": 904_512, "int8.tflite": 236_224, "onnx": 902_233}
-    shown = {"accuracy": 0.9887, "difference": 1.2e-7, "agreement": 0.9997, "latency_ms": 0.11}
+    shown = {"accuracy": 0.9887, "difference": 1.2e-7, "agreement": 0.9997, "latency_ms": 0.11, "speedup": 4.2}
     return {
         "scenario": "noniid", "seed": seed, "rounds": rounds, "clients": clients, "accuracy": history[-1]["accuracy"],
         "loss": 0.034, "baselines": {"centralized": central[-1]["accuracy"], "local": 0.6134},
         "weights_sha256": "c0ffee" * 10 + "beef",
         "seconds": {"total": 192.4, "training": 94.2, "evaluation": 12.8, "baselines": 61.0, "export": 24.4},
         "folder": f"runs/noniid-{seed}", "status": "finished", "history": history,
-        "exports": {f"model.{kind}": {"bytes": size} | shown for kind, size in sizes.items()},
+        "exports": {"files": {f"model.{kind}": {"bytes": size} | shown for kind, size in sizes.items()}, "refused": {}},
         "settings": json.loads(SCENARIO.json())
         | {"seed": seed, "clients": clients, "cohort": cohort, "rounds": rounds},
         "shards": [{
@@ -134,7 +134,7 @@ def test_the_page_escapes_everything(tmp_path):
     evil = "<script>alert(1)</script>"
     report = fake(2, 2) | {"scenario": evil, "folder": evil, "events": [evil], "versions": {evil: evil}, "status": evil}
     report["settings"]["data"] = evil
-    report["exports"] |= {evil: {"bytes": 1, evil: evil}, "refused": {evil: evil}}
+    report["exports"] = {evil: {"bytes": 1, evil: evil}, "refused": {evil: evil}}
     report["history"][0]["failed"] = {evil: evil}
     report["shards"][0]["looks"] = {evil: 1.0}
     assert "<script" not in html(report, tmp_path)
@@ -189,6 +189,13 @@ def test_gaps_are_those_of_the_numbers_shown():
     assert words.gap(0.98904, 0.99206) == "0.31 points below" and words.gap(0.98904, 0.98896) == "exactly as good as"
     assert words.duration(59.96) == "1\xa0min 0\xa0s" and words.duration(3900) == "1\xa0h 05\xa0min"
     assert words.size(904_512) == "905\xa0kB" and words.size(11_490_519) == "11.49\xa0MB"
+
+
+def test_looks_in_words():
+    assert (
+        words.looks({"rotate": -7.24, "down": -0.01, "new": 3}).replace("\xa0", " ")
+        == "turned −7.2°, down +0.0 px, new 3"
+    )
 
 
 def test_wilson_interval():
