@@ -42,7 +42,9 @@ def shard(scenario: str, client: int) -> Shard:
     data, rows = world(scenario)
     mine = data.train.take(rows[client])
     labels = noisy(mine.y, s.noise, rng(s.seed, "noise", client)) if s.noise else mine.y
-    return Shard(client, Examples(_seen(s, client, mine.x), labels), strengths(s.augment, s.seed, client), amounts(s, client))
+    return Shard(
+        client, Examples(_seen(s, client, mine.x), labels), strengths(s.augment, s.seed, client), amounts(s, client)
+    )
 
 
 @lru_cache(maxsize=128)

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 
 from core.data import SIDE
-from core.scenario import Part
+from core.scenario import Part, Registry
 
 MARGIN = 4  # blank pixels around each image on a sheet; no filter here reaches farther
 CHUNK = 256  # images a sheet: OpenCV's images end at 32,767 rows, and float32 coordinates stay exact to 1/1000 pixel
@@ -121,10 +121,12 @@ def _gaussian(sigma: float) -> np.ndarray:
 
     size = 2 * int(3 * sigma + 0.5) + 1
     kernel = cv2.getGaussianKernel(size, sigma)
-    return cv2.sepFilter2D(np.eye(SIDE), cv2.CV_64F, np.ones(1), kernel, borderType=cv2.BORDER_REFLECT).astype(np.float32)
+    return cv2.sepFilter2D(np.eye(SIDE), cv2.CV_64F, np.ones(1), kernel, borderType=cv2.BORDER_REFLECT).astype(
+        np.float32
+    )
 
 
-AUGMENTS = {"rotate": rotate, "zoom": zoom, "shift": shift, "elastic": elastic}
+AUGMENTS: Registry = {"rotate": rotate, "zoom": zoom, "shift": shift, "elastic": elastic}
 
 
 def augment(images: np.ndarray, parts: Sequence[Part], strength: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -201,7 +203,7 @@ def contrast(images: np.ndarray, place: float, *, low: float = 0.85, high: float
     return np.clip(images * np.float32(amount) + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
-LOOKS = {
+LOOKS: Registry = {
     "rotate": turned, "zoom": zoomed, "right": right, "down": down, "stroke": stroke, "blur": blur, "contrast": contrast
 }  # fmt: skip
 

@@ -61,7 +61,10 @@ class Data:
 def load(scenario: Scenario) -> Data:
     """The scenario's data, cut and split by address: every process gets the same rows."""
     train, test = read(scenario.data)
-    train, test = _some(train, scenario.train, scenario.seed, "train"), _some(test, scenario.test, scenario.seed, "test")
+    train, test = (
+        _some(train, scenario.train, scenario.seed, "train"),
+        _some(test, scenario.test, scenario.seed, "test"),
+    )
     if scenario.validation >= len(train):
         raise ValueError(f"validation = {scenario.validation} leaves nothing of {len(train)} training images")
     order = rng(scenario.seed, "validation").permutation(len(train))
@@ -115,7 +118,9 @@ def _checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
     if x.shape[1:] == (SIDE, SIDE, 1):
         x = x[..., 0]
     if x.dtype != np.uint8 or x.shape != (len(y), SIDE, SIDE) or not len(y):
-        raise ValueError(f"{name}: images should be uint8 [n, {SIDE}, {SIDE}], one a label, not {x.dtype} {list(x.shape)}")
+        raise ValueError(
+            f"{name}: images should be uint8 [n, {SIDE}, {SIDE}], one a label, not {x.dtype} {list(x.shape)}"
+        )
     y = y.reshape(len(x)).astype(np.int64)
     if y.min() < 0 or y.max() >= CLASSES:
         raise ValueError(f"{name}: labels should be 0 … {CLASSES - 1}, not {y.min()} … {y.max()}")

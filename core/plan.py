@@ -55,8 +55,8 @@ class Rehearsal:
     @classmethod
     def none(cls) -> Rehearsal:
         """Nothing."""
-        empty = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
-        return cls(empty, *(np.zeros(0, np.float32) for _ in "hs"), np.zeros((0, CLASSES), np.float32), 0.0)
+        empty, none = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64)), np.zeros(0, np.float32)
+        return cls(empty, none, none, np.zeros((0, CLASSES), np.float32), 0.0)
 
 
 @dataclass(frozen=True)

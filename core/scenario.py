@@ -102,7 +102,9 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
-            value = getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
+            value = (
+                getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
+            )
             if not low <= value <= high:
                 raise ValueError(f"{name} = {value} is out of range: {low} … {high}")
         if self.cohort > self.clients:
@@ -124,7 +126,8 @@ class Scenario:
         `augment.rotate.degrees=10`), several by `+` (`augment=rotate+shift`), none by `none`. All changes come
         together, so their order does not matter but for one piece's name and its settings.
         """
-        hints, values = typing.get_type_hints(Scenario), {}
+        hints = typing.get_type_hints(Scenario)
+        values: dict[str, Any] = {}
         for path, text in changes:
             first, *rest = path.split(".")
             if first not in hints:

@@ -21,9 +21,7 @@ def iid(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int
     return [np.sort(part) for part in np.array_split(rng.permutation(len(labels)), clients)]
 
 
-def dirichlet(
-    labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, alpha: float = 0.3
-) -> Parts:
+def dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, alpha: float = 0.3) -> Parts:
     """each class in Dirichlet(alpha) shares (Hsu et al. 2019, arXiv:1909.06335): small alpha is skewed, large is IID
 
     Clients left with fewer than the minimum are topped up with random examples of whoever then holds most.
@@ -71,9 +69,7 @@ def labels(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: 
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
-def quantity(
-    labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, power: float = 1.0
-) -> Parts:
+def quantity(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, power: float = 1.0) -> Parts:
     """same mix, unequal sizes: the i-th largest client gets a share in proportion to i^-power (Zipf); 0 is equal"""
     if not 0 <= power <= 10:
         raise ValueError(f"power = {power} of quantity should be 0 … 10")

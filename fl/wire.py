@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -60,16 +61,16 @@ def config(scenario: Scenario, rate: float) -> ConfigRecord:
 
 def addressed(ask: Message, client: int, node: int, round: int) -> Message:
     """A strategy's message, made out to one client on one node."""
-    settings = ConfigRecord({**ask.content[CONFIG], "client": client, "server-round": round})
+    settings = ConfigRecord({**ask.content.config_records[CONFIG], "client": client, "server-round": round})
     content = RecordDict({ARRAYS: ask.content[ARRAYS], CONFIG: settings})
     return Message(content, dst_node_id=node, message_type=ask.metadata.message_type)
 
 
 def task(content: RecordDict) -> Task:
     """Read a task."""
-    told = dict(content.config_records[CONFIG])
-    scenario, rate = Scenario.of(str(told.pop("scenario"))), float(told.pop("rate"))  # type: ignore[arg-type]
-    round, client = int(told.pop("server-round")), int(told.pop("client"))  # type: ignore[call-overload]
+    told: dict[str, Any] = dict(content.config_records[CONFIG])
+    scenario, rate = Scenario.of(told.pop("scenario")), float(told.pop("rate"))
+    round, client = int(told.pop("server-round")), int(told.pop("client"))
     extras = {key: float(value) for key, value in told.items() if isinstance(value, int | float)}
     return Task(scenario, round, client, rate, arrays(content.array_records[ARRAYS]), extras)
 
@@ -85,20 +86,23 @@ def answer(update: Update) -> RecordDict:
         }
     )  # fmt: skip
     told = ConfigRecord({"earlier": update.earlier})
-    records = {METRICS: metrics, CONFIG: told} | ({ARRAYS: record(update.arrays)} if update.arrays else {})
-    return RecordDict(records)
+    content = RecordDict({METRICS: metrics, CONFIG: told})
+    if update.arrays:
+        content[ARRAYS] = record(update.arrays)
+    return content
 
 
 def update(content: RecordDict, client: int, like: Arrays) -> Update:
     """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for."""
     if set(content.metric_records) != {METRICS} or set(content.array_records) != ({ARRAYS} if like else set()):
         raise ValueError("the answer's records are not the ones asked for")
-    told = content.metric_records[METRICS]
+    told: Mapping[str, Any] = content.metric_records[METRICS]
+    words: Mapping[str, Any] = content.config_records[CONFIG] if CONFIG in content.config_records else {}
     try:
-        sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))  # type: ignore[arg-type]
-        who, examples = int(told["client"]), int(told["num-examples"])  # type: ignore[arg-type]
-        labels, looks = list(told["labels"]), list(told["looks"])  # type: ignore[arg-type]
-        earlier = str(content.config_records.get(CONFIG, {}).get("earlier", ""))
+        sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))
+        who, examples = int(told["client"]), int(told["num-examples"])
+        labels, looks = list(told["labels"]), list(told["looks"])
+        earlier = str(words.get("earlier", ""))[:100]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the answer's numbers are not readable: {error!r}") from None
     if who != client:

@@ -26,7 +26,12 @@ KINDS = ("centralized", "local")
 def folder(scenario: Scenario, kind: str, runs: Path) -> Path:
     """Where this baseline's result and checkpoints are, named by the settings and the code that make it."""
     home = Path(__file__).parents[1]
-    code = [*sorted((home / "core").rglob("*.py")), home / "fl" / "partition.py", home / "clients" / "shard.py", Path(__file__)]
+    code = [
+        *sorted((home / "core").rglob("*.py")),
+        home / "fl" / "partition.py",
+        home / "clients" / "shard.py",
+        Path(__file__),
+    ]
     total = hashlib.sha256(plain(scenario).json().encode())
     for file in code:
         total.update(file.read_bytes())
@@ -37,7 +42,12 @@ def plain(scenario: Scenario) -> Scenario:
     """What of a scenario a baseline depends on: not its name, strategy, continual methods or patience."""
     fixed = Scenario("baseline")
     return replace(
-        scenario, name=fixed.name, strategy=fixed.strategy, methods=fixed.methods, stream=Part("whole"), patience=fixed.patience
+        scenario,
+        name=fixed.name,
+        strategy=fixed.strategy,
+        methods=fixed.methods,
+        stream=Part("whole"),
+        patience=fixed.patience,
     )
 
 

@@ -62,5 +62,3 @@ def _meaning(piece: Callable[..., Any]) -> str:
     first = (piece.__doc__ or "").strip().splitlines()[0]
     settings = ", ".join(f"{name}={p.default}" for name, p in options(piece).items())
     return f"{first}  [{settings}]" if settings else first
-
-

@@ -78,8 +78,8 @@ def brief(facts: Facts) -> Facts:
 
 def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, environment: dict[str, str]) -> Facts:
     """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
-    from server import app, checkpoint
     from scenarios.simulate import BACKENDS
+    from server import app, checkpoint
 
     held, _ = checkpoint.newest(folder)
     done = held.round if held else 0
@@ -87,7 +87,7 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
     (folder / "report.json").unlink(missing_ok=True)
     BACKENDS[wish.backend](app.build(scenario, folder, terminal), scenario, wish.workers, environment)
     terminal.pause()
-    return json.loads((folder / "report.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((folder / "report.json").read_text())
 
 
 def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
@@ -131,7 +131,9 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
     state, _ = checkpoint.newest(folder)
     assert state is not None, "the rounds left a checkpoint"
     facts["exports"] = export(state.arrays, scenario.model, load(scenario), folder)
-    facts["events"] += [f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()]
+    facts["events"] += [
+        f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()
+    ]
     facts["seconds"]["export"] = time.perf_counter() - start
     terminal.advance("export", 1)
     terminal.pause()
@@ -139,10 +141,10 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
 
 def _draw(facts: Facts, scenario: Scenario, folder: Path) -> None:
     """report.json, the pictures, report.html."""
+    import numpy as np
+
     from clients.shard import shard
     from server import page, plots, report
-
-    import numpy as np
 
     report.save(folder, facts)
     shown = [shard(scenario.json(), client).train.x for client in range(min(scenario.clients, 20))]

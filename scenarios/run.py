@@ -31,11 +31,15 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     p.add_argument("name", nargs="?", help=f"the scenario: {', '.join(SCENARIOS)}")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated")
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated"
+    )
     p.add_argument("--seed", type=int, help="all randomness follows from it (0)")
     p.add_argument("--rounds", type=int, help="federated rounds")
     p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="Ray workers of one core each (all cores)")
-    p.add_argument("--backend", choices=("ray", "local"), default="ray", help="ray: parallel workers; local: this process")
+    p.add_argument(
+        "--backend", choices=("ray", "local"), default="ray", help="ray: parallel workers; local: this process"
+    )
     p.add_argument("--out", type=Path, metavar="DIR", help="folder for what the run leaves (runs/<name>-<seed>)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
     p.add_argument("--baselines", choices=("none", "centralized", "all"), default="centralized",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -31,9 +32,13 @@ def ray(server: ServerApp, scenario: Scenario, workers: int, environment: Mappin
     told = dict(environment) | {"PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])}
     size: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "object_store_memory": STORE}
     cluster.init(
-        include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": told}, **size
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": told},
+        **size,
     )
-    resources = {"num_cpus": 1, "num_gpus": 0.0, "max_restarts": -1, "max_task_retries": 2}
+    resources: Any = {"num_cpus": 1, "num_gpus": 0.0, "max_restarts": -1, "max_task_retries": 2}
     try:
         run_simulation(
             server_app=server,

@@ -62,7 +62,13 @@ class Terminal:
         if not self.screen.is_terminal or self.quiet:
             self.say(title)
             return
-        columns = (TextColumn("{task.fields[text]}"), BarColumn(28), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.fields[text]}"),
+            BarColumn(28),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, console=self.screen, refresh_per_second=4)
         self._progress.start()
         self.bar("rounds", rounds, f"{title}: starting")
@@ -80,7 +86,9 @@ class Terminal:
 
     def _update(self, name: str, done: float, text: str | None = None) -> None:
         if self._progress:
-            self._progress.update(self._bars[name], completed=done, **({"text": text} if text else {}))
+            task = self._bars[name]
+            text = text or self._progress.tasks[task].fields["text"]
+            self._progress.update(task, completed=done, text=text)
 
     def rest(self) -> None:
         """Take the bars away."""
@@ -140,16 +148,22 @@ def closing(facts: Facts) -> Table:
     table.add_column()
     table.add_row("test accuracy", f"{100 * facts['accuracy']:.2f} %   (loss {facts['loss']:.4f})")
     for name, accuracy in facts["baselines"].items():
-        table.add_row(f"{name} baseline", f"{100 * accuracy:.2f} %   ({100 * (facts['accuracy'] - accuracy):+.2f} points)")
+        table.add_row(
+            f"{name} baseline", f"{100 * accuracy:.2f} %   ({100 * (facts['accuracy'] - accuracy):+.2f} points)"
+        )
     own = [shard["accuracy"] for shard in facts.get("shards", [])]
     if own:
         table.add_row("on clients' own digits", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %")
     seen = facts["history"][-1]["seen"] if facts["history"] else 0
-    table.add_row("rounds, clients", f"{facts['rounds']} rounds, {facts['clients']} clients, {seen:,} gradient examples")
+    table.add_row(
+        "rounds, clients", f"{facts['rounds']} rounds, {facts['clients']} clients, {seen:,} gradient examples"
+    )
     table.add_row("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in facts["seconds"].items()))
     for name, one in facts["exports"].items():
         if name != "refused" and isinstance(one, dict) and "accuracy" in one:
-            table.add_row(name, f"{100 * one['accuracy']:.2f} %, {one['bytes'] / 1000:,.0f} kB, {one['latency_ms']:.2f} ms")
+            table.add_row(
+                name, f"{100 * one['accuracy']:.2f} %, {one['bytes'] / 1000:,.0f} kB, {one['latency_ms']:.2f} ms"
+            )
     for name, why in facts["exports"].get("refused", {}).items():
         table.add_row(f"{name} REFUSED", why)
     table.add_row("weights", facts["weights_sha256"][:16] + "…")

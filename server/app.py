@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,8 @@ def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        try:
+        with suppress(Stopped):  # the last finished round is in its checkpoint; whoever asked to stop knows
             run(grid, scenario, folder, watch)
-        except Stopped:
-            pass  # the last finished round is in its checkpoint; whoever asked to stop knows
 
     return app
 
@@ -48,7 +47,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     def rate(number: int) -> float | None:
         losses = [facts["validation_loss"] for facts in history]
         context = (scenario.local.rate, number, scenario.rounds, losses)
-        return scenario.schedule.build("schedule", SCHEDULES, *context)  # type: ignore[no-any-return]
+        return scenario.schedule.build("schedule", SCHEDULES, *context)
 
     for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round):
         start, arrays = time.perf_counter(), done.arrays
@@ -75,4 +74,3 @@ def _finish(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, state: S
     facts["seconds"]["evaluation"] += time.perf_counter() - start
     report.save(folder, facts)
     return facts
-

@@ -31,7 +31,9 @@ def save(folder: Path, state: State) -> None:
     home = folder / "checkpoints"
     home.mkdir(parents=True, exist_ok=True)
     told = json.dumps({"round": state.round, "history": state.history, "events": state.events})
-    named = {f"weight/{i}": a for i, a in enumerate(state.arrays)} | {f"strategy/{k}": a for k, a in state.strategy.items()}
+    named = {f"weight/{i}": a for i, a in enumerate(state.arrays)} | {
+        f"strategy/{k}": a for k, a in state.strategy.items()
+    }
     temporary = home / ".writing.npz"
     with temporary.open("wb") as file:
         np.savez(file, told=np.frombuffer(told.encode(), np.uint8), **named)  # type: ignore[arg-type]
@@ -44,7 +46,7 @@ def save(folder: Path, state: State) -> None:
 
 def newest(folder: Path) -> tuple[State | None, list[str]]:
     """The newest checkpoint that can be read, and the names of newer ones that are damaged."""
-    damaged = []
+    damaged: list[str] = []
     for path in sorted((folder / "checkpoints").glob("round-*.npz"), reverse=True):
         try:
             return _read(path), damaged

@@ -32,7 +32,9 @@ def confusion(arrays: Arrays, examples: Examples) -> np.ndarray:
     return np.bincount(CLASSES * examples.y + taken, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
 
 
-def clients(grid: Grid, scenario: Scenario, arrays: Arrays, watch: Watch) -> tuple[list[dict[str, Any]], dict[int, str]]:
+def clients(
+    grid: Grid, scenario: Scenario, arrays: Arrays, watch: Watch
+) -> tuple[list[dict[str, Any]], dict[int, str]]:
     """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them."""
     who = list(range(scenario.clients))
     if len(who) > LISTED:

@@ -43,7 +43,9 @@ def fact(done: Round, test: Sums, validation: Sums | None, seen: int, evaluation
 def events(round: Facts) -> list[str]:
     """What went wrong in a round, in words."""
     who = {"-1": "the server"}
-    told = [f"round {round['round']}: {who.get(c, f'client {c}')}: {why}; left out" for c, why in round["failed"].items()]
+    told = [
+        f"round {round['round']}: {who.get(c, f'client {c}')}: {why}; left out" for c, why in round["failed"].items()
+    ]
     told += [
         f"round {round['round']}: worker {worker} was lost while it played client {c}, who was asked again"
         for c, worker in round["retried"].items()

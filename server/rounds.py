@@ -63,7 +63,13 @@ class Cohort:
 
 
 def rounds(
-    strategy: Any, grid: Grid, scenario: Scenario, arrays: Arrays, rate: Callable[[int], float | None], watch: Watch, after: int = 0
+    strategy: Any,
+    grid: Grid,
+    scenario: Scenario,
+    arrays: Arrays,
+    rate: Callable[[int], float | None],
+    watch: Watch,
+    after: int = 0,
 ) -> Iterator[Round]:
     """Train round by round; yield each as it ends. `after` is the last finished round (0 = none).
 
@@ -77,7 +83,9 @@ def rounds(
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
         replies, failed = exchange(grid, _addressed(grid, asks, clients, number), scenario.patience, watch, number)
         updates, failed = _checked(replies, failed, arrays)
-        drift = {client: distance(arrays, update.arrays) for client, update in updates.items()}  # FedMedian empties replies
+        drift = {
+            client: distance(arrays, update.arrays) for client, update in updates.items()
+        }  # FedMedian empties replies
         arrays = _aggregated(strategy, number, [replies[client] for client in updates], arrays, failed)
         sums = sum((u.sums for u in updates.values()), Sums())
         retried = {client: u.earlier for client, u in updates.items() if u.earlier}
@@ -116,7 +124,7 @@ def exchange(
             watch.replied(number, len(asks) - len(waiting), len(asks))
         if not got:
             time.sleep(POLL)
-    failed |= {client: f"no answer within {patience:g} s" for client in waiting.values()}
+    failed |= dict.fromkeys(waiting.values(), f"no answer within {patience:g} s")
     return dict(sorted(replies.items())), dict(sorted(failed.items()))
 
 

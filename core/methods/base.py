@@ -47,8 +47,8 @@ class Chain(Finetune):
         parts = [part for m in self.methods if len((part := m.rehearse(memory, lesson)).examples)]
         if not parts:
             return Rehearsal.none()
-        columns = [np.concatenate([getattr(p, name) for p in parts]) for name in ("hard", "soft", "logits")]
-        return Rehearsal(Examples.join([p.examples for p in parts]), *columns, max(p.share for p in parts))
+        hard, soft, logits = (np.concatenate([getattr(p, name) for p in parts]) for name in ("hard", "soft", "logits"))
+        return Rehearsal(Examples.join([p.examples for p in parts]), hard, soft, logits, max(p.share for p in parts))
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Arrays) -> Memory:
         return reduce(lambda held, m: m.remember(held, lesson, learned), self.methods, memory)

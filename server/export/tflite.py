@@ -100,7 +100,7 @@ def load(path: Path) -> Predictor:
             batch = len(images)
         interpreter.set_tensor(into["index"], quantized(images) if bytes_in else images)
         interpreter.invoke()
-        return interpreter.get_tensor(out["index"])  # type: ignore[no-any-return]
+        return interpreter.get_tensor(out["index"])
 
     return predict
 

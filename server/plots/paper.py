@@ -61,8 +61,8 @@ def save(picture: Figure, path: Path) -> Path:
 
     canvas = FigureCanvasAgg(picture)
     picture.set_dpi(DPI)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())
     drawn = Image.fromarray(pixels).convert("RGB")
     temporary = path.with_name(path.name + ".tmp")
     drawn.quantize(256, dither=Image.Dither.NONE).save(temporary, format="png", optimize=True, dpi=(DPI, DPI))

@@ -1,0 +1,36 @@
+# From a bare clone on a machine with Python 3.11, pip and make: `make noniid` or `make test`. Nothing else is needed.
+PYTHON ?= python3
+RUN := .venv/bin/python
+BENCH := speed memory scale export accuracy
+
+.PHONY: help noniid iid pathological centralized test fast lint bench clean
+help:  ## show this
+	@sed -n 's/^\([a-z %]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
+
+noniid iid pathological centralized: .venv/installed  ## run that scenario
+	$(RUN) -m scenarios.run $@
+
+test: .venv/installed  ## all tests, slow ones too
+	$(RUN) -m pytest
+
+fast: .venv/installed  ## tests that take under two minutes in all
+	$(RUN) -m pytest -m "not slow"
+
+lint: .venv/installed  ## style, types, and which room may import which
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/installed  ## programs that print speed, memory and accuracy figures (half an hour)
+	for name in $(BENCH); do $(RUN) -m tests.bench.$$name || exit 1; done
+
+# Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
+.venv/installed: pins.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python .venv/bin/python install --disable-pip-version-check --no-deps --quiet -r pins.txt
+	touch $@
+
+clean:  ## take away the environment; runs stay
+	rm -rf .venv
