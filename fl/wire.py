@@ -97,7 +97,7 @@ def update(content: RecordDict, client: int, like: Arrays) -> Update:
     if set(content.metric_records) != {METRICS} or set(content.array_records) != ({ARRAYS} if like else set()):
         raise ValueError("the answer's records are not the ones asked for")
     told: Mapping[str, Any] = content.metric_records[METRICS]
-    words: Mapping[str, Any] = content.config_records[CONFIG] if CONFIG in content.config_records else {}
+    words: Mapping[str, Any] = content.config_records.get(CONFIG, ConfigRecord())
     try:
         sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))
         who, examples = int(told["client"]), int(told["num-examples"])

@@ -14,7 +14,7 @@ from typing import Any
 from core.scenario import Scenario
 from scenarios import baseline
 from scenarios.environment import prepare
-from scenarios.terminal import Terminal, redirect
+from scenarios.terminal import Terminal, closing, redirect
 
 Facts = dict[str, Any]
 Children = dict[str, "subprocess.Popen[bytes]"]
@@ -63,7 +63,7 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
         for child in children.values():
             child.terminate()
     terminal.rest()
-    terminal.line(json.dumps(brief(facts))) if wish.json else terminal.table(facts)
+    terminal.line(json.dumps(brief(facts))) if wish.json else terminal.print(closing(facts))
     return 0
 
 

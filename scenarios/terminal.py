@@ -106,9 +106,9 @@ class Terminal:
         """A line of the result, on standard output."""
         print(text, file=self._out, flush=True)
 
-    def table(self, facts: Facts) -> None:
-        """The closing table, on standard output."""
-        Console(file=self._out, highlight=False).print(closing(facts))
+    def print(self, table: Table) -> None:
+        """A table of the result, on standard output."""
+        Console(file=self._out, highlight=False).print(table)
 
     # ── stopping ──
 
@@ -159,11 +159,8 @@ def closing(facts: Facts) -> Table:
         "rounds, clients", f"{facts['rounds']} rounds, {facts['clients']} clients, {seen:,} gradient examples"
     )
     table.add_row("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in facts["seconds"].items()))
-    for name, one in facts["exports"].items():
-        if name != "refused" and isinstance(one, dict) and "accuracy" in one:
-            table.add_row(
-                name, f"{100 * one['accuracy']:.2f} %, {one['bytes'] / 1000:,.0f} kB, {one['latency_ms']:.2f} ms"
-            )
+    for name, one in facts["exports"].get("files", {}).items():
+        table.add_row(name, f"{100 * one['accuracy']:.2f} %, {one['bytes'] / 1000:,.0f} kB, {one['latency_ms']:.2f} ms")
     for name, why in facts["exports"].get("refused", {}).items():
         table.add_row(f"{name} REFUSED", why)
     table.add_row("weights", facts["weights_sha256"][:16] + "…")
@@ -172,4 +169,19 @@ def closing(facts: Facts) -> Table:
     if len(facts["events"]) > 5:
         table.add_row("note", f"… and {len(facts['events']) - 5} more in report.html")
     table.add_row("folder", facts["folder"])
+    return table
+
+
+def files(exports: Facts) -> Table:
+    """The exported files, each with what was measured of it."""
+    table = Table(title="exports", title_justify="left")
+    for name in ("file", "kB", "accuracy", "greatest difference", "agreement", "batch-1 ms", "× tf.function"):
+        table.add_column(name, justify="left" if name == "file" else "right")
+    for name, one in exports["files"].items():
+        table.add_row(
+            name, f"{one['bytes'] / 1000:,.0f}", f"{100 * one['accuracy']:.2f} %", f"{one['difference']:.1e}",
+            f"{100 * one['agreement']:.2f} %", f"{one['latency_ms']:.3f}", f"{one['speedup']:.1f}",
+        )  # fmt: skip
+    for name, why in exports["refused"].items():
+        table.add_row(f"{name} REFUSED", why)
     return table
