@@ -157,29 +157,29 @@ def _all(images: np.ndarray, *amount: float) -> np.ndarray:
     return np.tile(amount, (len(images), 1)) if len(amount) > 1 else np.full(len(images), amount[0])
 
 
-def turned(images: np.ndarray, place: float, *, low: float = -8.0, high: float = 8.0) -> np.ndarray:
+def turned(images: np.ndarray, place: float, *, low: float = -5.0, high: float = 5.0) -> np.ndarray:
     """the camera is turned, degrees"""
     amount = _amount("rotate", place, low, high, (-180, 180))
     return Warp.none(len(images)).turned(_all(images, amount)).apply(images)
 
 
-def zoomed(images: np.ndarray, place: float, *, low: float = 0.92, high: float = 1.08) -> np.ndarray:
+def zoomed(images: np.ndarray, place: float, *, low: float = 0.95, high: float = 1.05) -> np.ndarray:
     """the digit is larger or smaller, factor"""
     amount = _amount("zoom", place, low, high, (0.25, 4))
     return Warp.none(len(images)).zoomed(_all(images, amount)).apply(images)
 
 
-def right(images: np.ndarray, place: float, *, low: float = -1.0, high: float = 1.0) -> np.ndarray:
+def right(images: np.ndarray, place: float, *, low: float = -0.5, high: float = 0.5) -> np.ndarray:
     """the digit sits to the right (or left), pixels"""
     return Warp.none(len(images)).moved(_all(images, _amount("right", place, low, high, (-14, 14)), 0)).apply(images)
 
 
-def down(images: np.ndarray, place: float, *, low: float = -1.0, high: float = 1.0) -> np.ndarray:
+def down(images: np.ndarray, place: float, *, low: float = -0.5, high: float = 0.5) -> np.ndarray:
     """the digit sits lower (or higher), pixels"""
     return Warp.none(len(images)).moved(_all(images, 0, _amount("down", place, low, high, (-14, 14)))).apply(images)
 
 
-def stroke(images: np.ndarray, place: float, *, low: float = -0.2, high: float = 0.3) -> np.ndarray:
+def stroke(images: np.ndarray, place: float, *, low: float = -0.3, high: float = 0.5) -> np.ndarray:
     """a thicker (to 1) or thinner (to -1) pen, share of a pixel all round"""
     import cv2
 
@@ -189,7 +189,7 @@ def stroke(images: np.ndarray, place: float, *, low: float = -0.2, high: float =
     return unsheet(cv2.addWeighted(other, abs(amount), laid, 1 - abs(amount), 0))
 
 
-def blur(images: np.ndarray, place: float, *, low: float = 0.0, high: float = 0.6) -> np.ndarray:
+def blur(images: np.ndarray, place: float, *, low: float = 0.0, high: float = 0.7) -> np.ndarray:
     """out of focus, Gaussian sigma in pixels"""
     import cv2
 
@@ -197,7 +197,7 @@ def blur(images: np.ndarray, place: float, *, low: float = 0.0, high: float = 0.
     return images if amount < 0.05 else unsheet(cv2.GaussianBlur(sheet(images), (7, 7), amount))
 
 
-def contrast(images: np.ndarray, place: float, *, low: float = 0.85, high: float = 1.15) -> np.ndarray:
+def contrast(images: np.ndarray, place: float, *, low: float = 0.75, high: float = 1.2) -> np.ndarray:
     """paler or stronger ink, factor"""
     amount = _amount("contrast", place, low, high, (0, 4))
     return np.clip(images * np.float32(amount) + np.float32(0.5), 0, 255).astype(np.uint8)

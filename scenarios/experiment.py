@@ -83,7 +83,8 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
 
     held, _ = checkpoint.newest(folder)
     done = held.round if held else 0
-    terminal.begin(scenario.rounds, done, scenario.name + (f", resumed after round {done}" if done else ""))
+    title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
+    terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / "report.json").unlink(missing_ok=True)
     BACKENDS[wish.backend](app.build(scenario, folder, terminal), scenario, wish.workers, environment)
     terminal.pause()

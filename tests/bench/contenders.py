@@ -1,0 +1,75 @@
+"""Federations to be timed: ours (the real thing, on Ray), and stock Flower with Keras on the same Ray.
+
+Run by `measure.child`, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from core.scenario import Scenario
+from scenarios.environment import prepare
+from tests.bench.measure import Facts, Tell, memory
+
+WORKERS = 2
+
+
+class Telling:
+    """A `Watch` that tells when the first messages went out, the first answer came, and every round ended."""
+
+    def __init__(self, tell: Tell, weigh: bool) -> None:
+        self.tell, self.weigh = tell, weigh
+        self._parent, self._seen = os.getppid(), set[str]()
+
+    def _once(self, event: str) -> None:
+        if event not in self._seen:
+            self._seen.add(event)
+            self.tell({"event": event})
+
+    def stopped(self) -> bool:
+        self._once("sent")  # the loop asks this as soon as a round's messages are out
+        return os.getppid() != self._parent
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        self._once("answered")
+
+    def ended(self, facts: Mapping[str, Any]) -> None:
+        """Seconds without evaluation and checkpoint; memory, if it is to be weighed."""
+        if facts["failed"]:
+            raise RuntimeError(f"round {facts['round']} failed: {facts['failed']}")
+        weight: Facts = {"memory": memory()} if self.weigh else {}
+        self.tell({"event": "round", "round": facts["round"], "seconds": facts["seconds"]["train"]} | weight)
+
+
+def ours(tell: Tell, folder: Path, scenario: str, weigh: bool = False) -> None:
+    """This project: server.app and clients.app under scenarios.simulate.ray, just as the command runs them."""
+    environment = prepare(folder)
+    from scenarios import simulate
+    from server import app
+
+    wanted = Scenario.of(scenario)
+    simulate.ray(app.build(wanted, folder, Telling(tell, weigh)), wanted, WORKERS, environment)
+
+
+def stock(tell: Tell, folder: Path, scenario: str) -> None:
+    """Flower's quickstart (tests/bench/stock.py) under the very same Ray, nodes and environment as ours."""
+    environment = prepare(folder)
+    from scenarios import simulate
+    from tests.bench import stock
+
+    wanted, last = Scenario.of(scenario), time.perf_counter()
+
+    def clock(number: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if number:
+            tell({"event": "round", "round": number, "seconds": now - last})
+        last = now
+
+    with mock.patch.object(simulate, "client_app", stock.app):
+        simulate.ray(stock.build(wanted, clock), wanted, WORKERS, environment)

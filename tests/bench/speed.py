@@ -1,0 +1,87 @@
+"""Seconds a federated round: ours, against stock Flower with Keras, and against a bare TensorFlow loop.
+
+100 clients, 10 a round, one epoch of B = 32, in two processes of one thread; the same digits, CNN, SGD and rate for all.
+All contenders take turns, each in a fresh process; the first rounds warm up and do not count; nobody evaluates. A turn's
+figure is the median of its rounds, its ratio compares contenders within the turn; shown: median, least and greatest turn.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from statistics import median
+
+from core.scenario import Local, Part, Scenario
+from tests.bench import measure
+
+WARM = 3  # rounds that do not count
+AUGMENT = tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic"))
+CONTENDERS = {
+    "ours": ("contenders:ours", {}),
+    "ours, augmented": ("contenders:ours", {}),
+    "bare loop": ("bare:bare", {"step": "plain"}),
+    "bare loop, our step": ("bare:bare", {"step": "our"}),
+    "stock Flower + Keras": ("contenders:stock", {}),
+}
+FASTER = {600: 4.5, 60: 10}  # images a client: how many times faster than stock we want to be
+BARE = 1.10  # and how many bare rounds one of ours may take
+
+Seconds = dict[str, list[float]]  # contender: one figure a turn
+
+
+def scenario(images: int, rounds: int) -> Scenario:
+    """The work: so many images a client."""
+    return Scenario(
+        "speed", train=100 * images, test=100, validation=0, clients=100, cohort=10, rounds=rounds, partition=Part("iid"),
+        schedule=Part("constant"), local=Local(rate=0.05),
+    )  # fmt: skip
+
+
+def turn(images: int, rounds: int, into: Seconds) -> None:
+    """Run every contender once."""
+    plain = scenario(images, rounds)
+    for name, (function, settings) in CONTENDERS.items():
+        wanted = replace(plain, augment=AUGMENT) if "augmented" in name else plain
+        facts = measure.child(f"tests.bench.{function}", scenario=wanted.json(), **settings)
+        seconds = [f["seconds"] for f in facts if f["event"] == "round"]
+        into[name].append(median(seconds[WARM:]))
+        measure.say(f"{images} images, {name}: {into[name][-1]:.3f} s a round")
+
+
+def rows(images: int, seconds: Seconds) -> list[list[str]]:
+    """The table's rows of one size."""
+    shown, ours = [], seconds["ours"]
+    for name, theirs in seconds.items():
+        ratio = target = ""
+        if name.startswith("stock"):
+            ratio = "stock / ours = " + measure.spread([t / o for t, o in zip(theirs, ours, strict=True)])
+            target = f"≥ {FASTER[images]}" if images in FASTER else ""
+        elif name.startswith("bare"):
+            ratio = "ours / bare = " + measure.spread([o / t for t, o in zip(theirs, ours, strict=True)])
+            target = f"≤ {BARE:.2f}" if name == "bare loop" else "Flower's cost"
+        elif name != "ours":
+            ratio = "augmented / ours = " + measure.spread([t / o for t, o in zip(theirs, ours, strict=True)])
+        shown.append([str(images), name, measure.spread(theirs), ratio, target])
+    return shown
+
+
+def main() -> None:
+    """The command."""
+    p = measure.parser("speed", __doc__)
+    p.add_argument("--rounds", type=int, default=12, help=f"rounds a run, of which {WARM} warm up (%(default)s)")
+    p.add_argument("--images", type=int, nargs="+", default=[600, 60], help="images a client (%(default)s)")
+    args = p.parse_args()
+    if args.rounds <= WARM:
+        p.error(f"--rounds should be more than {WARM}")
+    shown = []
+    for images in args.images:
+        seconds: Seconds = defaultdict(list)
+        for _ in range(args.repeats):
+            turn(images, args.rounds, seconds)
+        shown += rows(images, seconds)
+    columns = ("images", "who", "seconds a round", "ratio", "target")
+    measure.table("a federated round: 10 clients of so many images, two workers", columns, shown)
+
+
+if __name__ == "__main__":
+    measure.run(main)

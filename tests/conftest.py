@@ -1,0 +1,53 @@
+"""What all tests share: the libraries' settings, a small data file, a small scenario, a home for clients."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from core.scenario import Part, Scenario
+from scenarios.environment import prepare
+
+prepare()  # before numpy and TensorFlow are imported by any test
+settings.register_profile("laws", deadline=None, derandomize=True, database=None, max_examples=40)
+settings.load_profile("laws")
+
+
+def pytest_runtest_setup() -> None:
+    """One thread for TensorFlow before its first use, as in every process of a run; tests without it stay quick."""
+    if "tensorflow" in sys.modules:
+        from core.engines.tensorflow import one_thread
+
+        one_thread()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's clients keep their memory."""
+    monkeypatch.setenv("CLIENTS_HOME", str(tmp_path / "clients"))
+    return tmp_path / "clients"
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An npz with the first 800 training and 200 test images of MNIST: quick to read."""
+    import numpy as np
+
+    from core.data import read
+
+    train, test = read("mnist")
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    np.savez(path, x_train=train.x[:800], y_train=train.y[:800], x_test=test.x[:200], y_test=test.y[:200])
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(few: Path) -> Scenario:
+    """A whole federation, small enough for a second."""
+    return Scenario(
+        "tiny", data=str(few), train=600, test=150, validation=100, clients=4, cohort=3, rounds=2,
+        looks=(Part("rotate"), Part("blur")), augment=(Part("rotate"), Part("shift")),
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""A round is decided before its first step: in full batches, evenly, by address."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.data import Examples, read
+from core.plan import Lesson, Plan, Pull, Rehearsal, draw, passes, steps, strengths
+from core.scenario import Local, Model, Part, Scenario
+
+START = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
+SCENARIO = Scenario("plan", augment=(Part("rotate"),), local=Local(batch=8))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Examples:
+    return read("mnist")[1].take(np.arange(50))
+
+
+@pytest.fixture(scope="module")
+def lesson(digits: Examples) -> Lesson:
+    strength = np.full((len(digits), 1), 0.5, np.float32)
+    return Lesson(0, START, digits, strength, client=3, round=2, rate=0.1, scenario=SCENARIO)
+
+
+def plain(lesson: Lesson, rehearsal: Rehearsal | None = None) -> Plan:
+    return draw(lesson, Pull.none(lesson.start), rehearsal or Rehearsal.none())
+
+
+def equal(one: Plan, other: Plan) -> bool:
+    names = ("images", "order", "labels", "hard", "soft", "logits", "silenced", "rate")
+    return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)
+
+
+@given(st.integers(1, 200), st.integers(1, 2000))
+def test_no_row_comes_twice_before_all_have_come_once(examples: int, length: int) -> None:
+    rows = passes(examples, length, np.random.default_rng(0))
+    assert len(rows) == length
+    times = np.bincount(rows, minlength=examples)
+    assert times.max() - times.min() <= 1 and len(times) == examples
+    for start in range(0, length - examples + 1, examples):
+        assert len(set(rows[start : start + examples].tolist())) == examples
+
+
+@pytest.mark.parametrize(
+    "examples, batch, epochs, expected",
+    [(320, 32, 1, 10), (330, 32, 1, 10), (340, 32, 1, 11), (5, 32, 1, 1), (320, 32, 0.5, 5), (320, 32, 2.5, 25)],
+)
+def test_steps_are_full_batches_and_at_least_one(examples: int, batch: int, epochs: float, expected: int) -> None:
+    assert steps(examples, batch, epochs) == expected
+
+
+def test_a_plan_says_all_of_its_round(lesson: Lesson) -> None:
+    plan = plain(lesson)
+    assert plan.order.tolist() == np.arange(48).reshape(6, 8).tolist() and plan.order.dtype == np.int32
+    assert plan.images.shape == (48, 28, 28) and plan.images.dtype == np.uint8
+    assert (plan.hard == 1).all() and not plan.soft.any() and not plan.logits.any()
+    assert plan.rate.tolist() == [np.float32(0.1)] * 6 and (plan.silenced == 1).all()
+
+
+def test_an_image_keeps_its_label(lesson: Lesson, digits: Examples) -> None:
+    plan = plain(replace(lesson, strength=np.zeros((len(digits), 1), np.float32)))
+    labels = {image.tobytes(): label for image, label in zip(digits.x, digits.y.tolist(), strict=True)}
+    assert [labels[image.tobytes()] for image in plan.images] == plan.labels.tolist()
+
+
+def test_the_same_address_draws_the_same_plan(lesson: Lesson) -> None:
+    assert equal(plain(lesson), plain(lesson))
+
+
+@pytest.mark.parametrize("name, value", [("client", 4), ("round", 3), ("scenario", replace(SCENARIO, seed=1))])
+def test_another_client_round_or_seed_draws_another_plan(lesson: Lesson, name: str, value: object) -> None:
+    other = plain(replace(lesson, **{name: value}))  # type: ignore[arg-type]
+    assert not equal(plain(lesson), other)
+    assert plain(lesson).labels.tolist() != other.labels.tolist()
+
+
+def test_epochs_of_a_lesson_go_before_the_scenarios(lesson: Lesson) -> None:
+    assert len(plain(replace(lesson, epochs=2.0)).order) == 12
+
+
+def test_dropout_silences_its_share_and_keeps_the_mean(lesson: Lesson) -> None:
+    scenario = replace(SCENARIO, model=Model(dropout=0.25), local=Local(batch=8, epochs=20))
+    silenced = plain(replace(lesson, scenario=scenario)).silenced
+    assert silenced.shape == (125, 8, 128) and silenced.dtype == np.float32
+    assert set(np.unique(silenced).tolist()) == {0.0, float(np.float32(1) / np.float32(0.75))}
+    assert (silenced == 0).mean() == pytest.approx(0.25, abs=0.01)  # 128,000 draws: 8 standard deviations
+    assert len({mask.tobytes() for step in silenced for mask in step}) == 1000
+
+
+def test_rehearsed_rows_take_their_share_of_every_batch(lesson: Lesson, digits: Examples) -> None:
+    old = Examples(np.full((5, 28, 28), 7, np.uint8), np.full(5, 9))
+    teacher = np.arange(50, dtype=np.float32).reshape(5, 10)
+    plan = plain(lesson, Rehearsal(old, np.zeros(5, np.float32), np.ones(5, np.float32), teacher, share=0.25))
+    assert plan.order.shape == (8, 8)  # 50 own examples in batches of 6
+    own, again = plan.order[:, :6].ravel(), plan.order[:, 6:].ravel() - 48
+    assert own.tolist() == list(range(48)) and sorted(np.bincount(again).tolist()) == [3, 3, 3, 3, 4]
+    assert np.array_equal(plan.images[48:], old.x) and plan.labels[48:].tolist() == [9] * 5
+    assert plan.hard.tolist() == [1] * 48 + [0] * 5 and plan.soft.tolist() == [0] * 48 + [1] * 5
+    assert np.array_equal(plan.logits[48:], teacher) and not plan.logits[:48].any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_rehearsal_of_nothing_is_no_rehearsal(lesson: Lesson, share: float) -> None:
+    assert equal(plain(lesson), plain(lesson, replace(Rehearsal.none(), share=share)))
+
+
+def test_even_a_full_share_leaves_a_place_for_what_is_new(lesson: Lesson) -> None:
+    old = Examples(np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.int64))
+    ones = np.ones(3, np.float32)
+    plan = plain(lesson, Rehearsal(old, ones, ones, np.zeros((3, 10), np.float32), share=1.0))
+    assert ((plan.order < len(plan.images) - 3).sum(1) == 1).all()
+
+
+@given(st.floats(0, 100, width=32), st.lists(st.floats(-10, 10, width=32), min_size=3, max_size=3))
+def test_the_gradient_of_a_pull_is_its_strength_times_the_distance(mu: float, at: list[float]) -> None:
+    w = np.array(at, np.float32)
+    pull = Pull.towards(START, mu)
+    assert pull.a[0] * w + pull.b[0] == pytest.approx(mu * (w - START[0]), rel=1e-5, abs=1e-3)
+    assert not (pull.a[0] * START[0] + pull.b[0]).any()  # at its target it is exactly at rest
+
+
+def test_a_pull_of_no_strength_is_no_pull() -> None:
+    pull = Pull.towards(START, 0.0)
+    assert not any(part.any() for part in (*pull.a, *pull.b))
+
+
+def test_pulls_add_up() -> None:
+    w = [np.array([3, 4, 5], np.float32), np.array([[6, 7]], np.float32)]
+    both = Pull.towards(START, 0.5) + Pull.towards(w, 2.0)
+    for a, b, start, target in zip(both.a, both.b, START, w, strict=True):
+        assert a * 10 + b == pytest.approx(0.5 * (10 - start) + 2.0 * (10 - target))
+
+
+def test_strengths_are_a_clients_own_and_at_least_half() -> None:
+    parts = (Part("rotate"), Part("shift"))
+    told = np.stack([strengths(parts, 0, client) for client in range(200)])
+    assert told.shape == (200, 2) and told.dtype == np.float32
+    assert told.min() >= 0.5 and told.max() <= 1 and len(np.unique(told)) > 390
+    assert np.array_equal(told[7], strengths(parts, 0, 7)) and not np.array_equal(told[7], strengths(parts, 1, 7))

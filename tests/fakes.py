@@ -1,0 +1,129 @@
+"""Stand-ins: clients that need no TensorFlow and may misbehave, grids of them, and a watch that writes down and stops."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Error, Message, RecordDict
+
+from core.engines import Sums
+from core.scenario import Scenario
+from fl import roster, strategies, wire
+from scenarios.simulate import LocalGrid
+from server.rounds import Round, rounds
+
+Arrays = list[np.ndarray]
+Client = Callable[[wire.Task], RecordDict | None]  # None: never answers; raising: an error reply
+START: Arrays = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
+
+
+def identify() -> None:
+    """A Message asks who sends it; outside Flower's own runtimes nobody has said so (see scenarios/simulate.py)."""
+    from flwr.supercore.task_identity import TaskIdentity
+
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+
+
+def honest(task: wire.Task) -> wire.Update:
+    """A client with no data: its weights and sizes follow from its number and the round."""
+    noise = np.random.default_rng((task.client, task.round))
+    moved = [w + noise.normal(0, task.rate, w.shape).astype(np.float32) for w in task.arrays]
+    examples = 10 * (task.client + 1)
+    return wire.Update(task.client, moved, examples, Sums(0.5 * examples, examples // 2, examples))
+
+
+def well(task: wire.Task) -> RecordDict:
+    """What an honest client answers."""
+    return wire.answer(honest(task))
+
+
+def with_arrays(change: Callable[[Arrays], Arrays]) -> Client:
+    """A client whose weights are changed on the way."""
+    return lambda task: wire.answer(replace(honest(task), arrays=change(honest(task).arrays)))
+
+
+def silent(task: wire.Task) -> RecordDict | None:
+    """A client that never answers."""
+    return None
+
+
+def broken(task: wire.Task) -> RecordDict | None:
+    """A client that fails."""
+    raise OSError("the disk is full")
+
+
+class FakeGrid(LocalGrid):
+    """Nodes that play these clients; who is not named is honest. `turn` says which of the n waiting answers next."""
+
+    def __init__(
+        self, clients: Mapping[int, Client] | None = None, turn: Callable[[int], int] = lambda n: 0, nodes: int = 3
+    ) -> None:
+        super().__init__(nodes)
+        identify()
+        self.clients, self.turn = clients or {}, turn
+        self.waiting: deque[Message] = deque()
+        self.asked: list[tuple[int, int, int]] = []  # round, client, node
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        messages = list(messages)
+        self.waiting.extend(messages)
+        return super().push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        if not self.waiting:
+            return []
+        place = self.turn(len(self.waiting))
+        ask = self.waiting[place]
+        del self.waiting[place]
+        task = wire.task(ask.content)
+        self.asked.append((task.round, task.client, ask.metadata.dst_node_id))
+        try:
+            content = self.clients.get(task.client, well)(task)
+        except Exception as error:
+            return [Message(Error(code=0, reason=f"{type(error).__name__}: {error}"), reply_to=ask)]
+        return [] if content is None else [Message(content, reply_to=ask)]
+
+
+class Onlooker:
+    """A Watch that writes down what it is told; it asks to stop inside round `at`, after its first reply."""
+
+    def __init__(self, at: float = math.inf) -> None:
+        self.at, self.asked_to_stop = at, False
+        self.replies: list[tuple[int, int, int]] = []
+        self.rounds: list[Mapping[str, Any]] = []
+
+    def stopped(self) -> bool:
+        return self.asked_to_stop
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        self.replies.append((round, done, of))
+        self.asked_to_stop = round == self.at
+
+    def ended(self, facts: Mapping[str, Any]) -> None:
+        self.rounds.append(facts)
+
+
+def play(grid: FakeGrid, scenario: Scenario, strategy: Any = None, start: Arrays = START) -> list[Round]:
+    """All rounds of a scenario, with clients that need no data, at rate 0.1."""
+    strategy = strategy or strategies.build(scenario.strategy, scenario.cohort)
+    return list(rounds(strategy, grid, scenario, start, lambda number: 0.1, Onlooker()))
+
+
+def federate(scenario: Scenario, folder: Path, watch: Onlooker | None = None, grid: LocalGrid | None = None) -> Any:
+    """A whole run in this process, real clients and all: the report's facts."""
+    from server import app
+
+    identify()
+    folder.mkdir(parents=True, exist_ok=True)
+    return app.run(grid or LocalGrid(roster.nodes(scenario)), scenario, folder, watch or Onlooker())
+
+
+def same(one: Arrays, other: Arrays) -> bool:
+    """Equal to the last bit."""
+    return [(w.dtype, w.shape, w.tobytes()) for w in one] == [(w.dtype, w.shape, w.tobytes()) for w in other]
