@@ -9,8 +9,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
+
+import numpy as np
 
 from scenarios import SCENARIOS
 from tests.bench import measure
@@ -34,14 +35,14 @@ def once(name: str, seed: int, changes: Sequence[str], folder: Path) -> Line:
 def rows(name: str, lines: dict[int, Line]) -> list[list[str]]:
     """A row a seed, then mean ± sample standard deviation over seeds."""
     shown: list[list[Any]] = [[name, str(seed), *_texts(line)] for seed, line in lines.items()]
-    columns = list(zip(*lines.values(), strict=True))
     if len(lines) > 1:
-        both = zip(_texts([mean(c) for c in columns]), _texts([stdev(c) for c in columns]), strict=True)
+        columns = np.array(list(lines.values()))
+        both = zip(_texts(columns.mean(0)), _texts(columns.std(0, ddof=1)), strict=True)
         shown.append([name, "all", *(f"{m} ± {s}" for m, s in both)])
     return shown
 
 
-def _texts(line: Sequence[float]) -> list[str]:
+def _texts(line: Any) -> list[str]:
     return [f"{line[0]:.2f}", f"{line[1]:.2f}", f"{line[2]:.2f}", f"{line[3]:.0f}"]
 
 

@@ -132,7 +132,8 @@ def say(text: str) -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Run a bench's main. Ctrl-C and SIGTERM end its children, then itself."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore SIGINT unless they say so
+        signal.signal(number, signal.default_int_handler)
     try:
         main()
     except KeyboardInterrupt:

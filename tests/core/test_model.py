@@ -44,18 +44,16 @@ def test_the_last_two_rows_and_columns_cannot_reach_the_output(images: np.ndarra
 def test_gradients_are_those_of_keras_even_where_maxima_tie(images: np.ndarray) -> None:
     labels, keras = np.arange(len(images)) % 10, model.keras_model(WEIGHTS)
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    x, weights = tf.constant(images), [tf.constant(w) for w in WEIGHTS]
+    weights = [tf.constant(w) for w in WEIGHTS]
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch([x, weights])
-        ours, theirs = loss(labels, model.logits(weights, x)), loss(labels, keras(x[..., None]))
+        tape.watch(weights)
+        ours, theirs = loss(labels, model.logits(weights, images)), loss(labels, keras(images[..., None]))
     for mine, stock in zip(tape.gradient(ours, weights), tape.gradient(theirs, keras.trainable_weights), strict=True):
-        assert mine.numpy() == pytest.approx(stock.numpy(), abs=1e-6)
-    # On blank paper, which of equal maxima is chosen shows only in the image's own gradient.
-    assert tape.gradient(ours, x).numpy() == pytest.approx(tape.gradient(theirs, x).numpy(), abs=1e-6)
+        assert mine.numpy() == pytest.approx(stock.numpy(), abs=5e-7)
 
 
 def test_first_layer_and_its_gradients_equal_the_stock_operations_to_the_last_bit() -> None:
-    """On small whole numbers every sum is exact, and ties are everywhere."""
+    """On small whole numbers every sum is exact and ties are everywhere: which maximum is chosen shows in `images`."""
     generator = np.random.default_rng(0)
     images = tf.constant(generator.integers(0, 3, (20, 28, 28)).astype(np.float32))
     kernel = tf.constant(generator.integers(-1, 2, (3, 3, 1, 32)).astype(np.float32))

@@ -1,0 +1,94 @@
+"""Unpack, call, pack: a task's answer is what its client learns, and failures are told, not fatal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+
+from clients import app, memory
+from clients.learner import learn
+from clients.shard import shard
+from clients.shard import test as own_test
+from core.engines import judge
+from core.engines import tensorflow as engine
+from core.model import initial
+from core.scenario import Scenario
+from fl import wire
+from tests.fakes import identify, same
+
+START = initial(5)
+
+
+def ask(scenario: Scenario, kind: str, client: int = 2, round: int = 1, **extras: float) -> Message:
+    identify()
+    told = ConfigRecord({**wire.config(scenario, 0.1), **extras, "server-round": round})
+    content = RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: told})
+    message = wire.addressed(Message(content, dst_node_id=1, message_type=kind), client, 1, round)
+    message.metadata.__dict__["_message_id"] = "1"  # a grid gives it
+    return message
+
+
+def play(message: Message) -> RecordDict:
+    return app.app(message, Context(0, 1, {}, RecordDict(), {})).content
+
+
+def test_training_answers_what_the_client_learns(tiny: Scenario, home: Path) -> None:
+    update = wire.update(play(ask(tiny, "train")), 2, START)
+    mine = shard(tiny.json(), 2)
+    arrays, sums, _ = learn(mine, tiny, 1, START, 0.1, {})
+    assert same(list(update.arrays), arrays) and not same(arrays, START)
+    assert update.sums == sums and update.examples == len(mine.train) and update.earlier == ""
+    assert not home.exists() or not any(home.iterdir())  # fine-tuning remembers nothing
+
+
+def test_the_servers_mu_holds_the_weights(tiny: Scenario) -> None:
+    free, zero, held = (
+        wire.update(play(ask(tiny, "train", **extras)), 2, START).arrays
+        for extras in ({}, {"proximal-mu": 0.0}, {"proximal-mu": 5.0})
+    )
+    assert same(list(free), list(zero))
+    moved = [sum(float(((w - s) ** 2).sum()) for w, s in zip(ws, START, strict=True)) for ws in (free, held)]
+    assert 0 < moved[1] < moved[0]
+
+
+def test_evaluation_judges_on_the_clients_own_images_and_says_what_it_holds(tiny: Scenario) -> None:
+    update = wire.update(play(ask(tiny, "evaluate")), 2, [])
+    own, mine = own_test(tiny.json(), 2), shard(tiny.json(), 2)
+    assert update.sums == judge(engine.answers(START, own.x), own.y)
+    assert list(update.labels) == np.bincount(mine.train.y, minlength=10).tolist()
+    assert dict(zip(("rotate", "blur"), update.looks, strict=True)) == mine.looks
+
+
+def test_a_round_begun_before_and_lost_is_told_once(tiny: Scenario, home: Path) -> None:
+    lost = memory.begin(2, 1)
+    assert lost == ""
+    (home / "client-00002" / "round-0001.begun").write_text("elsewhere:17")
+    first, second = (wire.update(play(ask(tiny, "train")), 2, START) for _ in "ab")
+    assert first.earlier == "elsewhere:17" and second.earlier == ""
+    assert same(list(first.arrays), list(second.arrays))
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_whatever_a_client_raises_does_not_end_its_worker(
+    tiny: Scenario, kind: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(app, "shard", fails)
+    with pytest.raises(Exception, match=type(error).__name__) as caught:
+        play(ask(tiny, kind))
+    assert isinstance(caught.value, Exception)  # not SystemExit or KeyboardInterrupt
+
+
+def test_two_clients_in_one_process_learn_as_each_does_alone(tiny: Scenario) -> None:
+    scenario = replace(tiny, local=replace(tiny.local, momentum=0.9))
+    a, b = (shard(scenario.json(), client) for client in (0, 1))
+    first = [learn(one, scenario, 1, START, 0.05, {})[0] for one in (a, b)]
+    second = [learn(one, scenario, 1, START, 0.05, {})[0] for one in (b, a)]
+    assert same(first[0], second[1]) and same(first[1], second[0]) and not same(*first)

@@ -1,0 +1,48 @@
+"""Whose turn it is follows from seed and round alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.scenario import Scenario
+from fl import roster
+
+BASE = Scenario("roster", clients=50, cohort=8)
+
+
+@given(st.integers(1, 200), st.data(), st.integers(0, 99), st.integers(1, 1000))
+def test_a_cohort_is_distinct_ascending_and_repeatable(clients: int, data: st.DataObject, seed: int, round: int) -> None:
+    scenario = Scenario("roster", seed=seed, clients=clients, cohort=data.draw(st.integers(1, clients)))
+    chosen = roster.choose(scenario, round)
+    assert len(chosen) == scenario.cohort and chosen == sorted(set(chosen))
+    assert 0 <= chosen[0] and chosen[-1] < clients and {type(client) for client in chosen} == {int}
+    assert chosen == roster.choose(scenario, round)
+
+
+def test_rounds_and_seeds_choose_differently_and_all_get_their_turn() -> None:
+    turns = [tuple(roster.choose(BASE, round)) for round in range(1, 101)]
+    assert len(set(turns)) > 95
+    times = [sum(client in turn for turn in turns) for client in range(50)]
+    assert 3 <= min(times) and max(times) <= 32  # 16 on average; 3.7 is a standard deviation
+    assert turns[0] != tuple(roster.choose(replace(BASE, seed=1), 1))
+
+
+def test_nothing_but_clients_cohort_and_seed_matters() -> None:
+    other = replace(BASE, name="other", rounds=3, noise=0.5)
+    assert [roster.choose(BASE, r) for r in range(1, 9)] == [roster.choose(other, r) for r in range(1, 9)]
+
+
+def test_nodes_are_as_many_as_a_round_needs_up_to_a_limit() -> None:
+    assert roster.nodes(BASE) == 8
+    assert roster.nodes(Scenario("many", clients=10_000, cohort=1000)) == roster.NODES
+
+
+@given(st.lists(st.integers(0, 99), unique=True, min_size=1), st.lists(st.integers(1, 9), unique=True, min_size=1))
+def test_seats_are_dealt_evenly(clients: list[int], nodes: list[int]) -> None:
+    seats = roster.seat(clients, nodes)
+    assert list(seats) == clients and set(seats.values()) <= set(nodes)
+    loads = [list(seats.values()).count(node) for node in nodes]
+    assert max(loads) - min(loads) <= 1

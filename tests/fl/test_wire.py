@@ -1,0 +1,174 @@
+"""What is sent is what is read; what makes no sense is refused, and nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.engines import Sums
+from core.scenario import Part, Scenario
+from fl import wire
+from tests.fakes import START, identify, same
+
+UPDATE = wire.Update(3, START, 120, Sums(12.5, 99, 128), (60, 60), (0.5,), "host:17")
+FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+def asked(extras: dict[str, float] | None = None) -> Message:
+    """A strategy's message as `rounds` makes it out."""
+    identify()
+    scenario = Scenario("wire", seed=2**62, partition=Part("labels", {"k": 3}))
+    told = ConfigRecord({**wire.config(scenario, 0.05), "server-round": 7, **(extras or {})})
+    content = RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: told})
+    return wire.addressed(Message(content, dst_node_id=4, message_type="train"), 3, 9, 8)
+
+
+def test_a_task_arrives_as_it_was_sent() -> None:
+    message = asked({"proximal-mu": 0.25})
+    task = wire.task(message.content)
+    assert message.metadata.dst_node_id == 9 and message.metadata.message_type == "train"
+    assert task.scenario == Scenario("wire", seed=2**62, partition=Part("labels", {"k": 3}))
+    assert (task.round, task.client, task.rate, task.extras) == (8, 3, 0.05, {"proximal-mu": 0.25})
+    assert same(task.arrays, START)
+
+
+def test_making_out_messages_leaves_the_strategys_own_alone() -> None:
+    identify()
+    told = ConfigRecord({"server-round": 7})
+    ask = Message(RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: told}), dst_node_id=4, message_type="train")
+    first, second = (wire.addressed(ask, client, 1, 8) for client in (3, 5))
+    assert [m.content[wire.CONFIG]["client"] for m in (first, second)] == [3, 5] and "client" not in told
+
+
+@given(
+    st.lists(FINITE, min_size=3, max_size=3), st.integers(1, 10**9), st.floats(0, 1e9), st.integers(0, 10**9),
+    st.lists(st.integers(0, 9999), max_size=10), st.lists(st.floats(-9, 9), max_size=7), st.text(max_size=20),
+)  # fmt: skip
+def test_an_update_arrives_as_it_was_sent(
+    values: list[float], examples: int, loss: float, correct: int, labels: list[int], looks: list[float], earlier: str
+) -> None:
+    arrays = [np.array(values, np.float32), START[1]]
+    sent = wire.Update(3, arrays, examples, Sums(loss, correct, examples), labels, looks, earlier)
+    got = wire.update(wire.answer(sent), 3, START)
+    assert same(list(got.arrays), arrays)
+    assert (got.client, got.examples, got.sums, got.earlier) == (3, examples, sent.sums, earlier)
+    assert list(got.labels) == labels and list(got.looks) == looks
+
+
+def test_an_update_without_weights_arrives_too() -> None:
+    got = wire.update(wire.answer(wire.Update(3, [], 120, Sums(1, 2, 3))), 3, [])
+    assert got.arrays == [] and got.sums == Sums(1, 2, 3)
+
+
+def test_weights_keep_their_order_whatever_the_order_of_their_names() -> None:
+    many = [np.full(1, i, np.float32) for i in range(12)]
+    held = ArrayRecord({str(i): Array(many[i]) for i in reversed(range(12))})
+    assert same(wire.arrays(held), many)
+
+
+def changed(**metrics: Any) -> RecordDict:
+    """The answer with some numbers changed, or taken away by None."""
+    content = wire.answer(UPDATE)
+    told = dict(content.metric_records[wire.METRICS]) | metrics
+    content[wire.METRICS] = MetricRecord({key: value for key, value in told.items() if value is not None})
+    return content
+
+
+def with_array(place: str, array: Array | None) -> RecordDict:
+    """The answer with one array changed, or taken away by None."""
+    content = wire.answer(UPDATE)
+    held = {**content.array_records[wire.ARRAYS], place: array}
+    content[wire.ARRAYS] = ArrayRecord({key: value for key, value in held.items() if value is not None})
+    return content
+
+
+def with_record(name: str, record: Any) -> RecordDict:
+    content = wire.answer(UPDATE)
+    content[name] = record
+    return content
+
+
+def without(name: str) -> RecordDict:
+    content = wire.answer(UPDATE)
+    del content[name]
+    return content
+
+
+def pickled(what: Any) -> Array:
+    """An array whose bytes hold a pickle."""
+    file = io.BytesIO()
+    np.save(file, np.array([what] * 3, object), allow_pickle=True)
+    return Array(dtype="float32", shape=(3,), stype="numpy.ndarray", data=file.getvalue())
+
+
+class Trap:
+    """Unpickled, it leaves a file."""
+
+    place = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.place, "w")
+
+
+NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
+    "NaN": (lambda: with_array("0", Array(np.array([1, np.nan, 3], np.float32))), "array 0 holds NaN or infinity"),
+    "infinity": (lambda: with_array("1", Array(np.array([[np.inf, 0]], np.float32))), "array 1 holds NaN or inf"),
+    "shape": (lambda: with_array("1", Array(np.zeros((2, 1), np.float32))), r"array 1 is float32 \[2, 1\], not .*1, 2"),
+    "broadcastable shape": (lambda: with_array("1", Array(np.zeros((1, 1), np.float32))), r"array 1 is .*\[1, 1\]"),
+    "dtype": (lambda: with_array("0", Array(np.zeros(3, np.float64))), "array 0 is float64"),
+    "whole numbers": (lambda: with_array("0", Array(np.zeros(3, np.int32))), "array 0 is int32"),
+    "missing array": (lambda: with_array("1", None), "1 arrays, not 2"),
+    "extra array": (lambda: with_array("2", Array(np.zeros(1, np.float32))), "3 arrays, not 2"),
+    "other names": (lambda: with_record(wire.ARRAYS, ArrayRecord({k: Array(START[0]) for k in "ab"})), "2 arrays"),
+    "broken bytes": (lambda: with_array("0", Array("float32", (3,), "numpy.ndarray", b"\x93NUMPY broken")), "readable"),
+    "no bytes": (lambda: with_array("0", Array("float32", (3,), "numpy.ndarray", b"")), "not readable"),
+    "object array": (lambda: with_array("0", pickled("x")), "not readable"),
+    "no arrays": (lambda: without(wire.ARRAYS), "records"),
+    "no metrics": (lambda: without(wire.METRICS), "records"),
+    "extra arrays": (lambda: with_record("more", wire.record(START)), "records"),
+    "extra metrics": (lambda: with_record("more", MetricRecord({"x": 1})), "records"),
+    "wrong client": (lambda: changed(client=4), "client 4's"),
+    "no examples": (lambda: changed(**{"num-examples": 0}), "0 examples"),
+    "negative examples": (lambda: changed(**{"num-examples": -5}), "-5 examples"),
+    "nothing seen": (lambda: changed(seen=0), "no sense"),
+    "infinite loss": (lambda: changed(loss=float("inf")), "loss inf"),
+    "NaN loss": (lambda: changed(loss=float("nan")), "loss nan"),
+    "NaN count": (lambda: changed(correct=float("nan")), "not readable"),
+    "infinite count": (lambda: changed(seen=float("inf")), "not readable"),
+    "missing number": (lambda: changed(seen=None), "not readable"),
+    "missing weight": (lambda: changed(**{"num-examples": None}), "not readable"),
+    "missing client": (lambda: changed(client=None), "not readable"),
+    "list for a number": (lambda: changed(loss=[1.0, 2.0]), "not readable"),
+    "number for a list": (lambda: changed(labels=3), "not readable"),
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_nonsense_is_refused_in_words(what: str) -> None:
+    make, words = NONSENSE[what]
+    with pytest.raises(ValueError, match=words):
+        wire.update(make(), 3, START)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    Trap.place = str(tmp_path / "sprung")
+    with pytest.raises(ValueError):
+        wire.update(with_array("0", pickled(Trap())), 3, START)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_where_none_were_asked_for_are_refused() -> None:
+    with pytest.raises(ValueError, match="records"):
+        wire.update(wire.answer(UPDATE), 3, [])
+
+
+def test_an_answer_without_words_is_read_as_one_that_has_nothing_to_say() -> None:
+    assert wire.update(without(wire.CONFIG), 3, START).earlier == ""

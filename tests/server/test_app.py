@@ -1,0 +1,150 @@
+"""A whole run in one process: what it leaves, and that it goes on after any interruption as if there had been none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Message
+
+from core.scenario import Part, Scenario
+from fl.strategies import STRATEGIES
+from scenarios.simulate import LocalGrid
+from server.rounds import Stopped
+from tests.fakes import Onlooker, federate
+
+SECONDS = {"seconds", "folder"}
+
+
+@pytest.fixture(scope="module")
+def four(tiny: Scenario) -> Scenario:
+    """Four rounds of enough clients for any strategy."""
+    return replace(tiny, train=400, test=100, validation=50, clients=8, cohort=7, rounds=4, looks=())
+
+
+def timeless(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts without how long it took and where it is."""
+    history = [{k: v for k, v in one.items() if k not in SECONDS} for one in facts["history"]]
+    return {k: v for k, v in facts.items() if k not in SECONDS} | {"history": history}
+
+
+def interrupted(scenario: Scenario, folder: Path, at: int) -> None:
+    """Stop inside this round, after its first reply."""
+    with pytest.raises(Stopped):
+        federate(scenario, folder, Onlooker(at))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: str, tmp_path: Path) -> None:
+    scenario = replace(four, strategy=Part(name))
+    whole = federate(scenario, tmp_path / "whole")
+    interrupted(scenario, tmp_path / "halves", at=3)
+    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(whole)
+    assert whole["rounds"] == 4 and whole["events"] == []
+    assert len({one["loss"] for one in whole["history"]}) == 4  # every round moved the weights
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_a_schedule_goes_on_where_it_was(four: Scenario, schedule: str, tmp_path: Path) -> None:
+    scenario = replace(four, cohort=2, schedule=Part(schedule))
+    whole = federate(scenario, tmp_path / "whole")
+    interrupted(scenario, tmp_path / "halves", at=2)
+    interrupted(scenario, tmp_path / "halves", at=4)
+    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(whole)
+
+
+def test_a_run_interrupted_in_its_first_round_starts_anew(four: Scenario, tmp_path: Path) -> None:
+    scenario = replace(four, cohort=2, rounds=2)
+    interrupted(scenario, tmp_path / "halves", at=1)
+    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(federate(scenario, tmp_path / "whole"))
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(four: Scenario, damage: Any, tmp_path: Path) -> None:
+    scenario = replace(four, cohort=2, strategy=Part("fedadam"))
+    whole = federate(scenario, tmp_path / "whole")
+    interrupted(scenario, tmp_path / "halves", at=4)
+    newest = tmp_path / "halves" / "checkpoints" / "round-00003.npz"
+    newest.write_bytes(damage(newest.read_bytes()))
+    facts = federate(scenario, tmp_path / "halves")
+    assert facts["events"] == ["checkpoint round-00003.npz was damaged and not used"]
+    assert timeless(facts) | {"events": []} == timeless(whole)
+
+
+class Failing(LocalGrid):
+    """A server that dies inside a round."""
+
+    left = 3
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        self.left -= 1
+        if not self.left:
+            raise MemoryError
+        return super().pull_messages(message_ids)
+
+
+def test_a_server_that_dies_inside_a_round_goes_on_from_the_one_before(four: Scenario, tmp_path: Path) -> None:
+    scenario = replace(four, cohort=2, rounds=2)
+    with pytest.raises(MemoryError):
+        federate(scenario, tmp_path / "halves", grid=Failing(2))
+    whole = federate(scenario, tmp_path / "whole")
+    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(whole)
+
+
+def test_a_finished_run_resumed_is_the_same_run(four: Scenario, tmp_path: Path) -> None:
+    scenario = replace(four, cohort=2, rounds=2)
+    assert timeless(federate(scenario, tmp_path)) == timeless(federate(scenario, tmp_path))
+
+
+def test_a_run_leaves_its_facts(tiny: Scenario, tmp_path: Path) -> None:
+    watch = Onlooker()
+    facts = federate(tiny, tmp_path, watch)
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(facts))
+    lines = [json.loads(line) for line in (tmp_path / "rounds.jsonl").read_text().splitlines()]
+    assert lines == facts["history"] == list(watch.rounds) and [one["round"] for one in lines] == [1, 2]
+    assert (facts["scenario"], facts["seed"], facts["rounds"], facts["clients"]) == ("tiny", 0, 2, 4)
+    assert facts["accuracy"] == lines[-1]["accuracy"] and facts["events"] == []
+    assert [one["client"] for one in facts["shards"]] == [0, 1, 2, 3]
+    assert sum(one["examples"] for one in facts["shards"]) == 500
+    assert sum(one["rounds"] for one in facts["shards"]) == 6
+    assert sum(map(sum, facts["confusion"])) == 150
+    assert lines[-1]["seen"] == sum(one["examples"] for one in lines)
+    assert Scenario.of(json.dumps(facts["settings"])) == tiny
+    assert {file.name for file in tmp_path.iterdir()} - {"clients"} == {"report.json", "rounds.jsonl", "checkpoints"}
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_a_worker_lost_on_the_way_is_named_in_the_report(tiny: Scenario, tmp_path: Path, home: Path) -> None:
+    mark = home / "client-00002" / "round-0002.begun"
+    mark.parent.mkdir(parents=True)
+    mark.write_text("host:17")
+    scenario = replace(tiny, cohort=4)
+    facts = federate(scenario, tmp_path / "run")
+    assert [one["retried"] for one in facts["history"]] == [{}, {"2": "host:17"}]
+    assert facts["events"] == ["round 2: worker host:17 was lost while it played client 2, who was asked again"]
+    assert facts["weights_sha256"] == federate(scenario, tmp_path / "other")["weights_sha256"]
+
+
+def test_a_plateau_stops_early_and_the_report_says_how_many_rounds(four: Scenario, tmp_path: Path) -> None:
+    still = replace(four.local, rate=0.0)  # nothing gets better; the mean of one is itself to the last bit
+    scenario = replace(four, cohort=1, rounds=9, local=still, schedule=Part("plateau", {"stop": 2}))
+    facts = federate(scenario, tmp_path)
+    assert facts["rounds"] == len(facts["history"]) == 3
+
+
+def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:
+    scenario = replace(tiny, rounds=6, cohort=4, looks=(), local=replace(tiny.local, epochs=3.0, rate=0.1))
+    assert federate(scenario, tmp_path)["accuracy"] > 0.5  # a guess is right one time in ten

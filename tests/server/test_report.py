@@ -1,0 +1,102 @@
+"""The report's words and numbers follow from the rounds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from core.engines import Sums
+from core.scenario import Scenario
+from server import report
+from server.rounds import Round
+from tests.fakes import START
+
+ROUND = Round(
+    4, 0.05, START, Sums(300.0, 150, 200), [0, 3], {2: "no answer within 5 s"}, {3: "host:17"}, {0: 0.1, 3: 0.2}, 1.5
+)
+
+
+def fact(done: Round = ROUND, **changes: object) -> report.Facts:
+    return report.fact(done, Sums(20.0, 90, 100), Sums(8.0, 30, 40), 1000, 0.5) | changes
+
+
+def test_a_rounds_facts_are_sums_divided_once() -> None:
+    told = fact()
+    assert (told["train_loss"], told["train_accuracy"]) == (1.5, 0.75)
+    assert (told["loss"], told["accuracy"], told["validation_loss"], told["validation_accuracy"]) == (0.2, 0.9, 0.2, 0.75)
+    assert (told["examples"], told["seen"]) == (200, 1200)
+    assert told["drift"] == {"0": 0.1, "3": 0.2} and json.loads(json.dumps(told)) == told
+
+
+def test_without_validation_images_nothing_is_said_of_them() -> None:
+    told = report.fact(ROUND, Sums(20.0, 90, 100), None, 0, 0.5)
+    assert told["validation_loss"] is None and told["validation_accuracy"] is None
+
+
+def test_events_name_round_client_and_reason() -> None:
+    assert report.events(fact()) == [
+        "round 4: client 2: no answer within 5 s; left out",
+        "round 4: worker host:17 was lost while it played client 3, who was asked again",
+    ]
+
+
+def test_a_round_in_which_nothing_went_wrong_has_no_events() -> None:
+    assert report.events(fact(failed={}, retried={})) == []
+
+
+def test_when_nobody_answered_the_report_says_so() -> None:
+    assert report.events(fact(clients=[], failed={}, retried={})) == [
+        "round 4: nobody answered; the old weights were kept"
+    ]
+
+
+def test_what_the_server_could_not_do_is_not_blamed_on_a_client() -> None:
+    (told,) = report.events(fact(failed={"-1": "the strategy could not aggregate 2 answers: why"}, retried={}))
+    assert told.startswith("round 4: the server: the strategy could not") and "client" not in told
+    assert "left out" not in told  # nobody was
+
+
+def test_a_digest_tells_values_shapes_kinds_and_order_apart() -> None:
+    w = [np.arange(6, dtype=np.float32), np.zeros(2, np.float32)]
+    others = [
+        [w[0].reshape(2, 3), w[1]], [w[0].astype(np.float64), w[1]], w[::-1], [w[0] + np.float32(1e-6), w[1]], w[:1]
+    ]  # fmt: skip
+    assert len({report.digest(one) for one in [w, *others]}) == 6
+    assert report.digest(w) == report.digest([a.copy() for a in w])
+    assert report.digest([np.asfortranarray(w[0].reshape(2, 3))]) == report.digest([w[0].reshape(2, 3)])
+
+
+def test_a_run_counts_turns_and_adds_seconds(tmp_path: Path) -> None:
+    history = [fact(), fact(round=5, clients=[0, 2], accuracy=0.95, loss=0.1)]
+    told = report.run(Scenario("x", seed=7), history, START, ["something"], tmp_path)
+    assert told["turns"] == {"0": 2, "2": 1, "3": 1} and told["rounds"] == 2 and told["seed"] == 7
+    assert (told["accuracy"], told["loss"], told["events"]) == (0.95, 0.1, ["something"])
+    assert told["seconds"] == {"training": 3.0, "evaluation": 1.0}
+    assert Scenario.of(json.dumps(told["settings"])) == Scenario("x", seed=7)
+
+
+def test_a_report_is_saved_whole_with_a_line_a_round(tmp_path: Path) -> None:
+    told = report.run(Scenario("x"), [fact(), fact(round=5)], START, [], tmp_path)
+    report.save(tmp_path, told)
+    assert json.loads((tmp_path / "report.json").read_text()) == told
+    lines = (tmp_path / "rounds.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in lines] == [4, 5]
+    assert {file.name for file in tmp_path.iterdir()} == {"report.json", "rounds.jsonl"}
+
+
+def test_saving_again_replaces(tmp_path: Path) -> None:
+    for number in (1, 2):
+        report.lines(tmp_path, [fact(round=n) for n in range(number)])
+    assert len((tmp_path / "rounds.jsonl").read_text().splitlines()) == 2
+
+
+def test_saved_json_is_json_even_after_a_run_that_diverged(tmp_path: Path) -> None:
+    """NaN and Infinity are no JSON: browsers and jq refuse the file."""
+    report.lines(tmp_path, [fact(loss=float("nan"), train_loss=float("inf"))])
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    json.loads((tmp_path / "rounds.jsonl").read_text(), parse_constant=refuse)

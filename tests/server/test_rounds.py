@@ -1,0 +1,184 @@
+"""The federated loop: whoever fails is left out and named, the rest go on, and order never matters."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flwr.app import MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.engines import Sums
+from core.scenario import Part, Scenario
+from fl import roster, strategies, wire
+from server.rounds import Round, Stopped, distance, rounds
+from tests.fakes import START, Arrays, Client, FakeGrid, Onlooker, broken, honest, play, same, silent, well, with_arrays
+
+SCENARIO = Scenario("rounds", clients=4, cohort=4, rounds=2, patience=0.2)
+
+
+def infinite(arrays: Arrays) -> Arrays:
+    return [arrays[0] / np.float32(0), arrays[1]]
+
+
+def changed(**metrics: object) -> Client:
+    """A client whose numbers are changed on the way."""
+
+    def answer(task: wire.Task) -> RecordDict:
+        content = well(task)
+        content[wire.METRICS] = MetricRecord({**content.metric_records[wire.METRICS], **metrics})  # type: ignore[dict-item]
+        return content
+
+    return answer
+
+
+MISBEHAVING: dict[str, tuple[Client, str]] = {
+    "raises": (broken, "OSError: the disk is full"),
+    "never answers": (silent, "no answer within 0.2 s"),
+    "NaN": (with_arrays(lambda a: [a[0] * np.float32("nan"), a[1]]), "array 0 holds NaN or infinity"),
+    "infinity": (with_arrays(lambda a: [a[0] + np.float32("inf"), a[1]]), "array 0 holds NaN or infinity"),
+    "wrong shape": (with_arrays(lambda a: [a[0][:2], a[1]]), "array 0 is float32 [2], not float32 [3]"),
+    "broadcastable shape": (with_arrays(lambda a: [a[0][:1], a[1]]), "array 0 is float32 [1], not float32 [3]"),
+    "wrong dtype": (with_arrays(lambda a: [a[0].astype(np.float64), a[1]]), "array 0 is float64"),
+    "too few arrays": (with_arrays(lambda a: a[:1]), "1 arrays, not 2"),
+    "no examples": (changed(**{"num-examples": 0}), "0 examples"),
+    "somebody else": (changed(client=0), "client 0's"),
+    "one number more": (changed(more=1), "more"),
+    "labels too many": (changed(labels=[1, 2, 3]), "labels"),
+}
+
+
+def mean(updates: list[wire.Update]) -> Arrays:
+    sizes = [u.examples for u in updates]
+    return [np.average(np.stack(ws).astype(np.float64), 0, sizes) for ws in zip(*(u.arrays for u in updates))]
+
+
+def close(ours: Arrays, theirs: Arrays) -> bool:
+    return all(np.allclose(a, b, rtol=1e-6, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("how", MISBEHAVING)
+def test_who_misbehaves_is_left_out_and_named_and_the_rest_go_on(how: str) -> None:
+    client, why = MISBEHAVING[how]
+    done = play(FakeGrid({2: client}), SCENARIO)
+    start = START
+    for one in done:
+        assert one.clients == [0, 1, 3] and list(one.failed) == [2] and why in one.failed[2]
+        rest = [honest(wire.Task(SCENARIO, one.number, c, 0.1, start)) for c in (0, 1, 3)]
+        assert close(one.arrays, mean(rest)) and not same(one.arrays, start)
+        assert one.sums == sum((u.sums for u in rest), Sums()) and set(one.drift) == {0, 1, 3}
+        start = one.arrays
+    assert len(done) == 2
+
+
+@pytest.mark.parametrize("client", [broken, silent, with_arrays(infinite)])
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_when_nobody_answers_the_old_weights_are_kept(client: Client) -> None:
+    done = play(FakeGrid(dict.fromkeys(range(4), client)), SCENARIO)
+    for one in done:
+        assert same(one.arrays, START) and one.clients == [] and set(one.failed) == {0, 1, 2, 3}
+        assert one.sums == Sums() and one.drift == {}
+    assert len(done) == 2
+
+
+def test_a_round_ends_when_all_have_answered_and_waits_no_longer_than_its_patience() -> None:
+    start = time.monotonic()
+    play(FakeGrid(), replace(SCENARIO, rounds=1, patience=60))
+    assert time.monotonic() - start < 10
+    start = time.monotonic()
+    play(FakeGrid({1: silent}), replace(SCENARIO, rounds=1))
+    assert 0.2 <= time.monotonic() - start < 10
+
+
+def test_an_answer_that_comes_a_round_late_is_not_taken_for_the_next_rounds() -> None:
+    """Client 2 sleeps through its first ask; its old answer must not count later."""
+    grid = FakeGrid({2: lambda task: silent(task) if task.round == 1 else well(task)})
+    first, second = play(grid, SCENARIO)
+    assert list(first.failed) == [2] and second.failed == {} and second.clients == [0, 1, 2, 3]
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=8, max_size=8))
+def test_the_order_of_replies_changes_nothing(turns: list[int]) -> None:
+    queue = iter(turns)
+    shuffled = play(FakeGrid(turn=lambda n: next(queue) % n), SCENARIO)
+    for one, other in zip(shuffled, play(FakeGrid(), SCENARIO), strict=True):
+        assert same(one.arrays, other.arrays) and one.clients == other.clients
+        assert one.sums == other.sums and one.drift == other.drift
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 4])
+def test_the_number_of_nodes_changes_nothing(nodes: int) -> None:
+    few, many = (play(FakeGrid(nodes=n), SCENARIO)[-1].arrays for n in (nodes, 3))
+    assert same(few, many)
+
+
+def test_every_client_of_the_cohort_is_asked_once_a_round_on_an_existing_node() -> None:
+    scenario = replace(SCENARIO, clients=30, cohort=7, rounds=3)
+    grid = FakeGrid(nodes=2)
+    play(grid, scenario)
+    assert [(r, c) for r, c, _ in grid.asked] == [(r, c) for r in (1, 2, 3) for c in roster.choose(scenario, r)]
+    assert {node for *_, node in grid.asked} == {1, 2}
+
+
+def test_rounds_go_on_after_the_last_finished_one() -> None:
+    whole = play(FakeGrid(), replace(SCENARIO, rounds=4))
+    strategy = strategies.build(SCENARIO.strategy, 4)
+    scenario = replace(SCENARIO, rounds=4)
+    rest = list(rounds(strategy, FakeGrid(), scenario, whole[1].arrays, lambda number: 0.1, Onlooker(), after=2))
+    assert [one.number for one in rest] == [3, 4]
+    assert all(same(one.arrays, other.arrays) for one, other in zip(rest, whole[2:], strict=True))
+
+
+def test_a_rate_reaches_its_round_and_none_ends_the_run() -> None:
+    told: list[float] = []
+
+    def listening(task: wire.Task) -> RecordDict:
+        told.append(task.rate)
+        return well(task)
+
+    rate = {1: 0.5, 2: 0.25, 3: None}.get
+    strategy, scenario = strategies.build(SCENARIO.strategy, 4), replace(SCENARIO, rounds=9)
+    done = list(rounds(strategy, FakeGrid({0: listening}), scenario, START, rate, Onlooker()))
+    assert [one.rate for one in done] == told == [0.5, 0.25]
+
+
+def test_whoever_looks_on_can_stop_the_run_inside_a_round() -> None:
+    watch, strategy = Onlooker(at=2), strategies.build(SCENARIO.strategy, 4)
+    done: list[Round] = []
+    with pytest.raises(Stopped):
+        done.extend(rounds(strategy, FakeGrid(), SCENARIO, START, lambda number: 0.1, watch))
+    assert watch.replies == [(1, 1, 4), (1, 2, 4), (1, 3, 4), (1, 4, 4), (2, 1, 4)]
+
+
+def test_who_was_asked_again_is_named_with_the_worker_that_was_lost() -> None:
+    grid = FakeGrid({1: lambda task: wire.answer(replace(honest(task), earlier="host:17"))})
+    assert [one.retried for one in play(grid, SCENARIO)] == [{1: "host:17"}] * 2
+    assert same(play(grid, SCENARIO)[-1].arrays, play(FakeGrid(), SCENARIO)[-1].arrays)
+
+
+@pytest.mark.parametrize("name, cohort", [("krum", 5), ("multikrum", 5), ("bulyan", 7)])
+def test_a_robust_strategy_with_too_few_answers_keeps_the_old_weights_and_says_so(name: str, cohort: int) -> None:
+    """With fewer answers than it is defined for, a malicious client could win."""
+    scenario = Scenario("rounds", clients=cohort, cohort=cohort, rounds=1, patience=0.2, strategy=Part(name))
+    (done,) = play(FakeGrid({1: broken}), scenario)
+    assert same(done.arrays, START)
+    assert "could not aggregate" in done.failed[-1] and f"{cohort - 1} answers" in done.failed[-1]
+
+
+def test_drift_is_the_relative_distance_from_the_weights_received() -> None:
+    (done, _) = play(FakeGrid(), SCENARIO)
+    for client, drift in done.drift.items():
+        new = honest(wire.Task(SCENARIO, 1, client, 0.1, START)).arrays
+        flat = [np.concatenate([w.ravel() for w in ws]).astype(np.float64) for ws in (START, list(new))]
+        assert drift == pytest.approx(np.linalg.norm(flat[1] - flat[0]) / np.linalg.norm(flat[0]), rel=1e-6)
+    assert distance(START, START) == 0
+
+
+def test_strategies_that_empty_replies_do_not_spoil_what_is_measured() -> None:
+    plain = play(FakeGrid(), SCENARIO)[0]
+    for name in ("fedmedian", "fedtrimmedavg"):
+        done = play(FakeGrid(), replace(SCENARIO, strategy=Part(name)))[0]
+        assert (done.drift, done.sums, done.clients) == (plain.drift, plain.sums, plain.clients)

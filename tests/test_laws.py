@@ -1,0 +1,224 @@
+"""Reductions, held to the last bit: what should change nothing changes nothing. Each runs the whole way through."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clients import learner
+from clients.learner import learn
+from clients.shard import Shard, shard
+from core.engines import tensorflow as engine
+from core.methods import METHODS, Finetune
+from core.methods.base import Memory
+from core.model import SHAPES, decay, initial
+from core.plan import Lesson, Plan, Pull, Rehearsal, draw
+from core.scenario import Local, Model, Part, Scenario
+from fl import roster
+from scenarios import baseline
+from scenarios.simulate import LocalGrid
+from server.report import digest
+from tests.fakes import FakeGrid, federate, play, same
+
+Weights = list[np.ndarray]
+START = initial(2)
+
+
+@pytest.fixture(scope="module")
+def busy(tiny: Scenario) -> Scenario:
+    """All that a client can be asked to do at once."""
+    return replace(tiny, noise=0.1, model=Model(dropout=0.3, l2=0.001), local=Local(momentum=0.9, epochs=1.5))
+
+
+@pytest.fixture(scope="module")
+def mine(busy: Scenario) -> Shard:
+    return shard(busy.json(), 1)
+
+
+@pytest.fixture(scope="module")
+def lesson(busy: Scenario, mine: Shard) -> Lesson:
+    strength = np.tile(mine.strength, (len(mine.train), 1))
+    return Lesson(0, START, mine.train, strength, client=1, round=1, rate=0.05, scenario=busy)
+
+
+@pytest.fixture(scope="module")
+def plain(lesson: Lesson) -> Weights:
+    """What fine-tuning learns."""
+    return trained(lesson, Pull.none(START))
+
+
+def trained(lesson: Lesson, pull: Pull, change: Callable[[Plan], Plan] = lambda plan: plan) -> Weights:
+    return engine.train(START, change(draw(lesson, pull, Rehearsal.none())))[0]
+
+
+# ── zero pull and empty rehearsal ≡ fine-tuning ──
+
+ZERO_PULLS = {
+    "towards the start": Pull.towards(START, 0.0),
+    "towards elsewhere": Pull.towards([w + 1 for w in START], 0.0),
+    "of the weights' shapes": Pull([0 * w for w in START], [0 * w for w in START]),
+    "decay of nothing": Pull(decay(Model(l2=0.0)), Pull.none(START).b),
+    "a sum": Pull.none(START) + Pull.towards(START, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", ZERO_PULLS)
+def test_a_zero_pull_is_fine_tuning(lesson: Lesson, plain: Weights, name: str) -> None:
+    assert same(trained(lesson, ZERO_PULLS[name]), plain) and not same(plain, START)
+
+
+def test_a_mask_of_ones_is_no_dropout(lesson: Lesson) -> None:
+    free = replace(lesson, scenario=replace(lesson.scenario, model=Model()))
+    masked = trained(free, Pull.none(START), lambda plan: replace(plan, silenced=np.ones((*plan.order.shape, 128), "f4")))
+    assert same(masked, trained(free, Pull.none(START)))
+
+
+@pytest.mark.parametrize("methods", ["finetune", "finetune+finetune"])
+def test_a_chain_of_fine_tuning_is_fine_tuning(busy: Scenario, mine: Shard, plain: Weights, methods: str) -> None:
+    scenario = replace(busy.with_(("methods", methods)), model=replace(busy.model, l2=0.0))
+    assert same(learn(mine, scenario, 1, START, 0.05, {})[0], plain)
+
+
+class Idle(Finetune):
+    """A method that holds with no force and rehearses nothing."""
+
+    def pull(self, memory: Memory, lesson: Lesson) -> Pull:
+        return Pull.towards(lesson.start, 0.0)
+
+    def rehearse(self, memory: Memory, lesson: Lesson) -> Rehearsal:
+        return replace(Rehearsal.none(), share=0.5)
+
+
+def test_a_method_that_does_nothing_is_fine_tuning(
+    busy: Scenario, mine: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "METHODS", {**METHODS, "idle": Idle})
+    plain, idle = (learn(mine, busy.with_(("methods", name)), 1, START, 0.05, {})[0] for name in ("finetune", "idle"))
+    assert same(idle, plain)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_in_its_first_round_is_fine_tuning(busy: Scenario, mine: Shard, name: str) -> None:
+    """Nothing is remembered yet, so nothing can hold or be rehearsed."""
+    plain, other = (learn(mine, busy.with_(("methods", n)), 1, START, 0.05, {})[0] for n in ("finetune", name))
+    assert same(other, plain)
+
+
+@pytest.mark.parametrize("option", [Model(dropout=0.0), Model(l2=0.0), Model()])
+def test_options_at_zero_are_the_plain_model(busy: Scenario, mine: Shard, option: Model) -> None:
+    plain = Part("finetune")
+    one, other, real = (
+        learn(mine, replace(busy, model=m, methods=(plain,)), 1, START, 0.05, {})[0]
+        for m in (option, Model(), Model(0.5, 0.01))
+    )
+    assert same(one, other) and not same(one, real)
+
+
+# ── through the whole federation ──
+
+
+def test_prox_without_mu_is_averaging(busy: Scenario, tmp_path: Path) -> None:
+    facts = [
+        federate(replace(busy, strategy=part), tmp_path / str(i))
+        for i, part in enumerate([Part("fedavg"), Part("fedprox", {"mu": 0.0}), Part("fedprox", {"mu": 1.0})])
+    ]
+    assert facts[0]["weights_sha256"] == facts[1]["weights_sha256"] != facts[2]["weights_sha256"]
+
+
+def test_trimming_nothing_is_averaging_two_equal_clients(busy: Scenario, tmp_path: Path) -> None:
+    """Two, for halves are exact: with more, sums are rounded in another order (see tests/fl/test_aggregation.py)."""
+    equal = replace(busy, partition=Part("iid"), cohort=2)
+    average, trimmed = (
+        federate(replace(equal, strategy=part), tmp_path / part.name)
+        for part in (Part("fedavg"), Part("fedtrimmedavg", {"beta": 0.0}))
+    )
+    assert average["weights_sha256"] == trimmed["weights_sha256"]
+
+
+@pytest.mark.parametrize("part", [Part("fedavgm", {"rate": 1.0, "momentum": 0.0}), Part("fedprox", {"mu": 0.0})])
+def test_a_server_that_adds_nothing_is_averaging(part: Part) -> None:
+    scenario = Scenario("laws", clients=4, cohort=4, rounds=3)
+    one, other = (play(FakeGrid(), replace(scenario, strategy=p))[-1].arrays for p in (Part("fedavg"), part))
+    assert same(one, other)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_federation_of_one_is_the_centralized_baseline(busy: Scenario, schedule: str, tmp_path: Path) -> None:
+    one = replace(busy, clients=1, cohort=1, rounds=3, schedule=Part(schedule))
+    facts = federate(one, tmp_path)
+    list(baseline.centralized(baseline.plain(one), tmp_path / "baseline"))
+    told: Any = baseline.result(tmp_path / "baseline")
+    assert told["weights_sha256"] == facts["weights_sha256"]
+    for name in ("seen", "accuracy", "loss", "validation_loss"):
+        assert [point[name] for point in told["curve"]] == [one[name] for one in facts["history"]]
+
+
+@pytest.mark.parametrize("change", [{"name": "other"}, {"patience": 99.0}, {"model": Model(0.0, 0.0)}])
+def test_what_only_names_or_waits_changes_nothing(tiny: Scenario, change: dict[str, Any], tmp_path: Path) -> None:
+    one, other = (federate(s, tmp_path / s.name / str(i)) for i, s in enumerate([tiny, replace(tiny, **change)]))
+    assert one["weights_sha256"] == other["weights_sha256"]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"noise": 0.2}, {"looks": ()}, {"augment": ()}, {"cohort": 2}])
+def test_what_should_matter_matters(tiny: Scenario, change: dict[str, Any], tmp_path: Path) -> None:
+    one, other = (federate(s, tmp_path / str(i)) for i, s in enumerate([tiny, replace(tiny, **change)]))
+    assert one["weights_sha256"] != other["weights_sha256"]
+
+
+# ── isolation ──
+
+
+class Mixed(LocalGrid):
+    """Clients answer in an order of their own, last asked first."""
+
+    def pull_messages(self, message_ids: Any) -> Any:
+        self._asked.reverse()
+        return super().pull_messages(message_ids)
+
+
+def test_the_order_in_which_clients_play_changes_nothing(busy: Scenario, tmp_path: Path) -> None:
+    """So nothing of one client reaches the next in the same process."""
+    plain = federate(busy, tmp_path / "plain")
+    mixed = federate(busy, tmp_path / "mixed", grid=Mixed(roster.nodes(busy)))
+    assert plain["weights_sha256"] == mixed["weights_sha256"]
+
+
+ALONE = """
+from scenarios.environment import prepare
+prepare()
+import sys
+from clients.learner import learn
+from clients.shard import shard
+from core.engines import tensorflow as engine
+from core.model import initial
+from core.scenario import Scenario
+from server.report import digest
+engine.one_thread()
+scenario = Scenario.of(sys.argv[1])
+print(digest(learn(shard(scenario.json(), 1), scenario, 1, initial(2), 0.05, {})[0]))
+"""
+
+
+def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(busy: Scenario, mine: Shard) -> None:
+    learn(shard(busy.json(), 0), busy, 1, [w + 1 for w in START], 0.1, {})
+    here = digest(learn(mine, busy, 1, START, 0.05, {})[0])
+    home = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", ALONE, busy.json()], cwd=home, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [here]
+
+
+def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, mine: Shard) -> None:
+    """An engine traces its step once a process, whatever the client, the round or the pull."""
+    trained(lesson, Pull.none(START))
+    loops = engine._loop().experimental_get_tracing_count()
+    trained(replace(lesson, round=9, epochs=3.0), Pull([0.1 * w for w in START], START))
+    trained(replace(lesson, examples=mine.train.take(np.arange(20)), strength=lesson.strength[:20]), Pull.none(START))
+    assert engine._loop().experimental_get_tracing_count() == loops == 1
+    assert len(SHAPES) == 8
