@@ -86,18 +86,26 @@ def unsheet(laid: np.ndarray) -> np.ndarray:
 # ── Augmentations: random, in training only. strength f32 [n] in 0 … 1 scales each one's full range. ────────────────
 
 
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"augment {name} = {value} should be {low} … {high}")
+
+
 def rotate(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, degrees: float = 15.0) -> Warp:
     """turn by up to ±degrees (15)"""
+    _within("rotate: degrees", degrees, 0, 180)
     return warp.turned(rng.uniform(-degrees, degrees, len(strength)) * strength)
 
 
 def zoom(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, amount: float = 0.1) -> Warp:
     """scale by 1 ± amount (0.1), below 1"""
+    _within("zoom: amount", amount, 0, 0.99)
     return warp.zoomed(1 + rng.uniform(-amount, amount, len(strength)) * strength)
 
 
 def shift(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.1) -> Warp:
     """move by up to ±share (0.1) of the width, each way"""
+    _within("shift: share", share, 0, 1)
     return warp.moved(rng.uniform(-share * SIDE, share * SIDE, (len(strength), 2)) * strength[:, None])
 
 
@@ -105,6 +113,8 @@ def elastic(
     warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, alpha: float = 20.0, sigma: float = 4.0
 ) -> Warp:
     """bend like paper: uniform noise smoothed by a Gaussian of sigma (4) pixels, times alpha (20) (Simard et al. 2003)"""
+    _within("elastic: alpha", alpha, 0, 1000)
+    _within("elastic: sigma", sigma, 0.1, SIDE)
     noise = rng.random((len(strength), 2, SIDE, SIDE), np.float32)
     noise -= 0.5
     smooth = _gaussian(sigma)

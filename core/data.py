@@ -6,6 +6,8 @@ Layout everywhere: x uint8 [n, 28, 28], 0 = paper, 255 = ink; y int64 [n], 0 …
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +101,7 @@ def _npz(path: Path, md5: dict[str, str]) -> tuple[Examples, Examples]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in IDX_MD5}
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"data {path.name!r} is not an npz with {', '.join(IDX_MD5)}: {error}") from None
     for name, digest in md5.items():
         if (found := hashlib.md5(idx(arrays[name]), usedforsecurity=False).hexdigest()) != digest:
@@ -121,6 +123,8 @@ def _checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
         raise ValueError(
             f"{name}: images should be uint8 [n, {SIDE}, {SIDE}], one a label, not {x.dtype} {list(x.shape)}"
         )
+    if y.shape not in ((len(x),), (len(x), 1)) or y.dtype.kind not in "iu":
+        raise ValueError(f"{name}: labels should be integers [{len(x)}], not {y.dtype} {list(y.shape)}")
     y = y.reshape(len(x)).astype(np.int64)
     if y.min() < 0 or y.max() >= CLASSES:
         raise ValueError(f"{name}: labels should be 0 … {CLASSES - 1}, not {y.min()} … {y.max()}")

@@ -181,7 +181,12 @@ def typed(name: str, value: Any, hint: Any) -> Any:
         return value
     if hint is Part:
         value = {"name": value} if isinstance(value, str) else value
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str) or set(value) - {"name", "args"}:
+        if (
+            not isinstance(value, dict)
+            or not isinstance(value.get("name"), str)
+            or set(value) - {"name", "args"}
+            or not isinstance(value.get("args", {}), dict)
+        ):
             raise ValueError(f"{name} = {value!r} is not a named piece")
         return Part(value["name"], dict(value.get("args", {})))
     if dataclasses.is_dataclass(hint):
@@ -190,6 +195,9 @@ def typed(name: str, value: Any, hint: Any) -> Any:
             raise ValueError(f"{name} = {value!r} should be an object")
         for key in set(value) - set(known):
             raise unknown(f"key of {name}:", key, known)
+        needed = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}
+        if missing := needed - set(value):
+            raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
         return typing.cast(type, hint)(**{key: typed(f"{name}.{key}", value[key], known[key]) for key in value})
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

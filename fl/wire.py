@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from core.data import CLASSES
 from core.engines import Sums
 from core.scenario import Scenario
 
 Arrays = list[np.ndarray]
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
+
+NUMBERS = {"num-examples", "client", "loss", "correct", "seen", "labels", "looks"}  # strategies want the same from all
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def update(content: RecordDict, client: int, like: Arrays) -> Update:
     if set(content.metric_records) != {METRICS} or set(content.array_records) != ({ARRAYS} if like else set()):
         raise ValueError("the answer's records are not the ones asked for")
     told: Mapping[str, Any] = content.metric_records[METRICS]
+    if odd := set(told) ^ NUMBERS:
+        raise ValueError(f"the answer's numbers are not the ones asked for: {', '.join(sorted(odd))}")
     words: Mapping[str, Any] = content.config_records.get(CONFIG, ConfigRecord())
     try:
         sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))
@@ -109,6 +114,8 @@ def update(content: RecordDict, client: int, like: Arrays) -> Update:
         raise ValueError(f"the answer is client {who}'s")
     if examples < 1 or sums.examples < 1 or not np.isfinite(sums.loss):
         raise ValueError(f"the answer's numbers make no sense: {examples} examples, loss {sums.loss}")
+    if len(labels) not in (0, CLASSES):
+        raise ValueError(f"the answer counts {len(labels)} labels, not {CLASSES}")
     got = _weights(content.array_records[ARRAYS], like) if like else []
     return Update(client, got, examples, sums, labels, looks, earlier)
 

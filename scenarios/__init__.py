@@ -11,5 +11,8 @@ SCENARIOS = {
     "iid": (IID, "every client holds a fair sample: the easy case, and the ceiling for the others"),
     "noniid": (NONIID, "20 clients, Dirichlet 0.3, each with its own looks and augmentations: the default experience"),
     "pathological": (PATHOLOGICAL, "100 clients with two label shards each, 10 a round (McMahan et al. 2017)"),
-    "centralized": (CENTRALIZED, "one client with all data, 20 epochs: what the model can do when nothing is in its way"),
+    "centralized": (
+        CENTRALIZED,
+        "one client with all data, 20 epochs: what the model can do when nothing is in its way",
+    ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ def save(folder: Path, state: State) -> None:
     """Write checkpoints/round-0007.npz: beside, then renamed; then forget all but the newest two."""
     home = folder / "checkpoints"
     home.mkdir(parents=True, exist_ok=True)
-    told = json.dumps({"round": state.round, "history": state.history, "events": state.events})
-    named = {f"weight/{i}": a for i, a in enumerate(state.arrays)} | {
-        f"strategy/{k}": a for k, a in state.strategy.items()
-    }
+    named = {f"weight/{i}": a for i, a in enumerate(state.arrays)}
+    named |= {f"strategy/{k}": a for k, a in state.strategy.items()}
+    facts = {"round": state.round, "history": state.history, "events": state.events, "arrays": list(named)}
+    told = json.dumps(facts)
     temporary = home / ".writing.npz"
     with temporary.open("wb") as file:
         np.savez(file, told=np.frombuffer(told.encode(), np.uint8), **named)  # type: ignore[arg-type]
@@ -50,7 +51,7 @@ def newest(folder: Path) -> tuple[State | None, list[str]]:
     for path in sorted((folder / "checkpoints").glob("round-*.npz"), reverse=True):
         try:
             return _read(path), damaged
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
             damaged.append(path.name)
     return None, damaged
 
@@ -60,6 +61,8 @@ def _read(path: Path) -> State:
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     told = json.loads(arrays.pop("told").tobytes())
+    if list(arrays) != told["arrays"]:  # a zip's checksums do not protect the names in it
+        raise ValueError(f"{path.name} holds other arrays than it says")
     weights = [arrays[f"weight/{i}"] for i in range(sum(name.startswith("weight/") for name in arrays))]
     strategy = {name.removeprefix("strategy/"): a for name, a in arrays.items() if name.startswith("strategy/")}
     return State(told["round"], weights, strategy, told["history"], told["events"])

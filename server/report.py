@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from importlib.metadata import version
@@ -42,9 +43,9 @@ def fact(done: Round, test: Sums, validation: Sums | None, seen: int, evaluation
 
 def events(round: Facts) -> list[str]:
     """What went wrong in a round, in words."""
-    who = {"-1": "the server"}
     told = [
-        f"round {round['round']}: {who.get(c, f'client {c}')}: {why}; left out" for c, why in round["failed"].items()
+        f"round {round['round']}: " + (f"the server: {why}" if c == "-1" else f"client {c}: {why}; left out")
+        for c, why in round["failed"].items()
     ]
     told += [
         f"round {round['round']}: worker {worker} was lost while it played client {c}, who was asked again"
@@ -101,10 +102,19 @@ def write(path: Path, text: str) -> None:
 
 def save(folder: Path, facts: Facts) -> None:
     """Write report.json and rounds.jsonl."""
-    write(folder / "report.json", json.dumps(facts, indent=1) + "\n")
+    write(folder / "report.json", json.dumps(plain(facts), indent=1, allow_nan=False) + "\n")
     lines(folder, facts["history"])
+
+
+def plain(value: Any) -> Any:
+    """The same with null for NaN and infinity, which are no JSON: a run that diverged must still be readable."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def lines(folder: Path, history: list[Facts]) -> None:
     """Write rounds.jsonl anew."""
-    write(folder / "rounds.jsonl", "".join(json.dumps(facts) + "\n" for facts in history))
+    write(folder / "rounds.jsonl", "".join(json.dumps(plain(facts), allow_nan=False) + "\n" for facts in history))

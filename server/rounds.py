@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 
 from core.engines import Sums
 from core.scenario import Scenario
-from fl import roster, wire
+from fl import roster, strategies, wire
 
 POLL = 0.01  # seconds between looks for replies
 
@@ -86,7 +86,7 @@ def rounds(
         drift = {
             client: distance(arrays, update.arrays) for client, update in updates.items()
         }  # FedMedian empties replies
-        arrays = _aggregated(strategy, number, [replies[client] for client in updates], arrays, failed)
+        arrays = _aggregated(strategy, scenario, number, [replies[client] for client in updates], arrays, failed)
         sums = sum((u.sums for u in updates.values()), Sums())
         retried = {client: u.earlier for client, u in updates.items() if u.earlier}
         yield Round(number, now, arrays, sums, list(updates), failed, retried, drift, time.perf_counter() - start)
@@ -147,11 +147,14 @@ def _checked(
     return updates, dict(sorted(failed.items()))
 
 
-def _aggregated(strategy: Any, number: int, replies: list[Message], arrays: Arrays, failed: dict[int, str]) -> Arrays:
+def _aggregated(
+    strategy: Any, scenario: Scenario, number: int, replies: list[Message], arrays: Arrays, failed: dict[int, str]
+) -> Arrays:
     """The new global weights; the old ones if nobody answered or the strategy cannot work with so few."""
     if not replies:
         return arrays
     try:
+        strategies.check(scenario.strategy, len(replies))  # the robust ones promise nothing of fewer
         new, _ = strategy.aggregate_train(number, replies)
     except (ValueError, ZeroDivisionError, IndexError) as error:
         failed[-1] = f"the strategy could not aggregate {len(replies)} answers: {error}"

@@ -24,8 +24,8 @@ def once(name: str, seed: int, changes: Sequence[str], folder: Path) -> Line:
     """One run of the command."""
     told = [word for change in changes for word in ("--set", change)]
     out = ["--out", str(folder / f"{name}-{seed}")]
-    command = [sys.executable, "-m", "scenarios.run", name, "--seed", str(seed), "--json", "--quiet", *out, *told]
-    (facts,) = measure.lines(command)
+    command = ["-m", "scenarios.run", name, "--seed", str(seed), "--json", "--quiet", *out, *told]
+    (facts,) = measure.lines(sys.executable, *command)
     accuracy, seconds = 100 * facts["accuracy"], facts["seconds"]["total"]
     pooled = 100 * facts["baselines"].get("centralized", float("nan"))
     measure.say(f"{name}, seed {seed}: {accuracy:.2f} %, centralized {pooled:.2f} %, {seconds:.0f} s")

@@ -1,7 +1,7 @@
 """What the benches share: children in processes of their own, their memory, one closing table.
 
-Each simulation runs in a fresh process (nothing of Ray or TensorFlow leaks into the next), in a session of its own: so
-all that it starts can be found, measured, and ended. It tells facts through a pipe, a line of JSON each.
+Each simulation runs in a fresh process, so nothing of Ray or TensorFlow leaks into the next, and in a session of its own, so
+all that it starts can be found, measured and ended. It tells facts on its standard output, a line of JSON each.
 """
 
 from __future__ import annotations
@@ -33,26 +33,25 @@ def child(function: str, **settings: Any) -> Iterator[Facts]:
     The folder is its own and temporary.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        yield from lines([sys.executable, "-m", "tests.bench.measure", function, json.dumps(settings), folder])
+        yield from lines(sys.executable, "-m", "tests.bench.measure", function, json.dumps(settings), folder)
 
 
-def lines(command: Sequence[str]) -> Iterator[Facts]:
+def lines(*command: str) -> Iterator[Facts]:
     """Run a command that prints JSON; yield each line's facts and `at`, the seconds since the process was started.
 
     Its standard error is kept aside and shown if it fails. However this ends, so do the process and all it started.
     """
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=HOME, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-        )
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": log}
+        process = subprocess.Popen(command, cwd=HOME, start_new_session=True, **pipes)
         try:
             for line in process.stdout or ():
                 yield json.loads(line) | {"at": time.perf_counter() - start}
             if process.wait():
                 log.seek(0)
-                end = log.read().decode(errors="replace")[-3000:]
-                raise SystemExit(f"{' '.join(command)} failed ({process.returncode}):\n{end}")
+                said = log.read().decode(errors="replace")[-3000:]
+                raise SystemExit(f"{' '.join(command)} failed ({process.returncode}):\n{said}")
         finally:
             _end(process)
 
@@ -62,7 +61,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
+            process.wait(10)
     for pid in family(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

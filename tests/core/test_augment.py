@@ -140,8 +140,6 @@ def test_a_place_in_the_range_is_an_amount(dots: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", LOOKS)
 @pytest.mark.parametrize("low, high", [(2.0, 1.0), (-1000.0, 0.0), (0.0, 1000.0)])
-def test_an_impossible_range_is_refused_with_the_limits(
-    name: str, low: float, high: float, digits: np.ndarray
-) -> None:
+def test_an_impossible_range_is_refused_with_the_limits(name: str, low: float, high: float, digits: np.ndarray) -> None:
     with pytest.raises(ValueError, match=rf"look {name}: {low} … {high} should be a range within"):
         look(digits[:1], [Part(name, {"low": low, "high": high})], [0.5])

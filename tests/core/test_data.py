@@ -53,7 +53,9 @@ def test_mnist_with_one_changed_value_is_refused(
     arrays[name] = arrays[name].copy()
     arrays[name].flat[1234] ^= 1
     monkeypatch.setattr(data, "MNIST", saved(tmp_path / "mnist.npz", arrays))
-    with pytest.raises(ValueError, match=rf"mnist\.npz is damaged: {name} has MD5 [0-9a-f]{{32}}.*{data.IDX_MD5[name]}"):
+    with pytest.raises(
+        ValueError, match=rf"mnist\.npz is damaged: {name} has MD5 [0-9a-f]{{32}}.*{data.IDX_MD5[name]}"
+    ):
         data.read("mnist")
 
 

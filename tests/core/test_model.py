@@ -95,4 +95,6 @@ def test_decay_is_the_slope_of_the_l2_that_keras_adds() -> None:
 
 def test_dropout_of_keras_is_silent_outside_training(images: np.ndarray) -> None:
     with_options = model.keras_model(WEIGHTS, Model(dropout=0.5, l2=0.01))
-    assert np.array_equal(with_options(images[..., None]).numpy(), model.keras_model(WEIGHTS)(images[..., None]).numpy())
+    assert np.array_equal(
+        with_options(images[..., None]).numpy(), model.keras_model(WEIGHTS)(images[..., None]).numpy()
+    )

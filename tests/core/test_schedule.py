@@ -35,9 +35,7 @@ def test_plateau_keeps_its_rate_while_the_loss_falls() -> None:
     assert plateau(0.1, 5, 20, FALLING) == 0.1
 
 
-@pytest.mark.parametrize(
-    "waited, rate", [(0, 0.1), (1, 0.1), (2, 0.1), (3, 0.05), (4, 0.05), (5, None), (9, None)]
-)
+@pytest.mark.parametrize("waited, rate", [(0, 0.1), (1, 0.1), (2, 0.1), (3, 0.05), (4, 0.05), (5, None), (9, None)])
 def test_plateau_halves_after_three_rounds_and_stops_after_five(waited: int, rate: float | None) -> None:
     assert plateau(0.1, 5 + waited, 20, FALLING + [0.7] * waited) == rate
 

@@ -63,8 +63,8 @@ def test_a_writer_killed_on_the_way_spoils_nothing(tmp_path: Path, monkeypatch: 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
         checkpoint.save(tmp_path, replace(STATE, round=4))
     state, damaged = checkpoint.newest(tmp_path)
     assert equal(state, STATE) and damaged == []

@@ -25,7 +25,12 @@ def fact(done: Round = ROUND, **changes: object) -> report.Facts:
 def test_a_rounds_facts_are_sums_divided_once() -> None:
     told = fact()
     assert (told["train_loss"], told["train_accuracy"]) == (1.5, 0.75)
-    assert (told["loss"], told["accuracy"], told["validation_loss"], told["validation_accuracy"]) == (0.2, 0.9, 0.2, 0.75)
+    assert (told["loss"], told["accuracy"], told["validation_loss"], told["validation_accuracy"]) == (
+        0.2,
+        0.9,
+        0.2,
+        0.75,
+    )
     assert (told["examples"], told["seen"]) == (200, 1200)
     assert told["drift"] == {"0": 0.1, "3": 0.2} and json.loads(json.dumps(told)) == told
 

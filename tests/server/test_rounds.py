@@ -47,13 +47,17 @@ MISBEHAVING: dict[str, tuple[Client, str]] = {
     "no examples": (changed(**{"num-examples": 0}), "0 examples"),
     "somebody else": (changed(client=0), "client 0's"),
     "one number more": (changed(more=1), "more"),
-    "labels too many": (changed(labels=[1, 2, 3]), "labels"),
+    "labels too few": (changed(labels=[1, 2, 3]), "labels"),
+    "labels nobody asked for": (changed(labels=[1] * 10), "labels"),
+    "looks nobody asked for": (changed(looks=[0.5]), "looks"),
 }
 
 
 def mean(updates: list[wire.Update]) -> Arrays:
     sizes = [u.examples for u in updates]
-    return [np.average(np.stack(ws).astype(np.float64), 0, sizes) for ws in zip(*(u.arrays for u in updates))]
+    return [
+        np.average(np.stack(ws).astype(np.float64), 0, sizes) for ws in zip(*(u.arrays for u in updates), strict=True)
+    ]
 
 
 def close(ours: Arrays, theirs: Arrays) -> bool:

@@ -48,7 +48,9 @@ def stock(weights: Weights, plan: Plan) -> Weights:
     for rows, silenced, rate in zip(plan.order, plan.silenced, plan.rate, strict=True):
         keras.set_weights(w)
         with tf.GradientTape() as tape:
-            z = last(reduce(lambda h, layer: layer(h), below, plan.images[rows, ..., None] / np.float32(255)) * silenced)
+            z = last(
+                reduce(lambda h, layer: layer(h), below, plan.images[rows, ..., None] / np.float32(255)) * silenced
+            )
             matched = tf.reduce_mean((z - plan.logits[rows]) ** 2, 1) / 2
             loss = tf.reduce_mean(plan.hard[rows] * cross_entropy(plan.labels[rows], z) + plan.soft[rows] * matched)
         slopes = [g.numpy() for g in tape.gradient(loss, keras.trainable_weights)]

@@ -1,0 +1,73 @@
+"""Baselines: cached by what can change them and nothing else, the same after any interruption, fairly counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.scenario import Local, Model, Part, Scenario
+from scenarios import baseline
+from tests.fakes import federate
+
+
+def whole(kind: str, scenario: Scenario, place: Path) -> Any:
+    place.mkdir(exist_ok=True)
+    list({"centralized": baseline.centralized, "local": baseline.local}[kind](baseline.plain(scenario), place))
+    return baseline.result(place)
+
+
+IRRELEVANT: list[dict[str, Any]] = [{"name": "other"}, {"strategy": Part("fedadam")}, {"patience": 1.0}]
+RELEVANT: list[dict[str, Any]] = [
+    {"seed": 1}, {"rounds": 3}, {"cohort": 2}, {"noise": 0.1}, {"looks": ()}, {"augment": ()}, {"train": 500},
+    {"local": Local(rate=0.2)}, {"model": Model(dropout=0.1)}, {"partition": Part("iid")}, {"schedule": Part("constant")},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", IRRELEVANT)
+def test_runs_that_differ_in_nothing_that_matters_share_a_baseline(tiny: Scenario, change: dict[str, Any]) -> None:
+    for kind in baseline.KINDS:
+        assert baseline.folder(tiny, kind, Path()) == baseline.folder(replace(tiny, **change), kind, Path())
+
+
+def test_all_else_makes_another_baseline(tiny: Scenario) -> None:
+    folders = {baseline.folder(replace(tiny, **change), "local", Path()) for change in [{}, *RELEVANT]}
+    assert len(folders) == len(RELEVANT) + 1
+    assert baseline.folder(tiny, "centralized", Path()) not in folders
+
+
+def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp_path: Path) -> None:
+    told, facts = whole("centralized", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
+    assert [point["seen"] for point in told["curve"]] == [one["seen"] for one in facts["history"]]
+    assert [point["round"] for point in told["curve"]] == [1, 2]
+    assert told["accuracy"] == told["curve"][-1]["accuracy"]
+
+
+def test_centralized_goes_on_after_an_interruption_as_if_there_had_been_none(tiny: Scenario, tmp_path: Path) -> None:
+    scenario, place = replace(tiny, rounds=4), tmp_path / "halves"
+    first = list(islice(baseline.centralized(baseline.plain(scenario), place), 2))
+    assert [point["round"] for point in first] == [1, 2] and baseline.result(place) is None
+    assert whole("centralized", scenario, place) == whole("centralized", scenario, tmp_path / "whole")
+
+
+def test_each_client_alone_learns_only_in_the_rounds_that_would_ask_it(tiny: Scenario, tmp_path: Path) -> None:
+    told, facts = whole("local", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
+    (point,) = told["curve"]
+    assert point["seen"] == facts["history"][-1]["seen"] and point["round"] == 2
+    assert len(told["accuracies"]) == 4 and told["accuracy"] == pytest.approx(sum(told["accuracies"]) / 4)
+    assert (point["low"], point["high"]) == (min(told["accuracies"]), max(told["accuracies"]))
+
+
+def test_one_client_alone_is_a_federation_of_one(tiny: Scenario, tmp_path: Path) -> None:
+    one = replace(tiny, clients=1, cohort=1)
+    told, facts = whole("local", one, tmp_path / "baseline"), federate(one, tmp_path / "run")
+    assert told["accuracies"] == [facts["accuracy"]] and told["own"] == facts["shards"][0]["accuracy"]
+
+
+def test_a_baseline_not_yet_done_has_no_result_and_no_progress(tmp_path: Path) -> None:
+    assert baseline.result(tmp_path) is None and baseline.progress(tmp_path) == 0
+    (tmp_path / "done").write_text("3")
+    assert baseline.progress(tmp_path) == 3

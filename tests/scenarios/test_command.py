@@ -1,0 +1,156 @@
+"""The command line: what is wrong is said at once, with the value and the choices, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.scenario import Scenario
+from scenarios import SCENARIOS, run
+from scenarios.check import REGISTRIES
+
+HOME = Path(__file__).parents[2]
+
+# A command line, and what its message must name: the value and the choices.
+WRONG = {
+    "": ["which scenario?", "iid", "noniid", "pathological"],
+    "nonid": ["unknown scenario 'nonid'", "iid, noniid, pathological"],
+    "noniid --set colour=red": ["unknown key 'colour'", "partition", "strategy"],
+    "noniid --set local.bach=3": ["unknown key of 'local': 'bach'", "batch, epochs, momentum, rate"],
+    "noniid --set seed": ["'seed' should be key=value"],
+    "noniid --set partition=nothing": ["unknown partition 'nothing'", "dirichlet, iid, labels, quantity, shards"],
+    "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, fedadagrad, fedadam, fedavg"],
+    "noniid --set schedule=never": ["unknown schedule 'never'", "constant, cosine, plateau"],
+    "noniid --set methods=magic": ["unknown methods 'magic'", "finetune"],
+    "noniid --set augment=rotate+fly": ["unknown augment 'fly'", "elastic, rotate, shift, zoom"],
+    "noniid --set looks=fog": ["unknown looks 'fog'", "blur, contrast"],
+    "noniid --set partition.beta=1": ["setting of partition 'dirichlet': 'beta'", "alpha"],
+    "noniid --set partition.alpha=wide": ["partition.alpha = 'wide'", "float"],
+    "noniid --set partition.alpha=0": ["alpha = 0"],
+    "noniid --set partition=labels --set partition.k=1.5": ["partition.k = 1.5", "int"],
+    "noniid --set partition=labels --set partition.k=11": ["k = 11", "1 … 10"],
+    "noniid --set clients=ten": ["clients = 'ten'", "int"],
+    "noniid --set clients=2.5": ["clients = 2.5", "int"],
+    "noniid --set noise=2": ["noise = 2", "0 … 1"],
+    "noniid --set local.rate=fast": ["local.rate = 'fast'", "float"],
+    "noniid --set model.dropout=1": ["model.dropout = 1"],
+    "noniid --set clients=5 --set cohort=6": ["cohort = 6", "clients = 5"],
+    "noniid --set clients=100 --set train=2500 --set cohort=2": ["100 clients", "500"],
+    "noniid --set strategy=bulyan --set cohort=5": ["bulyan", "at least 7", "5"],
+    "noniid --set data=no/such/place": ["data = 'no/such/place'", "mnist", ".npz", "folder"],
+    "noniid --set train=60001": ["train = 60001", "60000"],
+    "noniid --rounds 0": ["rounds = 0"],
+    "noniid --rounds many": ["--rounds", "'many'", "int"],
+    "noniid --seed -1": ["seed = -1"],
+    "noniid --backend cloud": ["'cloud'", "ray", "local"],
+    "noniid --baselines some": ["'some'", "none", "centralized", "all"],
+    "noniid --workers 0": ["workers = 0", "at least 1"],
+    "noniid --colour red": ["--colour"],
+    "noniid --out .": ["--out .", "not empty", "--resume"],
+    "--resume no/such/run": ["no/such/run", "no run there"],
+    "noniid --resume no/such/run": ["--resume", "no name"],
+}
+
+DOOR = """
+import contextlib, io, json, os, shlex, sys, time
+sys.path.insert(0, sys.argv[1])
+from scenarios import run
+told = {}
+for line in json.load(sys.stdin):
+    said, out, code, start = io.StringIO(), io.StringIO(), None, time.perf_counter()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(out):
+        try:
+            code = run.main(shlex.split(line))
+        except SystemExit as stop:
+            code = stop.code
+    told[line] = [code, said.getvalue(), out.getvalue(), time.perf_counter() - start]
+heavy = sorted({"tensorflow", "keras", "ray", "flwr", "matplotlib"} & set(sys.modules))
+print(json.dumps({"told": told, "heavy": heavy, "left": os.listdir()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every wrong command line, one after another in one process that has imported nothing else."""
+    place = tmp_path_factory.mktemp("door")
+    (place / "something").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", DOOR, str(HOME)], input=json.dumps(list(WRONG)), cwd=place,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_wrong_is_refused_at_once_by_value_and_choices(door: dict[str, Any], line: str) -> None:
+    code, said, out, seconds = door["told"][line]
+    assert code == 2 and out == "" and seconds < 2
+    assert all(word in said for word in WRONG[line]), said
+    assert "Traceback" not in said
+
+
+def test_it_is_refused_without_heavy_imports_and_leaves_nothing(door: dict[str, Any]) -> None:
+    assert door["heavy"] == [] and door["left"] == ["something"]
+
+
+def test_the_real_command_refuses_within_two_seconds(tmp_path: Path) -> None:
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "scenarios.run", "noniid", "--set", "partition=nothing"]
+    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True)
+    assert time.perf_counter() - start < 2
+    assert done.returncode == 2 and done.stdout == "" and "unknown partition 'nothing'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_list_shows_every_registered_piece(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--list"]) == 0
+    words = capsys.readouterr().out.split()
+    for kind, registry in {"scenario": SCENARIOS, **REGISTRIES}.items():
+        assert kind in words and set(registry) <= set(words)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_is_shown_as_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main([name, "--show"]) == 0
+    assert Scenario.of(capsys.readouterr().out) == SCENARIOS[name][0]
+
+
+def test_what_is_shown_has_all_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "noniid --seed 7 --rounds 3 --set clients=30 --set partition=labels --set partition.k=1 --set looks=none"
+    assert run.main([*shlex.split(line), "--show"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["seed"], shown["rounds"], shown["clients"], shown["looks"]) == (7, 3, 30, [])
+    assert shown["partition"] == {"name": "labels", "args": {"k": 1}}
+
+
+def test_a_damaged_scenario_is_refused_when_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("", "{", "{}", "[]", '{"name": "x", "colour": 1}', '{"name": "x", "looks": [{"name": "fog"}]}'):
+        (tmp_path / "scenario.json").write_text(text)
+        with pytest.raises(SystemExit) as stop:
+            run.main(["--resume", str(tmp_path)])
+        assert stop.value.code == 2 and "Traceback" not in capsys.readouterr().err
+
+
+def test_no_run_is_ever_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "RUNS", tmp_path)
+    folders = []
+    for _ in range(3):
+        _, folder = run._wanted(run.parser().parse_args(["iid", "--seed", "4"]))
+        folders.append(folder.name)
+        folder.mkdir()
+    assert folders == ["iid-4", "iid-4-2", "iid-4-3"]
+
+
+def test_help_names_every_scenario_and_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run.main(["--help"])
+    said = capsys.readouterr().out
+    assert stop.value.code == 0 and all(name in said for name in SCENARIOS)
+    assert all(option in said for option in ("--set", "--resume", "--json", "--workers", "--list", "--show"))

@@ -1,0 +1,71 @@
+"""The grid in one process keeps what Flower's grids promise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+
+from core.scenario import Scenario
+from scenarios import simulate
+from scenarios.simulate import LocalGrid, local
+from server import app
+from tests.fakes import Onlooker, federate, identify
+
+
+def asks(count: int) -> list[Message]:
+    identify()
+    return [
+        Message(RecordDict({"n": ConfigRecord({"n": i})}), dst_node_id=1, message_type="train") for i in range(count)
+    ]
+
+
+def echo(message: Message, context: Context) -> Message:
+    if message.content["n"]["n"] == 1:
+        raise RuntimeError("not me")
+    return Message(message.content, reply_to=message)
+
+
+@pytest.fixture
+def grid(monkeypatch: pytest.MonkeyPatch) -> LocalGrid:
+    monkeypatch.setattr(simulate, "client_app", echo)
+    return LocalGrid(3)
+
+
+def by_pulling(grid: LocalGrid) -> list[Message]:
+    keys, replies = list(grid.push_messages(asks(3))), []
+    while len(replies) < 3:
+        replies += grid.pull_messages(keys)
+    assert grid.pull_messages(keys) == []
+    assert sorted(keys) == sorted(reply.metadata.reply_to_message_id for reply in replies)
+    return replies
+
+
+def by_sending(grid: LocalGrid) -> list[Message]:
+    return grid.send_and_receive(asks(3))
+
+
+@pytest.mark.parametrize("way", [by_pulling, by_sending])
+def test_every_message_has_one_reply_and_a_failure_is_an_error_of_its_own(
+    grid: LocalGrid, way: Callable[[LocalGrid], list[Message]]
+) -> None:
+    replies = way(grid)
+    assert [reply.has_error() for reply in replies] == [False, True, False]
+    assert replies[2].content["n"]["n"] == 2 and "not me" in replies[1].error.reason
+    assert grid.get_node_ids() == [1, 2, 3]
+
+
+def test_the_local_backend_runs_a_whole_server(tiny: Scenario, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    local(app.build(tiny, tmp_path / "run", Onlooker()), tiny, 1, {})
+    facts = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert facts["weights_sha256"] == federate(tiny, tmp_path / "other")["weights_sha256"]
+
+
+def test_a_server_asked_to_stop_leaves_its_last_round_and_no_report(tiny: Scenario, tmp_path: Path) -> None:
+    local(app.build(tiny, tmp_path, Onlooker(at=2)), tiny, 1, {})
+    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["round-00001.npz"]
+    assert not (tmp_path / "report.json").exists()

@@ -1,0 +1,91 @@
+"""Progress on standard error, results on standard output, and a wish to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from scenarios.terminal import Terminal, closing
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in held.items():
+        signal.signal(number, handler)
+
+
+def facts(number: int, failed: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"round": number, "accuracy": 0.9876, "failed": failed or {}}
+
+
+REPORT: dict[str, Any] = {
+    "scenario": "noniid", "seed": 3, "rounds": 2, "clients": 4, "accuracy": 0.9876, "loss": 0.0432,
+    "baselines": {"centralized": 0.99}, "weights_sha256": "c0ffee" * 11, "folder": "runs/noniid-3",
+    "seconds": {"training": 61.0}, "history": [{"seen": 12345}], "events": [f"event {i}" for i in range(7)],
+    "shards": [{"accuracy": 0.5}, {"accuracy": 1.0}],
+    "exports": {
+        "files": {"model.onnx": {"accuracy": 0.98, "bytes": 901_000, "latency_ms": 0.1}},
+        "refused": {"model.tflite": "it is wrong"},
+    },
+}  # fmt: skip
+
+
+def test_progress_goes_to_standard_error_and_results_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.begin(20, 0, "a title")
+    terminal.ended(facts(1))
+    terminal.ended(facts(2, {"7": "no answer"}))
+    terminal.line('{"a": 1}')
+    out, err = capfd.readouterr()
+    assert out == '{"a": 1}\n'
+    assert "a title" in err and "round 1/20  accuracy 98.76 %" in err and "left out: 7" in err
+
+
+def test_quiet_says_nothing_on_the_way_and_still_gives_the_result(capfd: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(quiet=True)
+    terminal.begin(20, 0, "a title")
+    terminal.ended(facts(1))
+    terminal.line("result")
+    assert capfd.readouterr() == ("result\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_a_wish_to_stop(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.listen()
+    terminal.pause()
+    assert not terminal.stopped()
+    os.kill(os.getpid(), number)
+    assert terminal.stopped() and "stopping" in capfd.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        terminal.pause(60)
+
+
+def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    terminal = Terminal(quiet=True)
+    terminal.listen()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert ended == []
+    os.kill(os.getpid(), signal.SIGINT)
+    assert ended == [130]
+
+
+def test_the_closing_table_says_what_a_person_asks_first(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=120).print(closing(REPORT))
+    said = capsys.readouterr().out
+    for words in (
+        "98.76 %", "loss 0.0432", "centralized baseline", "99.00 %", "-0.24 points", "mean 75.00 %, worst 50.00 %",
+        "12,345 gradient examples", "model.onnx", "901 kB", "model.tflite REFUSED", "it is wrong", "event 4",
+        "and 2 more", "runs/noniid-3", "c0ffee",
+    ):  # fmt: skip
+        assert words in said
+    assert "event 5" not in said
