@@ -48,8 +48,6 @@ MISBEHAVING: dict[str, tuple[Client, str]] = {
     "somebody else": (changed(client=0), "client 0's"),
     "one number more": (changed(more=1), "more"),
     "labels too few": (changed(labels=[1, 2, 3]), "labels"),
-    "labels nobody asked for": (changed(labels=[1] * 10), "labels"),
-    "looks nobody asked for": (changed(looks=[0.5]), "looks"),
 }
 
 
@@ -76,6 +74,13 @@ def test_who_misbehaves_is_left_out_and_named_and_the_rest_go_on(how: str) -> No
         assert one.sums == sum((u.sums for u in rest), Sums()) and set(one.drift) == {0, 1, 3}
         start = one.arrays
     assert len(done) == 2
+
+
+@pytest.mark.parametrize("odd", [{"labels": [1] * 10}, {"looks": [0.5]}, {"loss": 1}, {"correct": 3.0}])
+def test_numbers_nobody_averages_do_not_cost_the_others_their_round(odd: dict[str, object]) -> None:
+    """Flower's strategies average every number of an answer, and give up if their lists differ in length."""
+    for one in play(FakeGrid({2: changed(**odd)}), SCENARIO):
+        assert -1 not in one.failed and {0, 1, 3} <= set(one.clients) and not same(one.arrays, START)
 
 
 @pytest.mark.parametrize("client", [broken, silent, with_arrays(infinite)])
