@@ -95,6 +95,12 @@ def answer(update: Update) -> RecordDict:
     return content
 
 
+def averaged(content: RecordDict) -> None:
+    """Leave only what a strategy needs: weights and the number of examples. It would average all other numbers too."""
+    weight = content.metric_records[METRICS]["num-examples"]
+    content[METRICS] = MetricRecord({"num-examples": weight})
+
+
 def update(content: RecordDict, client: int, like: Arrays) -> Update:
     """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for."""
     if set(content.metric_records) != {METRICS} or set(content.array_records) != ({ARRAYS} if like else set()):

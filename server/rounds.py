@@ -155,6 +155,8 @@ def _aggregated(
         return arrays
     try:
         strategies.check(scenario.strategy, len(replies))  # the robust ones promise nothing of fewer
+        for reply in replies:
+            wire.averaged(reply.content)
         new, _ = strategy.aggregate_train(number, replies)
     except (ValueError, ZeroDivisionError, IndexError) as error:
         failed[-1] = f"the strategy could not aggregate {len(replies)} answers: {error}"

@@ -21,10 +21,31 @@ pytestmark = pytest.mark.slow
 
 HOME = Path(__file__).parents[1]
 # Small, yet it learns enough for the int8 file to be as good as the others; round 2 is long enough to be hit inside.
-SETTINGS = (
-    "noniid --rounds 3 --set train=2000 --set test=500 --set validation=200 --set clients=4 --set cohort=4 "
-    "--set partition.alpha=1 --set local.epochs=3 --set local.rate=0.05 --set local.momentum=0.9 --set looks=blur"
-).split()
+SETTINGS = [
+    "noniid",
+    "--rounds",
+    "3",
+    "--set",
+    "train=2000",
+    "--set",
+    "test=500",
+    "--set",
+    "validation=200",
+    "--set",
+    "clients=4",
+    "--set",
+    "cohort=4",
+    "--set",
+    "partition.alpha=1",
+    "--set",
+    "local.epochs=3",
+    "--set",
+    "local.rate=0.05",
+    "--set",
+    "local.momentum=0.9",
+    "--set",
+    "looks=blur",
+]
 KEYS = [
     "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "weights_sha256", "seconds", "exports",
     "folder",
@@ -88,7 +109,8 @@ def inside(folder: Path, number: int, process: subprocess.Popen[str]) -> tuple[i
             if worker:
                 return int(mark.parent.name.split("-")[1]), int(worker)
         time.sleep(0.005)
-    raise AssertionError(f"round {number} was never seen: exit code {process.poll()}")
+    process.kill()
+    raise AssertionError(f"round {number} was never seen; the command said: {process.communicate()[1]}")
 
 
 def parent(pid: int) -> int:
@@ -122,7 +144,10 @@ def test_a_run_leaves_every_file_it_promises(reference: Run) -> None:
     assert {"accuracy.png", "confusion.png", "labels.png", "looks.png", "drift.png"} <= left
     assert all((reference.folder / name).stat().st_size > 0 for name in left)
     assert not [name for name in left if name.endswith((".refused", ".writing")) or name.startswith(".")]
-    assert sorted(p.name for p in (reference.folder / "checkpoints").iterdir()) == ["round-00002.npz", "round-00003.npz"]
+    assert sorted(p.name for p in (reference.folder / "checkpoints").iterdir()) == [
+        "round-00002.npz",
+        "round-00003.npz",
+    ]
 
 
 def test_standard_output_is_one_line_of_json(reference: Run) -> None:

@@ -1,7 +1,7 @@
 """The floor: federated averaging with no framework at all, in two processes that live as long as the run.
 
-The parent sends weights (numpy) and half of the round's clients through each pipe; a worker answers with every client's
-weights; the parent averages. Two steps: `plain`, a graph loop of TensorFlow's own operations and autodiff over images that
+The parent sends the weights (numpy) through each pipe, then clients' numbers, always two ahead, so that no worker waits; a
+worker answers with each client's weights; the parent averages. Two steps: `plain`, a graph loop of TensorFlow's own operations and autodiff over images that
 stay in memory as floats; and `our`, the real client's `learn`, which shows what Flower and Ray cost. Run by `measure.child`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from scenarios.environment import prepare
 from tests.bench.measure import Tell
 
 PROCESSES = 2
+AHEAD = 2  # clients a worker has been given and not answered for
 Arrays = list[np.ndarray]
 Step = Callable[[Arrays, int, int], Arrays]  # (weights, client, round) → new weights
 
@@ -45,16 +46,25 @@ def bare(tell: Tell, folder: Path, scenario: str, step: str) -> None:
 
 
 def _round(pipes: list[Connection], weights: Arrays, clients: list[int], number: int) -> Arrays:
-    for place, pipe in enumerate(pipes):
-        pipe.send((weights, clients[place::PROCESSES], number))
-    total, count, left = [np.zeros_like(w) for w in weights], 0, len(clients)
+    waiting, left = iter(clients), len(clients)
+    for pipe in pipes:
+        pipe.send((weights, number))
+    for pipe in pipes * AHEAD:
+        _next(pipe, waiting)
+    total, count = [np.zeros_like(w) for w in weights], 0
     while left:
         for pipe in wait(pipes):
             learned, examples = pipe.recv()
+            _next(pipe, waiting)
             for sum_, w in zip(total, learned, strict=True):
                 sum_ += examples * w
             count, left = count + examples, left - 1
     return [sum_ / np.float32(count) for sum_ in total]
+
+
+def _next(pipe: Connection, waiting: Iterator[int]) -> None:
+    if (client := next(waiting, None)) is not None:
+        pipe.send(client)
 
 
 def _work(pipe: Connection, scenario: str, step: str) -> None:
@@ -66,9 +76,10 @@ def _work(pipe: Connection, scenario: str, step: str) -> None:
     learn = {"plain": plain, "our": our}[step](wanted)
     with contextlib.suppress(EOFError):  # the parent is done
         while True:
-            weights, clients, number = pipe.recv()
-            for client in clients:
-                pipe.send((learn(weights, client, number), len(rows[client])))
+            if isinstance(told := pipe.recv(), int):
+                pipe.send((learn(weights, told, number), len(rows[told])))
+            else:
+                _weights, _number = told
 
 
 def our(scenario: Scenario) -> Step:
