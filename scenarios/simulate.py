@@ -30,7 +30,9 @@ def ray(server: ServerApp, scenario: Scenario, workers: int, environment: Mappin
 
     home = str(Path(__file__).parents[1])
     told = dict(environment) | {"PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])}
-    size: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "object_store_memory": STORE}
+    # "local": never join a cluster that merely happens to run on this machine.
+    own: dict[str, Any] = {"address": "local", "num_cpus": workers, "object_store_memory": STORE}
+    size = {} if os.environ.get("RAY_ADDRESS") else own
     cluster.init(
         include_dashboard=False,
         log_to_driver=False,

@@ -21,31 +21,11 @@ pytestmark = pytest.mark.slow
 
 HOME = Path(__file__).parents[1]
 # Small, yet it learns enough for the int8 file to be as good as the others; round 2 is long enough to be hit inside.
-SETTINGS = [
-    "noniid",
-    "--rounds",
-    "3",
-    "--set",
-    "train=2000",
-    "--set",
-    "test=500",
-    "--set",
-    "validation=200",
-    "--set",
-    "clients=4",
-    "--set",
-    "cohort=4",
-    "--set",
-    "partition.alpha=1",
-    "--set",
-    "local.epochs=3",
-    "--set",
-    "local.rate=0.05",
-    "--set",
-    "local.momentum=0.9",
-    "--set",
-    "looks=blur",
-]
+CHANGES = (
+    "train=2000", "test=500", "validation=200", "clients=4", "cohort=4", "partition.alpha=1", "local.epochs=3",
+    "local.rate=0.05", "local.momentum=0.9", "looks=blur",
+)  # fmt: skip
+SETTINGS = ["noniid", "--rounds", "3", *(word for change in CHANGES for word in ("--set", change))]
 KEYS = [
     "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "weights_sha256", "seconds", "exports",
     "folder",

@@ -1,8 +1,9 @@
 """The floor: federated averaging with no framework at all, in two processes that live as long as the run.
 
 The parent sends the weights (numpy) through each pipe, then clients' numbers, always two ahead, so that no worker waits; a
-worker answers with each client's weights; the parent averages. Two steps: `plain`, a graph loop of TensorFlow's own operations and autodiff over images that
-stay in memory as floats; and `our`, the real client's `learn`, which shows what Flower and Ray cost. Run by `measure.child`.
+worker answers with each client's weights; the parent averages. Two steps: `plain`, a graph loop of TensorFlow's own
+operations and autodiff over images that stay in memory as floats; and `our`, the real client's `learn`, which shows what
+Flower and Ray cost. Run by `measure.child`.
 """
 
 from __future__ import annotations
@@ -75,11 +76,13 @@ def _work(pipe: Connection, scenario: str, step: str) -> None:
     wanted, rows = Scenario.of(scenario), world(scenario)[1]
     learn = {"plain": plain, "our": our}[step](wanted)
     with contextlib.suppress(EOFError):  # the parent is done
+        weights: Arrays = []
+        number = 0
         while True:
             if isinstance(told := pipe.recv(), int):
                 pipe.send((learn(weights, told, number), len(rows[told])))
             else:
-                _weights, _number = told
+                weights, number = told
 
 
 def our(scenario: Scenario) -> Step:
