@@ -15,7 +15,7 @@ from core.engines import Sums
 from core.scenario import Scenario
 from fl import roster, strategies, wire
 
-POLL = 0.01  # seconds between looks for replies
+POLL = 0.004  # seconds between looks for replies
 
 Arrays = list[np.ndarray]
 
@@ -158,12 +158,16 @@ def _aggregated(
         for reply in replies:
             wire.averaged(reply.content)
         new, _ = strategy.aggregate_train(number, replies)
-    except (ValueError, ZeroDivisionError, IndexError) as error:
+    except Exception as error:  # Flower's own refusals have no public base class; whatever it was, the run goes on
         failed[-1] = f"the strategy could not aggregate {len(replies)} answers: {error}"
         return arrays
     if new is None:
         return arrays
-    return [w.astype(old.dtype) for w, old in zip(wire.arrays(new), arrays, strict=True)]
+    mixed = [w.astype(old.dtype) for w, old in zip(wire.arrays(new), arrays, strict=True)]
+    if not all(np.isfinite(w).all() for w in mixed):
+        failed[-1] = f"the strategy made NaN or infinity of {len(replies)} answers; the old weights were kept"
+        return arrays
+    return mixed
 
 
 def distance(old: Arrays, new: Arrays) -> float:
