@@ -53,11 +53,11 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
     except Exception as error:
         traceback.print_exc()
         terminal.rest()
-        terminal.say(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {folder / 'run.log'}")
+        terminal.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {folder / 'run.log'}")
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        terminal.say(f"stopped; go on with: python -m scenarios.run --resume {folder}")
+        terminal.fail(f"stopped; go on with: python -m scenarios.run --resume {folder}")
         return 130
     finally:
         for child in children.values():

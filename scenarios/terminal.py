@@ -102,6 +102,11 @@ class Terminal:
         """A line for the person, on standard error."""
         self.screen.print(text, markup=False, soft_wrap=True)
 
+    def fail(self, text: str) -> None:
+        """A line that even --quiet must not swallow."""
+        self.screen.quiet = False
+        self.say(text)
+
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""
         print(text, file=self._out, flush=True)
