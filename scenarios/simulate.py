@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ def ray(server: ServerApp, scenario: Scenario, workers: int, environment: Mappin
     # "local": never join a cluster that merely happens to run on this machine.
     own: dict[str, Any] = {"address": "local", "num_cpus": workers, "object_store_memory": STORE}
     size = {} if os.environ.get("RAY_ADDRESS") else own
+    asked = signal.getsignal(signal.SIGTERM)
     cluster.init(
         include_dashboard=False,
         log_to_driver=False,
@@ -40,6 +42,7 @@ def ray(server: ServerApp, scenario: Scenario, workers: int, environment: Mappin
         runtime_env={"env_vars": told},
         **size,
     )
+    signal.signal(signal.SIGTERM, asked)  # Ray takes it for itself, and would end the run without a word
     resources: Any = {"num_cpus": 1, "num_gpus": 0.0, "max_restarts": -1, "max_task_retries": 2}
     try:
         run_simulation(
