@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from core.augment import LOOKS, look
 from core.data import CLASSES, Data, Examples, load
+from core.looks import LOOKS, look
 from core.plan import strengths
 from core.scenario import Scenario
 from core.seeds import rng

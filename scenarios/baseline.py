@@ -149,14 +149,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scenarios.baseline", description=main.__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("scenario", type=Path, help="a run's scenario.json")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs, which holds the cache")
+    parser.add_argument("place", type=Path, help="the folder for its result and checkpoints (see `folder`)")
     args = parser.parse_args()
     prepare()
     from core.engines import tensorflow as engine
 
     engine.one_thread()
     scenario = plain(Scenario.of(args.scenario.read_text()))
-    place, parent = folder(scenario, args.kind, args.runs), os.getppid()
+    place, parent = args.place, os.getppid()
     place.mkdir(parents=True, exist_ok=True)
     if result(place):
         return 0

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from core.augment import AUGMENTS, LOOKS, Warp
+from core.augment import AUGMENTS, Warp
 from core.data import load
+from core.looks import LOOKS
 from core.methods import METHODS
 from core.scenario import Scenario, options
 from core.schedule import SCHEDULES

@@ -17,7 +17,7 @@ from scenarios.environment import prepare
 from scenarios.terminal import Terminal, closing, redirect
 
 Facts = dict[str, Any]
-Children = dict[str, "subprocess.Popen[bytes]"]
+Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 COMPARED = {"none": (), "centralized": ("centralized",), "all": baseline.KINDS}
 
 
@@ -60,7 +60,7 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
         terminal.fail(f"stopped; go on with: python -m scenarios.run --resume {folder}")
         return 130
     finally:
-        for child in children.values():
+        for _, child in children.values():
             child.terminate()
     terminal.rest()
     terminal.line(json.dumps(brief(facts))) if wish.json else terminal.print(closing(facts))
@@ -94,19 +94,21 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
 def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
     kinds = COMPARED[wish.baselines] if scenario.clients > 1 else ()  # a federation of one is the centralized baseline
-    told = [sys.executable, "-m", "scenarios.baseline"]
-    where = [str(folder / "scenario.json"), "--runs", str(folder.parent)]
+    told, what = [sys.executable, "-m", "scenarios.baseline"], str(folder / "scenario.json")
+    places = {kind: baseline.folder(baseline.plain(scenario), kind, folder.parent) for kind in kinds}
     return {
-        kind: subprocess.Popen([*told, kind, *where], start_new_session=True, stdin=subprocess.DEVNULL)
-        for kind in kinds
+        kind: (
+            place,
+            subprocess.Popen([*told, kind, what, str(place)], start_new_session=True, stdin=subprocess.DEVNULL),
+        )
+        for kind, place in places.items()
     }
 
 
 def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal, children: Children) -> None:
     """Wait for the baselines and put their results into the report."""
     facts["curves"] = {}
-    for kind, child in children.items():
-        place = baseline.folder(baseline.plain(scenario), kind, folder.parent)
+    for kind, (place, child) in children.items():
         total = scenario.rounds if kind == "centralized" else scenario.clients
         terminal.bar(kind, total, f"{kind} baseline")
         while child.poll() is None:
@@ -148,7 +150,8 @@ def _draw(facts: Facts, scenario: Scenario, folder: Path) -> None:
     from server import page, plots, report
 
     report.save(folder, facts)
-    shown = [shard(scenario.json(), client).train.x for client in range(min(scenario.clients, 20))]
-    contact = np.stack([np.resize(images[:10], (10, 28, 28)) for images in shown])
+    shown = [shard(scenario.json(), client).train for client in range(min(scenario.clients, 20))]
+    spread = [np.argsort(mine.y, kind="stable")[np.linspace(0, len(mine) - 1, 10).astype(int)] for mine in shown]
+    contact = np.stack([mine.x[rows] for mine, rows in zip(shown, spread, strict=True)])
     plots.draw(facts, folder, contact)
     page.write(facts, folder)

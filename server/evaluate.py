@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from core.data import CLASSES, Examples
@@ -39,9 +39,8 @@ def clients(
     who = list(range(scenario.clients))
     if len(who) > LISTED:
         who = sorted(int(c) for c in rng(scenario.seed, "listed").choice(len(who), LISTED, replace=False))
-    settings = wire.config(scenario, 0.0)
     plain = Message(
-        RecordDict({wire.ARRAYS: wire.record(arrays), wire.CONFIG: ConfigRecord(dict(settings))}),
+        RecordDict({wire.ARRAYS: wire.record(arrays), wire.CONFIG: wire.config(scenario, 0.0)}),
         dst_node_id=1, message_type=MessageType.EVALUATE,
     )  # fmt: skip
     seats = roster.seat(who, sorted(grid.get_node_ids()))

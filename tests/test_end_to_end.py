@@ -176,15 +176,25 @@ def killed(process: subprocess.Popen[str]) -> None:
     assert process.wait(30) == -signal.SIGKILL
 
 
-def asked_to_stop(process: subprocess.Popen[str]) -> None:
+def interrupted(process: subprocess.Popen[str]) -> None:
     """As Ctrl-C does: every process of the terminal's group gets it."""
     os.killpg(process.pid, signal.SIGINT)
+    said(process)
+
+
+def terminated(process: subprocess.Popen[str]) -> None:
+    """As a service manager does: only the run itself gets it."""
+    os.kill(process.pid, signal.SIGTERM)
+    said(process)
+
+
+def said(process: subprocess.Popen[str]) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
     assert re.search(r"go on with: python -m scenarios.run --resume \S+", err), err
 
 
-@pytest.mark.parametrize("interrupt", [killed, asked_to_stop])
+@pytest.mark.parametrize("interrupt", [killed, interrupted, terminated])
 def test_a_run_interrupted_inside_a_round_goes_on_to_the_same_weights(
     reference: Run, interrupt: Callable[[subprocess.Popen[str]], None], tmp_path: Path
 ) -> None:

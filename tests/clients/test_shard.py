@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from clients import shard as shards
-from core.augment import LOOKS
 from core.data import load
+from core.looks import LOOKS
 from core.scenario import Part, Scenario
 
 

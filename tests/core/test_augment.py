@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.augment import AUGMENTS, CHUNK, LOOKS, augment, look
+from core.augment import AUGMENTS, CHUNK, augment
 from core.data import read
+from core.looks import LOOKS, look
 from core.scenario import Part
 from core.seeds import rng
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.augment import AUGMENTS, LOOKS
+from core.augment import AUGMENTS
+from core.looks import LOOKS
 from core.methods import METHODS
 from core.scenario import Part, Scenario, options
 from core.schedule import SCHEDULES

@@ -69,3 +69,24 @@ def test_a_server_asked_to_stop_leaves_its_last_round_and_no_report(tiny: Scenar
     local(app.build(tiny, tmp_path, Onlooker(at=2)), tiny, 1, {})
     assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["round-00001.npz"]
     assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize("address", [None, "127.0.0.1:1"])
+def test_a_run_joins_a_cluster_only_if_it_is_told_to(
+    tiny: Scenario, monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    import ray
+
+    asked: dict[str, object] = {}
+
+    def init(**settings: object) -> None:
+        asked.update(settings)
+        raise ConnectionError
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConnectionError):
+        simulate.ray(app.build(tiny, Path(), Onlooker()), tiny, 3, {})
+    assert (asked.get("address"), asked.get("num_cpus")) == ((None, None) if address else ("local", 3))
