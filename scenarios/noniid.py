@@ -19,5 +19,5 @@ SCENARIO = Scenario(
         Part("down", {"low": -0.3, "high": 0.3}),
     ),
     augment=tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic")),
-    local=Local(rate=0.05, momentum=0.9),
+    local=Local(rate=0.03, momentum=0.9),
 )
