@@ -44,10 +44,13 @@ def _train(message: Message) -> Message:
     mine = shard(task.scenario.json(), task.client)
     held = memory.before(task.client, task.round)
     mu = task.extras.get("proximal-mu", 0.0)
-    arrays, sums, held = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu)
-    memory.save(task.client, task.round, held)
+    done = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu, told=task.told)
+    memory.save(task.client, task.round, done.memory)
     memory.end(task.client, task.round)
-    update = wire.Update(task.client, arrays, len(mine.train), sums, earlier=earlier)
+    update = wire.Update(
+        task.client, done.arrays, done.examples, done.sums, earlier=earlier, task=done.task,
+        memory=memory.size(done.memory), answer=done.answer,
+    )  # fmt: skip
     return Message(wire.answer(update), reply_to=message)
 
 

@@ -2,38 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from clients.shard import Shard
-from core.methods import METHODS, Chain
-from core.methods.base import Memory
-from core.plan import Arrays, Lesson, Pull, draw
+from core.conditions import under
+from core.data import Examples
+from core.engines import Sums, judge
+from core.methods import chain
+from core.methods.base import Answer, Memory
+from core.plan import Arrays, Lesson, Pull, Rehearsal, draw
 from core.scenario import Scenario
-from core.seeds import rng
-from core.stream import STREAMS
+from core.stream import course, lay
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a client's round came to."""
+
+    arrays: Arrays  # the new weights; none, if the client took no step
+    examples: int  # its weight in the mean: own images, and those it rehearsed
+    sums: Sums  # over all rows seen
+    memory: Memory  # stays with the client
+    answer: Answer  # what methods send beside the weights
+    task: int  # what it was learning
 
 
 def learn(
-    shard: Shard, scenario: Scenario, round: int, start: Arrays, rate: float, memory: Memory, **options: Any
-) -> tuple[Arrays, Any, Memory]:
-    """Learn one round from the weights received. Returns new weights, sums over the examples seen, new memory.
+    shard: Shard,
+    scenario: Scenario,
+    round: int,
+    start: Arrays,
+    rate: float,
+    memory: Memory,
+    mu: float = 0.0,
+    epochs: float | None = None,
+    told: Mapping[str, Arrays] | None = None,
+) -> Result:
+    """Learn one round from the weights received.
 
-    options: `mu` (FedProx) and `epochs` (passes, if not the scenario's own).
+    mu: FedProx; epochs: passes, if not the scenario's own; told: what the server adds for methods.
     """
     from core.engines import tensorflow as engine
     from core.model import decay
 
-    stream = scenario.stream.build("stream", STREAMS, shard.train.y, rng(scenario.seed, "stream", shard.client))
+    stream = lay(scenario, shard.train.y, shard.client)
     stage = stream.stage(round)
-    rows = stream.parts[stage]
+    rows, task = stream.parts[stage], stream.tasks[stage]
+    mine = shard.train.take(rows)
+    condition = course(scenario).exams[task].condition
+    mine = Examples(under(condition, mine.x, scenario.seed, shard.client, stage), mine.y)
     strength = np.broadcast_to(shard.strength, (len(shard.train), shard.strength.shape[-1]))[rows]
+    typical = np.atleast_2d(shard.strength).mean(0)
     lesson = Lesson(
-        stream.tasks[stage], start, shard.train.take(rows), strength, shard.client, round, rate, scenario, **options
-    )
-    method = Chain([part.build("methods", METHODS) for part in scenario.methods])
-    pull = method.pull(memory, lesson) + Pull(decay(scenario.model), Pull.none(start).b)
-    pull = pull + Pull.towards(start, lesson.mu) if lesson.mu else pull
-    learned, sums = engine.train(start, draw(lesson, pull, method.rehearse(memory, lesson)))
-    return learned, sums, method.remember(memory, lesson, learned)
+        scenario.past + stage, start, mine, strength, shard.client, round, rate, scenario, mu, epochs, told or {}, typical
+    )  # fmt: skip
+    method = chain(scenario)
+    if method.trains(lesson):
+        rehearsal = method.rehearse(memory, lesson, engine)
+        pull = method.pull(memory, lesson) + Pull(decay(scenario.model), Pull.none(start).b)
+        pull = pull + Pull.towards(start, lesson.mu) if lesson.mu else pull
+        plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path)
+    else:
+        rehearsal = Rehearsal.none()
+        plan = draw(replace(lesson, examples=rehearsal.examples), Pull.none(start), rehearsal)  # no step
+    learned = engine.train(start, plan)
+    stepped = len(plan.order) > 0
+    memory = method.remember(memory, lesson, learned, engine)
+    answer = method.answer(memory, lesson, learned, engine)
+    sums = learned.sums if stepped else judge(engine.answers(start, mine.x), mine.y)
+    return Result(
+        learned.weights if stepped else [], len(mine) + len(rehearsal.examples) if stepped else len(mine),
+        sums, memory, answer, task,
+    )  # fmt: skip

@@ -48,6 +48,11 @@ def save(client: int, round: int, memory: Memory) -> None:
         old.unlink()
 
 
+def size(memory: Memory) -> int:
+    """Bytes of all arrays that it holds."""
+    return sum(a.nbytes for slots in memory.values() for slot in slots.values() for a in slot.values())
+
+
 def begin(client: int, round: int) -> str:
     """Mark the round as begun. Returns the worker that began it before and did not finish, or an empty text."""
     mark = _mark(client, round)

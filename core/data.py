@@ -67,6 +67,8 @@ def load(scenario: Scenario) -> Data:
         _some(train, scenario.train, scenario.seed, "train"),
         _some(test, scenario.test, scenario.seed, "test"),
     )
+    if scenario.digits:
+        train = train.take(np.flatnonzero(np.isin(train.y, scenario.digits)))
     if scenario.validation >= len(train):
         raise ValueError(f"validation = {scenario.validation} leaves nothing of {len(train)} training images")
     order = rng(scenario.seed, "validation").permutation(len(train))

@@ -77,11 +77,55 @@ def keras_model(weights: Weights | None = None, options: Model | None = None, *,
 
 def logits(weights: list[tf.Tensor], images: tf.Tensor, silenced: tf.Tensor | None = None) -> tf.Tensor:
     """The CNN as a function. images: f32 [n, 28, 28] in 0 … 1; silenced: f32 [n, 128], what multiplies the hidden units."""
-    k1, b1, k2, b2, k3, b3, k4, b4 = weights
+    k3, b3, k4, b4 = weights[4:]
+    h = tf.nn.relu(seen(weights, images) @ k3 + b3)
+    return (h if silenced is None else h * silenced) @ k4 + b4
+
+
+def seen(weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    """What the convolutions make of images f32 [n, 28, 28]: f32 [n, 1600]."""
+    k1, b1, k2, b2 = weights[:4]
     h = tf.nn.relu(_conv_pool(images, k1) + b1)  # [n, 12, 12, 32]
     h = tf.nn.relu(_pool(tf.nn.conv2d(h, k2, 1, "VALID")) + b2)  # [n, 5, 5, 64]
-    h = tf.nn.relu(tf.reshape(h, [-1, 1600]) @ k3 + b3)
-    return (h if silenced is None else h * silenced) @ k4 + b4
+    return tf.reshape(h, [-1, 1600])
+
+
+def squares(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+    """Σ over examples of the squared gradient of the example's own cross-entropy, of the weights' shapes.
+
+    A layer's gradient for one example is (what it saw)ᵀ · (the loss's slope at its output): one backward pass gives the
+    slopes of all examples at once, and only these small products are squared and summed. (A mean gradient squared, which
+    many EWC codes take, is something else: positive and negative gradients cancel in it.)
+    """
+    k1, b1, k2, b2, k3, b3, k4, b4 = weights
+    n = tf.shape(images)[0]
+    # What is added to each layer's output, nothing: the gradient with respect to it is the slope there.
+    zeros = [tf.zeros([n, *shape]) for shape in ((24, 24, 32), (10, 10, 64), (HIDDEN,), (CLASSES,))]
+    with tf.GradientTape() as tape:
+        tape.watch(zeros)
+        one, two, three, four = zeros
+        h1 = tf.nn.relu(_pool(tf.nn.conv2d(images[:, :_SEEN, :_SEEN, None], k1, 1, "VALID") + one) + b1)
+        h2 = tf.reshape(tf.nn.relu(_pool(tf.nn.conv2d(h1, k2, 1, "VALID") + two) + b2), [-1, 1600])
+        h3 = tf.nn.relu(h2 @ k3 + b3 + three)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=h3 @ k4 + b4 + four)
+    d1, d2, d3, d4 = tape.gradient(loss, zeros)
+
+    def kernel(x: tf.Tensor, slope: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        patches = tf.image.extract_patches(x, [1, 3, 3, 1], [1] * 4, [1] * 4, "VALID")
+        p = tf.reshape(patches, [n, -1, patches.shape[-1]])
+        each = tf.matmul(p, tf.reshape(slope, [n, -1, slope.shape[-1]]), transpose_a=True)
+        return tf.reshape(tf.reduce_sum(tf.square(each), 0), like.shape)
+
+    def bias(slope: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.square(tf.reduce_sum(tf.reshape(slope, [n, -1, slope.shape[-1]]), 1)), 0)
+
+    def dense(x: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.square(x), tf.square(slope), transpose_a=True)
+
+    return [
+        kernel(images[:, :_SEEN, :_SEEN, None], d1, k1), bias(d1), kernel(h1, d2, k2), bias(d2),
+        dense(h2, d3), bias(d3), dense(h3, d4), bias(d4),
+    ]  # fmt: skip
 
 
 def _conv_pool(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

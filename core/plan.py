@@ -6,15 +6,17 @@ a·w + b, and pulls add up); data-space methods are *rehearsal* (more rows, with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from core.augment import augment
-from core.data import CLASSES, HIDDEN, Examples
+from core.data import CLASSES, HIDDEN, SIDE, Examples
+from core.engines import Sums
 from core.scenario import Part, Scenario
 from core.seeds import rng
+from core.softmax import SOFTMAXES
 
 Arrays = list[np.ndarray]
 
@@ -48,24 +50,31 @@ class Rehearsal:
 
     examples: Examples
     hard: np.ndarray  # f32 [k]
-    soft: np.ndarray  # f32 [k]
+    soft: np.ndarray  # f32 [k, 10]
     logits: np.ndarray  # f32 [k, 10]
     share: float = 0.5
 
     @classmethod
     def none(cls) -> Rehearsal:
         """Nothing."""
-        empty, none = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64)), np.zeros(0, np.float32)
-        return cls(empty, none, none, np.zeros((0, CLASSES), np.float32), 0.0)
+        empty = Examples(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.int64))
+        return replace(cls.labels(empty), share=0.0)
+
+    @classmethod
+    def labels(cls, examples: Examples, share: float = 0.5) -> Rehearsal:
+        """Examples that teach their labels."""
+        n = len(examples)
+        flat = np.zeros((n, CLASSES), np.float32)
+        return cls(examples, np.ones(n, np.float32), flat, flat, share)
 
 
 @dataclass(frozen=True)
 class Lesson:
     """What a client is about to learn, from which weights, and by which addresses it draws."""
 
-    stage: int
+    stage: int  # the client's own experience, in the order it meets them
     start: Arrays  # the received global weights
-    examples: Examples
+    examples: Examples  # none, if the client has nothing of this stage's task
     strength: np.ndarray  # f32 [n, augmentations]: how strongly each example is augmented, 0 … 1
     client: int
     round: int
@@ -73,25 +82,40 @@ class Lesson:
     scenario: Scenario
     mu: float = 0.0  # FedProx, if the server asks for it
     epochs: float | None = None  # passes over the examples, if not the scenario's own
+    told: Mapping[str, Arrays] = field(default_factory=dict)  # what the server adds for a method (`tell`)
+    typical: np.ndarray | float = 1.0  # f32 [augmentations]: how strongly rehearsed examples are augmented
 
 
 @dataclass(frozen=True)
 class Plan:
     """A client's round: what to look at, what each look teaches, and what holds the weights.
 
-    The loss of a step is the mean over its batch of hard·CE(label) + soft·½|z − logits|² / 10, z being the model's logits.
+    The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / 10, z being
+    the model's logits. With rows to guard, the step's gradient is bent where it would raise their loss (A-GEM).
     """
 
     images: np.ndarray  # uint8 [m, 28, 28]: own experience, augmented, then what is rehearsed
     order: np.ndarray  # int32 [steps, batch]: rows of images
     labels: np.ndarray  # int32 [m]
     hard: np.ndarray  # f32 [m]: weight of the cross-entropy with the label
-    soft: np.ndarray  # f32 [m]: weight of matching `logits`
-    logits: np.ndarray  # f32 [m, 10]: a teacher's answers (DER); zeros where soft is 0
+    shift: np.ndarray  # f32 [m, 10]: added to the logits inside the cross-entropy
+    soft: np.ndarray  # f32 [m, 10]: weight of matching `logits`
+    logits: np.ndarray  # f32 [m, 10]: a teacher's answers (LwF, DER); zeros where soft is 0
     silenced: np.ndarray  # f32 [steps, batch, 128], or [steps, 1, 1] of ones: dropout, what multiplies the hidden units
     pull: Pull
     rate: np.ndarray  # f32 [steps]
     momentum: float
+    guard: np.ndarray  # int32 [steps, k]: rows whose loss no step may raise; k = 0: none
+    path: bool = False  # also sum each weight's part in lowering the loss (SI)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of a plan."""
+
+    weights: Arrays
+    sums: Sums  # over all rows seen
+    path: Arrays  # Σ over steps of −gradient · movement, of the weights' shapes; empty unless the plan asks
 
 
 def steps(examples: int, batch: int, epochs: float) -> int:
@@ -101,49 +125,78 @@ def steps(examples: int, batch: int, epochs: float) -> int:
 
 def passes(examples: int, length: int, generator: np.random.Generator) -> np.ndarray:
     """`length` rows of 0 … examples-1: permutations end to end, so no row comes twice before all have come once."""
+    if not length:
+        return np.zeros(0, np.int64)
     turns = -(-length // examples)
     return np.concatenate([generator.permutation(examples) for _ in range(turns)])[:length]
 
 
-def draw(lesson: Lesson, pull: Pull, rehearsal: Rehearsal) -> Plan:
-    """Decide a lesson: own examples in a fresh order and view, rehearsed ones among them, all weights and masks."""
+def draw(lesson: Lesson, pull: Pull, rehearsal: Rehearsal, guard: Examples | None = None, path: bool = False) -> Plan:
+    """Decide a lesson: own examples in a fresh order and view, rehearsed ones among them, all weights and masks.
+
+    A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step.
+    """
     scenario, local = lesson.scenario, lesson.scenario.local
     at = (lesson.client, lesson.round)
-    extra = min(round(local.batch * rehearsal.share), local.batch - 1) if len(rehearsal.examples) else 0
-    own = local.batch - extra
-    count = steps(len(lesson.examples), own, lesson.epochs or local.epochs)
+    extra = _extra(lesson, rehearsal)
+    own = local.batch - extra if len(lesson.examples) else 0
+    source = len(lesson.examples) if own else len(rehearsal.examples)
+    count = steps(source, own or extra, lesson.epochs or local.epochs) if source else 0
 
     rows = passes(len(lesson.examples), count * own, rng(scenario.seed, "batches", *at))
-    views = augment(
-        lesson.examples.x[rows], scenario.augment, lesson.strength[rows], rng(scenario.seed, "augment", *at)
-    )
+    again = passes(len(rehearsal.examples), count * extra, rng(scenario.seed, "rehearse", *at))
+    mine, old = lesson.examples.take(rows), rehearsal.examples.take(again)
+    views = augment(mine.x, scenario.augment, lesson.strength[rows], rng(scenario.seed, "augment", *at))
+    if len(again):
+        strong = np.broadcast_to(lesson.typical, (len(again), len(scenario.augment)))
+        views = np.concatenate([views, augment(old.x, scenario.augment, strong, rng(scenario.seed, "revise", *at))])
+    labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
+    none = np.zeros((len(rows), CLASSES), np.float32)
     order = np.arange(count * own, dtype=np.int32).reshape(count, own)
+    order = np.concatenate([order, len(rows) + np.arange(count * extra, dtype=np.int32).reshape(count, extra)], 1)
     plan = Plan(
         images=views,
         order=order,
-        labels=lesson.examples.y[rows].astype(np.int32),
-        hard=np.ones(len(rows), np.float32),
-        soft=np.zeros(len(rows), np.float32),
-        logits=np.zeros((len(rows), CLASSES), np.float32),
+        labels=labels,
+        hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[again]]),
+        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own),
+        soft=np.concatenate([none, rehearsal.soft[again]]),
+        logits=np.concatenate([none, rehearsal.logits[again]]),
         silenced=_silenced(scenario, count, at),
         pull=pull,
         rate=np.full(count, lesson.rate, np.float32),
         momentum=local.momentum,
+        guard=np.zeros((count, 0), np.int32),
+        path=path,
     )
-    return _with_rehearsal(plan, rehearsal, extra, rng(scenario.seed, "rehearse", *at)) if extra else plan
+    return _guarded(plan, guard, rng(scenario.seed, "guard", *at)) if guard is not None and len(guard) else plan
 
 
-def _with_rehearsal(plan: Plan, rehearsal: Rehearsal, extra: int, generator: np.random.Generator) -> Plan:
-    """Add `extra` rehearsed rows to every batch."""
-    again = passes(len(rehearsal.examples), len(plan.order) * extra, generator).reshape(-1, extra)
+def _extra(lesson: Lesson, rehearsal: Rehearsal) -> int:
+    """How many rows of a batch are rehearsed."""
+    batch = lesson.scenario.local.batch
+    if not len(rehearsal.examples):
+        return 0
+    return min(round(batch * rehearsal.share), batch - 1) if len(lesson.examples) else batch
+
+
+def _guarded(plan: Plan, guard: Examples, generator: np.random.Generator) -> Plan:
+    """Add the rows to guard: for each step a batch of them, drawn afresh."""
+    size = min(len(guard), plan.order.shape[1] or 1)
+    rows = np.stack([generator.permutation(len(guard))[:size] for _ in plan.order]) if len(plan.order) else None
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, np.zeros((len(guard), *array.shape[1:]), np.float32)])
+
     return replace(
         plan,
-        images=np.concatenate([plan.images, rehearsal.examples.x]),
-        order=np.concatenate([plan.order, len(plan.images) + again], 1).astype(np.int32),
-        labels=np.concatenate([plan.labels, rehearsal.examples.y.astype(np.int32)]),
-        hard=np.concatenate([plan.hard, rehearsal.hard]),
-        soft=np.concatenate([plan.soft, rehearsal.soft]),
-        logits=np.concatenate([plan.logits, rehearsal.logits]),
+        images=np.concatenate([plan.images, guard.x]),
+        labels=np.concatenate([plan.labels, guard.y.astype(np.int32)]),
+        hard=padded(plan.hard),
+        shift=padded(plan.shift),
+        soft=padded(plan.soft),
+        logits=padded(plan.logits),
+        guard=plan.guard if rows is None else (len(plan.images) + rows).astype(np.int32),
     )
 
 

@@ -75,6 +75,14 @@ class Local:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a new version of the model must hold before it becomes `current` (server/versions.py)."""
+
+    accuracy: float = 0.0  # least mean accuracy on the tasks met so far; range [0, 1]
+    forgetting: float = 1.0  # most mean forgetting of earlier tasks; range [0, 1]
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A whole run. Given this and the code's version, everything a run leaves can be made again."""
 
@@ -90,10 +98,19 @@ class Scenario:
     minimum: int = 10  # examples that every client is given at least
     partition: Part = Part("dirichlet", {"alpha": 0.3})
     noise: float = 0.0  # share of each client's labels replaced by a wrong one; range [0, 1]
+    digits: tuple[int, ...] = ()  # train on these labels only; () = all
     stream: Part = Part("whole")
+    past: int = 0  # stages that an earlier run has been through (--from)
+    order: float = 0.0  # stages in the common order (0), in one of each client's own (1), or between
+    lag: float = 0.0  # how late clients enter a stage, at most, as a share of its length; range [0, 1]
+    join: tuple[tuple[int, int], ...] = ()  # (client, round): it is there from this round on
+    leave: tuple[tuple[int, int], ...] = ()  # (client, round): it is gone from this round on
     looks: tuple[Part, ...] = ()  # each client's own fixed conditions
     augment: tuple[Part, ...] = ()  # random changes in training only
     methods: tuple[Part, ...] = (Part("finetune"),)
+    softmax: Part = Part("plain")  # against the bias to new classes
+    probe: int = 0  # test images on which each client's update is judged, to split forgetting; 0 = do not
+    gate: Gate = Gate()
     strategy: Part = Part("fedavg")
     schedule: Part = Part("cosine")
     model: Model = Model()
@@ -109,6 +126,14 @@ class Scenario:
                 raise ValueError(f"{name} = {value} is out of range: {low} … {high}")
         if self.cohort > self.clients:
             raise ValueError(f"cohort = {self.cohort} is more than clients = {self.clients}")
+        for name, pairs in (("join", self.join), ("leave", self.leave)):
+            for client, round in pairs:
+                if not 0 <= client < self.clients or not 1 < round <= self.rounds:
+                    raise ValueError(
+                        f"{name} = [[{client}, {round}]] should be a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
+                    )
+        if wrong := [d for d in self.digits if not 0 <= d <= 9]:
+            raise ValueError(f"digits = {wrong[0]} is out of range: 0 … 9")
 
     def json(self) -> str:
         """One line of JSON, the same for equal scenarios."""
@@ -140,6 +165,8 @@ _INF = float("inf")
 _RANGES = [
     ("seed", 0, 2**63 - 1), ("train", 0, _INF), ("test", 0, _INF), ("validation", 0, _INF), ("clients", 1, 1_000_000),
     ("cohort", 1, _INF), ("rounds", 1, 1_000_000), ("minimum", 1, _INF), ("noise", 0, 1), ("patience", 0.001, _INF),
+    ("past", 0, 1_000_000), ("order", 0, 1), ("lag", 0, 1), ("probe", 0, 10_000), ("gate.accuracy", 0, 1),
+    ("gate.forgetting", 0, 1),
     ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
     ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999),
 ]  # fmt: skip
@@ -147,9 +174,11 @@ _RANGES = [
 
 def _changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
     """What `--set` makes of one field of a scenario."""
-    if isinstance(old, tuple):
+    if text == "none" and typing.get_origin(hint) is tuple and not rest:
+        return ()
+    if typing.get_args(hint)[:1] == (Part,):
         if not rest:
-            return () if text == "none" else tuple(Part(name) for name in text.split("+"))
+            return tuple(Part(name) for name in text.split("+"))
         if rest[0] not in [part.name for part in old]:
             raise unknown(f"piece of {path.split('.')[0]!r}:", rest[0], [p.name for p in old] or ["none is set"])
         return tuple(_changed(path, p, rest[1:], text, Part) if p.name == rest[0] else p for p in old)

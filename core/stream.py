@@ -1,18 +1,48 @@
-"""Which of its examples a client meets when: experiences, in the order this client meets them."""
+"""Which of its examples a client meets when: experiences, in the order this client meets them.
+
+A *course* is what all clients share: the tasks, an exam for each, and which task each stage brings. A *stream* is one
+client's way through it, drawn by address from its own shard, so the server need not know a client's private order.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from core.conditions import parsed
+from core.data import CLASSES
+from core.scenario import Registry, Scenario
+from core.seeds import rng
+
+Rows = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """How a task is tested: on all test images with these labels, under this condition."""
+
+    name: str
+    labels: tuple[int, ...]
+    condition: str = "plain"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is the same for everybody."""
+
+    exams: tuple[Exam, ...]  # one a task
+    tasks: tuple[int, ...]  # the task of each stage, in the global order
+    split: Callable[[np.ndarray, np.random.Generator], Rows]  # labels, generator → sorted rows of each stage
 
 
 @dataclass(frozen=True)
 class Stream:
     """One client's experiences, in its own order."""
 
-    parts: tuple[np.ndarray, ...]  # each: sorted row numbers of the client's shard; together they tile it
+    parts: tuple[np.ndarray, ...]  # each: sorted row numbers of the client's shard
     tasks: tuple[int, ...]  # the global task of each part
     starts: tuple[int, ...]  # the first round of each part; the first is 1, ascending
 
@@ -21,9 +51,140 @@ class Stream:
         return max(0, bisect_right(self.starts, round) - 1)
 
 
-def whole(labels: np.ndarray, rng: np.random.Generator) -> Stream:
+def _digits(scenario: Scenario) -> tuple[int, ...]:
+    return scenario.digits or tuple(range(CLASSES))
+
+
+def _named(labels: tuple[int, ...]) -> str:
+    return ", ".join(map(str, labels))
+
+
+def _holding(groups: list[tuple[int, ...]]) -> Callable[[np.ndarray, np.random.Generator], Rows]:
+    """Each stage brings all examples of its labels."""
+    return lambda labels, rng: [np.flatnonzero(np.isin(labels, group)) for group in groups]
+
+
+def _dealt(portions: int) -> Callable[[np.ndarray, np.random.Generator], Rows]:
+    """Each stage brings an equal part, drawn at random."""
+    return lambda labels, rng: [np.sort(p) for p in np.array_split(rng.permutation(len(labels)), portions)]
+
+
+def whole(scenario: Scenario) -> Course:
     """everything at once: one experience"""
-    return Stream((np.arange(len(labels)),), (0,), (1,))
+    return Course((Exam("all", _digits(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
 
 
-STREAMS = {"whole": whole}
+def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
+    """class-incremental: per_task (2) new digits in each stage"""
+    digits = _digits(scenario)
+    if not 1 <= per_task <= len(digits):
+        raise ValueError(f"per_task = {per_task} of classes should be 1 … {len(digits)}")
+    groups = [digits[i : i + per_task] for i in range(0, len(digits), per_task)]
+    return Course(tuple(Exam(_named(g), g) for g in groups), tuple(range(len(groups))), _holding(groups))
+
+
+def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+contrast+invert") -> Course:
+    """domain-incremental: the same digits under a new condition in each stage, each with its own part of the images"""
+    names = conditions.split("+")
+    for name in names:
+        parsed(name)
+    if len(set(names)) < len(names):
+        raise ValueError(f"conditions = {conditions} of domains names one twice; for old ones that return use repeats")
+    exams = tuple(Exam(name, _digits(scenario), name) for name in names)
+    return Course(exams, tuple(range(len(names))), _dealt(len(names)))
+
+
+def permuted(scenario: Scenario, *, tasks: int = 10) -> Course:
+    """domain-incremental: all images again in each stage, their pixels in a new order (Goodfellow et al. 2013)"""
+    if tasks < 1:
+        raise ValueError(f"tasks = {tasks} of permuted should be at least 1")
+    exams = tuple(Exam(f"order {i}", _digits(scenario), f"permute:{i}") for i in range(tasks))
+    return Course(exams, tuple(range(tasks)), lambda labels, rng: [np.arange(len(labels))] * tasks)
+
+
+def arrivals(scenario: Scenario, *, portions: int = 5, online: bool = False) -> Course:
+    """data-incremental: the same distribution arrives in portions (5); online: one a round, so each image is seen once"""
+    if portions < 1:
+        raise ValueError(f"portions = {portions} of arrivals should be at least 1")
+    count = scenario.rounds if online else portions
+    return Course((Exam("all", _digits(scenario)),), (0,) * count, _dealt(count))
+
+
+def repeats(scenario: Scenario, *, per_task: int = 2, times: int = 2) -> Course:
+    """class-incremental, and every task comes back, times (2) in all, with new images of it"""
+    if times < 1:
+        raise ValueError(f"times = {times} of repeats should be at least 1")
+    once = classes(scenario, per_task=per_task)
+    return _again(once, times)
+
+
+def seasons(scenario: Scenario, *, seasons: int = 4, years: int = 2, mix: float = 0.0) -> Course:
+    """seasonal label drift (arXiv:2601.13456): each season has its own digits, but for a share `mix`; years repeat"""
+    if years < 1:
+        raise ValueError(f"years = {years} of seasons should be at least 1")
+    if not 0 <= mix <= 1:
+        raise ValueError(f"mix = {mix} of seasons should be 0 … 1")
+    digits = _digits(scenario)
+    if not 1 <= seasons <= len(digits):
+        raise ValueError(f"seasons = {seasons} should be 1 … {len(digits)}")
+    groups = [tuple(int(d) for d in part) for part in np.array_split(digits, seasons)]
+
+    def split(labels: np.ndarray, rng: np.random.Generator) -> Rows:
+        season = np.array([next((s for s, g in enumerate(groups) if y in g), 0) for y in range(CLASSES)])[labels]
+        strays = rng.permutation(len(labels))[: round(mix * len(labels))]
+        season[strays] = rng.integers(0, seasons, len(strays))
+        return [np.flatnonzero(season == s) for s in range(seasons)]
+
+    return _again(Course(tuple(Exam(_named(g), g) for g in groups), tuple(range(seasons)), split), years)
+
+
+def _again(once: Course, times: int) -> Course:
+    """The stages of a course several times over, each time with its own part of the rows."""
+
+    def split(labels: np.ndarray, rng: np.random.Generator) -> Rows:
+        parts = [np.array_split(rng.permutation(rows), times) for rows in once.split(labels, rng)]
+        return [np.sort(part[turn]) for turn in range(times) for part in parts]
+
+    return Course(once.exams, once.tasks * times, split)
+
+
+STREAMS: Registry = {
+    "whole": whole, "classes": classes, "domains": domains, "permuted": permuted, "arrivals": arrivals,
+    "repeats": repeats, "seasons": seasons,
+}  # fmt: skip
+
+
+def course(scenario: Scenario) -> Course:
+    """The scenario's course. Raises ValueError if there are more stages than rounds."""
+    built: Course = scenario.stream.build("stream", STREAMS, scenario)
+    if scenario.past and (rest := tuple(set(range(CLASSES)) - set(_digits(scenario)))):
+        built = replace(built, exams=(*built.exams, Exam(f"earlier: {_named(rest)}", rest)))
+    if len(built.tasks) > scenario.rounds:
+        raise ValueError(
+            f"stream {scenario.stream} has {len(built.tasks)} stages, more than rounds = {scenario.rounds}"
+        )
+    return built
+
+
+def starts(scenario: Scenario, stages: int, late: float = 0.0) -> tuple[int, ...]:
+    """The first round of each stage, 1 the first; all but the first begin `late` (0 … 1) of a stage's length later."""
+    return (1, *(1 + int((stage + late) * scenario.rounds / stages) for stage in range(1, stages)))
+
+
+def lay(scenario: Scenario, labels: np.ndarray, client: int) -> Stream:
+    """One client's stream over its shard (whose labels these are).
+
+    `scenario.order` mixes the global order of stages (0) with one of the client's own (1); `scenario.lag` is the most, as
+    a share of a stage's length, that a client enters its stages late.
+    """
+    shared = course(scenario)
+    count = len(shared.tasks)
+    parts = shared.split(labels, rng(scenario.seed, "stream", client))
+    draw = rng(scenario.seed, "pace", client)
+    late, own = draw.random(), draw.permutation(count)
+    order = np.argsort((1 - scenario.order) * np.arange(count) + scenario.order * own, kind="stable")
+    return Stream(
+        tuple(parts[i] for i in order),
+        tuple(shared.tasks[i] for i in order),
+        starts(scenario, count, late * scenario.lag),
+    )

@@ -15,11 +15,22 @@ NODES = 64  # Flower's engine hands each node one message a tenth of a second, a
 
 
 def choose(scenario: Scenario, round: int) -> list[int]:
-    """The clients of a round, ascending: `cohort` of them, drawn by address without replacement."""
-    if scenario.cohort == scenario.clients:
-        return list(range(scenario.clients))
-    drawn = rng(scenario.seed, "cohort", round).choice(scenario.clients, scenario.cohort, replace=False)
+    """The clients of a round, ascending: `cohort` of those present (or all of them), drawn by address without replacement."""
+    there: Sequence[int] | int = scenario.clients
+    if scenario.join or scenario.leave:
+        there = present(scenario, round)
+    count = there if isinstance(there, int) else len(there)
+    if scenario.cohort >= count:
+        return list(range(there)) if isinstance(there, int) else list(there)
+    drawn = rng(scenario.seed, "cohort", round).choice(there, scenario.cohort, replace=False)
     return sorted(int(client) for client in drawn)
+
+
+def present(scenario: Scenario, round: int) -> list[int]:
+    """The clients that have joined by this round and not left."""
+    away = {client for client, first in scenario.join if round < first}
+    away |= {client for client, last in scenario.leave if round >= last}
+    return [client for client in range(scenario.clients) if client not in away]
 
 
 def nodes(scenario: Scenario) -> int:

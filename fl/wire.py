@@ -17,9 +17,21 @@ from core.engines import Sums
 from core.scenario import Scenario
 
 Arrays = list[np.ndarray]
+Answer = Mapping[str, Arrays]  # {method: arrays}
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
+METHOD = "method."  # then a method's name: its arrays beside the weights, either way
 
-NUMBERS = {"num-examples", "client", "loss", "correct", "seen", "labels", "looks"}  # strategies want the same from all
+NUMBERS = {
+    "num-examples",
+    "client",
+    "loss",
+    "correct",
+    "seen",
+    "labels",
+    "looks",
+    "task",
+    "memory",
+}  # strategies want the same from all
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,7 @@ class Task:
     rate: float
     arrays: Arrays
     extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
+    told: Answer = field(default_factory=dict)  # what the server adds for methods
 
 
 @dataclass(frozen=True)
@@ -39,12 +52,15 @@ class Update:
     """What a client answers: its new weights (none, if it only judged), sums and counts."""
 
     client: int
-    arrays: Arrays
+    arrays: Arrays  # none: it took no step, having nothing to learn
     examples: int  # the client's weight in the mean
     sums: Sums  # over the gradient examples of the round, or the test images
     labels: Sequence[int] = ()  # how many training examples of each class it holds
     looks: Sequence[float] = ()  # the amounts of its looks, in the scenario's order
     earlier: str = ""  # the worker that began this round before and did not finish it
+    task: int = -1  # what it was learning
+    memory: int = 0  # bytes that it keeps for its methods
+    answer: Answer = field(default_factory=dict)  # what methods send beside the weights
 
 
 def record(arrays: Arrays) -> ArrayRecord:
@@ -62,10 +78,12 @@ def config(scenario: Scenario, rate: float) -> ConfigRecord:
     return ConfigRecord({"scenario": scenario.json(), "rate": rate})
 
 
-def addressed(ask: Message, client: int, node: int, round: int) -> Message:
-    """A strategy's message, made out to one client on one node."""
+def addressed(ask: Message, client: int, node: int, round: int, told: Answer | None = None) -> Message:
+    """A strategy's message, made out to one client on one node; told: what the server adds for methods."""
     settings = ConfigRecord({**ask.content.config_records[CONFIG], "client": client, "server-round": round})
     content = RecordDict({ARRAYS: ask.content[ARRAYS], CONFIG: settings})
+    for name, given in (told or {}).items():
+        content[METHOD + name] = record(given)
     return Message(content, dst_node_id=node, message_type=ask.metadata.message_type)
 
 
@@ -75,7 +93,13 @@ def task(content: RecordDict) -> Task:
     scenario, rate = Scenario.of(told.pop("scenario")), float(told.pop("rate"))
     round, client = int(told.pop("server-round")), int(told.pop("client"))
     extras = {key: float(value) for key, value in told.items() if isinstance(value, int | float)}
-    return Task(scenario, round, client, rate, arrays(content.array_records[ARRAYS]), extras)
+    return Task(scenario, round, client, rate, arrays(content.array_records[ARRAYS]), extras, _methods(content))
+
+
+def _methods(content: RecordDict) -> dict[str, Arrays]:
+    return {
+        key.removeprefix(METHOD): arrays(held) for key, held in content.array_records.items() if key.startswith(METHOD)
+    }
 
 
 def answer(update: Update) -> RecordDict:
@@ -86,12 +110,15 @@ def answer(update: Update) -> RecordDict:
             "num-examples": update.examples, "client": update.client,
             "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
+            "task": update.task, "memory": update.memory,
         }
     )  # fmt: skip
     told = ConfigRecord({"earlier": update.earlier})
     content = RecordDict({METRICS: metrics, CONFIG: told})
     if update.arrays:
         content[ARRAYS] = record(update.arrays)
+    for name, given in update.answer.items():
+        content[METHOD + name] = record(given)
     return content
 
 
@@ -99,11 +126,20 @@ def averaged(content: RecordDict) -> None:
     """Leave only what a strategy needs: weights and the number of examples. It would average all other numbers too."""
     weight = content.metric_records[METRICS]["num-examples"]
     content[METRICS] = MetricRecord({"num-examples": weight})
+    for name in [key for key in content if key.startswith(METHOD)]:
+        del content[name]
 
 
-def update(content: RecordDict, client: int, like: Arrays) -> Update:
-    """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for."""
-    if set(content.metric_records) != {METRICS} or set(content.array_records) != ({ARRAYS} if like else set()):
+def update(
+    content: RecordDict, client: int, like: Arrays, shapes: Mapping[str, Sequence[tuple[int, ...]]] | None = None
+) -> Update:
+    """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for.
+
+    like: arrays of the shapes that weights must have (none: the client was only to judge); shapes: {method: the shapes of
+    the float32 arrays that its answer may hold}. A client that took no step sends no weights.
+    """
+    allowed = {METHOD + name for name in shapes or {}} | ({ARRAYS} if like else set())
+    if set(content.metric_records) != {METRICS} or set(content.array_records) - allowed:
         raise ValueError("the answer's records are not the ones asked for")
     told: Mapping[str, Any] = content.metric_records[METRICS]
     if odd := set(told) ^ NUMBERS:
@@ -113,17 +149,30 @@ def update(content: RecordDict, client: int, like: Arrays) -> Update:
         sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))
         who, examples = int(told["client"]), int(told["num-examples"])
         labels, looks = list(told["labels"]), list(told["looks"])
+        task, memory = int(told["task"]), int(told["memory"])
         earlier = str(words.get("earlier", ""))[:100]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the answer's numbers are not readable: {error!r}") from None
     if who != client:
         raise ValueError(f"the answer is client {who}'s")
-    if examples < 1 or sums.examples < 1 or not np.isfinite(sums.loss):
+    learned = ARRAYS in content.array_records
+    least = 1 if learned or not like else 0
+    if examples < least or sums.examples < least or not np.isfinite(sums.loss):
         raise ValueError(f"the answer's numbers make no sense: {examples} examples, loss {sums.loss}")
     if len(labels) not in (0, CLASSES):
         raise ValueError(f"the answer counts {len(labels)} labels, not {CLASSES}")
-    got = _weights(content.array_records[ARRAYS], like) if like else []
-    return Update(client, got, examples, sums, labels, looks, earlier)
+    got = _weights(content.array_records[ARRAYS], like) if learned else []
+    given = {
+        name: _weights(content.array_records[METHOD + name], [np.zeros(shape, np.float32) for shape in wanted])
+        for name, wanted in (shapes or {}).items()
+        if METHOD + name in content.array_records
+    }
+    return Update(client, got, examples, sums, labels, looks, earlier, task, memory, given)
+
+
+def size(content: RecordDict) -> int:
+    """Bytes of all arrays in a message."""
+    return sum(len(array.data) for held in content.array_records.values() for array in held.values())
 
 
 def _weights(held: ArrayRecord, like: Arrays) -> Arrays:

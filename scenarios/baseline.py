@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.scenario import Part, Scenario
+from core.scenario import Scenario
 
 Facts = dict[str, Any]
 KINDS = ("centralized", "local")
@@ -46,7 +46,14 @@ def plain(scenario: Scenario) -> Scenario:
         name=fixed.name,
         strategy=fixed.strategy,
         methods=fixed.methods,
-        stream=Part("whole"),
+        stream=fixed.stream,
+        order=fixed.order,
+        lag=fixed.lag,
+        join=(),
+        leave=(),
+        softmax=fixed.softmax,
+        probe=fixed.probe,
+        gate=fixed.gate,
         patience=fixed.patience,
     )
 
@@ -91,10 +98,11 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
         if rate is None:
             break
         budget = sum(steps(len(shards[c].train), batch, scenario.local.epochs) for c in roster.choose(scenario, number))
-        arrays, sums, _ = learn(pool, scenario, number, arrays, rate, {}, epochs=budget * batch / len(pool.train))
+        done = learn(pool, scenario, number, arrays, rate, {}, epochs=budget * batch / len(pool.train))
+        arrays = done.arrays
         test = evaluate.score(arrays, data.test)
         held = evaluate.score(arrays, data.validation).mean_loss if len(data.validation) else None
-        seen = (curve[-1]["seen"] if curve else 0) + sums.examples
+        seen = (curve[-1]["seen"] if curve else 0) + done.sums.examples
         curve.append(
             {"round": number, "seen": seen, "accuracy": test.accuracy, "loss": test.mean_loss, "validation_loss": held}
         )
@@ -123,8 +131,8 @@ def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
         for number in [n for n, cohort in enumerate(turns, 1) if client in cohort]:
             # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
             rate = scenario.schedule.build("schedule", SCHEDULES, scenario.local.rate, number, scenario.rounds, [])
-            arrays, sums, _ = learn(shard(text, client), scenario, number, arrays, rate, {})
-            total += sums
+            done = learn(shard(text, client), scenario, number, arrays, rate, {})
+            arrays, total = done.arrays, total + done.sums
         everywhere.append(evaluate.score(arrays, data.test).accuracy)
         own.append(evaluate.score(arrays, test(text, client)).accuracy)
         seen.append(total.examples)

@@ -13,7 +13,9 @@ from core.looks import LOOKS
 from core.methods import METHODS
 from core.scenario import Scenario, options
 from core.schedule import SCHEDULES
-from core.stream import STREAMS
+from core.softmax import SOFTMAXES
+from core.stream import STREAMS, course
+from fl import roster
 from fl.partition import PARTITIONERS, partition
 from fl.strategies import STRATEGIES
 from fl.strategies import check as check_strategy
@@ -24,6 +26,7 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "strategy": STRATEGIES,
     "schedule": SCHEDULES,
     "methods": METHODS,
+    "softmax": SOFTMAXES,
     "augment": AUGMENTS,
     "looks": LOOKS,
     "stream": STREAMS,
@@ -46,8 +49,12 @@ def check(scenario: Scenario) -> None:
         part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
     for part in scenario.looks:
         part.build("looks", LOOKS, np.zeros((1, 28, 28), np.uint8), 0.5)
+    scenario.softmax.build("softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool))
+    course(scenario)
+    for round in {1, *(first for _, first in (*scenario.join, *scenario.leave))}:
+        if not roster.present(scenario, round):
+            raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
     data = load(scenario)
-    scenario.stream.build("stream", STREAMS, data.train.y, np.random.default_rng(0))
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
 
 

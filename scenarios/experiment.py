@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.scenario import Scenario
-from scenarios import baseline
+from scenarios import baseline, update
 from scenarios.environment import prepare
 from scenarios.terminal import Terminal, closing, redirect
 
@@ -28,6 +28,7 @@ class Wish:
     workers: int = 1
     backend: str = "ray"
     baselines: str = "centralized"
+    source: Path | None = None  # the finished run that this one goes on from
     quiet: bool = False
     json: bool = False
 
@@ -36,6 +37,8 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
     """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code."""
     start, terminal = time.perf_counter(), Terminal(wish.quiet)
     folder.mkdir(parents=True, exist_ok=True)
+    if wish.source:
+        update.begin(wish.source, folder)
     (folder / "scenario.json").write_text(json.dumps(json.loads(scenario.json()), indent=1) + "\n")
     environment = prepare(folder)
     redirect(folder / "run.log")
@@ -124,22 +127,32 @@ def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Te
 
 
 def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
-    """The global model's files, verified."""
+    """Every version's files, verified; then the newest that passed the gate becomes current."""
     from core.data import load
-    from server import checkpoint
+    from server import versions
     from server.export import export
 
-    start = time.perf_counter()
-    terminal.bar("export", 1, "exporting and verifying the model")
-    state, _ = checkpoint.newest(folder)
-    assert state is not None, "the rounds left a checkpoint"
-    facts["exports"] = export(state.arrays, scenario.model, load(scenario), folder)
+    start, data = time.perf_counter(), load(scenario)
+    kept = versions.listed(folder)
+    terminal.bar("export", len(kept), "exporting and verifying the model")
+    facts["stages"], facts["exports"], good = [], {}, None
+    for done, place in enumerate(kept, 1):
+        told, files = json.loads((place / "version.json").read_text()), place / "export.json"
+        made = json.loads(files.read_text()) if files.exists() else None
+        exports = made or export(versions.weights(place), scenario.model, data, place)
+        facts["stages"].append(told)
+        facts["events"] += [f"version {told['version']} is not current: {why}" for why in told["objections"]]
+        if not told["objections"]:
+            good, facts["exports"] = place, exports
+        terminal.advance("export", done)
+        terminal.pause()
+    if good:
+        versions.publish(folder, good)
+    facts["current"] = good.name if good else None
     facts["events"] += [
         f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()
     ]
     facts["seconds"]["export"] = time.perf_counter() - start
-    terminal.advance("export", 1)
-    terminal.pause()
 
 
 def _draw(facts: Facts, scenario: Scenario, folder: Path) -> None:

@@ -19,7 +19,10 @@ EXAMPLES = """examples:
   python -m scenarios.run noniid --set partition=labels --set partition.k=1
   python -m scenarios.run noniid --set strategy=fedprox --set strategy.mu=0.1 --seed 3
   python -m scenarios.run iid --set augment=none --set local.epochs=2 --rounds 10
+  python -m scenarios.run class_incremental --set methods=derpp --set softmax=masked
   python -m scenarios.run --resume runs/noniid-0              go on after Ctrl-C, SIGTERM or a crash
+  python -m scenarios.run iid --set 'digits=[8,9]' --set methods=replay --from runs/iid-0    new digits for a finished run
+  python -m scenarios.run --rollback runs/iid-0-2/versions/1  take an older version back
   RAY_ADDRESS=HOST:PORT python -m scenarios.run noniid        on a Ray cluster
 """
 
@@ -42,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--out", type=Path, metavar="DIR", help="folder for what the run leaves (runs/<name>-<seed>)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
+    p.add_argument("--from", type=Path, metavar="RUN", dest="source",
+                   help="start from a finished run's current model and its clients' memories")  # fmt: skip
+    p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
     p.add_argument("--baselines", choices=("none", "centralized", "all"), default="centralized",
                    help="what to compare with: pooled data; all: each client alone too (centralized)")  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no progress, no table")
@@ -59,6 +65,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         return _list()
     try:
+        if args.rollback:
+            from scenarios.update import rollback
+
+            print(rollback(args.rollback))
+            return 0
         scenario, folder = _wanted(args)
         if args.show:
             print(json.dumps(json.loads(scenario.json()), indent=1))
@@ -72,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     from scenarios.experiment import Wish, run
 
-    return run(scenario, folder, Wish(args.workers, args.backend, args.baselines, args.quiet, args.json))
+    return run(scenario, folder, Wish(args.workers, args.backend, args.baselines, args.source, args.quiet, args.json))
 
 
 def _list() -> int:
@@ -100,6 +111,11 @@ def _wanted(args: argparse.Namespace) -> tuple[Scenario, Path]:
     changes = [_change(text) for text in args.set]
     changes += [(key, str(getattr(args, key))) for key in ("seed", "rounds") if getattr(args, key) is not None]
     scenario = SCENARIOS[args.name][0].with_(*changes)
+    if args.source:
+        from scenarios.update import after
+
+        args.source = args.source if args.source.exists() else RUNS / args.source
+        scenario = after(scenario, args.source)
     if args.out:
         if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
             raise ValueError(f"--out {args.out} is not empty; choose another, or go on with --resume {args.out}")
@@ -125,8 +141,10 @@ def _free(folder: Path) -> Path:
 
 def _resumed(args: argparse.Namespace) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
-    if args.name or args.set or args.out or args.seed is not None or args.rounds is not None:
-        raise ValueError("--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds or --out")
+    if args.name or args.set or args.out or args.source or args.seed is not None or args.rounds is not None:
+        raise ValueError(
+            "--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds, --from or --out"
+        )
     try:
         return Scenario.of((folder / "scenario.json").read_text()), folder
     except OSError:

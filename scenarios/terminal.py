@@ -156,6 +156,12 @@ def closing(facts: Facts) -> Table:
         table.add_row(
             f"{name} baseline", f"{100 * accuracy:.2f} %   ({100 * (facts['accuracy'] - accuracy):+.2f} points)"
         )
+    if told := facts.get("continual"):
+        measures, sent = told["measures"], told["megabytes"]
+        mean, lost = 100 * measures["average_accuracy"], 100 * measures["forgetting"]
+        table.add_row("tasks", f"{len(told['exams'])}; at the end {mean:.2f} % on average, {lost:.2f} points forgotten")
+        table.add_row("memory", f"{told['memory_bytes'] / 1000:,.0f} kB a client")
+        table.add_row("traffic", f"{sent['sent']:,.0f} MB to clients, {sent['received']:,.0f} MB from them")
     own = [shard["accuracy"] for shard in facts.get("shards", [])]
     if own:
         table.add_row("on clients' own digits", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -16,8 +17,9 @@ from core.model import initial
 from core.scenario import Scenario
 from core.schedule import SCHEDULES
 from fl import strategies
-from server import checkpoint, evaluate, report
+from server import checkpoint, evaluate, report, versions
 from server.checkpoint import State
+from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, ends, halves, version
 from server.rounds import Stopped, Watch, rounds
 
 
@@ -38,7 +40,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     engine.one_thread()
     data = load(scenario)
     held, damaged = checkpoint.newest(folder)
-    state = held or State(0, initial(scenario.seed))
+    state = held or _start(scenario, folder)
     events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
     strategy = strategies.build(scenario.strategy, scenario.cohort)
     strategies.restore(strategy, state.strategy)
@@ -49,20 +51,57 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
         context = (scenario.local.rate, number, scenario.rounds, losses)
         return scenario.schedule.build("schedule", SCHEDULES, *context)
 
-    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round):
+    exams, last = Exams.of(scenario, data.test), ends(scenario)
+    quick = exams.some(SAMPLE, scenario.seed) if set(exams.sets) != {PLAIN} else exams
+    probe = exams.some(scenario.probe, scenario.seed)
+    held_marks = probe.marks(arrays)
+    before = exams.marks(_start(scenario, folder).arrays)  # what the model knew before its first round
+    met = {task for facts in history for task in facts["tasks"].values()}
+
+    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared):
         start, arrays = time.perf_counter(), done.arrays
-        test = evaluate.score(arrays, data.test)
+        marks = (exams if done.number in last else quick).marks(arrays)
         validation = evaluate.score(arrays, data.validation) if len(data.validation) else None
         seen = history[-1]["seen"] if history else 0
-        history.append(report.fact(done, test, validation, seen, time.perf_counter() - start))
+        fact = report.fact(done, marks, validation, seen, 0.0)
+        if scenario.probe:
+            met |= set(done.tasks.values())
+            now = probe.marks(arrays)
+            fact["halves"], held_marks = halves(probe, held_marks, now, done.updates, done.tasks, met), now
+        fact["seconds"]["evaluate"] = time.perf_counter() - start
+        history.append(fact)
+        if done.number in last:
+            _keep(folder, scenario, arrays, history, before)
         events += report.events(history[-1])
-        checkpoint.save(folder, State(done.number, arrays, strategies.state(strategy), history, events))
+        checkpoint.save(
+            folder, State(done.number, arrays, strategies.state(strategy), history, events, dict(done.shared))
+        )
         report.lines(folder, history)
         watch.ended(history[-1])
-    return _finish(grid, scenario, folder, watch, State(len(history), arrays, {}, history, events))
+    if history and history[-1]["round"] not in last:  # the schedule stopped early
+        _keep(folder, scenario, arrays, history, before)
+    return _finish(grid, scenario, folder, watch, State(len(history), arrays, {}, history, events), exams, before)
 
 
-def _finish(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, state: State) -> dict[str, Any]:
+def _keep(folder: Path, scenario: Scenario, arrays: Any, history: list[Any], before: Marks) -> None:
+    """The model at the end of a stage, as a version."""
+    told = version(scenario, history, before)
+    versions.keep(folder, told["version"], arrays, told)
+
+
+def _start(scenario: Scenario, folder: Path) -> State:
+    """Where a run begins: its own first weights, or those of the run that it goes on from (scenarios/update.py)."""
+    path = folder / "start.npz"
+    if not path.exists():
+        return State(0, initial(scenario.seed))
+    with np.load(path, allow_pickle=False) as file:
+        shared = {name.removeprefix("shared/"): file[name] for name in file.files if name.startswith("shared/")}
+        return State(0, [file[f"weight{i}"] for i in range(len(file.files) - len(shared))], shared=shared)
+
+
+def _finish(
+    grid: Grid, scenario: Scenario, folder: Path, watch: Watch, state: State, exams: Exams, before: Marks
+) -> dict[str, Any]:
     """After the last round: the confusion matrix, every client's own accuracy, the report."""
     start = time.perf_counter()
     told, failed = evaluate.clients(grid, scenario, state.arrays, watch)
@@ -70,6 +109,7 @@ def _finish(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, state: S
     facts = report.run(scenario, state.history, state.arrays, events, folder)
     turns = facts.pop("turns")
     facts["shards"] = [one | {"rounds": turns.get(str(one["client"]), 0)} for one in told]
+    facts["continual"] = continual(scenario, state.history, exams, before)
     facts["confusion"] = evaluate.confusion(state.arrays, load(scenario).test).tolist()
     facts["seconds"]["evaluation"] += time.perf_counter() - start
     report.save(folder, facts)

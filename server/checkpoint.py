@@ -25,6 +25,7 @@ class State:
     strategy: dict[str, np.ndarray] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    shared: dict[str, np.ndarray] = field(default_factory=dict)  # what the server keeps for methods
 
 
 def save(folder: Path, state: State) -> None:
@@ -33,6 +34,7 @@ def save(folder: Path, state: State) -> None:
     home.mkdir(parents=True, exist_ok=True)
     named = {f"weight/{i}": a for i, a in enumerate(state.arrays)}
     named |= {f"strategy/{k}": a for k, a in state.strategy.items()}
+    named |= {f"shared/{k}": a for k, a in state.shared.items()}
     facts = {"round": state.round, "history": state.history, "events": state.events, "arrays": list(named)}
     told = json.dumps(facts)
     temporary = home / ".writing.npz"
@@ -64,5 +66,8 @@ def _read(path: Path) -> State:
     if list(arrays) != told["arrays"]:  # a zip's checksums do not protect the names in it
         raise ValueError(f"{path.name} holds other arrays than it says")
     weights = [arrays[f"weight/{i}"] for i in range(sum(name.startswith("weight/") for name in arrays))]
-    strategy = {name.removeprefix("strategy/"): a for name, a in arrays.items() if name.startswith("strategy/")}
-    return State(told["round"], weights, strategy, told["history"], told["events"])
+    strategy, shared = (
+        {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}
+        for kind in ("strategy/", "shared/")
+    )
+    return State(told["round"], weights, strategy, told["history"], told["events"], shared)

@@ -15,25 +15,32 @@ import numpy as np
 
 from core.engines import Sums
 from core.scenario import Scenario
+from server.exams import Marks
 from server.rounds import Round
 
 Facts = dict[str, Any]
 
 
-def fact(done: Round, test: Sums, validation: Sums | None, seen: int, evaluation: float) -> Facts:
+def fact(done: Round, marks: Marks, validation: Sums | None, seen: int, evaluation: float) -> Facts:
     """One round as a line of the history."""
     return {
         "round": done.number,
         "rate": done.rate,
         "clients": done.clients,
+        "idle": done.idle,
+        "tasks": {str(c): task for c, task in done.tasks.items()},
+        "memory": {str(c): held for c, held in done.memory.items()},
+        "bytes": {"sent": done.bytes[0], "received": done.bytes[1]},
         "failed": {str(c): why for c, why in done.failed.items()},
         "retried": {str(c): who for c, who in done.retried.items()},
         "examples": done.sums.examples,
         "seen": seen + done.sums.examples,
         "train_loss": done.sums.mean_loss,
         "train_accuracy": done.sums.accuracy,
-        "accuracy": test.accuracy,
-        "loss": test.mean_loss,
+        "accuracy": marks.all.accuracy,
+        "loss": marks.all.mean_loss,
+        "tasks_accuracy": marks.tasks,
+        "classes_accuracy": marks.classes,
         "validation_loss": validation.mean_loss if validation else None,
         "validation_accuracy": validation.accuracy if validation else None,
         "drift": {str(c): d for c, d in done.drift.items()},

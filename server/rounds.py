@@ -12,6 +12,8 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from core.engines import Sums
+from core.methods import chain
+from core.methods.base import Answer, Shared
 from core.scenario import Scenario
 from fl import roster, strategies, wire
 
@@ -46,10 +48,16 @@ class Round:
     arrays: Arrays  # the new global weights
     sums: Sums  # over the gradient examples of all clients
     clients: list[int]  # whose answers count
+    idle: list[int]  # who took no step, having nothing to learn
+    tasks: dict[int, int]  # what each client was learning
+    memory: dict[int, int]  # bytes that each client keeps for its methods
+    bytes: tuple[int, int]  # of arrays sent to clients, and received from them
     failed: dict[int, str]  # who was left out, and why
     retried: dict[int, str]  # who was asked again, and whose worker had been lost
     drift: dict[int, float]  # |client's weights - received weights| / |received weights|
     seconds: float
+    shared: Shared  # what the server keeps for methods
+    updates: dict[int, Arrays]  # each client's own new weights
 
 
 class Cohort:
@@ -70,34 +78,58 @@ def rounds(
     rate: Callable[[int], float | None],
     watch: Watch,
     after: int = 0,
+    shared: Shared | None = None,
 ) -> Iterator[Round]:
     """Train round by round; yield each as it ends. `after` is the last finished round (0 = none).
 
-    `rate(round)` is the step size of a round, or None to stop early.
+    `rate(round)` is the step size of a round, or None to stop early; `shared` is what an earlier round left of methods.
     """
+    method, shared = chain(scenario), shared or {}
     for number in range(after + 1, scenario.rounds + 1):
         if (now := rate(number)) is None:
             return
         start, clients = time.perf_counter(), roster.choose(scenario, number)
         config, sent = wire.config(scenario, now), wire.record(arrays)
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
-        replies, failed = exchange(grid, _addressed(grid, asks, clients, number), scenario.patience, watch, number)
-        updates, failed = _checked(replies, failed, arrays)
-        drift = {
-            client: distance(arrays, update.arrays) for client, update in updates.items()
-        }  # FedMedian empties replies
-        arrays = _aggregated(strategy, scenario, number, [replies[client] for client in updates], arrays, failed)
-        sums = sum((u.sums for u in updates.values()), Sums())
-        retried = {client: u.earlier for client, u in updates.items() if u.earlier}
-        yield Round(number, now, arrays, sums, list(updates), failed, retried, drift, time.perf_counter() - start)
+        told = {client: method.tell(shared, client) for client in clients}
+        messages = _addressed(grid, asks, clients, number, told)
+        replies, failed = exchange(grid, messages, scenario.patience, watch, number)
+        updates, failed = _checked(replies, failed, arrays, method.shapes())
+        traffic = tuple(sum(wire.size(m.content) for m in way.values()) for way in (messages, replies))
+        learned = {client: u.arrays for client, u in updates.items() if u.arrays}
+        drift = {client: distance(arrays, own) for client, own in learned.items()}  # FedMedian empties replies
+        arrays = _aggregated(strategy, scenario, number, [replies[client] for client in learned], arrays, failed)
+        shared, arrays = method.gather(shared, {c: u.answer for c, u in updates.items() if u.answer}, arrays)
+        yield Round(
+            number=number,
+            rate=now,
+            arrays=arrays,
+            sums=sum((u.sums for u in updates.values() if u.arrays), Sums()),
+            clients=list(updates),
+            idle=[client for client in updates if client not in learned],
+            tasks={client: u.task for client, u in updates.items()},
+            memory={client: u.memory for client, u in updates.items()},
+            bytes=(traffic[0], traffic[1]),
+            failed=failed,
+            retried={client: u.earlier for client, u in updates.items() if u.earlier},
+            drift=drift,
+            seconds=time.perf_counter() - start,
+            shared=shared,
+            updates=learned,
+        )
 
 
-def _addressed(grid: Grid, asks: Any, clients: list[int], number: int) -> dict[int, Message]:
+def _addressed(
+    grid: Grid, asks: Any, clients: list[int], number: int, told: Mapping[int, Answer]
+) -> dict[int, Message]:
     """A strategy's messages, made out to clients and given to the nodes that play them."""
     ids = sorted(grid.get_node_ids())
     seats = roster.seat(clients, ids)
     by_client = {ask.metadata.dst_node_id - 1: ask for ask in asks}
-    return {client: wire.addressed(by_client[client], client, seats[client], number) for client in sorted(by_client)}
+    return {
+        client: wire.addressed(by_client[client], client, seats[client], number, told[client])
+        for client in sorted(by_client)
+    }
 
 
 def exchange(
@@ -135,13 +167,13 @@ def _reason(reply: Message) -> str:
 
 
 def _checked(
-    replies: Mapping[int, Message], failed: dict[int, str], like: Arrays
+    replies: Mapping[int, Message], failed: dict[int, str], like: Arrays, shapes: Mapping[str, Any]
 ) -> tuple[dict[int, wire.Update], dict[int, str]]:
     """Read every reply; who answered nonsense is moved to `failed`."""
     updates = {}
     for client, reply in replies.items():
         try:
-            updates[client] = wire.update(reply.content, client, like)
+            updates[client] = wire.update(reply.content, client, like, shapes)
         except ValueError as error:
             failed[client] = str(error)
     return updates, dict(sorted(failed.items()))

@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from core.engines import Sums
-from core.model import SHAPES, Weights, logits
-from core.plan import Plan
+from core.model import SHAPES, Weights, logits, seen, squares
+from core.plan import Learned, Plan
 
 PAGE = 500  # images at a time when only looking
+FISHER_PAGE = 100  # each has 51,200 numbers of the second convolution's gradient, and more
 
 
 def one_thread() -> None:
@@ -20,13 +21,16 @@ def one_thread() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def train(weights: Weights, plan: Plan) -> tuple[Weights, Sums]:
-    """SGD, with heavy-ball momentum if asked, over the plan's batches. Returns the new weights and sums over all rows seen."""
-    out, loss, correct = _loop()(
-        weights, plan.images, plan.order, plan.labels, plan.hard, plan.soft, plan.logits, plan.silenced,
-        plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum),
+def train(weights: Weights, plan: Plan) -> Learned:
+    """SGD, with heavy-ball momentum if asked, over the plan's batches."""
+    if not len(plan.order):
+        return Learned(weights, Sums(), [])
+    out, loss, correct, path = _loop(plan.guard.shape[1] > 0, plan.path)(
+        weights, plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.silenced,
+        plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), plan.guard,
     )  # fmt: skip
-    return [w.numpy() for w in out], Sums(float(loss), int(correct), plan.order.size)
+    sums = Sums(float(loss), int(correct), plan.order.size)
+    return Learned([w.numpy() for w in out], sums, [p.numpy() for p in path])
 
 
 def answers(weights: Weights, images: np.ndarray) -> np.ndarray:
@@ -38,62 +42,123 @@ def answers(weights: Weights, images: np.ndarray) -> np.ndarray:
     return np.concatenate(pages)
 
 
+def features(weights: Weights, images: np.ndarray) -> np.ndarray:
+    """What the convolutions see, f32 [n, 1600], for images uint8 [n, 28, 28]."""
+    held = [tf.constant(w) for w in weights]
+    pages = [_watch()(held, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)]
+    return np.concatenate(pages) if pages else np.zeros((0, SHAPES[4][0]), np.float32)
+
+
+def fisher(weights: Weights, images: np.ndarray, labels: np.ndarray) -> Weights:
+    """Mean over examples of the squared gradient of each one's own log-likelihood: the diagonal of the Fisher information
+    if the labels are drawn from the model's own answers. images: uint8 [n, 28, 28]; labels: int [n]."""
+    held, total = [tf.constant(w) for w in weights], [np.zeros(shape) for shape in SHAPES]
+    for i in range(0, len(images), FISHER_PAGE):
+        rows = slice(i, i + FISHER_PAGE)
+        for sum_, page in zip(total, _squares()(held, images[rows], labels[rows].astype(np.int32)), strict=True):
+            sum_ += page.numpy()
+    return [(one / max(1, len(images))).astype(np.float32) for one in total]
+
+
 def _spec(*shape: int | None, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
     return tf.TensorSpec(shape, dtype)
 
 
+def _scaled(images: tf.Tensor) -> tf.Tensor:
+    return tf.cast(images, tf.float32) / 255
+
+
+_WEIGHTS = [_spec(*shape) for shape in SHAPES]
+_IMAGES = _spec(None, 28, 28, dtype=tf.uint8)
+
+
 @cache
 def _look() -> tf.types.experimental.PolymorphicFunction:
-    specs = [[_spec(*shape) for shape in SHAPES], _spec(None, 28, 28, dtype=tf.uint8)]
-    return tf.function(lambda weights, images: logits(weights, tf.cast(images, tf.float32) / 255), specs)
+    return tf.function(lambda weights, images: logits(weights, _scaled(images)), [_WEIGHTS, _IMAGES])
 
 
 @cache
-def _loop() -> tf.types.experimental.PolymorphicFunction:
+def _watch() -> tf.types.experimental.PolymorphicFunction:
+    return tf.function(lambda weights, images: seen(weights, _scaled(images)), [_WEIGHTS, _IMAGES])
+
+
+@cache
+def _squares() -> tf.types.experimental.PolymorphicFunction:
+    signature = [_WEIGHTS, _IMAGES, _spec(None, dtype=tf.int32)]
+    return tf.function(lambda weights, images, labels: squares(weights, _scaled(images), labels), signature)
+
+
+@cache
+def _loop(guarded: bool, path: bool) -> tf.types.experimental.PolymorphicFunction:
     """The training loop, with shapes that no client, round or number of stages changes.
 
     Weights and speeds live in variables of this process, both set at the start of every call (so nothing of one client
-    reaches the next), for then one fused kernel a weight moves them in place.
+    reaches the next), for then one fused kernel a weight moves them in place. `guarded` bends gradients (A-GEM), `path`
+    sums −gradient · movement (SI); a loop without them does not pay for them.
     """
     places = [tf.Variable(tf.zeros(shape), trainable=False) for shape in SHAPES]
     speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in SHAPES]
     held = [tf.TensorSpec(None, tf.float32) for _ in SHAPES]  # a scalar, or the weight's shape
     signature = [
-        [_spec(*shape) for shape in SHAPES],
-        _spec(None, 28, 28, dtype=tf.uint8), _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
-        _spec(None), _spec(None), _spec(None, 10), _spec(None, None, None), held, held, _spec(None), _spec(),
+        _WEIGHTS, _IMAGES, _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
+        _spec(None), _spec(None, 10), _spec(None, 10), _spec(None, 10), _spec(None, None, None), held, held, _spec(None), _spec(),
+        _spec(None, None, dtype=tf.int32),
     ]  # fmt: skip
 
     @tf.function(input_signature=signature, autograph=False)
-    def run(start, images, order, labels, hard, soft, teacher, silenced, a, b, rate, momentum):  # type: ignore[no-untyped-def]
+    def run(start, images, order, labels, hard, shift, soft, teacher, silenced, a, b, rate, momentum, guard):  # type: ignore[no-untyped-def]
         for place, speed, w in zip(places, speeds, start, strict=True):
             place.assign(w)
             speed.assign(tf.zeros_like(w))
 
-        def step(i, loss, correct):  # type: ignore[no-untyped-def]
-            rows = order[i]
-            x = tf.cast(tf.gather(images, rows), tf.float32) / 255
-            y, h, s = tf.gather(labels, rows), tf.gather(hard, rows), tf.gather(soft, rows)
-            weights = [place.read_value() for place in places]
+        def slopes_at(weights, rows, loss):  # type: ignore[no-untyped-def]
+            x, y = _scaled(tf.gather(images, rows)), tf.gather(labels, rows)
             with tf.GradientTape() as tape:
                 tape.watch(weights)
+                total, told = loss(x, y, rows)
+            return tape.gradient(total, weights), told
+
+        def step(i, loss, correct, path_):  # type: ignore[no-untyped-def]
+            weights = [place.read_value() for place in places]
+
+            def teach(x, y, rows):  # type: ignore[no-untyped-def]
                 z = logits(weights, x, silenced[i])
-                hard_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z)
-                soft_loss = tf.reduce_mean(tf.square(z - tf.gather(teacher, rows)), 1) / 2
-                total = tf.reduce_mean(h * hard_loss + s * soft_loss)
-            slopes = tape.gradient(total, weights)
+                cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z + tf.gather(shift, rows))
+                match = tf.reduce_mean(tf.gather(soft, rows) * tf.square(z - tf.gather(teacher, rows)), 1) / 2
+                right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
+                return tf.reduce_mean(tf.gather(hard, rows) * cross + match), (tf.reduce_sum(cross), right)
+
+            def keep(x, y, rows):  # type: ignore[no-untyped-def]
+                return tf.reduce_mean(
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits(weights, x))
+                ), ()
+
+            slopes, (cross, right) = slopes_at(weights, order[i], teach)
+            if guarded:
+                slopes = _bent(slopes, slopes_at(weights, guard[i], keep)[0])
             moves = [
                 tf.raw_ops.ResourceApplyMomentum(  # speed = momentum·speed + slope; place -= rate·speed
                     var=place.handle, accum=speed.handle, lr=rate[i], momentum=momentum, grad=slope + ai * w + bi
                 )
                 for place, speed, slope, ai, w, bi in zip(places, speeds, slopes, a, weights, b, strict=True)
             ]
-            right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
             with tf.control_dependencies(moves):
-                return i + 1, loss + tf.reduce_sum(hard_loss), correct + right
+                if path:
+                    after = [place.read_value() for place in places]
+                    path_ = [p + g * (w - v) for p, g, w, v in zip(path_, slopes, weights, after, strict=True)]
+                return i + 1, loss + cross, correct + right, path_
 
-        zero = (tf.constant(0), tf.constant(0.0), tf.constant(0))
-        _, loss, correct = tf.while_loop(lambda i, *_: i < tf.shape(order)[0], step, zero, parallel_iterations=1)
-        return [place.read_value() for place in places], loss, correct
+        empty = [tf.zeros(shape) for shape in SHAPES] if path else []
+        zero = (tf.constant(0), tf.constant(0.0), tf.constant(0), empty)
+        _, loss, correct, along = tf.while_loop(lambda i, *_: i < tf.shape(order)[0], step, zero, parallel_iterations=1)
+        return [place.read_value() for place in places], loss, correct, along
 
     return run
+
+
+def _bent(slopes: list[tf.Tensor], kept: list[tf.Tensor]) -> list[tf.Tensor]:
+    """A-GEM's projection (Chaudhry et al. 2019, arXiv:1812.00420): where a step would raise the kept loss, take that part away."""
+    dot = tf.add_n([tf.reduce_sum(g * k) for g, k in zip(slopes, kept, strict=True)])
+    size = tf.add_n([tf.reduce_sum(k * k) for k in kept])
+    share = tf.where(dot < 0, dot / tf.maximum(size, 1e-12), 0.0)
+    return [g - share * k for g, k in zip(slopes, kept, strict=True)]

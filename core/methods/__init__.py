@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from core.methods.agem import AGem
+from core.methods.analytic import Acil, Slda
 from core.methods.base import Chain, Finetune
+from core.methods.der import Der, DerPP
+from core.methods.ewc import Ewc
+from core.methods.fedcurv import FedCurv
+from core.methods.lwf import Lwf
+from core.methods.replay import Joint, Replay
+from core.methods.si import Si
+from core.scenario import Scenario
 
-METHODS = {"finetune": Finetune}
+METHODS = {
+    "finetune": Finetune, "joint": Joint, "replay": Replay, "der": Der, "derpp": DerPP, "agem": AGem, "ewc": Ewc,
+    "si": Si, "lwf": Lwf, "fedcurv": FedCurv, "acil": Acil, "slda": Slda,
+}  # fmt: skip
 
-__all__ = ["METHODS", "Chain", "Finetune"]
+__all__ = ["METHODS", "Chain", "Finetune", "chain"]
+
+
+def chain(scenario: Scenario) -> Chain:
+    """The scenario's methods, joined."""
+    return Chain([part.build("methods", METHODS) for part in scenario.methods])

@@ -1,36 +1,75 @@
-"""What a continual method may do to a client's round: four optional hooks. Plain fine-tuning is the base class."""
+"""What a continual method may do to a client's round: a few optional hooks. Plain fine-tuning is the base class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
 
-from core.data import Examples
-from core.plan import Arrays, Lesson, Pull, Rehearsal
+from core.data import SIDE, Examples
+from core.plan import Arrays, Learned, Lesson, Plan, Pull, Rehearsal
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
-Memory = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]
+Slot = Mapping[str, np.ndarray]
+Memory = Mapping[str, Mapping[int, Slot]]
+Answer = Mapping[str, Arrays]  # {method: arrays}: what a method sends beside the weights
+Shared = Mapping[str, np.ndarray]  # {"method/name": array}: what the server keeps for methods
+
+
+class Engine(Protocol):
+    """Who carries out plans and looks (core/engines)."""
+
+    def train(self, weights: Arrays, plan: Plan) -> Learned: ...
+    def answers(self, weights: Arrays, images: np.ndarray) -> np.ndarray: ...
+    def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray: ...
+    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays: ...
 
 
 class Finetune:
     """plain SGD on what is there now; the lower bound of every continual method"""
 
+    path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
+
+    # ── on the client ──
+
+    def trains(self, lesson: Lesson) -> bool:
+        """Does the client take gradient steps in this round?"""
+        return True
+
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
         """What holds the weights. Reads only slots of stages before this lesson's."""
         return Pull.none(lesson.start)
 
-    def rehearse(self, memory: Memory, lesson: Lesson) -> Rehearsal:
+    def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
         """What is looked at again, and what it teaches."""
         return Rehearsal.none()
 
-    def remember(self, memory: Memory, lesson: Lesson, learned: Arrays) -> Memory:
+    def guard(self, memory: Memory, lesson: Lesson) -> Examples:
+        """Examples whose loss no step may raise."""
+        return Examples(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.int64))
+
+    def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         """The memory after the round: overwrites this stage's own slot, for nobody knows which round is the last."""
         return memory
 
-    def answer(self, memory: Memory, lesson: Lesson, learned: Arrays) -> dict[str, Arrays]:
-        """Extra arrays for the server."""
+    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
+        """Arrays for the server beside the weights; memory is that after the round."""
+        return {}
+
+    # ── on the server ──
+
+    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        """The shapes of the float32 arrays that an answer may hold; anything else is refused."""
+        return {}
+
+    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
+        """After aggregation: what the server keeps from the answers ({client: answer}), and the global weights."""
+        return shared, arrays
+
+    def tell(self, shared: Shared, client: int) -> Answer:
+        """What a client is told beside the weights; its Lesson.told."""
         return {}
 
 
@@ -39,19 +78,62 @@ class Chain(Finetune):
 
     def __init__(self, methods: Sequence[Finetune]) -> None:
         self.methods = methods
+        self.path = any(m.path for m in methods)
+
+    def trains(self, lesson: Lesson) -> bool:
+        return all(m.trains(lesson) for m in self.methods)
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
         return reduce(lambda total, m: total + m.pull(memory, lesson), self.methods, Pull.none(lesson.start))
 
-    def rehearse(self, memory: Memory, lesson: Lesson) -> Rehearsal:
-        parts = [part for m in self.methods if len((part := m.rehearse(memory, lesson)).examples)]
+    def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
+        parts = [p for m in self.methods if len((p := m.rehearse(memory, lesson, engine)).examples)]
         if not parts:
             return Rehearsal.none()
         hard, soft, logits = (np.concatenate([getattr(p, name) for p in parts]) for name in ("hard", "soft", "logits"))
         return Rehearsal(Examples.join([p.examples for p in parts]), hard, soft, logits, max(p.share for p in parts))
 
-    def remember(self, memory: Memory, lesson: Lesson, learned: Arrays) -> Memory:
-        return reduce(lambda held, m: m.remember(held, lesson, learned), self.methods, memory)
+    def guard(self, memory: Memory, lesson: Lesson) -> Examples:
+        return Examples.join([m.guard(memory, lesson) for m in self.methods])
 
-    def answer(self, memory: Memory, lesson: Lesson, learned: Arrays) -> dict[str, Arrays]:
-        return {name: arrays for m in self.methods for name, arrays in m.answer(memory, lesson, learned).items()}
+    def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
+        return reduce(lambda held, m: m.remember(held, lesson, learned, engine), self.methods, memory)
+
+    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
+        return {k: v for m in self.methods for k, v in m.answer(memory, lesson, learned, engine).items()}
+
+    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        return {name: shapes for m in self.methods for name, shapes in m.shapes().items()}
+
+    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
+        for m in self.methods:
+            shared, arrays = m.gather(shared, answers, arrays)
+        return shared, arrays
+
+    def tell(self, shared: Shared, client: int) -> Answer:
+        return {k: v for m in self.methods for k, v in m.tell(shared, client).items()}
+
+
+def earlier(memory: Memory, method: str, stage: int) -> dict[int, Slot]:
+    """A method's slots of stages before this one, oldest first."""
+    return {s: slot for s, slot in sorted(memory.get(method, {}).items()) if s < stage}
+
+
+def own(memory: Memory, method: str, stage: int) -> Slot:
+    """A method's slot of this stage, as an earlier round of it left it; empty in the first."""
+    return memory.get(method, {}).get(stage, {})
+
+
+def kept(memory: Memory, method: str, slots: Mapping[int, Slot]) -> Memory:
+    """The memory with a method's slots replaced."""
+    return {**memory, method: slots}
+
+
+def weights(slot: Slot, name: str) -> Arrays:
+    """The arrays name0, name1 … of a slot."""
+    return [slot[f"{name}{i}"] for i in range(sum(key.rstrip("0123456789") == name for key in slot))]
+
+
+def named(name: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Arrays as name0, name1 …"""
+    return {f"{name}{i}": array for i, array in enumerate(arrays)}

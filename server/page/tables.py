@@ -39,6 +39,37 @@ def exports(report: Mapping[str, Any]) -> Html:
     return join([tag("h2", "Exported models"), tag("p", how, class_="soft"), table(head, cells)])
 
 
+MEASURES = {
+    "average_accuracy": ("Average accuracy", "mean over all tasks at the end"),
+    "incremental_accuracy": ("Average incremental accuracy", "mean over the tasks met so far, then over stages"),
+    "forgetting": ("Forgetting", "best accuracy a task ever had, less what is left of it"),
+    "backward_transfer": ("Backward transfer", "what later stages did to a task, from right after it was taught"),
+    "forward_transfer": ("Forward transfer", "what earlier stages gave a task before it was taught"),
+    "intransigence": ("Intransigence", "what joint training reaches on a task, less what this does"),
+}
+
+
+def continual(report: Mapping[str, Any]) -> Html:
+    """The measures of learning in stages; nothing if there was one."""
+    told = report.get("continual") or {}
+    if not told:
+        return Html("")
+    rows = [
+        [name, percent(told["measures"][key]), words(how)]
+        for key, (name, how) in MEASURES.items()
+        if key in told["measures"]
+    ]
+    halves = told.get("halves") or {}
+    where = {"temporal": "lost in clients' own training, all rounds", "spatial": "lost in averaging, all rounds"}
+    rows += [
+        [f"Forgetting, {kind}", percent(halves[kind]), words(how)] for kind, how in where.items() if kind in halves
+    ]
+    rows += [["Memory", size(told["memory_bytes"]), words("most that a client keeps for its methods; never sent")]]
+    sent = told["megabytes"]
+    rows += [["Traffic", f"{number(sent['sent'])} + {number(sent['received'])} MB", words("to clients + from clients")]]
+    return join([tag("h2", "Learning in stages"), table(["Measure", "Value", "Meaning"], rows)])
+
+
 def _plain(value: Any) -> str:
     return NONE if value is None else number(value) if known(value) else str(value)
 

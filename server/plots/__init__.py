@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from server.plots import paper
 from server.plots.alone import alone
 from server.plots.compare import compare
+from server.plots.continual import classes, halves, matrix, tasks
 from server.plots.learning import accuracy, drift
 from server.plots.shards import labels, looks
 from server.plots.verdicts import clients, confusion
@@ -25,6 +26,10 @@ __all__ = ["PLOTS", "compare", "draw"]
 # In the order of the page. Each takes the report, with the images of `looks` as "contact"; None: its data are missing.
 PLOTS: dict[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "accuracy": accuracy,
+    "matrix": matrix,
+    "tasks": tasks,
+    "halves": halves,
+    "classes": classes,
     "clients": clients,
     "alone": alone,
     "confusion": confusion,

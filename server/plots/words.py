@@ -91,7 +91,9 @@ def flat(settings: Mapping[str, Any]) -> dict[str, str]:
     """A scenario as {path: text}, in the notation and an order that `--set path=text` takes."""
     paths: dict[str, str] = {}
     for key, value in settings.items():
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and not all(isinstance(part, Mapping) for part in value):
+            paths[key] = _text(value)
+        elif isinstance(value, list | tuple):
             paths[key] = "+".join(part["name"] for part in value) or "none"
             paths |= {f"{key}.{part['name']}.{k}": _text(v) for part in value for k, v in part.get("args", {}).items()}
         elif isinstance(value, Mapping) and "name" in value:

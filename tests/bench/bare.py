@@ -91,7 +91,7 @@ def our(scenario: Scenario) -> Step:
     from clients.shard import shard
 
     text, rate = scenario.json(), scenario.local.rate
-    return lambda weights, client, number: learn(shard(text, client), scenario, number, weights, rate, {})[0]
+    return lambda weights, client, number: learn(shard(text, client), scenario, number, weights, rate, {}).arrays
 
 
 def plain(scenario: Scenario) -> Step:

@@ -46,7 +46,7 @@ def _learned(scenario: Scenario, data: Any) -> Any:
     start = initial(scenario.seed)
     plain = np.zeros((len(data.train), 0), np.float32)
     lesson = Lesson(0, start, data.train, plain, client=0, round=1, rate=scenario.local.rate, scenario=scenario)
-    return engine.train(start, draw(lesson, Pull.none(start), Rehearsal.none()))[0]
+    return engine.train(start, draw(lesson, Pull.none(start), Rehearsal.none())).weights
 
 
 def rows(told: list[Facts]) -> list[list[str]]:

@@ -39,9 +39,9 @@ def play(message: Message) -> RecordDict:
 def test_training_answers_what_the_client_learns(tiny: Scenario, home: Path) -> None:
     update = wire.update(play(ask(tiny, "train")), 2, START)
     mine = shard(tiny.json(), 2)
-    arrays, sums, _ = learn(mine, tiny, 1, START, 0.1, {})
-    assert same(list(update.arrays), arrays) and not same(arrays, START)
-    assert update.sums == sums and update.examples == len(mine.train) and update.earlier == ""
+    done = learn(mine, tiny, 1, START, 0.1, {})
+    assert same(list(update.arrays), done.arrays) and not same(done.arrays, START)
+    assert update.sums == done.sums and update.examples == len(mine.train) and update.earlier == ""
     assert not home.exists() or not any(home.iterdir())  # fine-tuning remembers nothing
 
 
@@ -89,6 +89,6 @@ def test_whatever_a_client_raises_does_not_end_its_worker(
 def test_two_clients_in_one_process_learn_as_each_does_alone(tiny: Scenario) -> None:
     scenario = replace(tiny, local=replace(tiny.local, momentum=0.9))
     a, b = (shard(scenario.json(), client) for client in (0, 1))
-    first = [learn(one, scenario, 1, START, 0.05, {})[0] for one in (a, b)]
-    second = [learn(one, scenario, 1, START, 0.05, {})[0] for one in (b, a)]
+    first = [learn(one, scenario, 1, START, 0.05, {}).arrays for one in (a, b)]
+    second = [learn(one, scenario, 1, START, 0.05, {}).arrays for one in (b, a)]
     assert same(first[0], second[1]) and same(first[1], second[0]) and not same(*first)

@@ -33,7 +33,7 @@ def plain(lesson: Lesson, rehearsal: Rehearsal | None = None) -> Plan:
 
 
 def equal(one: Plan, other: Plan) -> bool:
-    names = ("images", "order", "labels", "hard", "soft", "logits", "silenced", "rate")
+    names = ("images", "order", "labels", "hard", "shift", "soft", "logits", "silenced", "rate", "guard")
     return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)
 
 
@@ -96,13 +96,29 @@ def test_dropout_silences_its_share_and_keeps_the_mean(lesson: Lesson) -> None:
 def test_rehearsed_rows_take_their_share_of_every_batch(lesson: Lesson, digits: Examples) -> None:
     old = Examples(np.full((5, 28, 28), 7, np.uint8), np.full(5, 9))
     teacher = np.arange(50, dtype=np.float32).reshape(5, 10)
-    plan = plain(lesson, Rehearsal(old, np.zeros(5, np.float32), np.ones(5, np.float32), teacher, share=0.25))
+    soft = np.ones((5, 10), np.float32)
+    plain_lesson = replace(lesson, typical=np.zeros(1, np.float32))
+    plan = plain(plain_lesson, Rehearsal(old, np.zeros(5, np.float32), soft, teacher, share=0.25))
     assert plan.order.shape == (8, 8)  # 50 own examples in batches of 6
-    own, again = plan.order[:, :6].ravel(), plan.order[:, 6:].ravel() - 48
-    assert own.tolist() == list(range(48)) and sorted(np.bincount(again).tolist()) == [3, 3, 3, 3, 4]
-    assert np.array_equal(plan.images[48:], old.x) and plan.labels[48:].tolist() == [9] * 5
-    assert plan.hard.tolist() == [1] * 48 + [0] * 5 and plan.soft.tolist() == [0] * 48 + [1] * 5
-    assert np.array_equal(plan.logits[48:], teacher) and not plan.logits[:48].any()
+    assert plan.order[:, :6].ravel().tolist() == list(range(48))
+    assert plan.order[:, 6:].ravel().tolist() == list(range(48, 64))  # each a fresh view
+    assert np.array_equal(plan.images[48:], np.full((16, 28, 28), 7)) and plan.labels[48:].tolist() == [9] * 16
+    assert plan.hard.tolist() == [1] * 48 + [0] * 16 and plan.soft.sum(1).tolist() == [0] * 48 + [10] * 16
+    taught = [row.tobytes() for row in plan.logits[48:]]
+    assert sorted(taught.count(row.tobytes()) for row in teacher) == [3, 3, 3, 3, 4] and not plan.logits[:48].any()
+
+
+def test_a_client_with_nothing_new_only_rehearses(lesson: Lesson, digits: Examples) -> None:
+    nothing = replace(lesson, examples=digits.take(np.arange(0)))
+    plan = plain(nothing, Rehearsal.labels(digits.take(np.arange(20)), 0.25))
+    assert plan.order.shape == (2, 8) and plan.hard.tolist() == [1] * 16
+    assert len(plain(nothing).order) == 0
+
+
+def test_guarded_rows_are_looked_at_and_not_learned(lesson: Lesson, digits: Examples) -> None:
+    plan = draw(lesson, Pull.none(START), Rehearsal.none(), guard=digits.take(np.arange(5)))
+    assert plan.guard.shape == (6, 5) and sorted(set(plan.guard.ravel().tolist())) == list(range(48, 53))
+    assert not plan.hard[48:].any() and plan.order.max() == 47
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -112,9 +128,8 @@ def test_a_rehearsal_of_nothing_is_no_rehearsal(lesson: Lesson, share: float) ->
 
 def test_even_a_full_share_leaves_a_place_for_what_is_new(lesson: Lesson) -> None:
     old = Examples(np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.int64))
-    ones = np.ones(3, np.float32)
-    plan = plain(lesson, Rehearsal(old, ones, ones, np.zeros((3, 10), np.float32), share=1.0))
-    assert ((plan.order < len(plan.images) - 3).sum(1) == 1).all()
+    plan = plain(lesson, Rehearsal.labels(old, 1.0))
+    assert plan.order.shape == (50, 8) and ((plan.order < 50).sum(1) == 1).all()
 
 
 @given(st.floats(0, 100, width=32), st.lists(st.floats(-10, 10, width=32), min_size=3, max_size=3))

@@ -7,20 +7,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.scenario import Part
-from core.seeds import rng
-from core.stream import STREAMS, Stream
+from core.scenario import Part, Scenario
+from core.stream import STREAMS, Stream, course, lay
+
+LABELS = st.lists(st.integers(0, 9), min_size=1, max_size=200)
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=200), st.integers(0, 9))
-def test_a_stream_tiles_its_shard(name: str, labels: list[int], seed: int) -> None:
-    stream, again = (Part(name).build("stream", STREAMS, np.array(labels), rng(seed, "stream", 0)) for _ in "ab")
-    assert sorted(np.concatenate(stream.parts).tolist()) == list(range(len(labels)))
+@given(LABELS, st.integers(0, 9), st.floats(0, 1), st.floats(0, 1))
+def test_a_stream_covers_its_shard_in_order(name: str, labels: list[int], seed: int, order: float, lag: float) -> None:
+    scenario = Scenario("stream", seed=seed, rounds=23, stream=Part(name), order=order, lag=lag)
+    stream, again = (lay(scenario, np.array(labels), 3) for _ in "ab")
+    rows = sorted(np.concatenate(stream.parts).tolist())
+    times = len(stream.parts) if name == "permuted" else 1  # which shows every image again in each stage
+    assert rows == sorted(list(range(len(labels))) * times)
     assert all(np.array_equal(part, np.sort(part)) for part in stream.parts)
-    assert len(stream.parts) == len(stream.tasks) == len(stream.starts)
-    assert stream.starts[0] == 1 and list(stream.starts) == sorted(set(stream.starts))
+    assert len(stream.parts) == len(stream.tasks) == len(stream.starts) == len(course(scenario).tasks)
+    assert stream.starts[0] == 1 and list(stream.starts) == sorted(set(stream.starts)) and stream.starts[-1] <= 23
     assert [part.tobytes() for part in stream.parts] == [part.tobytes() for part in again.parts]
+    assert stream.tasks == again.tasks and sorted(stream.tasks) == sorted(course(scenario).tasks)
+
+
+@given(LABELS, st.integers(0, 9))
+def test_a_stage_holds_just_the_labels_of_its_task(labels: list[int], client: int) -> None:
+    for name in ("classes", "repeats", "seasons"):
+        scenario = Scenario("stream", rounds=40, stream=Part(name), order=1.0)
+        stream, exams = lay(scenario, np.array(labels), client), course(scenario).exams
+        for rows, task in zip(stream.parts, stream.tasks, strict=True):
+            assert set(np.array(labels)[rows].tolist()) <= set(exams[task].labels)
+
+
+def test_order_goes_from_everybodys_to_ones_own() -> None:
+    def orders(order: float) -> set[tuple[int, ...]]:
+        scenario = Scenario("stream", rounds=5, stream=Part("classes"), order=order)
+        return {lay(scenario, np.arange(10), client).tasks for client in range(60)}
+
+    assert orders(0.0) == {(0, 1, 2, 3, 4)}
+    assert 1 < len(orders(0.5)) < len(orders(1.0)) and len(orders(1.0)) > 30
+
+
+def test_lag_makes_clients_late_by_at_most_its_share() -> None:
+    scenario = Scenario("stream", rounds=50, stream=Part("classes"), lag=0.5)
+    begun = {lay(scenario, np.arange(10), client).starts[1] for client in range(60)}
+    assert min(begun) == 11 and 14 <= max(begun) <= 15
+
+
+def test_more_stages_than_rounds_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 stages, more than rounds = 4"):
+        course(Scenario("stream", rounds=4, stream=Part("classes")))
+
+
+def test_online_arrivals_show_each_image_once() -> None:
+    scenario = Scenario("stream", rounds=7, stream=Part("arrivals", {"online": True}))
+    stream = lay(scenario, np.arange(100) % 10, 0)
+    assert stream.starts == tuple(range(1, 8)) and sum(map(len, stream.parts)) == 100
 
 
 def test_a_stage_lasts_from_its_first_round_to_the_next_ones() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,30 @@ def test_an_update_arrives_as_it_was_sent(
 def test_an_update_without_weights_arrives_too() -> None:
     got = wire.update(wire.answer(wire.Update(3, [], 120, Sums(1, 2, 3))), 3, [])
     assert got.arrays == [] and got.sums == Sums(1, 2, 3)
+
+
+def test_a_client_that_took_no_step_sends_no_weights() -> None:
+    got = wire.update(wire.answer(wire.Update(3, [], 0, Sums())), 3, START)
+    assert got.arrays == [] and got.examples == 0
+
+
+def test_what_methods_say_arrives_either_way() -> None:
+    told = {"curious": [np.arange(3, dtype=np.float32), np.ones((2, 2), np.float32)]}
+    shapes = {"curious": [(3,), (2, 2)]}
+    task = wire.task(wire.addressed(asked(), 3, 9, 8, told).content)
+    assert same(task.told["curious"], told["curious"]) and same(task.arrays, START)
+    content = wire.answer(replace(UPDATE, answer=told, task=2, memory=99))
+    got = wire.update(content, 3, START, shapes)
+    assert same(list(got.answer["curious"]), told["curious"]) and (got.task, got.memory) == (2, 99)
+    wire.averaged(content)
+    assert set(content.array_records) == {wire.ARRAYS}
+
+
+@pytest.mark.parametrize("shapes", [{}, {"other": [(3,)]}, {"curious": [(2,)]}, {"curious": [(3,), (1,)]}])
+def test_what_methods_were_not_asked_for_is_refused(shapes: dict[str, list[tuple[int, ...]]]) -> None:
+    content = wire.answer(replace(UPDATE, answer={"curious": [np.zeros(3, np.float32)]}))
+    with pytest.raises(ValueError):
+        wire.update(content, 3, START, shapes)
 
 
 def test_weights_keep_their_order_whatever_the_order_of_their_names() -> None:
@@ -131,7 +156,6 @@ NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
     "broken bytes": (lambda: with_array("0", Array("float32", (3,), "numpy.ndarray", b"\x93NUMPY broken")), "readable"),
     "no bytes": (lambda: with_array("0", Array("float32", (3,), "numpy.ndarray", b"")), "not readable"),
     "object array": (lambda: with_array("0", pickled("x")), "not readable"),
-    "no arrays": (lambda: without(wire.ARRAYS), "records"),
     "no metrics": (lambda: without(wire.METRICS), "records"),
     "extra arrays": (lambda: with_record("more", wire.record(START)), "records"),
     "extra metrics": (lambda: with_record("more", MetricRecord({"x": 1})), "records"),

@@ -21,7 +21,7 @@ def test_every_scenario_is_possible(name: str) -> None:
 
 @pytest.mark.parametrize("kind, name", [(kind, name) for kind in REGISTRIES for name in REGISTRIES[kind]])
 def test_every_registered_piece_can_be_asked_for_by_its_name(tiny: Scenario, kind: str, name: str) -> None:
-    wide = replace(tiny, clients=10, cohort=10)
+    wide = replace(tiny, clients=10, cohort=10, rounds=10)
     check(wide.with_((kind, name)))
 
 

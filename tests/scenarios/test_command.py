@@ -21,7 +21,7 @@ HOME = Path(__file__).parents[2]
 # A command line, and what its message must name: the value and the choices.
 WRONG = {
     "": ["which scenario?", "iid", "noniid", "pathological"],
-    "nonid": ["unknown scenario 'nonid'", "iid, noniid, pathological"],
+    "nonid": ["unknown scenario 'nonid'", "newcomers, noniid, pathological"],
     "noniid --set colour=red": ["unknown key 'colour'", "partition", "strategy"],
     "noniid --set local.bach=3": ["unknown key of 'local': 'bach'", "batch, epochs, momentum, rate"],
     "noniid --set seed": ["'seed' should be key=value"],

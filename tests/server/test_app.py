@@ -123,7 +123,12 @@ def test_a_run_leaves_its_facts(tiny: Scenario, tmp_path: Path) -> None:
     assert sum(map(sum, facts["confusion"])) == 150
     assert lines[-1]["seen"] == sum(one["examples"] for one in lines)
     assert Scenario.of(json.dumps(facts["settings"])) == tiny
-    assert {file.name for file in tmp_path.iterdir()} - {"clients"} == {"report.json", "rounds.jsonl", "checkpoints"}
+    assert {file.name for file in tmp_path.iterdir()} - {"clients"} == {
+        "report.json",
+        "rounds.jsonl",
+        "checkpoints",
+        "versions",
+    }
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 

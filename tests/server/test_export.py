@@ -35,7 +35,7 @@ def weights(digits: Data) -> model.Weights:
     start = model.initial(0)
     strength = np.zeros((len(digits.train), 0), np.float32)
     lesson = Lesson(0, start, digits.train, strength, client=0, round=1, rate=SCENARIO.local.rate, scenario=SCENARIO)
-    return engine.train(start, draw(lesson, Pull.none(start), Rehearsal.none()))[0]
+    return engine.train(start, draw(lesson, Pull.none(start), Rehearsal.none())).weights
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from core.metrics import summary
 from core.scenario import Part, Scenario
 from server import page
 from server.page import again
@@ -73,10 +74,31 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict:
     }  # fmt: skip
 
 
+def staged(report: dict) -> dict:
+    """The report as that of a run in five stages, with clients that come and go."""
+    tasks, ends = 5, [4, 8, 12, 16, 20]
+    for row in report["history"]:
+        met = [row["round"] > end - 4 for end in ends]
+        row["tasks_accuracy"] = [
+            0.97 - 0.01 * (row["round"] - end + 4) if m else 0.0 for m, end in zip(met, ends, strict=True)
+        ]
+        row["classes_accuracy"] = [share for share in row["tasks_accuracy"] for _ in "ab"]
+        row["halves"] = {"temporal": 0.02 / row["round"], "spatial": -0.004}
+    matrix = [report["history"][end - 1]["tasks_accuracy"] for end in ends]
+    told = {
+        "exams": [f"{2 * i}, {2 * i + 1}" for i in range(tasks)], "stages": list(range(tasks)), "ends": ends,
+        "matrix": matrix, "before": [0.1] * tasks, "memory_bytes": 157_800, "megabytes": {"sent": 225.0, "received": 225.0},
+        "measures": summary(np.array(matrix), list(range(tasks)), np.full(tasks, 0.1)),
+        "halves": {"temporal": 0.07, "spatial": -0.08},
+    }  # fmt: skip
+    changed = {"stream": {"name": "classes", "args": {}}, "join": [[2, 8]], "leave": [[0, 12], [1, 12]]}
+    return report | {"continual": told, "settings": report["settings"] | changed}
+
+
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     """(report, folder) of a whole run, drawn and written."""
-    report, folder = fake(), tmp_path_factory.mktemp("run")
+    report, folder = staged(fake()), tmp_path_factory.mktemp("run")
     draw(report, folder, np.random.default_rng(0).integers(0, 256, (20, 10, 28, 28), np.uint8))
     page.write(report, folder)
     return report, folder
@@ -97,7 +119,9 @@ def test_every_picture_is_drawn_and_shown(full):
 def test_equal_reports_give_equal_bytes(full, tmp_path):
     report, folder = full
     drawn = draw(json.loads(json.dumps(report)) | {"shards": []}, tmp_path)
-    assert [path.name for path in drawn] == ["accuracy.png", "confusion.png", "drift.png"]
+    assert [path.name for path in drawn] == [
+        f"{name}.png" for name in ("accuracy", "matrix", "tasks", "halves", "classes", "confusion", "drift")
+    ]
     assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in drawn)
 
 

@@ -10,16 +10,22 @@ import numpy as np
 from core.engines import Sums
 from core.scenario import Scenario
 from server import report
+from server.exams import Marks
 from server.rounds import Round
 from tests.fakes import START
 
 ROUND = Round(
-    4, 0.05, START, Sums(300.0, 150, 200), [0, 3], {2: "no answer within 5 s"}, {3: "host:17"}, {0: 0.1, 3: 0.2}, 1.5
-)
+    number=4, rate=0.05, arrays=START, sums=Sums(300.0, 150, 200), clients=[0, 3], idle=[], tasks={0: 1, 3: 0},
+    memory={0: 0, 3: 789}, bytes=(100, 200), failed={2: "no answer within 5 s"}, retried={3: "host:17"},
+    drift={0: 0.1, 3: 0.2}, seconds=1.5, shared={}, updates={},
+)  # fmt: skip
+
+
+MARKS = Marks(Sums(20.0, 90, 100), [0.9], [0.9] * 10)
 
 
 def fact(done: Round = ROUND, **changes: object) -> report.Facts:
-    return report.fact(done, Sums(20.0, 90, 100), Sums(8.0, 30, 40), 1000, 0.5) | changes
+    return report.fact(done, MARKS, Sums(8.0, 30, 40), 1000, 0.5) | changes
 
 
 def test_a_rounds_facts_are_sums_divided_once() -> None:
@@ -36,7 +42,7 @@ def test_a_rounds_facts_are_sums_divided_once() -> None:
 
 
 def test_without_validation_images_nothing_is_said_of_them() -> None:
-    told = report.fact(ROUND, Sums(20.0, 90, 100), None, 0, 0.5)
+    told = report.fact(ROUND, MARKS, None, 0, 0.5)
     assert told["validation_loss"] is None and told["validation_accuracy"] is None
 
 

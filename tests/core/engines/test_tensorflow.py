@@ -51,8 +51,8 @@ def stock(weights: Weights, plan: Plan) -> Weights:
             z = last(
                 reduce(lambda h, layer: layer(h), below, plan.images[rows, ..., None] / np.float32(255)) * silenced
             )
-            matched = tf.reduce_mean((z - plan.logits[rows]) ** 2, 1) / 2
-            loss = tf.reduce_mean(plan.hard[rows] * cross_entropy(plan.labels[rows], z) + plan.soft[rows] * matched)
+            matched = tf.reduce_mean(plan.soft[rows] * (z - plan.logits[rows]) ** 2, 1) / 2
+            loss = tf.reduce_mean(plan.hard[rows] * cross_entropy(plan.labels[rows], z + plan.shift[rows]) + matched)
         slopes = [g.numpy() for g in tape.gradient(loss, keras.trainable_weights)]
         slopes = [g + a * v + b for g, a, v, b in zip(slopes, plan.pull.a, w, plan.pull.b, strict=True)]
         speed = [plan.momentum * v + g for v, g in zip(speed, slopes, strict=True)]
@@ -69,7 +69,7 @@ def assert_close(ours: Weights, theirs: Weights) -> None:
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_sgd_is_the_stock_formulation(planned: Callable[..., Plan], steps: int, momentum: float) -> None:
     plan = planned(steps, momentum=momentum)
-    learned, _ = engine.train(WEIGHTS, plan)
+    learned = engine.train(WEIGHTS, plan).weights
     assert_close(learned, stock(WEIGHTS, plan))
     assert max(np.abs(new - old).max() for new, old in zip(learned, WEIGHTS, strict=True)) > 1e-3
 
@@ -77,45 +77,48 @@ def test_sgd_is_the_stock_formulation(planned: Callable[..., Plan], steps: int, 
 def test_a_pull_adds_its_gradient(planned: Callable[..., Plan]) -> None:
     pull = Pull.towards([w + 1 for w in WEIGHTS], 0.3) + Pull(model.decay(Model(l2=0.1)), Pull.none(WEIGHTS).b)
     plan = planned(1, pull=pull)
-    learned, _ = engine.train(WEIGHTS, plan)
+    learned = engine.train(WEIGHTS, plan).weights
     assert_close(learned, stock(WEIGHTS, plan))
-    free = engine.train(WEIGHTS, planned(1))[0]
+    free = engine.train(WEIGHTS, planned(1)).weights
     assert learned[7] - free[7] == pytest.approx(0.05 * 0.3, abs=1e-6)  # rate · strength · distance, for biases
 
 
 def test_dropout_silences_hidden_units(planned: Callable[..., Plan]) -> None:
     plan = planned(2, Model(dropout=0.5))
-    learned, _ = engine.train(WEIGHTS, plan)
+    learned = engine.train(WEIGHTS, plan).weights
     assert_close(learned, stock(WEIGHTS, plan))
-    assert not same(learned, engine.train(WEIGHTS, planned(2))[0])
+    assert not same(learned, engine.train(WEIGHTS, planned(2)).weights)
 
 
 def test_a_teacher_and_weights_of_examples_are_in_the_loss(planned: Callable[..., Plan]) -> None:
     generator, n = np.random.default_rng(0), 64
     taught = {
-        "hard": generator.random(n, np.float32), "soft": generator.random(n, np.float32),
+        "hard": generator.random(n, np.float32), "soft": generator.random((n, 10), np.float32),
+        "shift": generator.normal(0, 2, (n, 10)).astype(np.float32),
         "logits": generator.normal(0, 3, (n, 10)).astype(np.float32),
     }  # fmt: skip
     plan = planned(2, **taught)
-    learned, _ = engine.train(WEIGHTS, plan)
+    learned = engine.train(WEIGHTS, plan).weights
     assert_close(learned, stock(WEIGHTS, plan))
     for name in taught:
-        assert not same(learned, engine.train(WEIGHTS, planned(2, **{k: v for k, v in taught.items() if k != name}))[0])
+        assert not same(
+            learned, engine.train(WEIGHTS, planned(2, **{k: v for k, v in taught.items() if k != name})).weights
+        )
 
 
 def test_the_rate_is_each_steps_own(planned: Callable[..., Plan]) -> None:
     plan = planned(2, rate=np.array([0.05, 0.0], np.float32))
-    assert same(engine.train(WEIGHTS, plan)[0], engine.train(WEIGHTS, planned(1))[0])
+    assert same(engine.train(WEIGHTS, plan).weights, engine.train(WEIGHTS, planned(1)).weights)
 
 
 def test_a_rate_of_zero_changes_nothing(planned: Callable[..., Plan]) -> None:
     plan = planned(3, rate=np.zeros(3, np.float32), momentum=0.9)
-    assert same(engine.train(WEIGHTS, plan)[0], WEIGHTS)
+    assert same(engine.train(WEIGHTS, plan).weights, WEIGHTS)
 
 
 def test_sums_are_those_of_the_weights_before_each_step(planned: Callable[..., Plan]) -> None:
     plan = planned(3, rate=np.zeros(3, np.float32))
-    sums = engine.train(WEIGHTS, plan)[1]
+    sums = engine.train(WEIGHTS, plan).sums
     expected = judge(engine.answers(WEIGHTS, plan.images), plan.labels)
     assert sums.loss == pytest.approx(expected.loss, rel=1e-5)
     assert (sums.correct, sums.examples) == (expected.correct, 96)
@@ -142,4 +145,65 @@ def test_nothing_of_one_training_reaches_the_next(planned: Callable[..., Plan]) 
     alone = engine.train(WEIGHTS, plan)
     engine.train([w + 1 for w in WEIGHTS], planned(3, momentum=0.9))
     again = engine.train(WEIGHTS, plan)
-    assert same(alone[0], again[0]) and alone[1] == again[1]
+    assert same(alone.weights, again.weights) and alone.sums == again.sums
+
+
+def gradient(weights: Weights, images: np.ndarray, labels: np.ndarray) -> Weights:
+    """Of the mean cross-entropy, by Keras and a tape."""
+    keras = model.keras_model(weights)
+    cross_entropy = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        loss = cross_entropy(labels, keras(images[..., None] / np.float32(255)))
+    return [g.numpy() for g in tape.gradient(loss, keras.trainable_weights)]
+
+
+def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(digits: Examples) -> None:
+    each = [gradient(WEIGHTS, digits.x[i : i + 1], digits.y[i : i + 1]) for i in range(6)]
+    told = engine.fisher(WEIGHTS, digits.x[:6], digits.y[:6])
+    for mine, *theirs in zip(told, *each, strict=True):
+        assert mine == pytest.approx(np.mean(np.square(theirs), 0), rel=1e-3, abs=1e-8)
+    mean = gradient(WEIGHTS, digits.x[:6], digits.y[:6])
+    assert np.abs(told[6] - np.square(mean[6])).max() > 1e-4  # the square of the mean is something else
+
+
+def test_features_are_what_the_dense_layers_see(digits: Examples) -> None:
+    seen = engine.features(WEIGHTS, digits.x)
+    assert seen.shape == (96, 1600) and seen.min() == 0
+    k3, b3, k4, b4 = WEIGHTS[4:]
+    assert np.maximum(seen @ k3 + b3, 0) @ k4 + b4 == pytest.approx(engine.answers(WEIGHTS, digits.x), abs=1e-4)
+
+
+def test_a_path_is_what_each_step_gained(planned: Callable[..., Plan]) -> None:
+    plan = planned(1, path=True)
+    learned = engine.train(WEIGHTS, plan)
+    slopes = gradient(WEIGHTS, plan.images[plan.order[0]], plan.labels[plan.order[0]])
+    for path, slope in zip(learned.path, slopes, strict=True):
+        assert path == pytest.approx(0.05 * slope**2, abs=1e-7)  # −g · Δw, Δw = −rate · g
+    assert engine.train(WEIGHTS, planned(1)).path == [] and same(
+        learned.weights, engine.train(WEIGHTS, planned(1)).weights
+    )
+
+
+def flat(arrays: Weights) -> np.ndarray:
+    return np.concatenate([a.ravel() for a in arrays]).astype(np.float64)
+
+
+def test_a_guarded_step_does_not_raise_the_kept_loss(planned: Callable[..., Plan]) -> None:
+    plan = planned(1)
+    guarded = replace(
+        plan, images=np.concatenate([plan.images, plan.images]), labels=np.concatenate([plan.labels, (plan.labels + 1) % 10]),
+        guard=plan.order + len(plan.images), hard=np.tile(plan.hard, 2), shift=np.tile(plan.shift, (2, 1)),
+        soft=np.tile(plan.soft, (2, 1)), logits=np.tile(plan.logits, (2, 1)),
+    )  # fmt: skip
+    kept = flat(gradient(WEIGHTS, plan.images, (plan.labels + 1) % 10))
+    free = flat(WEIGHTS) - flat(engine.train(WEIGHTS, plan).weights)
+    bent = flat(WEIGHTS) - flat(engine.train(WEIGHTS, guarded).weights)
+    assert free @ kept < 0 and abs(bent @ kept) < 1e-4 * np.linalg.norm(bent) * np.linalg.norm(kept) + 1e-9
+    agreed = replace(guarded, labels=np.tile(plan.labels, 2))
+    assert flat(engine.train(WEIGHTS, agreed).weights) == pytest.approx(flat(engine.train(WEIGHTS, plan).weights))
+
+
+def test_no_step_changes_nothing(planned: Callable[..., Plan]) -> None:
+    plan = planned(1)
+    learned = engine.train(WEIGHTS, replace(plan, order=plan.order[:0]))
+    assert same(learned.weights, WEIGHTS) and learned.sums.examples == 0

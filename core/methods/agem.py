@@ -1,0 +1,24 @@
+"""Averaged gradient episodic memory: stored images are not learned from; they forbid steps that would hurt them."""
+
+from __future__ import annotations
+
+from core.data import Examples
+from core.methods.base import Engine, Finetune, Memory
+from core.methods.buffer import examples, stored
+from core.methods.replay import Replay
+from core.plan import Lesson, Rehearsal
+
+
+class AGem(Replay):
+    """bends each step so that the loss on stored images does not rise (Chaudhry et al. 2019, arXiv:1812.00420)"""
+
+    name = "agem"
+
+    def __init__(self, *, images: int = 200, kilobytes: float = 0.0, select: str = "balanced") -> None:
+        super().__init__(images=images, kilobytes=kilobytes, select=select)
+
+    def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
+        return Finetune.rehearse(self, memory, lesson, engine)
+
+    def guard(self, memory: Memory, lesson: Lesson) -> Examples:
+        return examples(stored(memory, self.name, lesson))

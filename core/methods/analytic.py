@@ -1,0 +1,123 @@
+"""Closed-form heads: no stored images, no gradient, nothing to forget. Two solutions of the same sums.
+
+The convolutions stay as they are from round `warm` on. Each client sends, once for each of its experiences, the sums
+Σ φφᵀ and Σ φyᵀ over its images (φ: the 1,600 features and a 1; y: one-hot labels). Sums do not care who sent them, in
+which order, how skewed or in how many parts: the head that the server solves for is *the same* as with all data in one
+place. It lives in the same CNN: the linear map φ → z goes through the hidden layer as relu(z) − relu(−z).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from core.data import CLASSES, HIDDEN
+from core.methods.base import Answer, Engine, Finetune, Memory, Shared
+from core.plan import Arrays, Learned, Lesson
+
+FEATURES = 1600
+SIZE = FEATURES + 1
+PACKED = SIZE * (SIZE + 1) // 2  # the lower triangle of a symmetric matrix
+UNMET = -30.0  # the logit of a class that nobody has shown yet
+
+
+class Acil(Finetune):
+    """ridge regression on the convolutions' features, solved from clients' sums; no images kept, no gradient
+    (ACIL, Zhuang et al. 2022, arXiv:2205.14922; federated as AFL, He et al. 2025, arXiv:2405.16240)"""
+
+    name = "acil"
+
+    def __init__(self, *, ridge: float = 0.1, warm: int = 0) -> None:
+        if not 0 < ridge < 1e9:
+            raise ValueError(f"ridge = {ridge} of {self.name} should be above 0")
+        if warm < 0:
+            raise ValueError(f"warm = {warm} of {self.name} should be 0 or more rounds")
+        self.ridge, self.warm = ridge, warm
+
+    def trains(self, lesson: Lesson) -> bool:
+        return lesson.round <= self.warm
+
+    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
+        absorbed = lesson.told.get(self.name)
+        if self.trains(lesson) or not len(lesson.examples) or (absorbed and lesson.stage <= absorbed[0][0]):
+            return {}
+        seen = engine.features(lesson.start, lesson.examples.x).astype(np.float64)
+        seen = np.concatenate([seen, np.ones((len(seen), 1))], 1)
+        gram, cross = seen.T @ seen, seen.T @ np.eye(CLASSES)[lesson.examples.y]
+        stage = np.array([lesson.stage], np.float32)
+        return {self.name: [packed(gram).astype(np.float32), cross.astype(np.float32), stage]}
+
+    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        return {self.name: [(PACKED,), (SIZE, CLASSES), (1,)]}
+
+    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
+        gram = shared.get(f"{self.name}/gram", np.zeros(PACKED))
+        cross = shared.get(f"{self.name}/cross", np.zeros((SIZE, CLASSES)))
+        absorbed = {int(c): int(s) for c, s in shared.get(f"{self.name}/absorbed", np.zeros((0, 2), np.int64))}
+        fresh = {c: answer[self.name] for c, answer in sorted(answers.items()) if self.name in answer}
+        fresh = {c: sent for c, sent in fresh.items() if sent[2][0] > absorbed.get(c, -1)}
+        if not fresh:
+            return shared, arrays
+        for client, (one, other, stage) in fresh.items():
+            gram, cross = gram + one, cross + other
+            absorbed[client] = int(stage[0])
+        kept = {"gram": gram, "cross": cross, "absorbed": np.array(sorted(absorbed.items()), np.int64)}
+        shared = {**shared, **{f"{self.name}/{key}": value for key, value in kept.items()}}
+        return shared, [*arrays[:4], *head(*self.solve(unpacked(gram), cross))]
+
+    def tell(self, shared: Shared, client: int) -> Answer:
+        for who, stage in shared.get(f"{self.name}/absorbed", ()):
+            if who == client:
+                return {self.name: [np.array([stage], np.float32)]}
+        return {}
+
+    def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits as a linear map: f64 [1600, 10] and [10]. Ridge answers lie near 0 and 1; times 12 they spread like logits."""
+        found = 12 * np.linalg.solve(gram + self.ridge * np.eye(SIZE), cross)
+        return found[:-1], np.where(cross[-1] > 0, found[-1], UNMET)
+
+
+class Slda(Acil):
+    """linear discriminants: class means and one covariance on the convolutions' features, solved from clients' sums; no
+    images kept, no gradient, every class weighs the same (streaming LDA, Hayes and Kanan 2020, arXiv:1909.01520)"""
+
+    name = "slda"
+
+    def __init__(self, *, ridge: float = 0.001, warm: int = 0) -> None:
+        super().__init__(ridge=ridge, warm=warm)
+
+    def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As above. ridge: how much of the mean variance is added to every feature's."""
+        count = cross[-1]
+        means = cross[:-1].T / np.maximum(count, 1)[:, None]
+        spread = (gram[:-1, :-1] - (means.T * count) @ means) / max(1.0, count.sum())
+        spread += self.ridge * np.trace(spread) / FEATURES * np.eye(FEATURES)
+        weights = np.linalg.solve(spread, means.T)
+        bias = -0.5 * np.einsum("cd,dc->c", means, weights)
+        met = count > 0
+        weights, bias = weights - weights[:, met].mean(1, keepdims=True), bias - bias[met].mean()
+        return np.where(met, weights, 0), np.where(met, bias, UNMET)
+
+
+def head(weights: np.ndarray, bias: np.ndarray) -> Arrays:
+    """The last four arrays of the CNN that computes features @ weights + bias, exactly but for rounding."""
+    k3, b3 = np.zeros((FEATURES, HIDDEN)), np.zeros(HIDDEN)
+    k4, eye = np.zeros((HIDDEN, CLASSES)), np.eye(CLASSES)
+    k3[:, :CLASSES], k3[:, CLASSES : 2 * CLASSES] = weights, -weights
+    b3[:CLASSES], b3[CLASSES : 2 * CLASSES] = bias, -bias
+    k4[:CLASSES], k4[CLASSES : 2 * CLASSES] = eye, -eye
+    return [array.astype(np.float32) for array in (k3, b3, k4, np.zeros(CLASSES))]
+
+
+def packed(matrix: np.ndarray) -> np.ndarray:
+    """A symmetric matrix's lower triangle, row by row."""
+    return matrix[np.tril_indices(len(matrix))]
+
+
+def unpacked(triangle: np.ndarray) -> np.ndarray:
+    """The symmetric matrix again."""
+    size = int((np.sqrt(8 * len(triangle) + 1) - 1) / 2)
+    matrix = np.zeros((size, size))
+    matrix[np.tril_indices(size)] = triangle
+    return matrix + np.tril(matrix, -1).T

@@ -1,0 +1,104 @@
+"""Exemplars: the few images that a client keeps of each stage, within a budget that is never exceeded.
+
+A slot holds x uint8 [k, 28, 28], y uint8 [k], key f32 [k] (small is kept first), and what a method adds for each image.
+Which images stay follows from the keys alone, so a round that is repeated, or a stage met in one round or in five, leaves
+the same memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from core.data import CLASSES, Examples
+from core.methods.base import Engine, Slot, earlier
+from core.plan import Arrays, Lesson
+from core.scenario import unknown
+from core.seeds import rng
+
+SELECT = ("balanced", "reservoir", "herding")
+
+
+class Buffer:
+    """A budget and a rule.
+
+    reservoir: a fair sample of all images met (Vitter 1985, by random keys). balanced: the same within each class, classes
+    as equal as what is there allows (Chrysakis and Moens 2020). herding: within each class those whose mean feature is
+    nearest the class's (iCaRL, Rebuffi et al. 2017, arXiv:1611.07725).
+    """
+
+    def __init__(self, images: int, kilobytes: float, select: str) -> None:
+        if select not in SELECT:
+            raise unknown("select", select, SELECT)
+        if images < 0 or kilobytes < 0:
+            raise ValueError(f"images = {images} and kilobytes = {kilobytes:g} should be 0 or more")
+        self.images, self.bytes, self.select = images, 1000 * kilobytes, select
+
+    def fit(self, lesson: Lesson, weights: Arrays, engine: Engine) -> Slot:
+        """All images of a lesson as a slot, before the budget."""
+        x, y = lesson.examples.x, lesson.examples.y.astype(np.uint8)
+        key = rng(lesson.scenario.seed, "exemplars", lesson.client, lesson.stage).random(len(y), np.float32)
+        if self.select == "herding" and len(y):
+            key = herded(engine.features(weights, x), y)
+        return {"x": x, "y": y, "key": key}
+
+    def within(self, slots: Mapping[int, Slot]) -> dict[int, Slot]:
+        """The slots cut to the budget."""
+        count = self.room(slots)
+        stage = np.concatenate([np.full(len(s["y"]), i) for i, s in slots.items()] or [np.zeros(0)])
+        y = np.concatenate([s["y"] for s in slots.values()] or [np.zeros(0, np.uint8)])
+        key = np.concatenate([s["key"] for s in slots.values()] or [np.zeros(0, np.float32)])
+        order = np.argsort(key, kind="stable")
+        if self.select != "reservoir":  # first one of each class, then a second of each …
+            place = np.zeros(len(y), np.int64)
+            for label in range(CLASSES):
+                mine = order[y[order] == label]
+                place[mine] = np.arange(len(mine))
+            order = np.lexsort((key, place))
+        stays = np.zeros(len(y), bool)
+        stays[order[:count]] = True
+        cut: dict[int, Slot] = {}
+        for i, slot in slots.items():
+            mine = np.flatnonzero(stays[stage == i])
+            mine = mine[np.argsort(slot["key"][mine], kind="stable")]
+            cut[i] = {name: array[mine] for name, array in slot.items()}
+        return cut
+
+    def room(self, slots: Mapping[int, Slot]) -> int:
+        """How many images the budget allows: by number, by bytes (all that a slot holds), or the stricter of both."""
+        limits = [self.images] if self.images else []
+        if self.bytes and slots:
+            each = sum(array[0:1].nbytes or array.dtype.itemsize for array in next(iter(slots.values())).values())
+            limits.append(int(self.bytes // each))
+        return min(limits, default=0)
+
+
+def herded(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """f32 [n]: within each class, the order in which herding takes the images, 0, 1, 2 … (only the first 1,000 are ranked)."""
+    key = np.full(len(labels), 1e6, np.float32)
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        mine = unit[rows]
+        mean, total, left = mine.mean(0), np.zeros(mine.shape[1], np.float32), np.ones(len(rows), bool)
+        near, like = mine @ mean, np.zeros(len(rows), np.float32)
+        for turn in range(min(len(rows), 1000)):
+            # |mean - (total + f)/(turn + 1)|² up to what is the same for all, |f| being 1
+            score = np.where(left, (turn + 1) * near - like, -np.inf)
+            best = int(np.argmax(score))
+            key[rows[best]], left[best] = turn, False
+            total += mine[best]
+            like = mine @ total
+    return key
+
+
+def examples(slots: Mapping[int, Slot]) -> Examples:
+    """The images of slots, in order."""
+    none = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
+    return Examples.join([none, *(Examples(s["x"], s["y"].astype(np.int64)) for s in slots.values())])
+
+
+def stored(memory: Mapping[str, Mapping[int, Slot]], method: str, lesson: Lesson) -> dict[int, Slot]:
+    """A method's slots of earlier stages that hold images."""
+    return {s: slot for s, slot in earlier(memory, method, lesson.stage).items() if len(slot["y"])}

@@ -1,0 +1,56 @@
+"""Dark experience replay: stored images teach what the model once answered, not only their labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.data import CLASSES
+from core.methods.base import Engine, Memory
+from core.methods.buffer import examples, stored
+from core.methods.replay import Replay
+from core.plan import Learned, Lesson, Rehearsal
+
+
+class Der(Replay):
+    """stored images teach the answers of the time they were stored: α·|z − z₀|² (Buzzega et al. 2020, arXiv:2004.07211)"""
+
+    name = "der"
+    beta = 0.0
+
+    def __init__(self, *, alpha: float = 0.3, images: int = 200, kilobytes: float = 0.0, select: str = "balanced",
+                 share: float = 0.5) -> None:  # fmt: skip
+        super().__init__(images=images, kilobytes=kilobytes, select=select, share=share)
+        if not 0 <= alpha <= 100:
+            raise ValueError(f"alpha = {alpha} of {self.name} should be 0 … 100")
+        self.alpha = alpha
+
+    def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
+        slots = stored(memory, self.name, lesson)
+        old = examples(slots)
+        none = [np.zeros((0, CLASSES), np.float32)]
+        return Rehearsal(
+            old,
+            np.full(len(old), self.beta, np.float32),
+            np.full((len(old), CLASSES), 2 * self.alpha, np.float32),  # a plan's match has a half
+            np.concatenate([*none, *(slot["logits"] for slot in slots.values())]),
+            self.share,
+        )
+
+    def blank(self, count: int) -> dict[str, np.ndarray]:
+        return {"logits": np.zeros((count, CLASSES), np.float32)}
+
+    def filled(self, slot: dict[str, np.ndarray], learned: Learned, engine: Engine) -> dict[str, np.ndarray]:
+        return slot | {"logits": engine.answers(learned.weights, slot["x"])}
+
+
+class DerPP(Der):
+    """DER, and the stored images teach their labels too, weight β (Buzzega et al. 2020, arXiv:2004.07211)"""
+
+    name = "derpp"
+
+    def __init__(self, *, alpha: float = 0.3, beta: float = 1.0, images: int = 200, kilobytes: float = 0.0,
+                 select: str = "balanced", share: float = 0.5) -> None:  # fmt: skip
+        super().__init__(alpha=alpha, images=images, kilobytes=kilobytes, select=select, share=share)
+        if not 0 <= beta <= 100:
+            raise ValueError(f"beta = {beta} of {self.name} should be 0 … 100")
+        self.beta = beta

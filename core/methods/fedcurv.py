@@ -1,0 +1,76 @@
+"""FedCurv: clients share their Fisher information, so each is held where the others' weights matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from core.methods.base import Answer, Engine, Finetune, Memory, Shared, earlier, kept, named, own, weights
+from core.methods.ewc import check, held, information
+from core.plan import Arrays, Learned, Lesson, Pull
+
+
+class FedCurv(Finetune):
+    """λ · Σ over others, and over one's own earlier stages, of F (w − w*)² (Shoham et al. 2019, arXiv:1910.07796)
+
+    The server adds up what the last round's clients sent: ΣF and ΣF·w* over all their stages. A client takes its own
+    current stage out of the sum again.
+    """
+
+    name = "fedcurv"
+
+    def __init__(self, *, strength: float = 100.0, samples: int = 200) -> None:
+        check(self.name, strength, samples)
+        self.strength, self.samples = strength, samples
+
+    def pull(self, memory: Memory, lesson: Lesson) -> Pull:
+        told = lesson.told.get(self.name)
+        if not told or not self.strength:
+            return Pull.none(lesson.start)
+        *both, counted = told
+        fisher, product = both[: len(both) // 2], both[len(both) // 2 :]
+        slot = own(memory, self.name, lesson.stage)
+        if slot and counted.any():
+            fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, weights(slot, "f"), strict=True)]
+            product = [p - q for p, q in zip(product, weights(slot, "p"), strict=True)]
+        anchor = [p / np.maximum(f, 1e-12) for p, f in zip(product, fisher, strict=True)]
+        return held(fisher, anchor, 2 * self.strength, lesson)
+
+    def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
+        if not len(lesson.examples):
+            return memory
+        fisher = information(lesson, learned.weights, engine, self.samples)
+        product = [f * w for f, w in zip(fisher, learned.weights, strict=True)]
+        slots = earlier(memory, self.name, lesson.stage)
+        return kept(memory, self.name, slots | {lesson.stage: named("f", fisher) | named("p", product)})
+
+    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
+        slots = list(memory.get(self.name, {}).values())
+        if not slots:
+            return {}
+        return {self.name: [*_sum([weights(s, "f") for s in slots]), *_sum([weights(s, "p") for s in slots])]}
+
+    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        from core.model import SHAPES
+
+        return {self.name: [*SHAPES, *SHAPES]}
+
+    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
+        sent = {client: answer[self.name] for client, answer in answers.items() if self.name in answer}
+        if not sent:
+            return shared, arrays
+        total = {f"{self.name}/{i}": array for i, array in enumerate(_sum(list(sent.values())))}
+        return {**shared, **total, f"{self.name}/clients": np.array(sorted(sent), np.int64)}, arrays
+
+    def tell(self, shared: Shared, client: int) -> Answer:
+        if f"{self.name}/clients" not in shared:
+            return {}
+        count = sum(key.startswith(f"{self.name}/") for key in shared) - 1
+        counted = np.array([client in shared[f"{self.name}/clients"]], np.float32)
+        return {self.name: [*(shared[f"{self.name}/{i}"] for i in range(count)), counted]}
+
+
+def _sum(lists: Sequence[Arrays]) -> Arrays:
+    """Array by array."""
+    return [np.sum(np.stack(arrays), 0) for arrays in zip(*lists, strict=True)]

@@ -1,0 +1,60 @@
+"""Experience replay: a few images of each earlier stage, a share of every batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.methods.base import Engine, Finetune, Memory, earlier, kept
+from core.methods.buffer import Buffer, examples, stored
+from core.plan import Learned, Lesson, Rehearsal
+
+
+class Replay(Finetune):
+    """rehearses stored images of earlier stages (Chaudhry et al. 2019, arXiv:1902.10486)"""
+
+    name = "replay"
+
+    def __init__(
+        self, *, images: int = 200, kilobytes: float = 0.0, select: str = "balanced", share: float = 0.5
+    ) -> None:
+        if not 0 <= share < 1:
+            raise ValueError(f"share = {share} of {self.name} should be 0 … 1, below 1")
+        self.buffer, self.share = Buffer(images, kilobytes, select), share
+
+    def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
+        return Rehearsal.labels(examples(stored(memory, self.name, lesson)), self.share)
+
+    def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
+        slots = earlier(memory, self.name, lesson.stage)
+        if len(lesson.examples):
+            slots[lesson.stage] = {
+                **self.buffer.fit(lesson, learned.weights, engine),
+                **self.blank(len(lesson.examples)),
+            }
+        slots = self.buffer.within(slots)
+        if lesson.stage in slots:
+            slots[lesson.stage] = self.filled(dict(slots[lesson.stage]), learned, engine)
+        return kept(memory, self.name, slots)
+
+    def blank(self, count: int) -> dict[str, np.ndarray]:
+        """Room for what a method keeps beside each image, so that the budget counts it."""
+        return {}
+
+    def filled(self, slot: dict[str, np.ndarray], learned: Learned, engine: Engine) -> dict[str, np.ndarray]:
+        """This stage's slot, cut to the budget, with what a method keeps beside each image."""
+        return slot
+
+
+class Joint(Finetune):
+    """keeps everything, with no budget: all data so far in every round; the upper bound of every continual method"""
+
+    name = "joint"
+
+    def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
+        old = examples(stored(memory, self.name, lesson))
+        return Rehearsal.labels(old, len(old) / max(1, len(old) + len(lesson.examples)))
+
+    def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
+        slots = earlier(memory, self.name, lesson.stage)
+        slots[lesson.stage] = {"x": lesson.examples.x, "y": lesson.examples.y.astype(np.uint8)}
+        return kept(memory, self.name, slots)

@@ -1,0 +1,45 @@
+"""Synaptic intelligence: how much each weight did for the loss, summed along the way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.methods.base import Engine, Finetune, Memory, earlier, kept, named, own, weights
+from core.methods.ewc import check, held, newest
+from core.plan import Learned, Lesson, Pull
+
+
+class Si(Finetune):
+    """c · Σ Ω (w − w*)², Ω = Σ over stages of (path integral of −gradient · movement) / (movement² + ξ)
+    (Zenke et al. 2017, arXiv:1703.04200); the path is the client's own steps, not what averaging moves"""
+
+    name = "si"
+    path = True
+
+    def __init__(self, *, strength: float = 0.5, damping: float = 0.01) -> None:
+        check(self.name, strength)
+        if not damping > 0:
+            raise ValueError(f"damping = {damping} of si should be above 0")
+        self.strength, self.damping = strength, damping
+
+    def pull(self, memory: Memory, lesson: Lesson) -> Pull:
+        slot = newest(memory, self.name, lesson.stage)
+        if not slot or not self.strength:
+            return Pull.none(lesson.start)
+        return held(weights(slot, "omega"), weights(slot, "w"), 2 * self.strength, lesson)
+
+    def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
+        if not learned.path:
+            return memory
+        slot, before = own(memory, self.name, lesson.stage), newest(memory, self.name, lesson.stage)
+        path, moved = learned.path, [w - s for w, s in zip(learned.weights, lesson.start, strict=True)]
+        if slot:
+            path = [p + q for p, q in zip(path, weights(slot, "path"), strict=True)]
+            moved = [m + q for m, q in zip(moved, weights(slot, "moved"), strict=True)]
+        omega = [np.maximum(p, 0) / (m * m + np.float32(self.damping)) for p, m in zip(path, moved, strict=True)]
+        if before:
+            omega = [o + q for o, q in zip(omega, weights(before, "omega"), strict=True)]
+        slots = earlier(memory, self.name, lesson.stage)
+        last = {s: slots[s] for s in list(slots)[-1:]}
+        new = named("omega", omega) | named("w", learned.weights) | named("path", path) | named("moved", moved)
+        return kept(memory, self.name, last | {lesson.stage: new})

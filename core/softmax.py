@@ -1,0 +1,39 @@
+"""What the cross-entropy compares: options against the bias of a classifier to the classes it saw last.
+
+Each returns what is added to the logits inside the loss, f32 [n, 10], given the labels of the rows, which of them are
+the client's own experience (not rehearsed), and the images of each class that the plan holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.data import CLASSES
+from core.scenario import Registry
+
+NEVER = np.float32(-1e4)  # far below any logit, and finite
+
+
+def plain(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """cross-entropy over all classes"""
+    return np.zeros((len(labels), CLASSES), np.float32)
+
+
+def masked(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """own images compete only with the classes of the client's own experience, so they push no old class down
+    (ER-ACE, Caccia et al. 2022, arXiv:2104.05025)"""
+    absent = ~np.isin(np.arange(CLASSES), labels[own])
+    return np.where(own[:, None] & absent, NEVER, np.float32(0)).astype(np.float32)
+
+
+def balanced(labels: np.ndarray, own: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
+    """adds the log of each class's share of the client's images, so that rare classes weigh like common ones
+    (logit adjustment, Menon et al. 2021, arXiv:2007.07314; in a federation FedLC, arXiv:2209.00189)"""
+    if not 0 <= strength <= 10:
+        raise ValueError(f"strength = {strength} of balanced should be 0 … 10")
+    count = np.bincount(labels, minlength=CLASSES).astype(np.float32)
+    share = np.maximum(count, 0.5) / max(1, len(labels))  # a class that is not there: half an image
+    return np.tile(np.float32(strength) * np.log(share), (len(labels), 1)).astype(np.float32)
+
+
+SOFTMAXES: Registry = {"plain": plain, "masked": masked, "balanced": balanced}

@@ -1,0 +1,70 @@
+"""Go on from a finished run: `--from RUN` takes its current model and its clients' memories into a new run; `--rollback`
+makes an older version current again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.scenario import Scenario
+
+
+def source(run: Path) -> tuple[Path, int]:
+    """The folder of the run's current version, and how many stages the run has been through.
+
+    Raises ValueError if there is none.
+    """
+    from core.stream import course
+    from server import versions
+
+    try:
+        old = Scenario.of((run / "scenario.json").read_text())
+    except OSError:
+        raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
+    if not (run / "report.json").exists():
+        raise ValueError(f"--from {run}: the run is not finished; go on with --resume {run} first")
+    place = versions.current(run)
+    if place is None:
+        raise ValueError(f"--from {run}: it has no current version (none passed the scenario's gate)")
+    return place, old.past + len(course(old).tasks)
+
+
+def after(scenario: Scenario, run: Path) -> Scenario:
+    """The scenario as one that follows a run: its stages are counted on from there."""
+    return replace(scenario, past=source(run)[1])
+
+
+def begin(run: Path, folder: Path) -> None:
+    """Bring into a new run's folder what it starts from: start.npz and each client's newest memory, as of round 0."""
+    import numpy as np
+
+    from server import checkpoint, versions
+
+    place, _ = source(run)
+    arrays: dict[str, Any] = {f"weight{i}": a for i, a in enumerate(versions.weights(place))}
+    state, _ = checkpoint.newest(run)
+    if state:
+        arrays |= {f"shared/{name}": array for name, array in state.shared.items()}
+    np.savez(folder / "start.npz", **arrays)
+    for home in sorted((run / "clients").glob("client-*")):
+        if files := sorted(home.glob("round-*.npz")):
+            (folder / "clients" / home.name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(files[-1], folder / "clients" / home.name / "round-0000.npz")
+
+
+def rollback(place: Path) -> str:
+    """Make this version (RUN/versions/NUMBER) its run's current one. Raises ValueError, naming the versions there are."""
+    from server import versions
+
+    run = place.parent.parent
+    there = versions.listed(run)
+    place = place.with_name(f"{int(place.name):04d}") if place.name.isdigit() else place
+    if place.resolve() not in [one.resolve() for one in there]:
+        names = ", ".join(str(one) for one in there) or "there are none"
+        raise ValueError(f"--rollback {place}: no such version; choose from {names}")
+    before = versions.current(run)
+    versions.publish(run, home := next(one for one in there if one.resolve() == place.resolve()))
+    was = f", instead of {before.name}" if before and before != home else ""
+    return f"{run}: version {home.name} is current{was}"

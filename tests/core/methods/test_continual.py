@@ -1,0 +1,176 @@
+"""Every continual method over two stages: at no strength it is fine-tuning, its memory keeps to its budget, and a stage
+met in several rounds leaves one slot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clients.learner import Result, learn
+from clients.shard import Shard
+from core.data import Examples, read
+from core.engines import tensorflow as engine
+from core.methods import METHODS, chain
+from core.methods.analytic import FEATURES, packed, unpacked
+from core.methods.base import Memory
+from core.methods.buffer import Buffer, herded
+from core.model import initial
+from core.scenario import Local, Part, Scenario
+from tests.fakes import same
+
+BASE = Scenario(
+    "two stages", clients=1, cohort=1, rounds=4, stream=Part("classes", {"per_task": 5}), local=Local(batch=16)
+)
+START = initial(5)
+ZERO = {
+    "replay": {"images": 0}, "der": {"images": 0}, "derpp": {"images": 0}, "agem": {"images": 0},
+    "ewc": {"strength": 0.0}, "si": {"strength": 0.0}, "lwf": {"strength": 0.0}, "fedcurv": {"strength": 0.0},
+}  # fmt: skip
+STORING = ("replay", "der", "derpp", "agem")
+
+
+@pytest.fixture(scope="module")
+def digits() -> Examples:
+    return read("mnist")[0].take(np.arange(120))
+
+
+@pytest.fixture(scope="module")
+def mine(digits: Examples) -> Shard:
+    return Shard(0, digits, np.zeros(0, np.float32), {})
+
+
+def through(shard: Shard, scenario: Scenario) -> list[Result]:
+    """All rounds of a client alone, told what a server would tell it."""
+    results, memory, arrays, shared, method = [], {}, START, {}, chain(scenario)
+    for round in range(1, scenario.rounds + 1):
+        done = learn(shard, scenario, round, arrays, 0.05, memory, told=method.tell(shared, 0))
+        memory, arrays = done.memory, done.arrays or arrays
+        shared, arrays = method.gather(shared, {0: done.answer}, arrays)
+        results.append(replace(done, arrays=arrays))
+    return results
+
+
+def bytes_of(memory: Memory) -> int:
+    return sum(a.nbytes for slots in memory.values() for slot in slots.values() for a in slot.values())
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_a_method_of_no_strength_is_fine_tuning(mine: Shard, name: str) -> None:
+    plain = through(mine, BASE)
+    held = through(mine, replace(BASE, methods=(Part(name, ZERO[name]),)))
+    assert all(same(one.arrays, other.arrays) for one, other in zip(plain, held, strict=True))
+
+
+@pytest.mark.parametrize("name", [*ZERO, "joint"])
+def test_a_method_changes_the_second_stage_and_only_that(mine: Shard, name: str) -> None:
+    plain, held = through(mine, BASE), through(mine, replace(BASE, methods=(Part(name),)))
+    if name != "fedcurv":  # which also holds clients together within a stage
+        assert same(plain[1].arrays, held[1].arrays)
+        assert not same(plain[2].arrays, held[2].arrays)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_repeated_round_leaves_the_same_memory_bit_for_bit(mine: Shard, name: str) -> None:
+    scenario = replace(BASE, methods=(Part(name),))
+    one, other = through(mine, scenario), through(mine, scenario)
+    for a, b in zip(one, other, strict=True):
+        assert same(a.arrays, b.arrays) and set(a.memory) == set(b.memory)
+        for method, slots in a.memory.items():
+            assert list(slots) == list(b.memory[method]) and max(slots) <= 1
+            for stage, slot in slots.items():
+                assert {k: v.tobytes() for k, v in slot.items()} == {
+                    k: v.tobytes() for k, v in b.memory[method][stage].items()
+                }
+
+
+@pytest.mark.parametrize("name", STORING)
+@pytest.mark.parametrize("budget", [{"images": 13}, {"images": 0, "kilobytes": 11.0}])
+def test_a_budget_is_never_exceeded(mine: Shard, name: str, budget: dict[str, float]) -> None:
+    for done in through(mine, replace(BASE, methods=(Part(name, budget),))):
+        slots = done.memory[name]
+        assert 10 <= sum(len(slot["y"]) for slot in slots.values()) <= 13
+        assert bytes_of(done.memory) <= 11_000
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), max_size=30), min_size=1, max_size=4), st.integers(0, 40),
+    st.sampled_from(["balanced", "reservoir", "herding"]), st.integers(0, 99),
+)  # fmt: skip
+def test_a_buffer_keeps_as_many_as_it_may_and_is_fair(
+    stages: list[list[int]], images: int, select: str, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    slots = {
+        i: {"x": np.zeros((len(y), 28, 28), np.uint8), "y": np.array(y, np.uint8), "key": draw.random(len(y))}
+        for i, y in enumerate(stages)
+    }
+    cut = Buffer(images, 0.0, select).within(slots)
+    held = np.concatenate([slot["y"] for slot in cut.values()])
+    there = np.concatenate([slot["y"] for slot in slots.values()])
+    assert len(held) == min(images, len(there))
+    assert all(np.array_equal(slot["key"], np.sort(slot["key"])) for slot in cut.values())
+    if select == "balanced":
+        have, had = np.bincount(held, minlength=10), np.bincount(there, minlength=10)
+        least = min((n for n, all_ in zip(have, had, strict=True) if n < all_), default=images)
+        assert have.max(initial=0) <= least + 1  # no class has two more than one that would have had more to give
+    again = Buffer(images, 0.0, select).within(cut)
+    assert all(np.array_equal(again[i]["key"], cut[i]["key"]) for i in cut)
+
+
+def test_herding_takes_first_what_is_nearest_the_mean() -> None:
+    features = np.array([[1, 0], [0, 1], [1, 1], [1, 0.9]], np.float32)
+    key = herded(features, np.zeros(4, np.int64))
+    assert sorted(key.tolist()) == [0, 1, 2, 3] and key.argmin() in (2, 3)
+
+
+def test_replay_is_of_stored_images_and_nothing_else(mine: Shard, digits: Examples) -> None:
+    done = through(mine, replace(BASE, methods=(Part("replay", {"images": 20}),)))[-1]
+    stored = {image.tobytes() for slot in done.memory["replay"].values() for image in slot["x"]}
+    assert stored <= {image.tobytes() for image in digits.x} and len(stored) == 20
+
+
+# ── closed-form heads ──
+
+
+@pytest.mark.parametrize("name", ["acil", "slda"])
+def test_a_closed_form_head_does_not_care_who_sent_what_when(digits: Examples, name: str) -> None:
+    alone, method = Shard(0, digits, np.zeros(0, np.float32), {}), (Part(name, {"ridge": 0.1}),)
+    whole = through(alone, replace(BASE, stream=Part("whole"), methods=method))
+    tasks = through(alone, replace(BASE, methods=method))
+    for a, b in zip(whole[-1].arrays, tasks[-1].arrays, strict=True):
+        assert b == pytest.approx(a, abs=float(0.01 * np.abs(a).max() + 1e-6))  # float32 sums
+    z = [engine.answers(run[-1].arrays, digits.x) for run in (whole, tasks)]
+    assert (z[0].argmax(1) == z[1].argmax(1)).all() and (z[0].argmax(1) == digits.y).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["acil", "slda"])
+def test_a_closed_form_client_sends_each_experience_once_and_no_image(mine: Shard, name: str) -> None:
+    results = through(mine, replace(BASE, methods=(Part(name),)))
+    assert [bool(done.answer) for done in results] == [True, False, True, False]
+    assert not any(done.memory for done in results)
+    assert all(same(done.arrays[:4], START[:4]) for done in results)
+
+
+def test_packing_a_symmetric_matrix_loses_nothing() -> None:
+    root = np.random.default_rng(0).normal(size=(7, 7))
+    matrix = root @ root.T
+    assert np.allclose(unpacked(packed(matrix)), matrix)
+
+
+def test_the_head_is_the_ridge_regression_that_numpy_finds(digits: Examples, mine: Shard) -> None:
+    arrays = through(mine, replace(BASE, stream=Part("whole"), methods=(Part("acil", {"ridge": 1.0}),)))[0].arrays
+    seen = np.concatenate([engine.features(START, digits.x), np.ones((120, 1))], 1)
+    target = np.concatenate([12 * np.eye(10)[digits.y], np.zeros((FEATURES + 1, 10))])
+    found = np.linalg.lstsq(np.concatenate([seen, np.eye(FEATURES + 1)]), target, rcond=None)[0]
+    assert engine.answers(arrays, digits.x) == pytest.approx(seen @ found, abs=2e-3)
+
+
+def test_options_against_bias_leave_the_rest_of_a_lesson_alone(mine: Shard) -> None:
+    plain, masked = (through(mine, replace(BASE, softmax=Part(name))) for name in ("plain", "masked"))
+    changed = masked[0].arrays[7] - START[7]
+    assert not changed[5:].any() and changed[:5].any()  # classes that are not there are not pushed down
+    assert (plain[0].arrays[7] - START[7])[5:].all()
