@@ -90,9 +90,12 @@ def halves(
     probe: Exams, before: Marks, after: Marks, updates: Mapping[int, Arrays], tasks: Mapping[int, int], met: set[int]
 ) -> Facts:
     """A round's forgetting in two parts (core.metrics.split), on the tasks met so far that a client is not being taught."""
-    local = np.array([probe.marks(arrays).tasks for arrays in updates.values()]).reshape(len(updates), -1)
+    if not updates:  # nobody trained: what changed is the server's doing (a closed-form head)
+        lost = [before.tasks[task] - after.tasks[task] for task in met]
+        return {"temporal": 0.0, "spatial": float(np.mean(lost)) if lost else 0.0}
+    local = np.array([probe.marks(arrays).tasks for arrays in updates.values()])
     old = np.array([[task in met and task != tasks[c] for task in range(len(probe.exams))] for c in updates])
-    temporal, spatial = split(np.array(before.tasks), local, np.array(after.tasks), old.reshape(len(updates), -1))
+    temporal, spatial = split(np.array(before.tasks), local, np.array(after.tasks), old)
     return {"temporal": temporal, "spatial": spatial}
 
 

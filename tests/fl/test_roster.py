@@ -48,3 +48,10 @@ def test_seats_are_dealt_evenly(clients: list[int], nodes: list[int]) -> None:
     assert list(seats) == clients and set(seats.values()) <= set(nodes)
     loads = [list(seats.values()).count(node) for node in nodes]
     assert max(loads) - min(loads) <= 1
+
+
+def test_only_clients_that_are_there_are_chosen() -> None:
+    scenario = replace(BASE, clients=6, cohort=4, rounds=9, join=((5, 4),), leave=((0, 7), (1, 7), (2, 7)))
+    assert roster.present(scenario, 3) == [0, 1, 2, 3, 4] and roster.present(scenario, 4) == [0, 1, 2, 3, 4, 5]
+    assert roster.present(scenario, 7) == [3, 4, 5] == roster.choose(scenario, 7)  # fewer than a cohort: all of them
+    assert all(len(roster.choose(scenario, r)) == 4 and 5 not in roster.choose(scenario, r) for r in (1, 2, 3))

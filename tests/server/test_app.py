@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flwr.app import Message
 
+from core.methods import METHODS
 from core.scenario import Part, Scenario
 from fl.strategies import STRATEGIES
 from scenarios.simulate import LocalGrid
@@ -153,3 +155,50 @@ def test_a_plateau_stops_early_and_the_report_says_how_many_rounds(four: Scenari
 def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:
     scenario = replace(tiny, rounds=6, cohort=4, looks=(), local=replace(tiny.local, epochs=3.0, rate=0.1))
     assert federate(scenario, tmp_path)["accuracy"] > 0.5  # a guess is right one time in ten
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_continual_run_interrupted_in_any_stage_goes_on_to_the_same_weights(
+    tiny: Scenario, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = replace(
+        tiny, train=300, rounds=4, clients=3, cohort=3, stream=Part("classes", {"per_task": 5}), methods=(Part(name),),
+        order=1.0, probe=20, looks=(),
+    )  # fmt: skip
+    monkeypatch.setenv("CLIENTS_HOME", str(tmp_path / "one"))
+    whole = federate(scenario, tmp_path / "whole")
+    monkeypatch.setenv("CLIENTS_HOME", str(tmp_path / "other"))
+    for at in (2, 3, 4):
+        interrupted(scenario, tmp_path / "parts", at)
+    parts = federate(scenario, tmp_path / "parts")
+    assert timeless(parts) == timeless(whole)
+    temporal, spatial = (whole["continual"]["halves"][kind] for kind in ("temporal", "spatial"))
+    assert np.isfinite([temporal, spatial]).all()
+
+
+@pytest.mark.parametrize("name", ["replay", "der", "derpp", "agem", "joint"])
+def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp_path: Path, home: Path) -> None:
+    """Every byte that clients send, against every image that they keep."""
+    sent: list[bytes] = []
+
+    class Tapped(LocalGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+            replies = super().pull_messages(message_ids)
+            for reply in replies:
+                sent.append(repr(reply.content).encode())
+                for held in reply.content.array_records.values():
+                    sent.extend(array.data for array in held.values())
+            return replies
+
+    scenario = replace(
+        tiny, clients=2, cohort=2, rounds=2, stream=Part("classes", {"per_task": 5}), methods=(Part(name),)
+    )
+    facts = federate(scenario, tmp_path, grid=Tapped(2))
+    files = [np.load(file) for file in home.glob("*/round-*.npz")]
+    kept = [file[key] for file in files for key in file.files if key.endswith("/x")]
+    images = [image.tobytes() for stack in kept for image in stack if image.any()]
+    assert len(images) > 50 and facts["continual"]["memory_bytes"] > 0
+    weights = sum(facts["history"][0]["bytes"].values())
+    assert facts["history"][1]["bytes"]["received"] <= weights  # nothing but weights
+    everything = b"".join(sent)
+    assert not any(image in everything for image in images)

@@ -1,0 +1,109 @@
+"""Versions: each stage leaves one; only what passes the gate becomes current; an older one can be taken back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.scenario import Gate, Part, Scenario
+from scenarios import update
+from server import checkpoint, versions
+from tests.fakes import federate, same
+
+UNMET = math.nan
+
+
+@pytest.mark.parametrize(
+    "gate, row, best, words",
+    [
+        (Gate(), [0.2, 0.1], [None, UNMET], []),
+        (Gate(accuracy=0.5), [0.9, 0.0], [None, UNMET], []),  # a task that nobody has met does not count
+        (Gate(accuracy=0.5), [0.9, 0.0], [0.9, None], ["accuracy on the tasks met is 0.4500"]),
+        (Gate(forgetting=0.1), [0.7, 0.9], [0.9, None], ["forgetting of earlier tasks is 0.2000"]),
+        (Gate(forgetting=0.1), [0.85, 0.9], [0.9, None], []),
+        (Gate(0.95, 0.01), [0.5, 0.9], [0.9, None], ["accuracy", "forgetting"]),
+    ],
+)
+def test_the_gate_names_what_it_objects_to(
+    gate: Gate, row: list[float], best: list[float | None], words: list[str]
+) -> None:
+    told = versions.objections(gate, row, best)
+    assert len(told) == len(words) and all(word in why for word, why in zip(words, told, strict=True))
+
+
+@pytest.fixture(scope="module")
+def staged(tiny: Scenario) -> Scenario:
+    return replace(tiny, rounds=4, stream=Part("classes", {"per_task": 5}), methods=(Part("replay", {"images": 20}),))
+
+
+def test_every_stage_leaves_a_version_and_what_it_knew(staged: Scenario, tmp_path: Path) -> None:
+    facts = federate(staged, tmp_path)
+    first, second = versions.listed(tmp_path)
+    assert [p.name for p in (first, second)] == ["0001", "0002"] and versions.current(tmp_path) is None
+    state, _ = checkpoint.newest(tmp_path)
+    assert state is not None and same(versions.weights(second), state.arrays)
+    assert not same(versions.weights(first), state.arrays)
+    assert np.array(facts["continual"]["matrix"]).shape == (2, 2) and facts["continual"]["ends"] == [2, 4]
+
+
+def test_what_is_published_is_the_runs_own_and_an_older_version_can_be_taken_back(tmp_path: Path) -> None:
+    for number in (1, 2):
+        place = versions.keep(tmp_path, number, [np.full(1, number, np.float32)], {"version": number})
+        (place / "model.tflite").write_text(f"model {number}")
+        versions.publish(tmp_path, place)
+    (versions.home(tmp_path, 2) / "model.onnx").write_text("only here")
+    versions.publish(tmp_path, versions.home(tmp_path, 2))
+    assert versions.current(tmp_path) == versions.home(tmp_path, 2) and (tmp_path / "model.onnx").exists()
+    assert "version 0001 is current, instead of 0002" in update.rollback(tmp_path / "versions" / "1")
+    assert (tmp_path / "model.tflite").read_text() == "model 1" and not (tmp_path / "model.onnx").exists()
+    with pytest.raises(ValueError, match=r"no such version; choose from .*0001.*0002"):
+        update.rollback(tmp_path / "versions" / "7")
+
+
+def finished(scenario: Scenario, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run as the command leaves it, but for its pictures and exports."""
+    monkeypatch.setenv("CLIENTS_HOME", str(folder / "clients"))
+    folder.mkdir(exist_ok=True)
+    (folder / "scenario.json").write_text(scenario.json())
+    federate(scenario, folder)
+    versions.publish(folder, versions.listed(folder)[-1])
+
+
+def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(
+    staged: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    finished(replace(staged, digits=(0, 1, 2, 3, 4, 5), stream=Part("classes", {"per_task": 3})), old, monkeypatch)
+    later = update.after(replace(staged, digits=(6, 7, 8, 9), stream=Part("whole"), rounds=2), old)
+    assert later.past == 2
+    new.mkdir()
+    update.begin(old, new)
+    held = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
+    assert (new / "clients" / held.parent.name / "round-0000.npz").read_bytes() == held.read_bytes()
+    finished(later, new, monkeypatch)
+    told = [one.name for one in versions.listed(new)]
+    assert told == ["0003"]
+    state, _ = checkpoint.newest(new)
+    assert state is not None
+    tasks = state.history[-1]["tasks_accuracy"]
+    assert len(tasks) == 2  # the new digits, and the earlier ones
+    again = tmp_path / "again"
+    again.mkdir()
+    update.begin(old, again)
+    finished(later, again, monkeypatch)
+    assert same(versions.weights(versions.listed(again)[-1]), state.arrays)
+
+
+def test_a_run_without_a_current_version_cannot_be_gone_on_from(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no run there"):
+        update.source(tmp_path)
+    (tmp_path / "scenario.json").write_text(Scenario("old").json())
+    with pytest.raises(ValueError, match="not finished"):
+        update.source(tmp_path)
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(ValueError, match="no current version"):
+        update.source(tmp_path)
