@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.augment import AUGMENTS, Warp
+from core.conditions import CONDITIONS
 from core.data import load
 from core.looks import LOOKS
 from core.methods import METHODS
@@ -63,10 +64,11 @@ def listing() -> dict[str, dict[str, str]]:
     told = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
     for kind, registry in REGISTRIES.items():
         told[kind] = {name: _meaning(piece) for name, piece in registry.items()}
+    told["condition"] = {name: f"{_meaning(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
     return told
 
 
 def _meaning(piece: Callable[..., Any]) -> str:
-    first = (piece.__doc__ or "").strip().splitlines()[0]
+    first = " ".join((piece.__doc__ or "").strip().split("\n\n")[0].split())
     settings = ", ".join(f"{name}={p.default}" for name, p in options(piece).items())
     return f"{first}  [{settings}]" if settings else first

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.scenario import Scenario
+from core.stream import course
 from scenarios import baseline, update
 from scenarios.environment import prepare
 from scenarios.terminal import Terminal, closing, redirect
@@ -94,9 +95,15 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
     return json.loads((folder / "report.json").read_text())
 
 
+def _comparable(scenario: Scenario) -> bool:
+    """Is there a baseline for it? A federation of one *is* the centralized baseline; and baselines meet plain images only,
+    and begin from nothing."""
+    return scenario.clients > 1 and not scenario.past and all(e.condition == "plain" for e in course(scenario).exams)
+
+
 def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
-    kinds = COMPARED[wish.baselines] if scenario.clients > 1 else ()  # a federation of one is the centralized baseline
+    kinds = COMPARED[wish.baselines] if _comparable(scenario) else ()
     told, what = [sys.executable, "-m", "scenarios.baseline"], str(folder / "scenario.json")
     places = {kind: baseline.folder(baseline.plain(scenario), kind, folder.parent) for kind in kinds}
     return {

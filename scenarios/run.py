@@ -114,7 +114,7 @@ def _wanted(args: argparse.Namespace) -> tuple[Scenario, Path]:
     if args.source:
         from scenarios.update import after
 
-        args.source = args.source if args.source.exists() else RUNS / args.source
+        args.source = RUNS / args.source if (RUNS / args.source).exists() else args.source
         scenario = after(scenario, args.source)
     if args.out:
         if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
