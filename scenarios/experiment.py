@@ -148,8 +148,9 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
         made = json.loads(files.read_text()) if files.exists() else None
         exports = made or export(versions.weights(place), scenario.model, data, place)
         facts["stages"].append(told)
-        facts["events"] += [f"version {told['version']} is not current: {why}" for why in told["objections"]]
-        if not told["objections"]:
+        against = told["objections"] if told["version"] > scenario.past else []  # what it started from had its say
+        facts["events"] += [f"version {told['version']} is not current: {why}" for why in against]
+        if not against:
             good, facts["exports"] = place, exports
         terminal.advance("export", done)
         terminal.pause()

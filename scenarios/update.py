@@ -37,7 +37,7 @@ def after(scenario: Scenario, run: Path) -> Scenario:
 
 
 def begin(run: Path, folder: Path) -> None:
-    """Bring into a new run's folder what it starts from: start.npz and each client's newest memory, as of round 0."""
+    """Bring into a new run's folder what it starts from: start.npz, that version, each client's newest memory as of round 0."""
     import numpy as np
 
     from server import checkpoint, versions
@@ -48,6 +48,9 @@ def begin(run: Path, folder: Path) -> None:
     if state:
         arrays |= {f"shared/{name}": array for name, array in state.shared.items()}
     np.savez(folder / "start.npz", **arrays)
+    # The model that it starts from is current until a better one passes the gate.
+    shutil.copytree(place, folder / "versions" / place.name)
+    versions.publish(folder, folder / "versions" / place.name)
     for home in sorted((run / "clients").glob("client-*")):
         if files := sorted(home.glob("round-*.npz")):
             (folder / "clients" / home.name).mkdir(parents=True, exist_ok=True)

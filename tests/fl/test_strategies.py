@@ -20,7 +20,10 @@ Arrays = list[np.ndarray]
 SCENARIO = Scenario("strategies", clients=9, cohort=7, rounds=3)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+QUICK = [pytest.param(n, marks=pytest.mark.slow) if n == "bulyan" else n for n in STRATEGIES]
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_state_put_back_goes_on_as_if_never_taken(name: str) -> None:
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=4, strategy=Part(name))
     whole = play(FakeGrid(), scenario)

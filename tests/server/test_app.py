@@ -40,7 +40,10 @@ def interrupted(scenario: Scenario, folder: Path, at: int) -> None:
         federate(scenario, folder, Onlooker(at))
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+QUICK = [pytest.param(n, marks=pytest.mark.slow) if n == "bulyan" else n for n in STRATEGIES]
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: str, tmp_path: Path) -> None:
     scenario = replace(four, strategy=Part(name))
     whole = federate(scenario, tmp_path / "whole")

@@ -84,9 +84,10 @@ def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(
     update.begin(old, new)
     held = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
     assert (new / "clients" / held.parent.name / "round-0000.npz").read_bytes() == held.read_bytes()
+    assert versions.current(new) == new / "versions" / "0002"
     finished(later, new, monkeypatch)
     told = [one.name for one in versions.listed(new)]
-    assert told == ["0003"]
+    assert told == ["0002", "0003"]  # what it started from, and what came of it
     state, _ = checkpoint.newest(new)
     assert state is not None
     tasks = state.history[-1]["tasks_accuracy"]
