@@ -11,7 +11,8 @@ from scenarios.environment import prepare
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write model.* and export.json from the run's newest checkpoint; print what was found. Exit code 1 if one is refused."""
+    """Write model.* and export.json from the current version, or else from the newest checkpoint of a run that has none yet;
+    print what was found. Exit code 1 if one is refused."""
     prepare()
     p = argparse.ArgumentParser(prog="python -m scenarios.export", description=__doc__)
     p.add_argument("run", type=Path, metavar="RUN", help="a run's folder, finished or not")
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     from core.data import load
     from core.scenario import Scenario
     from scenarios.terminal import Terminal, files, redirect
-    from server import checkpoint
+    from server import checkpoint, versions
     from server.export import export, verify
 
     terminal = Terminal()
@@ -38,7 +39,13 @@ def main(argv: list[str] | None = None) -> int:
         terminal.say(f"{args.run} has no {'model.keras' if state else 'checkpoint'} yet")
         return 1
     data = load(scenario)
-    facts = verify(args.run, data) if args.check else export(state.arrays, scenario.model, data, args.run)
+    if args.check:
+        facts = verify(args.run, data)
+    elif place := versions.current(args.run):
+        facts = export(versions.weights(place), scenario.model, data, place)
+        versions.publish(args.run, place)
+    else:
+        facts = export(state.arrays, scenario.model, data, args.run)
     terminal.line(json.dumps(facts)) if args.json else terminal.print(files(facts))
     return 1 if facts["refused"] else 0
 

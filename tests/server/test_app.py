@@ -40,7 +40,7 @@ def interrupted(scenario: Scenario, folder: Path, at: int) -> None:
         federate(scenario, folder, Onlooker(at))
 
 
-QUICK = [pytest.param(n, marks=pytest.mark.slow) if n == "bulyan" else n for n in STRATEGIES]
+QUICK = [pytest.param(n, marks=pytest.mark.slow) if n in ("bulyan", "krum") else n for n in STRATEGIES]
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -160,7 +160,10 @@ def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:
     assert federate(scenario, tmp_path)["accuracy"] > 0.5  # a guess is right one time in ten
 
 
-@pytest.mark.parametrize("name", METHODS)
+LONG = [n if n in ("replay", "slda", "fedcurv") else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
+
+
+@pytest.mark.parametrize("name", LONG)
 def test_a_continual_run_interrupted_in_any_stage_goes_on_to_the_same_weights(
     tiny: Scenario, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
