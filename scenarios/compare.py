@@ -73,7 +73,7 @@ def _spread(values: list[float]) -> list[float] | None:
 def _table(rows: list[Facts]) -> Table:
     table = Table(title="test accuracy, % (mean ± standard deviation over seeds)", title_justify="left")
     for name in ("runs", "seeds", "federated", "centralized", "local", "worst client", "examples", "seconds"):
-        table.add_column(name, justify="left" if name == "runs" else "right")
+        table.add_column(name, justify="left" if name == "runs" else "right", overflow="fold")
     for row in rows:
         shown = [_percent(row[k]) for k in ("accuracy", "centralized", "local", "worst client")]
         seeds = ", ".join(map(str, row["seeds"]))

@@ -187,7 +187,7 @@ def files(exports: Facts) -> Table:
     """The exported files, each with what was measured of it."""
     table = Table(title="exports", title_justify="left")
     for name in ("file", "kB", "accuracy", "greatest difference", "agreement", "batch-1 ms", "× tf.function"):
-        table.add_column(name, justify="left" if name == "file" else "right")
+        table.add_column(name, justify="left" if name == "file" else "right", no_wrap=name == "file")
     for name, one in exports["files"].items():
         table.add_row(
             name, f"{one['bytes'] / 1000:,.0f}", f"{100 * one['accuracy']:.2f} %", f"{one['difference']:.1e}",
