@@ -29,12 +29,12 @@ def incremental_accuracy(matrix: np.ndarray, learned: Sequence[int]) -> float:
     return float(np.mean([row.mean() for row in rows if len(row)]))
 
 
-def forgetting(matrix: np.ndarray, learned: Sequence[int], stage: int = -1) -> list[float]:
-    """For each task met before this stage (the last): its best accuracy until then, less what is left of it.
+def forgetting(matrix: np.ndarray, learned: Sequence[int]) -> list[float]:
+    """For each task met before the last stage: its best accuracy until then, less what is left of it.
 
     Below 0 where later stages made it better still.
     """
-    last = stage % len(matrix)
+    last = len(matrix) - 1
     met = [task for task, first in enumerate(learned) if 0 <= first < last]
     return [float(matrix[learned[task] : last, task].max() - matrix[last, task]) for task in met]
 

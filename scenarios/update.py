@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from core.scenario import Scenario
 
@@ -37,17 +36,13 @@ def after(scenario: Scenario, run: Path) -> Scenario:
 
 
 def begin(run: Path, folder: Path) -> None:
-    """Bring into a new run's folder what it starts from: start.npz, that version, each client's newest memory as of round 0."""
-    import numpy as np
-
+    """Bring into a new run's folder what it starts from, as of round 0: a checkpoint, that version, each client's memory."""
     from server import checkpoint, versions
 
     place, _ = source(run)
-    arrays: dict[str, Any] = {f"weight{i}": a for i, a in enumerate(versions.weights(place))}
     state, _ = checkpoint.newest(run)
-    if state:
-        arrays |= {f"shared/{name}": array for name, array in state.shared.items()}
-    np.savez(folder / "start.npz", **arrays)
+    shared = state.shared if state else {}
+    checkpoint.save(folder, checkpoint.State(0, versions.weights(place), shared=shared))
     # The model that it starts from is current until a better one passes the gate.
     shutil.copytree(place, folder / "versions" / place.name)
     versions.publish(folder, folder / "versions" / place.name)

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -19,7 +18,7 @@ from core.schedule import SCHEDULES
 from fl import strategies
 from server import checkpoint, evaluate, report, versions
 from server.checkpoint import State
-from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, ends, halves, version
+from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, ends, halves, staged, version
 from server.rounds import Stopped, Watch, rounds
 
 
@@ -40,7 +39,9 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     engine.one_thread()
     data = load(scenario)
     held, damaged = checkpoint.newest(folder)
-    state = held or _start(scenario, folder)
+    # A run that goes on from another has that one's version beside its own (scenarios/update.py), older than all of them.
+    first = versions.weights(versions.listed(folder)[0]) if scenario.past else initial(scenario.seed)
+    state = held or State(0, first)
     events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
     strategy = strategies.build(scenario.strategy, scenario.cohort)
     strategies.restore(strategy, state.strategy)
@@ -55,7 +56,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     quick = exams.some(SAMPLE, scenario.seed) if set(exams.sets) != {PLAIN} else exams
     probe = exams.some(scenario.probe, scenario.seed)
     held_marks = probe.marks(arrays)
-    before = exams.marks(_start(scenario, folder).arrays)  # what the model knew before its first round
+    before = exams.marks(first) if staged(scenario) else None  # what the model knew before its first round
     met = {task for facts in history for task in facts["tasks"].values()}
 
     for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared):
@@ -83,24 +84,14 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     return _finish(grid, scenario, folder, watch, State(len(history), arrays, {}, history, events), exams, before)
 
 
-def _keep(folder: Path, scenario: Scenario, arrays: Any, history: list[Any], before: Marks) -> None:
+def _keep(folder: Path, scenario: Scenario, arrays: Any, history: list[Any], before: Marks | None) -> None:
     """The model at the end of a stage, as a version."""
     told = version(scenario, history, before)
     versions.keep(folder, told["version"], arrays, told)
 
 
-def _start(scenario: Scenario, folder: Path) -> State:
-    """Where a run begins: its own first weights, or those of the run that it goes on from (scenarios/update.py)."""
-    path = folder / "start.npz"
-    if not path.exists():
-        return State(0, initial(scenario.seed))
-    with np.load(path, allow_pickle=False) as file:
-        shared = {name.removeprefix("shared/"): file[name] for name in file.files if name.startswith("shared/")}
-        return State(0, [file[f"weight{i}"] for i in range(len(file.files) - len(shared))], shared=shared)
-
-
 def _finish(
-    grid: Grid, scenario: Scenario, folder: Path, watch: Watch, state: State, exams: Exams, before: Marks
+    grid: Grid, scenario: Scenario, folder: Path, watch: Watch, state: State, exams: Exams, before: Marks | None
 ) -> dict[str, Any]:
     """After the last round: the confusion matrix, every client's own accuracy, the report."""
     start = time.perf_counter()

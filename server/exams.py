@@ -80,9 +80,15 @@ def ends(scenario: Scenario) -> list[int]:
     return [first - 1 for first in starts(scenario, len(course(scenario).tasks))[1:]] + [scenario.rounds]
 
 
+def staged(scenario: Scenario) -> bool:
+    """Is there anything that could be forgotten: more than one stage, or a run before this one?"""
+    return len(course(scenario).tasks) + bool(scenario.past) > 1
+
+
 def closing(scenario: Scenario, history: list[Facts]) -> list[Facts]:
     """The last round of each stage so far; of the last stage, its newest."""
-    last = [facts for facts in history if facts["round"] in ends(scenario)]
+    rounds = ends(scenario)
+    last = [facts for facts in history if facts["round"] in rounds]
     return last if not history or history[-1] in last[-1:] else [*last, history[-1]]
 
 
@@ -99,13 +105,13 @@ def halves(
     return {"temporal": temporal, "spatial": spatial}
 
 
-def version(scenario: Scenario, history: list[Facts], before: Marks) -> Facts:
+def version(scenario: Scenario, history: list[Facts], before: Marks | None) -> Facts:
     """What is told of the version at the end of this stage, and why it may not become current, if so."""
     rows = closing(scenario, history)
     tasks, row = course(scenario).tasks, rows[-1]["tasks_accuracy"]
     best: list[float | None] = []
     for task in range(len(row)):
-        past = [before.tasks[task]] if _known(scenario, task) else []
+        past = [before.tasks[task]] if before and _known(scenario, task) else []
         past += [one["tasks_accuracy"][task] for i, one in enumerate(rows[:-1]) if task in tasks[: i + 1]]
         taught = task in tasks[: len(rows)]
         best.append(max(past) if past else None if taught else float("nan"))
@@ -123,13 +129,11 @@ def _known(scenario: Scenario, task: int) -> bool:
     return bool(scenario.past) and (not scenario.digits or task not in course(scenario).tasks)
 
 
-def continual(
-    scenario: Scenario, history: list[Facts], exams: Exams, before: Marks, joint: np.ndarray | None = None
-) -> Facts:
+def continual(scenario: Scenario, history: list[Facts], exams: Exams, before: Marks | None) -> Facts:
     """The report's section on learning in stages; empty if there is only one and nothing was learned before."""
     tasks = list(course(scenario).tasks)
     rows = closing(scenario, history)
-    if not rows or len(rows) + bool(scenario.past) < 2:
+    if not before or not rows or len(rows) + bool(scenario.past) < 2:
         return {}
     matrix = np.array([facts["tasks_accuracy"] for facts in rows])
     learned = first_taught(tasks[: len(rows)], matrix.shape[1])
@@ -144,7 +148,7 @@ def continual(
         "matrix": matrix.tolist(),
         "classes": [facts["classes_accuracy"] for facts in rows],
         "before": before.tasks,
-        "measures": summary(whole, learned, np.array(before.tasks), joint),
+        "measures": summary(whole, learned, np.array(before.tasks)),
         "memory_bytes": max((held for facts in history for held in facts["memory"].values()), default=0),
         "megabytes": {way: sum(facts["bytes"][way] for facts in history) / 1e6 for way in ("sent", "received")},
     }

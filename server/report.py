@@ -9,14 +9,16 @@ import os
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.engines import Sums
 from core.scenario import Scenario
-from server.exams import Marks
 from server.rounds import Round
+
+if TYPE_CHECKING:
+    from server.exams import Marks
 
 Facts = dict[str, Any]
 

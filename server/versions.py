@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from core.scenario import Gate
+from server.report import write
 
 Arrays = list[np.ndarray]
 Facts = dict[str, Any]
@@ -29,9 +30,7 @@ def keep(folder: Path, number: int, arrays: Arrays, facts: Facts) -> Path:
     temporary = place / ".writing.npz"
     np.savez(temporary, **{f"weight{i}": a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
     os.replace(temporary, place / "weights.npz")
-    told = place / ".version.json.writing"
-    told.write_text(json.dumps(facts, indent=1) + "\n")
-    os.replace(told, place / "version.json")
+    write(place / "version.json", json.dumps(facts, indent=1) + "\n")
     return place
 
 

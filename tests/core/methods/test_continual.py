@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.learner import Result, learn
+from clients.memory import size
 from clients.shard import Shard
 from core.data import Examples, read
 from core.engines import tensorflow as engine
 from core.methods import METHODS, chain
 from core.methods.analytic import FEATURES, packed, unpacked
-from core.methods.base import Memory
 from core.methods.buffer import Buffer, herded
 from core.model import initial
 from core.scenario import Local, Part, Scenario
@@ -54,10 +54,6 @@ def through(shard: Shard, scenario: Scenario) -> list[Result]:
     return results
 
 
-def bytes_of(memory: Memory) -> int:
-    return sum(a.nbytes for slots in memory.values() for slot in slots.values() for a in slot.values())
-
-
 @pytest.mark.parametrize("name", ZERO)
 def test_a_method_of_no_strength_is_fine_tuning(mine: Shard, name: str) -> None:
     plain = through(mine, BASE)
@@ -93,7 +89,7 @@ def test_a_budget_is_never_exceeded(mine: Shard, name: str, budget: dict[str, fl
     for done in through(mine, replace(BASE, methods=(Part(name, budget),))):
         slots = done.memory[name]
         assert 10 <= sum(len(slot["y"]) for slot in slots.values()) <= 13
-        assert bytes_of(done.memory) <= 11_000
+        assert size(done.memory) <= 11_000
 
 
 @given(
