@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
+from core.scenario import Registry, Scenario
+from core.stream import ends
 
-def constant(rate: float, round: int, rounds: int, losses: Sequence[float]) -> float | None:
+
+def constant(rate: float, round: int, ends: Sequence[int], losses: Sequence[float]) -> float | None:
     """the same rate in every round"""
     return rate
 
 
-def cosine(rate: float, round: int, rounds: int, losses: Sequence[float], *, floor: float = 0.02) -> float | None:
+def cosine(
+    rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, floor: float = 0.02
+) -> float | None:
     """falls along half a cosine from the full rate to floor (0.02) of it (Loshchilov and Hutter 2017, arXiv:1608.03983)"""
     if not 0 <= floor <= 1:
         raise ValueError(f"floor = {floor} of cosine should be 0 … 1")
+    return rate * _fall(round, ends[-1], floor)
+
+
+def restarts(
+    rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, floor: float = 0.02
+) -> float | None:
+    """a cosine from the full rate to floor (0.02) of it in every stage of the stream, for each task its own
+    (SGDR, Loshchilov and Hutter 2017, arXiv:1608.03983)"""
+    if not 0 <= floor <= 1:
+        raise ValueError(f"floor = {floor} of restarts should be 0 … 1")
+    stage = bisect_left(ends, round)
+    before = ends[stage - 1] if stage else 0
+    return rate * _fall(round - before, ends[stage] - before, floor)
+
+
+def _fall(round: int, rounds: int, floor: float) -> float:
+    """From 1 in the first round to floor in the last."""
     way = (round - 1) / max(1, rounds - 1)
-    return rate * (floor + (1 - floor) * (1 + math.cos(math.pi * way)) / 2)
+    return floor + (1 - floor) * (1 + math.cos(math.pi * way)) / 2
 
 
 def plateau(
-    rate: float, round: int, rounds: int, losses: Sequence[float], *, halve: int = 3, stop: int = 5
+    rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, halve: int = 3, stop: int = 5
 ) -> float | None:
     """halved after `halve` (3) rounds without a better validation loss, stops after `stop` (5)"""
     if halve < 1 or stop < 1:
@@ -35,4 +58,10 @@ def plateau(
     return rate
 
 
-SCHEDULES = {"constant": constant, "cosine": cosine, "plateau": plateau}
+SCHEDULES: Registry = {"constant": constant, "cosine": cosine, "restarts": restarts, "plateau": plateau}
+
+
+def rate(scenario: Scenario, round: int, losses: Sequence[float]) -> float | None:
+    """The rate of a scenario's round, after rounds with these validation losses; None: stop."""
+    context = (scenario.local.rate, round, ends(scenario), losses)
+    return scenario.schedule.build("schedule", SCHEDULES, *context)

@@ -20,10 +20,17 @@ def plain(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 
 def masked(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """own images compete only with the classes of the client's own experience, so they push no old class down
-    (ER-ACE, Caccia et al. 2022, arXiv:2104.05025)"""
-    absent = ~np.isin(np.arange(CLASSES), labels[own])
-    return np.where(own[:, None] & absent, NEVER, np.float32(0)).astype(np.float32)
+    """own images compete only with the classes of the client's own experience, so they push no old class down; as many of
+    them as of an old class are rehearsed compete with all (ER-ACE, Caccia et al. 2022, arXiv:2104.05025)"""
+    mine, old = np.unique(labels[own]), np.unique(labels[~own])
+    fair = int(
+        (~own).sum() / max(1, len(old))
+    )  # what the buffer of the paper, in which new classes lie too, would hold
+    alone = own.copy()
+    for label in mine:
+        rows = np.flatnonzero(own & (labels == label))
+        alone[rows[np.linspace(0, len(rows) - 1, min(fair, len(rows))).astype(int)]] = False
+    return np.where(alone[:, None] & ~np.isin(np.arange(CLASSES), mine), NEVER, np.float32(0)).astype(np.float32)
 
 
 def balanced(labels: np.ndarray, own: np.ndarray, *, strength: float = 1.0) -> np.ndarray:

@@ -171,6 +171,11 @@ def starts(scenario: Scenario, stages: int, late: float = 0.0) -> tuple[int, ...
     return (1, *(1 + int((stage + late) * scenario.rounds / stages) for stage in range(1, stages)))
 
 
+def ends(scenario: Scenario) -> list[int]:
+    """The last round of each stage."""
+    return [first - 1 for first in starts(scenario, len(course(scenario).tasks))[1:]] + [scenario.rounds]
+
+
 def lay(scenario: Scenario, labels: np.ndarray, client: int) -> Stream:
     """One client's stream over its shard (whose labels these are).
 

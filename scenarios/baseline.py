@@ -1,6 +1,7 @@
-"""The same data without federation: `centralized` (pooled) and `local` (each client alone), as `python -m scenarios.baseline`.
+"""What a run is compared with: the same data without federation, `centralized` (pooled) and `local` (each client alone), and
+for streams `joint` (clients that keep everything); as `python -m scenarios.baseline`.
 
-Both take the same model, looks, augmentations, rates and number of gradient examples as the federation: a baseline *is*
+The first two take the same model, looks, augmentations, rates and number of gradient examples as the federation: a baseline *is*
 a client's own `learn`, given all data, or no one else's. A federation of one is the centralized baseline, bit for bit.
 Results are cached by everything that can change them, so that runs which differ only in strategy share them.
 """
@@ -12,15 +13,18 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.scenario import Scenario
+from core.scenario import Part, Scenario
+
+if TYPE_CHECKING:
+    from server.rounds import Watch
 
 Facts = dict[str, Any]
-KINDS = ("centralized", "local")
+KINDS = ("centralized", "local", "joint")
 
 
 def folder(scenario: Scenario, kind: str, runs: Path) -> Path:
@@ -30,17 +34,22 @@ def folder(scenario: Scenario, kind: str, runs: Path) -> Path:
         *sorted((home / "core").rglob("*.py")),
         home / "fl" / "partition.py",
         home / "clients" / "shard.py",
+        home / "clients" / "learner.py",
+        home / "server" / "rounds.py",
         Path(__file__),
     ]
-    total = hashlib.sha256(plain(scenario).json().encode())
+    total = hashlib.sha256(plain(scenario, kind).json().encode())
     for file in code:
         total.update(file.read_bytes())
     return runs / ".baselines" / f"{kind}-{total.hexdigest()[:16]}"
 
 
-def plain(scenario: Scenario) -> Scenario:
-    """What of a scenario a baseline depends on: not its name, strategy, continual methods or patience."""
+def plain(scenario: Scenario, kind: str) -> Scenario:
+    """What of a scenario a baseline depends on: not its name or patience; without federation no strategy or stream either."""
     fixed = Scenario("baseline")
+    if kind == "joint":
+        told = {name: getattr(fixed, name) for name in ("name", "softmax", "probe", "gate", "patience")}
+        return replace(scenario, methods=(Part("joint"),), **told)
     return replace(
         scenario,
         name=fixed.name,
@@ -76,10 +85,10 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
 
     from clients.learner import learn
     from clients.shard import Shard, shard, world
+    from core import schedule
     from core.data import Examples
     from core.model import initial
     from core.plan import steps
-    from core.schedule import SCHEDULES
     from fl import roster
     from server import checkpoint, evaluate
     from server.report import digest
@@ -94,7 +103,7 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
     yield from curve
     for number in range(state.round + 1, scenario.rounds + 1):
         losses = [point["validation_loss"] for point in curve]
-        rate = scenario.schedule.build("schedule", SCHEDULES, scenario.local.rate, number, scenario.rounds, losses)
+        rate = schedule.rate(scenario, number, losses)
         if rate is None:
             break
         budget = sum(steps(len(shards[c].train), batch, scenario.local.epochs) for c in roster.choose(scenario, number))
@@ -116,9 +125,9 @@ def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
     """Train each client alone, in just the rounds in which the federation would ask it."""
     from clients.learner import learn
     from clients.shard import shard, test, world
+    from core import schedule
     from core.engines import Sums
     from core.model import initial
-    from core.schedule import SCHEDULES
     from fl import roster
     from server import evaluate
 
@@ -130,7 +139,8 @@ def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
         arrays, total = initial(scenario.seed), Sums()
         for number in [n for n, cohort in enumerate(turns, 1) if client in cohort]:
             # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
-            rate = scenario.schedule.build("schedule", SCHEDULES, scenario.local.rate, number, scenario.rounds, [])
+            rate = schedule.rate(scenario, number, [])
+            assert rate is not None  # no schedule stops before its first loss
             done = learn(shard(text, client), scenario, number, arrays, rate, {})
             arrays, total = done.arrays, total + done.sums
         everywhere.append(evaluate.score(arrays, data.test).accuracy)
@@ -142,6 +152,39 @@ def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
         "round": scenario.rounds, "seen": sum(seen), "accuracy": mean, "low": min(everywhere), "high": max(everywhere)
     }  # fmt: skip
     _write(place, {"accuracy": mean, "own": sum(own) / len(own), "accuracies": everywhere, "curve": [point]})
+
+
+def joint(scenario: Scenario, place: Path, watch: Watch) -> None:
+    """The federation itself, stage by stage, but every client keeps all it met: the upper bound of continual methods."""
+    from scenarios.environment import prepare
+    from scenarios.simulate import local as here
+    from server import app
+
+    here(app.build(scenario, place, watch), scenario, 1, prepare(place))
+    if (place / "report.json").exists():
+        facts = json.loads((place / "report.json").read_text())
+        told = {"accuracy": facts["accuracy"], "loss": facts["loss"], "weights_sha256": facts["weights_sha256"]}
+        curve = [{key: row[key] for key in ("round", "seen", "accuracy", "loss")} for row in facts["history"]]
+        _write(place, told | {"curve": curve, "matrix": facts["continual"]["matrix"]})
+
+
+class Beside:
+    """Watches a baseline for the run that wants it: tells how far it is, stops when that run is gone."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.parent = place, os.getppid()
+
+    def stopped(self) -> bool:
+        """Is the run that wanted it gone?"""
+        return os.getppid() != self.parent
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        """Nobody counts single replies."""
+
+    def ended(self, facts: Mapping[str, Any]) -> None:
+        """So many rounds, or clients, are done."""
+        (self.place / "done").write_text(str(facts.get("round", facts.get("client", 0) + 1)))
+        print(json.dumps({key: facts[key] for key in ("round", "client", "accuracy") if key in facts}), flush=True)
 
 
 def _write(place: Path, facts: Facts) -> None:
@@ -163,16 +206,18 @@ def main() -> int:
     from core.engines import tensorflow as engine
 
     engine.one_thread()
-    scenario = plain(Scenario.of(args.scenario.read_text()))
-    place, parent = args.place, os.getppid()
+    scenario, place = plain(Scenario.of(args.scenario.read_text()), args.kind), args.place
     place.mkdir(parents=True, exist_ok=True)
+    watch = Beside(place)
     if result(place):
         return 0
-    for done, fact in enumerate({"centralized": centralized, "local": local}[args.kind](scenario, place), 1):
-        (place / "done").write_text(str(done))
-        print(json.dumps(fact), flush=True)
-        if os.getppid() != parent:
-            return 1  # the run that wanted it is gone
+    if args.kind == "joint":
+        joint(scenario, place, watch)
+        return 0 if result(place) else 1
+    for fact in {"centralized": centralized, "local": local}[args.kind](scenario, place):
+        watch.ended(fact)
+        if watch.stopped():
+            return 1
     return 0
 
 

@@ -13,7 +13,7 @@ from core.data import load
 from core.looks import LOOKS
 from core.methods import METHODS
 from core.scenario import Scenario, options
-from core.schedule import SCHEDULES
+from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
 from core.stream import STREAMS, course
 from fl import roster
@@ -37,7 +37,7 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
 def check(scenario: Scenario) -> None:
     """Build every piece once, on the real labels. Raises ValueError, naming the value and the choices."""
     check_strategy(scenario.strategy, scenario.cohort)
-    scenario.schedule.build("schedule", SCHEDULES, scenario.local.rate, 1, scenario.rounds, [])
+    rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
     for kind in ("methods", "augment", "looks"):

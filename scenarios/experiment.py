@@ -95,17 +95,21 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
     return json.loads((folder / "report.json").read_text())
 
 
-def _comparable(scenario: Scenario) -> bool:
-    """Is there a baseline for it? A federation of one *is* the centralized baseline; and baselines meet plain images only,
-    and begin from nothing."""
-    return scenario.clients > 1 and not scenario.past and all(e.condition == "plain" for e in course(scenario).exams)
+def _comparable(scenario: Scenario, kind: str) -> bool:
+    """Is there this baseline for it? A federation of one *is* the centralized one; those without federation meet plain
+    images only; none of them can begin with another run's model."""
+    if scenario.past:
+        return False
+    if kind == "joint":
+        return len(course(scenario).tasks) > 1
+    return scenario.clients > 1 and all(exam.condition == "plain" for exam in course(scenario).exams)
 
 
 def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
-    kinds = COMPARED[wish.baselines] if _comparable(scenario) else ()
+    kinds = [kind for kind in COMPARED[wish.baselines] if _comparable(scenario, kind)]
     told, what = [sys.executable, "-m", "scenarios.baseline"], str(folder / "scenario.json")
-    places = {kind: baseline.folder(baseline.plain(scenario), kind, folder.parent) for kind in kinds}
+    places = {kind: baseline.folder(scenario, kind, folder.parent) for kind in kinds}
     return {
         kind: (
             place,
@@ -117,9 +121,11 @@ def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
 
 def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal, children: Children) -> None:
     """Wait for the baselines and put their results into the report."""
+    from server.exams import behind
+
     facts["curves"] = {}
     for kind, (place, child) in children.items():
-        total = scenario.rounds if kind == "centralized" else scenario.clients
+        total = scenario.clients if kind == "local" else scenario.rounds
         terminal.bar(kind, total, f"{kind} baseline")
         while child.poll() is None:
             terminal.advance(kind, baseline.progress(place))
@@ -131,6 +137,8 @@ def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Te
         facts["baselines"][kind], facts["curves"][kind] = result["accuracy"], result["curve"]
         if kind == "local":
             facts["local_accuracies"] = result["accuracies"]
+        if kind == "joint" and facts["continual"]:
+            facts["continual"]["measures"]["intransigence"] = behind(facts["continual"], result["matrix"])
 
 
 def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) -> None:

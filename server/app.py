@@ -10,15 +10,16 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from core import schedule
 from core.data import load
 from core.engines import tensorflow as engine
 from core.model import initial
 from core.scenario import Scenario
-from core.schedule import SCHEDULES
+from core.stream import ends
 from fl import strategies
 from server import checkpoint, evaluate, report, versions
 from server.checkpoint import State
-from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, ends, halves, staged, version
+from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, halves, staged, version
 from server.rounds import Stopped, Watch, rounds
 
 
@@ -48,9 +49,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     history, arrays = list(state.history), state.arrays
 
     def rate(number: int) -> float | None:
-        losses = [facts["validation_loss"] for facts in history]
-        context = (scenario.local.rate, number, scenario.rounds, losses)
-        return scenario.schedule.build("schedule", SCHEDULES, *context)
+        return schedule.rate(scenario, number, [facts["validation_loss"] for facts in history])
 
     exams, last = Exams.of(scenario, data.test), ends(scenario)
     quick = exams.some(SAMPLE, scenario.seed) if set(exams.sets) != {PLAIN} else exams

@@ -12,10 +12,10 @@ from core.conditions import under
 from core.data import CLASSES, Examples
 from core.engines import Sums, judge
 from core.engines import tensorflow as engine
-from core.metrics import first_taught, split, summary
+from core.metrics import first_taught, intransigence, split, summary
 from core.scenario import Scenario
 from core.seeds import rng
-from core.stream import Exam, course, starts
+from core.stream import Exam, course, ends
 from server.versions import objections
 
 SAMPLE = 1000  # test images for each condition within a stage; at its end all of them
@@ -73,11 +73,6 @@ class Exams:
         labels, correct = np.concatenate([e.y for e in self.sets.values()]), np.concatenate(list(right.values()))
         classes = [correct[labels == c] for c in range(CLASSES)]
         return Marks(total, tasks, [float(one.mean()) if len(one) else None for one in classes])
-
-
-def ends(scenario: Scenario) -> list[int]:
-    """The last round of each stage."""
-    return [first - 1 for first in starts(scenario, len(course(scenario).tasks))[1:]] + [scenario.rounds]
 
 
 def staged(scenario: Scenario) -> bool:
@@ -155,3 +150,9 @@ def continual(scenario: Scenario, history: list[Facts], exams: Exams, before: Ma
     if scenario.probe:
         told["halves"] = {kind: sum(facts["halves"][kind] for facts in history) for kind in ("temporal", "spatial")}
     return told
+
+
+def behind(told: Facts, joint: list[list[float]]) -> float:
+    """Intransigence of a run against joint training (core.metrics). told: its `continual`; joint: the other's matrix."""
+    mine, best = np.array(told["matrix"]), np.array(joint)
+    return intransigence(mine, first_taught(told["stages"], mine.shape[1]), best)

@@ -14,7 +14,9 @@ from server.plots.words import gap, known, number, percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BASELINES: dict[str, tuple[str, Dash]] = {"centralized": (paper.INK, "--"), "local": (paper.ORANGE, ":")}
+BASELINES: dict[str, tuple[str, Dash]] = {
+    "centralized": (paper.INK, "--"), "local": (paper.ORANGE, ":"), "joint": (paper.GREY, "-."),
+}  # fmt: skip
 
 
 def accuracy(report: Mapping[str, Any]) -> Figure | None:
@@ -22,7 +24,8 @@ def accuracy(report: Mapping[str, Any]) -> Figure | None:
 
     Share of test images read right after each round (left) and for the training examples it took (right); on a
     logarithmic axis equal steps up are equal cuts of the error. Centralized is the same model trained on everybody's
-    data in one place, local the mean of clients that train alone, from the worst to the best of them.
+    data in one place, local the mean of clients that train alone, from the worst to the best of them, joint a federation
+    whose clients keep all that they met.
     """
     rounds = [row for row in report.get("history", []) if known(row.get("accuracy"))]
     if not rounds:

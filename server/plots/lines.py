@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Dash = Literal["-", "--", ":"]
+Dash = Literal["-", "--", ":", "-."]
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,25 @@ from typing import Any
 
 import pytest
 
+from core.engines import tensorflow as engine
 from core.scenario import Local, Model, Part, Scenario
 from scenarios import baseline
 from tests.fakes import federate
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As every process of a run does, before the first use."""
+    engine.one_thread()
+
+
 def whole(kind: str, scenario: Scenario, place: Path) -> Any:
     place.mkdir(exist_ok=True)
-    list({"centralized": baseline.centralized, "local": baseline.local}[kind](baseline.plain(scenario), place))
+    list({"centralized": baseline.centralized, "local": baseline.local}[kind](baseline.plain(scenario, kind), place))
     return baseline.result(place)
 
 
-IRRELEVANT: list[dict[str, Any]] = [{"name": "other"}, {"strategy": Part("fedadam")}, {"patience": 1.0}]
+IRRELEVANT: list[dict[str, Any]] = [{"name": "other"}, {"probe": 10}, {"patience": 1.0}, {"methods": (Part("ewc"),)}]
 RELEVANT: list[dict[str, Any]] = [
     {"seed": 1}, {"rounds": 3}, {"cohort": 2}, {"noise": 0.1}, {"looks": ()}, {"augment": ()}, {"train": 500},
     {"local": Local(rate=0.2)}, {"model": Model(dropout=0.1)}, {"partition": Part("iid")}, {"schedule": Part("constant")},
@@ -48,7 +55,7 @@ def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp
 
 def test_centralized_goes_on_after_an_interruption_as_if_there_had_been_none(tiny: Scenario, tmp_path: Path) -> None:
     scenario, place = replace(tiny, rounds=4), tmp_path / "halves"
-    first = list(islice(baseline.centralized(baseline.plain(scenario), place), 2))
+    first = list(islice(baseline.centralized(baseline.plain(scenario, "centralized"), place), 2))
     assert [point["round"] for point in first] == [1, 2] and baseline.result(place) is None
     assert whole("centralized", scenario, place) == whole("centralized", scenario, tmp_path / "whole")
 
@@ -71,3 +78,20 @@ def test_a_baseline_not_yet_done_has_no_result_and_no_progress(tmp_path: Path) -
     assert baseline.result(tmp_path) is None and baseline.progress(tmp_path) == 0
     (tmp_path / "done").write_text("3")
     assert baseline.progress(tmp_path) == 3
+
+
+def test_without_federation_neither_strategy_nor_stream_matters_but_to_joint_training_they_do(tiny: Scenario) -> None:
+    for change in ({"strategy": Part("fedadam")}, {"stream": Part("classes", {"per_task": 5})}):
+        other = replace(tiny, **change)  # type: ignore[arg-type]
+        same = [baseline.folder(tiny, kind, Path()) == baseline.folder(other, kind, Path()) for kind in baseline.KINDS]
+        assert same == [True, True, False]
+
+
+def test_joint_is_the_federation_whose_clients_keep_everything(tiny: Scenario, tmp_path: Path) -> None:
+    two = replace(tiny, stream=Part("classes", {"per_task": 5}))
+    place = tmp_path / "joint"
+    place.mkdir()
+    baseline.joint(baseline.plain(two, "joint"), place, baseline.Beside(place))
+    told, facts = baseline.result(place), federate(replace(two, methods=(Part("joint"),)), tmp_path / "run")
+    assert told and told["accuracy"] == facts["accuracy"] and told["matrix"] == facts["continual"]["matrix"]
+    assert baseline.progress(place) == 2 and len(told["curve"]) == 2

@@ -1,0 +1,40 @@
+"""What the cross-entropy compares: closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.data import CLASSES
+from core.softmax import NEVER, SOFTMAXES, balanced, masked
+
+LABELS = np.array([5, 5, 5, 5, 6, 6, 6, 6, 0, 1, 1, 0])  # two new classes, two rehearsed
+OWN = np.arange(12) < 8
+
+
+def test_masked_lets_old_classes_alone_but_for_as_many_images_as_one_of_them_has() -> None:
+    shift = masked(LABELS, OWN)
+    alone = (shift[:, [0, 1]] == NEVER).all(1)
+    assert [int(alone[OWN & (c == LABELS)].sum()) for c in (5, 6)] == [2, 2]
+    assert not shift[~OWN].any() and not shift[:, [5, 6]].any()
+    assert (shift[alone][:, [2, 3, 4, 7, 8, 9]] == NEVER).all()
+
+
+def test_masked_with_nothing_rehearsed_compares_only_what_is_there() -> None:
+    shift = masked(LABELS[OWN], OWN[OWN])
+    assert (shift == np.where(np.isin(np.arange(CLASSES), [5, 6]), 0, NEVER)).all()
+
+
+def test_balanced_makes_every_class_weigh_the_same() -> None:
+    """At logits that know nothing, the pull on each class is that of equal classes: softmax(log share) is the share."""
+    shift = balanced(LABELS, OWN)[0]
+    share = np.exp(shift) / np.exp(shift).sum()
+    met = np.bincount(LABELS, minlength=CLASSES) > 0
+    assert share[met] / share[met].sum() == pytest.approx(np.bincount(LABELS)[np.flatnonzero(met)] / 12)
+    assert np.bincount(LABELS, minlength=CLASSES)[~met].sum() == 0 and (share[~met] < share[met].min()).all()
+
+
+@pytest.mark.parametrize("name", SOFTMAXES)
+def test_each_shifts_every_row_by_finite_numbers(name: str) -> None:
+    shift = SOFTMAXES[name](LABELS, OWN)
+    assert shift.shape == (12, CLASSES) and shift.dtype == np.float32 and np.isfinite(shift).all()
