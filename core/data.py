@@ -20,7 +20,7 @@ from core.seeds import rng
 MNIST = Path(__file__).with_name("mnist.npz")
 CLASSES = 10
 SIDE = 28
-HIDDEN = 128  # units before the logits (core/model.py)
+HIDDEN = {"cnn": 128, "mlp": 400}  # units before the logits of each model (core/model.py)
 
 # MD5 of the four IDX files as Yann LeCun published them (before gzip), rebuilt here from the arrays: header, then bytes.
 IDX_MD5 = {

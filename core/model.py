@@ -12,6 +12,9 @@ of (weights, images), written for training speed; tests hold the two equal. What
 
 Weights, in Keras' order, all float32: kernel [3,3,1,32], bias [32], kernel [3,3,32,64], bias [64], kernel [1600,128],
 bias [128], kernel [128,10], bias [10].
+
+For comparison with the literature there is a plain MLP too, 784-400-400-400-10, 638,810 weights (`Model.kind`). Weights say by
+their shapes which of the two they are.
 """
 
 from __future__ import annotations
@@ -25,13 +28,15 @@ from core.data import CLASSES, HIDDEN, SIDE
 from core.scenario import Model
 from core.seeds import rng
 
-SHAPES = ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (1600, HIDDEN), (HIDDEN,), (HIDDEN, CLASSES), (CLASSES,))
+SHAPES = ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (1600, 128), (128,), (128, CLASSES), (CLASSES,))
+MLP = ((SIDE * SIDE, 400), (400,), (400, 400), (400,), (400, 400), (400,), (400, CLASSES), (CLASSES,))
+KINDS = {"cnn": SHAPES, "mlp": MLP}
 _SEEN = SIDE - 2  # the last two rows and columns of an image cannot reach the output
 
 Weights = list[np.ndarray]
 
 
-def initial(seed: int) -> Weights:
+def initial(seed: int, kind: str = "cnn") -> Weights:
     """Uniform kernels (Glorot and Bengio 2010, as Keras does) and zero biases, by address."""
     generator = rng(seed, "weights")
 
@@ -42,29 +47,36 @@ def initial(seed: int) -> Weights:
         limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
         return generator.uniform(-limit, limit, shape).astype(np.float32)
 
-    return [one(shape) for shape in SHAPES]
+    return [one(shape) for shape in KINDS[kind]]
 
 
 def decay(model: Model) -> list[np.ndarray]:
     """The l2 option as the slope of its gradient, one scalar a weight: 2·l2 for kernels, 0 for biases."""
-    return [np.float32(2 * model.l2 if len(shape) > 1 else 0) * np.ones((), np.float32) for shape in SHAPES]
+    return [np.float32(2 * model.l2 if len(shape) > 1 else 0) * np.ones((), np.float32) for shape in KINDS[model.kind]]
 
 
 def keras_model(weights: Weights | None = None, options: Model | None = None, *, probabilities: bool = False) -> Any:
-    """The CNN as a Keras model: image f32 [n, 28, 28, 1] in 0 … 1 → logits (or probabilities) f32 [n, 10]."""
+    """The model as Keras knows it: image f32 [n, 28, 28, 1] in 0 … 1 → logits (or probabilities) f32 [n, 10]."""
     from tensorflow import keras
 
     options = options or Model()
     layers = keras.layers
     l2 = keras.regularizers.l2(options.l2) if options.l2 else None
-    stack = [
-        keras.Input((SIDE, SIDE, 1), name="image"),
+    body = [
         layers.Conv2D(32, 3, activation="relu", kernel_regularizer=l2, name="conv1"),
         layers.MaxPooling2D(2, name="pool1"),
         layers.Conv2D(64, 3, activation="relu", kernel_regularizer=l2, name="conv2"),
         layers.MaxPooling2D(2, name="pool2"),
         layers.Flatten(name="flat"),
-        layers.Dense(HIDDEN, activation="relu", kernel_regularizer=l2, name="hidden"),
+    ]
+    plain = [
+        layers.Flatten(name="flat"),
+        *(layers.Dense(400, activation="relu", kernel_regularizer=l2, name=name) for name in ("first", "second")),
+    ]
+    stack = [
+        keras.Input((SIDE, SIDE, 1), name="image"),
+        *(body if options.kind == "cnn" else plain),
+        layers.Dense(HIDDEN[options.kind], activation="relu", kernel_regularizer=l2, name="hidden"),
         *([layers.Dropout(options.dropout, name="dropout")] if options.dropout else []),
         layers.Dense(CLASSES, kernel_regularizer=l2, name="logits"),
         *([layers.Softmax(name="probabilities")] if probabilities else []),
@@ -76,18 +88,29 @@ def keras_model(weights: Weights | None = None, options: Model | None = None, *,
 
 
 def logits(weights: list[tf.Tensor], images: tf.Tensor, silenced: tf.Tensor | None = None) -> tf.Tensor:
-    """The CNN as a function. images: f32 [n, 28, 28] in 0 … 1; silenced: f32 [n, 128], what multiplies the hidden units."""
+    """The model as a function. images: f32 [n, 28, 28] in 0 … 1; silenced: f32 [n, hidden], what multiplies the last
+    hidden units."""
     k3, b3, k4, b4 = weights[4:]
     h = tf.nn.relu(seen(weights, images) @ k3 + b3)
     return (h if silenced is None else h * silenced) @ k4 + b4
 
 
 def seen(weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
-    """What the convolutions make of images f32 [n, 28, 28]: f32 [n, 1600]."""
+    """What the layers before the last two make of images f32 [n, 28, 28]: f32 [n, 1600] (CNN) or [n, 400] (MLP)."""
+    if weights[0].shape.rank == 2:
+        return _plain(weights, images)
     k1, b1, k2, b2 = weights[:4]
     h = tf.nn.relu(_conv_pool(images, k1) + b1)  # [n, 12, 12, 32]
     h = tf.nn.relu(_pool(tf.nn.conv2d(h, k2, 1, "VALID")) + b2)  # [n, 5, 5, 64]
     return tf.reshape(h, [-1, 1600])
+
+
+def _plain(weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    """The first two layers of the MLP: f32 [n, 400]."""
+    h = tf.reshape(images, [-1, SIDE * SIDE])
+    for kernel, bias in (weights[:2], weights[2:4]):
+        h = tf.nn.relu(h @ kernel + bias)
+    return h
 
 
 def squares(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
@@ -97,10 +120,12 @@ def squares(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> l
     slopes of all examples at once, and only these small products are squared and summed. (A mean gradient squared, which
     many EWC codes take, is something else: positive and negative gradients cancel in it.)
     """
+    if weights[0].shape.rank == 2:
+        return _plain_squares(weights, images, labels)
     k1, b1, k2, b2, k3, b3, k4, b4 = weights
     n = tf.shape(images)[0]
     # What is added to each layer's output, nothing: the gradient with respect to it is the slope there.
-    zeros = [tf.zeros([n, *shape]) for shape in ((24, 24, 32), (10, 10, 64), (HIDDEN,), (CLASSES,))]
+    zeros = [tf.zeros([n, *shape]) for shape in ((24, 24, 32), (10, 10, 64), (128,), (CLASSES,))]
     with tf.GradientTape() as tape:
         tape.watch(zeros)
         one, two, three, four = zeros
@@ -119,13 +144,33 @@ def squares(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> l
     def bias(slope: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.square(tf.reduce_sum(tf.reshape(slope, [n, -1, slope.shape[-1]]), 1)), 0)
 
-    def dense(x: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(tf.square(x), tf.square(slope), transpose_a=True)
-
     return [
         kernel(images[:, :_SEEN, :_SEEN, None], d1, k1), bias(d1), kernel(h1, d2, k2), bias(d2),
-        dense(h2, d3), bias(d3), dense(h3, d4), bias(d4),
+        _dense(h2, d3), bias(d3), _dense(h3, d4), bias(d4),
     ]  # fmt: skip
+
+
+def _dense(x: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+    """Σ over examples of the squares of a dense kernel's gradients."""
+    return tf.matmul(tf.square(x), tf.square(slope), transpose_a=True)
+
+
+def _plain_squares(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+    """The same of the MLP."""
+    kernels, biases = weights[::2], weights[1::2]
+    zeros = [tf.zeros([tf.shape(images)[0], bias.shape[0]]) for bias in biases]
+    seen_ = []
+    with tf.GradientTape() as tape:
+        tape.watch(zeros)
+        h = tf.reshape(images, [-1, SIDE * SIDE])
+        for kernel, bias, zero in zip(kernels, biases, zeros, strict=True):
+            seen_.append(h)
+            z = h @ kernel + bias + zero
+            h = tf.nn.relu(z)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=z)
+    slopes = tape.gradient(loss, zeros)
+    pairs = [(_dense(x, d), tf.reduce_sum(tf.square(d), 0)) for x, d in zip(seen_, slopes, strict=True)]
+    return [one for pair in pairs for one in pair]
 
 
 def _conv_pool(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -101,7 +101,9 @@ class Plan:
     shift: np.ndarray  # f32 [m, 10]: added to the logits inside the cross-entropy
     soft: np.ndarray  # f32 [m, 10]: weight of matching `logits`
     logits: np.ndarray  # f32 [m, 10]: a teacher's answers (LwF, DER); zeros where soft is 0
-    silenced: np.ndarray  # f32 [steps, batch, 128], or [steps, 1, 1] of ones: dropout, what multiplies the hidden units
+    silenced: (
+        np.ndarray
+    )  # f32 [steps, batch, hidden], or [steps, 1, 1] of ones: dropout, what multiplies the hidden units
     pull: Pull
     rate: np.ndarray  # f32 [steps]
     momentum: float
@@ -205,7 +207,8 @@ def _silenced(scenario: Scenario, count: int, at: Sequence[int]) -> np.ndarray:
     share = scenario.model.dropout
     if not share:
         return np.ones((count, 1, 1), np.float32)
-    kept = rng(scenario.seed, "dropout", *at).random((count, scenario.local.batch, HIDDEN), np.float32) >= share
+    shape = (count, scenario.local.batch, HIDDEN[scenario.model.kind])
+    kept = rng(scenario.seed, "dropout", *at).random(shape, np.float32) >= share
     return kept.astype(np.float32) / np.float32(1 - share)
 
 

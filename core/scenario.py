@@ -58,9 +58,10 @@ def options(piece: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 @dataclass(frozen=True)
 class Model:
-    """Options of the shared CNN (core/model.py)."""
+    """The shared model (core/model.py)."""
 
-    dropout: float = 0.0  # share of the 128 hidden units silenced in training; usual 0.5, range [0, 1)
+    kind: str = "cnn"  # or "mlp", 784-400-400-400-10, of the literature on permuted MNIST
+    dropout: float = 0.0  # share of the units before the logits silenced in training; usual 0.5, range [0, 1)
     l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001, ≥ 0
 
 
@@ -124,6 +125,8 @@ class Scenario:
             )
             if not low <= value <= high:
                 raise ValueError(f"{name} = {value} is out of range: {low} … {high}")
+        if self.model.kind not in ("cnn", "mlp"):
+            raise unknown("model.kind", self.model.kind, ("cnn", "mlp"))
         if self.cohort > self.clients:
             raise ValueError(f"cohort = {self.cohort} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):

@@ -98,7 +98,7 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
     strength = np.concatenate([np.tile(one.strength, (len(one.train), 1)) for one in shards])
     pool = Shard(0, Examples.join([one.train for one in shards]), strength, {})
     data, _ = world(text)
-    state = checkpoint.newest(place)[0] or checkpoint.State(0, initial(scenario.seed))
+    state = checkpoint.newest(place)[0] or checkpoint.State(0, initial(scenario.seed, scenario.model.kind))
     arrays, curve = state.arrays, list(state.history)
     yield from curve
     for number in range(state.round + 1, scenario.rounds + 1):
@@ -136,7 +136,7 @@ def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
     turns = [roster.choose(scenario, number) for number in range(1, scenario.rounds + 1)]
     everywhere, own, seen = [], [], []
     for client in range(scenario.clients):
-        arrays, total = initial(scenario.seed), Sums()
+        arrays, total = initial(scenario.seed, scenario.model.kind), Sums()
         for number in [n for n, cohort in enumerate(turns, 1) if client in cohort]:
             # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
             rate = schedule.rate(scenario, number, [])

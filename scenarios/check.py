@@ -46,6 +46,8 @@ def check(scenario: Scenario) -> None:
             raise ValueError(f"{kind} = {'+'.join(names)} names one piece twice")
     for part in scenario.methods:
         part.build("methods", METHODS)
+    if scenario.model.kind != "cnn" and (heads := {p.name for p in scenario.methods} & {"acil", "slda"}):
+        raise ValueError(f"methods = {min(heads)} needs model.kind = cnn: it reads the convolutions' features")
     for part in scenario.augment:
         part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
     for part in scenario.looks:

@@ -41,7 +41,9 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     data = load(scenario)
     held, damaged = checkpoint.newest(folder)
     # A run that goes on from another has that one's version beside its own (scenarios/update.py), older than all of them.
-    first = versions.weights(versions.listed(folder)[0]) if scenario.past else initial(scenario.seed)
+    first = (
+        versions.weights(versions.listed(folder)[0]) if scenario.past else initial(scenario.seed, scenario.model.kind)
+    )
     state = held or State(0, first)
     events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
     strategy = strategies.build(scenario.strategy, scenario.cohort)

@@ -94,7 +94,7 @@ def rounds(
         told = {client: method.tell(shared, client) for client in clients}
         messages = _addressed(grid, asks, clients, number, told)
         replies, failed = exchange(grid, messages, scenario.patience, watch, number)
-        updates, failed = _checked(replies, failed, arrays, method.shapes())
+        updates, failed = _checked(replies, failed, arrays, method.shapes(arrays))
         traffic = tuple(sum(wire.size(m.content) for m in way.values()) for way in (messages, replies))
         learned = {client: u.arrays for client, u in updates.items() if u.arrays}
         drift = {client: distance(arrays, own) for client, own in learned.items()}  # FedMedian empties replies

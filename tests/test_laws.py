@@ -149,7 +149,7 @@ def test_a_server_that_adds_nothing_is_averaging(part: Part) -> None:
 def test_a_federation_of_one_is_the_centralized_baseline(busy: Scenario, schedule: str, tmp_path: Path) -> None:
     one = replace(busy, clients=1, cohort=1, rounds=3, schedule=Part(schedule))
     facts = federate(one, tmp_path)
-    list(baseline.centralized(baseline.plain(one), tmp_path / "baseline"))
+    list(baseline.centralized(baseline.plain(one, "centralized"), tmp_path / "baseline"))
     told: Any = baseline.result(tmp_path / "baseline")
     assert told["weights_sha256"] == facts["weights_sha256"]
     for name in ("seen", "accuracy", "loss", "validation_loss"):
@@ -219,8 +219,8 @@ def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(bu
 def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, mine: Shard) -> None:
     """An engine traces its step once a process, whatever the client, the round or the pull."""
     trained(lesson, Pull.none(START))
-    loops = engine._loop(False, False).experimental_get_tracing_count()
+    loops = engine._loop(SHAPES, False, False).experimental_get_tracing_count()
     trained(replace(lesson, round=9, epochs=3.0), Pull([0.1 * w for w in START], START))
     trained(replace(lesson, examples=mine.train.take(np.arange(20)), strength=lesson.strength[:20]), Pull.none(START))
-    assert engine._loop(False, False).experimental_get_tracing_count() == loops == 1
+    assert engine._loop(SHAPES, False, False).experimental_get_tracing_count() == loops == 1
     assert len(SHAPES) == 8

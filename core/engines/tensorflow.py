@@ -7,9 +7,12 @@ from functools import cache
 import numpy as np
 import tensorflow as tf
 
+from core.data import CLASSES
 from core.engines import Sums
-from core.model import SHAPES, Weights, logits, seen, squares
+from core.model import Weights, logits, seen, squares
 from core.plan import Learned, Plan
+
+Shapes = tuple[tuple[int, ...], ...]
 
 PAGE = 500  # images at a time when only looking
 FISHER_PAGE = 100  # each has 51,200 numbers of the second convolution's gradient, and more
@@ -25,7 +28,7 @@ def train(weights: Weights, plan: Plan) -> Learned:
     """SGD, with heavy-ball momentum if asked, over the plan's batches."""
     if not len(plan.order):
         return Learned(weights, Sums(), [])
-    out, loss, correct, path = _loop(plan.guard.shape[1] > 0, plan.path)(
+    out, loss, correct, path = _loop(_shapes(weights), plan.guard.shape[1] > 0, plan.path)(
         weights, plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.silenced,
         plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), plan.guard,
     )  # fmt: skip
@@ -36,26 +39,28 @@ def train(weights: Weights, plan: Plan) -> Learned:
 def answers(weights: Weights, images: np.ndarray) -> np.ndarray:
     """The model's logits, f32 [n, 10], for images uint8 [n, 28, 28]."""
     if not len(images):
-        return np.zeros((0, SHAPES[-1][0]), np.float32)
+        return np.zeros((0, CLASSES), np.float32)
     held = [tf.constant(w) for w in weights]
-    pages = [_look()(held, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)]
+    pages = [_look(_shapes(weights))(held, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)]
     return np.concatenate(pages)
 
 
 def features(weights: Weights, images: np.ndarray) -> np.ndarray:
-    """What the convolutions see, f32 [n, 1600], for images uint8 [n, 28, 28]."""
+    """What the layers before the last two see, f32 [n, 1600] for the CNN, for images uint8 [n, 28, 28]."""
     held = [tf.constant(w) for w in weights]
-    pages = [_watch()(held, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)]
-    return np.concatenate(pages) if pages else np.zeros((0, SHAPES[4][0]), np.float32)
+    pages = [_watch(_shapes(weights))(held, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)]
+    return np.concatenate(pages) if pages else np.zeros((0, len(weights[4])), np.float32)
 
 
 def fisher(weights: Weights, images: np.ndarray, labels: np.ndarray) -> Weights:
     """Mean over examples of the squared gradient of each one's own log-likelihood: the diagonal of the Fisher information
     if the labels are drawn from the model's own answers. images: uint8 [n, 28, 28]; labels: int [n]."""
-    held, total = [tf.constant(w) for w in weights], [np.zeros(shape) for shape in SHAPES]
+    held, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
     for i in range(0, len(images), FISHER_PAGE):
         rows = slice(i, i + FISHER_PAGE)
-        for sum_, page in zip(total, _squares()(held, images[rows], labels[rows].astype(np.int32)), strict=True):
+        for sum_, page in zip(
+            total, _squares(_shapes(weights))(held, images[rows], labels[rows].astype(np.int32)), strict=True
+        ):
             sum_ += page.numpy()
     return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
@@ -68,39 +73,44 @@ def _scaled(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 255
 
 
-_WEIGHTS = [_spec(*shape) for shape in SHAPES]
+def _shapes(weights: Weights) -> Shapes:
+    return tuple(w.shape for w in weights)
+
+
 _IMAGES = _spec(None, 28, 28, dtype=tf.uint8)
 
 
 @cache
-def _look() -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(lambda weights, images: logits(weights, _scaled(images)), [_WEIGHTS, _IMAGES])
+def _look(shapes: Shapes) -> tf.types.experimental.PolymorphicFunction:
+    held = [_spec(*shape) for shape in shapes]
+    return tf.function(lambda weights, images: logits(weights, _scaled(images)), [held, _IMAGES])
 
 
 @cache
-def _watch() -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(lambda weights, images: seen(weights, _scaled(images)), [_WEIGHTS, _IMAGES])
+def _watch(shapes: Shapes) -> tf.types.experimental.PolymorphicFunction:
+    held = [_spec(*shape) for shape in shapes]
+    return tf.function(lambda weights, images: seen(weights, _scaled(images)), [held, _IMAGES])
 
 
 @cache
-def _squares() -> tf.types.experimental.PolymorphicFunction:
-    signature = [_WEIGHTS, _IMAGES, _spec(None, dtype=tf.int32)]
+def _squares(shapes: Shapes) -> tf.types.experimental.PolymorphicFunction:
+    signature = [[_spec(*shape) for shape in shapes], _IMAGES, _spec(None, dtype=tf.int32)]
     return tf.function(lambda weights, images, labels: squares(weights, _scaled(images), labels), signature)
 
 
 @cache
-def _loop(guarded: bool, path: bool) -> tf.types.experimental.PolymorphicFunction:
+def _loop(shapes: Shapes, guarded: bool, path: bool) -> tf.types.experimental.PolymorphicFunction:
     """The training loop, with shapes that no client, round or number of stages changes.
 
     Weights and speeds live in variables of this process, both set at the start of every call (so nothing of one client
     reaches the next), for then one fused kernel a weight moves them in place. `guarded` bends gradients (A-GEM), `path`
     sums −gradient · movement (SI); a loop without them does not pay for them.
     """
-    places = [tf.Variable(tf.zeros(shape), trainable=False) for shape in SHAPES]
-    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in SHAPES]
-    held = [tf.TensorSpec(None, tf.float32) for _ in SHAPES]  # a scalar, or the weight's shape
+    places = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
+    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
+    held = [tf.TensorSpec(None, tf.float32) for _ in shapes]  # a scalar, or the weight's shape
     signature = [
-        _WEIGHTS, _IMAGES, _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
+        [_spec(*shape) for shape in shapes], _IMAGES, _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
         _spec(None), _spec(None, 10), _spec(None, 10), _spec(None, 10), _spec(None, None, None), held, held, _spec(None), _spec(),
         _spec(None, None, dtype=tf.int32),
     ]  # fmt: skip
@@ -148,7 +158,7 @@ def _loop(guarded: bool, path: bool) -> tf.types.experimental.PolymorphicFunctio
                     path_ = [p + g * (w - v) for p, g, w, v in zip(path_, slopes, weights, after, strict=True)]
                 return i + 1, loss + cross, correct + right, path_
 
-        empty = [tf.zeros(shape) for shape in SHAPES] if path else []
+        empty = [tf.zeros(shape) for shape in shapes] if path else []
         zero = (tf.constant(0), tf.constant(0.0), tf.constant(0), empty)
         _, loss, correct, along = tf.while_loop(lambda i, *_: i < tf.shape(order)[0], step, zero, parallel_iterations=1)
         return [place.read_value() for place in places], loss, correct, along

@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.data import CLASSES, HIDDEN
+from core.data import CLASSES
+from core.data import HIDDEN as UNITS
 from core.methods.base import Answer, Engine, Finetune, Memory, Shared
 from core.plan import Arrays, Learned, Lesson
 
 FEATURES = 1600
 SIZE = FEATURES + 1
+HIDDEN = UNITS["cnn"]
 PACKED = SIZE * (SIZE + 1) // 2  # the lower triangle of a symmetric matrix
 UNMET = -30.0  # the logit of a class that nobody has shown yet
 
@@ -48,7 +50,7 @@ class Acil(Finetune):
         stage = np.array([lesson.stage], np.float32)
         return {self.name: [packed(gram).astype(np.float32), cross.astype(np.float32), stage]}
 
-    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
+    def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: [(PACKED,), (SIZE, CLASSES), (1,)]}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:

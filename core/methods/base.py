@@ -60,8 +60,8 @@ class Finetune:
 
     # ── on the server ──
 
-    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
-        """The shapes of the float32 arrays that an answer may hold; anything else is refused."""
+    def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        """The shapes of the float32 arrays that an answer may hold, with such weights; anything else is refused."""
         return {}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
@@ -102,8 +102,8 @@ class Chain(Finetune):
     def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
         return {k: v for m in self.methods for k, v in m.answer(memory, lesson, learned, engine).items()}
 
-    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
-        return {name: shapes for m in self.methods for name, shapes in m.shapes().items()}
+    def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        return {name: shapes for m in self.methods for name, shapes in m.shapes(weights).items()}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
         for m in self.methods:

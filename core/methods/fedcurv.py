@@ -51,10 +51,8 @@ class FedCurv(Finetune):
             return {}
         return {self.name: [*_sum([weights(s, "f") for s in slots]), *_sum([weights(s, "p") for s in slots])]}
 
-    def shapes(self) -> Mapping[str, Sequence[tuple[int, ...]]]:
-        from core.model import SHAPES
-
-        return {self.name: [*SHAPES, *SHAPES]}
+    def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        return {self.name: 2 * [w.shape for w in weights]}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
         sent = {client: answer[self.name] for client, answer in answers.items() if self.name in answer}

@@ -148,22 +148,35 @@ def test_nothing_of_one_training_reaches_the_next(planned: Callable[..., Plan]) 
     assert same(alone.weights, again.weights) and alone.sums == again.sums
 
 
-def gradient(weights: Weights, images: np.ndarray, labels: np.ndarray) -> Weights:
+def gradient(weights: Weights, images: np.ndarray, labels: np.ndarray, kind: str = "cnn") -> Weights:
     """Of the mean cross-entropy, by Keras and a tape."""
-    keras = model.keras_model(weights)
+    keras = model.keras_model(weights, Model(kind=kind))
     cross_entropy = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     with tf.GradientTape() as tape:
         loss = cross_entropy(labels, keras(images[..., None] / np.float32(255)))
     return [g.numpy() for g in tape.gradient(loss, keras.trainable_weights)]
 
 
-def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(digits: Examples) -> None:
-    each = [gradient(WEIGHTS, digits.x[i : i + 1], digits.y[i : i + 1]) for i in range(6)]
-    told = engine.fisher(WEIGHTS, digits.x[:6], digits.y[:6])
+@pytest.mark.parametrize("kind", model.KINDS)
+def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(digits: Examples, kind: str) -> None:
+    weights = model.initial(0, kind)
+    each = [gradient(weights, digits.x[i : i + 1], digits.y[i : i + 1], kind) for i in range(6)]
+    told = engine.fisher(weights, digits.x[:6], digits.y[:6])
     for mine, *theirs in zip(told, *each, strict=True):
         assert mine == pytest.approx(np.mean(np.square(theirs), 0), rel=1e-3, abs=1e-8)
-    mean = gradient(WEIGHTS, digits.x[:6], digits.y[:6])
+    mean = gradient(weights, digits.x[:6], digits.y[:6], kind)
     assert np.abs(told[6] - np.square(mean[6])).max() > 1e-4  # the square of the mean is something else
+
+
+def test_the_mlp_learns_by_the_same_loop(digits: Examples, planned: Callable[..., Plan]) -> None:
+    start, plan = model.initial(0, "mlp"), planned(1)
+    assert [w.shape for w in start] == list(model.MLP) and sum(w.size for w in start) == 638_810
+    expected = model.keras_model(start, Model(kind="mlp"))(digits.x[..., None].astype(np.float32) / 255).numpy()
+    assert engine.answers(start, digits.x) == pytest.approx(expected, abs=1e-5)
+    rows = plan.order[0]
+    slopes = gradient(start, plan.images[rows], plan.labels[rows], "mlp")
+    for w, slope, new in zip(start, slopes, engine.train(start, plan).weights, strict=True):
+        assert new == pytest.approx(w - plan.rate[0] * slope, abs=1e-6)
 
 
 def test_features_are_what_the_dense_layers_see(digits: Examples) -> None:
