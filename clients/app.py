@@ -10,8 +10,9 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients import memory
-from clients.learner import learn
+from clients.learner import learn, met
 from clients.shard import shard, test
+from core.conditions import under
 from core.data import CLASSES
 from core.engines import judge
 from fl import wire
@@ -30,7 +31,7 @@ def train(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Judge the weights received on this client's own test images; say what it holds."""
+    """Judge the weights received on this client's own test images, as it meets them now; say what it holds."""
     try:
         return _evaluate(message)
     except BaseException as error:
@@ -58,7 +59,8 @@ def _evaluate(message: Message) -> Message:
     task = wire.task(message.content)
     scenario = task.scenario.json()
     mine, own = shard(scenario, task.client), test(scenario, task.client)
-    sums = judge(_engine().answers(task.arrays, own.x), own.y)
+    seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
+    sums = judge(_engine().answers(task.arrays, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()
     update = wire.Update(task.client, [], len(mine.train), sums, labels, list(mine.looks.values()))
     return Message(wire.answer(update), reply_to=message)

@@ -52,8 +52,7 @@ def learn(
     stage = stream.stage(round)
     rows, task = stream.parts[stage], stream.tasks[stage]
     mine = shard.train.take(rows)
-    condition = course(scenario).exams[task].condition
-    mine = Examples(under(condition, mine.x, scenario.seed, shard.client, stage), mine.y)
+    mine = Examples(under(met(scenario, shard, round), mine.x, scenario.seed, shard.client, stage), mine.y)
     strength = np.broadcast_to(shard.strength, (len(shard.train), shard.strength.shape[-1]))[rows]
     typical = np.atleast_2d(shard.strength).mean(0)
     lesson = Lesson(
@@ -77,3 +76,9 @@ def learn(
         learned.weights if stepped else [], len(mine) + len(rehearsal.examples) if stepped else len(mine),
         sums, memory, answer, task,
     )  # fmt: skip
+
+
+def met(scenario: Scenario, shard: Shard, round: int) -> str:
+    """Under which condition a client meets its images in this round."""
+    stream = lay(scenario, shard.train.y, shard.client)
+    return course(scenario).exams[stream.tasks[stream.stage(round)]].condition

@@ -32,7 +32,11 @@ def source(run: Path) -> tuple[Path, int]:
 
 def after(scenario: Scenario, run: Path) -> Scenario:
     """The scenario as one that follows a run: its stages are counted on from there."""
-    return replace(scenario, past=source(run)[1])
+    _, stages = source(run)
+    held = Scenario.of((run / "scenario.json").read_text()).model
+    if held.kind != scenario.model.kind:
+        raise ValueError(f"--from {run}: its model is a {held.kind}, that of {scenario.name} a {scenario.model.kind}")
+    return replace(scenario, past=stages)
 
 
 def begin(run: Path, folder: Path) -> None:

@@ -72,6 +72,9 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
             fact["halves"], held_marks = halves(probe, held_marks, now, done.updates, done.tasks, met), now
         fact["seconds"]["evaluate"] = time.perf_counter() - start
         history.append(fact)
+        if before and done.number in last[:-1]:  # after the last stage all are asked anyway
+            told, _ = evaluate.clients(grid, scenario, arrays, watch, done.number)
+            history[-1]["clients_accuracy"] = {str(one["client"]): one["accuracy"] for one in told}
         if done.number in last:
             _keep(folder, scenario, arrays, history, before)
         events += report.events(history[-1])
@@ -96,12 +99,13 @@ def _finish(
 ) -> dict[str, Any]:
     """After the last round: the confusion matrix, every client's own accuracy, the report."""
     start = time.perf_counter()
-    told, failed = evaluate.clients(grid, scenario, state.arrays, watch)
+    told, failed = evaluate.clients(grid, scenario, state.arrays, watch, state.round)
     events = [*state.events, *(f"client {c} could not judge the final model: {why}" for c, why in failed.items())]
     facts = report.run(scenario, state.history, state.arrays, events, folder)
     turns = facts.pop("turns")
     facts["shards"] = [one | {"rounds": turns.get(str(one["client"]), 0)} for one in told]
-    facts["continual"] = continual(scenario, state.history, exams, before)
+    served = {str(one["client"]): one["accuracy"] for one in told}
+    facts["continual"] = continual(scenario, state.history, exams, before, served)
     facts["confusion"] = evaluate.confusion(state.arrays, load(scenario).test).tolist()
     facts["seconds"]["evaluation"] += time.perf_counter() - start
     report.save(folder, facts)

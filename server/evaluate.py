@@ -33,9 +33,9 @@ def confusion(arrays: Arrays, examples: Examples) -> np.ndarray:
 
 
 def clients(
-    grid: Grid, scenario: Scenario, arrays: Arrays, watch: Watch
+    grid: Grid, scenario: Scenario, arrays: Arrays, watch: Watch, round: int
 ) -> tuple[list[dict[str, Any]], dict[int, str]]:
-    """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them."""
+    """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them after a round."""
     who = list(range(scenario.clients))
     if len(who) > LISTED:
         who = sorted(int(c) for c in rng(scenario.seed, "listed").choice(len(who), LISTED, replace=False))
@@ -44,7 +44,7 @@ def clients(
         dst_node_id=1, message_type=MessageType.EVALUATE,
     )  # fmt: skip
     seats = roster.seat(who, sorted(grid.get_node_ids()))
-    asks = {client: wire.addressed(plain, client, seats[client], scenario.rounds) for client in who}
+    asks = {client: wire.addressed(plain, client, seats[client], round) for client in who}
     replies, failed = exchange(grid, asks, scenario.patience, watch)
     told = []
     for client, reply in replies.items():

@@ -124,8 +124,13 @@ def _known(scenario: Scenario, task: int) -> bool:
     return bool(scenario.past) and (not scenario.digits or task not in course(scenario).tasks)
 
 
-def continual(scenario: Scenario, history: list[Facts], exams: Exams, before: Marks | None) -> Facts:
-    """The report's section on learning in stages; empty if there is only one and nothing was learned before."""
+def continual(
+    scenario: Scenario, history: list[Facts], exams: Exams, before: Marks | None, served: Mapping[str, float]
+) -> Facts:
+    """The report's section on learning in stages; empty if there is only one and nothing was learned before.
+
+    served: each client's own accuracy at the end.
+    """
     tasks = list(course(scenario).tasks)
     rows = closing(scenario, history)
     if not before or not rows or len(rows) + bool(scenario.past) < 2:
@@ -142,6 +147,7 @@ def continual(scenario: Scenario, history: list[Facts], exams: Exams, before: Ma
         "ends": [facts["round"] for facts in rows],
         "matrix": matrix.tolist(),
         "classes": [facts["classes_accuracy"] for facts in rows],
+        "clients": [*(facts.get("clients_accuracy", {}) for facts in rows[:-1]), dict(served)],
         "before": before.tasks,
         "measures": summary(whole, learned, np.array(before.tasks)),
         "memory_bytes": max((held for facts in history for held in facts["memory"].values()), default=0),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from server.plots import paper
 from server.plots.alone import alone
 from server.plots.compare import compare
-from server.plots.continual import classes, halves, matrix, tasks
+from server.plots.continual import classes, halves, matrix, served, tasks
 from server.plots.learning import accuracy, drift
 from server.plots.shards import labels, looks
 from server.plots.verdicts import clients, confusion
@@ -30,6 +30,7 @@ PLOTS: dict[str, Callable[[Mapping[str, Any]], Figure | None]] = {
     "tasks": tasks,
     "halves": halves,
     "classes": classes,
+    "served": served,
     "clients": clients,
     "alone": alone,
     "confusion": confusion,

@@ -154,3 +154,34 @@ def classes(report: Report) -> Figure | None:
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="Read right (%)", shrink=0.8).outline.set_visible(False)
     return figure
+
+
+def served(report: Report) -> Figure | None:
+    """How well it serves each client, stage by stage
+
+    One row a client, one column a stage: the global model's accuracy on test images in the client's own mix of digits, seen
+    through its own looks, as it meets them in that stage.
+    """
+    told = _told(report)
+    if told is None or len(told.get("clients", [])) < 2 or not told["clients"][-1]:
+        return None
+    names = list(told["clients"][-1])
+    shares = np.array([[100 * row.get(name, np.nan) for row in told["clients"]] for name in names])
+    worst = int(np.nanargmin(shares[:, -1]))
+    title = f"At the end it serves client {names[worst]} worst: {shares[worst, -1]:.1f} % of its digits"
+    few = len(names) <= 25
+    figure = paper.figure(max(5.6, 1.6 + 0.8 * shares.shape[1]), 1.6 + (0.3 * len(names) if few else 4.5), title)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=130 if few else 100, aspect="auto")
+    if few:
+        for (client, stage), share in np.ndenumerate(shares):
+            axes.text(stage, client, f"{share:.1f}", ha="center", va="center", fontsize=8,
+                      color="white" if share > 80 else paper.INK)  # fmt: skip
+        axes.set_yticks(range(len(names)), names)
+    else:
+        figure.colorbar(image, ax=axes, label="Read right (%)", shrink=0.8).outline.set_visible(False)
+    axes.set_xticks(range(shares.shape[1]), [str(stage + 1) for stage in range(shares.shape[1])])
+    axes.set(xlabel="Stage", ylabel="Client")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure

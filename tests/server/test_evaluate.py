@@ -43,7 +43,7 @@ def judging(task: wire.Task) -> object:
 
 
 def test_clients_say_what_they_hold_and_how_good_the_model_is_for_them(tiny: Scenario) -> None:
-    told, failed = evaluate.clients(FakeGrid(dict.fromkeys(range(4), judging)), tiny, START, Onlooker())  # type: ignore[arg-type]
+    told, failed = evaluate.clients(FakeGrid(dict.fromkeys(range(4), judging)), tiny, START, Onlooker(), 2)  # type: ignore[arg-type]
     assert failed == {} and [one["client"] for one in told] == [0, 1, 2, 3]
     assert told[1] == {
         "client": 1, "examples": 20, "labels": [1] * 10, "looks": {"rotate": 0.25, "blur": 0.5}, "accuracy": 0.5,
@@ -53,7 +53,7 @@ def test_clients_say_what_they_hold_and_how_good_the_model_is_for_them(tiny: Sce
 
 def test_clients_that_do_not_answer_or_answer_nonsense_are_named(tiny: Scenario) -> None:
     grid = FakeGrid({0: judging, 1: broken, 2: silent, 3: lambda task: wire.answer(honest(task))})  # type: ignore[dict-item]
-    told, failed = evaluate.clients(grid, replace(tiny, patience=0.2), START, Onlooker())
+    told, failed = evaluate.clients(grid, replace(tiny, patience=0.2), START, Onlooker(), 2)
     assert [one["client"] for one in told] == [0]
     assert "disk is full" in failed[1] and "no answer" in failed[2] and "records" in failed[3]
 
@@ -62,7 +62,7 @@ def test_of_many_clients_the_same_hundred_are_asked(tiny: Scenario) -> None:
     many, asked = replace(tiny, clients=250), []
     for _ in "ab":
         grid = FakeGrid(dict.fromkeys(range(250), judging))  # type: ignore[arg-type]
-        told, failed = evaluate.clients(grid, many, START, Onlooker())
+        told, failed = evaluate.clients(grid, many, START, Onlooker(), 2)
         asked.append([one["client"] for one in told])
     assert asked[0] == asked[1] == sorted(set(asked[0])) and len(asked[0]) == 100 and failed == {}
     assert asked[0][-1] > 150  # not simply the first

@@ -16,6 +16,7 @@ from server import page
 from server.page import again
 from server.plots import PLOTS, compare, draw, paper, words
 from server.plots.compare import grouped, mean
+from server.plots.memory import Held, against_memory
 from server.plots.verdicts import wilson
 
 SCENARIO = Scenario(
@@ -90,6 +91,7 @@ def staged(report: dict) -> dict:
         "matrix": matrix, "before": [0.1] * tasks, "memory_bytes": 157_800, "megabytes": {"sent": 225.0, "received": 225.0},
         "measures": summary(np.array(matrix), list(range(tasks)), np.full(tasks, 0.1)),
         "halves": {"temporal": 0.07, "spatial": -0.08},
+        "clients": [{str(n): 0.2 * stage + 0.0002 * n for n in range(20)} for stage in range(1, 5)] + [{"0": 0.9, "1": 0.8}],
     }  # fmt: skip
     changed = {"stream": {"name": "classes", "args": {}}, "join": [[2, 8]], "leave": [[0, 12], [1, 12]]}
     return report | {"continual": told, "settings": report["settings"] | changed}
@@ -120,7 +122,7 @@ def test_equal_reports_give_equal_bytes(full, tmp_path):
     report, folder = full
     drawn = draw(json.loads(json.dumps(report)) | {"shards": []}, tmp_path)
     assert [path.name for path in drawn] == [
-        f"{name}.png" for name in ("accuracy", "matrix", "tasks", "halves", "classes", "confusion", "drift")
+        f"{name}.png" for name in ("accuracy", "matrix", "tasks", "halves", "classes", "served", "confusion", "drift")
     ]
     assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in drawn)
 
@@ -230,3 +232,13 @@ def test_wilson_interval():
 def test_importing_is_light():
     code = "import sys, server.plots, server.page; sys.exit('matplotlib' in sys.modules or 'tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_memory_is_drawn_over_settings_and_budgets(tmp_path):
+    points = [
+        Held(name, panel, kilobytes, 0.2 + 0.2 * i + kilobytes / 1000, 0.01)
+        for i, name in enumerate(("finetune", "replay", "derpp"))
+        for panel in ("sync", "async", "late")
+        for kilobytes in ((0.0,) if name == "finetune" else (39.0, 157.0))
+    ]
+    assert against_memory(points, tmp_path).read_bytes().startswith(b"\x89PNG")
