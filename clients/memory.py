@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +25,27 @@ def home(client: int) -> Path:
 
 
 def before(client: int, round: int) -> Memory:
-    """The newest memory from a round before this one; empty if there is none."""
+    """The newest memory from a round before this one; empty if there is none.
+
+    A damaged file (the disk's fault, or a power cut's) falls back to the one before it, with a warning. Raises ValueError if
+    none of those there are can be read: to go on as if nothing had been remembered would be to forget in silence.
+    """
     files = [file for file in sorted(home(client).glob("round-*.npz")) if _round(file) < round]
-    if not files:
-        return {}
+    for file in reversed(files):
+        try:
+            return _read(file)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            logging.getLogger(__name__).warning("memory %s cannot be read: %s", file, error)
+    if files:
+        raise ValueError(
+            f"none of {', '.join(map(str, files))} can be read; move them away to begin with an empty memory"
+        )
+    return {}
+
+
+def _read(file: Path) -> Memory:
     held: dict[str, dict[int, dict[str, np.ndarray]]] = {}
-    with np.load(files[-1], allow_pickle=False) as arrays:
+    with np.load(file, allow_pickle=False) as arrays:
         for key in arrays.files:
             method, stage, name = key.split("/")
             held.setdefault(method, {}).setdefault(int(stage), {})[name] = arrays[key]
@@ -42,7 +60,10 @@ def save(client: int, round: int, memory: Memory) -> None:
     folder = home(client)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{os.getpid()}.npz"
-    np.savez(temporary, **flat)  # type: ignore[arg-type]
+    with temporary.open("wb") as file:
+        np.savez(file, **flat)  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, folder / f"round-{round:04d}.npz")
     for old in sorted(folder.glob("round-*.npz"))[:-KEPT]:
         old.unlink()

@@ -5,4 +5,6 @@ from dataclasses import replace
 from core.scenario import Part
 from scenarios.class_incremental import SCENARIO as CLASS_INCREMENTAL
 
-SCENARIO = replace(CLASS_INCREMENTAL, name="arrivals", stream=Part("arrivals", {"portions": 5}), probe=0)
+SCENARIO = replace(
+    CLASS_INCREMENTAL, name="arrivals", stream=Part("arrivals", {"portions": 5}), schedule=Part("cosine"), probe=0
+)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from core.scenario import Part
+from core.scenario import Local, Part
 from scenarios.class_incremental import SCENARIO as CLASS_INCREMENTAL
 
 SCENARIO = replace(
@@ -12,5 +12,7 @@ SCENARIO = replace(
     stream=Part("whole"),
     join=((6, 8), (7, 8), (8, 15), (9, 15)),
     leave=((0, 15), (1, 15)),
+    schedule=Part("constant"),  # whoever comes late deserves as large a step
+    local=Local(rate=0.05),
     probe=0,
 )

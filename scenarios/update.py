@@ -44,9 +44,7 @@ def begin(run: Path, folder: Path) -> None:
     from server import checkpoint, versions
 
     place, _ = source(run)
-    state, _ = checkpoint.newest(run)
-    shared = state.shared if state else {}
-    checkpoint.save(folder, checkpoint.State(0, versions.weights(place), shared=shared))
+    checkpoint.save(folder, checkpoint.State(0, versions.weights(place), shared=versions.shared(place)))
     # The model that it starts from is current until a better one passes the gate.
     shutil.copytree(place, folder / "versions" / place.name)
     versions.publish(folder, folder / "versions" / place.name)

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from core import schedule
 from core.data import load
 from core.engines import tensorflow as engine
+from core.methods.base import Shared
 from core.model import initial
 from core.scenario import Scenario
 from core.stream import ends
@@ -48,7 +49,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
     strategy = strategies.build(scenario.strategy, scenario.cohort)
     strategies.restore(strategy, state.strategy)
-    history, arrays = list(state.history), state.arrays
+    history, arrays, shared = list(state.history), state.arrays, state.shared
 
     def rate(number: int) -> float | None:
         return schedule.rate(scenario, number, [facts["validation_loss"] for facts in history])
@@ -61,7 +62,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     met = {task for facts in history for task in facts["tasks"].values()}
 
     for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared):
-        start, arrays = time.perf_counter(), done.arrays
+        start, arrays, shared = time.perf_counter(), done.arrays, dict(done.shared)
         marks = (exams if done.number in last else quick).marks(arrays)
         validation = evaluate.score(arrays, data.validation) if len(data.validation) else None
         seen = history[-1]["seen"] if history else 0
@@ -76,22 +77,22 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
             told, _ = evaluate.clients(grid, scenario, arrays, watch, done.number)
             history[-1]["clients_accuracy"] = {str(one["client"]): one["accuracy"] for one in told}
         if done.number in last:
-            _keep(folder, scenario, arrays, history, before)
+            _keep(folder, scenario, arrays, history, before, shared)
         events += report.events(history[-1])
-        checkpoint.save(
-            folder, State(done.number, arrays, strategies.state(strategy), history, events, dict(done.shared))
-        )
+        checkpoint.save(folder, State(done.number, arrays, strategies.state(strategy), history, events, shared))
         report.lines(folder, history)
         watch.ended(history[-1])
     if history and history[-1]["round"] not in last:  # the schedule stopped early
-        _keep(folder, scenario, arrays, history, before)
+        _keep(folder, scenario, arrays, history, before, shared)
     return _finish(grid, scenario, folder, watch, State(len(history), arrays, {}, history, events), exams, before)
 
 
-def _keep(folder: Path, scenario: Scenario, arrays: Any, history: list[Any], before: Marks | None) -> None:
+def _keep(
+    folder: Path, scenario: Scenario, arrays: Any, history: list[Any], before: Marks | None, shared: Shared
+) -> None:
     """The model at the end of a stage, as a version."""
     told = version(scenario, history, before)
-    versions.keep(folder, told["version"], arrays, told)
+    versions.keep(folder, told["version"], arrays, told, shared)
 
 
 def _finish(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ Facts = dict[str, Any]
 CURRENT = "current"
 
 
-def keep(folder: Path, number: int, arrays: Arrays, facts: Facts) -> Path:
-    """Write a version's weights and facts; a repeated stage writes the same again."""
+def keep(folder: Path, number: int, arrays: Arrays, facts: Facts, shared: Mapping[str, np.ndarray]) -> Path:
+    """Write a version's weights, what the server keeps for methods, and facts; a repeated stage writes the same again."""
     place = home(folder, number)
     place.mkdir(parents=True, exist_ok=True)
     temporary = place / ".writing.npz"
-    np.savez(temporary, **{f"weight{i}": a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
+    named = {f"weight{i}": a for i, a in enumerate(arrays)} | {f"shared/{key}": a for key, a in shared.items()}
+    np.savez(temporary, **named)  # type: ignore[arg-type]
     os.replace(temporary, place / "weights.npz")
     write(place / "version.json", json.dumps(facts, indent=1) + "\n")
     return place
@@ -43,9 +44,15 @@ def weights(place: Path) -> Arrays:
     """A version's weights. Raises ValueError if they cannot be read."""
     try:
         with np.load(place / "weights.npz", allow_pickle=False) as file:
-            return [file[f"weight{i}"] for i in range(len(file.files))]
+            return [file[f"weight{i}"] for i in range(sum(name.startswith("weight") for name in file.files))]
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{place} holds no readable version: {error}") from None
+
+
+def shared(place: Path) -> dict[str, np.ndarray]:
+    """What the server kept for methods when it was made."""
+    with np.load(place / "weights.npz", allow_pickle=False) as file:
+        return {name.removeprefix("shared/"): file[name] for name in file.files if name.startswith("shared/")}
 
 
 def listed(folder: Path) -> list[Path]:

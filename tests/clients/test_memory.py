@@ -84,8 +84,24 @@ def test_nothing_is_unpickled(home: Path) -> None:
     folder = home / "client-00007"
     folder.mkdir(parents=True)
     np.savez(folder / "round-0001.npz", **{"ewc/0/fisher": np.array([{}], object)})
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="none of"):
         memory.before(7, 2)
+
+
+def test_a_damaged_file_falls_back_to_the_one_before_and_never_to_nothing(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for round in (1, 2):
+        memory.save(7, round, held(round))
+    file = home / "client-00007" / "round-0002.npz"
+    whole = file.read_bytes()
+    for spoiled in (whole[: len(whole) // 2], b"", whole.replace(b"PK", b"XX")):
+        file.write_bytes(spoiled)
+        caplog.clear()
+        assert same(memory.before(7, 3), held(1)) and "round-0002.npz cannot be read" in caplog.text
+    (home / "client-00007" / "round-0001.npz").unlink()
+    with pytest.raises(ValueError, match=r"round-0002\.npz"):
+        memory.before(7, 3)
 
 
 def test_a_round_begun_and_not_ended_names_its_worker() -> None:

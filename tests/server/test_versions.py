@@ -52,7 +52,9 @@ def test_every_stage_leaves_a_version_and_what_it_knew(staged: Scenario, tmp_pat
 
 def test_what_is_published_is_the_runs_own_and_an_older_version_can_be_taken_back(tmp_path: Path) -> None:
     for number in (1, 2):
-        place = versions.keep(tmp_path, number, [np.full(1, number, np.float32)], {"version": number})
+        kept = {"acil/gram": np.full(2, number)}
+        place = versions.keep(tmp_path, number, [np.full(1, number, np.float32)], {"version": number}, kept)
+        assert versions.shared(place)["acil/gram"].tolist() == [number, number]
         (place / "model.tflite").write_text(f"model {number}")
         versions.publish(tmp_path, place)
     (versions.home(tmp_path, 2) / "model.onnx").write_text("only here")
