@@ -1,0 +1,158 @@
+"""The comparison: its cells are the protocol, its numbers are those of the runs, stopping loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.methods import chain
+from core.scenario import Part, Scenario
+from scenarios import SCENARIOS, table
+from scenarios.check import check
+from scenarios.table import Cell, cells, grid, markdown, results, summary
+
+
+def test_every_cell_is_possible_and_is_the_protocol_but_for_what_it_names() -> None:
+    base = SCENARIOS["class_incremental"][0]
+    for cell in cells(seeds=1):
+        mine = cell.scenario()
+        if (cell.alpha, cell.pace) == (1.0, "sync"):
+            check(mine)
+        same = {"name": base.name, "methods": base.methods, "partition": base.partition, "softmax": base.softmax}
+        same |= {"order": base.order, "lag": base.lag, "probe": base.probe}
+        assert replace(mine, **same) == base  # type: ignore[arg-type]
+    assert len({cell.name for cell in cells()}) == len(cells()) == 5 * len(cells(seeds=1))
+
+
+def test_a_budget_is_the_same_in_bytes_whatever_a_method_keeps_beside_each_image() -> None:
+    for row in ("replay", "der", "derpp", "agem"):
+        (part,) = Cell(row, 200, 1.0, "sync", 0).scenario().methods
+        assert part.args == {"images": 0, "kilobytes": pytest.approx(157.8)}
+        assert chain(replace(SCENARIOS["class_incremental"][0], methods=(part,)))
+
+
+def facts(cell: Cell, accuracy: float, lost: float) -> dict[str, Any]:
+    """A report in so far as the table reads it."""
+    matrix = [[accuracy + lost, 0.0], [accuracy, accuracy]]
+    measures = {"forgetting": lost, "incremental_accuracy": accuracy}
+    told = {"measures": measures, "memory_bytes": 157_000, "megabytes": {"received": 10.0}}
+    return {
+        "accuracy": accuracy, "settings": json.loads(cell.scenario().json()),
+        "continual": told | {"matrix": matrix, "stages": [0, 1]},
+    }  # fmt: skip
+
+
+def test_a_line_is_mean_and_deviation_over_seeds_and_what_joint_training_has_more() -> None:
+    found = {}
+    for seed, accuracy in enumerate((0.90, 0.94)):
+        for name, share, lost in (("replay", accuracy, 0.02), ("joint", 0.98, 0.0)):
+            cell = Cell(name, 200 if name == "replay" else 0, 1.0, "sync", seed)
+            found[cell] = facts(cell, share, lost)
+    line, joint = summary(found)
+    assert line["seeds"] == [0, 1] and line["accuracy"] == pytest.approx([92, 100 * 0.04 / 2**0.5])
+    assert line["forgetting"] == pytest.approx([2, 0]) and joint["intransigence"] is None
+    assert line["intransigence"][0] == pytest.approx(100 * (0.98 - 0.92) - 1)  # 0.06 and 0.04 in two tasks, on average
+
+
+def test_the_grid_has_a_row_a_method_and_budget_and_a_column_a_setting() -> None:
+    there = [
+        Cell("replay", 50, 1.0, "sync", 0),
+        Cell("replay", 200, 1.0, "sync", 0),
+        Cell("finetune", 0, 0.1, "async", 0),
+    ]
+    head, rows = grid(summary({cell: facts(cell, 0.9, 0.1) for cell in there}))
+    assert head == ["method", "memory a client", "sync, Dirichlet 1", "async, Dirichlet 0.1"]
+    assert [row[0] for row in rows] == ["finetune", "replay, 50 images", "replay, 200 images"]
+    assert rows[0][2:] == ["–", "90.0 ± 0.0 / 10.0 (1)"]
+    assert markdown(head, rows).count("\n") == 5
+
+
+def test_what_an_older_protocol_left_is_not_taken_for_a_result(tmp_path: Path) -> None:
+    cell = Cell("replay", 200, 1.0, "sync", 0)
+    (tmp_path / cell.name).mkdir()
+    report = tmp_path / cell.name / "report.json"
+    report.write_text(json.dumps(facts(cell, 0.9, 0.1)))
+    assert list(results([cell], tmp_path)) == [cell]
+    old = facts(cell, 0.9, 0.1)
+    old["settings"]["local"]["rate"] = 0.7
+    report.write_text(json.dumps(old))
+    assert not results([cell], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [("--only nope", "choose from acil"), ("--pace x", "choose from async, sync"), ("--alpha a", "floats")],
+)
+def test_a_wrong_flag_names_the_choices(wrong: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        table.main(["split-mnist", *wrong.split()])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def small() -> Scenario:
+    return replace(
+        SCENARIOS["class_incremental"][0], train=600, test=200, validation=50, clients=2, cohort=2, rounds=5,
+        augment=(), minimum=4, stream=Part("classes", {"per_task": 2}),
+    )  # fmt: skip
+
+
+SMALL = """
+import sys
+from dataclasses import replace
+from scenarios import SCENARIOS, table
+from tests.scenarios.test_table import small
+if __name__ == "__main__":
+    SCENARIOS["class_incremental"] = (small(), "")
+    sys.exit(table.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_stopped_and_started_again_it_fills_the_same_table(tmp_path: Path) -> None:
+    script = tmp_path / "small.py"
+    script.write_text(SMALL)
+    home = str(Path(__file__).parents[2])
+    told = [
+        "split-mnist",
+        "--only",
+        "finetune,derpp,joint",
+        "--images",
+        "50",
+        "--alpha",
+        "1.0",
+        "--pace",
+        "sync",
+        "--seeds",
+        "1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": home}
+
+    def start(out: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(script), *told, "--out", str(tmp_path / out)], env=environment, cwd=home,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    first = start("a")
+    while first.poll() is None and not list((tmp_path / "a").glob("*/checkpoints/round-*.npz")):
+        time.sleep(0.05)
+    first.send_signal(signal.SIGINT)
+    said = first.communicate(timeout=120)[1]
+    assert first.returncode == 130 and "goes on where it was" in said
+    for out in ("a", "b"):
+        done = start(out)
+        said = done.communicate(timeout=300)[1]
+        assert done.returncode == 0, said
+    tables = [json.loads((tmp_path / out / "table.json").read_text()) for out in ("a", "b")]
+    assert tables[0] == tables[1] and len(tables[0]) == 3
+    assert (tmp_path / "a" / "memory.png").exists() and "joint" in (tmp_path / "a" / "table.md").read_text()
+    assert not list((tmp_path / "a").glob("*/checkpoints"))
