@@ -63,7 +63,8 @@ def learn(
         rehearsal = method.rehearse(memory, lesson, engine)
         pull = method.pull(memory, lesson) + Pull(decay(scenario.model), Pull.none(start).b)
         pull = pull + Pull.towards(start, lesson.mu) if lesson.mu else pull
-        plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path)
+        taught = method.teach(memory, lesson, engine)
+        plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, taught)
     else:
         rehearsal = Rehearsal.none()
         plan = draw(replace(lesson, examples=rehearsal.examples), Pull.none(start), rehearsal)  # no step

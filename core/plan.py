@@ -69,6 +69,25 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """What a lesson's own examples teach beside their labels: ½ Σ_c soft_c (z_c − logits_c)² / 10 for each."""
+
+    soft: np.ndarray  # f32 [n, 10]
+    logits: np.ndarray  # f32 [n, 10]
+
+    @classmethod
+    def nothing(cls, count: int) -> Taught:
+        """Their labels only."""
+        return cls(*(np.zeros((count, CLASSES), np.float32) for _ in "sl"))
+
+    def __add__(self, other: Taught) -> Taught:
+        """Two teachers pull like one: with both their weights, towards the weighted mean of what they say."""
+        soft = self.soft + other.soft
+        logits = (self.soft * self.logits + other.soft * other.logits) / np.where(soft > 0, soft, 1)
+        return Taught(soft, logits.astype(np.float32))
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What a client is about to learn, from which weights, and by which addresses it draws."""
 
@@ -133,7 +152,14 @@ def passes(examples: int, length: int, generator: np.random.Generator) -> np.nda
     return np.concatenate([generator.permutation(examples) for _ in range(turns)])[:length]
 
 
-def draw(lesson: Lesson, pull: Pull, rehearsal: Rehearsal, guard: Examples | None = None, path: bool = False) -> Plan:
+def draw(
+    lesson: Lesson,
+    pull: Pull,
+    rehearsal: Rehearsal,
+    guard: Examples | None = None,
+    path: bool = False,
+    taught: Taught | None = None,
+) -> Plan:
     """Decide a lesson: own examples in a fresh order and view, rehearsed ones among them, all weights and masks.
 
     A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step.
@@ -153,7 +179,7 @@ def draw(lesson: Lesson, pull: Pull, rehearsal: Rehearsal, guard: Examples | Non
         strong = np.broadcast_to(lesson.typical, (len(again), len(scenario.augment)))
         views = np.concatenate([views, augment(old.x, scenario.augment, strong, rng(scenario.seed, "revise", *at))])
     labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
-    none = np.zeros((len(rows), CLASSES), np.float32)
+    beside = taught or Taught.nothing(len(lesson.examples))
     order = np.arange(count * own, dtype=np.int32).reshape(count, own)
     order = np.concatenate([order, len(rows) + np.arange(count * extra, dtype=np.int32).reshape(count, extra)], 1)
     plan = Plan(
@@ -162,8 +188,8 @@ def draw(lesson: Lesson, pull: Pull, rehearsal: Rehearsal, guard: Examples | Non
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[again]]),
         shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own),
-        soft=np.concatenate([none, rehearsal.soft[again]]),
-        logits=np.concatenate([none, rehearsal.logits[again]]),
+        soft=np.concatenate([beside.soft[rows], rehearsal.soft[again]]),
+        logits=np.concatenate([beside.logits[rows], rehearsal.logits[again]]),
         silenced=_silenced(scenario, count, at),
         pull=pull,
         rate=np.full(count, lesson.rate, np.float32),

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from core.data import SIDE, Examples
-from core.plan import Arrays, Learned, Lesson, Plan, Pull, Rehearsal
+from core.plan import Arrays, Learned, Lesson, Plan, Pull, Rehearsal, Taught
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
 Slot = Mapping[str, np.ndarray]
@@ -45,6 +45,10 @@ class Finetune:
     def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
         """What is looked at again, and what it teaches."""
         return Rehearsal.none()
+
+    def teach(self, memory: Memory, lesson: Lesson, engine: Engine) -> Taught:
+        """What the lesson's own images teach beside their labels."""
+        return Taught.nothing(len(lesson.examples))
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         """Examples whose loss no step may raise."""
@@ -92,6 +96,10 @@ class Chain(Finetune):
             return Rehearsal.none()
         hard, soft, logits = (np.concatenate([getattr(p, name) for p in parts]) for name in ("hard", "soft", "logits"))
         return Rehearsal(Examples.join([p.examples for p in parts]), hard, soft, logits, max(p.share for p in parts))
+
+    def teach(self, memory: Memory, lesson: Lesson, engine: Engine) -> Taught:
+        all_ = [m.teach(memory, lesson, engine) for m in self.methods]
+        return reduce(Taught.__add__, all_, Taught.nothing(len(lesson.examples)))
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         return Examples.join([m.guard(memory, lesson) for m in self.methods])

@@ -1,4 +1,4 @@
-"""Learning without forgetting: the model of before the stage teaches, on the stage's own images, what it would have said."""
+"""Learning without forgetting: an earlier model teaches, on the client's own images, what it says of classes they are not."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ import numpy as np
 
 from core.data import CLASSES
 from core.methods.base import Engine, Finetune, Memory, earlier, kept, named, own, weights
-from core.plan import Learned, Lesson, Rehearsal
+from core.plan import Learned, Lesson, Taught
+from core.scenario import unknown
+
+TEACHERS = ("stage", "round")
 
 
 class Lwf(Finetune):
-    """matches the answers that the model of before this stage gives for classes which are not in it, on the stage's own
-    images (Li and Hoiem 2016, arXiv:1606.09282; on logits, as Buzzega et al. 2020 do)"""
+    """matches a teacher's answers for classes that the client's own images are not: teacher=stage, the model of before
+    this stage (Li and Hoiem 2016, arXiv:1606.09282; on logits, as Buzzega et al. 2020 do); teacher=round, the global model
+    as received, which knows what other clients hold (after FedNTD, Lee et al. 2022, arXiv:2106.03097)"""
 
     name = "lwf"
 
-    def __init__(self, *, strength: float = 1.0, share: float = 0.5) -> None:
+    def __init__(self, *, strength: float = 1.0, teacher: str = "stage") -> None:
         if not 0 <= strength <= 1000:
             raise ValueError(f"strength = {strength} of lwf should be 0 … 1000")
-        if not 0 <= share < 1:
-            raise ValueError(f"share = {share} of lwf should be 0 … 1, below 1")
-        self.strength, self.share = strength, share
+        if teacher not in TEACHERS:
+            raise unknown("teacher", teacher, TEACHERS)
+        self.strength, self.teacher = strength, teacher
 
-    def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
-        if not earlier(memory, self.name, lesson.stage) or not self.strength or not len(lesson.examples):
-            return Rehearsal.none()
+    def teach(self, memory: Memory, lesson: Lesson, engine: Engine) -> Taught:
+        first = self.teacher == "stage" and not earlier(memory, self.name, lesson.stage)
+        if first or not self.strength:
+            return Taught.nothing(len(lesson.examples))
         slot = own(memory, self.name, lesson.stage)
-        teacher = weights(slot, "w") if slot else lesson.start
+        model = weights(slot, "w") if slot else lesson.start
         other = ~np.isin(np.arange(CLASSES), lesson.examples.y)
-        n = len(lesson.examples)
-        soft = np.tile(np.float32(2 * self.strength) * other.astype(np.float32), (n, 1))
-        answers = engine.answers(teacher, lesson.examples.x)
-        return Rehearsal(lesson.examples, np.zeros(n, np.float32), soft, answers, self.share)
+        soft = np.tile(np.float32(2 * self.strength) * other.astype(np.float32), (len(lesson.examples), 1))
+        return Taught(soft, engine.answers(model, lesson.examples.x))
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
+        if self.teacher == "round":
+            return memory
         slot = own(memory, self.name, lesson.stage) or named("w", lesson.start)
         slots = {s: {"met": np.ones(1, np.uint8)} for s in earlier(memory, self.name, lesson.stage)}
         return kept(memory, self.name, slots | {lesson.stage: slot})
