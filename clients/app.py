@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from types import ModuleType
 
@@ -13,7 +14,7 @@ from clients import memory
 from clients.learner import learn, met
 from clients.shard import shard, test
 from core.conditions import under
-from core.data import CLASSES
+from core.data import CLASSES, ELSEWHERE
 from core.engines import judge
 from fl import wire
 
@@ -24,30 +25,45 @@ app = ClientApp()
 def train(message: Message, context: Context) -> Message:
     """Learn from the weights received; answer with new ones."""
     try:
-        return _train(message)
+        return _train(message, _task(message, context))
     except BaseException as error:  # SystemExit or KeyboardInterrupt would end the worker for good
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+@app.query("who")
+def who(message: Message, context: Context) -> Message:
+    """Which client this node plays, by its own configuration."""
+    return Message(wire.introduction(int(context.node_config["client"])), reply_to=message)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Judge the weights received on this client's own test images, as it meets them now; say what it holds."""
     try:
-        return _evaluate(message)
+        return _evaluate(message, _task(message, context))
     except BaseException as error:
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
-def _train(message: Message) -> Message:
+def _task(message: Message, context: Context) -> wire.Task:
+    """What the message asks of this node. A real one plays the client that its owner configured, with its owner's data."""
+    task, config = wire.task(message.content), context.node_config
+    if "client" in config and int(config["client"]) != task.client:
+        raise ValueError(f"this node plays client {config['client']}, not {task.client}")
+    if "data" in config:
+        os.environ[ELSEWHERE] = str(config["data"])
+    return task
+
+
+def _train(message: Message, task: wire.Task) -> Message:
     _engine()
-    task = wire.task(message.content)
-    earlier = memory.begin(task.client, task.round)
+    earlier = memory.begin(task.client, task.round, task.run)
     mine = shard(task.scenario.json(), task.client)
-    held = memory.before(task.client, task.round)
+    held = memory.before(task.client, task.round, task.run)
     mu = task.extras.get("proximal-mu", 0.0)
     done = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu, told=task.told)
-    memory.save(task.client, task.round, done.memory)
-    memory.end(task.client, task.round)
+    memory.save(task.client, task.round, done.memory, task.run)
+    memory.end(task.client, task.round, task.run)
     update = wire.Update(
         task.client, done.arrays, done.examples, done.sums, earlier=earlier, task=done.task,
         memory=memory.size(done.memory), answer=done.answer,
@@ -55,8 +71,7 @@ def _train(message: Message) -> Message:
     return Message(wire.answer(update), reply_to=message)
 
 
-def _evaluate(message: Message) -> Message:
-    task = wire.task(message.content)
+def _evaluate(message: Message, task: wire.Task) -> Message:
     scenario = task.scenario.json()
     mine, own = shard(scenario, task.client), test(scenario, task.client)
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")

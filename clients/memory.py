@@ -19,18 +19,18 @@ from core.methods.base import Memory
 KEPT = 2  # rounds kept: the one a killed run may come back to, and the newest
 
 
-def home(client: int) -> Path:
-    """This client's folder."""
-    return Path(os.environ.get("CLIENTS_HOME", "clients-home")) / f"client-{client:05d}"
+def home(client: int, run: str = "") -> Path:
+    """This client's folder; on a real node one for each run, by the run's name."""
+    return Path(os.environ.get("CLIENTS_HOME", "clients-home")) / _plain(run) / f"client-{client:05d}"
 
 
-def before(client: int, round: int) -> Memory:
+def before(client: int, round: int, run: str = "") -> Memory:
     """The newest memory from a round before this one; empty if there is none.
 
     A damaged file (the disk's fault, or a power cut's) falls back to the one before it, with a warning. Raises ValueError if
     none of those there are can be read: to go on as if nothing had been remembered would be to forget in silence.
     """
-    files = [file for file in sorted(home(client).glob("round-*.npz")) if _round(file) < round]
+    files = [file for file in sorted(home(client, run).glob("round-*.npz")) if _round(file) < round]
     for file in reversed(files):
         try:
             return _read(file)
@@ -52,12 +52,12 @@ def _read(file: Path) -> Memory:
     return held
 
 
-def save(client: int, round: int, memory: Memory) -> None:
+def save(client: int, round: int, memory: Memory, run: str = "") -> None:
     """Write a round's memory, beside and then renamed; a repeated round gives the same file."""
     flat = {f"{m}/{s}/{n}": a for m, stages in memory.items() for s, names in stages.items() for n, a in names.items()}
     if not flat:
         return
-    folder = home(client)
+    folder = home(client, run)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{os.getpid()}.npz"
     with temporary.open("wb") as file:
@@ -74,25 +74,32 @@ def size(memory: Memory) -> int:
     return sum(a.nbytes for slots in memory.values() for slot in slots.values() for a in slot.values())
 
 
-def begin(client: int, round: int) -> str:
+def begin(client: int, round: int, run: str = "") -> str:
     """Mark the round as begun. Returns the worker that began it before and did not finish, or an empty text."""
-    mark = _mark(client, round)
+    mark = _mark(client, round, run)
     mark.parent.mkdir(parents=True, exist_ok=True)
     earlier = mark.read_text() if mark.exists() else ""
     mark.write_text(f"{socket.gethostname()}:{os.getpid()}")
     return earlier
 
 
-def end(client: int, round: int) -> None:
+def end(client: int, round: int, run: str = "") -> None:
     """The round is done: take the mark away, and the folder too if nothing is kept in it."""
-    mark = _mark(client, round)
+    mark = _mark(client, round, run)
     mark.unlink(missing_ok=True)
     if not any(mark.parent.iterdir()):
         mark.parent.rmdir()
 
 
-def _mark(client: int, round: int) -> Path:
-    return home(client) / f"round-{round:04d}.begun"
+def _plain(run: str) -> str:
+    """A name from a server, as a folder's: it must not lead elsewhere."""
+    if not all(letter.isalnum() or letter in "-_" for letter in run):
+        raise ValueError(f"run {run!r} is no plain name")
+    return run
+
+
+def _mark(client: int, round: int, run: str) -> Path:
+    return home(client, run) / f"round-{round:04d}.begun"
 
 
 def _round(file: Path) -> int:

@@ -7,6 +7,9 @@ so a few Flower nodes play ten thousand clients.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
+
+from flwr.serverapp import Grid
 
 from core.scenario import Scenario
 from core.seeds import rng
@@ -36,6 +39,25 @@ def present(scenario: Scenario, round: int) -> list[int]:
 def nodes(scenario: Scenario) -> int:
     """How many Flower nodes a simulation needs: one for each client of a round, up to a limit."""
     return min(scenario.cohort, NODES)
+
+
+class Seats(Protocol):
+    """Who plays whom."""
+
+    run: str  # the run's name on real nodes, by which they keep its memory apart; in simulation none
+
+    def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
+        """{client: node}; a client whose node is not there is left out."""
+
+
+class Anyone:
+    """Simulation: any node plays any client."""
+
+    run = ""
+
+    def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
+        """Dealt round the nodes in turn."""
+        return seat(clients, sorted(grid.get_node_ids()))
 
 
 def seat(clients: Sequence[int], ids: Sequence[int]) -> dict[int, int]:

@@ -45,6 +45,7 @@ class Task:
     arrays: Arrays
     extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
     told: Answer = field(default_factory=dict)  # what the server adds for methods
+    run: str = ""  # the run's name, on real nodes
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,19 @@ def arrays(held: ArrayRecord) -> Arrays:
     return [np.asarray(held[str(i)].numpy()) for i in range(len(held))]
 
 
-def config(scenario: Scenario, rate: float) -> ConfigRecord:
+def config(scenario: Scenario, rate: float, run: str = "") -> ConfigRecord:
     """What all clients of a round are told."""
-    return ConfigRecord({"scenario": scenario.json(), "rate": rate})
+    return ConfigRecord({"scenario": scenario.json(), "rate": rate, "run": run})
+
+
+def introduction(client: int) -> RecordDict:
+    """What a node answers to the question which client it plays."""
+    return RecordDict({METRICS: MetricRecord({"client": client})})
+
+
+def who(content: RecordDict) -> int:
+    """Read an introduction."""
+    return int(content.metric_records[METRICS]["client"])  # type: ignore[arg-type]
 
 
 def addressed(ask: Message, client: int, node: int, round: int, told: Answer | None = None) -> Message:
@@ -91,9 +102,9 @@ def task(content: RecordDict) -> Task:
     """Read a task."""
     told: dict[str, Any] = dict(content.config_records[CONFIG])
     scenario, rate = Scenario.of(told.pop("scenario")), float(told.pop("rate"))
-    round, client = int(told.pop("server-round")), int(told.pop("client"))
+    round, client, run = int(told.pop("server-round")), int(told.pop("client")), str(told.pop("run"))
     extras = {key: float(value) for key, value in told.items() if isinstance(value, int | float)}
-    return Task(scenario, round, client, rate, arrays(content.array_records[ARRAYS]), extras, _methods(content))
+    return Task(scenario, round, client, rate, arrays(content.array_records[ARRAYS]), extras, _methods(content), run)
 
 
 def _methods(content: RecordDict) -> dict[str, Arrays]:

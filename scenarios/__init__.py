@@ -13,6 +13,7 @@ from scenarios.newcomers import SCENARIO as NEWCOMERS
 from scenarios.noniid import SCENARIO as NONIID
 from scenarios.pathological import SCENARIO as PATHOLOGICAL
 from scenarios.permuted import SCENARIO as PERMUTED
+from scenarios.pi import SCENARIO as PI
 
 SCENARIOS = {
     "iid": (IID, "every client holds a fair sample: the easy case, and the ceiling for the others"),
@@ -31,5 +32,6 @@ SCENARIOS = {
     "asynchronous": (ASYNCHRONOUS, "class_incremental with an order of its own for each client, and late starts"),
     "newcomers": (NEWCOMERS, "clients join with digits that nobody had, and others leave"),
     "permuted": (PERMUTED, "ten tasks, each with all pixels in a new order (permuted MNIST)"),
+    "pi": (PI, "a small federation for real devices: four clients, five rounds"),
     "drift": (DRIFT, "seasons, each with its own digits, that come back every year"),
 }

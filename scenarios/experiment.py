@@ -30,6 +30,7 @@ class Wish:
     backend: str = "ray"
     baselines: str = "centralized"
     source: Path | None = None  # the finished run that this one goes on from
+    federation: Path | None = None  # real nodes instead of a backend (scenarios/deploy.py)
     quiet: bool = False
     json: bool = False
 
@@ -90,7 +91,12 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / "report.json").unlink(missing_ok=True)
-    BACKENDS[wish.backend](app.build(scenario, folder, terminal), scenario, wish.workers, environment)
+    if wish.federation:
+        from scenarios.deploy import play
+
+        play(wish.federation, scenario, folder, terminal)
+    else:
+        BACKENDS[wish.backend](app.build(scenario, folder, terminal), scenario, wish.workers, environment)
     terminal.pause()
     return json.loads((folder / "report.json").read_text())
 

@@ -57,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
+    """The command; returns its exit code. federation: the home of real nodes, for scenarios.deploy."""
     prepare()
     p = parser()
     args = p.parse_args(argv)
@@ -83,7 +83,9 @@ def main(argv: list[str] | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     from scenarios.experiment import Wish, run
 
-    return run(scenario, folder, Wish(args.workers, args.backend, args.baselines, args.source, args.quiet, args.json))
+    kept = ("workers", "backend", "baselines", "source", "quiet", "json")
+    wish = {name: getattr(args, name) for name in kept} | {"federation": federation}
+    return run(scenario, folder, Wish(**wish))
 
 
 def _list() -> int:

@@ -17,7 +17,7 @@ from core.methods.base import Shared
 from core.model import initial
 from core.scenario import Scenario
 from core.stream import ends
-from fl import strategies
+from fl import roster, strategies
 from server import checkpoint, evaluate, report, versions
 from server.checkpoint import State
 from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, halves, staged, version
@@ -36,7 +36,9 @@ def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
     return app
 
 
-def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str, Any]:
+def run(
+    grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: roster.Seats | None = None
+) -> dict[str, Any]:
     """Train from the newest checkpoint, or from the start, to the end. Raises Stopped if the watcher says so."""
     engine.one_thread()
     data = load(scenario)
@@ -61,7 +63,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
     before = exams.marks(first) if staged(scenario) else None  # what the model knew before its first round
     met = {task for facts in history for task in facts["tasks"].values()}
 
-    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared):
+    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared, seats):
         start, arrays, shared = time.perf_counter(), done.arrays, dict(done.shared)
         marks = (exams if done.number in last else quick).marks(arrays)
         validation = evaluate.score(arrays, data.validation) if len(data.validation) else None
@@ -74,7 +76,7 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
         fact["seconds"]["evaluate"] = time.perf_counter() - start
         history.append(fact)
         if before and done.number in last[:-1]:  # after the last stage all are asked anyway
-            told, _ = evaluate.clients(grid, scenario, arrays, watch, done.number)
+            told, _ = evaluate.clients(grid, scenario, arrays, watch, done.number, seats)
             history[-1]["clients_accuracy"] = {str(one["client"]): one["accuracy"] for one in told}
         if done.number in last:
             _keep(folder, scenario, arrays, history, before, shared)
@@ -84,7 +86,9 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch) -> dict[str,
         watch.ended(history[-1])
     if history and history[-1]["round"] not in last:  # the schedule stopped early
         _keep(folder, scenario, arrays, history, before, shared)
-    return _finish(grid, scenario, folder, watch, State(len(history), arrays, {}, history, events), exams, before)
+    return _finish(
+        grid, scenario, folder, watch, State(len(history), arrays, {}, history, events), exams, before, seats
+    )
 
 
 def _keep(
@@ -96,11 +100,18 @@ def _keep(
 
 
 def _finish(
-    grid: Grid, scenario: Scenario, folder: Path, watch: Watch, state: State, exams: Exams, before: Marks | None
+    grid: Grid,
+    scenario: Scenario,
+    folder: Path,
+    watch: Watch,
+    state: State,
+    exams: Exams,
+    before: Marks | None,
+    seats: roster.Seats | None,
 ) -> dict[str, Any]:
     """After the last round: the confusion matrix, every client's own accuracy, the report."""
     start = time.perf_counter()
-    told, failed = evaluate.clients(grid, scenario, state.arrays, watch, state.round)
+    told, failed = evaluate.clients(grid, scenario, state.arrays, watch, state.round, seats)
     events = [*state.events, *(f"client {c} could not judge the final model: {why}" for c, why in failed.items())]
     facts = report.run(scenario, state.history, state.arrays, events, folder)
     turns = facts.pop("turns")

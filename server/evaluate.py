@@ -33,19 +33,22 @@ def confusion(arrays: Arrays, examples: Examples) -> np.ndarray:
 
 
 def clients(
-    grid: Grid, scenario: Scenario, arrays: Arrays, watch: Watch, round: int
+    grid: Grid, scenario: Scenario, arrays: Arrays, watch: Watch, round: int, seats: roster.Seats | None = None
 ) -> tuple[list[dict[str, Any]], dict[int, str]]:
     """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them after a round."""
     who = list(range(scenario.clients))
     if len(who) > LISTED:
         who = sorted(int(c) for c in rng(scenario.seed, "listed").choice(len(who), LISTED, replace=False))
+    seats = seats or roster.Anyone()
+    config = wire.config(scenario, 0.0, seats.run)
     plain = Message(
-        RecordDict({wire.ARRAYS: wire.record(arrays), wire.CONFIG: wire.config(scenario, 0.0)}),
+        RecordDict({wire.ARRAYS: wire.record(arrays), wire.CONFIG: config}),
         dst_node_id=1, message_type=MessageType.EVALUATE,
     )  # fmt: skip
-    seats = roster.seat(who, sorted(grid.get_node_ids()))
-    asks = {client: wire.addressed(plain, client, seats[client], round) for client in who}
+    there = seats(grid, who)
+    asks = {client: wire.addressed(plain, client, there[client], round) for client in who if client in there}
     replies, failed = exchange(grid, asks, scenario.patience, watch)
+    failed |= {client: "its node is not there" for client in who if client not in there}
     told = []
     for client, reply in replies.items():
         try:

@@ -79,21 +79,23 @@ def rounds(
     watch: Watch,
     after: int = 0,
     shared: Shared | None = None,
+    seats: roster.Seats | None = None,
 ) -> Iterator[Round]:
     """Train round by round; yield each as it ends. `after` is the last finished round (0 = none).
 
     `rate(round)` is the step size of a round, or None to stop early; `shared` is what an earlier round left of methods.
     """
-    method, shared = chain(scenario), shared or {}
+    method, shared, seats = chain(scenario), shared or {}, seats or roster.Anyone()
     for number in range(after + 1, scenario.rounds + 1):
         if (now := rate(number)) is None:
             return
         start, clients = time.perf_counter(), roster.choose(scenario, number)
-        config, sent = wire.config(scenario, now), wire.record(arrays)
+        config, sent = wire.config(scenario, now, seats.run), wire.record(arrays)
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
         told = {client: method.tell(shared, client) for client in clients}
-        messages = _addressed(grid, asks, clients, number, told)
+        messages = _addressed(seats(grid, clients), asks, number, told)
         replies, failed = exchange(grid, messages, scenario.patience, watch, number)
+        failed |= {client: "its node is not there" for client in clients if client not in messages}
         updates, failed = _checked(replies, failed, arrays, method.shapes(arrays))
         traffic = tuple(sum(wire.size(m.content) for m in way.values()) for way in (messages, replies))
         learned = {client: u.arrays for client, u in updates.items() if u.arrays}
@@ -119,16 +121,13 @@ def rounds(
         )
 
 
-def _addressed(
-    grid: Grid, asks: Any, clients: list[int], number: int, told: Mapping[int, Answer]
-) -> dict[int, Message]:
+def _addressed(seats: Mapping[int, int], asks: Any, number: int, told: Mapping[int, Answer]) -> dict[int, Message]:
     """A strategy's messages, made out to clients and given to the nodes that play them."""
-    ids = sorted(grid.get_node_ids())
-    seats = roster.seat(clients, ids)
     by_client = {ask.metadata.dst_node_id - 1: ask for ask in asks}
     return {
         client: wire.addressed(by_client[client], client, seats[client], number, told[client])
         for client in sorted(by_client)
+        if client in seats
     }
 
 

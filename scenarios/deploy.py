@@ -1,0 +1,293 @@
+"""A federation of real nodes on this computer, with TLS and keys: `python -m scenarios.deploy up|run|status|down`.
+
+What it starts is Flower's own SuperLink and SuperNodes, as on real hosts; `up` prints their commands, to copy there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from core.scenario import Scenario
+from scenarios.environment import SETTINGS, prepare
+from scenarios.terminal import Terminal
+
+Process = subprocess.Popen[bytes]
+HOME = Path("federation")
+CODE = Path(__file__).parents[1]
+POLL = 0.5  # seconds between looks at a run
+LINK = "here"  # how the CLI's configuration calls this SuperLink
+HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
+EXAMPLES = """examples:
+  python -m scenarios.deploy up --nodes 4      a SuperLink and four SuperNodes on this computer, TLS, a key each
+  python -m scenarios.deploy run pi            run a scenario on them; it leaves runs/pi-0 like a simulation does
+  python -m scenarios.deploy status            who is there, when it was last seen, what runs
+  python -m scenarios.deploy down              stop them; keys, certificates and clients' memories stay
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    prepare()
+    p = argparse.ArgumentParser(
+        prog="python -m scenarios.deploy", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument(
+        "--home", type=Path, default=HOME, metavar="DIR", help="certificates, keys, logs and state (federation)"
+    )
+    commands = p.add_subparsers(dest="command", required=True, metavar="up|run|status|down")
+    ups = commands.add_parser("up", help="start a SuperLink and nodes here", allow_abbrev=False)
+    ups.add_argument("--nodes", type=int, default=4, help="SuperNodes on this computer (4); 0: only the SuperLink")
+    ups.add_argument(
+        "--port", type=int, default=8000, help="the SuperLink's port on loopback (8000); nodes take those above 9100"
+    )
+    ups.add_argument(
+        "--host", action="append", default=[], metavar="NAME", help="another name or address in its certificate"
+    )
+    ups.add_argument(
+        "--data", type=Path, default=CODE / "core" / "mnist.npz", help="the data set whose shards the nodes hold"
+    )
+    runs = commands.add_parser("run", help="run a scenario on the nodes", allow_abbrev=False)
+    runs.add_argument(
+        "arguments", nargs=argparse.REMAINDER, help="as for python -m scenarios.run: NAME --set … --resume …"
+    )
+    commands.add_parser("status", help="nodes and runs", allow_abbrev=False)
+    commands.add_parser("down", help="stop the nodes and the SuperLink", allow_abbrev=False)
+    args = p.parse_args(argv)
+    home = args.home.absolute()
+    try:
+        if args.command == "up":
+            return up(home, args.nodes, args.port, args.host, args.data.absolute())
+        if args.command == "down":
+            return down(home)
+        if not (home / "cli" / "config.toml").exists():
+            raise ValueError(f"there is no federation in {args.home}; make one with: python -m scenarios.deploy up")
+        if args.command == "status":
+            return status(home)
+        return run(home, args.arguments)
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+
+
+# ── up and down ──
+
+
+def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path) -> int:
+    """Make what is missing of certificates and keys, start the SuperLink, admit the nodes, start them."""
+    from scenarios import keys
+
+    if alive := running(home):
+        raise ValueError(f"it is up already ({', '.join(alive)}); first: python -m scenarios.deploy down")
+    if not data.exists():
+        raise ValueError(f"--data {data}: no such file")
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+    keys.authority(home)
+    keys.server(home, ["localhost", HOST, *hosts])
+    config = home / "cli" / "config.toml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(
+        f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\n'
+        f'address = "{HOST}:{port}"\nroot-certificates = "{home / "ca.crt"}"\n'
+    )
+    say = Console(stderr=True, highlight=False).print
+    _until_it_answers(
+        home, port, start(home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)})
+    )
+    say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
+    for client in range(nodes):
+        name = f"node-{client}"
+        place = home / name
+        flwr(home, "supernode", "register", str(keys.node(place)), LINK, "--name", name, known=True)
+        start(home, name, supernode(home, place, client, port, data), place, {"CLIENTS_HOME": str(place / "memory")})
+        say(f"{name} plays client {client}", soft_wrap=True)
+    say(f"up; next: python -m scenarios.deploy{_home(home)} run pi", soft_wrap=True)
+    return 0
+
+
+def superlink(home: Path, port: int) -> list[str]:
+    """The SuperLink's command."""
+    return [
+        "flower-superlink", "--host", HOST, "--port", str(port), "--ssl-ca-certfile", str(home / "ca.crt"),
+        "--ssl-certfile", str(home / "server.crt"), "--ssl-keyfile", str(home / "server.key"),
+        "--enable-supernode-auth", "--disable-runtime-dependency-installation", "--database", str(home / "state.db"),
+    ]  # fmt: skip
+
+
+def supernode(home: Path, place: Path, client: int, port: int, data: Path) -> list[str]:
+    """A SuperNode's command."""
+    return [
+        "flower-supernode", "--superlink", f"{HOST}:{port}", "--root-certificates", str(home / "ca.crt"),
+        "--auth-supernode-private-key", str(place / "key"), "--host", HOST, "--port", str(9100 + client),
+        "--node-config", f'client={client} data="{data}"',
+    ]  # fmt: skip
+
+
+def start(home: Path, name: str, command: Sequence[str], place: Path, settings: Mapping[str, str]) -> Process:
+    """Start a process of its own session, its words in a log, its number in a file."""
+    place.mkdir(parents=True, exist_ok=True)
+    environment = _environment() | {"FLWR_HOME": str(place / "flwr")} | dict(settings)
+    with (home / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=place,
+        )
+    (home / f"{name}.pid").write_text(f"{process.pid}\n")
+    return process
+
+
+def running(home: Path) -> dict[str, int]:
+    """{name: process} of what this home has started and is alive."""
+    found = {}
+    for file in sorted(home.glob("*.pid")):
+        pid = int(file.read_text())
+        command = Path(f"/proc/{pid}/cmdline")
+        if command.exists() and b"flower-super" in command.read_bytes():  # the number may be another's by now
+            found[file.stem] = pid
+    return found
+
+
+def down(home: Path) -> int:
+    """Stop everything that `up` started: asked first, made to after ten seconds."""
+    alive = running(home)
+    for asked in (signal.SIGTERM, signal.SIGKILL):
+        for name in sorted(alive, reverse=True):  # the SuperLink last
+            _signal(alive[name], asked)
+        end = time.monotonic() + 10
+        while (left := running(home)) and time.monotonic() < end:
+            time.sleep(0.1)
+        alive = left
+    for file in home.glob("*.pid"):
+        file.unlink()
+    Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
+    return 0
+
+
+def _signal(pid: int, number: int) -> None:
+    """To a whole session: what a SuperNode has started ends with it."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _environment() -> dict[str, str]:
+    """What nodes and SuperLink inherit: the same arithmetic as in simulation, our programs found first."""
+    told = os.environ | SETTINGS | {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
+    return told | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+
+
+def _home(home: Path) -> str:
+    return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
+
+
+def _until_it_answers(home: Path, port: int, process: Process, patience: float = 60) -> None:
+    """Wait for the SuperLink. Raises ValueError with its last words if it ends, or does not answer."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end and process.poll() is None:
+        if flwr(home, "supernode", "list", LINK, "--format", "json", known=True).returncode == 0:
+            return
+        time.sleep(0.3)
+    words = (home / "superlink.log").read_text(errors="replace").splitlines()[-3:]
+    raise ValueError(f"the SuperLink does not answer on {HOST}:{port}; it said:\n" + "\n".join(words))
+
+
+# ── Flower's own command line ──
+
+
+def flwr(home: Path, *arguments: str, known: bool = False) -> subprocess.CompletedProcess[str]:
+    """Call `flwr` with this federation's configuration. known: whoever asks deals with failure itself."""
+    done = subprocess.run(
+        ["flwr", *arguments], env=_environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"}, cwd=home,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode and not known:
+        raise ValueError(f"flwr {' '.join(arguments[:2])} failed: {_words(done.stdout + done.stderr)}")
+    return done
+
+
+def _words(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())[-400:]
+
+
+# ── run and status ──
+
+
+def run(home: Path, arguments: Sequence[str]) -> int:
+    """The same experiment as `scenarios.run`, its rounds on the nodes."""
+    from scenarios.run import main as command
+
+    return command(["--baselines", "none", *arguments], home)
+
+
+def status(home: Path) -> int:
+    """Who is there, and what runs."""
+    screen = Console(highlight=False)
+    alive = running(home)
+    table = Table(title=f"processes of {home}", title_justify="left")
+    for name in ("name", "process", "log"):
+        table.add_column(name)
+    for name, pid in alive.items():
+        table.add_row(name, str(pid), str(home / f"{name}.log"))
+    screen.print(table if alive else f"nothing of {home} runs on this computer")
+    if "superlink" not in alive:
+        return 1
+    for what in (("supernode", "list"), ("list",)):
+        screen.print(flwr(home, *what, LINK).stdout.strip(), markup=False, soft_wrap=True)
+    return 0
+
+
+def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
+    """Rounds on real nodes. Raises KeyboardInterrupt if somebody asked to stop, RuntimeError if the run failed."""
+    (folder / "stop").unlink(missing_ok=True)
+    number, told = submit(home, scenario, folder), 0
+    while True:
+        ended, details = state(home, number)
+        lines = (folder / "rounds.jsonl").read_text().splitlines() if (folder / "rounds.jsonl").exists() else []
+        for line in lines[told:]:
+            terminal.ended(json.loads(line))
+        told = len(lines)
+        if ended.startswith("finished"):
+            break
+        if terminal.stopped():
+            (folder / "stop").touch()
+        time.sleep(POLL)
+    terminal.pause()
+    if not (folder / "report.json").exists():
+        raise RuntimeError(f"the run ended as {ended} {details}; see {home / 'superlink.log'}")
+
+
+def submit(home: Path, scenario: Scenario, folder: Path) -> str:
+    """Start the run; returns its number."""
+    config = folder / "run.toml"
+    config.write_text(f"scenario = {json.dumps(scenario.json())}\nfolder = {json.dumps(str(folder.absolute()))}\n")
+    done = flwr(home, "run", str(CODE), LINK, "--run-config", str(config), "--format", "json")
+    return str(json.loads(done.stdout)["run-id"])
+
+
+def state(home: Path, number: str) -> tuple[str, str]:
+    """(status, details) of a run, as the SuperLink tells: pending, starting, running, finished:completed …"""
+    told = json.loads(flwr(home, "list", LINK, "--run-id", number, "--format", "json").stdout)
+    (one,) = told["runs"]
+    return str(one["status"]), str(one.get("details", ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Certificates and keys for a federation: a certificate authority of its own, a server certificate, a key pair a node.
+
+All by `cryptography`, which Flower uses itself. Private files are readable by their owner only, from their first byte on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+YEARS = 5
+CURVE = ec.SECP384R1
+
+
+def authority(folder: Path) -> None:
+    """Make ca.crt and ca.key, if they are not there. Whoever holds ca.key can pass for the server."""
+    if (folder / "ca.crt").exists():
+        return
+    key, name = ec.generate_private_key(CURVE()), _name("federation authority")
+    usage = x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    built = _certificate(name, name, key.public_key())
+    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    built = built.add_extension(usage, critical=True)
+    built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    _private(folder / "ca.key", _pem(key))
+    (folder / "ca.crt").write_bytes(built.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM))
+
+
+def server(folder: Path, hosts: Sequence[str]) -> None:
+    """Make server.crt and server.key for these names and addresses, signed by the folder's authority."""
+    issuer = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    if not isinstance(signer, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{folder / 'ca.key'} is not a key that this program made")
+    key = ec.generate_private_key(CURVE())
+    built = _certificate(_name(hosts[0]), issuer.subject, key.public_key())
+    built = built.add_extension(x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False)
+    built = built.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    built = built.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    _private(folder / "server.key", _pem(key))
+    (folder / "server.crt").write_bytes(built.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM))
+
+
+def node(folder: Path) -> Path:
+    """Make a node's key pair, `key` and `key.pub`, if it is not there; returns the public one."""
+    if not (folder / "key").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        key = ec.generate_private_key(CURVE())
+        _private(folder / "key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        (folder / "key.pub").write_bytes(public + b"\n")
+    return folder / "key.pub"
+
+
+def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # a device's clock may be a little behind
+        .not_valid_after(now + timedelta(days=365 * YEARS))
+    )
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _host(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _private(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)  # it may have been there with other rights
+        file.write(content)

@@ -1,0 +1,16 @@
+"""A small federation for real devices: four clients, few rounds."""
+
+from core.scenario import Local, Part, Scenario
+
+SCENARIO = Scenario(
+    name="pi",
+    train=6000,
+    clients=4,
+    cohort=4,
+    rounds=5,
+    validation=500,
+    partition=Part("dirichlet", {"alpha": 1.0}),
+    augment=(Part("rotate"), Part("shift")),
+    local=Local(rate=0.05, momentum=0.9),
+    patience=300.0,
+)

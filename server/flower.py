@@ -1,0 +1,44 @@
+"""The ServerApp that `flwr run` starts in a SuperLink: the same run as in simulation, its clients on nodes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from core.scenario import Scenario
+from server.app import run
+from server.fleet import Fleet
+from server.rounds import Stopped
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the scenario of the run's configuration into the folder that it names, from that folder's newest checkpoint."""
+    scenario = Scenario.of(str(context.run_config["scenario"]))
+    folder = Path(str(context.run_config["folder"]))
+    with suppress(Stopped):
+        run(grid, scenario, folder, Wanted(folder), Fleet(folder))
+
+
+class Wanted:
+    """Stops the run when its folder holds a file named `stop`; whoever looks on reads rounds.jsonl."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stop = folder / "stop"
+
+    def stopped(self) -> bool:
+        """Has somebody asked to stop?"""
+        return self.stop.exists()
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        """Nobody counts single replies."""
+
+    def ended(self, facts: Mapping[str, Any]) -> None:
+        """The checkpoint and rounds.jsonl have it already."""
