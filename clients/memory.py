@@ -65,7 +65,9 @@ def save(client: int, round: int, memory: Memory, run: str = "") -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / f"round-{round:04d}.npz")
-    for old in sorted(folder.glob("round-*.npz"))[:-KEPT]:
+    files = sorted(folder.glob("round-*.npz"))
+    later = [file for file in files if _round(file) > round]  # of rounds that a restored run does again
+    for old in (*later, *[file for file in files if file not in later][:-KEPT]):
         old.unlink()
 
 

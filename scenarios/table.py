@@ -118,10 +118,13 @@ def cells(
 
 
 class Quiet:
-    """Watches a run for nobody, and stops it when the event is set."""
+    """Watches a run for nobody, and stops it when the event is set or whoever wanted the table is gone."""
 
     def __init__(self, stop: Event) -> None:
-        self.stopped = stop.is_set
+        self.stop, self.parent = stop, os.getppid()
+
+    def stopped(self) -> bool:
+        return self.stop.is_set() or os.getppid() != self.parent
 
     def replied(self, round: int, done: int, of: int) -> None: ...
     def ended(self, facts: Mapping[str, Any]) -> None: ...

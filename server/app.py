@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -41,6 +42,28 @@ def run(
 ) -> dict[str, Any]:
     """Train from the newest checkpoint, or from the start, to the end. Raises Stopped if the watcher says so."""
     engine.one_thread()
+    held = alone(folder)
+    try:
+        return _run(grid, scenario, folder, watch, seats)
+    finally:
+        held.close()
+
+
+def alone(folder: Path) -> IO[bytes]:
+    """Hold the run's folder for this process: two runs in one would mix their checkpoints and clients' memories.
+
+    Raises ValueError if another process holds it. Close what is returned to let go; the system does if the process dies.
+    """
+    file = (folder / ".lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ValueError(f"{folder} is in use: another process is running this very run") from None
+    return file
+
+
+def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: roster.Seats | None) -> dict[str, Any]:
     data = load(scenario)
     held, damaged = checkpoint.newest(folder)
     # A run that goes on from another has that one's version beside its own (scenarios/update.py), older than all of them.

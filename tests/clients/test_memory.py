@@ -104,6 +104,14 @@ def test_a_damaged_file_falls_back_to_the_one_before_and_never_to_nothing(
         memory.before(7, 3)
 
 
+def test_a_run_that_goes_back_some_rounds_finds_its_memory_in_each_of_them(home: Path) -> None:
+    for round in range(1, 9):
+        memory.save(7, round, held(round))
+    for round in range(7, 12):  # restored from round 6
+        memory.save(7, round, held(10 * round))
+        assert same(memory.before(7, round + 1), held(10 * round))
+
+
 def test_a_round_begun_and_not_ended_names_its_worker() -> None:
     assert memory.begin(7, 3) == ""
     assert memory.begin(7, 3) == f"{socket.gethostname()}:{os.getpid()}"

@@ -16,6 +16,7 @@ from core.methods import METHODS
 from core.scenario import Part, Scenario
 from fl.strategies import STRATEGIES
 from scenarios.simulate import LocalGrid
+from server.app import alone
 from server.rounds import Stopped
 from tests.fakes import Onlooker, federate
 
@@ -128,7 +129,7 @@ def test_a_run_leaves_its_facts(tiny: Scenario, tmp_path: Path) -> None:
     assert sum(map(sum, facts["confusion"])) == 150
     assert lines[-1]["seen"] == sum(one["examples"] for one in lines)
     assert Scenario.of(json.dumps(facts["settings"])) == tiny
-    assert {file.name for file in tmp_path.iterdir()} - {"clients"} == {
+    assert {file.name for file in tmp_path.iterdir()} - {"clients", ".lock"} == {
         "report.json",
         "rounds.jsonl",
         "checkpoints",
@@ -208,3 +209,11 @@ def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp
     assert facts["history"][1]["bytes"]["received"] <= weights  # nothing but weights
     everything = b"".join(sent)
     assert not any(image in everything for image in images)
+
+
+def test_two_processes_never_run_in_one_folder(tiny: Scenario, tmp_path: Path) -> None:
+    held = alone(tmp_path)
+    with pytest.raises(ValueError, match="in use"):
+        federate(tiny, tmp_path)
+    held.close()
+    assert federate(replace(tiny, rounds=1), tmp_path)["rounds"] == 1
