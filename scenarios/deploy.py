@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     ups = commands.add_parser("up", help="start a SuperLink and nodes here", allow_abbrev=False)
     ups.add_argument("--nodes", type=int, default=4, help="SuperNodes on this computer (4); 0: only the SuperLink")
     ups.add_argument(
-        "--port", type=int, default=8000, help="the SuperLink's port on loopback (8000); nodes take those above 9100"
+        "--port", type=int, default=8000, help="the SuperLink's port on loopback (8000); nodes take those after it"
     )
     ups.add_argument(
         "--host", action="append", default=[], metavar="NAME", help="another name or address in its certificate"
@@ -130,7 +130,7 @@ def supernode(home: Path, place: Path, client: int, port: int, data: Path) -> li
     """A SuperNode's command."""
     return [
         "flower-supernode", "--superlink", f"{HOST}:{port}", "--root-certificates", str(home / "ca.crt"),
-        "--auth-supernode-private-key", str(place / "key"), "--host", HOST, "--port", str(9100 + client),
+        "--auth-supernode-private-key", str(place / "key"), "--host", HOST, "--port", str(port + 1 + client),
         "--node-config", f'client={client} data="{data}"',
     ]  # fmt: skip
 

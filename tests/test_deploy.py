@@ -1,0 +1,127 @@
+"""A federation on real SuperNodes, as the README tells: the same bits as in simulation, and nobody unknown gets in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios import deploy, keys
+
+pytestmark = pytest.mark.slow
+CODE = Path(__file__).parents[1]
+SMALL = []
+for _change in (
+    "train=400", "test=300", "validation=60", "clients=2", "cohort=2", "local.batch=16", "methods=replay", "stream=classes",
+    "stream.per_task=5",
+):  # fmt: skip
+    SMALL += ["--set", _change]
+
+
+def free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]  # type: ignore[no-any-return]
+
+
+def command(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=CODE, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    place = tmp_path_factory.mktemp("federation")
+    done = command("scenarios.deploy", "--home", str(place), "up", "--nodes", "2", "--port", str(free()))
+    assert done.returncode == 0, done.stderr
+    yield place
+    assert command("scenarios.deploy", "--home", str(place), "down").returncode == 0
+    assert not deploy.running(place)
+
+
+def report(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, tmp_path: Path) -> None:
+    real = command(
+        "scenarios.deploy", "--home", str(home), "run", "pi", *SMALL, "--rounds", "2", "--out", str(tmp_path / "real")
+    )
+    assert real.returncode == 0, real.stderr
+    told = ["pi", *SMALL, "--rounds", "2", "--backend", "local", "--baselines", "none", "--quiet"]
+    assert command("scenarios.run", *told, "--out", str(tmp_path / "simulated")).returncode == 0
+    mine, theirs = report(tmp_path / "real"), report(tmp_path / "simulated")
+    assert mine["weights_sha256"] == theirs["weights_sha256"] and mine["events"] == theirs["events"] == []
+    left = [{file.name for file in (tmp_path / name).iterdir()} for name in ("real", "simulated")]
+    assert left[1] - left[0] <= {"clients"} and "report.html" in left[0]  # a real client's memory is its own
+    assert list(home.glob("node-1/memory/*/client-00001/round-*.npz"))
+
+
+def test_private_files_are_their_owners_only(home: Path) -> None:
+    assert home.stat().st_mode & 0o777 == 0o700
+    private = [home / "ca.key", home / "server.key", *home.glob("node-*/key")]
+    assert len(private) == 4 and all(file.stat().st_mode & 0o777 == 0o600 for file in private)
+    for log in home.glob("*.log"):
+        assert "PRIVATE KEY" not in log.read_text(errors="replace")
+
+
+def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """A SuperNode like those of `up`, but for what is changed; the log that it writes."""
+    place.mkdir()
+    port = int((home / "cli" / "config.toml").read_text().split(":")[1].split('"')[0])
+    told = deploy.supernode(home, place, 7, port, CODE / "core" / "mnist.npz")
+    for flag, value in changed.items():
+        at = told.index(f"--{flag.replace('_', '-')}")
+        told[at : at + 2] = [value] if value == "--insecure" else [told[at], value]
+    log = place / "log"
+    environment = deploy._environment() | {"FLWR_HOME": str(place / "flwr")}
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [*told, "--max-retries", "1"], env=environment, cwd=place, stdout=file, stderr=file, start_new_session=True
+        ), log
+
+
+def nodes(home: Path) -> list[str]:
+    told = json.loads(deploy.flwr(home, "supernode", "list", deploy.LINK, "--format", "json").stdout)
+    return sorted(one["node-id"] for one in told["nodes"])
+
+
+@pytest.mark.parametrize("who", ["an unknown key", "another authority", "plain text"])
+def test_whoever_is_not_admitted_gets_nothing(home: Path, tmp_path: Path, who: str) -> None:
+    before = nodes(home)
+    keys.node(tmp_path / "own")
+    changed = {"auth_supernode_private_key": str(tmp_path / "own" / "key")}
+    if who == "another authority":
+        keys.authority(tmp_path)
+        changed = {
+            "root_certificates": str(tmp_path / "ca.crt"),
+            "auth_supernode_private_key": str(home / "node-0" / "key"),
+        }
+    if who == "plain text":
+        changed = {"root_certificates": "--insecure"}
+    process, log = stranger(home, tmp_path / "stranger", **changed)
+    try:
+        end = time.monotonic() + 25
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        assert nodes(home) == before and "SuperNode ID" not in log.read_text(errors="replace")
+        assert process.poll() not in (None, 0), log.read_text(errors="replace")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_second_up_and_a_run_without_one_are_told_what_to_do(home: Path, tmp_path: Path) -> None:
+    again = command("scenarios.deploy", "--home", str(home), "up")
+    assert again.returncode == 2 and "it is up already" in again.stderr
+    nowhere = command("scenarios.deploy", "--home", str(tmp_path), "run", "pi")
+    assert nowhere.returncode == 2 and "scenarios.deploy up" in nowhere.stderr
