@@ -12,7 +12,7 @@ from core.conditions import under
 from core.data import Examples
 from core.engines import Sums, judge
 from core.methods import chain
-from core.methods.base import Answer, Memory
+from core.methods.base import Answer, Engine, Memory
 from core.plan import Arrays, Lesson, Pull, Rehearsal, draw
 from core.scenario import Scenario
 from core.stream import course, lay
@@ -40,14 +40,14 @@ def learn(
     mu: float = 0.0,
     epochs: float | None = None,
     told: Mapping[str, Arrays] | None = None,
+    engine: Engine | None = None,
 ) -> Result:
     """Learn one round from the weights received.
 
-    mu: FedProx; epochs: passes, if not the scenario's own; told: what the server adds for methods.
+    mu: FedProx; epochs: passes, if not the scenario's own; told: what the server adds for methods; engine: who carries it
+    out, TensorFlow if nobody is named.
     """
-    from core.engines import tensorflow as engine
-    from core.model import decay
-
+    engine = engine or _stock()
     stream = lay(scenario, shard.train.y, shard.client)
     stage = stream.stage(round)
     rows, task = stream.parts[stage], stream.tasks[stage]
@@ -61,7 +61,7 @@ def learn(
     method = chain(scenario)
     if method.trains(lesson):
         rehearsal = method.rehearse(memory, lesson, engine)
-        pull = method.pull(memory, lesson) + Pull(decay(scenario.model), Pull.none(start).b)
+        pull = method.pull(memory, lesson) + Pull.decay(start, scenario.model.l2)
         pull = pull + Pull.towards(start, lesson.mu) if lesson.mu else pull
         taught = method.teach(memory, lesson, engine)
         plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, taught)
@@ -77,6 +77,12 @@ def learn(
         learned.weights if stepped else [], len(mine) + len(rehearsal.examples) if stepped else len(mine),
         sums, memory, answer, task,
     )  # fmt: skip
+
+
+def _stock() -> Engine:
+    from core.engines import tensorflow
+
+    return tensorflow
 
 
 def met(scenario: Scenario, shard: Shard, round: int) -> str:

@@ -50,11 +50,6 @@ def initial(seed: int, kind: str = "cnn") -> Weights:
     return [one(shape) for shape in KINDS[kind]]
 
 
-def decay(model: Model) -> list[np.ndarray]:
-    """The l2 option as the slope of its gradient, one scalar a weight: 2·l2 for kernels, 0 for biases."""
-    return [np.float32(2 * model.l2 if len(shape) > 1 else 0) * np.ones((), np.float32) for shape in KINDS[model.kind]]
-
-
 def keras_model(weights: Weights | None = None, options: Model | None = None, *, probabilities: bool = False) -> Any:
     """The model as Keras knows it: image f32 [n, 28, 28, 1] in 0 … 1 → logits (or probabilities) f32 [n, 10]."""
     from tensorflow import keras

@@ -34,6 +34,12 @@ class Pull:
         return cls(*([np.zeros((), np.float32) for _ in weights] for _ in "ab"))
 
     @classmethod
+    def decay(cls, weights: Arrays, l2: float) -> Pull:
+        """l2·|w|² for kernels, nothing for biases (Model.l2)."""
+        slopes = [np.float32(2 * l2 if w.ndim > 1 else 0) * np.ones((), np.float32) for w in weights]
+        return cls(slopes, cls.none(weights).b)
+
+    @classmethod
     def towards(cls, target: Arrays, strength: float) -> Pull:
         """strength/2·|w − target|²: FedProx, with the received weights as target (Li et al. 2020, arXiv:1812.06127)."""
         s = np.float32(strength)
@@ -126,6 +132,7 @@ class Plan:
     pull: Pull
     rate: np.ndarray  # f32 [steps]
     momentum: float
+    clip: float  # the greatest length of a step's gradient, all weights together, pull included; 0: any
     guard: np.ndarray  # int32 [steps, k]: rows whose loss no step may raise; k = 0: none
     path: bool = False  # also sum each weight's part in lowering the loss (SI)
 
@@ -194,6 +201,7 @@ def draw(
         pull=pull,
         rate=np.full(count, lesson.rate, np.float32),
         momentum=local.momentum,
+        clip=local.clip,
         guard=np.zeros((count, 0), np.int32),
         path=path,
     )

@@ -73,6 +73,9 @@ class Local:
     batch: int = 32  # examples a step
     rate: float = 0.05  # SGD step, per gradient of the mean loss
     momentum: float = 0.0  # heavy ball, zero at the start of every round; range [0, 1)
+    clip: float = (
+        0.0  # a longer gradient is cut to this length (Pascanu et al. 2013, arXiv:1211.5063); usual 1, 0 = never
+    )
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ _RANGES = [
     ("past", 0, 1_000_000), ("order", 0, 1), ("lag", 0, 1), ("probe", 0, 10_000), ("gate.accuracy", 0, 1),
     ("gate.forgetting", 0, 1),
     ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
-    ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999),
+    ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999), ("local.clip", 0, 1e9),
 ]  # fmt: skip
 
 

@@ -12,6 +12,6 @@ SCENARIO = Scenario(
     methods=(Part("derpp", {"images": 0, "kilobytes": 157.8}),),
     augment=tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic")),  # few images, seen often: fresh views
     schedule=Part("restarts"),  # large steps for what is new, small ones before the next task
-    local=Local(rate=0.1),
+    local=Local(rate=0.1, clip=1.0),  # a new task begins with long gradients
     probe=200,
 )

@@ -17,7 +17,7 @@ from clients.shard import Shard, shard
 from core.engines import tensorflow as engine
 from core.methods import METHODS, Finetune
 from core.methods.base import Engine, Memory
-from core.model import SHAPES, decay, initial
+from core.model import SHAPES, initial
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scenario import Local, Model, Part, Scenario
 from fl import roster
@@ -63,7 +63,7 @@ ZERO_PULLS = {
     "towards the start": Pull.towards(START, 0.0),
     "towards elsewhere": Pull.towards([w + 1 for w in START], 0.0),
     "of the weights' shapes": Pull([0 * w for w in START], [0 * w for w in START]),
-    "decay of nothing": Pull(decay(Model(l2=0.0)), Pull.none(START).b),
+    "decay of nothing": Pull.decay(START, 0.0),
     "a sum": Pull.none(START) + Pull.towards(START, 0.0),
 }
 
@@ -219,8 +219,8 @@ def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(bu
 def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, mine: Shard) -> None:
     """An engine traces its step once a process, whatever the client, the round or the pull."""
     trained(lesson, Pull.none(START))
-    loops = engine._loop(SHAPES, False, False).experimental_get_tracing_count()
+    loops = engine._loop(SHAPES, False, False, False).experimental_get_tracing_count()
     trained(replace(lesson, round=9, epochs=3.0), Pull([0.1 * w for w in START], START))
     trained(replace(lesson, examples=mine.train.take(np.arange(20)), strength=lesson.strength[:20]), Pull.none(START))
-    assert engine._loop(SHAPES, False, False).experimental_get_tracing_count() == loops == 1
+    assert engine._loop(SHAPES, False, False, False).experimental_get_tracing_count() == loops == 1
     assert len(SHAPES) == 8

@@ -28,9 +28,9 @@ def train(weights: Weights, plan: Plan) -> Learned:
     """SGD, with heavy-ball momentum if asked, over the plan's batches."""
     if not len(plan.order):
         return Learned(weights, Sums(), [])
-    out, loss, correct, path = _loop(_shapes(weights), plan.guard.shape[1] > 0, plan.path)(
+    out, loss, correct, path = _loop(_shapes(weights), plan.guard.shape[1] > 0, plan.path, plan.clip > 0)(
         weights, plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.silenced,
-        plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), plan.guard,
+        plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), np.float32(plan.clip), plan.guard,
     )  # fmt: skip
     sums = Sums(float(loss), int(correct), plan.order.size)
     return Learned([w.numpy() for w in out], sums, [p.numpy() for p in path])
@@ -99,24 +99,24 @@ def _squares(shapes: Shapes) -> tf.types.experimental.PolymorphicFunction:
 
 
 @cache
-def _loop(shapes: Shapes, guarded: bool, path: bool) -> tf.types.experimental.PolymorphicFunction:
+def _loop(shapes: Shapes, guarded: bool, path: bool, clipped: bool) -> tf.types.experimental.PolymorphicFunction:
     """The training loop, with shapes that no client, round or number of stages changes.
 
     Weights and speeds live in variables of this process, both set at the start of every call (so nothing of one client
     reaches the next), for then one fused kernel a weight moves them in place. `guarded` bends gradients (A-GEM), `path`
-    sums −gradient · movement (SI); a loop without them does not pay for them.
+    sums −gradient · movement (SI), `clipped` bounds their length; a loop without them does not pay for them.
     """
     places = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
     speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
     held = [tf.TensorSpec(None, tf.float32) for _ in shapes]  # a scalar, or the weight's shape
     signature = [
         [_spec(*shape) for shape in shapes], _IMAGES, _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
-        _spec(None), _spec(None, 10), _spec(None, 10), _spec(None, 10), _spec(None, None, None), held, held, _spec(None), _spec(),
-        _spec(None, None, dtype=tf.int32),
+        _spec(None), _spec(None, 10), _spec(None, 10), _spec(None, 10), _spec(None, None, None), held, held,
+        _spec(None), _spec(), _spec(), _spec(None, None, dtype=tf.int32),
     ]  # fmt: skip
 
     @tf.function(input_signature=signature, autograph=False)
-    def run(start, images, order, labels, hard, shift, soft, teacher, silenced, a, b, rate, momentum, guard):  # type: ignore[no-untyped-def]
+    def run(start, images, order, labels, hard, shift, soft, teacher, silenced, a, b, rate, momentum, clip, guard):  # type: ignore[no-untyped-def]
         for place, speed, w in zip(places, speeds, start, strict=True):
             place.assign(w)
             speed.assign(tf.zeros_like(w))
@@ -146,11 +146,14 @@ def _loop(shapes: Shapes, guarded: bool, path: bool) -> tf.types.experimental.Po
             slopes, (cross, right) = slopes_at(weights, order[i], teach)
             if guarded:
                 slopes = _bent(slopes, slopes_at(weights, guard[i], keep)[0])
+            pulled = [slope + ai * w + bi for slope, ai, w, bi in zip(slopes, a, weights, b, strict=True)]
+            if clipped:
+                pulled, _ = tf.clip_by_global_norm(pulled, clip)
             moves = [
                 tf.raw_ops.ResourceApplyMomentum(  # speed = momentum·speed + slope; place -= rate·speed
-                    var=place.handle, accum=speed.handle, lr=rate[i], momentum=momentum, grad=slope + ai * w + bi
+                    var=place.handle, accum=speed.handle, lr=rate[i], momentum=momentum, grad=slope
                 )
-                for place, speed, slope, ai, w, bi in zip(places, speeds, slopes, a, weights, b, strict=True)
+                for place, speed, slope in zip(places, speeds, pulled, strict=True)
             ]
             with tf.control_dependencies(moves):
                 if path:

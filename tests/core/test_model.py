@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from core import model
 from core.data import read
+from core.plan import Pull
 from core.scenario import Model
 
 # Weights on which nothing is 0 by accident: biases too.
@@ -89,7 +90,7 @@ def test_decay_is_the_slope_of_the_l2_that_keras_adds() -> None:
     with tf.GradientTape() as tape:
         penalty = tf.add_n(keras.losses)
     slopes = tape.gradient(penalty, keras.trainable_weights)
-    for slope, w, a in zip(slopes, WEIGHTS, model.decay(options), strict=True):
+    for slope, w, a in zip(slopes, WEIGHTS, Pull.decay(WEIGHTS, options.l2).a, strict=True):
         assert a * w == pytest.approx(0 * w if slope is None else slope.numpy(), rel=1e-5, abs=1e-9)
 
 

@@ -75,7 +75,7 @@ def test_sgd_is_the_stock_formulation(planned: Callable[..., Plan], steps: int, 
 
 
 def test_a_pull_adds_its_gradient(planned: Callable[..., Plan]) -> None:
-    pull = Pull.towards([w + 1 for w in WEIGHTS], 0.3) + Pull(model.decay(Model(l2=0.1)), Pull.none(WEIGHTS).b)
+    pull = Pull.towards([w + 1 for w in WEIGHTS], 0.3) + Pull.decay(WEIGHTS, 0.1)
     plan = planned(1, pull=pull)
     learned = engine.train(WEIGHTS, plan).weights
     assert_close(learned, stock(WEIGHTS, plan))
@@ -88,6 +88,15 @@ def test_dropout_silences_hidden_units(planned: Callable[..., Plan]) -> None:
     learned = engine.train(WEIGHTS, plan).weights
     assert_close(learned, stock(WEIGHTS, plan))
     assert not same(learned, engine.train(WEIGHTS, planned(2)).weights)
+
+
+def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_is_left_alone(planned: Callable[..., Plan]) -> None:
+    pull = Pull.towards([w + 1 for w in WEIGHTS], 0.3)
+    free, far, near = (engine.train(WEIGHTS, planned(1, pull=pull, clip=clip)).weights for clip in (0.0, 1e6, 0.01))
+    assert_close(far, free)
+    moves = [np.concatenate([(new - old).ravel() for new, old in zip(w, WEIGHTS, strict=True)]) for w in (free, near)]
+    assert np.linalg.norm(moves[1]) == pytest.approx(0.05 * 0.01, rel=1e-3)  # rate · limit
+    assert moves[1] / np.linalg.norm(moves[1]) == pytest.approx(moves[0] / np.linalg.norm(moves[0]), abs=1e-3)
 
 
 def test_a_teacher_and_weights_of_examples_are_in_the_loss(planned: Callable[..., Plan]) -> None:
