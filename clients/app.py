@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from types import ModuleType
+from importlib.util import find_spec
 
 import numpy as np
 from flwr.app import Context, Message
@@ -16,6 +16,7 @@ from clients.shard import shard, test
 from core.conditions import under
 from core.data import CLASSES, ELSEWHERE
 from core.engines import judge
+from core.methods.base import Engine
 from fl import wire
 
 app = ClientApp()
@@ -25,7 +26,7 @@ app = ClientApp()
 def train(message: Message, context: Context) -> Message:
     """Learn from the weights received; answer with new ones."""
     try:
-        return _train(message, _task(message, context))
+        return _train(message, _task(message, context), context)
     except BaseException as error:  # SystemExit or KeyboardInterrupt would end the worker for good
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
@@ -40,7 +41,7 @@ def who(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """Judge the weights received on this client's own test images, as it meets them now; say what it holds."""
     try:
-        return _evaluate(message, _task(message, context))
+        return _evaluate(message, _task(message, context), context)
     except BaseException as error:
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
@@ -55,13 +56,13 @@ def _task(message: Message, context: Context) -> wire.Task:
     return task
 
 
-def _train(message: Message, task: wire.Task) -> Message:
-    _engine()
+def _train(message: Message, task: wire.Task, context: Context) -> Message:
+    engine = _engine(task, context)
     earlier = memory.begin(task.client, task.round, task.run)
     mine = shard(task.scenario.json(), task.client)
     held = memory.before(task.client, task.round, task.run)
     mu = task.extras.get("proximal-mu", 0.0)
-    done = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu, told=task.told)
+    done = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu, told=task.told, engine=engine)
     memory.save(task.client, task.round, done.memory, task.run)
     memory.end(task.client, task.round, task.run)
     update = wire.Update(
@@ -71,20 +72,31 @@ def _train(message: Message, task: wire.Task) -> Message:
     return Message(wire.answer(update), reply_to=message)
 
 
-def _evaluate(message: Message, task: wire.Task) -> Message:
+def _evaluate(message: Message, task: wire.Task, context: Context) -> Message:
     scenario = task.scenario.json()
     mine, own = shard(scenario, task.client), test(scenario, task.client)
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
-    sums = judge(_engine().answers(task.arrays, seen), own.y)
+    sums = judge(_engine(task, context).answers(task.arrays, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()
     update = wire.Update(task.client, [], len(mine.train), sums, labels, list(mine.looks.values()))
     return Message(wire.answer(update), reply_to=message)
 
 
-@cache
-def _engine() -> ModuleType:
-    """The engine, given its one thread before its first step."""
+def _engine(task: wire.Task, context: Context) -> Engine:
+    """Who carries out the steps: what the scenario or this node's owner says; LiteRT where there is no TensorFlow."""
+    wanted = str(context.node_config.get("engine", task.scenario.engine))
+    if wanted == "litert" or not _there("tensorflow"):
+        from core.engines.litert import engine
+
+        if not task.step:
+            raise ValueError("there is no TensorFlow here, and the server has sent no training step (engine = litert)")
+        return engine(task.step, task.digest)
     from core.engines import tensorflow
 
     tensorflow.one_thread()
     return tensorflow
+
+
+@cache
+def _there(module: str) -> bool:
+    return find_spec(module) is not None

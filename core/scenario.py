@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+ENGINES = ("tensorflow", "litert")
 Registry = Mapping[str, Callable[..., Any]]
 
 
@@ -118,6 +119,7 @@ class Scenario:
     strategy: Part = Part("fedavg")
     schedule: Part = Part("cosine")
     model: Model = Model()
+    engine: str = "tensorflow"  # who carries out clients' steps; "litert" needs no TensorFlow on a client
     local: Local = Local()
     patience: float = 600.0  # seconds the server waits for a round's answers
 
@@ -130,6 +132,8 @@ class Scenario:
                 raise ValueError(f"{name} = {value} is out of range: {low} … {high}")
         if self.model.kind not in ("cnn", "mlp"):
             raise unknown("model.kind", self.model.kind, ("cnn", "mlp"))
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
         if self.cohort > self.clients:
             raise ValueError(f"cohort = {self.cohort} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):

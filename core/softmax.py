@@ -33,6 +33,13 @@ def masked(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
     return np.where(alone[:, None] & ~np.isin(np.arange(CLASSES), mine), NEVER, np.float32(0)).astype(np.float32)
 
 
+def present(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """classes of which the client holds no image, new or remembered, do not compete: what others know, or nobody yet, is not
+    pushed down (restricted softmax, FedRS, Li and Zhan 2021, KDD)"""
+    absent = ~np.isin(np.arange(CLASSES), labels)
+    return np.tile(np.where(absent, NEVER, np.float32(0)), (len(labels), 1)).astype(np.float32)
+
+
 def balanced(labels: np.ndarray, own: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
     """adds the log of each class's share of the client's images, so that rare classes weigh like common ones
     (logit adjustment, Menon et al. 2021, arXiv:2007.07314; in a federation FedLC, arXiv:2209.00189)"""
@@ -43,4 +50,4 @@ def balanced(labels: np.ndarray, own: np.ndarray, *, strength: float = 1.0) -> n
     return np.tile(np.float32(strength) * np.log(share), (len(labels), 1)).astype(np.float32)
 
 
-SOFTMAXES: Registry = {"plain": plain, "masked": masked, "balanced": balanced}
+SOFTMAXES: Registry = {"plain": plain, "present": present, "masked": masked, "balanced": balanced}

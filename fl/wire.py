@@ -5,6 +5,7 @@ Weights travel as arrays named 0 … 7, numbers as sums and counts. Nothing is e
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from core.scenario import Scenario
 Arrays = list[np.ndarray]
 Answer = Mapping[str, Arrays]  # {method: arrays}
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
+STEP = "step"  # a training step's file, for clients without TensorFlow
 METHOD = "method."  # then a method's name: its arrays beside the weights, either way
 
 NUMBERS = {
@@ -46,6 +48,8 @@ class Task:
     extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
     told: Answer = field(default_factory=dict)  # what the server adds for methods
     run: str = ""  # the run's name, on real nodes
+    step: bytes = b""  # a training step's file (core/engines/step.py), if the server sends one
+    digest: str = ""  # its SHA-256
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,16 @@ def who(content: RecordDict) -> int:
     return int(content.metric_records[METRICS]["client"])  # type: ignore[arg-type]
 
 
-def addressed(ask: Message, client: int, node: int, round: int, told: Answer | None = None) -> Message:
-    """A strategy's message, made out to one client on one node; told: what the server adds for methods."""
+def addressed(
+    ask: Message, client: int, node: int, round: int, told: Answer | None = None, step: bytes = b""
+) -> Message:
+    """A strategy's message, made out to one client on one node; told: what the server adds for methods; step: the file."""
     settings = ConfigRecord({**ask.content.config_records[CONFIG], "client": client, "server-round": round})
     content = RecordDict({ARRAYS: ask.content[ARRAYS], CONFIG: settings})
     for name, given in (told or {}).items():
         content[METHOD + name] = record(given)
+    if step:
+        content[STEP] = ConfigRecord({"file": step, "sha256": hashlib.sha256(step).hexdigest()})
     return Message(content, dst_node_id=node, message_type=ask.metadata.message_type)
 
 
@@ -104,7 +112,10 @@ def task(content: RecordDict) -> Task:
     scenario, rate = Scenario.of(told.pop("scenario")), float(told.pop("rate"))
     round, client, run = int(told.pop("server-round")), int(told.pop("client")), str(told.pop("run"))
     extras = {key: float(value) for key, value in told.items() if isinstance(value, int | float)}
-    return Task(scenario, round, client, rate, arrays(content.array_records[ARRAYS]), extras, _methods(content), run)
+    step: dict[str, Any] = dict(content.config_records.get(STEP, {}))
+    file, digest = bytes(step.get("file", b"")), str(step.get("sha256", ""))
+    held, methods = arrays(content.array_records[ARRAYS]), _methods(content)
+    return Task(scenario, round, client, rate, held, extras, methods, run, file, digest)
 
 
 def _methods(content: RecordDict) -> dict[str, Arrays]:
@@ -182,8 +193,9 @@ def update(
 
 
 def size(content: RecordDict) -> int:
-    """Bytes of all arrays in a message."""
-    return sum(len(array.data) for held in content.array_records.values() for array in held.values())
+    """Bytes of all arrays in a message, and of a training step's file."""
+    file = len(bytes(content.config_records[STEP]["file"])) if STEP in content.config_records else 0  # type: ignore[arg-type]
+    return file + sum(len(array.data) for held in content.array_records.values() for array in held.values())
 
 
 def _weights(held: ArrayRecord, like: Arrays) -> Arrays:

@@ -48,11 +48,12 @@ def plain(scenario: Scenario, kind: str) -> Scenario:
     """What of a scenario a baseline depends on: not its name or patience; without federation no strategy or stream either."""
     fixed = Scenario("baseline")
     if kind == "joint":
-        told = {name: getattr(fixed, name) for name in ("name", "softmax", "probe", "gate", "patience")}
+        told = {name: getattr(fixed, name) for name in ("name", "engine", "softmax", "probe", "gate", "patience")}
         return replace(scenario, methods=(Part("joint"),), **told)
     return replace(
         scenario,
         name=fixed.name,
+        engine=fixed.engine,
         strategy=fixed.strategy,
         methods=fixed.methods,
         stream=fixed.stream,

@@ -11,6 +11,7 @@ SCENARIO = Scenario(
     validation=500,
     partition=Part("dirichlet", {"alpha": 1.0}),
     augment=(Part("rotate"), Part("shift")),
+    engine="litert",  # a node starts a fresh process for every message: TensorFlow alone takes seconds to import
     local=Local(rate=0.05, momentum=0.9),
     patience=300.0,
 )

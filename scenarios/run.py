@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; may be repeated"
     )
     p.add_argument("--seed", type=int, help="all randomness follows from it (0)")
+    p.add_argument(
+        "--engine", help="who carries out clients' steps: tensorflow, or litert (needs no TensorFlow on a client)"
+    )
     p.add_argument("--rounds", type=int, help="federated rounds")
     p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="Ray workers of one core each (all cores)")
     p.add_argument(
@@ -111,7 +114,9 @@ def _wanted(args: argparse.Namespace) -> tuple[Scenario, Path]:
     if args.name not in SCENARIOS:
         raise unknown("scenario", args.name, SCENARIOS)
     changes = [_change(text) for text in args.set]
-    changes += [(key, str(getattr(args, key))) for key in ("seed", "rounds") if getattr(args, key) is not None]
+    changes += [
+        (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
+    ]
     scenario = SCENARIOS[args.name][0].with_(*changes)
     if args.source:
         from scenarios.update import after
@@ -143,9 +148,15 @@ def _free(folder: Path) -> Path:
 
 def _resumed(args: argparse.Namespace) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
-    if args.name or args.set or args.out or args.source or args.seed is not None or args.rounds is not None:
+    if (
+        args.name
+        or args.set
+        or args.out
+        or args.source
+        or any(getattr(args, key) is not None for key in ("seed", "rounds", "engine"))
+    ):
         raise ValueError(
-            "--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds, --from or --out"
+            "--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds, --engine, --from or --out"
         )
     try:
         return Scenario.of((folder / "scenario.json").read_text()), folder

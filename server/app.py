@@ -22,7 +22,7 @@ from fl import roster, strategies
 from server import checkpoint, evaluate, report, versions
 from server.checkpoint import State
 from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, halves, staged, version
-from server.rounds import Stopped, Watch, rounds
+from server.rounds import Arrays, Stopped, Watch, rounds
 
 
 def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
@@ -74,10 +74,14 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
     strategy = strategies.build(scenario.strategy, scenario.cohort)
     strategies.restore(strategy, state.strategy)
+    step = _step(scenario, folder) if scenario.engine == "litert" or seats else b""
     history, arrays, shared = list(state.history), state.arrays, state.shared
 
     def rate(number: int) -> float | None:
         return schedule.rate(scenario, number, [facts["validation_loss"] for facts in history])
+
+    def serve(weights: Arrays, number: int) -> tuple[list[dict[str, Any]], dict[int, str]]:
+        return evaluate.clients(grid, scenario, weights, watch, number, seats, step)
 
     exams, last = Exams.of(scenario, data.test), ends(scenario)
     quick = exams.some(SAMPLE, scenario.seed) if set(exams.sets) != {PLAIN} else exams
@@ -86,7 +90,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     before = exams.marks(first) if staged(scenario) else None  # what the model knew before its first round
     met = {task for facts in history for task in facts["tasks"].values()}
 
-    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared, seats):
+    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared, seats, step):
         start, arrays, shared = time.perf_counter(), done.arrays, dict(done.shared)
         marks = (exams if done.number in last else quick).marks(arrays)
         validation = evaluate.score(arrays, data.validation) if len(data.validation) else None
@@ -99,7 +103,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
         fact["seconds"]["evaluate"] = time.perf_counter() - start
         history.append(fact)
         if before and done.number in last[:-1]:  # after the last stage all are asked anyway
-            told, _ = evaluate.clients(grid, scenario, arrays, watch, done.number, seats)
+            told, _ = serve(arrays, done.number)
             history[-1]["clients_accuracy"] = {str(one["client"]): one["accuracy"] for one in told}
         if done.number in last:
             _keep(folder, scenario, arrays, history, before, shared)
@@ -109,9 +113,20 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
         watch.ended(history[-1])
     if history and history[-1]["round"] not in last:  # the schedule stopped early
         _keep(folder, scenario, arrays, history, before, shared)
-    return _finish(
-        grid, scenario, folder, watch, State(len(history), arrays, {}, history, events), exams, before, seats
-    )
+    ended = State(len(history), arrays, {}, history, events)
+    return _finish(scenario, folder, ended, exams, before, serve(arrays, len(history)))
+
+
+def _step(scenario: Scenario, folder: Path) -> bytes:
+    """The training step's file, made once a run: for clients without TensorFlow."""
+    from core.engines.step import build
+
+    file = folder / "step.tflite"
+    if not file.exists():
+        temporary = folder / ".step.tflite.writing"
+        temporary.write_bytes(build(scenario.model.kind, scenario.local.batch))
+        temporary.replace(file)
+    return file.read_bytes()
 
 
 def _keep(
@@ -123,24 +138,22 @@ def _keep(
 
 
 def _finish(
-    grid: Grid,
     scenario: Scenario,
     folder: Path,
-    watch: Watch,
     state: State,
     exams: Exams,
     before: Marks | None,
-    seats: roster.Seats | None,
+    served: tuple[list[dict[str, Any]], dict[int, str]],
 ) -> dict[str, Any]:
-    """After the last round: the confusion matrix, every client's own accuracy, the report."""
+    """After the last round: the confusion matrix, every client's own accuracy (`served`), the report."""
     start = time.perf_counter()
-    told, failed = evaluate.clients(grid, scenario, state.arrays, watch, state.round, seats)
+    told, failed = served
     events = [*state.events, *(f"client {c} could not judge the final model: {why}" for c, why in failed.items())]
     facts = report.run(scenario, state.history, state.arrays, events, folder)
     turns = facts.pop("turns")
     facts["shards"] = [one | {"rounds": turns.get(str(one["client"]), 0)} for one in told]
-    served = {str(one["client"]): one["accuracy"] for one in told}
-    facts["continual"] = continual(scenario, state.history, exams, before, served)
+    own = {str(one["client"]): one["accuracy"] for one in told}
+    facts["continual"] = continual(scenario, state.history, exams, before, own)
     facts["confusion"] = evaluate.confusion(state.arrays, load(scenario).test).tolist()
     facts["seconds"]["evaluation"] += time.perf_counter() - start
     report.save(folder, facts)

@@ -33,7 +33,13 @@ def confusion(arrays: Arrays, examples: Examples) -> np.ndarray:
 
 
 def clients(
-    grid: Grid, scenario: Scenario, arrays: Arrays, watch: Watch, round: int, seats: roster.Seats | None = None
+    grid: Grid,
+    scenario: Scenario,
+    arrays: Arrays,
+    watch: Watch,
+    round: int,
+    seats: roster.Seats | None = None,
+    step: bytes = b"",
 ) -> tuple[list[dict[str, Any]], dict[int, str]]:
     """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them after a round."""
     who = list(range(scenario.clients))
@@ -46,7 +52,7 @@ def clients(
         dst_node_id=1, message_type=MessageType.EVALUATE,
     )  # fmt: skip
     there = seats(grid, who)
-    asks = {client: wire.addressed(plain, client, there[client], round) for client in who if client in there}
+    asks = {client: wire.addressed(plain, client, there[client], round, step=step) for client in who if client in there}
     replies, failed = exchange(grid, asks, scenario.patience, watch)
     failed |= {client: "its node is not there" for client in who if client not in there}
     told = []

@@ -80,10 +80,12 @@ def rounds(
     after: int = 0,
     shared: Shared | None = None,
     seats: roster.Seats | None = None,
+    step: bytes = b"",
 ) -> Iterator[Round]:
     """Train round by round; yield each as it ends. `after` is the last finished round (0 = none).
 
-    `rate(round)` is the step size of a round, or None to stop early; `shared` is what an earlier round left of methods.
+    `rate(round)` is the step size of a round, or None to stop early; `shared` is what an earlier round left of methods;
+    `step` is the training step's file, for clients without TensorFlow.
     """
     method, shared, seats = chain(scenario), shared or {}, seats or roster.Anyone()
     for number in range(after + 1, scenario.rounds + 1):
@@ -93,7 +95,7 @@ def rounds(
         config, sent = wire.config(scenario, now, seats.run), wire.record(arrays)
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
         told = {client: method.tell(shared, client) for client in clients}
-        messages = _addressed(seats(grid, clients), asks, number, told)
+        messages = _addressed(seats(grid, clients), asks, number, told, step)
         replies, failed = exchange(grid, messages, scenario.patience, watch, number)
         failed |= {client: "its node is not there" for client in clients if client not in messages}
         updates, failed = _checked(replies, failed, arrays, method.shapes(arrays))
@@ -121,11 +123,13 @@ def rounds(
         )
 
 
-def _addressed(seats: Mapping[int, int], asks: Any, number: int, told: Mapping[int, Answer]) -> dict[int, Message]:
+def _addressed(
+    seats: Mapping[int, int], asks: Any, number: int, told: Mapping[int, Answer], step: bytes
+) -> dict[int, Message]:
     """A strategy's messages, made out to clients and given to the nodes that play them."""
     by_client = {ask.metadata.dst_node_id - 1: ask for ask in asks}
     return {
-        client: wire.addressed(by_client[client], client, seats[client], number, told[client])
+        client: wire.addressed(by_client[client], client, seats[client], number, told[client], step)
         for client in sorted(by_client)
         if client in seats
     }

@@ -25,6 +25,10 @@ def test_masked_with_nothing_rehearsed_compares_only_what_is_there() -> None:
     assert (shift == np.where(np.isin(np.arange(CLASSES), [5, 6]), 0, NEVER)).all()
 
 
+def test_present_leaves_out_only_what_the_client_does_not_hold() -> None:
+    assert (SOFTMAXES["present"](LABELS, OWN) == np.where(np.isin(np.arange(CLASSES), [0, 1, 5, 6]), 0, NEVER)).all()
+
+
 def test_balanced_makes_every_class_weigh_the_same() -> None:
     """At logits that know nothing, the pull on each class is that of equal classes: softmax(log share) is the share."""
     shift = balanced(LABELS, OWN)[0]
