@@ -7,12 +7,13 @@ so a few Flower nodes play ten thousand clients.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-from flwr.serverapp import Grid
+from typing import TYPE_CHECKING, Protocol
 
 from core.scenario import Scenario
 from core.seeds import rng
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
 
 NODES = 64  # Flower's engine hands each node one message a tenth of a second, and looks at every node each time
 

@@ -74,7 +74,7 @@ def test_what_is_possible_is_let_in(tiny: Scenario, data: st.DataObject) -> None
     check(replace(
         tiny, clients=clients, cohort=data.draw(st.integers(1, clients)), noise=data.draw(st.floats(0, 1)),
         partition=Part("dirichlet", {"alpha": data.draw(st.floats(0.001, 100))}),
-        model=Model(data.draw(st.floats(0, 0.9)), data.draw(st.floats(0, 1))),
+        model=Model(data.draw(st.sampled_from(["cnn", "mlp"])), data.draw(st.floats(0, 0.9)), data.draw(st.floats(0, 1))),
     ))  # fmt: skip
 
 

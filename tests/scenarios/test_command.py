@@ -23,7 +23,7 @@ WRONG = {
     "": ["which scenario?", "iid", "noniid", "pathological"],
     "nonid": ["unknown scenario 'nonid'", "newcomers, noniid, pathological"],
     "noniid --set colour=red": ["unknown key 'colour'", "partition", "strategy"],
-    "noniid --set local.bach=3": ["unknown key of 'local': 'bach'", "batch, epochs, momentum, rate"],
+    "noniid --set local.bach=3": ["unknown key of 'local': 'bach'", "batch, clip, epochs, momentum, rate"],
     "noniid --set seed": ["'seed' should be key=value"],
     "noniid --set partition=nothing": ["unknown partition 'nothing'", "dirichlet, iid, labels, quantity, shards"],
     "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, fedadagrad, fedadam, fedavg"],
