@@ -144,9 +144,10 @@ def answer(update: Update) -> RecordDict:
     return content
 
 
-def averaged(content: RecordDict) -> None:
-    """Leave only what a strategy needs: weights and the number of examples. It would average all other numbers too."""
-    weight = content.metric_records[METRICS]["num-examples"]
+def averaged(content: RecordDict, weigh: float = 1.0) -> None:
+    """Leave only what a strategy needs: weights, and the number of examples, to the power `weigh`. It would average all other
+    numbers too."""
+    weight = float(content.metric_records[METRICS]["num-examples"]) ** weigh  # type: ignore[arg-type]
     content[METRICS] = MetricRecord({"num-examples": weight})
     for name in [key for key in content if key.startswith(METHOD)]:
         del content[name]

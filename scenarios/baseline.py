@@ -55,6 +55,7 @@ def plain(scenario: Scenario, kind: str) -> Scenario:
         name=fixed.name,
         engine=fixed.engine,
         strategy=fixed.strategy,
+        weigh=fixed.weigh,
         methods=fixed.methods,
         stream=fixed.stream,
         order=fixed.order,

@@ -191,7 +191,7 @@ def _aggregated(
     try:
         strategies.check(scenario.strategy, len(replies))  # the robust ones promise nothing of fewer
         for reply in replies:
-            wire.averaged(reply.content)
+            wire.averaged(reply.content, scenario.weigh)
         new, _ = strategy.aggregate_train(number, replies)
     except Exception as error:  # Flower's own refusals have no public base class; whatever it was, the run goes on
         failed[-1] = f"the strategy could not aggregate {len(replies)} answers: {error}"

@@ -153,3 +153,10 @@ def test_proximal_mu_reaches_the_clients_of_fedprox_and_of_no_other() -> None:
         scenario = Scenario("strategies", clients=2, cohort=2, rounds=1, strategy=part)
         play(FakeGrid(dict.fromkeys(range(2), listening)), scenario)
     assert told == [{"proximal-mu": 0.25}] * 2 + [{}] * 2
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_a_client_weighs_its_number_of_examples_to_a_power(power: float) -> None:
+    scenario = Scenario("strategies", clients=9, cohort=7, rounds=1, weigh=power)
+    given, sizes = answers(scenario, 1, START)
+    assert_close(play(FakeGrid(), scenario)[0].arrays, mean(given, [size**power for size in sizes]))  # type: ignore[misc]
