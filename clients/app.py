@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients import memory
+from clients import growing, memory
 from clients.learner import learn, met
-from clients.shard import shard, test
+from clients.shard import Shard, shard, test
 from core.conditions import under
-from core.data import CLASSES, ELSEWHERE
+from core.data import CLASSES, ELSEWHERE, Examples
 from core.engines import judge
 from core.methods.base import Engine
 from fl import wire
@@ -51,15 +52,25 @@ def _task(message: Message, context: Context) -> wire.Task:
     task, config = wire.task(message.content), context.node_config
     if "client" in config and int(config["client"]) != task.client:
         raise ValueError(f"this node plays client {config['client']}, not {task.client}")
-    if "data" in config:
+    if "data" in config and not Path(str(config["data"])).is_dir():
         os.environ[ELSEWHERE] = str(config["data"])
     return task
+
+
+def _held(task: wire.Task, context: Context) -> tuple[Shard, Examples]:
+    """What this client trains on, and what it judges on: its owner's folder, else its part of the scenario's data."""
+    folder = Path(str(context.node_config.get("data", "")))
+    if "data" in context.node_config and folder.is_dir():
+        book = memory.home(task.client, task.run) / "experiences.json"
+        return growing.own(task.scenario, task.client, folder, book, task.round)
+    scenario = task.scenario.json()
+    return shard(scenario, task.client), test(scenario, task.client)
 
 
 def _train(message: Message, task: wire.Task, context: Context) -> Message:
     engine = _engine(task, context)
     earlier = memory.begin(task.client, task.round, task.run)
-    mine = shard(task.scenario.json(), task.client)
+    mine, _ = _held(task, context)
     held = memory.before(task.client, task.round, task.run)
     mu = task.extras.get("proximal-mu", 0.0)
     done = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu, told=task.told, engine=engine)
@@ -73,8 +84,7 @@ def _train(message: Message, task: wire.Task, context: Context) -> Message:
 
 
 def _evaluate(message: Message, task: wire.Task, context: Context) -> Message:
-    scenario = task.scenario.json()
-    mine, own = shard(scenario, task.client), test(scenario, task.client)
+    mine, own = _held(task, context)
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
     sums = judge(_engine(task, context).answers(task.arrays, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()

@@ -48,7 +48,7 @@ def learn(
     out, TensorFlow if nobody is named.
     """
     engine = engine or _stock()
-    stream = lay(scenario, shard.train.y, shard.client)
+    stream = shard.stream or lay(scenario, shard.train.y, shard.client)
     stage = stream.stage(round)
     rows, task = stream.parts[stage], stream.tasks[stage]
     mine = shard.train.take(rows)
@@ -87,5 +87,5 @@ def _stock() -> Engine:
 
 def met(scenario: Scenario, shard: Shard, round: int) -> str:
     """Under which condition a client meets its images in this round."""
-    stream = lay(scenario, shard.train.y, shard.client)
+    stream = shard.stream or lay(scenario, shard.train.y, shard.client)
     return course(scenario).exams[stream.tasks[stream.stage(round)]].condition

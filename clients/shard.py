@@ -12,6 +12,7 @@ from core.looks import LOOKS, look
 from core.plan import strengths
 from core.scenario import Scenario
 from core.seeds import rng
+from core.stream import Stream
 from fl.partition import noisy, partition
 
 TESTED = 500  # test images a client judges a model on
@@ -25,6 +26,7 @@ class Shard:
     train: Examples  # looks applied; labels as noisy as the scenario says
     strength: np.ndarray  # f32 [augmentations]: how strongly it augments, 0.5 … 1
     looks: dict[str, float]  # the amount of each look
+    stream: Stream | None = None  # its way through its own data, if the scenario does not lay it
 
 
 @lru_cache(maxsize=2)

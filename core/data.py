@@ -137,17 +137,20 @@ def _checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
 
 def _folder(path: Path) -> tuple[Examples, Examples]:
     """Every sixth image of each label (by name) is a test image."""
-    import cv2
-
     parts: dict[bool, list[tuple[np.ndarray, int]]] = {False: [], True: []}
     for label in range(CLASSES):
         for number, file in enumerate(sorted((path / str(label)).glob("*.png"))):
-            image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-            if image is None:
-                raise ValueError(f"{path.name}/{label}/{file.name} is not a readable PNG")
-            if image.shape != (SIDE, SIDE):
-                image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-            parts[number % 6 == 5].append((image, label))
+            parts[number % 6 == 5].append((picture(file), label))
     if not parts[False] or not parts[True]:
         raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label")
     return tuple(_checked(np.stack([x for x, _ in p]), np.array([y for _, y in p]), path.name) for p in parts.values())  # type: ignore[return-value]
+
+
+def picture(file: Path) -> np.ndarray:
+    """An image file as uint8 [28, 28]. Raises ValueError if it is not readable."""
+    import cv2
+
+    image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise ValueError(f"{file.parent.parent.name}/{file.parent.name}/{file.name} is not a readable PNG")
+    return image if image.shape == (SIDE, SIDE) else cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""A federation of real nodes on this computer, with TLS and keys: `python -m scenarios.deploy up|run|status|down`.
+"""A federation of real nodes on this computer, with TLS and keys: `python -m scenarios.deploy up|run|admit|status|down`.
 
 What it starts is Flower's own SuperLink and SuperNodes, as on real hosts; `up` prints their commands, to copy there.
 """
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument(
         "--home", type=Path, default=HOME, metavar="DIR", help="certificates, keys, logs and state (federation)"
     )
-    commands = p.add_subparsers(dest="command", required=True, metavar="up|run|status|down")
+    commands = p.add_subparsers(dest="command", required=True, metavar="up|run|admit|status|down")
     ups = commands.add_parser("up", help="start a SuperLink and nodes here", allow_abbrev=False)
     ups.add_argument("--nodes", type=int, default=4, help="SuperNodes on this computer (4); 0: only the SuperLink")
     ups.add_argument(
@@ -63,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     runs.add_argument(
         "arguments", nargs=argparse.REMAINDER, help="as for python -m scenarios.run: NAME --set … --resume …"
     )
+    admits = commands.add_parser("admit", help="let a device's node in, by its public key", allow_abbrev=False)
+    admits.add_argument("name", help="what its owner calls it")
+    admits.add_argument("key", help="its public key, as clients.pi install prints it")
     commands.add_parser("status", help="nodes and runs", allow_abbrev=False)
     commands.add_parser("down", help="stop the nodes and the SuperLink", allow_abbrev=False)
     args = p.parse_args(argv)
@@ -76,6 +79,8 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"there is no federation in {args.home}; make one with: python -m scenarios.deploy up")
         if args.command == "status":
             return status(home)
+        if args.command == "admit":
+            return admit(home, args.name, args.key)
         return run(home, args.arguments)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -86,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path) -> int:
     """Make what is missing of certificates and keys, start the SuperLink, admit the nodes, start them."""
-    from scenarios import keys
+    from fl import keys
 
     if alive := running(home):
         raise ValueError(f"it is up already ({', '.join(alive)}); first: python -m scenarios.deploy down")
@@ -114,6 +119,17 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path) -> i
         start(home, name, supernode(home, place, client, port, data), place, {"CLIENTS_HOME": str(place / "memory")})
         say(f"{name} plays client {client}", soft_wrap=True)
     say(f"up; next: python -m scenarios.deploy{_home(home)} run pi", soft_wrap=True)
+    return 0
+
+
+def admit(home: Path, name: str, key: str) -> int:
+    """Register a device's public key with the SuperLink."""
+    if not key.startswith("ecdsa-sha2-nistp384 "):
+        raise ValueError(f"key {key[:30]!r}… should begin with ecdsa-sha2-nistp384; put it in quotes, it has two parts")
+    file = home / f"{Path(name).name}.pub"
+    file.write_text(key.strip() + "\n")
+    flwr(home, "supernode", "register", str(file), LINK, "--name", name)
+    Console(stderr=True, highlight=False).print(f"{name} may join", soft_wrap=True)
     return 0
 
 

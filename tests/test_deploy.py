@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from scenarios import deploy, keys
+from fl import keys
+from scenarios import deploy
 
 pytestmark = pytest.mark.slow
 CODE = Path(__file__).parents[1]

@@ -1,0 +1,99 @@
+"""A node on a Raspberry Pi: `python -m clients.pi doctor|install|join|leave|logs`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clients.pi import doctor, node
+
+EXAMPLES = """how a device joins:
+  1. the server's owner gives you ca.crt, HOST:PORT, and the number of the client that you play
+  2. python -m clients.pi install --server HOST:PORT --name kitchen --client 3 --data ~/digits --ca ca.crt
+     which prints a line for the server's owner: it admits this device's key
+  3. python -m clients.pi doctor --name kitchen
+  4. python -m clients.pi join --name kitchen       here and now, or as a service: install says how
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    p = argparse.ArgumentParser(
+        prog="python -m clients.pi", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = p.add_subparsers(dest="command", required=True, metavar="doctor|install|join|leave|logs")
+    told = {
+        "doctor": "check everything that a node needs, and say what to do", "install": "make a node: settings, key, service",
+        "join": "run the node here and now", "leave": "stop the node's service; its memory stays", "logs": "what it said",
+    }  # fmt: skip
+    made = {name: commands.add_parser(name, help=text, allow_abbrev=False) for name, text in told.items()}
+    for one in made.values():
+        one.add_argument("--name", default="node", help="the node's name (node)")
+        one.add_argument("--home", type=Path, metavar="DIR", help="its folder (~/.federation/NAME)")
+    install = made["install"]
+    install.add_argument(
+        "--server", required=True, metavar="HOST:PORT", help="where the SuperLink, or its proxy, listens"
+    )
+    install.add_argument(
+        "--client", type=int, required=True, metavar="N", help="which client of the federation it plays, 0 …"
+    )
+    install.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="its own digits, <label>/*.png; or an .npz"
+    )
+    install.add_argument("--ca", type=Path, default=Path("ca.crt"), help="the federation's ca.crt (here)")
+    install.add_argument(
+        "--port", type=int, default=9094, help="a free port on loopback (9094); another for a second node"
+    )
+    install.add_argument("--allow-root", action="store_true", help="let the node run as root (in a container)")
+    args = p.parse_args(argv)
+    place = (args.home or node.home(args.name)).expanduser().absolute()
+    try:
+        if args.command == "install":
+            given = node.Node(args.name, args.server, args.client, str(args.data.expanduser().absolute()), args.port)
+            return _install(given, place, args.ca, args.allow_root)
+        if args.command == "doctor":
+            return _doctor(place)
+        there = node.read(place)
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+    if args.command == "join":
+        for log in (sys.stdout, sys.stderr):
+            log.flush()
+        os.chdir(node.CODE)
+        os.execve(node.command(there, place)[0], node.command(there, place), node.environment(place))
+    unit = f"federation-{there.name}"
+    line = ["sudo", "systemctl", "disable", "--now", unit] if args.command == "leave" else ["journalctl", "-fu", unit]
+    try:
+        return subprocess.run(line).returncode
+    except (FileNotFoundError, KeyboardInterrupt):
+        print(f"{shlex.join(line)}: there is no systemd here" if args.command == "leave" else "")
+        return 1
+
+
+def _install(given: node.Node, place: Path, authority: Path, root: bool) -> int:
+    public = node.write(given, place, authority.expanduser(), root)
+    unit = place / f"federation-{given.name}.service"
+    print(f"made in {place}: settings, a key, a service\n")
+    print("the server's owner admits it with:")
+    print(f"  python -m scenarios.deploy admit {given.name} {shlex.quote(public.read_text().strip())}\n")
+    print("then, to run it whenever this device does:")
+    print(f"  sudo cp {unit} /etc/systemd/system/ && sudo systemctl enable --now {unit.name}")
+    return 0
+
+
+def _doctor(place: Path) -> int:
+    well = True
+    for what, good, how in doctor.examine(place):
+        print(f"{'ok ' if good else 'BAD'}  {what}: {how}", flush=True)
+        well = well and good
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Is everything there that a node needs? Each check says ok, or what to do."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from clients.pi.node import Node, read
+
+FREE = 300  # MB of memory that a round takes, with the processes around it
+DISK = 300  # MB
+DRIFT = 60.0  # seconds that the clock may be wrong
+MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "ai_edge_litert": "ai-edge-litert"}
+
+Found = tuple[str, bool, str]  # what, is it well, how it is or what to do
+
+
+def examine(place: Path) -> Iterator[Found]:
+    """All checks, one after another; those of the server only if there is a node to connect."""
+    yield from machine(place)
+    try:
+        node = read(place)
+    except ValueError as error:
+        yield "settings", False, str(error)
+        return
+    yield "settings", True, f"{node.name} plays client {node.client} of {node.server}"
+    yield from owned(node, place)
+    yield from server(node, place)
+
+
+def machine(place: Path) -> Iterator[Found]:
+    """The computer itself."""
+    bits, kind = sys.maxsize > 2**32, platform.machine()
+    yield (
+        "64-bit system",
+        bits,
+        kind if bits else f"{kind}: install the 64-bit Raspberry Pi OS; LiteRT has no 32-bit wheel",
+    )
+    new = sys.version_info >= (3, 11)
+    yield "Python", new, platform.python_version() + ("" if new else ": 3.11 or newer is needed")
+    free = _available()
+    yield (
+        "memory",
+        free >= FREE,
+        f"{free} MB available" + ("" if free >= FREE else f": {FREE} MB are needed; stop other programs"),
+    )
+    there = next(p for p in (place, *place.parents) if p.exists())
+    disk = shutil.disk_usage(there).free // 1_000_000
+    yield "disk", disk >= DISK, f"{disk:,} MB free" + ("" if disk >= DISK else f": {DISK} MB are needed in {there}")
+    for module, wheel in MODULES.items():
+        found = importlib.util.find_spec(module) is not None
+        yield f"module {module}", found, "there" if found else f"missing: python -m pip install {wheel}"
+
+
+def owned(node: Node, place: Path) -> Iterator[Found]:
+    """What the node's owner holds."""
+    key = place / "key"
+    mode = key.stat().st_mode & 0o777 if key.exists() else 0
+    yield (
+        "key",
+        mode == 0o600,
+        "there, for its owner only"
+        if mode == 0o600
+        else (
+            f"{key} is missing: python -m clients.pi install" if not mode else f"others may read it: chmod 600 {key}"
+        ),
+    )
+    yield "data", *_tried(lambda: _counted(node))
+
+
+def _counted(node: Node) -> str:
+    from core.data import read as images
+
+    train, test = images(node.data)
+    return f"{len(train) + len(test):,} images in {node.data}"
+
+
+def server(node: Node, place: Path) -> Iterator[Found]:
+    """Can it be reached, is it the right one, does its clock agree?"""
+    host, _, port = node.server.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 10).close()
+    except OSError as error:
+        yield (
+            "server",
+            False,
+            f"{node.server} does not answer ({error}): is it up, is the address right, is a firewall between?",
+        )
+        return
+    yield "server", True, f"{node.server} answers"
+    try:
+        context = ssl.create_default_context(cafile=place / "ca.crt")
+        line = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
+        line.request("GET", "/")
+        told = line.getresponse().headers.get("Date")
+        line.close()
+    except ssl.SSLError as error:
+        yield (
+            "certificate",
+            False,
+            f"not trusted ({error.reason}): take ca.crt from this server's federation folder, check its name and this clock",
+        )
+        return
+    except (OSError, http.client.HTTPException) as error:
+        yield "certificate", False, f"the connection broke ({error}): is this a Flower SuperLink with TLS?"
+        return
+    yield "certificate", True, "the server's is signed by this federation's authority"
+    if told:
+        off = time.time() - email.utils.parsedate_to_datetime(told).timestamp()
+        good = abs(off) <= DRIFT
+        yield "clock", good, f"{off:+.0f} s against the server's" + ("" if good else ": sudo timedatectl set-ntp true")
+
+
+def _tried(check: Callable[[], str]) -> tuple[bool, str]:
+    try:
+        return True, check()
+    except (OSError, ValueError) as error:
+        return False, str(error)
+
+
+def _available() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1000
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1_000_000

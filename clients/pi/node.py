@@ -1,0 +1,116 @@
+"""What a node is: a folder with its settings, key, authority, memory; and the service that runs it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fl import keys
+
+CODE = Path(__file__).parents[2]
+MEMORY = "400M"  # the service's limit; a Pi Zero 2 W has 512 MB
+SETTINGS = {
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node's settings, as node.json in its home."""
+
+    name: str
+    server: str  # HOST:PORT
+    client: int  # which client of the federation it plays; its owner and the server's agree on it
+    data: str  # a folder <label>/*.png of its own digits, or the .npz whose shard the scenario gives it
+    port: int = 9094  # on loopback, between the node and the processes it starts
+
+
+def home(name: str) -> Path:
+    """Where a node of this name lives, unless told otherwise."""
+    return Path.home() / ".federation" / name
+
+
+def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
+    """Make the node's folder, readable by its owner only: settings, the authority's certificate, a key. Returns the public key.
+
+    Raises ValueError if something is missing or this is root's doing.
+    """
+    if os.geteuid() == 0 and not root:
+        raise ValueError(
+            "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
+        )
+    if not authority.is_file():
+        raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
+    if not Path(node.data).exists():
+        raise ValueError(f"--data {node.data}: no such file or folder")
+    host, _, port = node.server.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"--server {node.server!r} should be HOST:PORT")
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place.chmod(0o700)
+    shutil.copyfile(authority, place / "ca.crt")
+    (place / "node.json").write_text(json.dumps(asdict(node), indent=1) + "\n")
+    public = keys.node(place)
+    (place / f"federation-{node.name}.service").write_text(service(node, place))
+    return public
+
+
+def read(place: Path) -> Node:
+    """A node's settings. Raises ValueError if there is none."""
+    try:
+        return Node(**json.loads((place / "node.json").read_text()))
+    except OSError:
+        raise ValueError(f"there is no node in {place}; make one with: python -m clients.pi install") from None
+
+
+def command(node: Node, place: Path) -> list[str]:
+    """The SuperNode's command."""
+    config = f'client={node.client} data="{node.data}" engine="litert"'
+    return [
+        str(Path(sys.executable).with_name("flower-supernode")), "--superlink", node.server,
+        "--root-certificates", str(place / "ca.crt"), "--auth-supernode-private-key", str(place / "key"),
+        "--host", "127.0.0.1", "--port", str(node.port), "--node-config", config,
+    ]  # fmt: skip
+
+
+def environment(place: Path) -> dict[str, str]:
+    """What it and the processes that it starts are told."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    own = {"CLIENTS_HOME": str(place / "memory"), "FLWR_HOME": str(place / "flwr"), "PATH": path}
+    return os.environ | SETTINGS | own
+
+
+def service(node: Node, place: Path) -> str:
+    """The systemd unit: not root, restarted whatever happens, with a limit on memory; it may write to its own folder only."""
+    run = shlex.join([sys.executable, "-m", "clients.pi", "join", "--home", str(place)])
+    return f"""[Unit]
+Description=Federated learning node {node.name}
+Wants=network-online.target
+After=network-online.target time-sync.target
+StartLimitIntervalSec=0
+
+[Service]
+User={getpass.getuser()}
+WorkingDirectory={CODE}
+ExecStart={run}
+Restart=always
+# A server forgets a node that died within a minute; sooner than this its key may still be taken.
+RestartSec=15
+MemoryMax={MEMORY}
+Nice=10
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths={place}
+PrivateTmp=yes
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+"""
