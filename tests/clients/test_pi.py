@@ -1,0 +1,118 @@
+"""A device's own tools, but for the board: what is wrong is named, with what to do; nothing secret is readable."""
+
+from __future__ import annotations
+
+import configparser
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from clients.pi import doctor, node
+from clients.pi.__main__ import main
+from fl import keys
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Path:
+    keys.authority(tmp_path)
+    return tmp_path / "ca.crt"
+
+
+def installed(tmp_path: Path, ca: Path, *more: str) -> Path:
+    place, data = tmp_path / "home", tmp_path / "digits"
+    data.mkdir(exist_ok=True)
+    told = f"install --server 127.0.0.1:9 --name kitchen --client 3 --data {data} --ca {ca} --home {place}".split()
+    assert main([*told, "--allow-root", *more]) == 0
+    return place
+
+
+def test_a_node_is_a_folder_for_its_owner_only(tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = installed(tmp_path, ca)
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700 and stat.S_IMODE((place / "key").stat().st_mode) == 0o600
+    said = capsys.readouterr().out
+    assert "scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 " in said and "systemctl enable --now" in said
+    assert "PRIVATE" not in said
+    first = (place / "key").read_bytes()
+    installed(tmp_path, ca)
+    assert (place / "key").read_bytes() == first  # installing again keeps who it is
+
+
+def test_the_service_is_not_roots_restarts_and_is_limited(tmp_path: Path, ca: Path) -> None:
+    place = installed(tmp_path, ca)
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(place / "federation-kitchen.service")
+    told = unit["Service"]
+    assert told["Restart"] == "always" and told["MemoryMax"] == "400M" and told["NoNewPrivileges"] == "yes"
+    assert told["ReadWritePaths"] == str(place) and f"--home {place}" in told["ExecStart"] and "User" in told
+
+
+def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    given = node.Node("kitchen", "127.0.0.1:9", 3, str(tmp_path))
+    with pytest.raises(ValueError, match="as root"):
+        node.write(given, tmp_path / "home", ca)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert node.write(given, tmp_path / "home", ca).exists()
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"server": "pi"}, "HOST:PORT"),
+        ({"data": "/nowhere/at/all"}, "no such file or folder"),
+        ({"ca": "/nowhere"}, "ca.crt"),
+    ],
+)
+def test_what_is_missing_is_named(
+    wrong: dict[str, str], said: str, tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {
+        "server": "127.0.0.1:9",
+        "client": "3",
+        "data": str(tmp_path),
+        "ca": str(ca),
+        "home": str(tmp_path / "h"),
+    } | wrong
+    with pytest.raises(SystemExit) as stop:
+        main(["install", "--allow-root", *(part for key, value in told.items() for part in (f"--{key}", value))])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_without_a_node_the_doctor_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--home", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "ok   64-bit system" in said and "BAD  settings: there is no node" in said and "install" in said
+    with pytest.raises(SystemExit):
+        main(["join", "--home", str(tmp_path)])
+
+
+def found(place: Path) -> dict[str, tuple[bool, str]]:
+    return {what: (good, how) for what, good, how in doctor.examine(place)}
+
+
+def test_the_doctor_names_each_thing_that_is_wrong(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = installed(tmp_path, ca)
+    (place / "key").chmod(0o644)
+    monkeypatch.setattr(doctor, "_available", lambda: 12)
+    told = found(place)
+    assert told["key"] == (False, f"others may read it: chmod 600 {place / 'key'}")
+    assert not told["data"][0] and "at least six images" in told["data"][1]
+    assert not told["server"][0] and "does not answer" in told["server"][1]
+    assert told["memory"] == (False, f"12 MB available: {doctor.FREE} MB are needed; stop other programs")
+
+
+def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, ca: Path) -> None:
+    place = installed(tmp_path, ca)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        (place / "node.json").write_text((place / "node.json").read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}"))
+        listening.settimeout(0.1)
+        said = []
+        for what, good, how in doctor.server(node.read(place), place):
+            said.append((what, good, how))
+            if what == "server":
+                listening.close()
+    assert said[0][:2] == ("server", True) and said[1][:2] == ("certificate", False)
