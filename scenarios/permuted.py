@@ -1,7 +1,7 @@
 """Ten tasks, each with all pixels in a new order: the classic test of how much a network can hold.
 
 Clients, cohort, shards, batch and model are those of FOT (Bakman et al. 2024, arXiv:2309.01289, and its code); FOT takes
-200 rounds a task and stores nothing of the images, we take few rounds and store some of them.
+200 rounds a task and stores nothing of the images; we take 20, with momentum on the server, and store 157.8 kB a client.
 """
 
 from dataclasses import replace
@@ -14,12 +14,12 @@ SCENARIO = replace(
     name="permuted",
     clients=125,
     cohort=64,
-    rounds=100,  # ten a task
+    rounds=200,  # twenty a task
     partition=Part("shards", {"per_client": 2}),  # two digits or so a client
     stream=Part("permuted", {"tasks": 10}),
-    methods=(Part("replay", {"images": 200}),),
+    strategy=Part("fedavgm"),  # with two digits a client, single rounds point to many sides
     augment=(),  # there is no geometry in permuted pixels
     model=Model(kind="mlp"),
-    local=Local(rate=0.05, batch=64),
+    local=Local(rate=0.1, batch=64),
     probe=0,
 )
