@@ -18,6 +18,7 @@ from core.conditions import under
 from core.data import CLASSES, ELSEWHERE, Examples
 from core.engines import judge
 from core.methods.base import Engine
+from core.scenario import ENGINES, unknown
 from fl import wire
 
 app = ClientApp()
@@ -95,6 +96,8 @@ def _evaluate(message: Message, task: wire.Task, context: Context) -> Message:
 def _engine(task: wire.Task, context: Context) -> Engine:
     """Who carries out the steps: what the scenario or this node's owner says; LiteRT where there is no TensorFlow."""
     wanted = str(context.node_config.get("engine", task.scenario.engine))
+    if wanted not in ENGINES:
+        raise unknown("engine", wanted, ENGINES)
     if wanted == "litert" or not _there("tensorflow"):
         from core.engines.litert import engine
 

@@ -7,14 +7,16 @@ again sees what it saw. One image in six, by its name, is never trained on: on t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from clients.shard import Shard
-from core.data import CLASSES, Examples, picture
+from core.data import CLASSES, SIDE, Examples, picture
 from core.plan import strengths
 from core.scenario import Scenario
 from core.stream import Stream
@@ -25,33 +27,52 @@ def own(scenario: Scenario, client: int, folder: Path, book: Path, round: int) -
 
     book: where the rounds are written down. Raises ValueError if there is nothing to train on.
     """
-    there = sorted(f"{f.parent.name}/{f.name}" for f in folder.glob("[0-9]/*.png"))
-    train = [name for name in there if zlib.crc32(name.encode()) % 6]
-    came = _came(train, book, round)
-    mine = [name for name in train if came[name] <= round]
-    if not mine:
-        raise ValueError(f"{folder} holds no image to train on: they should be {folder}/0 … {CLASSES - 1}/*.png")
-    rounds = np.array([came[name] for name in mine])
-    firsts = np.unique(rounds)
+    came = _came(folder, book, round)
+    there = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
+    train = {name: image for name, image in there.items() if zlib.crc32(name.encode()) % 6}
+    if not train:
+        raise ValueError(f"{folder.name} holds no image to train on: they should be 0 … {CLASSES - 1}/*.png in it")
+    rounds = np.array([came[name] for name in train])
+    firsts = sorted(set(came.values()))  # of all that ever came: what is taken away leaves its experience empty
     parts = tuple(np.flatnonzero(rounds == first) for first in firsts)
-    stream = Stream(parts, (0,) * len(parts), (1, *(int(first) for first in firsts[1:])))
-    shard = Shard(client, _read(folder, mine), strengths(scenario.augment, scenario.seed, client), {}, stream)
-    return shard, _read(folder, [name for name in there if not zlib.crc32(name.encode()) % 6])
+    stream = Stream(parts, (0,) * len(parts), (1, *firsts[1:]))
+    shard = Shard(client, _examples(train), strengths(scenario.augment, scenario.seed, client), {}, stream)
+    return shard, _examples({name: image for name, image in there.items() if name not in train})
 
 
-def _came(names: list[str], book: Path, round: int) -> dict[str, int]:
-    """The round in which each image was first seen. A round that was told of before finds nothing new."""
-    known: dict[str, int] = json.loads(book.read_text()) if book.exists() else {}
-    if round > max(known.values(), default=0):
-        known |= {name: round for name in names if name not in known}
+def _came(folder: Path, book: Path, round: int) -> dict[str, int]:
+    """The round in which each image was first seen, of all up to this round; looked for once a round."""
+    told: dict[str, Any] = {"looked": 0, "came": {}}
+    if book.exists():
+        try:
+            told = json.loads(book.read_text())
+        except ValueError:
+            raise ValueError(f"{book.name} cannot be read; move it away, and all images count as new") from None
+    if round > told["looked"]:
+        there = (f"{file.parent.name}/{file.name}" for file in folder.glob("[0-9]/*.png"))
+        told["came"] |= {
+            name: round for name in there if name not in told["came"] and _picture(folder / name) is not None
+        }
+        told["looked"] = round
         book.parent.mkdir(parents=True, exist_ok=True)
         temporary = book.with_suffix(".writing")
-        temporary.write_text(json.dumps(known))
+        with temporary.open("w") as file:
+            file.write(json.dumps(told))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, book)
-    return {name: known.get(name, round + 1) for name in names}
+    return {name: first for name, first in told["came"].items() if first <= round}
 
 
-def _read(folder: Path, names: list[str]) -> Examples:
-    images = [picture(folder / name) for name in names]
-    return Examples(np.stack(images) if images else np.zeros((0, 28, 28), np.uint8),
-                    np.array([int(name.split("/")[0]) for name in names], np.int64))  # fmt: skip
+def _picture(file: Path) -> np.ndarray | None:
+    """An image; none if it is gone, or not readable (half written, perhaps: it is looked at again in the next round)."""
+    try:
+        return picture(file)
+    except ValueError as error:
+        logging.getLogger(__name__).warning("%s", error)
+        return None
+
+
+def _examples(images: dict[str, np.ndarray]) -> Examples:
+    labels = np.array([int(name.split("/")[0]) for name in images], np.int64)
+    return Examples(np.stack(list(images.values())) if images else np.zeros((0, SIDE, SIDE), np.uint8), labels)

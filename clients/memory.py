@@ -16,7 +16,7 @@ import numpy as np
 
 from core.methods.base import Memory
 
-KEPT = 2  # rounds kept: the one a killed run may come back to, and the newest
+KEPT = 3  # rounds kept: the newest, the one before, and the one that a damaged checkpoint goes back to
 
 
 def home(client: int, run: str = "") -> Path:
@@ -65,9 +65,7 @@ def save(client: int, round: int, memory: Memory, run: str = "") -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / f"round-{round:04d}.npz")
-    files = sorted(folder.glob("round-*.npz"))
-    later = [file for file in files if _round(file) > round]  # of rounds that a restored run does again
-    for old in (*later, *[file for file in files if file not in later][:-KEPT]):
+    for old in sorted(folder.glob("round-*.npz"))[:-KEPT]:
         old.unlink()
 
 
@@ -77,10 +75,15 @@ def size(memory: Memory) -> int:
 
 
 def begin(client: int, round: int, run: str = "") -> str:
-    """Mark the round as begun. Returns the worker that began it before and did not finish, or an empty text."""
+    """Mark the round as begun. Returns the worker that began it before and did not finish, or an empty text.
+
+    What later rounds left is taken away: a restored run does them again.
+    """
     mark = _mark(client, round, run)
     mark.parent.mkdir(parents=True, exist_ok=True)
     earlier = mark.read_text() if mark.exists() else ""
+    for later in [file for file in mark.parent.glob("round-*.npz") if _round(file) >= round]:
+        later.unlink()
     mark.write_text(f"{socket.gethostname()}:{os.getpid()}")
     return earlier
 

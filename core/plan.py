@@ -125,7 +125,7 @@ class Plan:
     hard: np.ndarray  # f32 [m]: weight of the cross-entropy with the label
     shift: np.ndarray  # f32 [m, 10]: added to the logits inside the cross-entropy
     soft: np.ndarray  # f32 [m, 10]: weight of matching `logits`
-    logits: np.ndarray  # f32 [m, 10]: a teacher's answers (LwF, DER); zeros where soft is 0
+    logits: np.ndarray  # f32 [m, 10]: a teacher's answers (LwF, DER); they count where soft is not 0
     silenced: (
         np.ndarray
     )  # f32 [steps, batch, hidden], or [steps, 1, 1] of ones: dropout, what multiplies the hidden units

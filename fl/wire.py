@@ -19,6 +19,7 @@ from core.scenario import Scenario
 
 Arrays = list[np.ndarray]
 Answer = Mapping[str, Arrays]  # {method: arrays}
+TASKS = 100_000  # more than any stream has
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
 STEP = "step"  # a training step's file, for clients without TensorFlow
 METHOD = "method."  # then a method's name: its arrays beside the weights, either way
@@ -182,6 +183,8 @@ def update(
     least = 1 if learned or not like else 0
     if examples < least or sums.examples < least or not np.isfinite(sums.loss):
         raise ValueError(f"the answer's numbers make no sense: {examples} examples, loss {sums.loss}")
+    if not -1 <= task < TASKS:
+        raise ValueError(f"the answer's task is {task}")
     if len(labels) not in (0, CLASSES):
         raise ValueError(f"the answer counts {len(labels)} labels, not {CLASSES}")
     got = _weights(content.array_records[ARRAYS], like) if learned else []

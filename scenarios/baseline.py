@@ -35,9 +35,11 @@ def folder(scenario: Scenario, kind: str, runs: Path) -> Path:
         home / "fl" / "partition.py",
         home / "clients" / "shard.py",
         home / "clients" / "learner.py",
-        home / "server" / "rounds.py",
+        home / "fl" / "roster.py",
         Path(__file__),
     ]
+    if kind == "joint":  # it is the federation itself
+        code += [file for room in ("fl", "clients", "server") for file in sorted((home / room).glob("*.py"))]
     total = hashlib.sha256(plain(scenario, kind).json().encode())
     for file in code:
         total.update(file.read_bytes())

@@ -1,6 +1,7 @@
 """A federation of real nodes on this computer, with TLS and keys: `python -m scenarios.deploy up|run|admit|status|down`.
 
-What it starts is Flower's own SuperLink and SuperNodes, as on real hosts; `up` prints their commands, to copy there.
+What it starts is Flower's own SuperLink and SuperNodes, as on real hosts; `up` prints their commands. Devices elsewhere join
+with `clients.pi`, by a proxy that lets only the fleet's path in: `up` writes its configuration.
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from core.scenario import Scenario
+from fl import keys
 from scenarios.environment import SETTINGS, prepare
 from scenarios.terminal import Terminal
 
 Process = subprocess.Popen[bytes]
 HOME = Path("federation")
 CODE = Path(__file__).parents[1]
-POLL = 0.5  # seconds between looks at a run
+POLL = 0.3  # seconds between looks at a run's folder
+LOOK = 5.0  # seconds between questions to the SuperLink, each of which costs a process
+HEARD = 30.0  # seconds that a run has to hear that it should stop
 LINK = "here"  # how the CLI's configuration calls this SuperLink
 HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
 EXAMPLES = """examples:
@@ -59,16 +63,16 @@ def main(argv: list[str] | None = None) -> int:
     ups.add_argument(
         "--data", type=Path, default=CODE / "core" / "mnist.npz", help="the data set whose shards the nodes hold"
     )
-    runs = commands.add_parser("run", help="run a scenario on the nodes", allow_abbrev=False)
-    runs.add_argument(
-        "arguments", nargs=argparse.REMAINDER, help="as for python -m scenarios.run: NAME --set … --resume …"
-    )
+    usage = "python -m scenarios.deploy run NAME [--set KEY=VALUE …] | --resume RUN   (as python -m scenarios.run)"
+    commands.add_parser("run", help="run a scenario on the nodes", usage=usage, allow_abbrev=False)
     admits = commands.add_parser("admit", help="let a device's node in, by its public key", allow_abbrev=False)
     admits.add_argument("name", help="what its owner calls it")
     admits.add_argument("key", help="its public key, as clients.pi install prints it")
     commands.add_parser("status", help="nodes and runs", allow_abbrev=False)
     commands.add_parser("down", help="stop the nodes and the SuperLink", allow_abbrev=False)
-    args = p.parse_args(argv)
+    args, rest = p.parse_known_args(argv)
+    if rest and args.command != "run":
+        p.error(f"unrecognized arguments: {' '.join(rest)}")
     home = args.home.absolute()
     try:
         if args.command == "up":
@@ -81,8 +85,8 @@ def main(argv: list[str] | None = None) -> int:
             return status(home)
         if args.command == "admit":
             return admit(home, args.name, args.key)
-        return run(home, args.arguments)
-    except ValueError as error:
+        return run(home, rest)
+    except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
 
 
@@ -91,8 +95,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path) -> int:
     """Make what is missing of certificates and keys, start the SuperLink, admit the nodes, start them."""
-    from fl import keys
-
     if alive := running(home):
         raise ValueError(f"it is up already ({', '.join(alive)}); first: python -m scenarios.deploy down")
     if not data.exists():
@@ -107,19 +109,83 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path) -> i
         f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\n'
         f'address = "{HOST}:{port}"\nroot-certificates = "{home / "ca.crt"}"\n'
     )
+    (home / "proxy.conf").write_text(proxy(home, port))
     say = Console(stderr=True, highlight=False).print
-    _until_it_answers(
-        home, port, start(home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)})
+    try:
+        _start_all(home, nodes, port, data, say)
+    except BaseException:
+        down(home)
+        raise
+    say(f"up; next: python -m scenarios.deploy{_home(home)} run pi", soft_wrap=True)
+    return 0
+
+
+def _start_all(home: Path, nodes: int, port: int, data: Path, say: Callable[..., None]) -> None:
+    """The SuperLink, then the nodes; each is seen to be there. Raises ValueError with the log's last words if not."""
+    link = start(home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)})
+    _until(lambda: _online(home) is not None, link, home / "superlink.log", f"the SuperLink on {HOST}:{port}")
+    say(
+        f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key; to let devices in: {home / 'proxy.conf'}",
+        soft_wrap=True,
     )
-    say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
+    begun = []
     for client in range(nodes):
         name = f"node-{client}"
         place = home / name
-        flwr(home, "supernode", "register", str(keys.node(place)), LINK, "--name", name, known=True)
-        start(home, name, supernode(home, place, client, port, data), place, {"CLIENTS_HOME": str(place / "memory")})
-        say(f"{name} plays client {client}", soft_wrap=True)
-    say(f"up; next: python -m scenarios.deploy{_home(home)} run pi", soft_wrap=True)
-    return 0
+        register(home, keys.node(place), name)
+        command = supernode(home, place, client, port, data)
+        begun.append((name, start(home, name, command, place, {"CLIENTS_HOME": str(place / "memory")})))
+        say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
+    for number, (name, process) in enumerate(begun, 1):
+        _until(lambda n=number: len(_online(home) or ()) >= n, process, home / f"{name}.log", name)  # type: ignore[misc]
+
+
+def register(home: Path, key: Path, name: str) -> None:
+    """Let a node with this public key in. One that is in already stays."""
+    done = flwr(home, "supernode", "register", str(key), LINK, "--name", name, known=True)
+    if done.returncode and "already in use" not in done.stdout and "already" not in done.stdout.lower():
+        raise ValueError(f"{name} was not admitted: {_words(done.stdout + done.stderr)}")
+
+
+def _online(home: Path) -> list[str] | None:
+    """The nodes that the SuperLink has heard of lately; none if it does not answer."""
+    told = json.loads(flwr(home, "supernode", "list", LINK, "--format", "json", known=True).stdout or "{}")
+    return [one["node-id"] for one in told["nodes"] if one["status"] == "online"] if told.get("success") else None
+
+
+def _until(there: Callable[[], bool], process: Process, log: Path, name: str, patience: float = 60) -> None:
+    """Wait for what a process brings. Raises ValueError with its last words if it ends first, or does not bring it."""
+    end = time.monotonic() + patience
+    while process.poll() is None and time.monotonic() < end:
+        if there():
+            return
+        time.sleep(0.3)
+    words = "\n".join(log.read_text(errors="replace").splitlines()[-4:])
+    raise ValueError(f"{name} does not answer; {log} ends with:\n{words}")
+
+
+def proxy(home: Path, port: int, listen: str = "0.0.0.0:8443") -> str:
+    """An nginx server that lets devices in: the path of the fleet only, with the same certificate. All else is refused."""
+    return f"""# nginx: include this in http {{ … }}, or run: nginx -c this file after adding events {{}} and http {{ … }}.
+# Flower's control API asks nobody who they are, so nothing but the fleet's path may be reached from outside.
+server {{
+    listen {listen} ssl;
+    ssl_certificate {home}/server.crt;
+    ssl_certificate_key {home}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    client_max_body_size 64m;
+    location /v1/fleet/ {{
+        proxy_pass https://{HOST}:{port};
+        proxy_ssl_trusted_certificate {home}/ca.crt;
+        proxy_ssl_verify on;
+        proxy_ssl_name localhost;
+        proxy_http_version 1.1;
+        proxy_read_timeout 300s;
+        proxy_request_buffering off;
+    }}
+    location / {{ return 403; }}
+}}
+"""
 
 
 def admit(home: Path, name: str, key: str) -> int:
@@ -128,7 +194,7 @@ def admit(home: Path, name: str, key: str) -> int:
         raise ValueError(f"key {key[:30]!r}… should begin with ecdsa-sha2-nistp384; put it in quotes, it has two parts")
     file = home / f"{Path(name).name}.pub"
     file.write_text(key.strip() + "\n")
-    flwr(home, "supernode", "register", str(file), LINK, "--name", name)
+    register(home, file, name)
     Console(stderr=True, highlight=False).print(f"{name} may join", soft_wrap=True)
     return 0
 
@@ -173,10 +239,12 @@ def running(home: Path) -> dict[str, int]:
     """{name: process} of what this home has started and is alive."""
     found = {}
     for file in sorted(home.glob("*.pid")):
-        pid = int(file.read_text())
-        command = Path(f"/proc/{pid}/cmdline")
-        if command.exists() and b"flower-super" in command.read_bytes():  # the number may be another's by now
-            found[file.stem] = pid
+        try:
+            pid = int(file.read_text())
+            if b"flower-super" in Path(f"/proc/{pid}/cmdline").read_bytes():  # the number may be another's by now
+                found[file.stem] = pid
+        except (OSError, ValueError):  # it has just ended
+            continue
     return found
 
 
@@ -184,14 +252,15 @@ def down(home: Path) -> int:
     """Stop everything that `up` started: asked first, made to after ten seconds."""
     alive = running(home)
     for asked in (signal.SIGTERM, signal.SIGKILL):
-        for name in sorted(alive, reverse=True):  # the SuperLink last
+        for name in sorted(alive, reverse=True):  # the SuperLink first: nodes then have nobody to report to
             _signal(alive[name], asked)
         end = time.monotonic() + 10
         while (left := running(home)) and time.monotonic() < end:
             time.sleep(0.1)
         alive = left
     for file in home.glob("*.pid"):
-        file.unlink()
+        if file.stem not in alive:
+            file.unlink(missing_ok=True)
     Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
     return 0
 
@@ -214,17 +283,6 @@ def _home(home: Path) -> str:
     return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
 
 
-def _until_it_answers(home: Path, port: int, process: Process, patience: float = 60) -> None:
-    """Wait for the SuperLink. Raises ValueError with its last words if it ends, or does not answer."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end and process.poll() is None:
-        if flwr(home, "supernode", "list", LINK, "--format", "json", known=True).returncode == 0:
-            return
-        time.sleep(0.3)
-    words = (home / "superlink.log").read_text(errors="replace").splitlines()[-3:]
-    raise ValueError(f"the SuperLink does not answer on {HOST}:{port}; it said:\n" + "\n".join(words))
-
-
 # ── Flower's own command line ──
 
 
@@ -232,7 +290,7 @@ def flwr(home: Path, *arguments: str, known: bool = False) -> subprocess.Complet
     """Call `flwr` with this federation's configuration. known: whoever asks deals with failure itself."""
     done = subprocess.run(
         ["flwr", *arguments], env=_environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"}, cwd=home,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     if done.returncode and not known:
         raise ValueError(f"flwr {' '.join(arguments[:2])} failed: {_words(done.stdout + done.stderr)}")
@@ -272,19 +330,26 @@ def status(home: Path) -> int:
 
 def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
     """Rounds on real nodes. Raises KeyboardInterrupt if somebody asked to stop, RuntimeError if the run failed."""
-    (folder / "stop").unlink(missing_ok=True)
-    number, told = submit(home, scenario, folder), 0
-    while True:
-        ended, details = state(home, number)
-        lines = (folder / "rounds.jsonl").read_text().splitlines() if (folder / "rounds.jsonl").exists() else []
-        for line in lines[told:]:
+    stop, lines = folder / "stop", folder / "rounds.jsonl"
+    stop.unlink(missing_ok=True)
+    told = len(lines.read_text().splitlines()) if lines.exists() else 0  # a resumed run's are known
+    number, looked, asked, ended, details = submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
+    while not ended.startswith("finished"):
+        new = lines.read_text().splitlines()[told:] if lines.exists() else []
+        for line in new:
             terminal.ended(json.loads(line))
-        told = len(lines)
-        if ended.startswith("finished"):
-            break
-        if terminal.stopped():
-            (folder / "stop").touch()
+        told += len(new)
+        now = time.monotonic()
+        if terminal.stopped() and not asked:
+            stop.touch()  # the server ends after the round's last checkpoint
+            asked = now
+        if asked and now - asked > HEARD:
+            flwr(home, "stop", number, LINK, known=True)
+        if now - looked > LOOK or (folder / "report.json").exists():
+            ended, details = state(home, number)
+            looked = now
         time.sleep(POLL)
+    stop.unlink(missing_ok=True)
     terminal.pause()
     if not (folder / "report.json").exists():
         raise RuntimeError(f"the run ended as {ended} {details}; see {home / 'superlink.log'}")
@@ -299,10 +364,12 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
 
 
 def state(home: Path, number: str) -> tuple[str, str]:
-    """(status, details) of a run, as the SuperLink tells: pending, starting, running, finished:completed …"""
-    told = json.loads(flwr(home, "list", LINK, "--run-id", number, "--format", "json").stdout)
-    (one,) = told["runs"]
-    return str(one["status"]), str(one.get("details", ""))
+    """(status, details) of a run, as the SuperLink tells: pending, starting, running, finished:completed …; empty if it
+    does not answer now."""
+    told = json.loads(flwr(home, "list", LINK, "--run-id", number, "--format", "json", known=True).stdout or "{}")
+    for one in told.get("runs", []):
+        return str(one["status"]), str(one.get("details", ""))
+    return "", ""
 
 
 if __name__ == "__main__":

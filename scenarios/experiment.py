@@ -62,7 +62,8 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        terminal.fail(f"stopped; go on with: python -m scenarios.run --resume {folder}")
+        command = "scenarios.deploy run" if wish.federation else "scenarios.run"
+        terminal.fail(f"stopped; go on with: python -m {command} --resume {folder}")
         return 130
     finally:
         for _, child in children.values():

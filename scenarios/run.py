@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
                    help="start from a finished run's current model and its clients' memories")  # fmt: skip
     p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
     p.add_argument("--baselines", choices=("none", "centralized", "all"), default="centralized",
-                   help="what to compare with: pooled data; all: each client alone too (centralized)")  # fmt: skip
+                   help="what to compare with: pooled data; all: each client alone too; streams: joint (centralized)")  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no progress, no table")
     p.add_argument("--json", action="store_true", help="one line of JSON on standard output instead of the table")
     p.add_argument("--list", action="store_true", help="show every scenario, partition, strategy, … with its meaning")
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
 
             print(rollback(args.rollback))
             return 0
-        scenario, folder = _wanted(args)
+        scenario, folder = _wanted(args, federation is not None)
         if args.show:
             print(json.dumps(json.loads(scenario.json()), indent=1))
             return 0
@@ -105,10 +105,10 @@ def _list() -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace) -> tuple[Scenario, Path]:
+def _wanted(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     """The scenario and the folder that the command line asks for. Raises ValueError if they make no sense."""
     if args.resume:
-        return _resumed(args)
+        return _resumed(args, real)
     if not args.name:
         raise ValueError(f"which scenario? choose from {', '.join(SCENARIOS)}, or --list")
     if args.name not in SCENARIOS:
@@ -118,6 +118,10 @@ def _wanted(args: argparse.Namespace) -> tuple[Scenario, Path]:
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
     ]
     scenario = SCENARIOS[args.name][0].with_(*changes)
+    if args.source and real:
+        raise ValueError(
+            "--from cannot go on with a simulation on real nodes, whose memories are their own; use --resume"
+        )
     if args.source:
         from scenarios.update import after
 
@@ -146,8 +150,15 @@ def _free(folder: Path) -> Path:
     return place
 
 
-def _resumed(args: argparse.Namespace) -> tuple[Scenario, Path]:
+def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
+    if real != (folder / "id").exists():  # only a run on real nodes has a name that they know it by
+        where = (
+            "real nodes: python -m scenarios.deploy run"
+            if (folder / "id").exists()
+            else "this computer: python -m scenarios.run"
+        )
+        raise ValueError(f"--resume {args.resume}: its clients' memories are on {where} --resume {args.resume}")
     if (
         args.name
         or args.set

@@ -120,8 +120,8 @@ def cells(
 class Quiet:
     """Watches a run for nobody, and stops it when the event is set or whoever wanted the table is gone."""
 
-    def __init__(self, stop: Event) -> None:
-        self.stop, self.parent = stop, os.getppid()
+    def __init__(self, stop: Event, parent: int) -> None:
+        self.stop, self.parent = stop, parent
 
     def stopped(self) -> bool:
         return self.stop.is_set() or os.getppid() != self.parent
@@ -137,7 +137,7 @@ def work(scenario: str, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     environment, built = prepare(folder), Scenario.of(scenario)
-    local(app.build(built, folder, Quiet(_stop)), built, 1, environment)
+    local(app.build(built, folder, Quiet(*_watched)), built, 1, environment)
     if (folder / "report.json").exists():
         for left in ("clients", "checkpoints", "versions"):
             shutil.rmtree(folder / left, ignore_errors=True)
@@ -149,13 +149,13 @@ def _begin(stop: Event, log: Path) -> None:
 
     from scenarios.terminal import redirect
 
-    global _stop
-    _stop = stop
+    global _watched
+    _watched = (stop, os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     redirect(log)
 
 
-_stop: Event
+_watched: tuple[Event, int]
 
 
 def fill(wanted: Mapping[Path, Scenario], log: Path, workers: int) -> Iterator[tuple[Path, Exception | None]]:
@@ -293,7 +293,7 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
 
 
 def _clear(folder: Path, cell: Cell) -> None:
-    """Take away what another protocol or an older code left there."""
+    """Take away what another protocol left there."""
     file, told = folder / "scenario.json", json.loads(cell.scenario().json())
     if folder.exists() and (not file.exists() or json.loads(file.read_text()) != told):
         shutil.rmtree(folder)
@@ -343,11 +343,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     p.add_argument("--show", action="store_true", help="run nothing; show what is finished")
     args = p.parse_args(argv)
+    if args.workers < 1 or args.seeds < 1 or min(args.images) < 1:
+        p.exit(2, f"{p.prog}: --workers, --seeds and --images should be 1 or more\n")
     wanted = cells(args.only, args.images, args.alpha, args.pace, args.seeds)
     args.out.mkdir(parents=True, exist_ok=True)
     screen = Console(stderr=True, highlight=False)
     code = 0 if args.show else _run(wanted, args.out, args.workers, screen)
-    lines = summary(results(wanted, args.out))
+    lines = summary(
+        results(list(dict.fromkeys([*cells(), *wanted])), args.out)
+    )  # all that is there, whatever was wanted now
     if not lines:
         screen.print(f"nothing is finished in {args.out} yet")
         return code or 1

@@ -24,6 +24,8 @@ def source(run: Path) -> tuple[Path, int]:
         raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
     if not (run / "report.json").exists():
         raise ValueError(f"--from {run}: the run is not finished; go on with --resume {run} first")
+    if (run / "id").exists():
+        raise ValueError(f"--from {run}: its clients' memories are on devices of their own")
     place = versions.current(run)
     if place is None:
         raise ValueError(f"--from {run}: it has no current version (none passed the scenario's gate)")

@@ -88,7 +88,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     probe = exams.some(scenario.probe, scenario.seed)
     held_marks = probe.marks(arrays)
     before = exams.marks(first) if staged(scenario) else None  # what the model knew before its first round
-    met = {task for facts in history for task in facts["tasks"].values()}
+    met = {task for facts in history for task in facts["tasks"].values() if 0 <= task < len(exams.exams)}
 
     for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared, seats, step):
         start, arrays, shared = time.perf_counter(), done.arrays, dict(done.shared)
@@ -97,7 +97,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
         seen = history[-1]["seen"] if history else 0
         fact = report.fact(done, marks, validation, seen, 0.0)
         if scenario.probe:
-            met |= set(done.tasks.values())
+            met |= {task for task in done.tasks.values() if 0 <= task < len(exams.exams)}
             now = probe.marks(arrays)
             fact["halves"], held_marks = halves(probe, held_marks, now, done.updates, done.tasks, met), now
         fact["seconds"]["evaluate"] = time.perf_counter() - start

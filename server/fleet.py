@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flwr.app import Message, MessageType, RecordDict
@@ -13,35 +14,54 @@ from flwr.serverapp import Grid
 from fl import wire
 from server.report import write
 
-PATIENCE = 60.0  # seconds that a round waits for the node of a client that is not there
-POLL = 0.1
+log = logging.getLogger("flwr")
+PATIENCE = 60.0  # seconds that the run waits for a client's node the first time that it is missed
+ANSWER = 30.0  # seconds for a node to say who it is
+POLL = 0.2
 
 
 class Fleet:
-    """Which node plays which client, as the nodes themselves say; asked once for each node."""
+    """Which node plays which client, as the nodes themselves say; asked once each time that a node comes."""
 
-    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
-        self.run, self.patience = _named(folder), patience
+    def __init__(self, folder: Path, stopped: Callable[[], bool] = lambda: False, patience: float = PATIENCE) -> None:
+        self.run, self.stopped, self.patience = _named(folder), stopped, patience
         self._plays: dict[int, int] = {}  # node: client
+        self._missed: set[int] = set()  # clients that a whole wait was spent on: once is enough
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """{client: node} of those whose nodes are there, waiting a while for the others."""
         end = time.monotonic() + self.patience
         while True:
             there = set(grid.get_node_ids())
+            self._plays = {node: client for node, client in self._plays.items() if node in there}
             if fresh := sorted(there - set(self._plays)):
                 self._ask(grid, fresh)
-            seats = {client: node for node, client in self._plays.items() if node in there}
-            if set(clients) <= set(seats) or time.monotonic() > end:
-                return {client: seats[client] for client in clients if client in seats}
+            seats = {client: node for node, client in sorted(self._plays.items(), reverse=True)}
+            self._missed -= set(seats)
+            if set(clients) - self._missed <= set(seats):
+                break
+            if time.monotonic() > end or self.stopped():
+                self._missed |= set(clients) - set(seats)
+                break
             time.sleep(POLL)
+        return {client: seats[client] for client in clients if client in seats}
 
     def _ask(self, grid: Grid, nodes: list[int]) -> None:
-        """Ask nodes for their clients. One that does not answer is asked again the next time."""
+        """Ask nodes for their clients. One that does not answer well is asked again the next time."""
         asks = [Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.who") for node in nodes]
-        for reply in grid.send_and_receive(asks, timeout=self.patience):
-            if not reply.has_error():
-                self._plays[reply.metadata.src_node_id] = wire.who(reply.content)
+        for reply in sorted(grid.send_and_receive(asks, timeout=ANSWER), key=lambda reply: reply.metadata.src_node_id):
+            node = reply.metadata.src_node_id
+            try:
+                client = -1 if reply.has_error() else wire.who(reply.content)
+            except (KeyError, TypeError, ValueError) as error:
+                log.warning("node %d does not say which client it plays: %r", node, error)
+                continue
+            if client in self._plays.values():
+                log.warning(
+                    "node %d says it plays client %d, whom another plays already; it is not asked", node, client
+                )
+            elif client >= 0:
+                self._plays[node] = client
 
 
 def _named(folder: Path) -> str:

@@ -24,7 +24,8 @@ def main(grid: Grid, context: Context) -> None:
     scenario = Scenario.of(str(context.run_config["scenario"]))
     folder = Path(str(context.run_config["folder"]))
     with suppress(Stopped):
-        run(grid, scenario, folder, Wanted(folder), Fleet(folder))
+        watch = Wanted(folder)
+        run(grid, scenario, folder, watch, Fleet(folder, watch.stopped))
 
 
 class Wanted:

@@ -18,6 +18,7 @@ from core.scenario import Scenario
 from fl import roster, strategies, wire
 
 POLL = 0.004  # seconds between looks for replies
+FAR = 0.2  # the same where each look is a request to a SuperLink
 
 Arrays = list[np.ndarray]
 
@@ -96,7 +97,7 @@ def rounds(
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
         told = {client: method.tell(shared, client) for client in clients}
         messages = _addressed(seats(grid, clients), asks, number, told, step)
-        replies, failed = exchange(grid, messages, scenario.patience, watch, number)
+        replies, failed = exchange(grid, messages, scenario.patience, watch, number, FAR if seats.run else POLL)
         failed |= {client: "its node is not there" for client in clients if client not in messages}
         updates, failed = _checked(replies, failed, arrays, method.shapes(arrays))
         traffic = tuple(sum(wire.size(m.content) for m in way.values()) for way in (messages, replies))
@@ -136,15 +137,16 @@ def _addressed(
 
 
 def exchange(
-    grid: Grid, asks: Mapping[int, Message], patience: float, watch: Watch, number: int = 0
+    grid: Grid, asks: Mapping[int, Message], patience: float, watch: Watch, number: int = 0, pause: float = POLL
 ) -> tuple[dict[int, Message], dict[int, str]]:
     """Send and wait. Returns the replies and, for each client without one, why; both in order of clients."""
-    waiting = {}
-    for client, ask in asks.items():
-        (key,) = grid.push_messages([ask])
-        waiting[key] = client
+    waiting: dict[str, int] = {}
     replies: dict[int, Message] = {}
     failed: dict[int, str] = {}
+    for client, ask in asks.items():
+        keys = list(grid.push_messages([ask]))
+        waiting |= dict.fromkeys(keys[:1], client)
+        failed |= {} if keys else {client: "its message could not be sent"}
     end = time.monotonic() + patience
     while waiting and time.monotonic() < end:
         if watch.stopped():
@@ -158,7 +160,7 @@ def exchange(
                 replies[client] = reply
             watch.replied(number, len(asks) - len(waiting), len(asks))
         if not got:
-            time.sleep(POLL)
+            time.sleep(pause)
     failed |= dict.fromkeys(waiting.values(), f"no answer within {patience:g} s")
     return dict(sorted(replies.items())), dict(sorted(failed.items()))
 

@@ -71,9 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     line = ["sudo", "systemctl", "disable", "--now", unit] if args.command == "leave" else ["journalctl", "-fu", unit]
     try:
         return subprocess.run(line).returncode
-    except (FileNotFoundError, KeyboardInterrupt):
-        print(f"{shlex.join(line)}: there is no systemd here" if args.command == "leave" else "")
+    except FileNotFoundError:
+        print(f"{shlex.join(line)}: there is no systemd here; a node that runs by `join` is stopped by Ctrl-C")
         return 1
+    except KeyboardInterrupt:
+        return 0
 
 
 def _install(given: node.Node, place: Path, authority: Path, root: bool) -> int:

@@ -11,6 +11,7 @@ import shutil
 import socket
 import ssl
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from clients.pi.node import Node, read
 FREE = 300  # MB of memory that a round takes, with the processes around it
 DISK = 300  # MB
 DRIFT = 60.0  # seconds that the clock may be wrong
-MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "ai_edge_litert": "ai-edge-litert"}
+MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "ai_edge_litert": "ai-edge-litert",
+           "cryptography": "cryptography"}  # fmt: skip
 
 Found = tuple[str, bool, str]  # what, is it well, how it is or what to do
 
@@ -28,6 +30,8 @@ Found = tuple[str, bool, str]  # what, is it well, how it is or what to do
 def examine(place: Path) -> Iterator[Found]:
     """All checks, one after another; those of the server only if there is a node to connect."""
     yield from machine(place)
+    if not all(_there(module) for module in MODULES):
+        return
     try:
         node = read(place)
     except ValueError as error:
@@ -58,8 +62,12 @@ def machine(place: Path) -> Iterator[Found]:
     disk = shutil.disk_usage(there).free // 1_000_000
     yield "disk", disk >= DISK, f"{disk:,} MB free" + ("" if disk >= DISK else f": {DISK} MB are needed in {there}")
     for module, wheel in MODULES.items():
-        found = importlib.util.find_spec(module) is not None
+        found = _there(module)
         yield f"module {module}", found, "there" if found else f"missing: python -m pip install {wheel}"
+
+
+def _there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def owned(node: Node, place: Path) -> Iterator[Found]:
@@ -79,10 +87,16 @@ def owned(node: Node, place: Path) -> Iterator[Found]:
 
 
 def _counted(node: Node) -> str:
+    from clients.growing import own
     from core.data import read as images
+    from core.scenario import Scenario
 
-    train, test = images(node.data)
-    return f"{len(train) + len(test):,} images in {node.data}"
+    if not Path(node.data).is_dir():
+        train, test = images(node.data)
+        return f"{len(train) + len(test):,} images in {node.data}"
+    with tempfile.TemporaryDirectory() as folder:  # as in a first round, which leaves its book elsewhere
+        shard, held_out = own(Scenario("doctor"), node.client, Path(node.data), Path(folder) / "experiences.json", 1)
+    return f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
 
 
 def server(node: Node, place: Path) -> Iterator[Found]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from fl import keys
 
 CODE = Path(__file__).parents[2]
 MEMORY = "400M"  # the service's limit; a Pi Zero 2 W has 512 MB
@@ -42,6 +41,8 @@ def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
 
     Raises ValueError if something is missing or this is root's doing.
     """
+    if not re.fullmatch(r"[\w-]{1,40}", node.name):
+        raise ValueError(f"--name {node.name!r} should be letters, digits, - and _ only")
     if os.geteuid() == 0 and not root:
         raise ValueError(
             "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
@@ -57,6 +58,8 @@ def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
     place.chmod(0o700)
     shutil.copyfile(authority, place / "ca.crt")
     (place / "node.json").write_text(json.dumps(asdict(node), indent=1) + "\n")
+    from fl import keys  # needs cryptography, which the doctor looks for
+
     public = keys.node(place)
     (place / f"federation-{node.name}.service").write_text(service(node, place))
     return public
@@ -99,7 +102,7 @@ StartLimitIntervalSec=0
 [Service]
 User={getpass.getuser()}
 WorkingDirectory={CODE}
-ExecStart={run}
+ExecStart={run.replace("%", "%%")}
 Restart=always
 # A server forgets a node that died within a minute; sooner than this its key may still be taken.
 RestartSec=15
@@ -107,7 +110,7 @@ MemoryMax={MEMORY}
 Nice=10
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths={place}
+ReadWritePaths="{place}"
 PrivateTmp=yes
 UMask=0077
 

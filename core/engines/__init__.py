@@ -1,6 +1,6 @@
 """Engines carry out plans: the only gradient loops in the project.
 
-An engine has `train(weights, plan) → (weights, Sums)` and `logits(weights, images) → f32 [n, 10]`.
+An engine has `train`, `answers`, `features` and `fisher` (core.methods.base.Engine).
 """
 
 from __future__ import annotations

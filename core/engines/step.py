@@ -1,4 +1,4 @@
-"""The training step as a file for engines without TensorFlow: LiteRT, builtin operations only, about 60 kB.
+"""The training step as a file for engines without TensorFlow: LiteRT, builtin operations only, about 46 kB.
 
 Two signatures, both functions of the weights. `step`: a batch of fixed size → the gradient of Plan's loss and what is
 counted on the way. `look`: a page of images → logits and features. Stock gradients of convolution, pooling and ReLU are no
@@ -22,7 +22,7 @@ PAGE = 100  # images of a `look`
 
 
 def digest(file: bytes) -> str:
-    """The file's SHA-256, by which it is asked for and checked."""
+    """The file's SHA-256, which goes with it, so that a message that was cut is noticed."""
     return hashlib.sha256(file).hexdigest()
 
 

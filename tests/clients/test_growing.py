@@ -42,6 +42,44 @@ def test_what_is_new_is_the_next_experience(tmp_path: Path) -> None:
     assert third.stream and third.stream.starts == (1, 2)  # nothing new
 
 
+def test_a_round_that_found_nothing_new_finds_nothing_new_again(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 40)
+    for round in (1, 2):
+        first, _ = own(SCENARIO, 0, folder, book, round)
+    put(folder, 40, 70)
+    again, _ = own(SCENARIO, 0, folder, book, 2)
+    assert np.array_equal(again.train.x, first.train.x)
+
+
+def test_images_that_are_taken_away_leave_the_numbers_of_later_experiences(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    for round in (1, 2, 3):
+        put(folder, 20 * (round - 1), 20 * round)
+        own(SCENARIO, 0, folder, book, round)
+    for file in [file for i in range(20, 40) for file in folder.glob(f"*/{i:04d}.png")]:
+        file.unlink()
+    shard, _ = own(SCENARIO, 0, folder, book, 4)
+    assert shard.stream and shard.stream.starts == (1, 2, 3)
+    assert [len(part) > 0 for part in shard.stream.parts] == [True, False, True]
+
+
+def test_a_damaged_picture_is_left_out_until_it_is_whole(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 40)
+    broken = next(folder.glob("*/0003.png"))
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:20])
+    first, held_out = own(SCENARIO, 0, folder, book, 1)
+    assert len(first.train) + len(held_out) == 39
+    broken.write_bytes(whole)
+    second, more = own(SCENARIO, 0, folder, book, 2)
+    assert len(second.train) + len(more) == 40
+    book.write_text("{")
+    with pytest.raises(ValueError, match="move it away"):
+        own(SCENARIO, 0, folder, book, 3)
+
+
 def test_nothing_that_is_tested_on_is_ever_trained_on(tmp_path: Path) -> None:
     put(tmp_path, 0, 60)
     shard, tested = own(SCENARIO, 0, tmp_path, tmp_path / "experiences.json", 1)

@@ -39,10 +39,11 @@ def test_a_round_sees_the_newest_round_before_it_and_never_its_own() -> None:
     assert memory.before(7, 2) == {} and memory.before(7, 1) == {}
 
 
-def test_only_the_newest_two_are_kept(home: Path) -> None:
+def test_only_the_newest_three_are_kept(home: Path) -> None:
     for round in (1, 4, 9, 12):
         memory.save(7, round, held(round))
-    assert sorted(file.name for file in (home / "client-00007").iterdir()) == ["round-0009.npz", "round-0012.npz"]
+    names = sorted(file.name for file in (home / "client-00007").iterdir())
+    assert names == ["round-0004.npz", "round-0009.npz", "round-0012.npz"]
 
 
 def test_a_round_repeated_replaces_its_own_file_and_leaves_no_other(home: Path) -> None:
@@ -107,7 +108,9 @@ def test_a_damaged_file_falls_back_to_the_one_before_and_never_to_nothing(
 def test_a_run_that_goes_back_some_rounds_finds_its_memory_in_each_of_them(home: Path) -> None:
     for round in range(1, 9):
         memory.save(7, round, held(round))
-    for round in range(7, 12):  # restored from round 6
+    for round in range(7, 12):  # restored from round 6: the checkpoint of round 7 was damaged
+        memory.begin(7, round)
+        assert same(memory.before(7, round), held(6 if round == 7 else 10 * (round - 1)))
         memory.save(7, round, held(10 * round))
         assert same(memory.before(7, round + 1), held(10 * round))
 

@@ -46,7 +46,7 @@ def test_the_service_is_not_roots_restarts_and_is_limited(tmp_path: Path, ca: Pa
     unit.read(place / "federation-kitchen.service")
     told = unit["Service"]
     assert told["Restart"] == "always" and told["MemoryMax"] == "400M" and told["NoNewPrivileges"] == "yes"
-    assert told["ReadWritePaths"] == str(place) and f"--home {place}" in told["ExecStart"] and "User" in told
+    assert told["ReadWritePaths"] == f'"{place}"' and f"--home {place}" in told["ExecStart"] and "User" in told
 
 
 def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_the_doctor_names_each_thing_that_is_wrong(tmp_path: Path, ca: Path, mon
     monkeypatch.setattr(doctor, "_available", lambda: 12)
     told = found(place)
     assert told["key"] == (False, f"others may read it: chmod 600 {place / 'key'}")
-    assert not told["data"][0] and "at least six images" in told["data"][1]
+    assert not told["data"][0] and "no image to train on" in told["data"][1]
     assert not told["server"][0] and "does not answer" in told["server"][1]
     assert told["memory"] == (False, f"12 MB available: {doctor.FREE} MB are needed; stop other programs")
 
