@@ -105,7 +105,7 @@ def _list() -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
+def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Path]:
     """The scenario and the folder that the command line asks for. Raises ValueError if they make no sense."""
     if args.resume:
         return _resumed(args, real)
@@ -152,20 +152,12 @@ def _free(folder: Path) -> Path:
 
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
-    if real != (folder / "id").exists():  # only a run on real nodes has a name that they know it by
-        where = (
-            "real nodes: python -m scenarios.deploy run"
-            if (folder / "id").exists()
-            else "this computer: python -m scenarios.run"
-        )
-        raise ValueError(f"--resume {args.resume}: its clients' memories are on {where} --resume {args.resume}")
-    if (
-        args.name
-        or args.set
-        or args.out
-        or args.source
-        or any(getattr(args, key) is not None for key in ("seed", "rounds", "engine"))
-    ):
+    if (folder / "checkpoints").exists() and real != (folder / "id").exists():  # the name by which nodes know it
+        where, other = ("this computer", "run") if real else ("real nodes", "deploy run")
+        told = f"python -m scenarios.{other} --resume {args.resume}"
+        raise ValueError(f"--resume {args.resume}: its clients' memories are on {where}; use: {told}")
+    changed = any(getattr(args, key) is not None for key in ("seed", "rounds", "engine"))
+    if args.name or args.set or args.out or args.source or changed:
         raise ValueError(
             "--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds, --engine, --from or --out"
         )

@@ -66,6 +66,32 @@ def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, tmp_pa
     assert list(home.glob("node-1/memory/*/client-00001/round-*.npz"))
 
 
+def test_a_run_that_is_stopped_goes_on_with_its_clients_memories(home: Path, tmp_path: Path) -> None:
+    told = ["pi", *SMALL, "--rounds", "4"]
+    run = [sys.executable, "-m", "scenarios.deploy", "--home", str(home), "run", *told, "--out", str(tmp_path / "real")]
+    process = subprocess.Popen(run, cwd=CODE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list((tmp_path / "real").glob("checkpoints/round-00002.npz")):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert "scenarios.deploy run --resume" in process.communicate(timeout=120)[1] and process.returncode == 130
+    elsewhere = command("scenarios.run", "--resume", str(tmp_path / "real"))
+    assert elsewhere.returncode == 2 and "memories are on real nodes" in elsewhere.stderr
+    assert command("scenarios.deploy", "--home", str(home), "run", "--resume", str(tmp_path / "real")).returncode == 0
+    whole = [
+        "scenarios.run",
+        *told,
+        "--backend",
+        "local",
+        "--baselines",
+        "none",
+        "--quiet",
+        "--out",
+        str(tmp_path / "whole"),
+    ]
+    assert command(*whole).returncode == 0
+    assert report(tmp_path / "real")["weights_sha256"] == report(tmp_path / "whole")["weights_sha256"]
+
+
 def test_private_files_are_their_owners_only(home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
     private = [home / "ca.key", home / "server.key", *home.glob("node-*/key")]
