@@ -1,7 +1,7 @@
 # From a bare clone on a machine with Python 3.11, pip and make: `make noniid` or `make test`. Nothing else is needed.
 PYTHON ?= python3
 RUN := .venv/bin/python
-BENCH := speed memory scale export accuracy continual
+BENCH := speed memory scale export accuracy continual light
 
 .PHONY: help noniid iid pathological centralized test fast lint bench clean
 help:  ## show this

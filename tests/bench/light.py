@@ -1,0 +1,101 @@
+"""The client without TensorFlow against the one with it: what a node pays for a message, and how fast it trains.
+
+A child process does what Flower starts for every message on a real node: import the client, read its owner's folder of 1,500
+digits, learn one round of `pi`. It tells the seconds from its start to its first step and to its end, and its greatest
+resident memory; then it learns the round again, warm: gradient examples a second. Children of both kinds take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.bench import measure
+
+ENGINES = ("litert", "tensorflow")
+IMAGES = 1500
+
+
+def child(engine: str, folder: Path, start: float) -> None:
+    """One client process."""
+    from clients.growing import own
+    from clients.learner import learn
+    from core.methods.base import Engine
+    from core.seeds import rng
+    from scenarios.pi import SCENARIO
+
+    def one() -> Engine:
+        if engine == "litert":
+            from core.engines.litert import Engine as Light
+
+            return Light((folder / "step.tflite").read_bytes())
+        from core.engines import tensorflow
+
+        tensorflow.one_thread()
+        return tensorflow
+
+    (mine, _), chosen = own(SCENARIO, 0, folder / "digits", folder / f"{engine}.json", 1), one()
+    shapes = ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (1600, 128), (128,), (128, 10), (10,))
+    weights = [(0.05 * rng(0, "bench", i).normal(size=shape)).astype("float32") for i, shape in enumerate(shapes)]
+    chosen.answers(weights, mine.train.x[:1])  # whatever is loaded or traced at first use
+    first = time.time() - start
+    done = learn(mine, SCENARIO, 1, weights, 0.05, {}, engine=chosen)
+    cold = time.time() - start
+    again = time.perf_counter()
+    learn(mine, SCENARIO, 2, done.arrays, 0.05, {}, engine=chosen)
+    speed = done.sums.examples / (time.perf_counter() - again)
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) / 1000
+    print(
+        json.dumps(
+            {"first": first, "round": cold, "speed": speed, "memory": peak, "clean": "tensorflow" not in sys.modules}
+        )
+    )
+
+
+def _filled(folder: Path) -> None:
+    """What a device has: digits of its own, and the training step that the server sends."""
+    import cv2
+
+    from core.data import read
+    from core.engines import step
+    from scenarios.pi import SCENARIO
+
+    train, _ = read("mnist")
+    for i in range(IMAGES):
+        home = folder / "digits" / str(train.y[i])
+        home.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(home / f"{i:05d}.png"), train.x[i])
+    (folder / "step.tflite").write_bytes(step.build("cnn", SCENARIO.local.batch))
+
+
+def main() -> None:
+    """The command."""
+    if sys.argv[1:2] == ["child"]:
+        child(sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]))
+        return
+    p = measure.parser("light", __doc__)
+    args = p.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        _filled(folder)
+        found: dict[str, list[measure.Facts]] = {engine: [] for engine in ENGINES}
+        for _ in range(args.repeats):
+            for engine in ENGINES:
+                command = (sys.executable, "-m", "tests.bench.light", "child", engine, place, str(time.time()))
+                found[engine] += list(measure.lines(*command))
+    for engine, told in found.items():
+        assert all(one["clean"] == (engine == "litert") for one in told)
+        middle = {key: measure.median([one[key] for one in told]) for key in ("first", "round", "speed", "memory")}
+        print(
+            f"{engine:10s}  first step after {middle['first']:.2f} s, round done after {middle['round']:.2f} s, "
+            f"{middle['speed']:,.0f} examples/s warm, {middle['memory']:.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
