@@ -8,7 +8,8 @@ that is never taught has -1. `before`: f64 [tasks], the accuracy before the firs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,12 @@ def intransigence(matrix: np.ndarray, learned: Sequence[int], joint: np.ndarray)
     """Mean over tasks of what `joint` (its matrix, of the same shape) has right after the task, less what this has."""
     met = [(first, task) for task, first in enumerate(learned) if first >= 0]
     return float(np.mean([joint[cell] - matrix[cell] for cell in met]))
+
+
+def behind(told: Mapping[str, Any], joint: Sequence[Sequence[float]]) -> float:
+    """Intransigence of a run against joint training. told: its report's `continual`; joint: the other's matrix."""
+    mine, best = np.array(told["matrix"]), np.array(joint)
+    return intransigence(mine, first_taught(told["stages"], mine.shape[1]), best)
 
 
 def split(before: np.ndarray, local: np.ndarray, after: np.ndarray, old: np.ndarray) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.metrics import behind
 from core.scenario import Scenario
 from core.stream import course
 from scenarios import baseline, update
@@ -128,8 +129,6 @@ def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
 
 def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal, children: Children) -> None:
     """Wait for the baselines and put their results into the report."""
-    from server.exams import behind
-
     facts["curves"] = {}
     for kind, (place, child) in children.items():
         total = scenario.clients if kind == "local" else scenario.rounds

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from core.metrics import behind
 from core.scenario import Part, Scenario, unknown
 from scenarios import SCENARIOS
 from scenarios.environment import prepare
@@ -180,15 +181,13 @@ def results(wanted: Sequence[Cell], runs: Path) -> dict[Cell, Facts]:
         file = runs / cell.name / "report.json"
         if file.exists():
             facts = json.loads(file.read_text())
-            if facts["settings"] == json.loads(cell.scenario().json()):
+            if Scenario.of(json.dumps(facts["settings"])) == cell.scenario():
                 found[cell] = facts
     return found
 
 
 def summary(found: Mapping[Cell, Facts]) -> list[Facts]:
     """A line for each method, memory, skew and pace: mean and standard deviation over seeds, in points."""
-    from server.exams import behind
-
     groups: dict[tuple[str, int, float, str], dict[int, Facts]] = {}
     for cell, facts in found.items():
         groups.setdefault((cell.row, cell.images, cell.alpha, cell.pace), {})[cell.seed] = facts
@@ -295,7 +294,7 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
 def _clear(folder: Path, cell: Cell) -> None:
     """Take away what another protocol left there."""
     file, told = folder / "scenario.json", json.loads(cell.scenario().json())
-    if folder.exists() and (not file.exists() or json.loads(file.read_text()) != told):
+    if folder.exists() and (not file.exists() or Scenario.of(file.read_text()) != cell.scenario()):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(told, indent=1) + "\n")

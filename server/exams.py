@@ -12,7 +12,7 @@ from core.conditions import under
 from core.data import CLASSES, Examples
 from core.engines import Sums, judge
 from core.engines import tensorflow as engine
-from core.metrics import first_taught, intransigence, split, summary
+from core.metrics import first_taught, split, summary
 from core.scenario import Scenario
 from core.seeds import rng
 from core.stream import Exam, course, ends
@@ -156,9 +156,3 @@ def continual(
     if scenario.probe:
         told["halves"] = {kind: sum(facts["halves"][kind] for facts in history) for kind in ("temporal", "spatial")}
     return told
-
-
-def behind(told: Facts, joint: list[list[float]]) -> float:
-    """Intransigence of a run against joint training (core.metrics). told: its `continual`; joint: the other's matrix."""
-    mine, best = np.array(told["matrix"]), np.array(joint)
-    return intransigence(mine, first_taught(told["stages"], mine.shape[1]), best)

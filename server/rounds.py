@@ -103,6 +103,11 @@ def rounds(
         traffic = tuple(sum(wire.size(m.content) for m in way.values()) for way in (messages, replies))
         learned = {client: u.arrays for client, u in updates.items() if u.arrays}
         drift = {client: distance(arrays, own) for client, own in learned.items()}  # FedMedian empties replies
+        for client in [client for client, far in drift.items() if far > scenario.reach]:
+            failed[client] = (
+                f"its weights moved {drift.pop(client):.3g} times their length, more than reach = {scenario.reach:g}"
+            )
+            del learned[client], updates[client]
         arrays = _aggregated(strategy, scenario, number, [replies[client] for client in learned], arrays, failed)
         shared, arrays = method.gather(shared, {c: u.answer for c, u in updates.items() if u.answer}, arrays)
         yield Round(

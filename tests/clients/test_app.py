@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -13,7 +14,8 @@ from clients import app, memory
 from clients.learner import learn
 from clients.shard import shard
 from clients.shard import test as own_test
-from core.engines import judge
+from core.data import read
+from core.engines import judge, step
 from core.engines import tensorflow as engine
 from core.model import initial
 from core.scenario import Scenario
@@ -32,8 +34,8 @@ def ask(scenario: Scenario, kind: str, client: int = 2, round: int = 1, **extras
     return message
 
 
-def play(message: Message) -> RecordDict:
-    return app.app(message, Context(0, 1, {}, RecordDict(), {})).content
+def play(message: Message, **node: str | int) -> RecordDict:
+    return app.app(message, Context(0, 1, dict(node), RecordDict(), {})).content
 
 
 def test_training_answers_what_the_client_learns(tiny: Scenario, home: Path) -> None:
@@ -92,3 +94,46 @@ def test_two_clients_in_one_process_learn_as_each_does_alone(tiny: Scenario) -> 
     first = [learn(one, scenario, 1, START, 0.05, {}).arrays for one in (a, b)]
     second = [learn(one, scenario, 1, START, 0.05, {}).arrays for one in (b, a)]
     assert same(first[0], second[1]) and same(first[1], second[0]) and not same(*first)
+
+
+def test_a_real_node_plays_its_owners_client_and_no_other(tiny: Scenario) -> None:
+    told = play(ask(tiny, "query.who"), client=3)
+    assert wire.who(told) == 3
+    assert wire.update(play(ask(tiny, "train"), client=2), 2, START).client == 2
+    with pytest.raises(RuntimeError, match="plays client 3, not 2"):
+        play(ask(tiny, "train"), client=3)
+    with pytest.raises(RuntimeError, match="unknown engine 'abacus'"):
+        play(ask(tiny, "train"), client=2, engine="abacus")
+
+
+def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_there", lambda module: False)
+    with pytest.raises(RuntimeError, match="has sent no training step"):
+        play(ask(tiny, "train"))
+    message = ask(tiny, "train")
+    file = step.build("cnn", tiny.local.batch)
+    sent = wire.addressed(message, 2, 1, 1, step=file)
+    sent.metadata.__dict__["_message_id"] = "1"
+    assert wire.size(sent.content) - wire.size(message.content) == len(file)
+    light = wire.update(play(sent), 2, START)
+    monkeypatch.setattr(app, "_there", lambda module: True)
+    stock = wire.update(play(ask(tiny, "train")), 2, START)
+    assert light.examples == stock.examples and light.sums.loss == pytest.approx(stock.sums.loss, rel=1e-2)
+    assert not same(list(light.arrays), START)
+    spoiled = wire.addressed(message, 2, 1, 1, step=file)
+    spoiled.content["step"] = ConfigRecord({"file": file[:-1] + b"x", "sha256": step.digest(file)})
+    spoiled.metadata.__dict__["_message_id"] = "1"
+    monkeypatch.setattr(app, "_there", lambda module: False)
+    monkeypatch.setattr(app, "_there", lambda module: False)
+    with pytest.raises(RuntimeError, match="SHA-256"):
+        play(spoiled)
+
+
+def test_a_node_learns_from_its_owners_folder(tiny: Scenario, tmp_path: Path) -> None:
+    train, _ = read("mnist")
+    for i in range(40):
+        (tmp_path / "digits" / str(train.y[i])).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "digits" / str(train.y[i]) / f"{i}.png"), train.x[i])
+    update = wire.update(play(ask(tiny, "train"), client=2, data=str(tmp_path / "digits")), 2, START)
+    judged = wire.update(play(ask(tiny, "evaluate"), client=2, data=str(tmp_path / "digits")), 2, [])
+    assert update.examples + judged.sums.examples == 40 and sum(judged.labels) == update.examples

@@ -145,3 +145,15 @@ def test_ending_twice_does_no_harm(home: Path) -> None:
     memory.begin(7, 3)
     (home / "client-00007" / "round-0003.begun").unlink()  # a repeated task had ended it already
     memory.end(7, 3)
+
+
+@pytest.mark.parametrize("run", ["../elsewhere", "a/b", "a b", "..", "\x00"])
+def test_a_runs_name_from_a_server_leads_nowhere_else(run: str) -> None:
+    with pytest.raises(ValueError, match="no plain name"):
+        memory.save(7, 1, held(1), run)
+
+
+def test_runs_on_one_device_keep_apart(home: Path) -> None:
+    memory.save(7, 1, held(1), "first")
+    memory.save(7, 1, held(2), "second")
+    assert same(memory.before(7, 2, "first"), held(1)) and same(memory.before(7, 2, "second"), held(2))
