@@ -94,74 +94,69 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path) -> int:
-    """Make what is missing of certificates and keys, start the SuperLink, admit the nodes, start them."""
-    if alive := running(home):
-        raise ValueError(f"it is up already ({', '.join(alive)}); first: python -m scenarios.deploy down")
-    if not data.exists():
+    """Make what is missing of certificates and keys, start what does not run: the SuperLink, the nodes. What runs stays."""
+    if not data.is_file():
         raise ValueError(f"--data {data}: no such file")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
-    keys.authority(home)
-    keys.server(home, ["localhost", HOST, *hosts])
-    config = home / "cli" / "config.toml"
-    config.parent.mkdir(exist_ok=True)
-    config.write_text(
-        f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\n'
-        f'address = "{HOST}:{port}"\nroot-certificates = "{home / "ca.crt"}"\n'
-    )
-    (home / "proxy.conf").write_text(proxy(home, port))
-    say = Console(stderr=True, highlight=False).print
-    try:
-        _start_all(home, nodes, port, data, say)
-    except BaseException:
-        down(home)
-        raise
+    say, alive, config = Console(stderr=True, highlight=False).print, running(home), home / "cli" / "config.toml"
+    if "superlink" in alive:
+        port = int(config.read_text().split(f"{HOST}:")[1].split('"')[0])
+    else:
+        keys.authority(home)
+        keys.server(home, ["localhost", HOST, *hosts])
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(
+            f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\n'
+            f'address = "{HOST}:{port}"\nroot-certificates = "{home / "ca.crt"}"\n'
+        )
+        (home / "proxy.conf").write_text(proxy(home, port))
+        _begin(home, "superlink", superlink(home, port), {"MNIST_NPZ": str(data)}, lambda: _online(home) is not None)
+        say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
+        say(f"to let devices elsewhere in: {home / 'proxy.conf'}", soft_wrap=True)
+    for client in range(nodes):
+        name = f"node-{client}"
+        if name in alive:
+            continue
+        place, before = home / name, set(_online(home) or ())
+        register(home, keys.node(place), name)
+        command = supernode(home, place, client, port, data)
+        told = {"CLIENTS_HOME": str(place / "memory")}
+        _begin(home, name, command, told, lambda b=before: bool(set(_online(home) or ()) - b))  # type: ignore[misc]
+        say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
     say(f"up; next: python -m scenarios.deploy{_home(home)} run pi", soft_wrap=True)
     return 0
 
 
-def _start_all(home: Path, nodes: int, port: int, data: Path, say: Callable[..., None]) -> None:
-    """The SuperLink, then the nodes; each is seen to be there. Raises ValueError with the log's last words if not."""
-    link = start(home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)})
-    _until(lambda: _online(home) is not None, link, home / "superlink.log", f"the SuperLink on {HOST}:{port}")
-    say(
-        f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key; to let devices in: {home / 'proxy.conf'}",
-        soft_wrap=True,
+def _begin(
+    home: Path, name: str, command: Sequence[str], settings: Mapping[str, str], there: Callable[[], bool]
+) -> None:
+    """Start a process and see it arrive. Raises ValueError with its last words if it does not."""
+    process = start(home, name, command, home / name, settings)
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        if there():
+            return
+        time.sleep(0.3)
+    _signal(process.pid, signal.SIGKILL)
+    log = home / f"{name}.log"
+    words = "\n".join(log.read_text(errors="replace").splitlines()[-4:])
+    raise ValueError(
+        f"{name} does not come up (a node that was killed is free again after a minute); {log} ends with:\n{words}"
     )
-    begun = []
-    for client in range(nodes):
-        name = f"node-{client}"
-        place = home / name
-        register(home, keys.node(place), name)
-        command = supernode(home, place, client, port, data)
-        begun.append((name, start(home, name, command, place, {"CLIENTS_HOME": str(place / "memory")})))
-        say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
-    for number, (name, process) in enumerate(begun, 1):
-        _until(lambda n=number: len(_online(home) or ()) >= n, process, home / f"{name}.log", name)  # type: ignore[misc]
 
 
 def register(home: Path, key: Path, name: str) -> None:
     """Let a node with this public key in. One that is in already stays."""
     done = flwr(home, "supernode", "register", str(key), LINK, "--name", name, known=True)
-    if done.returncode and "already in use" not in done.stdout and "already" not in done.stdout.lower():
-        raise ValueError(f"{name} was not admitted: {_words(done.stdout + done.stderr)}")
+    if done.returncode and "already" not in (words := _words(done.stdout + done.stderr)):
+        raise ValueError(f"{name} was not admitted: {words}")
 
 
 def _online(home: Path) -> list[str] | None:
     """The nodes that the SuperLink has heard of lately; none if it does not answer."""
     told = json.loads(flwr(home, "supernode", "list", LINK, "--format", "json", known=True).stdout or "{}")
     return [one["node-id"] for one in told["nodes"] if one["status"] == "online"] if told.get("success") else None
-
-
-def _until(there: Callable[[], bool], process: Process, log: Path, name: str, patience: float = 60) -> None:
-    """Wait for what a process brings. Raises ValueError with its last words if it ends first, or does not bring it."""
-    end = time.monotonic() + patience
-    while process.poll() is None and time.monotonic() < end:
-        if there():
-            return
-        time.sleep(0.3)
-    words = "\n".join(log.read_text(errors="replace").splitlines()[-4:])
-    raise ValueError(f"{name} does not answer; {log} ends with:\n{words}")
 
 
 def proxy(home: Path, port: int, listen: str = "0.0.0.0:8443") -> str:
@@ -249,18 +244,17 @@ def running(home: Path) -> dict[str, int]:
 
 
 def down(home: Path) -> int:
-    """Stop everything that `up` started: asked first, made to after ten seconds."""
-    alive = running(home)
-    for asked in (signal.SIGTERM, signal.SIGKILL):
-        for name in sorted(alive, reverse=True):  # the SuperLink first: nodes then have nobody to report to
-            _signal(alive[name], asked)
-        end = time.monotonic() + 10
-        while (left := running(home)) and time.monotonic() < end:
-            time.sleep(0.1)
-        alive = left
+    """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink."""
+    for mine in (lambda name: name != "superlink", lambda name: True):
+        for asked in (signal.SIGTERM, signal.SIGKILL):  # asked first, made to after ten seconds
+            for name, pid in running(home).items():
+                if mine(name):
+                    _signal(pid, asked)
+            end = time.monotonic() + 10
+            while any(mine(name) for name in running(home)) and time.monotonic() < end:
+                time.sleep(0.1)
     for file in home.glob("*.pid"):
-        if file.stem not in alive:
-            file.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
     Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
     return 0
 
@@ -346,6 +340,11 @@ def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> No
         if asked and now - asked > HEARD:
             flwr(home, "stop", number, LINK, known=True)
         if now - looked > LOOK or (folder / "report.json").exists():
+            if "superlink" not in running(home):
+                again = f"python -m scenarios.deploy{_home(home)}"
+                raise RuntimeError(
+                    f"the SuperLink has ended; go on with: {again} up, then: {again} run --resume {folder}"
+                )
             ended, details = state(home, number)
             looked = now
         time.sleep(POLL)

@@ -147,8 +147,9 @@ def test_whoever_is_not_admitted_gets_nothing(home: Path, tmp_path: Path, who: s
         process.wait()
 
 
-def test_a_second_up_and_a_run_without_one_are_told_what_to_do(home: Path, tmp_path: Path) -> None:
-    again = command("scenarios.deploy", "--home", str(home), "up")
-    assert again.returncode == 2 and "it is up already" in again.stderr
+def test_a_second_up_leaves_what_runs_and_a_run_without_one_is_told_what_to_do(home: Path, tmp_path: Path) -> None:
+    before = deploy.running(home)
+    again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
+    assert again.returncode == 0 and deploy.running(home) == before, again.stderr  # what runs stays
     nowhere = command("scenarios.deploy", "--home", str(tmp_path), "run", "pi")
     assert nowhere.returncode == 2 and "scenarios.deploy up" in nowhere.stderr

@@ -124,7 +124,6 @@ def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkey
     spoiled.content["step"] = ConfigRecord({"file": file[:-1] + b"x", "sha256": step.digest(file)})
     spoiled.metadata.__dict__["_message_id"] = "1"
     monkeypatch.setattr(app, "_there", lambda module: False)
-    monkeypatch.setattr(app, "_there", lambda module: False)
     with pytest.raises(RuntimeError, match="SHA-256"):
         play(spoiled)
 
