@@ -12,6 +12,8 @@ import numpy as np
 from server.plots import paper
 from server.plots.words import percent
 
+TICKS = (0, 10, 30, 100, 300, 1000, 10_000, 100_000)  # kB
+
 
 @dataclass(frozen=True)
 class Held:
@@ -30,6 +32,7 @@ def against_memory(points: Sequence[Held], folder: Path) -> Path:
     best = max([p for p in points if p.name != "joint"] or points, key=lambda p: p.accuracy)  # joint is the upper bound
     title = f"Most, {percent(best.accuracy)}, is read by {best.name}, which keeps {best.kilobytes:,.0f} kB a client"
     columns = min(2, len(panels))
+    reach = np.array([p.accuracy + side * p.deviation for p in points for side in (-1, 1)])  # one scale for all panels
     rows = -(-len(panels) // columns)
     with paper.style():
         figure = paper.figure(4.7 * columns, 3.4 * rows + 0.1 * len(names) + 0.4, title)
@@ -44,12 +47,16 @@ def against_memory(points: Sequence[Held], folder: Path) -> Path:
                         label=name, color=paper.PALETTE[i % len(paper.PALETTE)], marker="os^Dv"[i // len(paper.PALETTE) % 5],
                         markersize=5, linewidth=1.3, capsize=2,
                     )  # fmt: skip
-            paper.accuracy_axis(axes, np.array([p.accuracy for p in points if p.panel == panel]))
+            paper.accuracy_axis(axes, reach)
             axes.set_xscale("symlog", linthresh=10)
-            axes.set_xlim(left=-2)
+            axes.set_xlim(-3, 2.2 * max(10.0, *(p.kilobytes for p in points)))
+            axes.set_xticks([t for t in TICKS if t <= axes.get_xlim()[1]], minor=False)
+            axes.set_xticks([], minor=True)
+            axes.xaxis.set_major_formatter("{x:,.0f}")
             axes.set_title(panel, loc="left", fontsize=9.5)
             if place >= len(panels) - columns:
                 axes.set_xlabel("Memory a client (kB)")
+                axes.tick_params(labelbottom=True)
         for place in range(len(panels), rows * columns):
             grid[divmod(place, columns)].set_visible(False)
         marks: dict[str, Any] = {}
