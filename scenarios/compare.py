@@ -28,10 +28,16 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where the pictures go (here)")
     p.add_argument("--json", action="store_true", help="one line of JSON a group instead of the table")
     args = p.parse_args(argv)
-    try:
-        reports = [_read(run) for run in args.runs]
-    except ValueError as error:
-        p.exit(2, f"{p.prog}: {error}\n")
+    reports, left = [], []
+    for run in args.runs:
+        try:
+            reports.append(_read(run))
+        except ValueError as error:
+            left.append(str(error))
+    if not reports:
+        p.exit(2, f"{p.prog}: {'; '.join(left)}\n")
+    for why in left:
+        print(f"left out: {why}", file=sys.stderr)
     from server.plots.compare import compare, grouped
     from server.plots.memory import against_memory
 

@@ -97,11 +97,14 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path) -> i
     """Make what is missing of certificates and keys, start what does not run: the SuperLink, the nodes. What runs stays."""
     if not data.is_file():
         raise ValueError(f"--data {data}: no such file")
+    if not 0 <= nodes <= 1000 or not 1024 <= port <= 64000:
+        raise ValueError(f"--nodes {nodes} should be 0 … 1000, --port {port} 1024 … 64000")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
     say, alive, config = Console(stderr=True, highlight=False).print, running(home), home / "cli" / "config.toml"
     if "superlink" in alive:
         port = int(config.read_text().split(f"{HOST}:")[1].split('"')[0])
+        say(f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True)
     else:
         keys.authority(home)
         keys.server(home, ["localhost", HOST, *hosts])
@@ -358,8 +361,11 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     """Start the run; returns its number."""
     config = folder / "run.toml"
     config.write_text(f"scenario = {json.dumps(scenario.json())}\nfolder = {json.dumps(str(folder.absolute()))}\n")
-    done = flwr(home, "run", str(CODE), LINK, "--run-config", str(config), "--format", "json")
-    return str(json.loads(done.stdout)["run-id"])
+    done = flwr(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), "--format", "json")
+    told = json.loads(done.stdout)
+    if not told.get("success"):
+        raise RuntimeError(f"the SuperLink did not take the run: {_words(told.get('error-message', done.stdout))}")
+    return str(told["run-id"])
 
 
 def state(home: Path, number: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fl import keys
-from scenarios import deploy
+from scenarios import SCENARIOS, deploy
 
 pytestmark = pytest.mark.slow
 CODE = Path(__file__).parents[1]
@@ -54,7 +54,16 @@ def report(folder: Path) -> dict[str, Any]:
 
 def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, tmp_path: Path) -> None:
     real = command(
-        "scenarios.deploy", "--home", str(home), "run", "pi", *SMALL, "--rounds", "2", "--out", str(tmp_path / "real")
+        "scenarios.deploy",
+        "--home",
+        str(home),
+        "run",
+        "pi",
+        *SMALL,
+        "--rounds",
+        "2",
+        "--out",
+        os.path.relpath(tmp_path / "real", CODE),
     )
     assert real.returncode == 0, real.stderr
     told = ["pi", *SMALL, "--rounds", "2", "--backend", "local", "--baselines", "none", "--quiet"]
@@ -147,9 +156,32 @@ def test_whoever_is_not_admitted_gets_nothing(home: Path, tmp_path: Path, who: s
         process.wait()
 
 
+def test_a_run_the_superlink_does_not_take_is_told_in_its_words(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(deploy, "CODE", tmp_path)  # no app there
+    with pytest.raises((RuntimeError, ValueError), match=r"pyproject|not take"):
+        deploy.submit(home, SCENARIOS["pi"][0], tmp_path)
+
+
 def test_a_second_up_leaves_what_runs_and_a_run_without_one_is_told_what_to_do(home: Path, tmp_path: Path) -> None:
     before = deploy.running(home)
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
     assert again.returncode == 0 and deploy.running(home) == before, again.stderr  # what runs stays
     nowhere = command("scenarios.deploy", "--home", str(tmp_path), "run", "pi")
     assert nowhere.returncode == 2 and "scenarios.deploy up" in nowhere.stderr
+
+
+def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
+    """SIGKILL to a whole node inside a run; it is the last test that needs it."""
+    run = [sys.executable, "-m", "scenarios.deploy", "--home", str(home), "run", "pi", *SMALL, "--rounds", "3"]
+    told = [*run, "--set", "patience=15", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(told, cwd=CODE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list((tmp_path / "run").glob("checkpoints/round-00001.npz")):
+        time.sleep(0.1)
+    os.killpg(deploy.running(home)["node-1"], signal.SIGKILL)
+    assert process.wait(timeout=280) == 0, process.communicate()[1]
+    facts = report(tmp_path / "run")
+    assert len(facts["history"]) == 3 and all(0 in row["clients"] for row in facts["history"])
+    assert any("client 1" in event for event in facts["events"]) and facts["history"][0]["clients"] == [0, 1]
+    assert list(home.glob(f"node-1/memory/{(tmp_path / 'run' / 'id').read_text()}/client-00001/round-*.npz"))

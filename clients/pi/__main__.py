@@ -68,7 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.chdir(node.CODE)
         os.execve(node.command(there, place)[0], node.command(there, place), node.environment(place))
     unit = f"federation-{there.name}"
-    line = ["sudo", "systemctl", "disable", "--now", unit] if args.command == "leave" else ["journalctl", "-fu", unit]
+    line = (
+        ["sudo", "systemctl", "disable", "--now", unit]
+        if args.command == "leave"
+        else ["journalctl", "-n", "200", "-u", unit]
+    )
     try:
         return subprocess.run(line).returncode
     except FileNotFoundError:

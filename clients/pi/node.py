@@ -43,10 +43,6 @@ def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
     """
     if not re.fullmatch(r"[\w-]{1,40}", node.name):
         raise ValueError(f"--name {node.name!r} should be letters, digits, - and _ only")
-    if os.geteuid() == 0 and not root:
-        raise ValueError(
-            "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
-        )
     if not authority.is_file():
         raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
     if not Path(node.data).exists():
@@ -54,6 +50,14 @@ def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
     host, _, port = node.server.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError(f"--server {node.server!r} should be HOST:PORT")
+    if node.client < 0:
+        raise ValueError(f"--client {node.client} should be 0 or more")
+    if b"BEGIN CERTIFICATE" not in authority.read_bytes():
+        raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
+    if os.geteuid() == 0 and not root:
+        raise ValueError(
+            "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
+        )
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     place.chmod(0o700)
     shutil.copyfile(authority, place / "ca.crt")
