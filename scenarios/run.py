@@ -19,7 +19,7 @@ EXAMPLES = """examples:
   python -m scenarios.run noniid --set partition=labels --set partition.k=1
   python -m scenarios.run noniid --set strategy=fedprox --set strategy.mu=0.1 --seed 3
   python -m scenarios.run iid --set augment=none --set local.epochs=2 --rounds 10
-  python -m scenarios.run class_incremental --set methods=derpp --set softmax=masked
+  python -m scenarios.run class_incremental --set methods=replay --set softmax=masked
   python -m scenarios.run --resume runs/noniid-0              go on after Ctrl-C, SIGTERM or a crash
   python -m scenarios.run iid --set 'digits=[8,9]' --set methods=replay --from runs/iid-0    new digits for a finished run
   python -m scenarios.run --rollback runs/iid-0-2/versions/1  take an older version back

@@ -53,18 +53,8 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, tmp_path: Path) -> None:
-    real = command(
-        "scenarios.deploy",
-        "--home",
-        str(home),
-        "run",
-        "pi",
-        *SMALL,
-        "--rounds",
-        "2",
-        "--out",
-        os.path.relpath(tmp_path / "real", CODE),
-    )
+    out = os.path.relpath(tmp_path / "real", CODE)  # as users name folders
+    real = command("scenarios.deploy", "--home", str(home), "run", "pi", *SMALL, "--rounds", "2", "--out", out)
     assert real.returncode == 0, real.stderr
     told = ["pi", *SMALL, "--rounds", "2", "--backend", "local", "--baselines", "none", "--quiet"]
     assert command("scenarios.run", *told, "--out", str(tmp_path / "simulated")).returncode == 0
