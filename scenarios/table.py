@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,8 +147,6 @@ def work(scenario: str, folder: Path) -> None:
 
 def _begin(stop: Event, log: Path) -> None:
     """A process of the pool: Ctrl-C is the parent's to hear; what libraries say goes to a file."""
-    import signal
-
     from scenarios.terminal import redirect
 
     global _watched
@@ -267,6 +266,8 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
         TimeRemainingColumn(),
     )
     failed = 0
+    for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell that started this has ignored
+        signal.signal(number, signal.default_int_handler)
     with Progress(*columns, console=screen) as progress:
         bar = progress.add_task("runs", total=len(wanted), completed=len(wanted) - len(left))
         try:
