@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -42,25 +44,25 @@ def run(
 ) -> dict[str, Any]:
     """Train from the newest checkpoint, or from the start, to the end. Raises Stopped if the watcher says so."""
     engine.one_thread()
-    held = alone(folder)
-    try:
+    with alone(folder):
         return _run(grid, scenario, folder, watch, seats)
-    finally:
-        held.close()
 
 
-def alone(folder: Path) -> IO[bytes]:
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
     """Hold the run's folder for this process: two runs in one would mix their checkpoints and clients' memories.
 
-    Raises ValueError if another process holds it. Close what is returned to let go; the system does if the process dies.
+    Raises ValueError if another process holds it. The system lets go if the process dies.
     """
-    file = (folder / ".lock").open("ab")
+    held = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ValueError(f"{folder} is in use: another process is running this very run") from None
-    return file
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"{folder} is in use: another process is running this very run") from None
+        yield
+    finally:
+        os.close(held)
 
 
 def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: roster.Seats | None) -> dict[str, Any]:

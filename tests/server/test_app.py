@@ -129,7 +129,7 @@ def test_a_run_leaves_its_facts(tiny: Scenario, tmp_path: Path) -> None:
     assert sum(map(sum, facts["confusion"])) == 150
     assert lines[-1]["seen"] == sum(one["examples"] for one in lines)
     assert Scenario.of(json.dumps(facts["settings"])) == tiny
-    assert {file.name for file in tmp_path.iterdir()} - {"clients", ".lock"} == {
+    assert {file.name for file in tmp_path.iterdir()} - {"clients"} == {
         "report.json",
         "rounds.jsonl",
         "checkpoints",
@@ -212,8 +212,6 @@ def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp
 
 
 def test_two_processes_never_run_in_one_folder(tiny: Scenario, tmp_path: Path) -> None:
-    held = alone(tmp_path)
-    with pytest.raises(ValueError, match="in use"):
+    with alone(tmp_path), pytest.raises(ValueError, match="in use"):
         federate(tiny, tmp_path)
-    held.close()
     assert federate(replace(tiny, rounds=1), tmp_path)["rounds"] == 1
