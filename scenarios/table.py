@@ -239,7 +239,8 @@ def _shown(one: Facts | None) -> str:
     if one is None:
         return "–"
     accuracy, lost = one["accuracy"], one["forgetting"]
-    return f"{accuracy[0]:.1f} ± {accuracy[1]:.1f} / {lost[0]:.1f} ({len(one['seeds'])})"
+    spread = f" ± {accuracy[1]:.1f}" if len(one["seeds"]) > 1 else ""
+    return f"{accuracy[0]:.1f}{spread} / {lost[0]:.1f} ({len(one['seeds'])})"
 
 
 def _shares(one: Facts) -> tuple[float, float]:
