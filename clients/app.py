@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,14 +59,15 @@ def _task(message: Message, context: Context) -> wire.Task:
     return task
 
 
-def _held(task: wire.Task, context: Context) -> tuple[Shard, Examples]:
-    """What this client trains on, and what it judges on: its owner's folder, else its part of the scenario's data."""
+def _held(task: wire.Task, context: Context) -> tuple[Shard, Callable[[], Examples]]:
+    """What this client trains on, and how to get what it judges on: its owner's folder, else its part of the scenario's data."""
     folder = Path(str(context.node_config.get("data", "")))
     if "data" in context.node_config and folder.is_dir():
         book = memory.home(task.client, task.run) / "experiences.json"
-        return growing.own(task.scenario, task.client, folder, book, task.round)
+        mine, tests = growing.own(task.scenario, task.client, folder, book, task.round)
+        return mine, lambda: tests
     scenario = task.scenario.json()
-    return shard(scenario, task.client), test(scenario, task.client)
+    return shard(scenario, task.client), lambda: test(scenario, task.client)
 
 
 def _train(message: Message, task: wire.Task, context: Context) -> Message:
@@ -85,7 +87,8 @@ def _train(message: Message, task: wire.Task, context: Context) -> Message:
 
 
 def _evaluate(message: Message, task: wire.Task, context: Context) -> Message:
-    mine, own = _held(task, context)
+    mine, tests = _held(task, context)
+    own = tests()
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
     sums = judge(_engine(task, context).answers(task.arrays, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()

@@ -15,7 +15,7 @@ from core.methods import chain
 from core.methods.base import Answer, Engine, Memory
 from core.plan import Arrays, Lesson, Pull, Rehearsal, draw
 from core.scenario import Scenario
-from core.stream import course, lay
+from core.stream import Stream, course, lay
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ def learn(
     out, TensorFlow if nobody is named.
     """
     engine = engine or _stock()
-    stream = shard.stream or lay(scenario, shard.train.y, shard.client)
+    stream = _stream(scenario, shard)
     stage = stream.stage(round)
     rows, task = stream.parts[stage], stream.tasks[stage]
     mine = shard.train.take(rows)
-    mine = Examples(under(met(scenario, shard, round), mine.x, scenario.seed, shard.client, stage), mine.y)
+    mine = Examples(under(course(scenario).exams[task].condition, mine.x, scenario.seed, shard.client, stage), mine.y)
     strength = np.broadcast_to(shard.strength, (len(shard.train), shard.strength.shape[-1]))[rows]
     typical = np.atleast_2d(shard.strength).mean(0)
     lesson = Lesson(
@@ -79,6 +79,11 @@ def learn(
     )  # fmt: skip
 
 
+def _stream(scenario: Scenario, shard: Shard) -> Stream:
+    """Its own way through its own data, or the one that the scenario lays."""
+    return shard.stream or lay(scenario, shard.train.y, shard.client)
+
+
 def _stock() -> Engine:
     from core.engines import tensorflow
 
@@ -87,5 +92,5 @@ def _stock() -> Engine:
 
 def met(scenario: Scenario, shard: Shard, round: int) -> str:
     """Under which condition a client meets its images in this round."""
-    stream = shard.stream or lay(scenario, shard.train.y, shard.client)
+    stream = _stream(scenario, shard)
     return course(scenario).exams[stream.tasks[stream.stage(round)]].condition
