@@ -95,7 +95,7 @@ def seen(weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
     if weights[0].shape.rank == 2:
         return _plain(weights, images)
     k1, b1, k2, b2 = weights[:4]
-    h = tf.nn.relu(_conv_pool(images, k1) + b1)  # [n, 12, 12, 32]
+    h = tf.nn.relu(conv_pool(images, k1) + b1)  # [n, 12, 12, 32]
     h = tf.nn.relu(_pool(tf.nn.conv2d(h, k2, 1, "VALID")) + b2)  # [n, 5, 5, 64]
     return tf.reshape(h, [-1, 1600])
 
@@ -168,13 +168,13 @@ def _plain_squares(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tenso
     return [one for pair in pairs for one in pair]
 
 
-def _conv_pool(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def conv_pool(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """First convolution and pool: [n, 28, 28] → [n, 12, 12, 32]."""
     cells = tf.nn.space_to_depth(images[:, :_SEEN, :_SEEN, None], 2)  # [n, 13, 13, 4]
     near = [cells[:, :-1, :-1], cells[:, :-1, 1:], cells[:, 1:, :-1], cells[:, 1:, 1:]]
     windows = tf.reshape(tf.concat(near, -1), [-1, 16])  # the 4×4 window of each pooled cell
     flat = tf.reshape(kernel, [9, 32])
-    return tf.reshape(_max4(*[windows @ (tf.constant(place) @ flat) for place in _PLACES]), [-1, 12, 12, 32])
+    return tf.reshape(max4(*[windows @ (tf.constant(place) @ flat) for place in _PLACES]), [-1, 12, 12, 32])
 
 
 def _places() -> np.ndarray:
@@ -199,7 +199,7 @@ def _pool(z: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _max4(a: tf.Tensor, b: tf.Tensor, c: tf.Tensor, d: tf.Tensor) -> Any:
+def max4(a: tf.Tensor, b: tf.Tensor, c: tf.Tensor, d: tf.Tensor) -> Any:
     """Greatest of four; the gradient goes to the first that reaches it."""
     top = tf.maximum(tf.maximum(a, b), tf.maximum(c, d))
 

@@ -23,9 +23,7 @@ def masked(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
     """own images compete only with the classes of the client's own experience, so they push no old class down; as many of
     them as of an old class are rehearsed compete with all (ER-ACE, Caccia et al. 2022, arXiv:2104.05025)"""
     mine, old = np.unique(labels[own]), np.unique(labels[~own])
-    fair = int(
-        (~own).sum() / max(1, len(old))
-    )  # what the buffer of the paper, in which new classes lie too, would hold
+    fair = int((~own).sum() / max(1, len(old)))  # as the paper's buffer, in which new classes lie too
     alone = own.copy()
     for label in mine:
         rows = np.flatnonzero(own & (labels == label))

@@ -14,7 +14,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 YEARS = 5
@@ -41,8 +47,6 @@ def authority(folder: Path) -> None:
 def server(folder: Path, hosts: Sequence[str]) -> None:
     """Make server.crt and server.key for these names and addresses, signed by the folder's authority."""
     issuer = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{folder / 'ca.key'} is not a key that this program made")

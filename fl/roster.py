@@ -46,6 +46,7 @@ class Seats(Protocol):
     """Who plays whom."""
 
     run: str  # the run's name on real nodes, by which they keep its memory apart; in simulation none
+    pause: float  # seconds between looks for replies
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """{client: node}; a client whose node is not there is left out."""
@@ -54,7 +55,7 @@ class Seats(Protocol):
 class Anyone:
     """Simulation: any node plays any client."""
 
-    run = ""
+    run, pause = "", 0.004
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """Dealt round the nodes in turn."""

@@ -5,7 +5,6 @@ Weights travel as arrays named 0 … 7, numbers as sums and counts. Nothing is e
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 
 from core.data import CLASSES
 from core.engines import Sums
+from core.engines.step import digest
 from core.scenario import Scenario
 
 Arrays = list[np.ndarray]
@@ -103,7 +103,7 @@ def addressed(
     for name, given in (told or {}).items():
         content[METHOD + name] = record(given)
     if step:
-        content[STEP] = ConfigRecord({"file": step, "sha256": hashlib.sha256(step).hexdigest()})
+        content[STEP] = ConfigRecord({"file": step, "sha256": digest(step)})
     return Message(content, dst_node_id=node, message_type=ask.metadata.message_type)
 
 
@@ -114,9 +114,9 @@ def task(content: RecordDict) -> Task:
     round, client, run = int(told.pop("server-round")), int(told.pop("client")), str(told.pop("run"))
     extras = {key: float(value) for key, value in told.items() if isinstance(value, int | float)}
     step: dict[str, Any] = dict(content.config_records.get(STEP, {}))
-    file, digest = bytes(step.get("file", b"")), str(step.get("sha256", ""))
+    file, wanted = bytes(step.get("file", b"")), str(step.get("sha256", ""))
     held, methods = arrays(content.array_records[ARRAYS]), _methods(content)
-    return Task(scenario, round, client, rate, held, extras, methods, run, file, digest)
+    return Task(scenario, round, client, rate, held, extras, methods, run, file, wanted)
 
 
 def _methods(content: RecordDict) -> dict[str, Arrays]:

@@ -68,12 +68,12 @@ def summary(name: str, group: Sequence[Mapping[str, Any]]) -> Facts:
     """Mean and spread (sample standard deviation) of one group."""
     own = [min(s["accuracy"] for s in r["shards"]) for r in group if r.get("shards")]
     row: Facts = {"runs": name, "seeds": sorted(r["seed"] for r in group)}
-    row["accuracy"] = _spread([r["accuracy"] for r in group])
+    row["accuracy"] = spread([r["accuracy"] for r in group])
     for kind in ("centralized", "local", "joint"):
-        row[kind] = _spread([r["baselines"][kind] for r in group if kind in r["baselines"]])
-    row["worst client"] = _spread(own)
+        row[kind] = spread([r["baselines"][kind] for r in group if kind in r["baselines"]])
+    row["worst client"] = spread(own)
     staged = [r["continual"] for r in group if r.get("continual")]
-    row["forgetting"] = _spread([told["measures"]["forgetting"] for told in staged])
+    row["forgetting"] = spread([told["measures"]["forgetting"] for told in staged])
     row["memory"] = max((told["memory_bytes"] for told in staged), default=None)
     row["examples"] = statistics.mean(r["history"][-1]["seen"] for r in group)
     row["seconds"] = statistics.mean(r["seconds"]["total"] for r in group)
@@ -86,7 +86,7 @@ def _held(row: Facts) -> Held:
     return Held(row["runs"], "", row["memory"] / 1000, *row["accuracy"])
 
 
-def _spread(values: list[float]) -> list[float] | None:
+def spread(values: list[float]) -> list[float] | None:
     """[mean, standard deviation], the latter 0 for one value; None for none."""
     return [statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0] if values else None
 

@@ -25,6 +25,7 @@ from rich.table import Table
 from core.metrics import behind
 from core.scenario import Part, Scenario, unknown
 from scenarios import SCENARIOS
+from scenarios.compare import spread
 from scenarios.environment import prepare
 
 Facts = dict[str, Any]
@@ -40,25 +41,25 @@ EXAMPLES = """examples:
 class Row:
     """A method as the table compares it."""
 
-    methods: tuple[str, ...]
+    method: str
     keeps: bool = False  # does it keep images, so that the memory budgets apply?
     softmax: str = "plain"
 
 
 SPLIT = {
-    "finetune": Row(("finetune",)),
-    "lwf": Row(("lwf",)),
-    "ewc": Row(("ewc",)),
-    "si": Row(("si",)),
-    "fedcurv": Row(("fedcurv",)),
-    "agem": Row(("agem",), keeps=True),
-    "der": Row(("der",), keeps=True),
-    "replay": Row(("replay",), keeps=True),
-    "derpp": Row(("derpp",), keeps=True),
-    "derpp-balanced": Row(("derpp",), keeps=True, softmax="balanced"),
-    "acil": Row(("acil",)),
-    "slda": Row(("slda",)),
-    "joint": Row(("joint",)),
+    "finetune": Row("finetune"),
+    "lwf": Row("lwf"),
+    "ewc": Row("ewc"),
+    "si": Row("si"),
+    "fedcurv": Row("fedcurv"),
+    "agem": Row("agem", keeps=True),
+    "der": Row("der", keeps=True),
+    "replay": Row("replay", keeps=True),
+    "derpp": Row("derpp", keeps=True),
+    "derpp-balanced": Row("derpp", keeps=True, softmax="balanced"),
+    "acil": Row("acil"),
+    "slda": Row("slda"),
+    "joint": Row("joint"),
 }
 IMAGES = (50, 200)  # a client's memory, where a method keeps images
 BYTES = 789  # of an image with its label and its key
@@ -93,15 +94,12 @@ class Cell:
             name=f"{self.row}{f' {self.images}' if self.images else ''}",
             seed=self.seed,
             partition=Part("dirichlet", {"alpha": self.alpha}),
-            methods=tuple(Part(name, budget if name in KEEPERS else {}) for name in row.methods),
+            methods=(Part(row.method, budget if row.keeps else {}),),
             softmax=Part(row.softmax),
             probe=0,
             order=order,
             lag=lag,
         )
-
-
-KEEPERS = ("replay", "der", "derpp", "agem")
 
 
 def cells(
@@ -198,21 +196,19 @@ def summary(found: Mapping[Cell, Facts]) -> list[Facts]:
         gaps = [behind(one["continual"], others[s]["continual"]["matrix"]) for s, one in seeds.items() if s in others]
         lines.append({
             "method": row, "images": images, "alpha": alpha, "pace": pace, "seeds": sorted(seeds),
-            "accuracy": _spread([facts["accuracy"] for facts in seeds.values()]),
-            "forgetting": _spread([one["forgetting"] for one in measures]),
-            "incremental": _spread([one["incremental_accuracy"] for one in measures]),
-            "intransigence": _spread(gaps),
+            "accuracy": _points([facts["accuracy"] for facts in seeds.values()]),
+            "forgetting": _points([one["forgetting"] for one in measures]),
+            "incremental": _points([one["incremental_accuracy"] for one in measures]),
+            "intransigence": _points(gaps),
             "memory_bytes": max(facts["continual"]["memory_bytes"] for facts in seeds.values()),
             "megabytes_received": statistics.mean(facts["continual"]["megabytes"]["received"] for facts in seeds.values()),
         })  # fmt: skip
     return lines
 
 
-def _spread(values: Sequence[float]) -> list[float] | None:
-    """[mean, standard deviation], in points, the latter 0 for one value; None for none."""
-    if not values:
-        return None
-    return [100 * statistics.mean(values), 100 * statistics.stdev(values) if len(values) > 1 else 0.0]
+def _points(shares: Sequence[float]) -> list[float] | None:
+    """[mean, standard deviation] in points (scenarios.compare.spread)."""
+    return spread([100 * share for share in shares])
 
 
 def grid(lines: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:
@@ -239,8 +235,8 @@ def _shown(one: Facts | None) -> str:
     if one is None:
         return "–"
     accuracy, lost = one["accuracy"], one["forgetting"]
-    spread = f" ± {accuracy[1]:.1f}" if len(one["seeds"]) > 1 else ""
-    return f"{accuracy[0]:.1f}{spread} / {lost[0]:.1f} ({len(one['seeds'])})"
+    deviation = f" ± {accuracy[1]:.1f}" if len(one["seeds"]) > 1 else ""
+    return f"{accuracy[0]:.1f}{deviation} / {lost[0]:.1f} ({len(one['seeds'])})"
 
 
 def _shares(one: Facts) -> tuple[float, float]:

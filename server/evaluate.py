@@ -14,7 +14,7 @@ from core.engines import tensorflow as engine
 from core.scenario import Scenario
 from core.seeds import rng
 from fl import roster, wire
-from server.rounds import FAR, POLL, Watch, exchange
+from server.rounds import Watch, exchange
 
 LISTED = 100  # clients asked for their own accuracy at the end of a run
 
@@ -53,7 +53,7 @@ def clients(
     )  # fmt: skip
     there = seats(grid, who)
     asks = {client: wire.addressed(plain, client, there[client], round, step=step) for client in who if client in there}
-    replies, failed = exchange(grid, asks, scenario.patience, watch, pause=FAR if seats.run else POLL)
+    replies, failed = exchange(grid, asks, scenario.patience, watch, seats.pause)
     failed |= {client: "its node is not there" for client in who if client not in there}
     told = []
     for client, reply in replies.items():

@@ -17,11 +17,12 @@ from server.report import write
 log = logging.getLogger("flwr")
 PATIENCE = 60.0  # seconds that the run waits for a client's node the first time that it is missed
 ANSWER = 30.0  # seconds for a node to say who it is
-POLL = 0.2
 
 
 class Fleet:
     """Which node plays which client, as the nodes themselves say; asked once each time that a node comes."""
+
+    pause = 0.2  # each look is a request to the SuperLink
 
     def __init__(self, folder: Path, stopped: Callable[[], bool] = lambda: False, patience: float = PATIENCE) -> None:
         self.run, self.stopped, self.patience = _named(folder), stopped, patience
@@ -43,7 +44,7 @@ class Fleet:
             if time.monotonic() > end or self.stopped():
                 self._missed |= set(clients) - set(seats)
                 break
-            time.sleep(POLL)
+            time.sleep(self.pause)
         return {client: seats[client] for client in clients if client in seats}
 
     def _ask(self, grid: Grid, nodes: list[int]) -> None:

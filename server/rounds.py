@@ -17,9 +17,6 @@ from core.methods.base import Answer, Shared
 from core.scenario import Scenario
 from fl import roster, strategies, wire
 
-POLL = 0.004  # seconds between looks for replies
-FAR = 0.2  # the same where each look is a request to a SuperLink
-
 Arrays = list[np.ndarray]
 
 
@@ -97,7 +94,7 @@ def rounds(
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
         told = {client: method.tell(shared, client) for client in clients}
         messages = _addressed(seats(grid, clients), asks, number, told, step)
-        replies, failed = exchange(grid, messages, scenario.patience, watch, number, FAR if seats.run else POLL)
+        replies, failed = exchange(grid, messages, scenario.patience, watch, seats.pause, number)
         failed |= {client: "its node is not there" for client in clients if client not in messages}
         updates, failed = _checked(replies, failed, arrays, method.shapes(arrays))
         traffic = tuple(sum(wire.size(m.content) for m in way.values()) for way in (messages, replies))
@@ -142,7 +139,7 @@ def _addressed(
 
 
 def exchange(
-    grid: Grid, asks: Mapping[int, Message], patience: float, watch: Watch, number: int = 0, pause: float = POLL
+    grid: Grid, asks: Mapping[int, Message], patience: float, watch: Watch, pause: float, number: int = 0
 ) -> tuple[dict[int, Message], dict[int, str]]:
     """Send and wait. Returns the replies and, for each client without one, why; both in order of clients."""
     waiting: dict[str, int] = {}

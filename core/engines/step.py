@@ -83,12 +83,12 @@ def _seen(weights: list[tf.Tensor], images: tf.Tensor, count: int) -> tf.Tensor:
     """What the layers before the last two make of images, as core.model.seen."""
     import tensorflow as tf
 
-    from core.model import _conv_pool
+    from core.model import conv_pool
 
     k1, b1, k2, b2 = weights[:4]
     if k1.shape.rank == 2:
         return _relu(_relu(tf.reshape(images, [count, SIDE * SIDE]) @ k1 + b1) @ k2 + b2)
-    h = tf.reshape(_relu(_conv_pool(images, k1) + b1), [count, 12, 12, 32])
+    h = tf.reshape(_relu(conv_pool(images, k1) + b1), [count, 12, 12, 32])
     patches = tf.concat([tf.slice(h, [0, i, j, 0], [count, 10, 10, 32]) for i in range(3) for j in range(3)], 3)
     z = tf.reshape(tf.reshape(patches, [count * 100, 288]) @ tf.reshape(k2, [288, 64]), [count, 10, 10, 64])
     return tf.reshape(_relu(_pool(z) + b2), [count, 1600])
@@ -98,9 +98,9 @@ def _pool(z: tf.Tensor) -> tf.Tensor:
     """Max-pool 2×2; the gradient goes to the first of equal maxima, as in TensorFlow."""
     import tensorflow as tf
 
-    from core.model import _max4
+    from core.model import max4
 
-    return _max4(*tf.split(tf.nn.space_to_depth(z, 2), 4, 3))
+    return max4(*tf.split(tf.nn.space_to_depth(z, 2), 4, 3))
 
 
 def _relu(x: tf.Tensor) -> Any:

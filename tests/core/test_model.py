@@ -61,7 +61,7 @@ def test_first_layer_and_its_gradients_equal_the_stock_operations_to_the_last_bi
     slope = tf.constant(generator.integers(-3, 4, (20, 12, 12, 32)).astype(np.float32))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([images, kernel])
-        ours = model._conv_pool(images, kernel)
+        ours = model.conv_pool(images, kernel)
         stock = tf.nn.max_pool2d(tf.nn.conv2d(images[..., None], kernel, 1, "VALID"), 2, 2, "VALID")[:, :12, :12]
         mine, theirs = tf.reduce_sum(ours * slope), tf.reduce_sum(stock * slope)
     windows = tf.nn.conv2d(images[..., None], kernel, 1, "VALID")[:, :24, :24].numpy().reshape(20, 12, 2, 12, 2, 32)
