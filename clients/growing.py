@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from clients.shard import Shard
 from core.data import CLASSES, SIDE, Examples, picture
+from core.disk import placed
 from core.plan import strengths
 from core.scenario import Scenario
 from core.stream import Stream
@@ -54,23 +55,24 @@ def _came(folder: Path, book: Path, round: int) -> dict[str, int]:
             name: round for name in there if name not in told["came"] and _picture(folder / name) is not None
         }
         told["looked"] = round
-        book.parent.mkdir(parents=True, exist_ok=True)
-        temporary = book.with_suffix(".writing")
-        with temporary.open("w") as file:
-            file.write(json.dumps(told))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, book)
+        with placed(book) as file:
+            file.write(json.dumps(told).encode())
     return {name: first for name, first in told["came"].items() if first <= round}
 
 
 def _picture(file: Path) -> np.ndarray | None:
     """An image; none if it is gone, or not readable (half written, perhaps: it is looked at again in the next round)."""
     try:
-        return picture(file)
-    except ValueError as error:
+        return _decoded(file, file.stat().st_mtime_ns)
+    except (OSError, ValueError) as error:
         logging.getLogger(__name__).warning("%s", error)
         return None
+
+
+@lru_cache(maxsize=30_000)  # a kilobyte each
+def _decoded(file: Path, written: int) -> np.ndarray:
+    """An image as it was written at this time."""
+    return picture(file)
 
 
 def _examples(images: dict[str, np.ndarray]) -> Examples:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.disk import placed
 from core.methods.base import Memory
 
 KEPT = 3  # rounds kept: the newest, the one before, and the one that a damaged checkpoint goes back to
@@ -58,13 +59,8 @@ def save(client: int, round: int, memory: Memory, run: str = "") -> None:
     if not flat:
         return
     folder = home(client, run)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{os.getpid()}.npz"
-    with temporary.open("wb") as file:
+    with placed(folder / f"round-{round:04d}.npz") as file:
         np.savez(file, **flat)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / f"round-{round:04d}.npz")
     for old in sorted(folder.glob("round-*.npz"))[:-KEPT]:
         old.unlink()
 

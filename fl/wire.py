@@ -34,6 +34,7 @@ NUMBERS = {
     "looks",
     "task",
     "memory",
+    "battery",
 }  # strategies want the same from all
 
 
@@ -66,6 +67,7 @@ class Update:
     earlier: str = ""  # the worker that began this round before and did not finish it
     task: int = -1  # what it was learning
     memory: int = 0  # bytes that it keeps for its methods
+    battery: float = -1.0  # how full its device's battery is, 0 … 1; below 0 if it has none, or is no device
     answer: Answer = field(default_factory=dict)  # what methods send beside the weights
 
 
@@ -133,7 +135,7 @@ def answer(update: Update) -> RecordDict:
             "num-examples": update.examples, "client": update.client,
             "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
-            "task": update.task, "memory": update.memory,
+            "task": update.task, "memory": update.memory, "battery": update.battery,
         }
     )  # fmt: skip
     told = ConfigRecord({"earlier": update.earlier})
@@ -173,7 +175,7 @@ def update(
         sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))
         who, examples = int(told["client"]), int(told["num-examples"])
         labels, looks = list(told["labels"]), list(told["looks"])
-        task, memory = int(told["task"]), int(told["memory"])
+        task, memory, battery = int(told["task"]), int(told["memory"]), float(told["battery"])
         earlier = str(words.get("earlier", ""))[:100]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the answer's numbers are not readable: {error!r}") from None
@@ -193,7 +195,8 @@ def update(
         for name, wanted in (shapes or {}).items()
         if METHOD + name in content.array_records
     }
-    return Update(client, got, examples, sums, labels, looks, earlier, task, memory, given)
+    battery = battery if 0 <= battery <= 1 else -1.0
+    return Update(client, got, examples, sums, labels, looks, earlier, task, memory, battery, given)
 
 
 def size(content: RecordDict) -> int:

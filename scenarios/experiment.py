@@ -70,7 +70,10 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
         for _, child in children.values():
             child.terminate()
     terminal.rest()
-    terminal.line(json.dumps(brief(facts))) if wish.json else terminal.print(closing(facts))
+    if wish.json:
+        terminal.line(json.dumps(brief(facts)))
+    elif not wish.quiet:
+        terminal.print(closing(facts))
     return 0
 
 

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from core import schedule
 from core.data import load
+from core.disk import placed
 from core.engines import tensorflow as engine
 from core.methods.base import Shared
 from core.model import initial
@@ -125,9 +126,8 @@ def _step(scenario: Scenario, folder: Path) -> bytes:
 
     file = folder / "step.tflite"
     if not file.exists():
-        temporary = folder / ".step.tflite.writing"
-        temporary.write_bytes(build(scenario.model.kind, scenario.local.batch))
-        temporary.replace(file)
+        with placed(file) as made:
+            made.write(build(scenario.model.kind, scenario.local.batch))
     return file.read_bytes()
 
 

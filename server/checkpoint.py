@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from core.disk import placed
 
 KEPT = 2
 Arrays = list[np.ndarray]
@@ -31,18 +32,13 @@ class State:
 def save(folder: Path, state: State) -> None:
     """Write checkpoints/round-0007.npz: beside, then renamed; then forget all but the newest two."""
     home = folder / "checkpoints"
-    home.mkdir(parents=True, exist_ok=True)
     named = {f"weight/{i}": a for i, a in enumerate(state.arrays)}
     named |= {f"strategy/{k}": a for k, a in state.strategy.items()}
     named |= {f"shared/{k}": a for k, a in state.shared.items()}
     facts = {"round": state.round, "history": state.history, "events": state.events, "arrays": list(named)}
     told = json.dumps(facts)
-    temporary = home / ".writing.npz"
-    with temporary.open("wb") as file:
+    with placed(home / f"round-{state.round:05d}.npz") as file:
         np.savez(file, told=np.frombuffer(told.encode(), np.uint8), **named)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, home / f"round-{state.round:05d}.npz")
     for old in sorted(home.glob("round-*.npz"))[:-KEPT]:
         old.unlink()
 

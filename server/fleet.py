@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -16,6 +17,7 @@ from server.report import write
 
 log = logging.getLogger("flwr")
 PATIENCE = 60.0  # seconds that the run waits for a client's node the first time that it is missed
+NODES = "nodes.json"  # in the run's folder: which node plays each client
 ANSWER = 30.0  # seconds for a node to say who it is
 
 
@@ -25,8 +27,9 @@ class Fleet:
     pause = 0.2  # each look is a request to the SuperLink
 
     def __init__(self, folder: Path, stopped: Callable[[], bool] = lambda: False, patience: float = PATIENCE) -> None:
-        self.run, self.stopped, self.patience = _named(folder), stopped, patience
+        self.folder, self.run, self.stopped, self.patience = folder, _named(folder), stopped, patience
         self._plays: dict[int, int] = {}  # node: client
+        self._told: dict[int, int] = {}  # {client: node} as last written down
         self._missed: set[int] = set()  # clients that a whole wait was spent on: once is enough
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
@@ -45,6 +48,9 @@ class Fleet:
                 self._missed |= set(clients) - set(seats)
                 break
             time.sleep(self.pause)
+        if seats != self._told:  # for `scenarios.deploy status`
+            write(self.folder / NODES, json.dumps({str(client): str(node) for client, node in seats.items()}))
+            self._told = seats
         return {client: seats[client] for client in clients if client in seats}
 
     def _ask(self, grid: Grid, nodes: list[int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.disk import placed
 from core.engines import Sums
 from core.scenario import Scenario
 from server.rounds import Round
@@ -32,6 +32,8 @@ def fact(done: Round, marks: Marks, validation: Sums | None, seen: int, evaluati
         "idle": done.idle,
         "tasks": {str(c): task for c, task in done.tasks.items()},
         "memory": {str(c): held for c, held in done.memory.items()},
+        "clients_examples": {str(c): count for c, count in done.examples.items()},
+        "battery": {str(c): full for c, full in done.battery.items()},
         "bytes": {"sent": done.bytes[0], "received": done.bytes[1]},
         "failed": {str(c): why for c, why in done.failed.items()},
         "retried": {str(c): who for c, who in done.retried.items()},
@@ -104,9 +106,8 @@ def digest(arrays: list[np.ndarray]) -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a text beside its place, then put it there."""
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with placed(path) as file:
+        file.write(text.encode())
 
 
 def save(folder: Path, facts: Facts) -> None:

@@ -49,6 +49,8 @@ class Round:
     idle: list[int]  # who took no step, having nothing to learn
     tasks: dict[int, int]  # what each client was learning
     memory: dict[int, int]  # bytes that each client keeps for its methods
+    examples: dict[int, int]  # how many examples each client's weights come from
+    battery: dict[int, float]  # how full the batteries of devices are that have one, 0 … 1
     bytes: tuple[int, int]  # of arrays sent to clients, and received from them
     failed: dict[int, str]  # who was left out, and why
     retried: dict[int, str]  # who was asked again, and whose worker had been lost
@@ -116,6 +118,8 @@ def rounds(
             idle=[client for client in updates if client not in learned],
             tasks={client: u.task for client, u in updates.items()},
             memory={client: u.memory for client, u in updates.items()},
+            examples={client: u.examples for client, u in updates.items()},
+            battery={client: u.battery for client, u in updates.items() if u.battery >= 0},
             bytes=(traffic[0], traffic[1]),
             failed=failed,
             retried={client: u.earlier for client, u in updates.items() if u.earlier},

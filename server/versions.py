@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.disk import placed
 from core.scenario import Gate
 from server.report import write
 
@@ -26,11 +26,9 @@ CURRENT = "current"
 def keep(folder: Path, number: int, arrays: Arrays, facts: Facts, shared: Mapping[str, np.ndarray]) -> Path:
     """Write a version's weights, what the server keeps for methods, and facts; a repeated stage writes the same again."""
     place = home(folder, number)
-    place.mkdir(parents=True, exist_ok=True)
-    temporary = place / ".writing.npz"
     named = {f"weight{i}": a for i, a in enumerate(arrays)} | {f"shared/{key}": a for key, a in shared.items()}
-    np.savez(temporary, **named)  # type: ignore[arg-type]
-    os.replace(temporary, place / "weights.npz")
+    with placed(place / "weights.npz") as file:
+        np.savez(file, **named)  # type: ignore[arg-type]
     write(place / "version.json", json.dumps(facts, indent=1) + "\n")
     return place
 
@@ -94,6 +92,5 @@ def publish(folder: Path, place: Path) -> None:
         if not (place / old.name).exists():
             old.unlink()
     for file in (*place.glob("model.*"), *place.glob("export.json")):
-        temporary = folder / f".{file.name}.writing"
-        shutil.copyfile(file, temporary)
-        os.replace(temporary, folder / file.name)
+        with placed(folder / file.name) as copy:
+            copy.write(file.read_bytes())

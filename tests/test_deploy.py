@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fl import keys
-from scenarios import SCENARIOS, deploy
+from scenarios import SCENARIOS, federation, link
 
 pytestmark = pytest.mark.slow
 CODE = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert done.returncode == 0, done.stderr
     yield place
     assert command("scenarios.deploy", "--home", str(place), "down").returncode == 0
-    assert not deploy.running(place)
+    assert not federation.running(place)
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -102,13 +102,12 @@ def test_private_files_are_their_owners_only(home: Path) -> None:
 def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
     """A SuperNode like those of `up`, but for what is changed; the log that it writes."""
     place.mkdir()
-    port = int((home / "cli" / "config.toml").read_text().split(":")[1].split('"')[0])
-    told = deploy.supernode(home, place, 7, port, CODE / "core" / "mnist.npz")
+    told = federation.supernode(home, place, 7, link.port(home), CODE / "core" / "mnist.npz")
     for flag, value in changed.items():
         at = told.index(f"--{flag.replace('_', '-')}")
         told[at : at + 2] = [value] if value == "--insecure" else [told[at], value]
     log = place / "log"
-    environment = deploy._environment() | {"FLWR_HOME": str(place / "flwr")}
+    environment = link.environment() | {"FLWR_HOME": str(place / "flwr")}
     with log.open("wb") as file:
         return subprocess.Popen(
             [*told, "--max-retries", "1"], env=environment, cwd=place, stdout=file, stderr=file, start_new_session=True
@@ -116,8 +115,7 @@ def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[
 
 
 def nodes(home: Path) -> list[str]:
-    told = json.loads(deploy.flwr(home, "supernode", "list", deploy.LINK, "--format", "json").stdout)
-    return sorted(one["node-id"] for one in told["nodes"])
+    return sorted(one["node-id"] for one in link.nodes(home))
 
 
 @pytest.mark.parametrize("who", ["an unknown key", "another authority", "plain text"])
@@ -149,15 +147,15 @@ def test_whoever_is_not_admitted_gets_nothing(home: Path, tmp_path: Path, who: s
 def test_a_run_the_superlink_does_not_take_is_told_in_its_words(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(deploy, "CODE", tmp_path)  # no app there
+    monkeypatch.setattr(link, "CODE", tmp_path)  # no app there
     with pytest.raises((RuntimeError, ValueError), match=r"pyproject|not take"):
-        deploy.submit(home, SCENARIOS["pi"][0], tmp_path)
+        link.submit(home, SCENARIOS["pi"][0], tmp_path)
 
 
 def test_a_second_up_leaves_what_runs_and_a_run_without_one_is_told_what_to_do(home: Path, tmp_path: Path) -> None:
-    before = deploy.running(home)
+    before = federation.running(home)
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
-    assert again.returncode == 0 and deploy.running(home) == before, again.stderr  # what runs stays
+    assert again.returncode == 0 and federation.running(home) == before, again.stderr  # what runs stays
     nowhere = command("scenarios.deploy", "--home", str(tmp_path), "run", "pi")
     assert nowhere.returncode == 2 and "scenarios.deploy up" in nowhere.stderr
 
@@ -169,7 +167,7 @@ def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path:
     process = subprocess.Popen(told, cwd=CODE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list((tmp_path / "run").glob("checkpoints/round-00001.npz")):
         time.sleep(0.1)
-    os.killpg(deploy.running(home)["node-1"], signal.SIGKILL)
+    os.killpg(federation.running(home)["node-1"], signal.SIGKILL)
     assert process.wait(timeout=280) == 0, process.communicate()[1]
     facts = report(tmp_path / "run")
     assert len(facts["history"]) == 3 and all(0 in row["clients"] for row in facts["history"])

@@ -63,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     if args.command == "join":
-        for log in (sys.stdout, sys.stderr):
-            log.flush()
+        from clients import resident  # needs grpc and flwr, which the doctor looks for
+
         os.chdir(node.CODE)
-        os.execve(node.command(there, place)[0], node.command(there, place), node.environment(place))
+        resident.beside(place / "trainer", node.command(there, place), node.environment(place))
     unit = f"federation-{there.name}"
     line = (
         ["sudo", "systemctl", "disable", "--now", unit]

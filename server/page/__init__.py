@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.disk import placed
 from server.page import again, tables, top
 from server.page.html import Html, image, join, tag
 from server.page.style import CSS
@@ -21,9 +21,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def write(report: Mapping[str, Any], folder: Path) -> Path:
     """Write report.html beside the pictures that `plots.draw` left in the folder; those that are there are shown."""
-    path, temporary = folder / "report.html", folder / "report.html.tmp"
-    temporary.write_text(_page(report, folder), encoding="utf-8")
-    os.replace(temporary, path)
+    path = folder / "report.html"
+    with placed(path) as file:
+        file.write(_page(report, folder).encode())
     return path
 
 

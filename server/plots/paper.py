@@ -5,7 +5,6 @@ Colours: Okabe and Ito (2008), Color Universal Design, told apart by colour-blin
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from core.disk import placed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,9 +65,8 @@ def save(picture: Figure, path: Path) -> Path:
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())
     drawn = Image.fromarray(pixels).convert("RGB")
-    temporary = path.with_name(path.name + ".tmp")
-    drawn.quantize(256, dither=Image.Dither.NONE).save(temporary, format="png", optimize=True, dpi=(DPI, DPI))
-    os.replace(temporary, path)
+    with placed(path) as file:
+        drawn.quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True, dpi=(DPI, DPI))
     return path
 
 

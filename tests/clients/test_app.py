@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
-from clients import app, memory
+from clients import app, memory, work
 from clients.learner import learn
 from clients.shard import shard
 from clients.shard import test as own_test
@@ -82,7 +82,7 @@ def test_whatever_a_client_raises_does_not_end_its_worker(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(app, "shard", fails)
+    monkeypatch.setattr(work, "shard", fails)
     with pytest.raises(Exception, match=type(error).__name__) as caught:
         play(ask(tiny, kind))
     assert isinstance(caught.value, Exception)  # not SystemExit or KeyboardInterrupt
@@ -107,7 +107,7 @@ def test_a_real_node_plays_its_owners_client_and_no_other(tiny: Scenario) -> Non
 
 
 def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_there", lambda module: False)
+    monkeypatch.setattr(work, "_there", lambda module: False)
     with pytest.raises(RuntimeError, match="has sent no training step"):
         play(ask(tiny, "train"))
     message = ask(tiny, "train")
@@ -116,14 +116,14 @@ def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkey
     sent.metadata.__dict__["_message_id"] = "1"
     assert wire.size(sent.content) - wire.size(message.content) == len(file)
     light = wire.update(play(sent), 2, START)
-    monkeypatch.setattr(app, "_there", lambda module: True)
+    monkeypatch.setattr(work, "_there", lambda module: True)
     stock = wire.update(play(ask(tiny, "train")), 2, START)
     assert light.examples == stock.examples and light.sums.loss == pytest.approx(stock.sums.loss, rel=1e-2)
     assert not same(list(light.arrays), START)
     spoiled = wire.addressed(message, 2, 1, 1, step=file)
     spoiled.content["step"] = ConfigRecord({"file": file[:-1] + b"x", "sha256": step.digest(file)})
     spoiled.metadata.__dict__["_message_id"] = "1"
-    monkeypatch.setattr(app, "_there", lambda module: False)
+    monkeypatch.setattr(work, "_there", lambda module: False)
     with pytest.raises(RuntimeError, match="SHA-256"):
         play(spoiled)
 

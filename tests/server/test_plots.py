@@ -115,7 +115,7 @@ def test_every_picture_is_drawn_and_shown(full):
     assert {path.stem for path in folder.glob("*.png")} == set(PLOTS)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
     assert (folder / "report.html").read_text().count("data:image/png;base64,") == len(PLOTS)
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob(".*"))
 
 
 def test_equal_reports_give_equal_bytes(full, tmp_path):

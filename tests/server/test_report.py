@@ -17,6 +17,8 @@ from tests.fakes import START
 ROUND = Round(
     number=4, rate=0.05, arrays=START, sums=Sums(300.0, 150, 200), clients=[0, 3], idle=[], tasks={0: 1, 3: 0},
     memory={0: 0, 3: 789}, bytes=(100, 200), failed={2: "no answer within 5 s"}, retried={3: "host:17"},
+    examples={},
+    battery={},
     drift={0: 0.1, 3: 0.2}, seconds=1.5, shared={}, updates={},
 )  # fmt: skip
 

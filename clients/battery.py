@@ -1,0 +1,22 @@
+"""How full this device's battery is, as Linux tells it: laptops, and boards with a battery that has a driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SUPPLIES = Path("/sys/class/power_supply")
+
+
+def battery(supplies: Path = SUPPLIES) -> float:
+    """0 … 1, of the emptiest if there are several; below 0 if there is none or it does not say."""
+    told = [_full(place) for place in sorted(supplies.glob("*"))]
+    return min((full for full in told if full is not None), default=-1.0)
+
+
+def _full(place: Path) -> float | None:
+    try:
+        if (place / "type").read_text().strip() != "Battery":
+            return None
+        return min(1.0, max(0.0, int((place / "capacity").read_text()) / 100))
+    except (OSError, ValueError):
+        return None

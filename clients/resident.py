@@ -1,0 +1,141 @@
+"""A trainer that stays beside a node: `python -m clients.resident SOCKET [-- the node's command]`.
+
+Flower starts a process for every message, and each would load the engine, trace its step and read its images anew. This one
+keeps them, and answers on a unix socket that only its owner can open; `CLIENTS_SOCKET` tells the node's processes where.
+It is a convenience: whoever finds nobody there, or a trainer that runs other code than the server sent, does the work
+itself, to the same bits. It ends when the node does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc
+from flwr.app import ConfigRecord, RecordDict
+
+from fl.parcel import pack, unpack
+
+SOCKET = "CLIENTS_SOCKET"
+LONGEST = 100  # bytes of a unix socket's path, which the system allows 107
+NODE = "node-config"  # the record of the node's own settings, beside the message's
+SERVICE = "federation.Trainer"
+SIZES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+ALONE = grpc.StatusCode.FAILED_PRECONDITION  # do it yourself
+log = logging.getLogger("flwr")
+
+
+@cache
+def code() -> str:
+    """SHA-256 of the client's sources in this process: a node's message and its trainer must mean the same by them."""
+    home, total = Path(__file__).parents[1], hashlib.sha256()
+    for file in sorted(file for room in ("core", "fl", "clients") for file in (home / room).rglob("*.py")):
+        total.update(f"{file.relative_to(home)} ".encode() + file.read_bytes())
+    return total.hexdigest()
+
+
+# ── in the process that Flower starts for a message ──
+
+
+def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> RecordDict | None:
+    """Have the trainer do it; none if there is none that can. Raises RuntimeError with its words if the work itself fails."""
+    place = os.environ.get(SOCKET)
+    if not place:
+        return None
+    request = pack(RecordDict({**content, NODE: ConfigRecord(dict(config))}))
+    with grpc.insecure_channel(f"unix:{place}", options=SIZES) as channel:
+        call = channel.unary_unary(f"/{SERVICE}/{what}")
+        try:
+            answer: bytes = call(request, metadata=(("code", code()),))
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, ALONE):
+                raise RuntimeError(error.details()) from None
+            log.warning("the trainer at %s does not do it: %s; this process does", place, error.details())
+            return None
+    return unpack(answer)
+
+
+# ── in the trainer ──
+
+
+def serve(place: Path) -> grpc.Server:
+    """Answer at this place, one message after another, until stopped. Raises ValueError if it cannot be."""
+    if len(os.fsencode(place)) > LONGEST:
+        raise ValueError(f"{place}: a unix socket's path has at most {LONGEST} bytes; choose a shorter --home")
+    from clients.work import WORK
+
+    def handler(what: str) -> grpc.RpcMethodHandler:
+        def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if dict(context.invocation_metadata()).get("code") != code():
+                context.abort(ALONE, "it runs other code than the server sent; bring this device's up to date")
+            try:
+                content = unpack(request)
+                return pack(WORK[what](content, content.pop(NODE)))
+            except Exception as error:
+                context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+                raise  # abort does not return; who reads types cannot know
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    server = grpc.server(ThreadPoolExecutor(1), options=SIZES)  # one: no engine is for two threads
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(SERVICE, {what: handler(what) for what in WORK}),)
+    )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)  # an earlier one's, which a power cut left
+    before = os.umask(0o077)
+    try:
+        server.add_insecure_port(f"unix:{place}")
+    finally:
+        os.umask(before)
+    server.start()
+    return server
+
+
+def beside(place: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Start a trainer, then become the node: does not return. It sees the node end, however it does."""
+    told = dict(environment) | {SOCKET: str(place)}
+    subprocess.Popen([sys.executable, "-m", "clients.resident", str(place)], cwd=Path(__file__).parents[1], env=told)
+    for words in (sys.stdout, sys.stderr):
+        words.flush()
+    os.execvpe(command[0], list(command), told)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    p = argparse.ArgumentParser(
+        prog="python -m clients.resident", description=__doc__, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("socket", type=Path, help="where it listens; in a folder of its owner's")
+    p.add_argument("command", nargs="*", help="after --: a command to become, with the trainer beside it")
+    args = p.parse_args(argv)
+    place = args.socket.absolute()
+    if args.command:
+        beside(place, args.command, os.environ)
+    node = os.getppid()
+    try:
+        server = serve(place)
+        print(f"a trainer answers at {place}", file=sys.stderr, flush=True)
+        while os.getppid() == node and server.wait_for_termination(timeout=1):  # true: it still serves
+            pass
+    except (ValueError, RuntimeError) as error:
+        print(f"{p.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    place.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The processes of a federation on this computer: a SuperLink, SuperNodes with a trainer each, their keys and certificates."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from fl import keys
+from scenarios import link
+from scenarios.link import CODE, HOST
+
+Process = subprocess.Popen[bytes]
+ARRIVES = 60.0  # seconds that a process may take to come up
+GOES = 10.0  # seconds to end when asked; then it is made to
+
+
+def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engines: Sequence[str]) -> None:
+    """Make what is missing of certificates and keys, start what does not run: the SuperLink, the nodes. What runs stays.
+
+    hosts: more names and addresses in the server's certificate; data: whose shards nodes hold; engines: dealt to the nodes
+    in turn; none: as each scenario says.
+    """
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+    say, alive = Console(stderr=True, highlight=False).print, running(home)
+    if "superlink" in alive:
+        port = link.port(home)
+        say(f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True)
+    else:
+        keys.authority(home)
+        keys.server(home, ["localhost", HOST, *hosts])
+        link.configure(home, port)
+        (home / "proxy.conf").write_text(proxy(home, port))
+        _begin(
+            home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)},
+            lambda: link.online(home) is not None,
+        )  # fmt: skip
+        say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
+        say(f"to let devices elsewhere in: {home / 'proxy.conf'}", soft_wrap=True)
+    for client in range(nodes):
+        name = f"node-{client}"
+        if name in alive:
+            continue
+        place, before = home / name, set(link.online(home) or ())
+        link.admit(home, keys.node(place), name)
+        engine = engines[client % len(engines)] if engines else ""
+        command = supernode(home, place, client, port, data, engine)
+        beside = [sys.executable, "-m", "clients.resident", str(place / "trainer"), "--", *command]
+        told = {"CLIENTS_HOME": str(place / "memory")}
+        _begin(home, name, beside, CODE, told, lambda b=before: bool((link.online(home) or set()) - b))  # type: ignore[misc]
+        say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
+
+
+def superlink(home: Path, port: int) -> list[str]:
+    """The SuperLink's command."""
+    return [
+        "flower-superlink", "--host", HOST, "--port", str(port), "--ssl-ca-certfile", str(home / "ca.crt"),
+        "--ssl-certfile", str(home / "server.crt"), "--ssl-keyfile", str(home / "server.key"),
+        "--enable-supernode-auth", "--disable-runtime-dependency-installation", "--database", str(home / "state.db"),
+    ]  # fmt: skip
+
+
+def supernode(home: Path, place: Path, client: int, port: int, data: Path, engine: str = "") -> list[str]:
+    """A SuperNode's command."""
+    config = f'client={client} data="{data}"' + (f' engine="{engine}"' if engine else "")
+    return [
+        "flower-supernode", "--superlink", f"{HOST}:{port}", "--root-certificates", str(home / "ca.crt"),
+        "--auth-supernode-private-key", str(place / "key"), "--host", HOST, "--port", str(port + 1 + client),
+        "--node-config", config,
+    ]  # fmt: skip
+
+
+def proxy(home: Path, port: int, listen: str = "0.0.0.0:8443") -> str:
+    """An nginx server that lets devices in: the path of the fleet only, with the same certificate. All else is refused."""
+    return f"""# nginx: include this in http {{ … }}, or run: nginx -c this file after adding events {{}} and http {{ … }}.
+# Flower's control API asks nobody who they are, so nothing but the fleet's path may be reached from outside.
+server {{
+    listen {listen} ssl;
+    ssl_certificate {home}/server.crt;
+    ssl_certificate_key {home}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    client_max_body_size 64m;
+    location /v1/fleet/ {{
+        proxy_pass https://{HOST}:{port};
+        proxy_ssl_trusted_certificate {home}/ca.crt;
+        proxy_ssl_verify on;
+        proxy_ssl_name localhost;
+        proxy_http_version 1.1;
+        proxy_read_timeout 300s;
+        proxy_request_buffering off;
+    }}
+    location / {{ return 403; }}
+}}
+"""
+
+
+def _begin(
+    home: Path, name: str, command: Sequence[str], place: Path, settings: Mapping[str, str], there: Callable[[], bool]
+) -> None:
+    """Start a process and see it arrive. Raises ValueError with its last words if it does not."""
+    process = start(home, name, command, place, settings)
+    end = time.monotonic() + ARRIVES
+    while process.poll() is None and time.monotonic() < end:
+        if there():
+            return
+        time.sleep(0.3)
+    _signal(process.pid, signal.SIGKILL)
+    log = home / f"{name}.log"
+    words = "\n".join(log.read_text(errors="replace").splitlines()[-4:])
+    raise ValueError(
+        f"{name} does not come up (a node that was killed is free again after a minute); {log} ends with:\n{words}"
+    )
+
+
+def start(home: Path, name: str, command: Sequence[str], place: Path, settings: Mapping[str, str]) -> Process:
+    """Start a process of its own session in a folder, its words in a log, its number in a file."""
+    place.mkdir(parents=True, exist_ok=True)
+    environment = link.environment() | {"FLWR_HOME": str(home / name / "flwr")} | dict(settings)
+    with (home / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=place
+        )  # fmt: skip
+    (home / f"{name}.pid").write_text(f"{process.pid}\n")
+    return process
+
+
+def running(home: Path) -> dict[str, int]:
+    """{name: process} of what this home has started and is alive."""
+    found = {}
+    for file in sorted(home.glob("*.pid")):
+        try:
+            pid = int(file.read_text())
+            if b"flower-super" in Path(f"/proc/{pid}/cmdline").read_bytes():  # the number may be another's by now
+                found[file.stem] = pid
+        except (OSError, ValueError):  # it has just ended
+            continue
+    return found
+
+
+def down(home: Path) -> None:
+    """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink."""
+    for mine in (lambda name: name != "superlink", lambda name: True):
+        for asked in (signal.SIGTERM, signal.SIGKILL):
+            for name, pid in running(home).items():
+                if mine(name):
+                    _signal(pid, asked)
+            end = time.monotonic() + GOES
+            while any(mine(name) for name in running(home)) and time.monotonic() < end:
+                time.sleep(0.1)
+    for file in home.glob("*.pid"):
+        file.unlink(missing_ok=True)
+    Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
+
+
+def _signal(pid: int, number: int) -> None:
+    """To a whole session: what a SuperNode has started ends with it."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,140 @@
+"""A SuperLink, by Flower's own command line: who is admitted and there, runs that are started, watched and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.disk import placed
+from core.scenario import Scenario
+from scenarios.environment import SETTINGS
+
+Told = dict[str, Any]
+CODE = Path(__file__).parents[1]
+HOME = Path("federation")
+LINK = "here"  # how the command line's configuration calls this SuperLink
+HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
+
+
+def environment() -> dict[str, str]:
+    """What nodes, SuperLink and command line inherit: the same arithmetic as in simulation, our programs found first."""
+    told = os.environ | SETTINGS | {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
+    return told | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+
+
+def configure(home: Path, port: int) -> None:
+    """Tell the command line where this federation's SuperLink is."""
+    address, trusted = json.dumps(f"{HOST}:{port}"), json.dumps(str(home / "ca.crt"))
+    with placed(_config(home)) as file:
+        text = f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\naddress = {address}\nroot-certificates = {trusted}\n'
+        file.write(text.encode())
+
+
+def port(home: Path) -> int:
+    """The SuperLink's port. Raises ValueError if there is no federation in this home."""
+    try:
+        address = tomllib.loads(_config(home).read_text())["superlink"][LINK]["address"]
+    except OSError:
+        raise ValueError(f"there is no federation in {home}; make one with: python -m scenarios.deploy up") from None
+    return int(address.rpartition(":")[2])
+
+
+def _config(home: Path) -> Path:
+    return home / "cli" / "config.toml"
+
+
+def option(home: Path) -> str:
+    """What a command must say to mean this home; nothing, if it is the usual one."""
+    return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
+
+
+def ask(home: Path, *arguments: str, say: bool = False) -> Told:
+    """Call `flwr` and read its answer, which has success and error-message; nothing if it gives none.
+
+    say: raise ValueError, in its words, if it does not succeed.
+    """
+    done = subprocess.run(
+        ["flwr", *arguments, "--format", "json"], env=environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"},
+        cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    try:
+        told: Told = json.loads(done.stdout)
+    except ValueError:
+        told = {"success": False, "error-message": done.stdout + done.stderr}
+    if say and not told.get("success"):
+        words = " ".join(str(told.get("error-message")).replace("│", " ").split())[-400:]
+        raise ValueError(f"flwr {' '.join(arguments[:2])}: {words}")
+    return told
+
+
+# ── nodes ──
+
+
+def admit(home: Path, key: Path, name: str) -> None:
+    """Let a node with this public key in; its name and number are written down. One that is in already stays."""
+    told = ask(home, "supernode", "register", str(key), LINK, "--name", name)
+    if not told.get("success") and "already" not in (words := str(told.get("error-message"))):
+        raise ValueError(f"{name} was not admitted: {' '.join(words.split())[-400:]}")
+    if "node-id" in told:
+        _write(home, names(home) | {str(told["node-id"]): name})
+
+
+def dismiss(home: Path, name: str) -> None:
+    """Let a node in no more. Raises ValueError if nobody of this name was admitted."""
+    found = [number for number, known in names(home).items() if known == name]
+    if not found:
+        known = ", ".join(sorted(names(home).values())) or "nobody"
+        raise ValueError(f"{name!r} was not admitted here; {known} was")
+    for number in found:
+        ask(home, "supernode", "unregister", number, LINK, say=True)
+    _write(home, {number: known for number, known in names(home).items() if known != name})
+
+
+def names(home: Path) -> dict[str, str]:
+    """{number: name} of the nodes admitted; Flower itself does not tell names."""
+    file = home / "nodes.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _write(home: Path, known: Mapping[str, str]) -> None:
+    with placed(home / "nodes.json") as file:
+        file.write(json.dumps(known, indent=1).encode())
+
+
+def nodes(home: Path) -> list[Told]:
+    """All nodes admitted: node-id, status (registered, online, offline), online-at, offline-at, online-elapsed in seconds."""
+    return [one for one in ask(home, "supernode", "list", LINK, say=True)["nodes"] if one["status"] != "unregistered"]
+
+
+def online(home: Path) -> set[str] | None:
+    """The numbers of nodes that the SuperLink has heard of lately; none if it does not answer."""
+    told = ask(home, "supernode", "list", LINK)
+    return {one["node-id"] for one in told["nodes"] if one["status"] == "online"} if told.get("success") else None
+
+
+# ── runs ──
+
+
+def submit(home: Path, scenario: Scenario, folder: Path) -> str:
+    """Start the run; returns its number. Raises ValueError if the SuperLink does not take it."""
+    config = folder / "run.toml"
+    config.write_text(f"scenario = {json.dumps(scenario.json())}\nfolder = {json.dumps(str(folder.absolute()))}\n")
+    number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
+    with placed(home / "run.json") as file:  # for whoever asks how it goes
+        file.write(json.dumps({"number": number, "folder": str(folder.absolute())}).encode())
+    return number
+
+
+def state(home: Path, number: str) -> tuple[str, str]:
+    """(status, details) of a run, as the SuperLink tells: pending, starting, running, finished:completed …; empty if it
+    does not answer now."""
+    for one in ask(home, "list", LINK, "--run-id", number).get("runs", []):
+        return str(one["status"]), str(one.get("details", ""))
+    return "", ""

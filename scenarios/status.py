@@ -1,0 +1,89 @@
+"""How a federation is: its nodes, which clients they play, when they were last seen; what runs, and how far it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scenarios import federation, link
+
+Facts = Mapping[str, Any]
+SEEN = {"online": "now", "registered": "never", "offline": "{offline-at}"}  # as Flower tells it
+
+
+def show(home: Path) -> int:
+    """Print it. Returns 0, or 1 if the SuperLink is down."""
+    screen, alive = Console(highlight=False), federation.running(home)
+    if "superlink" not in alive:
+        screen.print(f"the SuperLink of {home} is down; start it with: scenarios.deploy{link.option(home)} up")
+        return 1
+    nodes, known = link.nodes(home), link.names(home)
+    folder, number = _run(home)
+    history = _history(folder)
+    screen.print(_nodes(nodes, known, _clients(folder), history))
+    screen.print(f"SuperLink on {link.HOST}:{link.port(home)}, logs in {home}/*.log", soft_wrap=True)
+    if folder:
+        screen.print(_how(home, folder, number, history), soft_wrap=True)
+    return 0
+
+
+def _nodes(
+    nodes: list[dict[str, Any]], known: Mapping[str, str], plays: Mapping[str, int], history: list[dict[str, Any]]
+) -> Table:
+    table = Table(title="nodes", title_justify="left")
+    for name in ("node", "client", "state", "last seen", "round", "examples", "memory", "battery"):
+        table.add_column(name, justify="left" if name in ("node", "state", "last seen") else "right")
+    for one in sorted(nodes, key=lambda one: known.get(one["node-id"], one["node-id"])):
+        client = plays.get(one["node-id"])
+        last = next((facts for facts in reversed(history) if client in facts["clients"]), None)
+        told = [_number(last, client, name) for name in ("clients_examples", "memory", "battery")]
+        table.add_row(
+            known.get(one["node-id"], one["node-id"]), "–" if client is None else str(client), one["status"],
+            SEEN.get(one["status"], "").format(**one), str(last["round"]) if last else "–",
+            "–" if told[0] is None else f"{told[0]:,.0f}", "–" if told[1] is None else f"{told[1] / 1000:,.0f} kB",
+            "–" if told[2] is None else f"{told[2]:.0%}",
+        )  # fmt: skip
+    return table
+
+
+def _number(facts: Facts | None, client: int | None, name: str) -> float | None:
+    return None if facts is None else facts.get(name, {}).get(str(client))
+
+
+def _how(home: Path, folder: Path, number: str, history: list[dict[str, Any]]) -> str:
+    """The last run in a line, and what went wrong in it."""
+    of = json.loads((folder / "scenario.json").read_text())["rounds"]
+    last = history[-1] if history else None
+    how, _ = link.state(home, number)
+    words = f"last run: round {last['round'] if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"
+    words += f"; accuracy {last['accuracy']:.2%}" if last else ""
+    left_out = [f"round {one['round']}: client {who}: {why}" for one in history for who, why in one["failed"].items()]
+    return "\n".join([words, *(f"  {line}" for line in left_out[-5:])])
+
+
+def _run(home: Path) -> tuple[Path | None, str]:
+    """The folder and number of the newest run, if there was one and it is still there."""
+    file = home / "run.json"
+    if not file.exists():
+        return None, ""
+    told = json.loads(file.read_text())
+    folder = Path(told["folder"])
+    return (folder if (folder / "scenario.json").exists() else None), told["number"]
+
+
+def _history(folder: Path | None) -> list[dict[str, Any]]:
+    lines = folder / "rounds.jsonl" if folder else None
+    return [json.loads(line) for line in lines.read_text().splitlines()] if lines and lines.exists() else []
+
+
+def _clients(folder: Path | None) -> dict[str, int]:
+    """{node's number: client} in the newest run."""
+    file = folder / "nodes.json" if folder else None
+    return (
+        {node: int(client) for client, node in json.loads(file.read_text()).items()} if file and file.exists() else {}
+    )

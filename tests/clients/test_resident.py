@@ -1,0 +1,96 @@
+"""A trainer beside a node does what the node's own process would do, to the same bits; without it nothing is missing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clients import resident
+from core.scenario import Scenario
+from tests.clients.test_app import ask, play
+
+CODE = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A short place: a unix socket's path has a limit. The node's processes are told."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv(resident.SOCKET, f"{folder}/trainer")
+        yield Path(folder) / "trainer"
+
+
+@pytest.fixture
+def trainer(place: Path, home: Path) -> Iterator[Path]:
+    server = resident.serve(place)
+    yield place
+    server.stop(None).wait()
+
+
+def test_it_answers_what_the_node_itself_would(
+    trainer: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
+    monkeypatch.delenv(resident.SOCKET)
+    alone = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
+    for mine, theirs in zip(told, alone, strict=True):
+        assert list(mine) == list(theirs) and dict(mine["metrics"]) == dict(theirs["metrics"])
+        for key, held in theirs.array_records.items():
+            assert all(np.array_equal(mine[key][name].numpy(), held[name].numpy()) for name in held)
+    assert not caplog.records
+
+
+def test_its_failures_are_told_in_their_own_words(trainer: Path, tiny: Scenario) -> None:
+    with pytest.raises(RuntimeError, match="this node plays client 3, not 2"):
+        play(ask(tiny, "train"), client=3)
+
+
+def test_only_its_owner_can_open_it(trainer: Path) -> None:
+    mode = trainer.stat().st_mode
+    assert stat.S_ISSOCK(mode) and not stat.S_IMODE(mode) & 0o077
+
+
+@pytest.mark.parametrize("why", ["nobody is there", "it runs other code"])
+def test_whoever_finds_no_fitting_trainer_does_the_work_itself(
+    why: str, place: Path, home: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("flwr").propagate = True
+    monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
+    if why == "it runs other code":
+        server = resident.serve(place)
+        theirs = resident.code()
+        codes = iter(["of the message", theirs])  # the asker's, then the trainer's own
+        monkeypatch.setattr(resident, "code", lambda: next(codes))
+    assert play(ask(tiny, "train"), client=2).array_records["arrays"]
+    assert any("this process does" in record.getMessage() for record in caplog.records)
+    if why == "it runs other code":
+        server.stop(None).wait()
+
+
+def test_a_place_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at most 100 bytes"):
+        resident.serve(tmp_path / ("x" * 101))
+
+
+def test_it_is_there_while_its_node_is(place: Path) -> None:
+    """`resident SOCKET -- COMMAND` becomes the command; the trainer sees it end, however it does."""
+    node = subprocess.Popen([sys.executable, "-m", "clients.resident", str(place), "--", "sleep", "60"], cwd=CODE)
+    end = time.monotonic() + 30
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert place.exists() and Path(f"/proc/{node.pid}/cmdline").read_bytes().startswith(b"sleep")
+    os.kill(node.pid, 9)
+    node.wait()
+    while place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not place.exists()

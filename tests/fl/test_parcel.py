@@ -1,0 +1,60 @@
+"""A parcel gives back what was packed, kinds and bits."""
+
+from __future__ import annotations
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.engines import Sums
+from core.scenario import Scenario
+from fl import wire
+from fl.parcel import pack, unpack
+from tests.fakes import same
+
+NAMES = st.text("abcdefghij.-_ß0123456789", min_size=1, max_size=12)
+SCALARS = st.integers(-(2**40), 2**40) | st.floats(allow_nan=False)
+WORDS = SCALARS | st.booleans() | st.text(max_size=20) | st.binary(max_size=20)
+
+
+@given(
+    metrics=st.dictionaries(NAMES, SCALARS | st.lists(st.integers(0, 9), max_size=3)),
+    words=st.dictionaries(NAMES, WORDS),
+    shapes=st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=4),
+)
+def test_everything_comes_back(metrics, words, shapes):  # type: ignore[no-untyped-def]
+    arrays = [np.arange(np.prod(shape), dtype=np.float32).reshape(shape) for shape in shapes]
+    content = RecordDict(
+        {"arrays": wire.record(arrays), "method.der": wire.record(arrays), "metrics": MetricRecord(metrics),
+         "config": ConfigRecord(words)}
+    )  # fmt: skip
+    back = unpack(pack(content))
+    assert list(back) == list(content)
+    assert isinstance(back["metrics"], MetricRecord) and dict(back["metrics"]) == metrics
+    assert isinstance(back["config"], ConfigRecord) and dict(back["config"]) == words
+    for key in ("arrays", "method.der"):
+        held = back[key]
+        assert isinstance(held, ArrayRecord) and same(wire.arrays(held), arrays)
+
+
+def test_a_task_and_an_update_survive() -> None:
+    update = wire.Update(3, [np.ones((2, 2), np.float32)], 7, Sums(0.5, 3, 9), [0] * 10, [0.25], "w:1", 2, 99, 0.5)
+    back = wire.update(unpack(pack(wire.answer(update))), 3, update.arrays)
+    assert same(back.arrays, update.arrays)
+    assert back.sums == update.sums and back.battery == 0.5 and back.earlier == "w:1"
+    content = RecordDict({"config": wire.config(Scenario("x"), 0.1), "step": ConfigRecord({"file": b"\0\1" * 9})})
+    back_again = unpack(pack(content))
+    assert dict(back_again["config"]) == dict(content["config"])
+    assert dict(back_again["step"]) == {"file": b"\0\1" * 9}
+
+
+def test_a_pickle_is_not_opened() -> None:
+    evil = io.BytesIO()
+    np.savez(evil, told=np.array([pickle.dumps("boo"), None], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        unpack(evil.getvalue())
