@@ -3,18 +3,22 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 BENCH := speed memory scale export accuracy continual light
 
-.PHONY: help noniid iid pathological centralized test fast lint bench clean
+.PHONY: help noniid iid pathological centralized pi test fast lint bench drill clean
 help:  ## show this
 	@sed -n 's/^\([a-z %]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
 noniid iid pathological centralized: .venv/installed  ## run that scenario
 	$(RUN) -m scenarios.run $@
 
-test: .venv/installed  ## all tests, slow ones too
-	$(RUN) -m pytest
+pi: .venv/installed  ## a federation of real nodes on this computer: brings up five processes, runs `pi` on them, stops them
+	$(RUN) -m scenarios.deploy up --nodes 4
+	$(RUN) -m scenarios.deploy run pi; told=$$?; $(RUN) -m scenarios.deploy status; $(RUN) -m scenarios.deploy down; exit $$told
+
+test: fast  ## all tests: the fast ones side by side, then the slow ones, which need the machine to themselves
+	$(RUN) -m pytest -m slow
 
 fast: .venv/installed  ## tests that take under two minutes in all
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
 
 lint: .venv/installed  ## style, types, and which room may import which
 	.venv/bin/ruff check .
@@ -24,6 +28,9 @@ lint: .venv/installed  ## style, types, and which room may import which
 
 bench: .venv/installed  ## programs that print speed, memory and accuracy figures (half an hour)
 	for name in $(BENCH); do $(RUN) -m tests.bench.$$name || exit 1; done
+
+drill: .venv/installed  ## what can happen to devices, done to real nodes: network, power, disk, clock (ten minutes; Linux, nginx)
+	$(RUN) -m tests.drill
 
 # Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
 .venv/installed: pins.txt
