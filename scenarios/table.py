@@ -5,16 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import shutil
 import signal
-import statistics
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
-from multiprocessing.synchronize import Event
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,231 +17,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.metrics import behind
-from core.scenario import Part, Scenario, unknown
-from scenarios import SCENARIOS
-from scenarios.compare import spread
+from core.scenario import Scenario, unknown
 from scenarios.environment import prepare
+from scenarios.pool import fill
+from scenarios.protocol import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
+from scenarios.tabulate import grid, markdown, results, shares, summary
 
-Facts = dict[str, Any]
 EXAMPLES = """examples:
   python -m scenarios.table split-mnist                                 everything: some hours on two cores
   python -m scenarios.table split-mnist --seeds 1                       a first look: every cell once
   python -m scenarios.table split-mnist --only replay,derpp --images 200 --alpha 1.0 --pace sync
   python -m scenarios.table split-mnist --show                          the table of what is finished, without running
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method as the table compares it."""
-
-    method: str
-    keeps: bool = False  # does it keep images, so that the memory budgets apply?
-    softmax: str = "plain"
-
-
-SPLIT = {
-    "finetune": Row("finetune"),
-    "lwf": Row("lwf"),
-    "ewc": Row("ewc"),
-    "si": Row("si"),
-    "fedcurv": Row("fedcurv"),
-    "agem": Row("agem", keeps=True),
-    "der": Row("der", keeps=True),
-    "replay": Row("replay", keeps=True),
-    "derpp": Row("derpp", keeps=True),
-    "derpp-balanced": Row("derpp", keeps=True, softmax="balanced"),
-    "acil": Row("acil"),
-    "slda": Row("slda"),
-    "joint": Row("joint"),
-}
-IMAGES = (50, 200)  # a client's memory, where a method keeps images
-BYTES = 789  # of an image with its label and its key
-ALPHAS = (1.0, 0.1)  # Dirichlet: some skew, much skew
-PACES = {"sync": (0.0, 0.0), "async": (1.0, 0.5)}  # Scenario.order and .lag
-SEEDS = 5
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of the table."""
-
-    row: str
-    images: int
-    alpha: float
-    pace: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Its folder."""
-        return f"{self.row}-{self.images}-dirichlet{self.alpha:g}-{self.pace}-{self.seed}"
-
-    def scenario(self) -> Scenario:
-        """The protocol with this cell's settings: the preset class_incremental, of which nothing else changes."""
-        row, base = SPLIT[self.row], SCENARIOS["class_incremental"][0]
-        order, lag = PACES[self.pace]
-        # Equal bytes, not equal images: what DER keeps beside each image takes the place of some.
-        budget = {"images": 0, "kilobytes": self.images * BYTES / 1000}
-        return replace(
-            base,
-            name=f"{self.row}{f' {self.images}' if self.images else ''}",
-            seed=self.seed,
-            partition=Part("dirichlet", {"alpha": self.alpha}),
-            methods=(Part(row.method, budget if row.keeps else {}),),
-            softmax=Part(row.softmax),
-            probe=0,
-            order=order,
-            lag=lag,
-        )
-
-
-def cells(
-    only: Sequence[str] = (), images: Sequence[int] = IMAGES, alphas: Sequence[float] = ALPHAS,
-    paces: Sequence[str] = tuple(PACES), seeds: int = SEEDS,
-) -> list[Cell]:  # fmt: skip
-    """The runs of the table, a seed at a time, so that a table that is stopped early compares like with like."""
-    return [
-        Cell(row, count, alpha, pace, seed)
-        for seed in range(seeds)
-        for pace in paces
-        for alpha in alphas
-        for row in only or SPLIT
-        for count in (images if SPLIT[row].keeps else (0,))
-    ]
-
-
-class Quiet:
-    """Watches a run for nobody, and stops it when the event is set or whoever wanted the table is gone."""
-
-    def __init__(self, stop: Event, parent: int) -> None:
-        self.stop, self.parent = stop, parent
-
-    def stopped(self) -> bool:
-        return self.stop.is_set() or os.getppid() != self.parent
-
-    def replied(self, round: int, done: int, of: int) -> None: ...
-    def ended(self, facts: Mapping[str, Any]) -> None: ...
-
-
-def work(scenario: str, folder: Path) -> None:
-    """Run a scenario in its folder, from its newest checkpoint; leave its report alone. In a process of the pool."""
-    from scenarios.simulate import local
-    from server import app
-
-    folder.mkdir(parents=True, exist_ok=True)
-    environment, built = prepare(folder), Scenario.of(scenario)
-    local(app.build(built, folder, Quiet(*_watched)), built, 1, environment)
-    if (folder / "report.json").exists():
-        for left in ("clients", "checkpoints", "versions"):
-            shutil.rmtree(folder / left, ignore_errors=True)
-
-
-def _begin(stop: Event, log: Path) -> None:
-    """A process of the pool: Ctrl-C is the parent's to hear; what libraries say goes to a file."""
-    from scenarios.terminal import redirect
-
-    global _watched
-    _watched = (stop, os.getppid())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    redirect(log)
-
-
-_watched: tuple[Event, int]
-
-
-def fill(wanted: Mapping[Path, Scenario], log: Path, workers: int) -> Iterator[tuple[Path, Exception | None]]:
-    """Carry out what is wanted, in parallel; yield each folder as it ends, with what went wrong. Stops at Ctrl-C."""
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(stop, log))
-    try:
-        asked = {pool.submit(work, one.json(), folder): folder for folder, one in wanted.items()}
-        for done in as_completed(asked):
-            error = done.exception()
-            yield asked[done], error if isinstance(error, Exception) else None
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-
-
-def results(wanted: Sequence[Cell], runs: Path) -> dict[Cell, Facts]:
-    """What is finished of it: its scenario must be the one that is wanted, not one of an older protocol."""
-    found = {}
-    for cell in wanted:
-        file = runs / cell.name / "report.json"
-        if file.exists():
-            facts = json.loads(file.read_text())
-            if Scenario.of(json.dumps(facts["settings"])) == cell.scenario():
-                found[cell] = facts
-    return found
-
-
-def summary(found: Mapping[Cell, Facts]) -> list[Facts]:
-    """A line for each method, memory, skew and pace: mean and standard deviation over seeds, in points."""
-    groups: dict[tuple[str, int, float, str], dict[int, Facts]] = {}
-    for cell, facts in found.items():
-        groups.setdefault((cell.row, cell.images, cell.alpha, cell.pace), {})[cell.seed] = facts
-    lines = []
-    for (row, images, alpha, pace), seeds in groups.items():
-        joint = groups.get(("joint", 0, alpha, pace), {})
-        measures = [facts["continual"]["measures"] for facts in seeds.values()]
-        others = joint if row != "joint" else {}
-        gaps = [behind(one["continual"], others[s]["continual"]["matrix"]) for s, one in seeds.items() if s in others]
-        lines.append({
-            "method": row, "images": images, "alpha": alpha, "pace": pace, "seeds": sorted(seeds),
-            "accuracy": _points([facts["accuracy"] for facts in seeds.values()]),
-            "forgetting": _points([one["forgetting"] for one in measures]),
-            "incremental": _points([one["incremental_accuracy"] for one in measures]),
-            "intransigence": _points(gaps),
-            "memory_bytes": max(facts["continual"]["memory_bytes"] for facts in seeds.values()),
-            "megabytes_received": statistics.mean(facts["continual"]["megabytes"]["received"] for facts in seeds.values()),
-        })  # fmt: skip
-    return lines
-
-
-def _points(shares: Sequence[float]) -> list[float] | None:
-    """[mean, standard deviation] in points (scenarios.compare.spread)."""
-    return spread([100 * share for share in shares])
-
-
-def grid(lines: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: a row a method and memory, a column a pace and skew; accuracy ± deviation, and what was forgotten."""
-    columns = [(pace, alpha) for pace in PACES for alpha in ALPHAS if any(_at(lines, pace, alpha))]
-    head = ["method", "memory a client", *(f"{pace}, Dirichlet {alpha:g}" for pace, alpha in columns)]
-    rows = []
-    order = list(SPLIT)
-    for row, images in sorted(
-        {(one["method"], one["images"]) for one in lines}, key=lambda k: (order.index(k[0]), k[1])
-    ):
-        mine = [one for one in lines if (one["method"], one["images"]) == (row, images)]
-        told = [next((one for one in mine if (one["pace"], one["alpha"]) == column), None) for column in columns]
-        held = f"{max(one['memory_bytes'] for one in mine) / 1000:,.0f} kB"
-        rows.append([f"{row}, {images} images" if images else row, held, *map(_shown, told)])
-    return head, rows
-
-
-def _at(lines: Sequence[Facts], pace: str, alpha: float) -> list[Facts]:
-    return [one for one in lines if (one["pace"], one["alpha"]) == (pace, alpha)]
-
-
-def _shown(one: Facts | None) -> str:
-    if one is None:
-        return "–"
-    accuracy, lost = one["accuracy"], one["forgetting"]
-    deviation = f" ± {accuracy[1]:.1f}" if len(one["seeds"]) > 1 else ""
-    return f"{accuracy[0]:.1f}{deviation} / {lost[0]:.1f} ({len(one['seeds'])})"
-
-
-def _shares(one: Facts) -> tuple[float, float]:
-    return one["accuracy"][0] / 100, one["accuracy"][1] / 100
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The table as README files take it."""
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> int:
@@ -366,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     from server.plots.memory import Held, against_memory
 
     points = [
-        Held(one["method"], f"{one['pace']}, Dirichlet {one['alpha']:g}", one["memory_bytes"] / 1000, *_shares(one))
+        Held(one["method"], f"{one['pace']}, Dirichlet {one['alpha']:g}", one["memory_bytes"] / 1000, *shares(one))
         for one in lines
     ]
     picture = against_memory(points, args.out)

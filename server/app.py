@@ -75,6 +75,8 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     )
     state = held or State(0, first)
     events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
+    if seats and held and held.round < scenario.rounds:  # a simulation that was interrupted is one that was not
+        events.append(f"the run was interrupted, and went on after round {held.round}")
     strategy = strategies.build(scenario.strategy, scenario.cohort)
     strategies.restore(strategy, state.strategy)
     step = _step(scenario, folder) if scenario.engine == "litert" or seats else b""

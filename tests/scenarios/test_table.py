@@ -18,7 +18,8 @@ from core.methods import chain
 from core.scenario import Part, Scenario
 from scenarios import SCENARIOS, table
 from scenarios.check import check
-from scenarios.table import Cell, cells, grid, markdown, results, summary
+from scenarios.protocol import Cell, cells
+from scenarios.tabulate import grid, markdown, results, summary
 
 
 def test_every_cell_is_possible_and_is_the_protocol_but_for_what_it_names() -> None:

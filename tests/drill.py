@@ -1,0 +1,313 @@
+"""What can happen to devices, done to real nodes: `python -m tests.drill`.
+
+A server and a device stand in network namespaces of their own, joined by a wire that can be cut. The server is brought up, the
+device installed, examined, admitted and joined as the README says, through nginx with the configuration that `deploy up`
+writes. Then, inside one run: the network is cut for a minute, the device hangs, loses power, its disk is full, the SuperLink
+is killed, the device's clock is wrong. Each must be named in the report, and end in the device's return, with its memory.
+
+Needs `unshare`, `ip`, `nginx` (and `faketime`, for the clock), but no privilege: it makes itself a user namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CODE = Path(__file__).parents[1]
+SERVER, DEVICE, PORT = "10.77.0.1", "10.77.0.2", 8443
+CLIENT = 2  # the device's; the nodes of `up` play 0 and 1
+DISK = 400  # MB of the device's disk
+CUT = 60  # seconds
+PATIENCE = 25  # seconds that the server waits for an answer
+INSIDE = "DRILL_INSIDE"
+PI = [sys.executable, "-m", "clients.pi"]
+
+
+def main() -> int:
+    """The command."""
+    if missing := [name for name in ("unshare", "ip", "nginx") if not shutil.which(name)]:
+        print(f"not here: {', '.join(missing)}; the drill needs them")
+        return 2
+    if INSIDE not in os.environ:
+        own = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc"]
+        told = os.environ | {INSIDE: "1"}
+        return subprocess.run([*own, sys.executable, "-m", "tests.drill", *sys.argv[1:]], env=told).returncode
+    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+        drill = Drill(Path(folder))
+        try:
+            drill.join()
+            drill.faults()
+        finally:
+            drill.end()
+    return 0 if drill.well else 1
+
+
+def sh(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+class Drill:
+    """A server, a device, and what is done to them."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.well = place, True
+        self.home, self.device, self.run = place / "server", place / "device", place / "run"
+        self.node: subprocess.Popen[bytes] | None = None
+        self.command: subprocess.Popen[str] | None = None
+        sh("mount", "-t", "tmpfs", "none", "/run")
+        for line in (
+            "netns add device", "link set lo up", "link add wire type veth peer name wire netns device",
+            f"addr add {SERVER}/24 dev wire", "link set wire up",
+        ):  # fmt: skip
+            sh("ip", *line.split())
+        for line in ("link set lo up", f"addr add {DEVICE}/24 dev wire", "link set wire up"):
+            sh("ip", "-n", "device", *line.split())
+
+    # ── the README's chapter ──
+
+    def join(self) -> None:
+        """A server with two nodes of its own, and a device that joins through nginx."""
+        self.say("up", self.deploy("up", "--nodes", "2", "--host", SERVER))
+        nginx = self.place / "nginx.conf"
+        own = " ".join(
+            f"{kind}_temp_path {self.place}/nginx;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        nginx.write_text(
+            f"user root; pid {self.place}/nginx.pid; error_log {self.place}/nginx.log; events {{}}\n"
+            f"http {{ access_log off; {own} include {self.home}/proxy.conf; }}\n"
+        )
+        sh("nginx", "-c", str(nginx), "-e", str(self.place / "nginx.log"))
+        shut = self.elsewhere("-c", f"import socket; socket.create_connection(('{SERVER}', 8000), 3)", check=False)
+        self.check("the SuperLink's own port is shut to the device", shut.returncode != 0 and "refused" in shut.stderr)
+        trust = f"ssl.create_default_context(cafile='{self.home}/ca.crt')"
+        asked = f"import http.client, ssl; c = http.client.HTTPSConnection('{SERVER}', {PORT}, context={trust}); "
+        for path, status in (("/v1/control/StartRun", 403), ("/", 403)):
+            told = self.elsewhere("-c", asked + f"c.request('POST', '{path}'); print(c.getresponse().status)")
+            self.check(f"nginx answers {told.stdout.strip()} to {path}", told.stdout.strip() == str(status))
+        self.device.mkdir()
+        sh("mount", "-t", "tmpfs", "-o", f"size={DISK}m,mode=700", "none", str(self.device))
+        self.digits(0, 300)
+        install = [
+            "install", "--server", f"{SERVER}:{PORT}", "--name", "kitchen", "--client", str(CLIENT), "--allow-root",
+            "--data", str(self.place / "digits"), "--ca", str(self.home / "ca.crt"), "--home", str(self.device),
+        ]  # fmt: skip
+        told = self.elsewhere("-m", "clients.pi", *install).stdout
+        line = shlex.split(next(line for line in told.splitlines() if "scenarios.deploy admit" in line))
+        self.say("admit", self.deploy("admit", *line[4:]))
+        doctor = self.elsewhere("-m", "clients.pi", "doctor", "--home", str(self.device), check=False)
+        bad = [line for line in doctor.stdout.splitlines() if not line.startswith("ok")]
+        self.check(f"doctor: {len(doctor.stdout.splitlines())} lines, {bad or 'all ok'}", doctor.returncode == 0)
+        if shutil.which("systemd-analyze"):
+            unit = self.device / "federation-kitchen.service"
+            said = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+            self.check(f"systemd-analyze verify: {said.stderr.strip() or 'nothing to say'}", said.returncode == 0)
+        self.start()
+
+    def start(self, *before: str) -> None:
+        """The device's node, as its service starts it: again and again until it holds."""
+        end = time.monotonic() + 120
+        while True:
+            with (self.place / "device.log").open("ab") as log:
+                command = ["ip", "netns", "exec", "device", *before, *PI, "join", "--home", str(self.device)]
+                self.node = subprocess.Popen(command, cwd=CODE, stdout=log, stderr=log, start_new_session=True)
+            try:
+                self.node.wait(10)
+            except subprocess.TimeoutExpired:
+                return
+            if time.monotonic() > end:
+                raise RuntimeError(f"the device's node does not hold; {self.place / 'device.log'} ends: {self.words()}")
+            time.sleep(5)
+
+    # ── faults, inside one run ──
+
+    def faults(self) -> None:
+        """One run, and what happens to it."""
+        told = ["pi", "--rounds", "60", "--out", str(self.run)]
+        for one in (
+            "clients=3", "cohort=3", "train=900", "validation=100", f"patience={PATIENCE}", "methods=replay",
+            "methods.replay.images=50", "methods.replay.kilobytes=0",
+        ):  # fmt: skip
+            told += ["--set", one]
+        self.begin(*told)
+        self.until("the device learns with the others", self.back)
+        self.digits(300, 360)
+        self.fault("the network is cut for a minute", r"no answer|not there", self.cut, self.mend)
+        self.fault(
+            "the device hangs",
+            r"no answer|not there",
+            lambda: self.signal(signal.SIGSTOP),
+            lambda: self.signal(signal.SIGCONT),
+        )
+        self.fault(
+            "the device loses power", r"no answer|not there|error|Node", lambda: self.signal(signal.SIGKILL), self.start
+        )
+        self.fault("the device's disk is full", r"No space left", self.fill, self.empty)
+        if shutil.which("faketime"):
+            self.fault(
+                "the device's clock is ten years slow", r"no answer|not there", self.slow_clock, self.right_clock
+            )
+        self.superlink()
+        self.finish()
+
+    def fault(self, what: str, named: str, do: Callable[[], None], undo: Callable[[], None]) -> None:
+        """Do it, see it named in the report, undo it, see the device return with its memory."""
+        held, before = self.history()[-1]["memory"].get(str(CLIENT), 0), len(self.history())
+        do()
+        said = self.until(f"{what}: named", lambda: self.named(before, named), 240)
+        undo()
+        self.until(f"{what}: the device is back", self.back, 240)
+        kept = self.history()[-1]["memory"][str(CLIENT)]
+        self.check(
+            f"{what}: {said!r}; back in round {len(self.history())} with {kept / 1000:.0f} kB of memory",
+            kept >= held > 0,
+        )
+
+    def cut(self) -> None:
+        sh("ip", "link", "set", "wire", "down")
+        time.sleep(CUT)
+
+    def mend(self) -> None:
+        sh("ip", "link", "set", "wire", "up")
+
+    def fill(self) -> None:
+        with (self.device / "filler").open("wb") as file:
+            try:
+                while True:
+                    file.write(b"\0" * 65536)
+                    file.flush()
+            except OSError:
+                pass
+
+    def empty(self) -> None:
+        (self.device / "filler").unlink()
+
+    def slow_clock(self) -> None:
+        self.signal(signal.SIGTERM)
+        doctor = subprocess.run(
+            ["ip", "netns", "exec", "device", "faketime", "-f", "-3650d", *PI, "doctor", "--home", str(self.device)],
+            cwd=CODE, capture_output=True, text=True,
+        )  # fmt: skip
+        bad = [line for line in doctor.stdout.splitlines() if line.startswith("BAD")]
+        self.check(f"doctor under a wrong clock: {bad}", any("clock" in line for line in bad))
+        try:
+            self.start("faketime", "-f", "-3650d")
+        except RuntimeError as error:
+            print(f"      with the wrong clock the node does not get in: {error}", flush=True)
+
+    def right_clock(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.start()
+
+    def superlink(self) -> None:
+        """Killed inside a round; then the two commands that the run's last words name."""
+        before = len(self.history())
+        pid = int((self.home / "superlink.pid").read_text())
+        os.killpg(pid, signal.SIGKILL)
+        assert self.command
+        words = self.command.communicate(timeout=120)[1]
+        again = f"run --resume {self.run}"
+        self.check(f"the SuperLink is killed: {words.strip().splitlines()[-2:]}", again in words)
+        self.say("up again", self.deploy("up", "--nodes", "2", "--host", SERVER))
+        self.begin("--resume", str(self.run))
+        self.until("the run goes on", lambda: len(self.history()) > before and self.back(), 300)
+
+    def finish(self) -> None:
+        """Ask the run to stop; show what its report says."""
+        assert self.command
+        self.command.send_signal(signal.SIGINT)
+        words = self.command.communicate(timeout=240)[1]
+        self.check(
+            "Ctrl-C keeps the last round and says how to go on", self.command.returncode == 130 and "--resume" in words
+        )
+        self.say("status", self.deploy("status", check=False))
+
+    # ── hands and eyes ──
+
+    def deploy(self, *arguments: str, check: bool = True) -> str:
+        told = [sys.executable, "-m", "scenarios.deploy", "--home", str(self.home), *arguments]
+        done = subprocess.run(told, cwd=CODE, capture_output=True, text=True)
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def elsewhere(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Python on the device."""
+        command = ["ip", "netns", "exec", "device", sys.executable, *arguments]
+        return subprocess.run(command, cwd=CODE, capture_output=True, text=True, check=check)
+
+    def begin(self, *arguments: str) -> None:
+        told = [sys.executable, "-m", "scenarios.deploy", "--home", str(self.home), "run", "--quiet", *arguments]
+        self.command = subprocess.Popen(told, cwd=CODE, stderr=subprocess.PIPE, text=True)
+
+    def digits(self, first: int, last: int) -> None:
+        """Images for the device's folder."""
+        code = (
+            "import cv2, sys; from pathlib import Path; from core.data import read; train, _ = read('mnist')\n"
+            f"for i in range({first}, {last}):\n"
+            f"  file = Path({str(self.place / 'digits')!r}) / str(train.y[-i - 1]) / f'{{i:05d}}.png'\n"
+            "  file.parent.mkdir(parents=True, exist_ok=True); cv2.imwrite(str(file), train.x[-i - 1])"
+        )
+        sh(sys.executable, "-c", code)
+
+    def history(self) -> list[dict[str, Any]]:
+        file = self.run / "rounds.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def back(self) -> bool:
+        history = self.history()
+        return bool(history) and CLIENT in history[-1]["clients"]
+
+    def named(self, before: int, words: str) -> str:
+        for facts in self.history()[before:]:
+            why = facts["failed"].get(str(CLIENT), "")
+            if re.search(words, why):
+                return str(why)
+        return ""
+
+    def until(self, what: str, seen: Callable[[], Any], seconds: float = 180) -> Any:
+        start = time.monotonic()
+        while not (found := seen()):
+            if time.monotonic() - start > seconds:
+                raise RuntimeError(
+                    f"{what}: not within {seconds:.0f} s; rounds: {[(f['clients'], f['failed']) for f in self.history()[-3:]]}"
+                )
+            time.sleep(0.5)
+        return found
+
+    def signal(self, number: int) -> None:
+        assert self.node
+        os.killpg(self.node.pid, number)
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self.node.wait()
+
+    def words(self) -> str:
+        return " ".join((self.place / "device.log").read_text(errors="replace").split())[-300:]
+
+    def check(self, what: str, well: bool) -> None:
+        self.well = self.well and well
+        print(f"{'ok ' if well else 'BAD'}   {what}", flush=True)
+
+    def say(self, what: str, text: str) -> None:
+        print(f"──── {what}\n{text.strip()}", flush=True)
+
+    def end(self) -> None:
+        if self.node and self.node.poll() is None:
+            self.signal(signal.SIGKILL)
+        self.deploy("down", check=False)
+        subprocess.run(["umount", str(self.device)], capture_output=True)
+        subprocess.run(["nginx", "-c", str(self.place / "nginx.conf"), "-s", "stop"], capture_output=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
