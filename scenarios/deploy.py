@@ -21,6 +21,7 @@ from scenarios.environment import prepare
 from scenarios.link import CODE, HOME, option
 from scenarios.terminal import Terminal
 
+PORT = 8000
 POLL = 0.3  # seconds between looks at a run's folder
 LOOK = 5.0  # seconds between questions to the SuperLink, each of which costs a process
 HEARD = 30.0  # seconds that a run has to hear that it should stop
@@ -47,10 +48,16 @@ def parser() -> argparse.ArgumentParser:
     ups = commands.add_parser("up", help="start a SuperLink and nodes here", allow_abbrev=False)
     ups.add_argument("--nodes", type=int, default=4, help="SuperNodes on this computer (4); 0: only the SuperLink")
     ups.add_argument(
-        "--port", type=int, default=8000, help="the SuperLink's port on loopback (8000); nodes take those after it"
+        "--port",
+        type=int,
+        help="the SuperLink's port on loopback (the last one, at first 8000); nodes take those after it",
     )
     ups.add_argument(
-        "--host", action="append", default=[], metavar="NAME", help="another name or address in its certificate"
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name or address in its certificate (those of the last time stay, if none is given)",
     )
     ups.add_argument(
         "--data", type=Path, default=CODE / "core" / "mnist.npz", help="the data set whose shards the nodes hold"
@@ -110,9 +117,15 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise unknown("engine", wrong, ENGINES)
     if not args.data.is_file():
         raise ValueError(f"--data {args.data}: no such file")
-    if not 0 <= args.nodes <= 1000 or not 1024 <= args.port <= 64000:
-        raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {args.port} 1024 … 64000")
-    federation.up(home, args.nodes, args.port, args.host, args.data.absolute(), engines)
+    before = link.port(home) if link.known(home) else PORT
+    port = args.port or before
+    if not 0 <= args.nodes <= 1000 or not 1024 <= port <= 64000:
+        raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
+    if port != before and federation.running(home):
+        raise ValueError(
+            f"--port {port}: what runs of {args.home} uses {before}; first: scenarios.deploy{option(home)} down"
+        )
+    federation.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     Console(stderr=True, highlight=False).print(
         f"up; next: python -m scenarios.deploy{option(home)} run pi", soft_wrap=True
     )

@@ -32,11 +32,11 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
     home.chmod(0o700)
     say, alive = Console(stderr=True, highlight=False).print, running(home)
     if "superlink" in alive:
-        port = link.port(home)
         say(f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True)
     else:
         keys.authority(home)
-        keys.server(home, ["localhost", HOST, *hosts])
+        if hosts or not (home / "server.crt").exists():  # else it keeps the names it has
+            keys.server(home, ["localhost", HOST, *hosts])
         link.configure(home, port)
         (home / "proxy.conf").write_text(proxy(home, port))
         _begin(

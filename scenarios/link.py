@@ -37,6 +37,11 @@ def configure(home: Path, port: int) -> None:
         file.write(text.encode())
 
 
+def known(home: Path) -> bool:
+    """Has there been a federation in this home?"""
+    return _config(home).exists()
+
+
 def port(home: Path) -> int:
     """The SuperLink's port. Raises ValueError if there is no federation in this home."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from rich.table import Table
 from scenarios import federation, link
 
 Facts = Mapping[str, Any]
-SEEN = {"online": "now", "registered": "never", "offline": "{offline-at}"}  # as Flower tells it
 
 
 def show(home: Path) -> int:
@@ -37,18 +37,31 @@ def _nodes(
 ) -> Table:
     table = Table(title="nodes", title_justify="left")
     for name in ("node", "client", "state", "last seen", "round", "examples", "memory", "battery"):
-        table.add_column(name, justify="left" if name in ("node", "state", "last seen") else "right")
+        table.add_column(
+            name, justify="left" if name in ("node", "state", "last seen") else "right", no_wrap=name != "node"
+        )
     for one in sorted(nodes, key=lambda one: known.get(one["node-id"], one["node-id"])):
         client = plays.get(one["node-id"])
         last = next((facts for facts in reversed(history) if client in facts["clients"]), None)
         told = [_number(last, client, name) for name in ("clients_examples", "memory", "battery")]
         table.add_row(
             known.get(one["node-id"], one["node-id"]), "–" if client is None else str(client), one["status"],
-            SEEN.get(one["status"], "").format(**one), str(last["round"]) if last else "–",
+            _seen(one), str(last["round"]) if last else "–",
             "–" if told[0] is None else f"{told[0]:,.0f}", "–" if told[1] is None else f"{told[1] / 1000:,.0f} kB",
             "–" if told[2] is None else f"{told[2]:.0%}",
         )  # fmt: skip
     return table
+
+
+def _seen(one: Facts) -> str:
+    """When the SuperLink last heard of a node."""
+    if one["status"] != "offline":
+        return "now" if one["status"] == "online" else "never"
+    ago = max(0, int((datetime.now(UTC) - datetime.fromisoformat(one["offline-at"])).total_seconds()))
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if ago >= seconds:
+            return f"{ago // seconds} {unit} ago"
+    return f"{ago} s ago"
 
 
 def _number(facts: Facts | None, client: int | None, name: str) -> float | None:

@@ -218,7 +218,7 @@ class Drill:
         words = self.command.communicate(timeout=120)[1]
         again = f"run --resume {self.run}"
         self.check(f"the SuperLink is killed: {words.strip().splitlines()[-2:]}", again in words)
-        self.say("up again", self.deploy("up", "--nodes", "2", "--host", SERVER))
+        self.say("up again", self.deploy("up", "--nodes", "2"))
         self.begin("--resume", str(self.run))
         self.until("the run goes on", lambda: len(self.history()) > before and self.back(), 300)
 

@@ -65,30 +65,64 @@ def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, tmp_pa
     assert list(home.glob("node-1/memory/*/client-00001/round-*.npz"))
 
 
-def test_a_run_that_is_stopped_goes_on_with_its_clients_memories(home: Path, tmp_path: Path) -> None:
-    told = ["pi", *SMALL, "--rounds", "4"]
-    run = [sys.executable, "-m", "scenarios.deploy", "--home", str(home), "run", *told, "--out", str(tmp_path / "real")]
-    process = subprocess.Popen(run, cwd=CODE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list((tmp_path / "real").glob("checkpoints/round-00002.npz")):
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A run on the nodes, in the background."""
+    run = [sys.executable, "-m", "scenarios.deploy", "--home", str(home), "run", *arguments]
+    return subprocess.Popen(run, cwd=CODE, stderr=subprocess.PIPE, text=True)
+
+
+def reached(process: subprocess.Popen[str], folder: Path, round: int) -> None:
+    """Wait for a round's checkpoint."""
+    while process.poll() is None and not list(folder.glob(f"checkpoints/round-{round:05d}.npz")):
         time.sleep(0.1)
+
+
+def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, tmp_path: Path) -> None:
+    """With its clients' memories, to the bits of a run that nobody stopped."""
+    told, real = ["pi", *SMALL, "--rounds", "5"], tmp_path / "real"
+    process = start(home, *told, "--out", str(real))
+    reached(process, real, 2)
     process.send_signal(signal.SIGINT)
     assert "scenarios.deploy run --resume" in process.communicate(timeout=120)[1] and process.returncode == 130
-    elsewhere = command("scenarios.run", "--resume", str(tmp_path / "real"))
+    elsewhere = command("scenarios.run", "--resume", str(real))
     assert elsewhere.returncode == 2 and "memories are on real nodes" in elsewhere.stderr
-    assert command("scenarios.deploy", "--home", str(home), "run", "--resume", str(tmp_path / "real")).returncode == 0
-    whole = [
-        "scenarios.run",
-        *told,
-        "--backend",
-        "local",
-        "--baselines",
-        "none",
-        "--quiet",
-        "--out",
-        str(tmp_path / "whole"),
-    ]
-    assert command(*whole).returncode == 0
-    assert report(tmp_path / "real")["weights_sha256"] == report(tmp_path / "whole")["weights_sha256"]
+
+    process = start(home, "--resume", str(real))
+    reached(process, real, 4)
+    os.killpg(federation.running(home)["superlink"], signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1 and f"up, then: python -m scenarios.deploy --home {home} run --resume" in said
+    again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
+    assert again.returncode == 0, again.stderr
+    last = command("scenarios.deploy", "--home", str(home), "run", "--resume", str(real))
+    assert last.returncode == 0, last.stderr
+
+    alone = ["--backend", "local", "--baselines", "none", "--quiet", "--out", str(tmp_path / "whole")]
+    assert command("scenarios.run", *told, *alone).returncode == 0
+    assert report(real)["weights_sha256"] == report(tmp_path / "whole")["weights_sha256"]
+    interruptions = [event for event in report(real)["events"] if "interrupted" in event]
+    assert 1 <= len(interruptions) <= 2 and len(report(real)["history"]) == 5
+
+
+def test_status_tells_who_plays_whom_and_how_far_the_run_is(home: Path) -> None:
+    told = command("scenarios.deploy", "--home", str(home), "status").stdout
+    for client in (0, 1):
+        line = next(line for line in told.splitlines() if f"node-{client}" in line)
+        assert [cell.strip() for cell in line.split("│")[1:6]] == [f"node-{client}", str(client), "online", "now", "5"]
+    assert "round 5 of 5, finished:completed" in told
+
+
+def test_a_device_is_admitted_by_its_key_and_shut_out_by_its_name(home: Path, tmp_path: Path) -> None:
+    before = nodes(home)
+    key = keys.node(tmp_path).read_text()
+    assert command("scenarios.deploy", "--home", str(home), "admit", "kitchen", key).returncode == 0
+    assert len(nodes(home)) == len(before) + 1
+    told = command("scenarios.deploy", "--home", str(home), "status").stdout
+    assert next(line for line in told.splitlines() if "kitchen" in line).split("│")[3].strip() == "registered"
+    assert command("scenarios.deploy", "--home", str(home), "dismiss", "kitchen").returncode == 0
+    assert nodes(home) == before
+    nobody = command("scenarios.deploy", "--home", str(home), "dismiss", "kitchen")
+    assert nobody.returncode == 2 and "node-0, node-1 was" in nobody.stderr
 
 
 def test_private_files_are_their_owners_only(home: Path) -> None:
@@ -162,11 +196,9 @@ def test_a_second_up_leaves_what_runs_and_a_run_without_one_is_told_what_to_do(h
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
     """SIGKILL to a whole node inside a run; it is the last test that needs it."""
-    run = [sys.executable, "-m", "scenarios.deploy", "--home", str(home), "run", "pi", *SMALL, "--rounds", "3"]
-    told = [*run, "--set", "patience=15", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(told, cwd=CODE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list((tmp_path / "run").glob("checkpoints/round-00001.npz")):
-        time.sleep(0.1)
+    told = ["pi", *SMALL, "--rounds", "3", "--set", "patience=15", "--out", str(tmp_path / "run")]
+    process = start(home, *told)
+    reached(process, tmp_path / "run", 1)
     os.killpg(federation.running(home)["node-1"], signal.SIGKILL)
     assert process.wait(timeout=280) == 0, process.communicate()[1]
     facts = report(tmp_path / "run")
