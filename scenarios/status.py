@@ -36,16 +36,14 @@ def _nodes(
     nodes: list[dict[str, Any]], known: Mapping[str, str], plays: Mapping[str, int], history: list[dict[str, Any]]
 ) -> Table:
     table = Table(title="nodes", title_justify="left")
-    for name in ("node", "client", "state", "last seen", "round", "examples", "memory", "battery"):
-        table.add_column(
-            name, justify="left" if name in ("node", "state", "last seen") else "right", no_wrap=name != "node"
-        )
+    for name in ("node", "client", "last seen", "round", "examples", "memory", "battery"):
+        table.add_column(name, justify="left" if name in ("node", "last seen") else "right", no_wrap=name != "node")
     for one in sorted(nodes, key=lambda one: known.get(one["node-id"], one["node-id"])):
         client = plays.get(one["node-id"])
         last = next((facts for facts in reversed(history) if client in facts["clients"]), None)
         told = [_number(last, client, name) for name in ("clients_examples", "memory", "battery")]
         table.add_row(
-            known.get(one["node-id"], one["node-id"]), "–" if client is None else str(client), one["status"],
+            known.get(one["node-id"], one["node-id"]), "–" if client is None else str(client), 
             _seen(one), str(last["round"]) if last else "–",
             "–" if told[0] is None else f"{told[0]:,.0f}", "–" if told[1] is None else f"{told[1] / 1000:,.0f} kB",
             "–" if told[2] is None else f"{told[2]:.0%}",

@@ -53,9 +53,9 @@ def row(seen: str, name: str) -> list[str]:
 
 
 def test_each_node_has_a_line_with_what_is_known_of_it(seen: str) -> None:
-    assert row(seen, "node-0") == ["node-0", "0", "online", "now", "2", "91", "0 kB", "–"]
-    assert row(seen, "kitchen") == ["kitchen", "3", "offline", "3 min ago", "1", "1,200", "158 kB", "80%"]
-    assert row(seen, "13") == ["13", "–", "registered", "never", "–", "–", "–", "–"]
+    assert row(seen, "node-0") == ["node-0", "0", "now", "2", "91", "0 kB", "–"]
+    assert row(seen, "kitchen") == ["kitchen", "3", "3 min ago", "1", "1,200", "158 kB", "80%"]
+    assert row(seen, "13") == ["13", "–", "never", "–", "–", "–", "–"]
 
 
 def test_the_run_has_a_line_and_so_has_what_went_wrong(seen: str) -> None:
