@@ -119,11 +119,9 @@ def server(node: Node, place: Path) -> Iterator[Found]:
         told = line.getresponse().headers.get("Date")
         line.close()
     except ssl.SSLError as error:
-        yield (
-            "certificate",
-            False,
-            f"not trusted ({error.reason}): take ca.crt from this server's federation folder, check its name and this clock",
-        )
+        why = getattr(error, "verify_message", None) or error.reason
+        told = "take ca.crt from this server's federation folder, check its name and this clock"
+        yield "certificate", False, f"not trusted ({why}): {told}"
         return
     except (OSError, http.client.HTTPException) as error:
         yield "certificate", False, f"the connection broke ({error}): is this a Flower SuperLink with TLS?"
