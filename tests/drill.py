@@ -29,6 +29,7 @@ SERVER, DEVICE, PORT = "10.77.0.1", "10.77.0.2", 8443
 CLIENT = 2  # the device's; the nodes of `up` play 0 and 1
 DISK = 400  # MB of the device's disk
 CUT = 60  # seconds
+ROUNDS = 32  # more than the faults take
 PATIENCE = 25  # seconds that the server waits for an answer
 INSIDE = "DRILL_INSIDE"
 PI = [sys.executable, "-m", "clients.pi"]
@@ -63,6 +64,7 @@ class Drill:
     def __init__(self, place: Path) -> None:
         self.place, self.well = place, True
         self.home, self.device, self.run = place / "server", place / "device", place / "run"
+        self.told: list[str] = []  # how the report named each fault
         self.node: subprocess.Popen[bytes] | None = None
         self.command: subprocess.Popen[str] | None = None
         sh("mount", "-t", "tmpfs", "none", "/run")
@@ -133,7 +135,7 @@ class Drill:
 
     def faults(self) -> None:
         """One run, and what happens to it."""
-        told = ["pi", "--rounds", "60", "--out", str(self.run)]
+        told = ["pi", "--rounds", str(ROUNDS), "--out", str(self.run)]
         for one in (
             "clients=3", "cohort=3", "train=900", "validation=100", f"patience={PATIENCE}", "methods=replay",
             "methods.replay.images=50", "methods.replay.kilobytes=0",
@@ -165,6 +167,7 @@ class Drill:
         held, before = self.history()[-1]["memory"].get(str(CLIENT), 0), len(self.history())
         do()
         said = self.until(f"{what}: named", lambda: self.named(before, named), 240)
+        self.told.append(said)
         undo()
         self.until(f"{what}: the device is back", self.back, 240)
         kept = self.history()[-1]["memory"][str(CLIENT)]
@@ -223,13 +226,16 @@ class Drill:
         self.until("the run goes on", lambda: len(self.history()) > before and self.back(), 300)
 
     def finish(self) -> None:
-        """Ask the run to stop; show what its report says."""
+        """The run ends well, and its report names each fault."""
         assert self.command
-        self.command.send_signal(signal.SIGINT)
-        words = self.command.communicate(timeout=240)[1]
-        self.check(
-            "Ctrl-C keeps the last round and says how to go on", self.command.returncode == 130 and "--resume" in words
-        )
+        words = self.command.communicate(timeout=600)[1]
+        self.check(f"the run ends well {words.strip()}", self.command.returncode == 0)
+        report = json.loads((self.run / "report.json").read_text())
+        events = "\n".join(report["events"])
+        all_named = (self.run / "report.html").exists() and all(why in events for why in self.told)
+        self.check("there is a report.html, and the report names each", all_named)
+        self.check("and that it was interrupted", "the run was interrupted, and went on" in events)
+        self.say("events of the report", events)
         self.say("status", self.deploy("status", check=False))
 
     # ── hands and eyes ──
