@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         resident.beside(place / "trainer", node.command(there, place), node.environment(place))
     unit = f"federation-{there.name}"
     line = (
-        ["sudo", "systemctl", "disable", "--now", unit]
+        [*([] if os.geteuid() == 0 else ["sudo"]), "systemctl", "disable", "--now", unit]
         if args.command == "leave"
         else ["journalctl", "-n", "200", "-u", unit]
     )

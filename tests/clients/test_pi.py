@@ -116,3 +116,20 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, 
             if what == "server":
                 listening.close()
     assert said[0][:2] == ("server", True) and said[1][:2] == ("certificate", False)
+
+
+@pytest.mark.parametrize("user, before", [(1000, ["sudo"]), (0, [])])
+def test_leave_and_logs_call_systemd(
+    tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch, user: int, before: list[str]
+) -> None:
+    place, asked = installed(tmp_path, ca), tmp_path / "asked"
+    for name in ("sudo", "systemctl", "journalctl"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> {asked}\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    assert main(["leave", "--home", str(place)]) == 0 and main(["logs", "--home", str(place)]) == 0
+    stop = " ".join([*before, "systemctl disable --now federation-kitchen"])
+    assert asked.read_text().splitlines() == [stop, "journalctl -n 200 -u federation-kitchen"]
