@@ -1,6 +1,7 @@
 # From a bare clone on a machine with Python 3.11, pip and make: `make noniid` or `make test`. Nothing else is needed.
 PYTHON ?= python3
 RUN := .venv/bin/python
+DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual light
 
 .PHONY: help noniid iid pathological centralized pi test fast lint bench drill clean
@@ -11,8 +12,7 @@ noniid iid pathological centralized: .venv/installed  ## run that scenario
 	$(RUN) -m scenarios.run $@
 
 pi: .venv/installed  ## a federation of real nodes on this computer: brings up five processes, runs `pi` on them, stops them
-	$(RUN) -m scenarios.deploy up --nodes 4
-	$(RUN) -m scenarios.deploy run pi; told=$$?; $(RUN) -m scenarios.deploy status; $(RUN) -m scenarios.deploy down; exit $$told
+	trap '$(DEPLOY) down' EXIT; trap 'exit 130' INT TERM; $(DEPLOY) up --nodes 4 && $(DEPLOY) run pi && $(DEPLOY) status
 
 test: fast  ## all tests: the fast ones side by side, then the slow ones, which need the machine to themselves
 	$(RUN) -m pytest -m slow

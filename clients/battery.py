@@ -15,8 +15,9 @@ def battery(supplies: Path = SUPPLIES) -> float:
 
 def _full(place: Path) -> float | None:
     try:
-        if (place / "type").read_text().strip() != "Battery":
-            return None
+        scope = place / "scope"
+        if (place / "type").read_text().strip() != "Battery" or (scope.exists() and "Device" in scope.read_text()):
+            return None  # a plug, or a mouse's
         return min(1.0, max(0.0, int((place / "capacity").read_text()) / 100))
     except (OSError, ValueError):
         return None

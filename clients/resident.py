@@ -9,16 +9,19 @@ itself, to the same bits. It ends when the node does.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 from flwr.app import ConfigRecord, RecordDict
@@ -26,17 +29,20 @@ from flwr.app import ConfigRecord, RecordDict
 from fl.parcel import pack, unpack
 
 SOCKET = "CLIENTS_SOCKET"
-LONGEST = 100  # bytes of a unix socket's path, which the system allows 107
+PATH = 100  # bytes of a unix socket's path, which the system allows 107
+LONGEST = 3600.0  # seconds of a message's work
+WORDS = 1000  # letters of an error
 NODE = "node-config"  # the record of the node's own settings, beside the message's
 SERVICE = "federation.Trainer"
 SIZES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 ALONE = grpc.StatusCode.FAILED_PRECONDITION  # do it yourself
+# Nobody there, gone in the middle, an older one. Not a late one: two processes would write one memory.
+ELSE = (ALONE, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED)
 log = logging.getLogger("flwr")
 
 
-@cache
 def code() -> str:
-    """SHA-256 of the client's sources in this process: a node's message and its trainer must mean the same by them."""
+    """SHA-256 of the client's sources as they are on the disk: a message and the trainer must mean the same by them."""
     home, total = Path(__file__).parents[1], hashlib.sha256()
     for file in sorted(file for room in ("core", "fl", "clients") for file in (home / room).rglob("*.py")):
         total.update(f"{file.relative_to(home)} ".encode() + file.read_bytes())
@@ -52,16 +58,20 @@ def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> RecordDict
     if not place:
         return None
     request = pack(RecordDict({**content, NODE: ConfigRecord(dict(config))}))
-    with grpc.insecure_channel(f"unix:{place}", options=SIZES) as channel:
+    with grpc.insecure_channel(_address(Path(place)), options=SIZES) as channel:
         call = channel.unary_unary(f"/{SERVICE}/{what}")
         try:
-            answer: bytes = call(request, metadata=(("code", code()),))
+            answer: bytes = call(request, metadata=(("code", code()),), timeout=LONGEST)
         except grpc.RpcError as error:
-            if error.code() not in (grpc.StatusCode.UNAVAILABLE, ALONE):
+            if error.code() not in ELSE:
                 raise RuntimeError(error.details()) from None
             log.warning("the trainer at %s does not do it: %s; this process does", place, error.details())
             return None
     return unpack(answer)
+
+
+def _address(place: Path) -> str:
+    return f"unix:{quote(str(place))}"
 
 
 # ── in the trainer ──
@@ -69,19 +79,22 @@ def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> RecordDict
 
 def serve(place: Path) -> grpc.Server:
     """Answer at this place, one message after another, until stopped. Raises ValueError if it cannot be."""
-    if len(os.fsencode(place)) > LONGEST:
-        raise ValueError(f"{place}: a unix socket's path has at most {LONGEST} bytes; choose a shorter --home")
+    mine = code()  # before what it hashes is imported
+    if len(os.fsencode(place)) > PATH:
+        raise ValueError(f"{place}: a unix socket's path has at most {PATH} bytes; choose a shorter --home")
     from clients.work import WORK
 
     def handler(what: str) -> grpc.RpcMethodHandler:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
-            if dict(context.invocation_metadata()).get("code") != code():
-                context.abort(ALONE, "it runs other code than the server sent; bring this device's up to date")
+            if not context.is_active():  # the server has given this round up while it waited its turn
+                return b""
+            if {mine, code()} != {dict(context.invocation_metadata()).get("code")}:
+                context.abort(ALONE, "it runs other code than the server sent; update this device's, restart its node")
             try:
                 content = unpack(request)
                 return pack(WORK[what](content, content.pop(NODE)))
-            except Exception as error:
-                context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+            except BaseException as error:
+                context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:WORDS])
                 raise  # abort does not return; who reads types cannot know
 
         return grpc.unary_unary_rpc_method_handler(handle)
@@ -90,11 +103,10 @@ def serve(place: Path) -> grpc.Server:
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(SERVICE, {what: handler(what) for what in WORK}),)
     )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.unlink(missing_ok=True)  # an earlier one's, which a power cut left
+    place.unlink(missing_ok=True)  # an earlier one's, which a power cut left: whoever calls this holds the place
     before = os.umask(0o077)
     try:
-        server.add_insecure_port(f"unix:{place}")
+        server.add_insecure_port(_address(place))
     finally:
         os.umask(before)
     server.start()
@@ -102,12 +114,27 @@ def serve(place: Path) -> grpc.Server:
 
 
 def beside(place: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Start a trainer, then become the node: does not return. It sees the node end, however it does."""
+    """Start a trainer, then become the node: does not return. The trainer sees the node end, however it does.
+
+    Raises ValueError if there is no such command.
+    """
     told = dict(environment) | {SOCKET: str(place)}
-    subprocess.Popen([sys.executable, "-m", "clients.resident", str(place)], cwd=Path(__file__).parents[1], env=told)
+    if not shutil.which(command[0], path=told.get("PATH")):
+        raise ValueError(f"{command[0]}: no such program")
+    trainer = [sys.executable, "-m", "clients.resident", str(place), "--node", str(os.getpid())]
+    subprocess.Popen(trainer, cwd=Path(__file__).parents[1], env=told)
     for words in (sys.stdout, sys.stderr):
         words.flush()
     os.execvpe(command[0], list(command), told)
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Hold the place: an earlier node's trainer that is still at work is waited for."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,22 +145,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     p.add_argument("socket", type=Path, help="where it listens; in a folder of its owner's")
     p.add_argument("command", nargs="*", help="after --: a command to become, with the trainer beside it")
+    p.add_argument("--node", type=int, default=os.getppid(), metavar="PID", help="with whom it ends (who starts it)")
     args = p.parse_args(argv)
     place = args.socket.absolute()
-    if args.command:
-        beside(place, args.command, os.environ)
-    node = os.getppid()
     try:
-        server = serve(place)
-        print(f"a trainer answers at {place}", file=sys.stderr, flush=True)
-        while os.getppid() == node and server.wait_for_termination(timeout=1):  # true: it still serves
-            pass
+        if args.command:
+            beside(place, args.command, os.environ)
+        with alone(place):
+            server = serve(place)
+            print(f"a trainer answers at {place}", file=sys.stderr, flush=True)
+            while os.getppid() == args.node and server.wait_for_termination(timeout=1):  # true: it still serves
+                pass
+            place.unlink(missing_ok=True)
     except (ValueError, RuntimeError) as error:
         print(f"{p.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        pass
-    place.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
     return 0
 
 

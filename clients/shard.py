@@ -64,6 +64,12 @@ def test(scenario: str, client: int) -> Examples:
     return Examples(_seen(s, client, mine.x), mine.y)
 
 
+def forget() -> None:
+    """Let go of all images: a process that outlives a run must not go on with what its owner may have replaced."""
+    for held in (world, shard, test):
+        held.cache_clear()
+
+
 def places(scenario: Scenario, client: int) -> np.ndarray:
     """Where in each look's range this client is, 0 … 1 by address."""
     return rng(scenario.seed, "look", client).random(len(scenario.looks))

@@ -15,7 +15,7 @@ from flwr.app import RecordDict
 from clients import growing, memory
 from clients.battery import battery
 from clients.learner import learn, met
-from clients.shard import Shard, shard, test
+from clients.shard import Shard, forget, shard, test
 from core.conditions import under
 from core.data import CLASSES, ELSEWHERE, Examples
 from core.engines import judge
@@ -58,9 +58,16 @@ def evaluate(content: RecordDict, config: Config) -> RecordDict:
 WORK: dict[str, Callable[[RecordDict, Config], RecordDict]] = {"train": train, "evaluate": evaluate}
 
 
+_run = ""  # the last message's; in simulation it has no name
+
+
 def _task(content: RecordDict, config: Config) -> wire.Task:
     """What the message asks of this node. A real one plays the client that its owner configured, with its owner's data."""
+    global _run
     task = wire.task(content)
+    if task.run != _run:
+        forget()
+        _run = task.run
     if "client" in config and int(config["client"]) != task.client:
         raise ValueError(f"this node plays client {config['client']}, not {task.client}")
     if "data" in config and not Path(str(config["data"])).is_dir():

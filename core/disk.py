@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+STALE = 3600.0  # seconds after which nobody is still writing
 
 
 @contextmanager
 def placed(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which takes its place when it is done; after an error or a power cut the old one is still there.
 
-    Folders are made. Two processes may write the same place: the later one's stays.
+    Folders are made. Two processes may write the same place: the later one's stays. What a power cut left of earlier
+    writing is taken away after an hour.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    for left in path.parent.glob(".*.writing"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         with temporary.open("wb") as file:
             yield file

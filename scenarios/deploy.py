@@ -167,6 +167,7 @@ def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> No
             asked = now
         if asked and now - asked > HEARD:
             link.ask(home, "stop", number, link.LINK)
+            asked = now
         if now - looked > LOOK or (folder / "report.json").exists():
             if "superlink" not in federation.running(home):
                 again = f"python -m scenarios.deploy{option(home)}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,16 @@ def ask(home: Path, *arguments: str, say: bool = False) -> Told:
 
     say: raise ValueError, in its words, if it does not succeed.
     """
-    done = subprocess.run(
-        ["flwr", *arguments, "--format", "json"], env=environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"},
-        cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    try:
-        told: Told = json.loads(done.stdout)
-    except ValueError:
-        told = {"success": False, "error-message": done.stdout + done.stderr}
+    told: Told = {"success": False, "error-message": "no answer within two minutes"}
+    with suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(
+            ["flwr", *arguments, "--format", "json"], env=environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"},
+            cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        try:
+            told = json.loads(done.stdout)
+        except ValueError:
+            told["error-message"] = done.stdout + done.stderr
     if say and not told.get("success"):
         words = " ".join(str(told.get("error-message")).replace("│", " ").split())[-400:]
         raise ValueError(f"flwr {' '.join(arguments[:2])}: {words}")
@@ -85,8 +88,15 @@ def ask(home: Path, *arguments: str, say: bool = False) -> Told:
 def admit(home: Path, key: Path, name: str) -> None:
     """Let a node with this public key in; its name and number are written down. One that is in already stays."""
     told = ask(home, "supernode", "register", str(key), LINK, "--name", name)
-    if not told.get("success") and "already" not in (words := str(told.get("error-message"))):
-        raise ValueError(f"{name} was not admitted: {' '.join(words.split())[-400:]}")
+    if not told.get("success"):
+        words = " ".join(str(told.get("error-message")).split())[-400:]
+        if "already" not in words:
+            raise ValueError(f"{name} was not admitted: {words}")
+        if name not in names(home).values():  # Flower never takes a key again that was dismissed
+            raise ValueError(
+                f"{name} was not admitted: its key was dismissed, or belongs to another name; "
+                f"make it a new one: remove its key and key.pub, and install (or `up`) again"
+            )
     if "node-id" in told:
         _write(home, names(home) | {str(told["node-id"]): name})
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scenarios import federation, link
 
@@ -18,7 +19,7 @@ Facts = Mapping[str, Any]
 
 def show(home: Path) -> int:
     """Print it. Returns 0, or 1 if the SuperLink is down."""
-    screen, alive = Console(highlight=False), federation.running(home)
+    screen, alive = Console(highlight=False, markup=False), federation.running(home)
     if "superlink" not in alive:
         screen.print(f"the SuperLink of {home} is down; start it with: scenarios.deploy{link.option(home)} up")
         return 1
@@ -43,7 +44,7 @@ def _nodes(
         last = next((facts for facts in reversed(history) if client in facts["clients"]), None)
         told = [_number(last, client, name) for name in ("clients_examples", "memory", "battery")]
         table.add_row(
-            known.get(one["node-id"], one["node-id"]), "–" if client is None else str(client), 
+            Text(known.get(one["node-id"], one["node-id"])), "–" if client is None else str(client), 
             _seen(one), str(last["round"]) if last else "–",
             "–" if told[0] is None else f"{told[0]:,.0f}", "–" if told[1] is None else f"{told[1] / 1000:,.0f} kB",
             "–" if told[2] is None else f"{told[2]:.0%}",

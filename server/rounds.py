@@ -173,7 +173,8 @@ def exchange(
 
 def _reason(reply: Message) -> str:
     """What Flower tells of an error, on one line, without the class names it wraps around it."""
-    reason = " ".join(str(reply.error.reason or f"error {reply.error.code}").split())
+    said = str(reply.error.reason or f"error {reply.error.code}")
+    reason = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
     return reason.split(":<'", 1)[-1].removesuffix("'>")[:300]
 
 

@@ -21,7 +21,7 @@ from clients.pi.node import Node, read
 FREE = 300  # MB of memory that a round takes, with the processes around it
 DISK = 300  # MB
 DRIFT = 60.0  # seconds that the clock may be wrong
-MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "ai_edge_litert": "ai-edge-litert",
+MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "grpc": "grpcio", "ai_edge_litert": "ai-edge-litert",
            "cryptography": "cryptography"}  # fmt: skip
 
 Found = tuple[str, bool, str]  # what, is it well, how it is or what to do

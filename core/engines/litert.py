@@ -7,7 +7,7 @@ accuracy, not in bits, for a ReLU or a maximum that sits on its kink may fall to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -122,7 +122,7 @@ class Engine:
             yield self._look(images=page, **_named(weights)), len(mine)
 
 
-@cache
+@lru_cache(maxsize=2)
 def engine(step: bytes, wanted: str) -> Engine:
     """The engine of this file, loaded once a process. Raises ValueError if it is not the one that is wanted."""
     if (found := digest(step)) != wanted:

@@ -19,4 +19,5 @@ def test_the_emptiest_battery_counts_and_a_plug_is_none(tmp_path: Path) -> None:
     supply(tmp_path, "BAT1", type="Battery", capacity="37")
     supply(tmp_path, "BAT2", type="Battery", capacity="?")
     supply(tmp_path, "BAT3", type="Battery")
+    supply(tmp_path, "mouse", type="Battery", capacity="5", scope="Device")
     assert battery(tmp_path) == 0.37

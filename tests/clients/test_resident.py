@@ -25,7 +25,7 @@ CODE = Path(__file__).parents[2]
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A short place: a unix socket's path has a limit. The node's processes are told."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="a % home ü ") as folder:
         monkeypatch.setenv(resident.SOCKET, f"{folder}/trainer")
         yield Path(folder) / "trainer"
 
@@ -64,12 +64,10 @@ def test_only_its_owner_can_open_it(trainer: Path) -> None:
 def test_whoever_finds_no_fitting_trainer_does_the_work_itself(
     why: str, place: Path, home: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("flwr").propagate = True
     monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
     if why == "it runs other code":
         server = resident.serve(place)
-        theirs = resident.code()
-        codes = iter(["of the message", theirs])  # the asker's, then the trainer's own
+        codes = iter(["of the message", resident.code()])  # the asker's, then what the trainer finds on its disk
         monkeypatch.setattr(resident, "code", lambda: next(codes))
     assert play(ask(tiny, "train"), client=2).array_records["arrays"]
     assert any("this process does" in record.getMessage() for record in caplog.records)
@@ -94,3 +92,23 @@ def test_it_is_there_while_its_node_is(place: Path) -> None:
     while place.exists() and time.monotonic() < end:
         time.sleep(0.05)
     assert not place.exists()
+
+
+def test_a_second_trainer_waits_for_the_place(place: Path) -> None:
+    told = [sys.executable, "-m", "clients.resident", str(place)]
+    with resident.alone(place):
+        second = subprocess.Popen(told, cwd=CODE)
+        time.sleep(2)
+        assert not place.exists() and second.poll() is None
+    end = time.monotonic() + 30
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert place.exists()
+    second.kill()
+    second.wait()
+
+
+def test_a_node_that_cannot_start_leaves_no_trainer(place: Path) -> None:
+    told = [sys.executable, "-m", "clients.resident", str(place), "--", "no-such-node"]
+    done = subprocess.run(told, cwd=CODE, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "no-such-node: no such program" in done.stderr and not place.exists()
