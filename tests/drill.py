@@ -41,7 +41,7 @@ def main() -> int:
         print(f"not here: {', '.join(missing)}; the drill needs them")
         return 2
     if INSIDE not in os.environ:
-        own = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc"]
+        own = ["unshare", "--user", "--map-root-user", "--net", "--mount"]  # no --pid: who would reap the dead there?
         told = os.environ | {INSIDE: "1"}
         return subprocess.run([*own, sys.executable, "-m", "tests.drill", *sys.argv[1:]], env=told).returncode
     with tempfile.TemporaryDirectory(prefix="drill-") as folder:
@@ -49,6 +49,8 @@ def main() -> int:
         try:
             drill.join()
             drill.faults()
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            drill.check(f"{error}; the SuperLink's last words:\n{drill.last()}", False)
         finally:
             drill.end()
     return 0 if drill.well else 1
@@ -299,6 +301,11 @@ class Drill:
 
     def words(self) -> str:
         return " ".join((self.place / "device.log").read_text(errors="replace").split())[-300:]
+
+    def last(self) -> str:
+        file = self.home / "superlink.log"
+        lines = file.read_text(errors="replace").splitlines() if file.exists() else []
+        return "\n".join([line for line in lines if "ListRuns" not in line and "list-runs" not in line][-30:])
 
     def check(self, what: str, well: bool) -> None:
         self.well = self.well and well

@@ -65,4 +65,4 @@ def test_the_run_has_a_line_and_so_has_what_went_wrong(seen: str) -> None:
 
 
 def test_a_superlink_that_is_down_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status.show(tmp_path) == 1 and "is down" in capsys.readouterr().out.replace("\n", " ")
+    assert status.show(tmp_path) == 1 and "is down; start it" in capsys.readouterr().out
