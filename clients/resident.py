@@ -9,16 +9,14 @@ itself, to the same bits. It ends when the node does.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +24,7 @@ from urllib.parse import quote
 import grpc
 from flwr.app import ConfigRecord, RecordDict
 
+from core.disk import hold
 from fl.parcel import pack, unpack
 
 SOCKET = "CLIENTS_SOCKET"
@@ -128,15 +127,6 @@ def beside(place: Path, command: Sequence[str], environment: Mapping[str, str]) 
     os.execvpe(command[0], list(command), told)
 
 
-@contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """Hold the place: an earlier node's trainer that is still at work is waited for."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     p = argparse.ArgumentParser(
@@ -151,17 +141,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command:
             beside(place, args.command, os.environ)
-        with alone(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with hold(place.parent, wait=True):  # an earlier node's trainer is still at work
             server = serve(place)
             print(f"a trainer answers at {place}", file=sys.stderr, flush=True)
-            while os.getppid() == args.node and server.wait_for_termination(timeout=1):  # true: it still serves
-                pass
-            place.unlink(missing_ok=True)
+            try:
+                while os.getppid() == args.node and server.wait_for_termination(timeout=1):  # true: it still serves
+                    pass
+            finally:
+                place.unlink(missing_ok=True)
     except (ValueError, RuntimeError) as error:
         print(f"{p.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        place.unlink(missing_ok=True)
+        pass
     return 0
 
 

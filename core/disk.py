@@ -1,7 +1,8 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, then renamed."""
+"""Files that are whole or not there (written beside their place, flushed to the disk, then renamed); folders that one holds."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -34,3 +35,17 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)  # a full disk should not be left fuller
         raise
+
+
+@contextmanager
+def hold(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a folder for this process, by itself: no lock file is left in it, and the system lets go if the process dies.
+
+    wait: for another that holds it to end. Raises BlockingIOError, before anything else, if another does and nobody waits.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(lock)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from clients.pi.node import options
 from fl import keys
 from scenarios import link
 from scenarios.link import CODE, HOST
@@ -70,12 +71,8 @@ def superlink(home: Path, port: int) -> list[str]:
 
 def supernode(home: Path, place: Path, client: int, port: int, data: Path, engine: str = "") -> list[str]:
     """A SuperNode's command."""
-    config = f'client={client} data="{data}"' + (f' engine="{engine}"' if engine else "")
-    return [
-        "flower-supernode", "--superlink", f"{HOST}:{port}", "--root-certificates", str(home / "ca.crt"),
-        "--auth-supernode-private-key", str(place / "key"), "--host", HOST, "--port", str(port + 1 + client),
-        "--node-config", config,
-    ]  # fmt: skip
+    told = options(f"{HOST}:{port}", home / "ca.crt", place / "key", port + 1 + client, client, str(data), engine)
+    return ["flower-supernode", *told]
 
 
 def proxy(home: Path, port: int, listen: str = "0.0.0.0:8443") -> str:

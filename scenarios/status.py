@@ -97,6 +97,4 @@ def _history(folder: Path | None) -> list[dict[str, Any]]:
 def _clients(folder: Path | None) -> dict[str, int]:
     """{node's number: client} in the newest run."""
     file = folder / "nodes.json" if folder else None
-    return (
-        {node: int(client) for client, node in json.loads(file.read_text()).items()} if file and file.exists() else {}
-    )
+    return json.loads(file.read_text()) if file and file.exists() else {}

@@ -21,7 +21,7 @@ from core.scenario import Scenario, unknown
 from scenarios.environment import prepare
 from scenarios.pool import fill
 from scenarios.protocol import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
-from scenarios.tabulate import grid, markdown, results, shares, summary
+from scenarios.tabulate import Facts, grid, markdown, results, shares, summary
 
 EXAMPLES = """examples:
   python -m scenarios.table split-mnist                                 everything: some hours on two cores
@@ -95,9 +95,8 @@ def _list(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str], li
     return read
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    prepare()
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m scenarios.table", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -121,6 +120,13 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, default=Path("runs/split-mnist"), metavar="DIR", help="where the runs and the table go"
     )
     p.add_argument("--show", action="store_true", help="run nothing; show what is finished")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    prepare()
+    p = parser()
     args = p.parse_args(argv)
     if args.workers < 1 or args.seeds < 1 or min(args.images) < 1:
         p.exit(2, f"{p.prog}: --workers, --seeds and --images should be 1 or more\n")
@@ -128,13 +134,20 @@ def main(argv: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     screen = Console(stderr=True, highlight=False)
     code = 0 if args.show else _run(wanted, args.out, args.workers, screen)
-    lines = summary(
-        results(list(dict.fromkeys([*cells(), *wanted])), args.out)
-    )  # all that is there, whatever was wanted now
+    # All that is there, whatever was wanted now.
+    lines = summary(results(list(dict.fromkeys([*cells(), *wanted])), args.out))
     if not lines:
         screen.print(f"nothing is finished in {args.out} yet")
         return code or 1
-    head, rows = grid(lines)
+    _show(lines, args.out)
+    return code
+
+
+def _show(lines: Sequence[Facts], out: Path) -> None:
+    """The table, on standard output; beside it as Markdown, as JSON, and the picture of accuracy against memory."""
+    from server.plots.memory import Held, against_memory
+
+    screen, (head, rows) = Console(highlight=False), grid(lines)
     table = Table(
         title="test accuracy ± deviation over seeds / forgetting, points (number of seeds)", title_justify="left"
     )
@@ -142,20 +155,15 @@ def main(argv: list[str] | None = None) -> int:
         table.add_column(name, justify="right" if place else "left")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
-    (args.out / "table.md").write_text(markdown(head, rows))
-    (args.out / "table.json").write_text(json.dumps(lines, indent=1) + "\n")
-    from server.plots.memory import Held, against_memory
-
+    screen.print(table)
+    (out / "table.md").write_text(markdown(head, rows))
+    (out / "table.json").write_text(json.dumps(lines, indent=1) + "\n")
     points = [
         Held(one["method"], f"{one['pace']}, Dirichlet {one['alpha']:g}", one["memory_bytes"] / 1000, *shares(one))
         for one in lines
     ]
-    picture = against_memory(points, args.out)
-    Console(highlight=False).print(
-        f"written: {args.out / 'table.md'}, {args.out / 'table.json'}, {picture}", soft_wrap=True
-    )
-    return code
+    picture = against_memory(points, out)
+    screen.print(f"written: {out / 'table.md'}, {out / 'table.json'}, {picture}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from core import schedule
 from core.data import load
-from core.disk import placed
+from core.disk import hold, placed
 from core.engines import tensorflow as engine
 from core.methods.base import Shared
 from core.model import initial
@@ -53,17 +51,14 @@ def run(
 def alone(folder: Path) -> Iterator[None]:
     """Hold the run's folder for this process: two runs in one would mix their checkpoints and clients' memories.
 
-    Raises ValueError if another process holds it. The system lets go if the process dies.
+    Raises ValueError if another process holds it.
     """
-    held = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(hold(folder))
+        except BlockingIOError:
             raise ValueError(f"{folder} is in use: another process is running this very run") from None
         yield
-    finally:
-        os.close(held)
 
 
 def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: roster.Seats | None) -> dict[str, Any]:

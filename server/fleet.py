@@ -29,7 +29,7 @@ class Fleet:
     def __init__(self, folder: Path, stopped: Callable[[], bool] = lambda: False, patience: float = PATIENCE) -> None:
         self.folder, self.run, self.stopped, self.patience = folder, _named(folder), stopped, patience
         self._plays: dict[int, int] = {}  # node: client
-        self._told: dict[int, int] = {}  # {client: node} as last written down
+        self._told: dict[int, int] = {}  # the same, as last written down
         self._missed: set[int] = set()  # clients that a whole wait was spent on: once is enough
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
@@ -48,9 +48,9 @@ class Fleet:
                 self._missed |= set(clients) - set(seats)
                 break
             time.sleep(self.pause)
-        if seats != self._told:  # for `scenarios.deploy status`
-            write(self.folder / NODES, json.dumps({str(client): str(node) for client, node in seats.items()}))
-            self._told = seats
+        if self._plays != self._told:  # for `scenarios.deploy status`
+            write(self.folder / NODES, json.dumps(self._plays))
+            self._told = dict(self._plays)
         return {client: seats[client] for client in clients if client in seats}
 
     def _ask(self, grid: Grid, nodes: list[int]) -> None:

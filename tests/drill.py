@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ DISK = 400  # MB of the device's disk
 CUT = 60  # seconds
 ROUNDS = 32  # more than the faults take
 PATIENCE = 25  # seconds that the server waits for an answer
+AWAY = r"no answer|not there"  # how the report names a device that does not answer
 INSIDE = "DRILL_INSIDE"
 PI = [sys.executable, "-m", "clients.pi"]
 
@@ -130,9 +132,8 @@ class Drill:
                 self.node.wait(10)
             except subprocess.TimeoutExpired:
                 return
-            with suppress(
-                ProcessLookupError
-            ):  # under faketime its trainer's clock stands still, and it would never end
+            # Under faketime its trainer's clock stands still, and it would never end.
+            with suppress(ProcessLookupError):
                 os.killpg(self.node.pid, signal.SIGKILL)
             if time.monotonic() > end:
                 raise RuntimeError(f"the device's node does not hold; {self.place / 'device.log'} ends: {self.words()}")
@@ -151,21 +152,12 @@ class Drill:
         self.begin(*told)
         self.until("the device learns with the others", self.back)
         self.digits(300, 360)
-        self.fault("the network is cut for a minute", r"no answer|not there", self.cut, self.mend)
-        self.fault(
-            "the device hangs",
-            r"no answer|not there",
-            lambda: self.signal(signal.SIGSTOP),
-            lambda: self.signal(signal.SIGCONT),
-        )
-        self.fault(
-            "the device loses power", r"no answer|not there|error|Node", lambda: self.signal(signal.SIGKILL), self.start
-        )
+        self.fault("the network is cut for a minute", AWAY, self.cut, self.mend)
+        self.fault("the device hangs", AWAY, partial(self.signal, signal.SIGSTOP), partial(self.signal, signal.SIGCONT))
+        self.fault("the device loses power", f"{AWAY}|error|Node", partial(self.signal, signal.SIGKILL), self.start)
         self.fault("the device's disk is full", r"No space left", self.fill, self.empty)
         if shutil.which("faketime"):
-            self.fault(
-                "the device's clock is ten years slow", r"no answer|not there", self.slow_clock, self.right_clock
-            )
+            self.fault("the device's clock is ten years slow", AWAY, self.slow_clock, self.right_clock)
         self.superlink()
         self.finish()
 
@@ -191,12 +183,8 @@ class Drill:
         sh("ip", "link", "set", "wire", "up")
 
     def fill(self) -> None:
-        with (self.device / "filler").open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-            except OSError:
+        with suppress(OSError), (self.device / "filler").open("wb", buffering=0) as file:
+            while file.write(b"\0" * 65536):
                 pass
 
     def empty(self) -> None:

@@ -21,8 +21,8 @@ EXAMPLES = """how a device joins:
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m clients.pi", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -51,6 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--port", type=int, default=9094, help="a free port on loopback (9094); another for a second node"
     )
     install.add_argument("--allow-root", action="store_true", help="let the node run as root (in a container)")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    p = parser()
     args = p.parse_args(argv)
     place = (args.home or node.home(args.name)).expanduser().absolute()
     try:
@@ -60,13 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command == "doctor":
             return _doctor(place)
         there = node.read(place)
+        if args.command == "join":
+            from clients import resident  # needs grpc and flwr, which the doctor looks for
+
+            os.chdir(node.CODE)
+            resident.beside(place / "trainer", node.command(there, place), node.environment(place))
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
-    if args.command == "join":
-        from clients import resident  # needs grpc and flwr, which the doctor looks for
-
-        os.chdir(node.CODE)
-        resident.beside(place / "trainer", node.command(there, place), node.environment(place))
     unit = f"federation-{there.name}"
     line = (
         [*([] if os.geteuid() == 0 else ["sudo"]), "systemctl", "disable", "--now", unit]

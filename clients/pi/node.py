@@ -79,11 +79,19 @@ def read(place: Path) -> Node:
 
 def command(node: Node, place: Path) -> list[str]:
     """The SuperNode's command."""
-    config = f'client={node.client} data="{node.data}" engine="litert"'
+    program = str(Path(sys.executable).with_name("flower-supernode"))
     return [
-        str(Path(sys.executable).with_name("flower-supernode")), "--superlink", node.server,
-        "--root-certificates", str(place / "ca.crt"), "--auth-supernode-private-key", str(place / "key"),
-        "--host", "127.0.0.1", "--port", str(node.port), "--node-config", config,
+        program,
+        *options(node.server, place / "ca.crt", place / "key", node.port, node.client, node.data, "litert"),
+    ]
+
+
+def options(server: str, authority: Path, key: Path, port: int, client: int, data: str, engine: str = "") -> list[str]:
+    """What a SuperNode's command is told, here and on the server's own computer; engine: none, if each scenario says."""
+    config = f'client={client} data="{data}"' + (f' engine="{engine}"' if engine else "")
+    return [
+        "--superlink", server, "--root-certificates", str(authority), "--auth-supernode-private-key", str(key),
+        "--host", "127.0.0.1", "--port", str(port), "--node-config", config,
     ]  # fmt: skip
 
 

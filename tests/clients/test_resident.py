@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from clients import resident
+from core.disk import hold
 from core.scenario import Scenario
 from tests.clients.test_app import ask, play
 
@@ -96,7 +97,7 @@ def test_it_is_there_while_its_node_is(place: Path) -> None:
 
 def test_a_second_trainer_waits_for_the_place(place: Path) -> None:
     told = [sys.executable, "-m", "clients.resident", str(place)]
-    with resident.alone(place):
+    with hold(place.parent):
         second = subprocess.Popen(told, cwd=CODE)
         time.sleep(2)
         assert not place.exists() and second.poll() is None

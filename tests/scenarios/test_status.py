@@ -35,7 +35,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     run.mkdir()
     (run / "scenario.json").write_text(json.dumps({"rounds": 5}))
     (run / "rounds.jsonl").write_text("".join(json.dumps(facts) + "\n" for facts in HISTORY))
-    (run / "nodes.json").write_text(json.dumps({"0": "11", "3": "12"}))
+    (run / "nodes.json").write_text(json.dumps({"11": 0, "12": 3}))
     (tmp_path / "run.json").write_text(json.dumps({"number": "7", "folder": str(run)}))
     (tmp_path / "nodes.json").write_text(json.dumps({"11": "node-0", "12": "kitchen"}))
     monkeypatch.setattr(federation, "running", lambda home: {"superlink": 1})
