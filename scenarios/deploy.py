@@ -123,7 +123,7 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
     if port != before and federation.running(home):
         raise ValueError(
-            f"--port {port}: what runs of {args.home} uses {before}; first: scenarios.deploy{option(home)} down"
+            f"--port {port}: what runs of {args.home} uses {before}; first: python -m scenarios.deploy{option(home)} down"
         )
     federation.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     Console(stderr=True, highlight=False).print(

@@ -14,7 +14,7 @@ from typing import Any
 from core.metrics import behind
 from core.scenario import Scenario
 from core.stream import course
-from scenarios import baseline, update
+from scenarios import baseline, link, update
 from scenarios.environment import prepare
 from scenarios.terminal import Terminal, closing, redirect
 
@@ -63,7 +63,7 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        command = "scenarios.deploy run" if wish.federation else "scenarios.run"
+        command = f"scenarios.deploy{link.option(wish.federation)} run" if wish.federation else "scenarios.run"
         terminal.fail(f"stopped; go on with: python -m {command} --resume {folder}")
         return 130
     finally:

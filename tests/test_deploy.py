@@ -83,7 +83,8 @@ def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, t
     process = start(home, *told, "--out", str(real))
     reached(process, real, 2)
     process.send_signal(signal.SIGINT)
-    assert "scenarios.deploy run --resume" in process.communicate(timeout=120)[1] and process.returncode == 130
+    words = process.communicate(timeout=120)[1]
+    assert f"scenarios.deploy --home {home} run --resume" in words and process.returncode == 130
     elsewhere = command("scenarios.run", "--resume", str(real))
     assert elsewhere.returncode == 2 and "memories are on real nodes" in elsewhere.stderr
 
