@@ -82,7 +82,7 @@ def _array(file: IO[bytes], size: int) -> np.ndarray:
     if count * dtype.itemsize > size:  # before anything of that size is allocated
         raise ValueError(f"an array of {dtype} {list(shape)} in {size:,} bytes")
     flat = np.empty(count, dtype)
-    if _filled(file, memoryview(flat.reshape(-1).view(np.uint8))) < flat.nbytes or file.read(1):
+    if _filled(file, flat.reshape(-1).view(np.uint8).data) < flat.nbytes or file.read(1):
         raise ValueError(f"not as long as an array of {dtype} {list(shape)}")
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
