@@ -23,7 +23,8 @@ class Result:
     """What a client's round came to."""
 
     arrays: Arrays  # the new weights; none, if the client took no step
-    examples: int  # its weight in the mean: own images, and those it rehearsed
+    own: int  # images of its own that it learned from
+    rehearsed: int  # images that it remembers and learned from again
     sums: Sums  # over all rows seen
     memory: Memory  # stays with the client
     answer: Answer  # what methods send beside the weights
@@ -74,8 +75,7 @@ def learn(
     answer = method.answer(memory, lesson, learned, engine)
     sums = learned.sums if stepped else judge(engine.answers(start, mine.x), mine.y)
     return Result(
-        learned.weights if stepped else [], len(mine) + len(rehearsal.examples) if stepped else len(mine),
-        sums, memory, answer, task,
+        learned.weights if stepped else [], len(mine), len(rehearsal.examples) if stepped else 0, sums, memory, answer, task,
     )  # fmt: skip
 
 

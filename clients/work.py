@@ -38,7 +38,7 @@ def train(content: RecordDict, config: Config) -> RecordDict:
     memory.save(task.client, task.round, done.memory, task.run)
     memory.end(task.client, task.round, task.run)
     update = wire.Update(
-        task.client, done.arrays, done.examples, done.sums, earlier=earlier, task=done.task,
+        task.client, done.arrays, done.own, done.sums, earlier=earlier, task=done.task, rehearsed=done.rehearsed,
         memory=memory.size(done.memory), battery=battery() if "client" in config else -1.0, answer=done.answer,
     )  # fmt: skip
     return wire.answer(update)

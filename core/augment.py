@@ -1,5 +1,9 @@
 """Random views of a digit, in training only; and the geometry that looks (core/looks.py) share with them.
 
+Geometry comes first, then the pen and the camera: stroke, focus, contrast. Where clients' looks differ in these, a client that
+holds few digits makes its look a clue to them, which misleads on everybody else's images; what an augmentation varies at random
+is a clue to nothing.
+
 Images are laid under each other on one sheet with blank margins, so that OpenCV treats a whole batch in one call; all
 geometry of a batch, affine and elastic, is folded into one map and one `cv2.remap`. Coordinates are (x, y) in pixels
 from the image's centre; a warp says for each target pixel where to look in the source.
@@ -28,6 +32,9 @@ class Warp:
     matrix: np.ndarray
     shift: np.ndarray
     field: np.ndarray | float = 0.0
+    stroke: np.ndarray | None = None  # f32 [n]: towards a pen a pixel thicker (1) or thinner (-1)
+    focus: np.ndarray | None = None  # f32 [n]: towards a blur of a pixel (1), or as far the other way, sharper (-1)
+    contrast: np.ndarray | None = None  # f32 [n]: what multiplies the ink
 
     @classmethod
     def none(cls, n: int) -> Warp:
@@ -61,7 +68,31 @@ class Warp:
         np.clip(look, 0, _TILE - 1, out=look)
         look[:, 1] += _TILE * np.arange(n, dtype=np.float32)[:, None, None]
         x, y = look[:, 0].reshape(n * SIDE, SIDE), look[:, 1].reshape(n * SIDE, SIDE)
-        return cv2.remap(sheet(images), x, y, cv2.INTER_LINEAR).reshape(n, SIDE, SIDE)
+        return self._drawn(cv2.remap(sheet(images), x, y, cv2.INTER_LINEAR).reshape(n, SIDE, SIDE))
+
+    def _drawn(self, images: np.ndarray) -> np.ndarray:
+        """The images with another pen, focus and contrast."""
+        import cv2
+
+        if self.stroke is not None:
+            laid, cross = sheet(images), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+            thick, thin = unsheet(cv2.dilate(laid, cross)), unsheet(cv2.erode(laid, cross))
+            images = _towards(images, np.where(_each(self.stroke) > 0, thick, thin), np.abs(self.stroke))
+        if self.focus is not None:
+            images = _towards(images, unsheet(cv2.GaussianBlur(sheet(images), (7, 7), 1.0)), self.focus)
+        if self.contrast is not None:
+            images = _towards(np.zeros_like(images), images, self.contrast)
+        return images
+
+
+def _each(amounts: np.ndarray) -> np.ndarray:
+    return amounts.astype(np.float32)[:, None, None]
+
+
+def _towards(images: np.ndarray, others: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Each image moved by its share of the way (f32 [n]) to the other, or beyond, or away from it; uint8 again."""
+    mixed = images + _each(shares) * (others.astype(np.float32) - images)
+    return np.clip(mixed + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
 @cache
@@ -136,7 +167,28 @@ def _gaussian(sigma: float) -> np.ndarray:
     )
 
 
-AUGMENTS: Registry = {"rotate": rotate, "zoom": zoom, "shift": shift, "elastic": elastic}
+def stroke(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.5) -> Warp:
+    """a thicker or thinner pen, by up to ±share (0.5) of a pixel all round"""
+    _within("stroke: share", share, 0, 1)
+    return replace(warp, stroke=rng.uniform(-share, share, len(strength)) * strength)
+
+
+def focus(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.7) -> Warp:
+    """out of focus, or sharpened: up to ±share (0.7) of the way to a blur of one pixel, or away from it"""
+    _within("focus: share", share, 0, 1)
+    return replace(warp, focus=rng.uniform(-share, share, len(strength)) * strength)
+
+
+def contrast(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, amount: float = 0.3) -> Warp:
+    """paler or stronger ink, by a factor 1 ± amount (0.3), below 1"""
+    _within("contrast: amount", amount, 0, 0.99)
+    return replace(warp, contrast=1 + rng.uniform(-amount, amount, len(strength)) * strength)
+
+
+AUGMENTS: Registry = {
+    "rotate": rotate, "zoom": zoom, "shift": shift, "elastic": elastic, "stroke": stroke, "focus": focus,
+    "contrast": contrast,
+}  # fmt: skip
 
 
 def augment(images: np.ndarray, parts: Sequence[Part], strength: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -146,6 +146,12 @@ class Learned:
     path: Arrays  # Σ over steps of −gradient · movement, of the weights' shapes; empty unless the plan asks
 
 
+def distance(old: Arrays, new: Arrays) -> float:
+    """|new − old| / |old|, over all weights."""
+    moved = sum(float(np.sum(np.square(b - a, dtype=np.float64))) for a, b in zip(old, new, strict=True))
+    return float(np.sqrt(moved / max(sum(float(np.sum(np.square(a, dtype=np.float64))) for a in old), 1e-30)))
+
+
 def steps(examples: int, batch: int, epochs: float) -> int:
     """Full batches in `epochs` passes over `examples`, at least one. Passes are laid end to end, so no batch is short."""
     return max(1, round(examples * epochs / batch))

@@ -118,6 +118,8 @@ class Scenario:
     gate: Gate = Gate()
     strategy: Part = Part("fedavg")
     reach: float = 10.0  # a client whose weights moved further than so many lengths of the old ones is left out
+    count_ratio: float = 10.0  # on devices, a client counts at most so many times the median of its cohort
+    max_examples: int = 1_000_000  # a client that says more is left out
     weigh: float = 1.0  # a client's weight is its number of examples to this power: 1 as FedAvg, 0 all alike
     schedule: Part = Part("cosine")
     model: Model = Model()
@@ -178,7 +180,8 @@ _RANGES = [
     ("seed", 0, 2**63 - 1), ("train", 0, _INF), ("test", 0, _INF), ("validation", 0, _INF), ("clients", 1, 1_000_000),
     ("cohort", 1, _INF), ("rounds", 1, 1_000_000), ("minimum", 1, _INF), ("noise", 0, 1), ("patience", 0.001, _INF),
     ("past", 0, 1_000_000), ("order", 0, 1), ("lag", 0, 1), ("probe", 0, 10_000), ("gate.accuracy", 0, 1),
-    ("gate.forgetting", 0, 1), ("weigh", 0, 1), ("reach", 0.001, _INF),
+    ("gate.forgetting", 0, 1), ("weigh", 0, 1), ("reach", 0.001, _INF), ("count_ratio", 1, _INF),
+    ("max_examples", 1, 10**9),
     ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
     ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999), ("local.clip", 0, 1e9),
 ]  # fmt: skip

@@ -47,19 +47,27 @@ class Seats(Protocol):
 
     run: str  # the run's name on real nodes, by which they keep its memory apart; in simulation none
     pause: float  # seconds between looks for replies
+    apart: bool  # is each reply pulled by itself (fl/channel.py)?
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """{client: node}; a client whose node is not there is left out."""
+
+    def notes(self) -> Sequence[str]:
+        """What has been noticed of nodes since the last call, in words."""
 
 
 class Anyone:
     """Simulation: any node plays any client."""
 
-    run, pause = "", 0.004
+    run, pause, apart = "", 0.004, False
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """Dealt round the nodes in turn."""
         return seat(clients, sorted(grid.get_node_ids()))
+
+    def notes(self) -> Sequence[str]:
+        """Nothing: these nodes are ours."""
+        return ()
 
 
 def seat(clients: Sequence[int], ids: Sequence[int]) -> dict[int, int]:

@@ -12,20 +12,25 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from core.arrays import DAMAGE, parsed
 from core.data import CLASSES
 from core.engines import Sums
 from core.engines.step import digest
 from core.scenario import Scenario
+from core.stream import course
+from core.text import cleaned
 
 Arrays = list[np.ndarray]
 Answer = Mapping[str, Arrays]  # {method: arrays}
-TASKS = 100_000  # more than any stream has
+Numbers = Mapping[str, Any]
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
 STEP = "step"  # a training step's file, for clients without TensorFlow
+STYPE = "numpy.ndarray"  # how Flower says that an array is numpy's own file
 METHOD = "method."  # then a method's name: its arrays beside the weights, either way
 
 NUMBERS = {
-    "num-examples",
+    "own",
+    "rehearsed",
     "client",
     "loss",
     "correct",
@@ -36,6 +41,28 @@ NUMBERS = {
     "memory",
     "battery",
 }  # strategies want the same from all
+EARLIER = "earlier"  # the only word of an answer
+LETTERS = 100  # of a word
+CLIENTS = 1_000_000  # more than any federation has
+MEMORY = 10**12  # bytes; more than any client keeps
+LOSS = 1e6  # nats an example, on average: a model that far off has diverged
+HEADER = 4096  # bytes of an array's file beside its numbers
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that an answer may say: beyond these a number makes no sense."""
+
+    examples: int = 1_000_000  # that a client learns from in a round, or holds
+    rows: int = 10**12  # gradient examples of a round
+    looks: int = 100
+    tasks: int = 100_000
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Limits:
+        """Those of a scenario. A client takes at most a step for each of its examples and passes, and one more."""
+        most, batch, passes = scenario.max_examples, scenario.local.batch, max(1.0, scenario.local.epochs)
+        return cls(most, batch * (int(2 * most * passes) + 1), len(scenario.looks), len(course(scenario).exams))
 
 
 @dataclass(frozen=True)
@@ -60,7 +87,7 @@ class Update:
 
     client: int
     arrays: Arrays  # none: it took no step, having nothing to learn
-    examples: int  # the client's weight in the mean
+    own: int  # examples of its own that it learned from; that it holds, if it only judged
     sums: Sums  # over the gradient examples of the round, or the test images
     labels: Sequence[int] = ()  # how many training examples of each class it holds
     looks: Sequence[float] = ()  # the amounts of its looks, in the scenario's order
@@ -69,6 +96,12 @@ class Update:
     memory: int = 0  # bytes that it keeps for its methods
     battery: float = -1.0  # how full its device's battery is, 0 … 1; below 0 if it has none, or is no device
     answer: Answer = field(default_factory=dict)  # what methods send beside the weights
+    rehearsed: int = 0  # examples that it remembers and learned from again
+
+    @property
+    def examples(self) -> int:
+        """The client's weight in the mean."""
+        return self.own + self.rehearsed
 
 
 def record(arrays: Arrays) -> ArrayRecord:
@@ -92,8 +125,10 @@ def introduction(client: int) -> RecordDict:
 
 
 def who(content: RecordDict) -> int:
-    """Read an introduction."""
-    return int(content.metric_records[METRICS]["client"])  # type: ignore[arg-type]
+    """Read an introduction. Raises ValueError if it is none."""
+    if set(content) != {METRICS} or set(content.metric_records.get(METRICS, ())) != {"client"}:
+        raise ValueError("the answer's records are not the ones asked for")
+    return _whole(content.metric_records[METRICS], "client", 0, CLIENTS)
 
 
 def addressed(
@@ -132,14 +167,13 @@ def answer(update: Update) -> RecordDict:
     sums = update.sums
     metrics = MetricRecord(
         {
-            "num-examples": update.examples, "client": update.client,
+            "own": update.own, "rehearsed": update.rehearsed, "client": update.client,
             "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
             "task": update.task, "memory": update.memory, "battery": update.battery,
         }
     )  # fmt: skip
-    told = ConfigRecord({"earlier": update.earlier})
-    content = RecordDict({METRICS: metrics, CONFIG: told})
+    content = RecordDict({METRICS: metrics, CONFIG: ConfigRecord({EARLIER: update.earlier})})
     if update.arrays:
         content[ARRAYS] = record(update.arrays)
     for name, given in update.answer.items():
@@ -147,74 +181,126 @@ def answer(update: Update) -> RecordDict:
     return content
 
 
-def averaged(content: RecordDict, weigh: float = 1.0) -> None:
-    """Leave only what a strategy needs: weights, and the number of examples, to the power `weigh`. It would average all other
-    numbers too."""
-    weight = float(content.metric_records[METRICS]["num-examples"]) ** weigh  # type: ignore[arg-type]
-    content[METRICS] = MetricRecord({"num-examples": weight})
-    for name in [key for key in content if key.startswith(METHOD)]:
+def averaged(content: RecordDict, weight: float) -> None:
+    """Leave only what a strategy needs: weights, and how much they count. It would average all other numbers too."""
+    for name in [key for key in content if key != ARRAYS]:
         del content[name]
+    content[METRICS] = MetricRecord({"num-examples": weight})
 
 
 def update(
-    content: RecordDict, client: int, like: Arrays, shapes: Mapping[str, Sequence[tuple[int, ...]]] | None = None
+    content: RecordDict,
+    client: int,
+    like: Arrays,
+    shapes: Mapping[str, Sequence[tuple[int, ...]]] | None = None,
+    limits: Limits = Limits(),
 ) -> Update:
     """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for.
 
     like: arrays of the shapes that weights must have (none: the client was only to judge); shapes: {method: the shapes of
-    the float32 arrays that its answer may hold}. A client that took no step sends no weights.
+    the float32 arrays that its answer may hold}. A client that took no step sends no weights. Nothing of the content is used
+    before all of it was checked: first which records there are, then each number and word, then each array's size.
     """
-    allowed = {METHOD + name for name in shapes or {}} | ({ARRAYS} if like else set())
-    if set(content.metric_records) != {METRICS} or set(content.array_records) - allowed:
-        raise ValueError("the answer's records are not the ones asked for")
-    told: Mapping[str, Any] = content.metric_records[METRICS]
-    if odd := set(told) ^ NUMBERS:
-        raise ValueError(f"the answer's numbers are not the ones asked for: {', '.join(sorted(odd))}")
-    words: Mapping[str, Any] = content.config_records.get(CONFIG, ConfigRecord())
-    try:
-        sums = Sums(float(told["loss"]), int(told["correct"]), int(told["seen"]))
-        who, examples = int(told["client"]), int(told["num-examples"])
-        labels, looks = list(told["labels"]), list(told["looks"])
-        task, memory, battery = int(told["task"]), int(told["memory"]), float(told["battery"])
-        earlier = str(words.get("earlier", ""))[:100]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the answer's numbers are not readable: {error!r}") from None
-    if who != client:
-        raise ValueError(f"the answer is client {who}'s")
-    learned = ARRAYS in content.array_records
-    least = 1 if learned or not like else 0
-    if examples < least or sums.examples < least or not np.isfinite(sums.loss):
-        raise ValueError(f"the answer's numbers make no sense: {examples} examples, loss {sums.loss}")
-    if not -1 <= task < TASKS:
-        raise ValueError(f"the answer's task is {task}")
-    if len(labels) not in (0, CLASSES):
-        raise ValueError(f"the answer counts {len(labels)} labels, not {CLASSES}")
-    got = _weights(content.array_records[ARRAYS], like) if learned else []
-    given = {
-        name: _weights(content.array_records[METHOD + name], [np.zeros(shape, np.float32) for shape in wanted])
-        for name, wanted in (shapes or {}).items()
-        if METHOD + name in content.array_records
+    asked = {
+        METHOD + name: [np.zeros(shape, np.float32) for shape in wanted] for name, wanted in (shapes or {}).items()
     }
-    battery = battery if 0 <= battery <= 1 else -1.0
-    return Update(client, got, examples, sums, labels, looks, earlier, task, memory, battery, given)
+    asked |= {ARRAYS: like} if like else {}
+    _records(content, set(asked))
+    arrays = {name: _weights(found, asked[name]) for name, found in content.array_records.items()}
+    numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
+    if (who := _whole(numbers, "client", 0, CLIENTS)) != client:
+        raise ValueError(f"the answer is client {who}'s")
+    least = 1 if learned or not like else 0
+    own, rehearsed = (_whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
+    seen = _whole(numbers, "seen", least, limits.rows)
+    if own + rehearsed < least:
+        raise ValueError("the answer's numbers make no sense: it learned from 0 examples")
+    sums = Sums(_real(numbers, "loss", -1e-3 * seen, LOSS * max(1, seen)), _whole(numbers, "correct", 0, seen), seen)
+    labels = _several(numbers, "labels", CLASSES, 0, limits.examples)
+    return Update(
+        client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], _several(numbers, "looks", limits.looks, -1e6, 1e6),
+        _word(content), _whole(numbers, "task", -1, limits.tasks - 1), _whole(numbers, "memory", 0, MEMORY),
+        _real(numbers, "battery", -1, 1), {n.removeprefix(METHOD): a for n, a in arrays.items() if n != ARRAYS}, rehearsed,
+    )  # fmt: skip
 
 
 def size(content: RecordDict) -> int:
-    """Bytes of all arrays in a message, and of a training step's file."""
+    """Bytes of all arrays in a message of ours, or in an answer that was checked, and of a training step's file."""
     file = len(bytes(content.config_records[STEP]["file"])) if STEP in content.config_records else 0  # type: ignore[arg-type]
     return file + sum(len(array.data) for held in content.array_records.values() for array in held.values())
 
 
-def _weights(held: ArrayRecord, like: Arrays) -> Arrays:
-    if set(held) != {str(i) for i in range(len(like))}:
-        raise ValueError(f"the answer has {len(held)} arrays, not {len(like)}")
-    try:
-        got = arrays(held)
-    except Exception as error:  # bytes from outside: whatever numpy makes of them, they are not an array
-        raise ValueError(f"the answer's arrays are not readable: {error!r}") from None
-    for i, (array, mine) in enumerate(zip(got, like, strict=True)):
-        if array.shape != mine.shape or array.dtype != mine.dtype:
-            raise ValueError(f"array {i} is {array.dtype} {list(array.shape)}, not {mine.dtype} {list(mine.shape)}")
-        if not np.isfinite(array).all():
+# ── checks: what comes in is foreign until all of them have passed ──
+
+
+def _records(content: RecordDict, arrays: set[str]) -> None:
+    """Only records that were asked for, and in them only names that were."""
+    if (
+        set(content.metric_records) != {METRICS}
+        or set(content.array_records) - arrays
+        or set(content.config_records) - {CONFIG}
+    ):
+        raise ValueError("the answer's records are not the ones asked for")
+    if odd := set(content.metric_records[METRICS]) ^ NUMBERS:
+        raise ValueError(f"the answer's numbers are not the ones asked for: {cleaned(', '.join(sorted(odd)[:10]))}")
+    if odd := set(content.config_records.get(CONFIG, ())) - {EARLIER}:
+        raise ValueError(f"the answer's words are not the ones asked for: {cleaned(', '.join(sorted(odd)[:10]))}")
+
+
+def _word(content: RecordDict) -> str:
+    word = content.config_records.get(CONFIG, ConfigRecord()).get(EARLIER, "")
+    if not isinstance(word, str) or len(word) > LETTERS:
+        raise ValueError(f"the answer's {EARLIER} is not a text of at most {LETTERS} letters")
+    return cleaned(word)
+
+
+def _whole(numbers: Numbers, name: str, low: int, high: int) -> int:
+    value = numbers[name]
+    if type(value) is not int or not low <= value <= high:
+        raise _nonsense(name, value, low, high)
+    return value
+
+
+def _real(numbers: Numbers, name: str, low: float, high: float) -> float:
+    value = numbers[name]
+    if not isinstance(value, int | float) or not low <= value <= high:  # NaN is not between anything
+        raise _nonsense(name, value, low, high)
+    return float(value)
+
+
+def _several(numbers: Numbers, name: str, count: int, low: float, high: float) -> list[float]:
+    """A list of so many numbers, or of none."""
+    values = numbers[name]
+    if not isinstance(values, list) or len(values) not in (0, count):
+        said = f"has {len(values):,} {name}" if isinstance(values, list) else f"says {cleaned(values, 40)} for {name}"
+        raise ValueError(f"the answer {said}; there should be {count}, or none")
+    if wrong := [value for value in values if not low <= value <= high]:
+        raise _nonsense(name, wrong[0], low, high)
+    return [float(value) for value in values]
+
+
+def _nonsense(name: str, value: object, low: float, high: float) -> ValueError:
+    return ValueError(f"the answer's numbers make no sense: {name} = {cleaned(value, 40)}, not {low:g} … {high:g}")
+
+
+def _weights(found: ArrayRecord, like: Arrays) -> Arrays:
+    """The arrays of a record, which must be like these. How long each may be is checked before any of it is read."""
+    if set(found) != {str(i) for i in range(len(like))}:
+        raise ValueError(f"the answer has {len(found)} arrays, not {len(like)}")
+    got = []
+    for i, wanted in enumerate(like):
+        array = found[str(i)]
+        if array.stype != STYPE or len(array.data) > wanted.nbytes + HEADER:
+            raise ValueError(
+                f"array {i} is {cleaned(array.stype, 40)} of {len(array.data):,} bytes, not {wanted.nbytes:,}"
+            )
+        try:
+            got.append(parsed(array.data))
+        except DAMAGE as error:
+            raise ValueError(f"the answer's arrays are not readable: {cleaned(error, 100)}") from None
+        mine = f"{wanted.dtype} {list(wanted.shape)}"
+        if got[i].shape != wanted.shape or got[i].dtype != wanted.dtype:
+            raise ValueError(f"array {i} is {got[i].dtype} {list(got[i].shape)}, not {mine}")
+        if not np.isfinite(got[i]).all():
             raise ValueError(f"array {i} holds NaN or infinity")
     return got

@@ -30,7 +30,8 @@ EXAMPLES = """examples:
   python -m scenarios.deploy run pi            run a scenario on them; it leaves runs/pi-0 like a simulation does
   python -m scenarios.deploy run --resume runs/pi-0
   python -m scenarios.deploy status            who is there, when it was last seen, what it does
-  python -m scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 …'     let a device in; `dismiss kitchen` shuts it out
+  python -m scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 …' --client 4
+                                               let a device in, as client 4 and no other; `dismiss kitchen` shuts it out
   python -m scenarios.deploy down              stop all; keys, certificates and clients' memories stay
 """
 
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     admits = commands.add_parser("admit", help="let a device's node in, by its public key", allow_abbrev=False)
     admits.add_argument("name", help="what its owner calls it")
     admits.add_argument("key", help="its public key, as clients.pi install prints it")
+    admits.add_argument("--client", type=int, required=True, metavar="N", help="the one client that it may play, 0 …")
     leaves = commands.add_parser("dismiss", help="let a device's node in no more", allow_abbrev=False)
     leaves.add_argument("name", help="as it was admitted")
     commands.add_parser("status", help="nodes, clients and the run", allow_abbrev=False)
@@ -102,10 +104,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "dismiss":
             link.dismiss(home, args.name)
         else:
-            _admit(home, args.name, args.key)
-        Console(stderr=True, highlight=False).print(
-            f"{args.name} may join" if args.command == "admit" else f"{args.name} is let in no more", soft_wrap=True
-        )
+            _admit(home, args.name, args.key, args.client)
+        done = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
+        Console(stderr=True, highlight=False).print(f"{args.name} {done}", soft_wrap=True)
         return 0
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -132,12 +133,14 @@ def _up(home: Path, args: argparse.Namespace) -> int:
     return 0
 
 
-def _admit(home: Path, name: str, key: str) -> None:
+def _admit(home: Path, name: str, key: str, client: int) -> None:
+    if client < 0:
+        raise ValueError(f"--client {client} should be 0 or more")
     if not key.startswith("ecdsa-sha2-nistp384 "):
         raise ValueError(f"key {key[:30]!r}… should begin with ecdsa-sha2-nistp384; put it in quotes, it has two parts")
     file = home / f"{Path(name).name}.pub"
     file.write_text(key.strip() + "\n")
-    link.admit(home, file, name)
+    link.admit(home, file, name, client)
 
 
 def _run(home: Path, arguments: Sequence[str]) -> int:

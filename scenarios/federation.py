@@ -51,7 +51,7 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         if name in alive:
             continue
         place, before = home / name, set(link.online(home) or ())
-        link.admit(home, keys.node(place), name)
+        link.admit(home, keys.node(place), name, client)
         engine = engines[client % len(engines)] if engines else ""
         command = supernode(home, place, client, port, data, engine)
         beside = [sys.executable, "-m", "clients.resident", str(place / "trainer"), "--", *command]

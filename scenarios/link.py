@@ -15,11 +15,13 @@ from typing import Any
 
 from core.disk import placed
 from core.scenario import Scenario
+from core.text import cleaned
 from scenarios.environment import SETTINGS
 
 Told = dict[str, Any]
 CODE = Path(__file__).parents[1]
 HOME = Path("federation")
+ADMITTED = "nodes.json"  # which nodes were admitted, by Flower's number
 LINK = "here"  # how the command line's configuration calls this SuperLink
 HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
 
@@ -85,11 +87,16 @@ def ask(home: Path, *arguments: str, say: bool = False) -> Told:
 # ── nodes ──
 
 
-def admit(home: Path, key: Path, name: str) -> None:
-    """Let a node with this public key in; its name and number are written down. One that is in already stays."""
-    told = ask(home, "supernode", "register", str(key), LINK, "--name", name)
-    if not told.get("success"):
-        words = " ".join(str(told.get("error-message")).split())[-400:]
+def admit(home: Path, key: Path, name: str, client: int) -> None:
+    """Let a node with this public key in, to play this client and no other; it is written down by the node's number. One that
+    is in already stays, and plays this client from now on. Raises ValueError if the client is another's."""
+    if other := next(
+        (one["name"] for one in _known(home).values() if one["client"] == client and one["name"] != name), None
+    ):
+        raise ValueError(f"client {client} is {other}'s; choose another, or first: dismiss {other}")
+    reply = ask(home, "supernode", "register", str(key), LINK, "--name", name)
+    if not reply.get("success"):
+        words = cleaned(reply.get("error-message"), 10_000)[-400:]
         if "already" not in words:
             raise ValueError(f"{name} was not admitted: {words}")
         if name not in names(home).values():  # Flower never takes a key again that was dismissed
@@ -97,8 +104,10 @@ def admit(home: Path, key: Path, name: str) -> None:
                 f"{name} was not admitted: its key was dismissed, or belongs to another name; "
                 f"make it a new one: remove its key and key.pub, and install (or `up`) again"
             )
-    if "node-id" in told:
-        _write(home, names(home) | {str(told["node-id"]): name})
+    number = (
+        str(reply["node-id"]) if "node-id" in reply else next(n for n, known in names(home).items() if known == name)
+    )
+    _write(home, _known(home) | {number: {"name": name, "client": client}})
 
 
 def dismiss(home: Path, name: str) -> None:
@@ -109,17 +118,24 @@ def dismiss(home: Path, name: str) -> None:
         raise ValueError(f"{name!r} was not admitted here; {known} was")
     for number in found:
         ask(home, "supernode", "unregister", number, LINK, say=True)
-    _write(home, {number: known for number, known in names(home).items() if known != name})
+    _write(home, {number: known for number, known in _known(home).items() if known["name"] != name})
 
 
 def names(home: Path) -> dict[str, str]:
     """{number: name} of the nodes admitted; Flower itself does not tell names."""
-    file = home / "nodes.json"
-    return json.loads(file.read_text()) if file.exists() else {}
+    return {number: one["name"] for number, one in _known(home).items()}
 
 
-def _write(home: Path, known: Mapping[str, str]) -> None:
-    with placed(home / "nodes.json") as file:
+def _known(home: Path) -> dict[str, dict[str, Any]]:
+    """{number: {"name", "client"}} of the nodes admitted, for the server too (server/fleet.py); client −1: none was named,
+    as before nodes were bound to clients."""
+    file = home / ADMITTED
+    known = json.loads(file.read_text()) if file.exists() else {}
+    return {number: one if isinstance(one, dict) else {"name": one, "client": -1} for number, one in known.items()}
+
+
+def _write(home: Path, known: Mapping[str, Any]) -> None:
+    with placed(home / ADMITTED) as file:
         file.write(json.dumps(known, indent=1).encode())
 
 
@@ -140,7 +156,8 @@ def online(home: Path) -> set[str] | None:
 def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     """Start the run; returns its number. Raises ValueError if the SuperLink does not take it."""
     config = folder / "run.toml"
-    config.write_text(f"scenario = {json.dumps(scenario.json())}\nfolder = {json.dumps(str(folder.absolute()))}\n")
+    settings = {"scenario": scenario.json(), "folder": str(folder.absolute()), "nodes": str(home / ADMITTED)}
+    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
     with placed(home / "run.json") as file:  # for whoever asks how it goes
         file.write(json.dumps({"number": number, "folder": str(folder.absolute())}).encode())

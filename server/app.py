@@ -17,13 +17,16 @@ from core.disk import hold, placed
 from core.engines import tensorflow as engine
 from core.methods.base import Shared
 from core.model import initial
+from core.plan import Arrays
 from core.scenario import Scenario
 from core.stream import ends
 from fl import roster, strategies
+from fl.channel import Stopped
+from fl.holdings import Holdings
 from server import checkpoint, evaluate, report, versions
 from server.checkpoint import State
 from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, halves, staged, version
-from server.rounds import Arrays, Stopped, Watch, rounds
+from server.rounds import Watch, rounds
 
 
 def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
@@ -90,7 +93,8 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     before = exams.marks(first) if staged(scenario) else None  # what the model knew before its first round
     met = {task for facts in history for task in facts["tasks"].values() if 0 <= task < len(exams.exams)}
 
-    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared, seats, step):
+    holdings = None if seats else Holdings(scenario, data.train.y)
+    for done in rounds(strategy, grid, scenario, arrays, rate, watch, state.round, state.shared, seats, step, holdings):
         start, arrays, shared = time.perf_counter(), done.arrays, dict(done.shared)
         marks = (exams if done.number in last else quick).marks(arrays)
         validation = evaluate.score(arrays, data.validation) if len(data.validation) else None

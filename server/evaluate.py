@@ -13,8 +13,8 @@ from core.engines import Sums, judge
 from core.engines import tensorflow as engine
 from core.scenario import Scenario
 from core.seeds import rng
-from fl import roster, wire
-from server.rounds import Watch, exchange
+from fl import channel, roster, wire
+from server.rounds import Watch
 
 LISTED = 100  # clients asked for their own accuracy at the end of a run
 
@@ -53,12 +53,12 @@ def clients(
     )  # fmt: skip
     there = seats(grid, who)
     asks = {client: wire.addressed(plain, client, there[client], round, step=step) for client in who if client in there}
-    replies, failed = exchange(grid, asks, scenario.patience, watch, seats.pause)
+    replies, failed = channel.ask(grid, asks, scenario.patience, watch, seats.pause, apart=seats.apart)
     failed |= {client: "its node is not there" for client in who if client not in there}
     told = []
     for client, reply in replies.items():
         try:
-            one = wire.update(reply.content, client, [])
+            one = wire.update(reply.content, client, [], limits=wire.Limits.of(scenario))
             if one.sums.examples:
                 told.append(_fact(one, scenario))
             else:

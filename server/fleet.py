@@ -1,4 +1,4 @@
-"""Real nodes: each plays the one client that its owner configured, so the server asks who they are before it sends work."""
+"""Real nodes: each plays the one client for which its key was admitted, so the server asks who they are before it sends work."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from fl import wire
+from core.text import cleaned
+from fl import channel, wire
 from server.report import write
 
 log = logging.getLogger("flwr")
@@ -22,15 +25,22 @@ ANSWER = 30.0  # seconds for a node to say who it is
 
 
 class Fleet:
-    """Which node plays which client, as the nodes themselves say; asked once each time that a node comes."""
+    """Which node plays which client. Where nodes were admitted each for one client (`scenarios.deploy admit --client`), only
+    that is believed; elsewhere what a node says of itself, asked once each time that it comes."""
 
     pause = 0.2  # each look is a request to the SuperLink
+    apart = True
 
-    def __init__(self, folder: Path, stopped: Callable[[], bool] = lambda: False, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, folder: Path, stopped: Callable[[], bool] = lambda: False, patience: float = PATIENCE,
+        admitted: Path | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.run, self.stopped, self.patience = folder, _named(folder), stopped, patience
+        self.admitted = admitted  # {node: {"name", "client"}}, JSON; it may change while the run lasts
         self._plays: dict[int, int] = {}  # node: client
-        self._told: dict[int, int] = {}  # the same, as last written down
+        self._written: dict[int, int] = {}  # the same, as last written down
         self._missed: set[int] = set()  # clients that a whole wait was spent on: once is enough
+        self._notes: dict[str, bool] = {}  # what was noticed, and whether the report has it
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """{client: node} of those whose nodes are there, waiting a while for the others."""
@@ -48,27 +58,77 @@ class Fleet:
                 self._missed |= set(clients) - set(seats)
                 break
             time.sleep(self.pause)
-        if self._plays != self._told:  # for `scenarios.deploy status`
+        if self._plays != self._written:  # for `scenarios.deploy status`
             write(self.folder / NODES, json.dumps(self._plays))
-            self._told = dict(self._plays)
+            self._written = dict(self._plays)
         return {client: seats[client] for client in clients if client in seats}
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        """Nobody counts introductions."""
+
+    def notes(self) -> list[str]:
+        """What was noticed since the last call; the same is said once."""
+        new = [note for note, reported in self._notes.items() if not reported]
+        self._notes |= dict.fromkeys(new, True)
+        return new
 
     def _ask(self, grid: Grid, nodes: list[int]) -> None:
         """Ask nodes for their clients. One that does not answer well is asked again the next time."""
-        asks = [Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.who") for node in nodes]
-        for reply in sorted(grid.send_and_receive(asks, timeout=ANSWER), key=lambda reply: reply.metadata.src_node_id):
-            node = reply.metadata.src_node_id
+        known = admitted(self.admitted) if self.admitted else None
+        asks = {
+            node: Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.who") for node in nodes
+        }
+        replies, failed = channel.ask(grid, asks, ANSWER, self, self.pause, apart=True)
+        for node in nodes:
+            own = known.get(node) if known is not None else None
+            name = f"node {own.name}" if own else f"node {node}"
             try:
-                client = -1 if reply.has_error() else wire.who(reply.content)
-            except (KeyError, TypeError, ValueError) as error:
-                log.warning("node %d does not say which client it plays: %r", node, error)
+                client = wire.who(replies[node].content) if node in replies else None
+            except ValueError as error:
+                self._note(f"{name} does not say which client it plays: {error}")
                 continue
-            if client in self._plays.values():
-                log.warning(
-                    "node %d says it plays client %d, whom another plays already; it is not asked", node, client
+            if known is not None and own is None:
+                self._note(f"{name} was admitted for no client; it is not asked: admit it again, with --client")
+            elif own and client not in (None, own.client):
+                self._note(
+                    f"{name} says it plays client {client}, but was admitted for client {own.client}; it is not asked"
                 )
-            elif client >= 0:
+            elif (
+                own
+            ):  # one that says nothing is who its key says; if it answers no task either, the round goes on without it
+                self._plays[node] = own.client
+            elif client is None:
+                self._note(f"{name} does not say which client it plays: {failed[node]}")
+            elif client in self._plays.values():
+                self._note(f"{name} says it plays client {client}, whom another plays already; it is not asked")
+            else:
                 self._plays[node] = client
+
+    def _note(self, words: str) -> None:
+        if words not in self._notes:
+            log.warning("%s", words)
+            self._notes[words] = False
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A node that was let in."""
+
+    name: str
+    client: int  # the only one that its key may play
+
+
+def admitted(file: Path) -> dict[int, Admitted]:
+    """{node: who it is} of a federation's nodes.json; those that were admitted for no client are left out."""
+    try:
+        known: dict[str, Any] = json.loads(file.read_text())
+        whole = {
+            int(node): one for node, one in known.items() if isinstance(one, dict) and type(one.get("client")) is int
+        }
+        return {node: Admitted(cleaned(one.get("name"), 40), one["client"]) for node, one in whole.items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        log.warning("%s cannot be read: %s", file, cleaned(error))
+        return {}
 
 
 def _named(folder: Path) -> str:

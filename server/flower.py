@@ -11,9 +11,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from core.scenario import Scenario
+from fl.channel import Stopped
 from server.app import run
 from server.fleet import Fleet
-from server.rounds import Stopped
 
 app = ServerApp()
 
@@ -25,7 +25,8 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(str(context.run_config["folder"]))
     with suppress(Stopped):
         watch = Wanted(folder)
-        run(grid, scenario, folder, watch, Fleet(folder, watch.stopped))
+        admitted = str(context.run_config.get("nodes", ""))
+        run(grid, scenario, folder, watch, Fleet(folder, watch.stopped, admitted=Path(admitted) if admitted else None))
 
 
 class Wanted:

@@ -37,6 +37,9 @@ def fact(done: Round, marks: Marks, validation: Sums | None, seen: int, evaluati
         "bytes": {"sent": done.bytes[0], "received": done.bytes[1]},
         "failed": {str(c): why for c, why in done.failed.items()},
         "retried": {str(c): who for c, who in done.retried.items()},
+        "capped": {str(c): count for c, count in done.capped.items()},
+        "odd": {str(c): how for c, how in done.odd.items()},
+        "notes": done.notes,
         "examples": done.sums.examples,
         "seen": seen + done.sums.examples,
         "train_loss": done.sums.mean_loss,
@@ -62,6 +65,12 @@ def events(round: Facts) -> list[str]:
         f"round {round['round']}: worker {worker} was lost while it played client {c}, who was asked again"
         for c, worker in round["retried"].items()
     ]
+    told += [
+        f"round {round['round']}: client {c} says {count:,} examples, far more than the others; it counts as the most allowed"
+        for c, count in round["capped"].items()
+    ]
+    told += [f"round {round['round']}: client {c}: {how}" for c, how in round["odd"].items()]
+    told += [f"round {round['round']}: {note}" for note in round["notes"]]
     if not round["clients"]:
         told.append(f"round {round['round']}: nobody answered; the old weights were kept")
     return told

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,25 +14,18 @@ from flwr.serverapp import Grid
 
 from core.engines import Sums
 from core.methods import chain
-from core.methods.base import Answer, Shared
+from core.methods.base import Answer, Finetune, Shared
+from core.plan import Arrays
 from core.scenario import Scenario
-from fl import roster, strategies, wire
+from fl import channel, roster, strategies, wire
+from fl.holdings import Holdings
+from server import trust
 
-Arrays = list[np.ndarray]
-
-
-class Stopped(Exception):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM)."""
+SERVER = -1  # in a round's failures: the server itself
 
 
-class Watch(Protocol):
+class Watch(channel.Onlooker, Protocol):
     """Whoever looks on: the terminal, or a test."""
-
-    def stopped(self) -> bool:
-        """Shall the run stop?"""
-
-    def replied(self, round: int, done: int, of: int) -> None:
-        """So many clients of this round have answered."""
 
     def ended(self, facts: Mapping[str, Any]) -> None:
         """A round is over; its facts, as in the report's history."""
@@ -58,6 +52,9 @@ class Round:
     seconds: float
     shared: Shared  # what the server keeps for methods
     updates: dict[int, Arrays]  # each client's own new weights
+    capped: dict[int, int]  # whose count was not believed, and what it said
+    odd: dict[int, str]  # whose update stands out, and how
+    notes: list[str]  # what else was noticed, of nodes that play nobody
 
 
 class Cohort:
@@ -81,11 +78,12 @@ def rounds(
     shared: Shared | None = None,
     seats: roster.Seats | None = None,
     step: bytes = b"",
+    holdings: Holdings | None = None,
 ) -> Iterator[Round]:
     """Train round by round; yield each as it ends. `after` is the last finished round (0 = none).
 
     `rate(round)` is the step size of a round, or None to stop early; `shared` is what an earlier round left of methods;
-    `step` is the training step's file, for clients without TensorFlow.
+    `step` is the training step's file, for clients without TensorFlow; `holdings` is what clients of a simulation have.
     """
     method, shared, seats = chain(scenario), shared or {}, seats or roster.Anyone()
     for number in range(after + 1, scenario.rounds + 1):
@@ -96,19 +94,18 @@ def rounds(
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
         told = {client: method.tell(shared, client) for client in clients}
         messages = _addressed(seats(grid, clients), asks, number, told, step)
-        replies, failed = exchange(grid, messages, scenario.patience, watch, seats.pause, number)
+        replies, failed = channel.ask(grid, messages, scenario.patience, watch, seats.pause, number, seats.apart)
         failed |= {client: "its node is not there" for client in clients if client not in messages}
-        updates, failed = _checked(replies, failed, arrays, method.shapes(arrays))
-        traffic = tuple(sum(wire.size(m.content) for m in way.values()) for way in (messages, replies))
+        updates, drift, refused = _read(replies, arrays, scenario, method, holdings, number)
+        answers, unfit, counts = _believed(updates, method, arrays, scenario, holdings is None)
+        failed |= refused | unfit
+        updates = {client: update for client, update in updates.items() if client not in unfit}
         learned = {client: u.arrays for client, u in updates.items() if u.arrays}
-        drift = {client: distance(arrays, own) for client, own in learned.items()}  # FedMedian empties replies
-        for client in [client for client, far in drift.items() if far > scenario.reach]:
-            failed[client] = (
-                f"its weights moved {drift.pop(client):.3g} times their length, more than reach = {scenario.reach:g}"
-            )
-            del learned[client], updates[client]
-        arrays = _aggregated(strategy, scenario, number, [replies[client] for client in learned], arrays, failed)
-        shared, arrays = method.gather(shared, {c: u.answer for c, u in updates.items() if u.answer}, arrays)
+        weighed = {client: (replies[client], counts[client]) for client in learned}
+        odd = trust.standing_out(trust.directions(arrays, learned))
+        received = sum(wire.size(replies[client].content) for client in updates)
+        arrays = _aggregated(strategy, scenario, number, weighed, arrays, failed)
+        shared, arrays = _gathered(method, shared, answers, arrays, failed)
         yield Round(
             number=number,
             rate=now,
@@ -120,13 +117,16 @@ def rounds(
             memory={client: u.memory for client, u in updates.items()},
             examples={client: u.examples for client, u in updates.items()},
             battery={client: u.battery for client, u in updates.items() if u.battery >= 0},
-            bytes=(traffic[0], traffic[1]),
-            failed=failed,
+            bytes=(sum(wire.size(message.content) for message in messages.values()), received),
+            failed=dict(sorted(failed.items())),
             retried={client: u.earlier for client, u in updates.items() if u.earlier},
-            drift=drift,
+            drift={client: drift[client] for client in learned},
             seconds=time.perf_counter() - start,
             shared=shared,
             updates=learned,
+            capped={c: updates[c].examples for c in learned if counts[c] < updates[c].examples},
+            odd=odd,
+            notes=list(seats.notes()),
         )
 
 
@@ -142,79 +142,91 @@ def _addressed(
     }
 
 
-def exchange(
-    grid: Grid, asks: Mapping[int, Message], patience: float, watch: Watch, pause: float, number: int = 0
-) -> tuple[dict[int, Message], dict[int, str]]:
-    """Send and wait. Returns the replies and, for each client without one, why; both in order of clients."""
-    waiting: dict[str, int] = {}
-    replies: dict[int, Message] = {}
-    failed: dict[int, str] = {}
-    for client, ask in asks.items():
-        keys = list(grid.push_messages([ask]))
-        waiting |= dict.fromkeys(keys[:1], client)
-        failed |= {} if keys else {client: "its message could not be sent"}
-    end = time.monotonic() + patience
-    while waiting and time.monotonic() < end:
-        if watch.stopped():
-            raise Stopped
-        got = list(grid.pull_messages(list(waiting)))
-        for reply in got:
-            client = waiting.pop(reply.metadata.reply_to_message_id)
-            if reply.has_error():
-                failed[client] = _reason(reply)
-            else:
-                replies[client] = reply
-            watch.replied(number, len(asks) - len(waiting), len(asks))
-        if not got:
-            time.sleep(pause)
-    failed |= dict.fromkeys(waiting.values(), f"no answer within {patience:g} s")
-    return dict(sorted(replies.items())), dict(sorted(failed.items()))
-
-
-def _reason(reply: Message) -> str:
-    """What Flower tells of an error, on one line, without the class names it wraps around it."""
-    said = str(reply.error.reason or f"error {reply.error.code}")
-    reason = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
-    return reason.split(":<'", 1)[-1].removesuffix("'>")[:300]
-
-
-def _checked(
-    replies: Mapping[int, Message], failed: dict[int, str], like: Arrays, shapes: Mapping[str, Any]
-) -> tuple[dict[int, wire.Update], dict[int, str]]:
-    """Read every reply; who answered nonsense is moved to `failed`."""
-    updates = {}
+def _read(
+    replies: Mapping[int, Message],
+    arrays: Arrays,
+    scenario: Scenario,
+    method: Finetune,
+    holdings: Holdings | None,
+    number: int,
+) -> tuple[dict[int, wire.Update], dict[int, float], dict[int, str]]:
+    """Every reply that passes its checks, how far its weights are, and why the others did not."""
+    updates, drift, refused = {}, {}, {}
     for client, reply in replies.items():
         try:
-            updates[client] = wire.update(reply.content, client, like, shapes)
+            updates[client], drift[client] = trust.read(
+                reply.content, client, arrays, scenario, method, holdings, number
+            )
         except ValueError as error:
-            failed[client] = str(error)
-    return updates, dict(sorted(failed.items()))
+            refused[client] = str(error)
+    return updates, drift, refused
+
+
+def _believed(
+    updates: Mapping[int, wire.Update], method: Finetune, arrays: Arrays, scenario: Scenario, cap: bool
+) -> tuple[dict[int, Answer], dict[int, str], dict[int, float]]:
+    """What methods make of the answers, why some were refused, and each client's count as it is believed."""
+    said = {client: update.examples for client, update in updates.items()}
+    counts: Mapping[int, float] = trust.capped(said, scenario.count_ratio) if cap else said
+    answers, refused = {}, {}
+    for client, update in updates.items():
+        share = counts[client] / said[client] if said[client] else 1.0
+        try:
+            answers[client] = method.accept(update.answer, update.own, share, arrays, scenario.reach)
+        except ValueError as error:
+            refused[client] = str(error)
+    return answers, refused, dict(counts)
 
 
 def _aggregated(
-    strategy: Any, scenario: Scenario, number: int, replies: list[Message], arrays: Arrays, failed: dict[int, str]
-) -> Arrays:
-    """The new global weights; the old ones if nobody answered or the strategy cannot work with so few."""
+    strategy: Any, scenario: Scenario, number: int, replies: Mapping[int, tuple[Message, float]], arrays: Arrays,
+    failed: dict[int, str],
+) -> Arrays:  # fmt: skip
+    """The new global weights; the old ones, and the strategy as it was, if nobody answered or it cannot work with so few."""
     if not replies:
         return arrays
+    before = copy.deepcopy(vars(strategy))
     try:
         strategies.check(scenario.strategy, len(replies))  # the robust ones promise nothing of fewer
-        for reply in replies:
-            wire.averaged(reply.content, scenario.weigh)
-        new, _ = strategy.aggregate_train(number, replies)
+        for reply, count in replies.values():
+            wire.averaged(reply.content, float(count) ** scenario.weigh)
+        new, _ = strategy.aggregate_train(number, [reply for reply, _ in replies.values()])
+        mixed = (
+            [w.astype(old.dtype) for w, old in zip(wire.arrays(new), arrays, strict=True)]
+            if new is not None
+            else arrays
+        )
     except Exception as error:  # Flower's own refusals have no public base class; whatever it was, the run goes on
-        failed[-1] = f"the strategy could not aggregate {len(replies)} answers: {error}"
-        return arrays
-    if new is None:
-        return arrays
-    mixed = [w.astype(old.dtype) for w, old in zip(wire.arrays(new), arrays, strict=True)]
-    if not all(np.isfinite(w).all() for w in mixed):
-        failed[-1] = f"the strategy made NaN or infinity of {len(replies)} answers; the old weights were kept"
-        return arrays
-    return mixed
+        failed[SERVER] = f"the strategy could not aggregate {len(replies)} answers: {error}"
+        mixed = []
+    if mixed and not _finite(mixed):
+        failed[SERVER] = f"the strategy made NaN or infinity of {len(replies)} answers; the old weights were kept"
+    elif mixed:
+        stepped, far = trust.bounded(arrays, mixed, scenario.reach)
+        if far > scenario.reach:
+            failed[SERVER] = (
+                f"the strategy's step was {far:.3g} times the weights' length; it was cut to {scenario.reach:g}"
+            )
+        return stepped
+    vars(strategy).clear()
+    vars(strategy).update(before)
+    return arrays
 
 
-def distance(old: Arrays, new: Arrays) -> float:
-    """|new - old| / |old|, over all weights."""
-    moved = sum(float(np.sum(np.square(b - a, dtype=np.float64))) for a, b in zip(old, new, strict=True))
-    return float(np.sqrt(moved / max(sum(float(np.sum(np.square(a, dtype=np.float64))) for a in old), 1e-30)))
+def _gathered(
+    method: Finetune, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays, failed: dict[int, str]
+) -> tuple[Shared, Arrays]:
+    """What the server keeps for methods, and the global weights as they make them; both as before if they make no sense."""
+    try:
+        kept, made = method.gather(shared, {client: answer for client, answer in answers.items() if answer}, arrays)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        failed[SERVER] = f"the methods' sums could not be used: {error}"
+        return shared, arrays
+    if not _finite([*made, *kept.values()]):
+        failed[SERVER] = "the methods made NaN or infinity of the answers' sums; the old weights were kept"
+        return shared, arrays
+    return kept, made
+
+
+def _finite(arrays: Sequence[np.ndarray]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)

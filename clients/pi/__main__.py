@@ -93,7 +93,9 @@ def _install(given: node.Node, place: Path, authority: Path, root: bool) -> int:
     unit = place / f"federation-{given.name}.service"
     print(f"made in {place}: settings, a key, a service\n")
     print("the server's owner admits it with:")
-    print(f"  python -m scenarios.deploy admit {given.name} {shlex.quote(public.read_text().strip())}\n")
+    print(
+        f"  python -m scenarios.deploy admit {given.name} {shlex.quote(public.read_text().strip())} --client {given.client}\n"
+    )
     print("then, to run it whenever this device does:")
     print(f"  sudo cp {unit} /etc/systemd/system/ && sudo systemctl enable --now {unit.name}")
     return 0

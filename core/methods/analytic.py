@@ -15,12 +15,14 @@ import numpy as np
 from core.data import CLASSES
 from core.data import HIDDEN as UNITS
 from core.methods.base import Answer, Engine, Finetune, Memory, Shared
+from core.methods.sums import check, largest_features
 from core.plan import Arrays, Learned, Lesson
 
 FEATURES = 1600
 SIZE = FEATURES + 1
 HIDDEN = UNITS["cnn"]
 PACKED = SIZE * (SIZE + 1) // 2  # the lower triangle of a symmetric matrix
+STAGES = 1_000_000  # more than any stream has
 UNMET = -30.0  # the logit of a class that nobody has shown yet
 
 
@@ -52,6 +54,16 @@ class Acil(Finetune):
 
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: [(PACKED,), (SIZE, CLASSES), (1,)]}
+
+    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+        """The sums, each weighed like the client itself, if that many images can have them."""
+        if self.name not in answer:
+            return {}
+        gram, cross, stage = answer[self.name]
+        if not 0 <= stage[0] < STAGES or stage[0] % 1:
+            raise ValueError(f"its sums are of stage {stage[0]:g}")
+        check(unpacked(gram), cross.astype(np.float64), examples, largest_features(weights))
+        return {self.name: [gram * np.float32(share), cross * np.float32(share), stage]}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
         gram = shared.get(f"{self.name}/gram", np.zeros(PACKED))

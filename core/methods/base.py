@@ -64,8 +64,21 @@ class Finetune:
 
     # ── on the server ──
 
+    def rehearses(self, met: int) -> int:
+        """The most examples that a client can learn from again, having met so many before this stage."""
+        return 0
+
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         """The shapes of the float32 arrays that an answer may hold, with such weights; anything else is refused."""
+        return {}
+
+    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+        """What the server makes of a client's answer before it uses it; the answer is finite and of the right shapes.
+
+        examples: the client's own; share: 1, or less where its count was capped; weights: those that the client received;
+        reach: how far, in lengths of theirs, a client's may be from them. Raises ValueError if no honest client can have
+        sent it.
+        """
         return {}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
@@ -110,8 +123,14 @@ class Chain(Finetune):
     def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
         return {k: v for m in self.methods for k, v in m.answer(memory, lesson, learned, engine).items()}
 
+    def rehearses(self, met: int) -> int:
+        return sum(m.rehearses(met) for m in self.methods)
+
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {name: shapes for m in self.methods for name, shapes in m.shapes(weights).items()}
+
+    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+        return {k: v for m in self.methods for k, v in m.accept(answer, examples, share, weights, reach).items()}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
         for m in self.methods:

@@ -7,16 +7,18 @@ the same memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
-from core.data import CLASSES, Examples
+from core.data import CLASSES, SIDE, Examples
 from core.methods.base import Engine, Slot, earlier
 from core.plan import Arrays, Lesson
 from core.scenario import unknown
 from core.seeds import rng
 
+IMAGE = SIDE * SIDE + 1 + 4  # bytes of an image, its label and its key
 SELECT = ("balanced", "reservoir", "herding")
 
 
@@ -67,11 +69,17 @@ class Buffer:
 
     def room(self, slots: Mapping[int, Slot]) -> int:
         """How many images the budget allows: by number, by bytes (all that a slot holds), or the stricter of both."""
+        slot = next(iter(slots.values()), {})
+        each = sum(math.prod(array.shape[1:]) * array.dtype.itemsize for array in slot.values())
+        return self._fits(each) if slots else self.images
+
+    def most(self, beside: int) -> int:
+        """The same for images that each have so many bytes beside them: the most that this budget ever holds."""
+        return self._fits(IMAGE + beside)
+
+    def _fits(self, each: int) -> int:
         limits = [self.images] if self.images else []
-        if self.bytes and slots:
-            each = sum(array[0:1].nbytes or array.dtype.itemsize for array in next(iter(slots.values())).values())
-            limits.append(int(self.bytes // each))
-        return min(limits, default=0)
+        return min([*limits, int(self.bytes // each)] if self.bytes else limits, default=0)
 
 
 def herded(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

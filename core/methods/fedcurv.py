@@ -8,7 +8,10 @@ import numpy as np
 
 from core.methods.base import Answer, Engine, Finetune, Memory, Shared, earlier, kept, named, own, weights
 from core.methods.ewc import check, held, information
-from core.plan import Arrays, Learned, Lesson, Pull
+from core.plan import Arrays, Learned, Lesson, Pull, distance
+
+LARGEST = 1e6  # of a weight's Fisher information, over all stages; honest ones are far below (tests.bench.distrust)
+TINY = 1e-12  # what is less holds nothing
 
 
 class FedCurv(Finetune):
@@ -34,7 +37,7 @@ class FedCurv(Finetune):
         if slot and counted.any():
             fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, weights(slot, "f"), strict=True)]
             product = [p - q for p, q in zip(product, weights(slot, "p"), strict=True)]
-        anchor = [p / np.maximum(f, 1e-12) for p, f in zip(product, fisher, strict=True)]
+        anchor = [p / np.maximum(f, TINY) for p, f in zip(product, fisher, strict=True)]
         return held(fisher, anchor, 2 * self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
@@ -53,6 +56,22 @@ class FedCurv(Finetune):
 
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: 2 * [w.shape for w in weights]}
+
+    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+        """The sums, if they are of squares, and hold others to weights that a client can have had."""
+        if self.name not in answer:
+            return {}
+        both = answer[self.name]
+        fisher, product = both[: len(both) // 2], both[len(both) // 2 :]
+        if any((f < 0).any() or (f > LARGEST).any() for f in fisher):
+            raise ValueError(f"its Fisher information is not 0 … {LARGEST:g}")
+        # Where there is information, the weights that the others are held to; elsewhere they are held to nothing.
+        anchor = [
+            np.where(f > TINY, p / np.maximum(f, TINY), w) for f, p, w in zip(fisher, product, weights, strict=True)
+        ]
+        if (far := distance(weights, anchor)) > reach:
+            raise ValueError(f"it holds others to weights {far:.3g} times their length away, more than {reach:g}")
+        return {self.name: both}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
         sent = {client: answer[self.name] for client, answer in answers.items() if self.name in answer}

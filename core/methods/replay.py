@@ -36,6 +36,9 @@ class Replay(Finetune):
             slots[lesson.stage] = self.filled(dict(slots[lesson.stage]), learned, engine)
         return kept(memory, self.name, slots)
 
+    def rehearses(self, met: int) -> int:
+        return min(met, self.buffer.most(sum(array.nbytes for array in self.blank(1).values())))
+
     def blank(self, count: int) -> dict[str, np.ndarray]:
         """Room for what a method keeps beside each image, so that the budget counts it."""
         return {}
@@ -53,6 +56,9 @@ class Joint(Finetune):
     def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
         old = examples(stored(memory, self.name, lesson))
         return Rehearsal.labels(old, len(old) / max(1, len(old) + len(lesson.examples)))
+
+    def rehearses(self, met: int) -> int:
+        return met
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         slots = earlier(memory, self.name, lesson.stage)

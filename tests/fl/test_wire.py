@@ -20,6 +20,7 @@ from fl import wire
 from tests.fakes import START, identify, same
 
 UPDATE = wire.Update(3, START, 120, Sums(12.5, 99, 128), (12,) * 10, (0.5,), "host:17")
+LIMITS = wire.Limits(looks=1)
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
@@ -50,17 +51,18 @@ def test_making_out_messages_leaves_the_strategys_own_alone() -> None:
 
 
 @given(
-    st.lists(FINITE, min_size=3, max_size=3), st.integers(1, 10**9), st.floats(0, 1e9), st.integers(0, 10**9),
-    st.sampled_from([[], list(range(10))]), st.lists(st.floats(-9, 9), max_size=7), st.text(max_size=20),
+    st.lists(FINITE, min_size=3, max_size=3), st.integers(1, 10**6), st.floats(0, 1e6), st.integers(0, 10**9),
+    st.sampled_from([[], list(range(10))]), st.lists(st.floats(-9, 9), max_size=7), st.text("host:17-.", max_size=20),
 )  # fmt: skip
 def test_an_update_arrives_as_it_was_sent(
     values: list[float], examples: int, loss: float, correct: int, labels: list[int], looks: list[float], earlier: str
 ) -> None:
     arrays = [np.array(values, np.float32), START[1]]
-    sent = wire.Update(3, arrays, examples, Sums(loss, correct, examples), labels, looks, earlier)
-    got = wire.update(wire.answer(sent), 3, START)
+    sent = wire.Update(3, arrays, examples, Sums(loss, correct, 10**9), labels, looks, earlier, rehearsed=17)
+    got = wire.update(wire.answer(sent), 3, START, limits=wire.Limits(looks=len(looks)))
     assert same(list(got.arrays), arrays)
-    assert (got.client, got.examples, got.sums, got.earlier) == (3, examples, sent.sums, earlier)
+    assert (got.client, got.own, got.rehearsed, got.sums, got.earlier) == (3, examples, 17, sent.sums, earlier)
+    assert got.examples == examples + 17
     assert list(got.labels) == labels and list(got.looks) == looks
 
 
@@ -80,17 +82,19 @@ def test_what_methods_say_arrives_either_way() -> None:
     task = wire.task(wire.addressed(asked(), 3, 9, 8, told).content)
     assert same(task.told["curious"], told["curious"]) and same(task.arrays, START)
     content = wire.answer(replace(UPDATE, answer=told, task=2, memory=99))
-    got = wire.update(content, 3, START, shapes)
+    got = wire.update(content, 3, START, shapes, LIMITS)
     assert same(list(got.answer["curious"]), told["curious"]) and (got.task, got.memory) == (2, 99)
-    wire.averaged(content)
-    assert set(content.array_records) == {wire.ARRAYS}
+    wire.averaged(content, 60.5)
+    assert set(content) == {wire.ARRAYS, wire.METRICS} and dict(content.metric_records[wire.METRICS]) == {
+        "num-examples": 60.5
+    }
 
 
 @pytest.mark.parametrize("shapes", [{}, {"other": [(3,)]}, {"curious": [(2,)]}, {"curious": [(3,), (1,)]}])
 def test_what_methods_were_not_asked_for_is_refused(shapes: dict[str, list[tuple[int, ...]]]) -> None:
     content = wire.answer(replace(UPDATE, answer={"curious": [np.zeros(3, np.float32)]}))
     with pytest.raises(ValueError):
-        wire.update(content, 3, START, shapes)
+        wire.update(content, 3, START, shapes, LIMITS)
 
 
 def test_weights_keep_their_order_whatever_the_order_of_their_names() -> None:
@@ -160,20 +164,46 @@ NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
     "extra arrays": (lambda: with_record("more", wire.record(START)), "records"),
     "extra metrics": (lambda: with_record("more", MetricRecord({"x": 1})), "records"),
     "wrong client": (lambda: changed(client=4), "client 4's"),
-    "no examples": (lambda: changed(**{"num-examples": 0}), "0 examples"),
-    "negative examples": (lambda: changed(**{"num-examples": -5}), "-5 examples"),
+    "no examples": (lambda: changed(own=0), "0 examples"),
+    "negative examples": (lambda: changed(own=-5), "own = -5"),
+    "negative rehearsed": (lambda: changed(rehearsed=-5), "rehearsed = -5"),
+    "giant count": (lambda: changed(own=10**18), "own = 1000000000000000000, not 0"),
+    "count of 1e308": (lambda: changed(own=1e308), r"own = 1e\+308"),
     "nothing seen": (lambda: changed(seen=0), "no sense"),
-    "infinite loss": (lambda: changed(loss=float("inf")), "loss inf"),
-    "NaN loss": (lambda: changed(loss=float("nan")), "loss nan"),
-    "NaN count": (lambda: changed(correct=float("nan")), "not readable"),
-    "infinite count": (lambda: changed(seen=float("inf")), "not readable"),
+    "giant seen": (lambda: changed(seen=10**18), "seen = 1000"),
+    "infinite loss": (lambda: changed(loss=float("inf")), "loss = inf"),
+    "giant loss": (lambda: changed(loss=1.7e308), "loss = 1.7e"),
+    "negative loss": (lambda: changed(loss=-7.0), "loss = -7"),
+    "NaN loss": (lambda: changed(loss=float("nan")), "loss = nan"),
+    "NaN count": (lambda: changed(correct=float("nan")), "correct = nan"),
+    "negative right answers": (lambda: changed(correct=-1), "correct = -1"),
+    "more right than seen": (lambda: changed(correct=129), "correct = 129, not 0 … 128"),
+    "infinite count": (lambda: changed(seen=float("inf")), "seen = inf"),
+    "NaN labels": (lambda: changed(labels=[float("nan")] * 10), "labels = nan"),
+    "negative labels": (lambda: changed(labels=[-1] * 10), "labels = -1"),
+    "a million labels": (lambda: changed(labels=[1] * 10**6), "has 1,000,000 labels; there should be 10"),
+    "a million looks": (lambda: changed(looks=[0.5] * 10**6), "has 1,000,000 looks; there should be 1,"),
+    "infinite looks": (lambda: changed(looks=[float("inf")]), "looks = inf"),
+    "task of no stream": (lambda: changed(task=10**9), "task = 1000000000"),
+    "giant memory": (lambda: changed(memory=10**18), "memory = 1000"),
+    "battery NaN": (lambda: changed(battery=float("nan")), "battery = nan"),
+    "a file's record": (lambda: with_record("step", ConfigRecord({"file": 10**12})), "records"),
+    "a word more": (lambda: with_record(wire.CONFIG, ConfigRecord({"earlier": "", "x": "y" * 9})), "words .* x"),
+    "a giant word": (lambda: with_record(wire.CONFIG, ConfigRecord({"earlier": "x" * 10**6})), "at most 100"),
+    "bytes for a word": (lambda: with_record(wire.CONFIG, ConfigRecord({"earlier": b"x"})), "not a text"),
+    "hundred megabytes": (
+        lambda: with_array("0", Array("float32", (3,), "numpy.ndarray", bytes(10**8))),
+        "100,000,000",
+    ),
+    "another way of packing": (lambda: with_array("0", Array("float32", (3,), "torch", b"")), "array 0 is torch"),
+    "a lying header": (lambda: with_array("0", lying()), "not readable: an array of float32 .1000000000000"),
     "missing number": (lambda: changed(seen=None), "numbers"),
-    "missing weight": (lambda: changed(**{"num-examples": None}), "numbers"),
+    "missing weight": (lambda: changed(own=None), "numbers"),
     "missing client": (lambda: changed(client=None), "numbers"),
     "one number more": (lambda: changed(more=1), "more"),
     "two labels": (lambda: changed(labels=[60, 60]), "2 labels"),
-    "list for a number": (lambda: changed(loss=[1.0, 2.0]), "not readable"),
-    "number for a list": (lambda: changed(labels=3), "not readable"),
+    "list for a number": (lambda: changed(loss=[1.0, 2.0]), "loss = .1.0, 2.0"),
+    "number for a list": (lambda: changed(labels=3), "says 3 for labels"),
 }
 
 
@@ -181,7 +211,19 @@ NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
 def test_nonsense_is_refused_in_words(what: str) -> None:
     make, words = NONSENSE[what]
     with pytest.raises(ValueError, match=words):
-        wire.update(make(), 3, START)
+        wire.update(make(), 3, START, limits=LIMITS)
+
+
+def test_escape_codes_in_a_word_do_not_arrive() -> None:
+    content = with_record(wire.CONFIG, ConfigRecord({"earlier": "host\x1b[31m:17\n\x07"}))
+    assert wire.update(content, 3, START, limits=LIMITS).earlier == "host [31m:17"
+
+
+def lying() -> Array:
+    """An array whose file says that it is larger than any memory."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
+    return Array("float32", (3,), "numpy.ndarray", file.getvalue() + bytes(12))
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
@@ -197,4 +239,4 @@ def test_weights_where_none_were_asked_for_are_refused() -> None:
 
 
 def test_an_answer_without_words_is_read_as_one_that_has_nothing_to_say() -> None:
-    assert wire.update(without(wire.CONFIG), 3, START).earlier == ""
+    assert wire.update(without(wire.CONFIG), 3, START, limits=LIMITS).earlier == ""

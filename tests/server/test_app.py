@@ -14,10 +14,10 @@ from flwr.app import Message
 
 from core.methods import METHODS
 from core.scenario import Part, Scenario
+from fl.channel import Stopped
 from fl.strategies import STRATEGIES
 from scenarios.simulate import LocalGrid
 from server.app import alone
-from server.rounds import Stopped
 from tests.fakes import Onlooker, federate
 
 SECONDS = {"seconds", "folder"}

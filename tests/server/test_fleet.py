@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from flwr.app import Error, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from fl import wire
 from server.fleet import Fleet
@@ -23,23 +25,32 @@ class Nodes:
     def __init__(self, says: dict[int, Says]) -> None:
         identify()
         self.says, self.asked = says, 0
+        self.replies: dict[str, Message] = {}
 
     def get_node_ids(self) -> list[int]:
         return list(self.says)
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        replies = []
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        keys = []
         for ask in messages:
             self.asked += 1
-            ask.metadata.__dict__["_message_id"] = str(self.asked)
-            told = self.says[ask.metadata.dst_node_id]()
-            content = {"content": told} if told is not None else {"error": Error(0, "broken")}
-            replies.append(Message(**content, reply_to=ask))  # type: ignore[arg-type, call-overload]
-        return replies
+            keys.append(str(self.asked))
+            ask.metadata.__dict__["_message_id"] = keys[-1]
+            said = self.says[ask.metadata.dst_node_id]()
+            content = {"content": said} if said is not None else {"error": Error(0, "broken")}
+            self.replies[keys[-1]] = Message(**content, reply_to=ask)  # type: ignore[arg-type, call-overload]
+        return keys
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        return [self.replies[key] for key in message_ids]
 
 
 def plays(client: int) -> Says:
     return lambda: wire.introduction(client)
+
+
+def says(**numbers: object) -> Says:
+    return lambda: RecordDict({wire.METRICS: MetricRecord(numbers)})  # type: ignore[arg-type]
 
 
 def test_each_client_is_seated_at_the_node_that_plays_it_and_nodes_are_asked_once(tmp_path: Path) -> None:
@@ -63,6 +74,11 @@ NONSENSE: dict[str, Says] = {
     "a negative number": plays(-5),
     "no number": lambda: RecordDict({wire.METRICS: MetricRecord({"client": [1, 2]})}),
     "another's": plays(0),
+    "infinity": says(client=math.inf),
+    "not a number": says(client=math.nan),
+    "a giant": plays(10**18),
+    "a record more": lambda: RecordDict({**wire.introduction(1), "more": ConfigRecord({"file": b"x"})}),
+    "a number more": says(client=1, other=2),
 }
 
 
@@ -70,6 +86,39 @@ NONSENSE: dict[str, Says] = {
 def test_what_a_node_says_of_itself_ends_no_run_and_takes_nobodys_place(what: str, tmp_path: Path) -> None:
     grid = Nodes({50: plays(0), 60: NONSENSE[what], 70: plays(2)})
     assert Fleet(tmp_path, patience=0)(grid, [0, 1, 2]) == {0: 50, 2: 70}  # type: ignore[arg-type]
+
+
+def bound(folder: Path, **clients: int) -> Path:
+    """A federation's list of nodes, each admitted for a client: n50=0 is node 50 for client 0."""
+    nodes = {name[1:]: {"name": f"name of {name[1:]}", "client": client} for name, client in clients.items()}
+    file = folder / "nodes of the federation.json"
+    file.write_text(json.dumps(nodes | {"90": "admitted before nodes were bound to clients"}))
+    return file
+
+
+def test_a_key_plays_the_client_that_it_was_admitted_for_whatever_it_says(tmp_path: Path) -> None:
+    """60 claims 50's client, 70 says nothing, 80 nonsense, 90 and 95 were admitted for no client."""
+    grid = Nodes({50: plays(0), 60: plays(0), 70: lambda: None, 80: says(client=math.inf), 90: plays(4), 95: plays(5)})
+    fleet = Fleet(tmp_path, patience=0, admitted=bound(tmp_path, n50=0, n60=1, n70=2, n80=3))
+    assert fleet(grid, range(6)) == {0: 50, 2: 70}  # type: ignore[arg-type]
+    notes = "\n".join(fleet.notes())
+    assert "name of 60 says it plays client 0, but was admitted for client 1" in notes
+    assert "name of 80 does not say" in notes and "node 90 was admitted for no client" in notes and "node 95" in notes
+    fleet(grid, range(6))  # type: ignore[arg-type]
+    assert fleet.notes() == []  # said once
+
+
+def test_a_list_of_nodes_that_cannot_be_read_seats_nobody_and_ends_nothing(tmp_path: Path) -> None:
+    for text in ("{", "[]", "null", '{"x": {"client": 0}}', "[" * 100_000):
+        (tmp_path / "nodes").write_text(text)
+        assert Fleet(tmp_path, patience=0, admitted=tmp_path / "nodes")(Nodes({50: plays(0)}), [0]) == {}  # type: ignore[arg-type]
+
+
+def test_words_of_a_node_reach_no_terminal_as_escape_codes(tmp_path: Path) -> None:
+    odd = lambda: RecordDict({wire.METRICS: MetricRecord({"\x1b[2J\x07": 1})})  # noqa: E731
+    fleet = Fleet(tmp_path, patience=0)
+    fleet(Nodes({50: odd}), [0])  # type: ignore[arg-type]
+    assert fleet.notes() and all(note.isprintable() for note in fleet.notes())
 
 
 def test_a_client_that_never_comes_is_waited_for_once(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.engines import Sums
+from core.plan import distance
 from core.scenario import Part, Scenario
 from fl import roster, strategies, wire
-from server.rounds import Round, Stopped, distance, rounds
+from fl.channel import Stopped
+from server.rounds import Round, rounds
 from tests.fakes import START, Arrays, Client, FakeGrid, Onlooker, broken, honest, play, same, silent, well, with_arrays
 
 SCENARIO = Scenario("rounds", clients=4, cohort=4, rounds=2, patience=0.2)
@@ -44,7 +46,11 @@ MISBEHAVING: dict[str, tuple[Client, str]] = {
     "broadcastable shape": (with_arrays(lambda a: [a[0][:1], a[1]]), "array 0 is float32 [1], not float32 [3]"),
     "wrong dtype": (with_arrays(lambda a: [a[0].astype(np.float64), a[1]]), "array 0 is float64"),
     "too few arrays": (with_arrays(lambda a: a[:1]), "1 arrays, not 2"),
-    "no examples": (changed(**{"num-examples": 0}), "0 examples"),
+    "no examples": (changed(own=0), "0 examples"),
+    "a giant count": (changed(own=10**18), "own = 1000000000000000000, not 0 … 1e+06"),
+    "a million looks": (changed(looks=[0.5] * 10**6), "has 1,000,000 looks; there should be 0"),
+    "more right than seen": (changed(correct=10**6), "correct = 1000000"),
+    "a loss that overflows": (changed(loss=1.7e308), "loss = 1.7e+308"),
     "somebody else": (changed(client=0), "client 0's"),
     "one number more": (changed(more=1), "more"),
     "labels too few": (changed(labels=[1, 2, 3]), "labels"),

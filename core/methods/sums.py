@@ -1,0 +1,38 @@
+"""What sums over a client's images can be: the server solves heads from them, so it believes none that no images could give."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.plan import Arrays
+
+ROUNDING = 1e-3  # relative; features and sums are float32
+
+
+def largest_features(weights: Arrays) -> np.ndarray:
+    """f64 [1600]: no image with pixels 0 … 1 has a larger feature under these weights of the CNN.
+
+    A ReLU's output is at most the sum of what its positive weights can bring.
+    """
+    kernel1, bias1, kernel2, bias2 = (w.astype(np.float64) for w in weights[:4])
+    first = np.maximum(np.maximum(kernel1, 0).sum((0, 1, 2)) + bias1, 0)
+    second = np.maximum((np.maximum(kernel2, 0) * first[:, None]).sum((0, 1, 2)) + bias2, 0)
+    return np.tile(second, len(weights[4]) // len(second))
+
+
+def check(gram: np.ndarray, cross: np.ndarray, examples: int, largest: np.ndarray) -> None:
+    """Raises ValueError if no images of this number, with features 0 … largest, have these sums.
+
+    gram: Σ φφᵀ, f64 [n+1, n+1], φ being a row of features and a 1; cross: Σ φyᵀ, f64 [n+1, classes], y one-hot.
+    """
+    counts, sums, top = cross[-1], gram[-1], np.append(largest, 1.0) * (1 + ROUNDING) + ROUNDING
+    if gram[-1, -1] != examples or counts.sum() != examples or (counts < 0).any() or (counts % 1).any():
+        raise ValueError(f"its sums are not of {examples} images, each of one class")
+    if (cross < 0).any() or (cross > counts * top[:, None]).any() or (np.diag(gram) > examples * top**2).any():
+        raise ValueError("its sums are of features that no image has")
+    if not np.allclose(cross.sum(1), sums, rtol=ROUNDING, atol=ROUNDING * examples):
+        raise ValueError("its sums by class do not add up to those of all its images")
+    try:  # a sum of φφᵀ has no negative eigenvalue, but for rounding
+        np.linalg.cholesky(gram + 1e-6 * max(np.trace(gram), 1.0) * np.eye(len(gram)))
+    except np.linalg.LinAlgError:
+        raise ValueError("its sums of products are not those of any features") from None

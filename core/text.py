@@ -1,0 +1,11 @@
+"""Words from elsewhere, made fit for a terminal, a log and a report: the one place that cleans what others say."""
+
+from __future__ import annotations
+
+LONGEST = 300  # letters of a sentence from a client
+
+
+def cleaned(words: object, longest: int = LONGEST) -> str:
+    """On one line, without control characters: an escape code would move the reader's cursor, or worse. Cut to `longest`."""
+    seen = str(words)[: 4 * longest]  # a gigabyte is not looked at letter by letter
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in seen).split())[:longest]

@@ -1,0 +1,45 @@
+"""How many examples each client of a simulation has, so that the server need not believe what an answer says of it.
+
+On devices nobody but their owner knows: there the server caps what it believes (server/trust.py).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from core.methods import chain
+from core.scenario import Scenario
+from core.seeds import rng
+from core.stream import Stream, lay
+from fl.partition import noisy, partition
+
+
+class Holdings:
+    """The counts of every client, by the scenario's own partition and streams of these training labels, int [n]."""
+
+    def __init__(self, scenario: Scenario, labels: np.ndarray) -> None:
+        self.scenario, self.labels, self.method = scenario, labels, chain(scenario)
+        self.rows = partition(scenario.partition, labels, scenario.clients, scenario.minimum, scenario.seed)
+        self._stream = lru_cache(maxsize=1000)(self._lay)
+
+    def _lay(self, client: int) -> Stream:
+        mine, s = self.labels[self.rows[client]], self.scenario
+        return lay(s, noisy(mine, s.noise, rng(s.seed, "noise", client)) if s.noise else mine, client)
+
+    def all(self, client: int) -> int:
+        """All that it holds."""
+        return len(self.rows[client])
+
+    def own(self, client: int, round: int) -> int:
+        """What it learns from in a round: its examples of the stage that it is in."""
+        stream = self._stream(client)
+        return len(stream.parts[stream.stage(round)])
+
+    def rehearsed(self, client: int, round: int) -> int:
+        """The most that it can have remembered by then of its earlier stages (and of an earlier run's: of those there may be
+        as many as there are examples)."""
+        stream = self._stream(client)
+        met = sum(len(part) for part in stream.parts[: stream.stage(round)])
+        return self.method.rehearses(met + (len(self.labels) if self.scenario.past else 0))

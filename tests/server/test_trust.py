@@ -1,0 +1,236 @@
+"""The law of distrust: whatever an admitted client answers, the new model is finite, and moves no further than an honest one's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Message, MetricRecord, RecordDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clients.learner import learn
+from clients.shard import shard
+from core.data import load
+from core.methods.base import Memory
+from core.model import initial
+from core.plan import distance
+from core.scenario import Part, Scenario
+from core.stream import STREAMS
+from fl import channel, roster, wire
+from fl.holdings import Holdings
+from fl.strategies import STRATEGIES
+from scenarios.simulate import LocalGrid
+from server import trust
+from tests.fakes import START, Arrays, FakeGrid, Onlooker, federate, honest, play, same, well
+
+SCENARIO = Scenario("trust", clients=7, cohort=7, rounds=3, patience=5, count_ratio=4.0)
+WEIGHTS = initial(1)
+NUMBER = st.one_of(st.floats(-20, 20, width=32), st.floats(-(2.0**127), 2.0**127, width=32))
+
+
+def saying(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: arrays) -> Callable[[wire.Task], RecordDict]:
+    """A client that says it has so many examples, and sends changed weights."""
+    return lambda task: wire.answer(replace(honest(task), own=own, arrays=change(honest(task).arrays)))
+
+
+def flipped(arrays: Arrays) -> Arrays:
+    return [2 * start - own for start, own in zip(START, arrays, strict=True)]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_client_that_lies_about_its_count_counts_as_the_most_allowed(name: str) -> None:
+    """Honest counts are 10, 20 … 70; client 6's is then 4 times the lower median of 10 … 60 and its own."""
+    scenario = replace(SCENARIO, strategy=Part(name), rounds=1)
+    lied, capped = (play(FakeGrid({6: saying(n, flipped)}), scenario)[0] for n in (999_999, 160))
+    assert same(lied.arrays, capped.arrays) and lied.capped == {6: 999_999} and capped.capped == {}
+    most = play(FakeGrid({6: saying(60, flipped)}), scenario)[0]
+    assert name not in ("fedavg", "fedprox") or not same(lied.arrays, most.arrays)  # the cap is no lower than it says
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(max_examples=15)
+@given(values=st.lists(NUMBER, min_size=5, max_size=5), own=st.integers(0, 2**62))
+def test_whatever_a_client_sends_the_model_stays_finite_and_near(name: str, values: list[float], own: int) -> None:
+    sent = [np.array(values[:3], np.float32), np.array([values[3:]], np.float32)]
+    before = START
+    for one in play(FakeGrid({2: saying(own, lambda _: sent)}), replace(SCENARIO, strategy=Part(name))):
+        assert all(np.isfinite(w).all() for w in one.arrays)
+        assert distance(before, one.arrays) <= SCENARIO.reach * (1 + 1e-5)
+        assert {0, 1, 3, 4, 5, 6} <= set(one.clients)
+        before = one.arrays
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_client_at_the_limit_moves_the_model_no_further_than_the_limit(name: str) -> None:
+    """Just within reach, in every round: what a strategy makes of it (momentum, adaptive steps) is cut to the same length."""
+    far = [w * np.float32(1 + 0.99 * SCENARIO.reach) for w in START]
+    scenario = replace(SCENARIO, clients=1, cohort=1, strategy=Part("fedavgm", {"momentum": 0.9, "rate": 5.0}))
+    if name not in ("fedavgm",):
+        scenario = replace(SCENARIO, strategy=Part(name))
+    before = START
+    for one in play(FakeGrid({0: saying(1000, lambda _: far)}), scenario):
+        assert distance(before, one.arrays) <= SCENARIO.reach * (1 + 1e-5)
+        if name == "fedavgm" and one.number == 1:
+            assert "cut to 10" in one.failed[-1]
+        before = one.arrays
+
+
+def test_a_strategy_that_made_nonsense_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its momentum too: else every later round would be lost."""
+    from fl import strategies
+
+    strategy = strategies.build(Part("fedavgm"), 7)
+    plain = type(strategy).aggregate_train
+
+    def spoil(self: Any, number: int, replies: Any) -> Any:
+        new, metrics = plain(self, number, replies)
+        if number == 2:
+            self.momentum_vector = [w * np.float32("nan") for w in self.momentum_vector]
+            new = wire.record([w * np.float32("nan") for w in wire.arrays(new)])
+        return new, metrics
+
+    monkeypatch.setattr(type(strategy), "aggregate_train", spoil)
+    done = play(FakeGrid(), replace(SCENARIO, rounds=4), strategy)
+    assert "made NaN" in done[1].failed[-1] and same(done[1].arrays, done[0].arrays)
+    assert -1 not in done[2].failed and not same(done[2].arrays, done[1].arrays)
+
+
+# ── what stands out ──
+
+
+def test_an_update_that_points_the_other_way_is_named() -> None:
+    def together(task: wire.Task) -> RecordDict:
+        """Clients that agree, but for some noise."""
+        update = honest(task)
+        moved = [w + np.float32(0.3) + (own - w) for w, own in zip(task.arrays, update.arrays, strict=True)]
+        return wire.answer(replace(update, arrays=moved))
+
+    def against(task: wire.Task) -> RecordDict:
+        return wire.answer(replace(honest(task), arrays=[w - np.float32(0.3) for w in task.arrays]))
+
+    clients: dict[int, Any] = dict.fromkeys(range(7), together)
+    assert [one.odd for one in play(FakeGrid(clients), SCENARIO)] == [{}] * 3
+    for one in play(FakeGrid(clients | {4: against}), SCENARIO):
+        assert list(one.odd) == [4] and "points away" in one.odd[4] and 4 in one.clients
+
+
+def test_cosines_are_to_the_mean_of_the_others() -> None:
+    old = [np.zeros(2, np.float32)]
+    given = {0: [np.array([1, 0], np.float32)], 1: [np.array([0, 2], np.float32)], 2: [np.array([0, 1], np.float32)]}
+    found = trust.directions(old, given)
+    assert found[0] == 0 and found[1] == pytest.approx(1 / np.sqrt(2)) and found[2] == pytest.approx(2 / np.sqrt(5))
+    assert trust.directions(old, {0: given[0]}) == {}
+
+
+def test_few_updates_or_equal_ones_do_not_stand_out() -> None:
+    assert trust.standing_out({0: -1.0, 1: 1.0, 2: 1.0}) == {} == trust.standing_out(dict.fromkeys(range(9), 0.5))
+
+
+# ── in simulation the server knows what clients have ──
+
+
+class Lying(LocalGrid):
+    """Client 1 says other numbers than it has."""
+
+    def __init__(self, scenario: Scenario, **numbers: Callable[[int], int]) -> None:
+        super().__init__(roster.nodes(scenario))
+        self.numbers = numbers
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        replies = super().pull_messages(message_ids)
+        for reply in replies:
+            if (
+                reply.metadata.message_type == "train"
+                and (said := reply.content.metric_records[wire.METRICS])["client"] == 1
+            ):
+                changed = {name: change(said[name]) for name, change in self.numbers.items()}  # type: ignore[arg-type]
+                reply.content[wire.METRICS] = MetricRecord({**said, **changed})
+        return replies
+
+
+@pytest.mark.parametrize(
+    "numbers, why",
+    [
+        ({"own": lambda n: n + 1}, "the partition gives it"),
+        ({"own": lambda n: n - 1}, "the partition gives it"),
+        ({"rehearsed": lambda n: n + 1}, "it can have kept 0"),
+        ({"own": lambda n: 10**18}, "make no sense"),
+    ],
+)
+def test_a_count_that_the_partition_does_not_give_is_refused(
+    tiny: Scenario, tmp_path: Path, numbers: dict[str, Callable[[int], int]], why: str
+) -> None:
+    all_ = replace(tiny, cohort=4, rounds=1)
+    facts = federate(all_, tmp_path / "lied", grid=Lying(all_, **numbers))
+    assert facts["history"][0]["clients"] == [0, 2, 3] and why in facts["history"][0]["failed"]["1"]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("method, kept", [("replay", True), ("joint", True), ("derpp", True), ("agem", False)])
+def test_what_an_honest_client_says_is_what_the_server_knows(
+    tiny: Scenario, stream: str, method: str, kept: bool
+) -> None:
+    """Under label noise, an order of its own, late stages, empty ones, and a small budget."""
+    small = {"images": 0, "kilobytes": 6.0} if method != "joint" else {}
+    scenario = replace(
+        tiny, train=260, validation=20, clients=2, cohort=2, rounds=10, stream=Part(stream), noise=0.2, order=0.7, lag=0.5,
+        partition=Part("dirichlet", {"alpha": 0.1}), methods=(Part(method, small),), augment=(), looks=(),
+    )  # fmt: skip
+    known, said = Holdings(scenario, load(scenario).train.y), []
+    for client in range(2):
+        memory: Memory = {}
+        for round in range(1, 11):
+            done = learn(shard(scenario.json(), client), scenario, round, WEIGHTS, 0.05, memory)
+            memory = done.memory
+            assert done.own == known.own(client, round) and done.rehearsed <= known.rehearsed(client, round)
+            said.append(done.rehearsed)
+    assert (max(said) > 0) == (kept and stream != "whole")
+    assert sum(known.all(client) for client in range(2)) == 240
+
+
+# ── a slow pull holds nobody ──
+
+
+class Slow(FakeGrid):
+    """As Flower's grid on real nodes: a reply that was announced and never uploaded keeps its pull waiting; another's cannot be
+    read at all."""
+
+    def __init__(self, waits: int, breaks: int) -> None:
+        super().__init__()
+        self.waits, self.breaks = waits, breaks
+        self.replies: dict[str, Message] = {}
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        keys = super().push_messages(messages)
+        for key, ask in zip(keys, [self.waiting.pop() for _ in keys], strict=True):
+            self.replies[key] = Message(well(wire.task(ask.content)), reply_to=ask)
+        return keys
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        got = [self.replies[key] for key in message_ids]
+        clients = [reply.content.metric_records[wire.METRICS]["client"] for reply in got]
+        if self.waits in clients:
+            time.sleep(3)
+        if self.breaks in clients:
+            raise ValueError("no such object\x1b[2J")
+        return got
+
+
+def test_a_reply_that_never_comes_or_cannot_be_read_costs_the_others_and_the_round_nothing() -> None:
+    grid, clients = Slow(waits=1, breaks=2), [0, 1, 2, 3]
+    asks = {}
+    for client in clients:
+        content = RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: wire.config(SCENARIO, 0.1)})
+        asks[client] = wire.addressed(
+            Message(content, dst_node_id=client + 1, message_type="train"), client, client + 1, 1
+        )
+    start = time.monotonic()
+    replies, failed = channel.ask(grid, asks, 1.0, Onlooker(), 0.01, 1, apart=True)
+    assert time.monotonic() - start < 2 and sorted(replies) == [0, 3]
+    assert failed[1] == "no answer within 1 s" and "no such object" in failed[2] and failed[2].isprintable()
