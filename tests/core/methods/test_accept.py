@@ -1,0 +1,149 @@
+"""What methods' server halves believe: every answer of an honest client, to the bit; of others only what images could give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.data import Examples, read
+from core.engines import Sums
+from core.engines import tensorflow as engine
+from core.methods import METHODS
+from core.methods.base import Finetune
+from core.methods.sums import largest_features
+from core.model import initial
+from core.plan import Arrays, Learned, Lesson
+from core.scenario import Part, Scenario
+from server.rounds import _gathered
+from tests.fakes import federate, same
+
+START = initial(3)
+LESSON = Lesson(0, START, Examples(np.zeros((0, 28, 28)), np.zeros(0)), np.zeros((0, 0)), 5, 1, 0.1, Scenario("accept"))
+SENDING = [name for name in METHODS if Part(name).build("methods", METHODS).shapes(START)]
+HEADS = ["acil", "slda"]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Examples:
+    train, _ = read("mnist")
+    return train.take(np.arange(60))
+
+
+def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
+    """A method, and what an honest client sends for it after a round on these digits."""
+    method: Finetune = Part(name).build("methods", METHODS)
+    lesson, learned = replace(LESSON, examples=digits), Learned([w * np.float32(1.01) for w in START], Sums(), [])
+    memory = method.remember({}, lesson, learned, engine)
+    return method, list(method.answer(memory, lesson, learned, engine)[name])
+
+
+def accept(method: Finetune, name: str, arrays: Arrays, share: float = 1.0, examples: int = 60) -> Arrays:
+    return list(method.accept({name: arrays}, examples, share, START, 2.0)[name])
+
+
+def test_who_sends_is_tried_here() -> None:
+    assert set(SENDING) == {"acil", "slda", "fedcurv"}
+
+
+@pytest.mark.parametrize("name", SENDING)
+def test_an_honest_answer_is_taken_to_the_bit(name: str, digits: Examples) -> None:
+    for count in (1, 60):
+        method, sent = honest(name, digits.take(np.arange(count)))
+        assert same(accept(method, name, sent, examples=count), sent)
+    assert method.accept({}, 60, 1.0, START, 2.0) == {}
+
+
+@pytest.mark.parametrize("extreme", [0, 255])
+def test_no_image_has_a_larger_feature_than_the_largest(extreme: int, digits: Examples) -> None:
+    odd = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (200, 28, 28))
+    images = np.concatenate([digits.x, np.full((1, 28, 28), extreme, np.uint8), odd])
+    for weights in (START, initial(4), [5 * w for w in START]):
+        assert (engine.features(weights, images) <= largest_features(weights) * 1.001).all()
+
+
+def test_sums_of_a_client_whose_count_was_capped_weigh_as_much_less(digits: Examples) -> None:
+    method, sent = honest("acil", digits)
+    gram, cross, stage = accept(method, "acil", sent, share=0.25)
+    assert same([gram * 4, cross * 4, stage], sent)
+
+
+def changed(place: int, change: Any) -> Any:
+    return lambda sent: [change(array.copy()) if i == place else array for i, array in enumerate(sent)]
+
+
+def at(place: Any, value: float) -> Any:
+    def change(array: np.ndarray) -> np.ndarray:
+        array[place] = value
+        return array
+
+    return change
+
+
+LAST = -1  # of the packed triangle: how many images
+LIES = {
+    "another number of images": (HEADS, changed(0, at(LAST, 61)), "not of 60 images"),
+    "more images of a class": (HEADS, changed(1, at((-1, 3), 1e6)), "not of 60 images"),
+    "half an image": (
+        HEADS,
+        changed(1, lambda a: a + np.eye(1, 10, dtype="f4") / 2 - np.eye(1, 10, 1, dtype="f4") / 2),
+        "images",
+    ),
+    "giant features": (
+        HEADS,
+        lambda sent: [sent[0] * 1, at(slice(0, 5), 1e30)(sent[1].copy()), sent[2]],
+        "no image has",
+    ),
+    "negative features": (HEADS, changed(1, at((0, 0), -1.0)), "no image has"),
+    "giant squares": (HEADS, changed(0, at(0, 1e30)), "no image has"),
+    "classes that do not add up": (
+        HEADS,
+        changed(1, lambda a: np.concatenate([a[:-1] * 0.5, a[-1:]])),
+        "do not add up",
+    ),
+    "products of no features": (HEADS, changed(0, at(7 * 8 // 2 + 2, -1e6)), "products"),
+    "a stage that is none": (HEADS, changed(2, at(0, 0.5)), "stage 0.5"),
+    "a negative stage": (HEADS, changed(2, at(0, -1)), "stage -1"),
+    "negative information": (["fedcurv"], changed(1, at(0, -1.0)), "Fisher"),
+    "giant information": (["fedcurv"], changed(1, at(0, 1e30)), "Fisher"),
+    "a far anchor": (["fedcurv"], lambda sent: [*sent[:8], *(1e6 * p + 1 for p in sent[8:])], "away, more than 2"),
+}
+
+
+@pytest.mark.parametrize("lie, name", [(lie, name) for lie, (names, *_) in LIES.items() for name in names])
+def test_what_no_images_can_give_is_refused(lie: str, name: str, digits: Examples) -> None:
+    method, sent = honest(name, digits)
+    _, change, words = LIES[lie]
+    with pytest.raises(ValueError, match=words):
+        accept(method, name, change(sent))
+
+
+@pytest.mark.parametrize("name", SENDING)
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_sent_what_the_server_keeps_is_finite(name: str, seed: int, digits: Examples) -> None:
+    """Noise of all sizes on an honest answer, or instead of it: refused, or harmless."""
+    method, sent = honest(name, digits)
+    noise = np.random.default_rng(seed)
+    size = np.float32(10.0 ** noise.integers(-8, 38))
+    odd = [(w * noise.integers(0, 2) + size * noise.standard_normal(w.shape)).astype(np.float32) for w in sent]
+    try:
+        taken = {9: {name: accept(method, name, odd)}}
+    except ValueError:
+        return
+    failed: dict[int, str] = {}
+    kept, arrays = _gathered(method, {}, taken, START, failed)
+    assert all(np.isfinite(array).all() for array in (*kept.values(), *arrays)) and not failed
+
+
+@pytest.mark.parametrize("methods", ["acil", "slda", "fedcurv"])
+def test_a_run_of_honest_clients_refuses_nobody(methods: str, tiny: Scenario, tmp_path: Path) -> None:
+    """Also where stages follow one another, and weights move far from where earlier stages left them."""
+    scenario = replace(
+        tiny, cohort=4, rounds=6, stream=Part("classes", {"per_task": 5}), methods=(Part(methods),), augment=(), looks=(),
+        reach=2.0,
+    )  # fmt: skip
+    facts = federate(scenario, tmp_path)
+    assert facts["events"] == [] and all(len(row["clients"]) == 4 for row in facts["history"])
