@@ -40,6 +40,7 @@ def train(content: RecordDict, config: Config) -> RecordDict:
     update = wire.Update(
         task.client, done.arrays, done.own, done.sums, earlier=earlier, task=done.task, rehearsed=done.rehearsed,
         memory=memory.size(done.memory), battery=battery() if "client" in config else -1.0, answer=done.answer,
+        round=task.round,
     )  # fmt: skip
     return wire.answer(update)
 
@@ -52,7 +53,8 @@ def evaluate(content: RecordDict, config: Config) -> RecordDict:
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
     sums = judge(_engine(task, config).answers(task.arrays, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()
-    return wire.answer(wire.Update(task.client, [], len(mine.train), sums, labels, list(mine.looks.values())))
+    looks = list(mine.looks.values())
+    return wire.answer(wire.Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round))
 
 
 WORK: dict[str, Callable[[RecordDict, Config], RecordDict]] = {"train": train, "evaluate": evaluate}

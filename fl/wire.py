@@ -32,6 +32,7 @@ NUMBERS = {
     "own",
     "rehearsed",
     "client",
+    "round",
     "loss",
     "correct",
     "seen",
@@ -43,7 +44,7 @@ NUMBERS = {
 }  # strategies want the same from all
 EARLIER = "earlier"  # the only word of an answer
 LETTERS = 100  # of a word
-CLIENTS = 1_000_000  # more than any federation has
+CLIENTS = ROUNDS = 1_000_000  # more than any federation has
 MEMORY = 10**12  # bytes; more than any client keeps
 LOSS = 1e6  # nats an example, on average: a model that far off has diverged
 HEADER = 4096  # bytes of an array's file beside its numbers
@@ -97,6 +98,7 @@ class Update:
     battery: float = -1.0  # how full its device's battery is, 0 … 1; below 0 if it has none, or is no device
     answer: Answer = field(default_factory=dict)  # what methods send beside the weights
     rehearsed: int = 0  # examples that it remembers and learned from again
+    round: int = 0  # the one that it was asked in
 
     @property
     def examples(self) -> int:
@@ -167,7 +169,7 @@ def answer(update: Update) -> RecordDict:
     sums = update.sums
     metrics = MetricRecord(
         {
-            "own": update.own, "rehearsed": update.rehearsed, "client": update.client,
+            "own": update.own, "rehearsed": update.rehearsed, "client": update.client, "round": update.round,
             "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
             "task": update.task, "memory": update.memory, "battery": update.battery,
@@ -194,12 +196,14 @@ def update(
     like: Arrays,
     shapes: Mapping[str, Sequence[tuple[int, ...]]] | None = None,
     limits: Limits = Limits(),
+    round: int | None = None,
 ) -> Update:
     """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for.
 
     like: arrays of the shapes that weights must have (none: the client was only to judge); shapes: {method: the shapes of
-    the float32 arrays that its answer may hold}. A client that took no step sends no weights. Nothing of the content is used
-    before all of it was checked: first which records there are, then each number and word, then each array's size.
+    the float32 arrays that its answer may hold}; round: the one that it was asked in, if it must be that. A client that took
+    no step sends no weights. Nothing of the content is used before all of it was checked: first which records there are,
+    then each array's size, then each number and word.
     """
     asked = {
         METHOD + name: [np.zeros(shape, np.float32) for shape in wanted] for name, wanted in (shapes or {}).items()
@@ -210,6 +214,9 @@ def update(
     numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
     if (who := _whole(numbers, "client", 0, CLIENTS)) != client:
         raise ValueError(f"the answer is client {who}'s")
+    answered = _whole(numbers, "round", 0, ROUNDS)
+    if round is not None and answered != round:
+        raise ValueError(f"the answer is one to round {answered}")
     least = 1 if learned or not like else 0
     own, rehearsed = (_whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
     seen = _whole(numbers, "seen", least, limits.rows)
@@ -221,6 +228,7 @@ def update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], _several(numbers, "looks", limits.looks, -1e6, 1e6),
         _word(content), _whole(numbers, "task", -1, limits.tasks - 1), _whole(numbers, "memory", 0, MEMORY),
         _real(numbers, "battery", -1, 1), {n.removeprefix(METHOD): a for n, a in arrays.items() if n != ARRAYS}, rehearsed,
+        answered,
     )  # fmt: skip
 
 

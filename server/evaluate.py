@@ -58,7 +58,7 @@ def clients(
     told = []
     for client, reply in replies.items():
         try:
-            one = wire.update(reply.content, client, [], limits=wire.Limits.of(scenario))
+            one = wire.update(reply.content, client, [], limits=wire.Limits.of(scenario), round=round)
             if one.sums.examples:
                 told.append(_fact(one, scenario))
             else:

@@ -50,7 +50,7 @@ def read(
     round: int,
 ) -> tuple[Update, float]:
     """An answer that passed every check of its own, and how far its weights are. Raises ValueError, saying what is wrong."""
-    update = wire.update(content, client, arrays, method.shapes(arrays), wire.Limits.of(scenario))
+    update = wire.update(content, client, arrays, method.shapes(arrays), wire.Limits.of(scenario), round)
     if holdings:
         counted(update, holdings, round)
     far = distance(arrays, update.arrays) if update.arrays else 0.0

@@ -35,7 +35,7 @@ def honest(task: wire.Task) -> wire.Update:
     noise = np.random.default_rng((task.client, task.round))
     moved = [w + noise.normal(0, task.rate, w.shape).astype(np.float32) for w in task.arrays]
     examples = 10 * (task.client + 1)
-    return wire.Update(task.client, moved, examples, Sums(0.5 * examples, examples // 2, examples))
+    return wire.Update(task.client, moved, examples, Sums(0.5 * examples, examples // 2, examples), round=task.round)
 
 
 def well(task: wire.Task) -> RecordDict:

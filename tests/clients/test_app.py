@@ -58,7 +58,7 @@ def test_the_servers_mu_holds_the_weights(tiny: Scenario) -> None:
 
 
 def test_evaluation_judges_on_the_clients_own_images_and_says_what_it_holds(tiny: Scenario) -> None:
-    update = wire.update(play(ask(tiny, "evaluate")), 2, [])
+    update = wire.update(play(ask(tiny, "evaluate")), 2, [], limits=wire.Limits.of(tiny))
     own, mine = own_test(tiny.json(), 2), shard(tiny.json(), 2)
     assert update.sums == judge(engine.answers(START, own.x), own.y)
     assert list(update.labels) == np.bincount(mine.train.y, minlength=10).tolist()

@@ -19,7 +19,7 @@ from core.scenario import Part, Scenario
 from fl import wire
 from tests.fakes import START, identify, same
 
-UPDATE = wire.Update(3, START, 120, Sums(12.5, 99, 128), (12,) * 10, (0.5,), "host:17")
+UPDATE = wire.Update(3, START, 120, Sums(12.5, 99, 128), (12,) * 10, (0.5,), "host:17", round=7)
 LIMITS = wire.Limits(looks=1)
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -185,6 +185,7 @@ NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
     "a million looks": (lambda: changed(looks=[0.5] * 10**6), "has 1,000,000 looks; there should be 1,"),
     "infinite looks": (lambda: changed(looks=[float("inf")]), "looks = inf"),
     "task of no stream": (lambda: changed(task=10**9), "task = 1000000000"),
+    "an earlier round": (lambda: changed(round=6), "one to round 6"),
     "giant memory": (lambda: changed(memory=10**18), "memory = 1000"),
     "battery NaN": (lambda: changed(battery=float("nan")), "battery = nan"),
     "a file's record": (lambda: with_record("step", ConfigRecord({"file": 10**12})), "records"),
@@ -211,7 +212,7 @@ NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
 def test_nonsense_is_refused_in_words(what: str) -> None:
     make, words = NONSENSE[what]
     with pytest.raises(ValueError, match=words):
-        wire.update(make(), 3, START, limits=LIMITS)
+        wire.update(make(), 3, START, limits=LIMITS, round=7)
 
 
 def test_escape_codes_in_a_word_do_not_arrive() -> None:
