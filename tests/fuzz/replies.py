@@ -1,0 +1,204 @@
+"""Replies, mutated: whatever a client answers, it is read or refused by ValueError, and moves the model within its limits."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from core.arrays import DAMAGE, parsed
+from core.methods.base import Answer, Finetune
+from core.plan import Arrays, distance
+from core.scenario import Part, Scenario
+from core.seeds import rng
+from fl import strategies, wire
+from fl.strategies import STRATEGIES
+from server import rounds, trust
+from tests.fakes import START, honest, identify
+
+FULL = 100_000
+COHORT = 7
+SCENARIO = Scenario("fuzz", clients=COHORT, cohort=COHORT, looks=(Part("rotate"),))
+ROUND = 3
+GIANTS = (-1, 0, 1, 2, 10**6, 10**6 + 1, 2**31, 10**18, 2**63 - 1, -(2**63))
+ODD = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-308, 1e308, -1e308, 1e38, 0.5)
+NAMES = ("", "step", "config", "metrics", "arrays", "method.", "method.curious", "method.fedcurv", "0", "own", "x" * 10_000,
+         "\x1b[2J", "ключ", "__class__")  # fmt: skip
+
+
+class Curious(Finetune):
+    """A method that wants two arrays of its clients and takes whatever they hold."""
+
+    name = "curious"
+
+    def shapes(self, weights: Arrays) -> Mapping[str, Any]:
+        return {self.name: [(4,), (2, 2)]}
+
+    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+        return answer
+
+    def gather(self, shared: Any, answers: Any, arrays: Arrays) -> Any:
+        return {f"curious/{c}": answer["curious"][0] for c, answer in answers.items()}, arrays
+
+
+def run(seed: int, count: int) -> Counter[str]:
+    """Mutate so many replies of one client in seven. Returns how many were read, refused, and what was found amiss."""
+    identify()
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    scenario, found = SCENARIO, Counter[str]()
+    for number in range(count):
+        draw = rng(seed, "reply", number)
+        name = list(STRATEGIES)[number % len(STRATEGIES)]
+        try:
+            with np.errstate(all="ignore"):
+                found[_one(replace(scenario, strategy=Part(name)), draw)] += 1
+        except Exception as error:
+            found[f"FINDING {type(error).__name__}: {error}, --seed {seed}, reply {number}"[:200]] += 1
+    return found
+
+
+def _one(scenario: Scenario, draw: np.random.Generator) -> str:
+    """One round with one mutated reply. Raises whatever the server would not have expected."""
+    task = wire.Task(scenario, ROUND, 2, 0.1, START)
+    reply = Message(mutated(answer(task), draw), dst_node_id=1, message_type="train")
+    method = Curious()
+    try:
+        update, far = trust.read(reply.content, 2, START, scenario, method, None, ROUND)
+    except ValueError as error:
+        return (
+            "refused" if str(error).isprintable() and len(str(error)) < 1000 else f"FINDING words: {str(error)[:50]!r}"
+        )
+    assert far <= scenario.reach and update.own <= scenario.max_examples
+    others = {c: honest(replace(task, client=c)) for c in range(COHORT) if c != 2}
+    messages = {c: Message(wire.answer(u), dst_node_id=1, message_type="train") for c, u in others.items()} | {2: reply}
+    updates = dict(sorted({**others, 2: update}.items()))
+    answers, refused, counts = rounds._believed(updates, method, START, scenario, cap=True)
+    learned = {c: (messages[c], counts[c]) for c, u in updates.items() if u.arrays and c not in refused}
+    failed: dict[int, str] = {}
+    new = rounds._aggregated(strategies.build(scenario.strategy, COHORT), scenario, ROUND, learned, START, failed)
+    kept, new = rounds._gathered(method, {}, answers, new, failed)
+    assert all(np.isfinite(w).all() for w in (*new, *kept.values())) and distance(START, new) <= scenario.reach * (
+        1 + 1e-5
+    )
+    assert counts[2] <= scenario.count_ratio * 60 and all(0 <= share < math.inf for share in counts.values())
+    trust.standing_out(trust.directions(START, {c: u.arrays for c, u in updates.items() if u.arrays}))
+    return "read, within the limits"
+
+
+def answer(task: wire.Task) -> RecordDict:
+    """What an honest client answers that also has something to say for a method."""
+    said = {"curious": [np.arange(4, dtype=np.float32), np.ones((2, 2), np.float32)]}
+    return wire.answer(replace(honest(task), labels=(1,) * 10, looks=(0.5,), answer=said, rehearsed=3))
+
+
+# ── mutations: each changes the records it is given ──
+
+
+def mutated(content: RecordDict, draw: np.random.Generator) -> RecordDict:
+    """One to three changes. What Flower itself would refuse to send is left as it was."""
+    for _ in range(draw.integers(1, 4)):
+        with suppress(TypeError, KeyError, OverflowError, *DAMAGE):
+            MUTATIONS[draw.integers(len(MUTATIONS))](content, draw)
+    return content
+
+
+def _pick(values: Any, draw: np.random.Generator) -> Any:
+    return list(values)[int(draw.integers(len(values)))]
+
+
+def _number(content: RecordDict, draw: np.random.Generator) -> None:
+    numbers = dict(content.metric_records[wire.METRICS])
+    value = _pick(GIANTS + ODD, draw)
+    several: list[Any] = [value] * int(_pick((0, 1, 2, 9, 10, 11, 5000), draw))
+    numbers[_pick((*wire.NUMBERS, *NAMES), draw)] = several if draw.random() < 0.3 else value
+    content[wire.METRICS] = MetricRecord(numbers)
+
+
+def _without(content: RecordDict, draw: np.random.Generator) -> None:
+    if draw.random() < 0.5:
+        del content[_pick(content, draw)]
+    else:
+        record: Any = content[_pick(content, draw)]
+        del record[_pick(record, draw)]
+
+
+def _record(content: RecordDict, draw: np.random.Generator) -> None:
+    kinds: tuple[Callable[[], Any], ...] = (
+        lambda: ConfigRecord({"file": int(_pick(GIANTS, draw))}),
+        lambda: ConfigRecord({_pick(NAMES, draw): bytes(int(draw.integers(10_000)))}),
+        lambda: MetricRecord({_pick(NAMES, draw): _pick(ODD, draw)}),
+        lambda: wire.record(START),
+        lambda: content[_pick(content, draw)],
+    )
+    content[_pick((*NAMES, *content), draw)] = _pick(kinds, draw)()
+
+
+def _word(content: RecordDict, draw: np.random.Generator) -> None:
+    words = (*NAMES, "x" * 100, "x" * 101, b"bytes", 7, [1, 2], 0.5, True, "\x1b]0;title\x07", "\u202e", "a\nb")
+    content[wire.CONFIG] = ConfigRecord({_pick(("earlier", *NAMES), draw): _pick(words, draw)})
+
+
+def _values(content: RecordDict, draw: np.random.Generator) -> None:
+    """An array of other numbers, another shape, kind or order."""
+    record = content.array_records[_pick(content.array_records, draw)]
+    name = _pick(record, draw)
+    old = parsed(record[name].data).astype(np.float32)
+    kind = _pick((">f4", "f8", "f2", "i4", "c8", "U3"), draw)
+    changes: tuple[Callable[[], np.ndarray], ...] = (
+        lambda: old * np.float32(10.0 ** draw.integers(-45, 39)),
+        lambda: np.where(draw.random(old.shape) < 0.3, np.float32(_pick(ODD, draw)), old),
+        lambda: (old + draw.standard_normal(old.shape) * 10.0 ** draw.integers(-3, 3)).astype(np.float32),
+        lambda: old[..., :1],
+        lambda: np.asfortranarray(old),
+        lambda: old.astype(kind),
+        lambda: np.zeros(int(draw.integers(5000)), np.float32),
+        lambda: -old,
+        lambda: old[None],
+        lambda: np.zeros((), np.float32),
+    )
+    record[name] = Array(np.asarray(_pick(changes, draw)()))
+
+
+def _bytes(content: RecordDict, draw: np.random.Generator) -> None:
+    """An array whose file is damaged, cut, longer, or says what it is not."""
+    record = content.array_records[_pick(content.array_records, draw)]
+    name = _pick((*record, *NAMES), draw)
+    data = bytearray(record.get(name, _pick(record.values(), draw)).data)
+    for _ in range(draw.integers(0, 6)):
+        data[draw.integers(len(data))] = draw.integers(256)
+    cut = slice(None, int(draw.integers(len(data) + 1))) if draw.random() < 0.3 else slice(None)
+    tail = bytes(int(_pick((0, 1, 100, 10_000), draw))) if draw.random() < 0.3 else b""
+    stype, dtype = _pick(("numpy.ndarray", "torch", "\x1b"), draw), _pick(("float32", "object", "?"), draw)
+    record[name] = Array(dtype, (3,), stype if draw.random() < 0.2 else "numpy.ndarray", bytes(data[cut]) + tail)
+
+
+def _header(content: RecordDict, draw: np.random.Generator) -> None:
+    """An array whose header lies about its length, or is no header."""
+    record, file = content.array_records[wire.ARRAYS], io.BytesIO()
+    shape = _pick(((10**12,), (2**63,), (-1,), (3,), (0,), (3, 0), (10**6,), ()), draw)
+    np.lib.format.write_array_header_1_0(file, {"descr": _pick(("<f4", "|O", "<U9", "|V9", "<f8"), draw), "fortran_order": True,
+                                                "shape": shape})  # fmt: skip
+    record["0"] = Array("float32", (3,), "numpy.ndarray", file.getvalue() + bytes(int(_pick((0, 12, 24), draw))))
+
+
+def _arrays(content: RecordDict, draw: np.random.Generator) -> None:
+    """All arrays moved alike, towards or away, as a client would that wants to own the model."""
+    far = np.float32(_pick((-1, 0, 1, 5, 9.9, 10, 11, 1e3, 1e30), draw))
+    content[wire.ARRAYS] = wire.record([w * (1 + far) for w in START])
+
+
+def _again(content: RecordDict, draw: np.random.Generator) -> None:
+    """Many arrays, or another way to name them."""
+    names = _pick(([str(i) for i in range(500)], ["0", "01"], ["1", "2"], ["0", "1", "-1"], []), draw)
+    content[_pick((wire.ARRAYS, "method.curious"), draw)] = ArrayRecord({name: Array(START[0]) for name in names})
+
+
+MUTATIONS = (_number, _number, _without, _record, _word, _values, _values, _bytes, _header, _arrays, _again)
