@@ -1,9 +1,11 @@
-"""Files that are whole or not there (written beside their place, flushed to the disk, then renamed); folders that one holds."""
+"""Files that are whole or not there (written beside their place, flushed to the disk, then renamed); files that are read without
+waiting or filling the memory; folders that one holds."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +37,24 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)  # a full disk should not be left fuller
         raise
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A plain file, to read. Raises ValueError if it is something else, at once: a pipe would wait for whoever writes to it."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a plain file")
+        yield file
+
+
+def contents(path: Path, most: int) -> bytes:
+    """All bytes of a plain file. Raises ValueError if it is none, or has more than `most`; OSError if it cannot be opened."""
+    with opened(path) as file:
+        octets = file.read(most + 1)
+    if len(octets) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return octets
 
 
 @contextmanager
