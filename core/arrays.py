@@ -27,7 +27,7 @@ PACKINGS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}  # how many times
 CHUNK = 1 << 20  # bytes read at once: a zip's reader makes a copy of what it is asked for
 WORDS = 300  # letters of a reason
 DAMAGE = (
-    OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, OverflowError, MemoryError,
+    OSError, ValueError, LookupError, EOFError, RuntimeError, NotImplementedError, OverflowError, MemoryError,
     zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -69,3 +70,9 @@ def hold(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def numbered(folder: Path) -> dict[int, Path]:
+    """The files round-NUMBER.npz of a folder, by number, smallest first; whatever has another name is not one of them."""
+    found = {file.stem.removeprefix("round-"): file for file in folder.glob("round-*.npz")}
+    return dict(sorted((int(number), file) for number, file in found.items() if re.fullmatch("[0-9]{1,9}", number)))
