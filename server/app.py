@@ -69,7 +69,8 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     )
     held, damaged = checkpoint.newest(folder, first)
     state = held or State(0, first)
-    events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
+    events = list(state.events if state.round else data.notes)
+    events += [f"checkpoint {name} was damaged and not used" for name in damaged]
     if seats and held and held.round < scenario.rounds:  # a simulation that was interrupted is one that was not
         events.append(f"the run was interrupted, and went on after round {held.round}")
     strategy = strategies.build(scenario.strategy, scenario.cohort)
