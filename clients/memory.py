@@ -47,7 +47,7 @@ def before(client: int, round: int, run: str = "") -> Memory:
 def _read(file: Path) -> Memory:
     """A round's memory. Raises ValueError, naming the file, if it is damaged or its arrays are no memory's."""
     memory: dict[str, dict[int, dict[str, np.ndarray]]] = {}
-    for key, array in arrays.read(file).items():
+    for key, array in arrays.read(file, sealed=True).items():
         match = re.fullmatch("([^/]+)/(0|[1-9][0-9]{0,8})/([^/]+)", key)
         if not match:
             raise ValueError(f"{file} holds {key[:100]!r}, where METHOD/STAGE/NAME should be")
@@ -65,7 +65,7 @@ def save(client: int, round: int, memory: Memory, run: str = "") -> None:
         return
     folder = home(client, run)
     with placed(folder / f"round-{round:04d}.npz") as file:
-        np.savez(file, **flat)  # type: ignore[arg-type]
+        np.savez(file, **arrays.seal(flat))  # type: ignore[arg-type]
     for old in list(numbered(folder).values())[:-KEPT]:
         old.unlink()
 

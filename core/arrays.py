@@ -6,13 +6,14 @@ be encrypted, packed in ways that take long, or unpack to far more than they are
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,7 @@ from core.disk import opened
 
 LARGEST = 800_000_000  # bytes that a file's arrays may take in memory, all together: a process stays under a gigabyte
 MOST = 100_000  # arrays in a file
+SEAL = "sha256"  # the entry that says of the others what they should be
 KINDS = "biuf"  # truth values, whole numbers, floats
 PACKINGS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}  # how many times its packed size an entry may unpack to
 CHUNK = 1 << 20  # bytes read at once: a zip's reader makes a copy of what it is asked for
@@ -41,15 +43,16 @@ def parsed(octets: bytes) -> np.ndarray:
     return _array(io.BytesIO(octets), len(octets))
 
 
-def read(path: Path, most: int = LARGEST, only: Collection[str] = ()) -> dict[str, np.ndarray]:
+def read(path: Path, most: int = LARGEST, only: Collection[str] = (), sealed: bool = False) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, by name. most: bytes that they may take together; only: those of these names, if any are given.
 
-    Raises Unreadable, naming the file, if it is no such file, lacks one of those names, is damaged, encrypted, or unpacks to
-    more; FileNotFoundError if there is none.
+    sealed: they should be what their seal says, if they have one (older files have none). Raises Unreadable, naming the file,
+    if it is no such file, lacks one of those names, is damaged, encrypted, or unpacks to more; FileNotFoundError if there is none.
     """
     try:
         with opened(path) as file:
-            return unpacked(file, most, only)
+            named = unpacked(file, most, only)
+        return _unsealed(named) if sealed else named
     except FileNotFoundError:
         raise
     except DAMAGE as error:
@@ -68,6 +71,26 @@ def unpacked(file: IO[bytes], most: int = LARGEST, only: Collection[str] = ()) -
         if (total := sum(entry.file_size for entry in entries.values())) > most:
             raise ValueError(f"its arrays take {total:,} bytes, more than {most:,}")
         return {name: _entry(archive, entry) for name, entry in entries.items()}
+
+
+def seal(named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """These arrays with their seal: a zip's checksums protect neither the names in it nor which array is whose."""
+    return {**named, SEAL: _digest(named)}
+
+
+def _unsealed(named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found = named.pop(SEAL, None)
+    if found is not None and not np.array_equal(found, _digest(named)):
+        raise ValueError("it holds other arrays than its seal says")
+    return named
+
+
+def _digest(named: Mapping[str, np.ndarray]) -> np.ndarray:
+    """SHA-256 of arrays with their names, kinds and shapes: uint8 [32]."""
+    total = hashlib.sha256()
+    for name, array in named.items():
+        total.update(f"{name} {array.dtype.str} {list(array.shape)} ".encode() + array.tobytes())
+    return np.frombuffer(total.digest(), np.uint8)
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:

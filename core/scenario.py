@@ -145,7 +145,7 @@ class Scenario:
                 getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
             )
             if not low <= value <= high:
-                raise ValueError(f"{name} = {value} is out of range: {low} … {high}")
+                raise ValueError(f"{name} = {_shown(value)} is out of range: {low} … {high}")
         if self.model.kind not in ("cnn", "mlp"):
             raise unknown("model.kind", self.model.kind, ("cnn", "mlp"))
         if self.engine not in ENGINES:
@@ -153,15 +153,14 @@ class Scenario:
         if self.ink not in INKS:
             raise unknown("ink", self.ink, INKS)
         if self.cohort > self.clients:
-            raise ValueError(f"cohort = {self.cohort} is more than clients = {self.clients}")
+            raise ValueError(f"cohort = {_shown(self.cohort)} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):
             for client, round in pairs:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
-                    raise ValueError(
-                        f"{name} = [[{client}, {round}]] should be a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
-                    )
+                    last = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
+                    raise ValueError(f"{name} = {_shown([[client, round]])} should be {last}")
         if wrong := [d for d in self.digits if not 0 <= d <= 9]:
-            raise ValueError(f"digits = {wrong[0]} is out of range: 0 … 9")
+            raise ValueError(f"digits = {_shown(wrong[0])} is out of range: 0 … 9")
 
     def json(self) -> str:
         """One line of JSON, the same for equal scenarios."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,11 +36,10 @@ def save(folder: Path, state: State) -> None:
     named = {f"weight/{i}": a for i, a in enumerate(state.arrays)}
     named |= {f"strategy/{k}": a for k, a in state.strategy.items()}
     named |= {f"shared/{k}": a for k, a in state.shared.items()}
-    facts = {
-        "round": state.round, "history": state.history, "events": state.events, "arrays": list(named), "sha256": _digest(named),
-    }  # fmt: skip
+    facts = {"round": state.round, "history": state.history, "events": state.events, "arrays": list(named)}
+    named = {FACTS: np.frombuffer(json.dumps(facts).encode(), np.uint8)} | named
     with placed(home / f"round-{state.round:05d}.npz") as file:
-        np.savez(file, **{FACTS: np.frombuffer(json.dumps(facts).encode(), np.uint8)}, **named)  # type: ignore[arg-type]
+        np.savez(file, **arrays.seal(named))  # type: ignore[arg-type]
     for old in list(numbered(home).values())[:-KEPT]:
         old.unlink()
 
@@ -66,7 +63,7 @@ def newest(folder: Path, like: Arrays | None = None) -> tuple[State | None, list
 
 def _read(path: Path, number: int) -> State:
     """Read the checkpoint of this round. Raises ValueError if it is damaged, or does not hold what it says."""
-    named = arrays.read(path)
+    named = arrays.read(path, sealed=True)
     facts = json_object(named.pop(FACTS, np.zeros(0, np.uint8)).tobytes())
     history, events = facts.get("history"), facts.get("events")
     if (
@@ -77,8 +74,7 @@ def _read(path: Path, number: int) -> State:
         raise ValueError(f"{path.name} is not of round {number}, or its history is none")
     if not isinstance(events, list) or not all(isinstance(one, str) for one in events):
         raise ValueError(f"{path.name} has no list of events")
-    # A zip's checksums protect neither the names in it nor which array is whose. Older checkpoints have names alone.
-    if list(named) != facts.get("arrays") or facts.get("sha256", digest := _digest(named)) != digest:
+    if list(named) != facts.get("arrays"):
         raise ValueError(f"{path.name} holds other arrays than it says")
     weights = [named[name] for name in (f"weight/{i}" for i in range(len(named))) if name in named]
     if not weights or any(w.dtype != np.float32 for w in weights):
@@ -90,11 +86,3 @@ def _read(path: Path, number: int) -> State:
     if len(weights) + len(strategy) + len(shared) < len(named):
         raise ValueError(f"{path.name} holds arrays that are nobody's")
     return State(number, weights, strategy, history, events, shared)
-
-
-def _digest(named: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of arrays with their names, kinds and shapes."""
-    total = hashlib.sha256()
-    for name, array in named.items():
-        total.update(f"{name} {array.dtype.str} {list(array.shape)} ".encode() + array.tobytes())
-    return total.hexdigest()

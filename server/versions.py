@@ -31,7 +31,7 @@ def keep(folder: Path, number: int, weights: Arrays, facts: Facts, shared: Mappi
     place = home(folder, number)
     named = {f"weight{i}": a for i, a in enumerate(weights)} | {f"shared/{key}": a for key, a in shared.items()}
     with placed(place / "weights.npz") as file:
-        np.savez(file, **named)  # type: ignore[arg-type]
+        np.savez(file, **arrays.seal(named))  # type: ignore[arg-type]
     write(place / "version.json", json.dumps(facts, indent=1) + "\n")
     return place
 
@@ -59,7 +59,7 @@ def shared(place: Path) -> dict[str, np.ndarray]:
 
 def _arrays(place: Path) -> dict[str, np.ndarray]:
     try:
-        return arrays.read(place / "weights.npz")
+        return arrays.read(place / "weights.npz", sealed=True)
     except FileNotFoundError:
         raise ValueError(f"{place} holds no version: it has no weights.npz") from None
 

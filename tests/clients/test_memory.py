@@ -122,6 +122,19 @@ def test_an_array_that_is_no_methods_is_named(home: Path, caplog: pytest.LogCapt
     assert f"round-0002.npz holds '{key}', where METHOD/STAGE/NAME should be" in caplog.text
 
 
+def test_a_sound_zip_of_other_arrays_falls_back(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for round in (1, 2):
+        memory.save(7, round, held(round))
+    file = home / "client-00007" / "round-0002.npz"
+    with np.load(file) as found:
+        named = {name: found[name] for name in found.files}
+    file.write_bytes(arrays(named | {"ewc/0/fisher": named["ewc/0/start"], "ewc/0/start": named["ewc/0/fisher"]}))
+    assert same(memory.before(7, 3), held(1)) and "other arrays than its seal says" in caplog.text
+    del named["sha256"]
+    file.write_bytes(arrays(named))  # as an older version of this program wrote it
+    assert same(memory.before(7, 3), held(2))
+
+
 def test_rounds_are_ordered_by_their_number_and_other_files_are_left_alone(home: Path) -> None:
     for round in (9_998, 9_999, 10_000, 10_001):
         memory.save(7, round, held(round))

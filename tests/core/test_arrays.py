@@ -6,6 +6,7 @@ import copy
 import io
 import os
 import struct
+import tempfile
 import tracemalloc
 import warnings
 import zipfile
@@ -206,3 +207,19 @@ def test_only_what_is_wanted_is_read(tmp_path: Path) -> None:
         arrays.read(path, only=("a", "b"))
     with pytest.raises(FileNotFoundError):
         arrays.read(tmp_path / "none.npz")
+
+
+@given(st.dictionaries(st.text("abc/", min_size=1), ANY, min_size=1, max_size=4), st.data())
+def test_sealed_arrays_come_back_or_are_known_to_be_others(named: dict[str, np.ndarray], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.npz"
+        np.savez(path, **arrays.seal(named))  # type: ignore[arg-type]
+        assert list(arrays.read(path, sealed=True)) == list(named)
+        name = data.draw(st.sampled_from(list(named)))
+        other = named[name][None]
+        for changed in (named | {name: other}, {k: a for k, a in named.items() if k != name}, named | {"more": other}):
+            np.savez(path, **changed, **{arrays.SEAL: arrays.seal(named)[arrays.SEAL]})  # type: ignore[arg-type]
+            with pytest.raises(Unreadable, match=r"x\.npz cannot be read: it holds other arrays than its seal says"):
+                arrays.read(path, sealed=True)
+        np.savez(path, **named)  # type: ignore[arg-type]
+        assert list(arrays.read(path, sealed=True)) == list(named)  # an older file

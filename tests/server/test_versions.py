@@ -137,6 +137,19 @@ def test_a_version_that_cannot_be_read_is_one_sentence_that_names_the_file(tmp_p
             read(file.parent)
 
 
+def test_a_version_whose_arrays_were_exchanged_is_refused(tmp_path: Path) -> None:
+    file = kept(tmp_path) / "weights.npz"
+    with np.load(file) as found:
+        named = {name: found[name] for name in found.files}
+    file.write_bytes(arrays(named | {"weight0": named["weight0"] + 1}))
+    for read in (versions.weights, versions.shared):
+        with pytest.raises(ValueError, match=r"weights\.npz cannot be read: it holds other arrays than its seal says"):
+            read(file.parent)
+    del named["sha256"]
+    file.write_bytes(arrays(named))  # as an older version of this program wrote it
+    assert same(versions.weights(file.parent), [np.ones(3, np.float32), np.ones((2, 2), np.float32)])
+
+
 @pytest.mark.parametrize(
     "named",
     [{"weight0": np.zeros(3)}, {"weight1": np.zeros(3, np.float32)}, {"weightx": np.zeros(3, np.float32)},
