@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from core.disk import contents
 LARGEST = 20_000_000  # bytes of a file
 WIDEST = 4096  # pixels a side
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MOVING = {b"acTL", b"fcTL", b"fdAT"}  # chunks of an animation, which have sizes of their own
 CONTRAST = 128  # between an ink and its paper, at least, if a picture shows both
 
 
@@ -38,13 +41,29 @@ def picture(file: Path, side: int) -> np.ndarray:
 
 
 def _checked(octets: bytes) -> bytes:
-    """The same bytes, if they begin as a PNG that is not too large does: a few of them can ask for gigabytes."""
+    """The same bytes, if they are a PNG's that asks for no more than it should: OpenCV believes what it reads of sizes."""
     if octets[:8] != SIGNATURE or octets[12:16] != b"IHDR" or len(octets) < 33:
         raise ValueError("it does not begin as one")
     width, height = struct.unpack(">II", octets[16:24])
     if not 0 < width <= WIDEST or not 0 < height <= WIDEST:
         raise ValueError(f"it is {width:,} × {height:,} pixels, at most {WIDEST} × {WIDEST} are read")
+    kinds = Counter(_chunks(octets))
+    if kinds[b"IHDR"] > 1 or kinds[b"IEND"] != 1 or set(kinds) & MOVING:
+        raise ValueError("it is damaged or moves: a picture has one beginning, one end, and stands still")
     return octets
+
+
+def _chunks(octets: bytes) -> Iterator[bytes]:
+    """The kind of each chunk (length, kind, content, checksum), up to the end. Raises ValueError if one is longer than the file."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(octets):
+        size, kind = struct.unpack_from(">I4s", octets, at)
+        at += 12 + size
+        if at > len(octets):
+            raise ValueError(f"it is damaged: {size:,} bytes should follow, and do not")
+        yield kind
+        if kind == b"IEND":
+            return
 
 
 def composed(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:

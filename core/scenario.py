@@ -22,10 +22,10 @@ Registry = Mapping[str, Callable[..., Any]]
 
 def unknown(kind: str, name: str, choices: typing.Iterable[str]) -> ValueError:
     """The error for a name that does not exist: it names the value and the choices."""
-    return ValueError(f"unknown {kind} {_shown(name)}; choose from {', '.join(sorted(choices))}")
+    return ValueError(f"unknown {kind} {shown(name)}; choose from {', '.join(sorted(choices))}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value in an error: it may come from outside, and be a book."""
     text = repr(value)
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
@@ -145,7 +145,7 @@ class Scenario:
                 getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
             )
             if not low <= value <= high:
-                raise ValueError(f"{name} = {_shown(value)} is out of range: {low} … {high}")
+                raise ValueError(f"{name} = {shown(value)} is out of range: {low} … {high}")
         if self.model.kind not in ("cnn", "mlp"):
             raise unknown("model.kind", self.model.kind, ("cnn", "mlp"))
         if self.engine not in ENGINES:
@@ -153,14 +153,14 @@ class Scenario:
         if self.ink not in INKS:
             raise unknown("ink", self.ink, INKS)
         if self.cohort > self.clients:
-            raise ValueError(f"cohort = {_shown(self.cohort)} is more than clients = {self.clients}")
+            raise ValueError(f"cohort = {shown(self.cohort)} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):
             for client, round in pairs:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
                     last = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
-                    raise ValueError(f"{name} = {_shown([[client, round]])} should be {last}")
+                    raise ValueError(f"{name} = {shown([[client, round]])} should be {last}")
         if wrong := [d for d in self.digits if not 0 <= d <= 9]:
-            raise ValueError(f"digits = {_shown(wrong[0])} is out of range: 0 … 9")
+            raise ValueError(f"digits = {shown(wrong[0])} is out of range: 0 … 9")
 
     def json(self) -> str:
         """One line of JSON, the same for equal scenarios."""
@@ -246,17 +246,17 @@ def typed(name: str, value: Any, hint: Any) -> Any:
             or set(value) - {"name", "args"}
             or not isinstance(value.get("args", {}), dict)
         ):
-            raise ValueError(f"{name} = {_shown(value)} is not a named piece")
+            raise ValueError(f"{name} = {shown(value)} is not a named piece")
         for key, setting in value.get("args", {}).items():
             if not _flat(setting):
                 raise ValueError(
-                    f"{name}.{_shown(key)} = {_shown(setting)} should be a number, a word, or a list of them"
+                    f"{name}.{shown(key)} = {shown(setting)} should be a number, a word, or a list of them"
                 )
         return Part(value["name"], dict(value.get("args", {})))
     if dataclasses.is_dataclass(hint):
         known = typing.get_type_hints(hint)
         if not isinstance(value, dict):
-            raise ValueError(f"{name} = {_shown(value)} should be an object")
+            raise ValueError(f"{name} = {shown(value)} should be an object")
         for key in set(value) - set(known):
             raise unknown(f"key of {name}:", key, known)
         needed = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}
@@ -269,12 +269,12 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         kinds = [inner[0]] * len(value) if inner[-1] is ... else list(inner)
         if len(kinds) != len(value):
-            raise ValueError(f"{name} = {_shown(value)} should have {len(kinds)} values")
+            raise ValueError(f"{name} = {shown(value)} should have {len(kinds)} values")
         return tuple(typed(f"{name}[{i}]", v, kind) for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < GREATEST:
         return float(value)
     if origin is tuple or type(value) is not hint or value != value:
-        raise ValueError(f"{name} = {_shown(value)} should be of type {getattr(hint, '__name__', hint)}")
+        raise ValueError(f"{name} = {shown(value)} should be of type {getattr(hint, '__name__', hint)}")
     return value
 
 

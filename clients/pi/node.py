@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.disk import contents
 from core.parse import json_object
-from core.scenario import typed
+from core.scenario import shown, typed
 
 CODE = Path(__file__).parents[2]
 LONGEST = 100_000  # bytes of node.json
@@ -84,14 +84,14 @@ def read(place: Path) -> Node:
 def _check(node: Node) -> None:
     """Raises ValueError for settings that cannot be a node's."""
     if not re.fullmatch(r"[\w-]{1,40}", node.name):
-        raise ValueError(f"--name {node.name!r} should be letters, digits, - and _ only")
+        raise ValueError(f"--name {shown(node.name)} should be letters, digits, - and _ only")
     host, _, port = node.server.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"--server {node.server!r} should be HOST:PORT")
+        raise ValueError(f"--server {shown(node.server)} should be HOST:PORT")
     if not 0 <= node.client < 1_000_000:
-        raise ValueError(f"--client {node.client} should be 0 or more")
+        raise ValueError(f"--client {shown(node.client)} should be 0 or more")
     if not 0 < node.port < 65536:
-        raise ValueError(f"--port {node.port} should be 1 … 65535")
+        raise ValueError(f"--port {shown(node.port)} should be 1 … 65535")
 
 
 def command(node: Node, place: Path) -> list[str]:

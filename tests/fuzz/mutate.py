@@ -215,7 +215,17 @@ def png(octets: bytes, rng: np.random.Generator) -> bytes:
             chunks[number] = (b"IDAT", zlib.compress(rng.bytes(int(2 ** rng.uniform(0, 14)))))
         case 4:
             chunks.insert(
-                number, pick(rng, [*chunks, (b"tRNS", rng.bytes(6)), (b"PLTE", rng.bytes(9)), (b"zTXt", bytes(99))])
+                number,
+                pick(
+                    rng,
+                    [
+                        *chunks,
+                        (b"tRNS", rng.bytes(6)),
+                        (b"PLTE", rng.bytes(9)),
+                        (b"zTXt", bytes(99)),
+                        (b"fcTL", rng.bytes(26)),
+                    ],
+                ),
             )
         case 5:
             del chunks[number]
