@@ -4,7 +4,7 @@ RUN := .venv/bin/python
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual light
 
-.PHONY: help noniid iid pathological centralized pi test fast lint bench drill clean
+.PHONY: help noniid iid pathological centralized pi test fast lint bench fuzz drill clean
 help:  ## show this
 	@sed -n 's/^\([a-z %]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -28,6 +28,9 @@ lint: .venv/installed  ## style, types, and which room may import which
 
 bench: .venv/installed  ## programs that print speed, memory and accuracy figures (half an hour)
 	for name in $(BENCH); do $(RUN) -m tests.bench.$$name || exit 1; done
+
+fuzz: .venv/installed  ## spoil what the project reads, by seed: files of every kind; counts, and whatever was found
+	$(RUN) -m tests.fuzz
 
 drill: .venv/installed  ## what can happen to devices, done to real nodes: network, power, disk, clock (ten minutes; Linux, nginx)
 	$(RUN) -m tests.drill

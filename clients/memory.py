@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from core.disk import placed
+from core import arrays
+from core.disk import contents, numbered, placed
 from core.methods.base import Memory
 
 KEPT = 3  # rounds kept: the newest, the one before, and the one that a damaged checkpoint goes back to
@@ -31,11 +31,11 @@ def before(client: int, round: int, run: str = "") -> Memory:
     A damaged file (the disk's fault, or a power cut's) falls back to the one before it, with a warning. Raises ValueError if
     none of those there are can be read: to go on as if nothing had been remembered would be to forget in silence.
     """
-    files = [file for file in sorted(home(client, run).glob("round-*.npz")) if _round(file) < round]
+    files = [file for number, file in numbered(home(client, run)).items() if number < round]
     for file in reversed(files):
         try:
             return _read(file)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError) as error:
             logging.getLogger(__name__).warning("memory %s cannot be read: %s", file, error)
     if files:
         raise ValueError(
@@ -45,12 +45,17 @@ def before(client: int, round: int, run: str = "") -> Memory:
 
 
 def _read(file: Path) -> Memory:
-    held: dict[str, dict[int, dict[str, np.ndarray]]] = {}
-    with np.load(file, allow_pickle=False) as arrays:
-        for key in arrays.files:
-            method, stage, name = key.split("/")
-            held.setdefault(method, {}).setdefault(int(stage), {})[name] = arrays[key]
-    return held
+    """A round's memory. Raises ValueError, naming the file, if it is damaged or its arrays are no memory's."""
+    memory: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+    for key, array in arrays.read(file, sealed=True).items():
+        match = re.fullmatch("([^/]+)/(0|[1-9][0-9]{0,8})/([^/]+)", key)
+        if not match:
+            raise ValueError(f"{file} holds {key[:100]!r}, where METHOD/STAGE/NAME should be")
+        method, stage, name = match.groups()
+        memory.setdefault(method, {}).setdefault(int(stage), {})[name] = array
+    if not memory:  # nothing to remember leaves no file
+        raise ValueError(f"{file} holds no memory")
+    return memory
 
 
 def save(client: int, round: int, memory: Memory, run: str = "") -> None:
@@ -60,8 +65,8 @@ def save(client: int, round: int, memory: Memory, run: str = "") -> None:
         return
     folder = home(client, run)
     with placed(folder / f"round-{round:04d}.npz") as file:
-        np.savez(file, **flat)  # type: ignore[arg-type]
-    for old in sorted(folder.glob("round-*.npz"))[:-KEPT]:
+        np.savez(file, **arrays.seal(flat))  # type: ignore[arg-type]
+    for old in list(numbered(folder).values())[:-KEPT]:
         old.unlink()
 
 
@@ -77,8 +82,8 @@ def begin(client: int, round: int, run: str = "") -> str:
     """
     mark = _mark(client, round, run)
     mark.parent.mkdir(parents=True, exist_ok=True)
-    earlier = mark.read_text() if mark.exists() else ""
-    for later in [file for file in mark.parent.glob("round-*.npz") if _round(file) >= round]:
+    earlier = contents(mark, 1000).decode(errors="replace") if mark.exists() else ""
+    for later in [file for number, file in numbered(mark.parent).items() if number >= round]:
         later.unlink()
     mark.write_text(f"{socket.gethostname()}:{os.getpid()}")
     return earlier
@@ -101,7 +106,3 @@ def _plain(run: str) -> str:
 
 def _mark(client: int, round: int, run: str) -> Path:
     return home(client, run) / f"round-{round:04d}.begun"
-
-
-def _round(file: Path) -> int:
-    return int(file.stem.split("-")[1])

@@ -6,21 +6,32 @@ be encrypted, packed in ways that take long, or unpack to far more than they are
 
 from __future__ import annotations
 
+import hashlib
 import io
-import stat
+import math
+import struct
+import warnings
 import zipfile
 import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-LARGEST = 2_000_000_000  # bytes that a file's arrays may take in memory, all together
+from core.disk import opened
+
+LARGEST = 800_000_000  # bytes that a file's arrays may take in memory, all together: a process stays under a gigabyte
 MOST = 100_000  # arrays in a file
+SEAL = "sha256"  # the entry that says of the others what they should be
 KINDS = "biuf"  # truth values, whole numbers, floats
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-MAGIC = b"\x93NUMPY"
-DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+PACKINGS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}  # how many times its packed size an entry may unpack to
+CHUNK = 1 << 20  # bytes read at once: a zip's reader makes a copy of what it is asked for
+WORDS = 300  # letters of a reason
+DAMAGE = (
+    OSError, ValueError, LookupError, EOFError, RuntimeError, NotImplementedError, OverflowError, MemoryError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 class Unreadable(ValueError):
@@ -32,37 +43,61 @@ def parsed(octets: bytes) -> np.ndarray:
     return _array(io.BytesIO(octets), len(octets))
 
 
-def read(path: Path, most: int = LARGEST) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file, by name. most: bytes that they may take together.
+def read(path: Path, most: int = LARGEST, only: Collection[str] = (), sealed: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, by name. most: bytes that they may take together; only: those of these names, if any are given.
 
-    Raises Unreadable, naming the file, if it is no such file, is damaged, encrypted, or unpacks to more; FileNotFoundError if
-    there is none.
+    sealed: they should be what their seal says, if they have one (older files have none). Raises Unreadable, naming the file,
+    if it is no such file, lacks one of those names, is damaged, encrypted, or unpacks to more; FileNotFoundError if there is none.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for whoever writes to it
-            raise ValueError("it is not a plain file")
-        with path.open("rb") as file:
-            return unpacked(file, most)
+        with opened(path) as file:
+            named = unpacked(file, most, only)
+        return _unsealed(named) if sealed else named
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        raise Unreadable(f"{path} cannot be read: {error}") from None
+        raise Unreadable(f"{path} cannot be read: {_why(error)}") from None
 
 
-def unpacked(file: IO[bytes], most: int = LARGEST) -> dict[str, np.ndarray]:
-    """All arrays of an open .npz file, by name. Raises one of DAMAGE if it does not hold what it should."""
+def unpacked(file: IO[bytes], most: int = LARGEST, only: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """The arrays of an open .npz file, by name. Raises one of DAMAGE if it does not hold what it should."""
     with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        if len(entries) > MOST or len({entry.filename for entry in entries}) < len(entries):
-            raise ValueError(f"{len(entries)} arrays, of which some share a name or are over {MOST:,}")
-        if (total := sum(entry.file_size for entry in entries)) > most:
+        entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+        if len(archive.infolist()) > min(MOST, len(entries)):
+            raise ValueError(f"{len(archive.infolist())} arrays, of which some share a name or are over {MOST:,}")
+        if missing := set(only) - set(entries):
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
+        entries = {name: entry for name, entry in entries.items() if name in only or not only}
+        if (total := sum(entry.file_size for entry in entries.values())) > most:
             raise ValueError(f"its arrays take {total:,} bytes, more than {most:,}")
-        return {entry.filename.removesuffix(".npy"): _entry(archive, entry) for entry in entries}
+        return {name: _entry(archive, entry) for name, entry in entries.items()}
+
+
+def seal(named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """These arrays with their seal: a zip's checksums protect neither the names in it nor which array is whose."""
+    return {**named, SEAL: _digest(named)}
+
+
+def _unsealed(named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found = named.pop(SEAL, None)
+    if found is not None and not np.array_equal(found, _digest(named)):
+        raise ValueError("it holds other arrays than its seal says")
+    return named
+
+
+def _digest(named: Mapping[str, np.ndarray]) -> np.ndarray:
+    """SHA-256 of arrays with their names, kinds and shapes: uint8 [32]."""
+    total = hashlib.sha256()
+    for name, array in named.items():
+        total.update(f"{name} {array.dtype.str} {list(array.shape)} ".encode() + array.tobytes())
+    return np.frombuffer(total.digest(), np.uint8)
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     if entry.compress_type not in PACKINGS or entry.flag_bits & 1:
         raise ValueError(f"{entry.filename!r} is encrypted, or packed in a way that is not read here")
+    if entry.file_size > PACKINGS[entry.compress_type] * entry.compress_size:
+        raise ValueError(f"{entry.filename!r} says that {entry.compress_size:,} bytes unpack to {entry.file_size:,}")
     with archive.open(entry) as file:
         array = _array(file, entry.file_size)
         file.read(1)  # at the end the archive's checksum is compared
@@ -71,25 +106,38 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     """One array from the .npy file of `size` bytes that is read here."""
-    version = np.lib.format.read_magic(file)
-    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if header is None:
-        raise ValueError(f"version {version} of the .npy format is not read here")
-    shape, fortran, dtype = header(file)
+    shape, fortran, dtype = _header(file)
     if dtype.kind not in KINDS or any(n < 0 for n in shape):
         raise ValueError(f"an array of {dtype} {list(shape)}, not of plain numbers")
-    count = int(np.prod(shape, dtype=object)) if shape else 1
+    count = math.prod(shape)
     if count * dtype.itemsize > size:  # before anything of that size is allocated
         raise ValueError(f"an array of {dtype} {list(shape)} in {size:,} bytes")
     flat = np.empty(count, dtype)
-    if _filled(file, flat.reshape(-1).view(np.uint8).data) < flat.nbytes or file.read(1):
+    if _filled(file, flat.view(np.uint8).data) < flat.nbytes or file.read(1):
         raise ValueError(f"not as long as an array of {dtype} {list(shape)}")
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is in Fortran's order, kind of number. Only the format's first version: its header is short."""
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        raise ValueError(f"version {version} of the .npy format is not read here")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # headers from Python 2 are read, and nobody needs to hear of it
+            return np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # text from outside, read as Python's: whatever its parser makes of it
+        raise ValueError(f"its header is not readable: {_why(error)}") from None
+
+
+def _why(error: BaseException) -> str:
+    return str(error)[:WORDS] or type(error).__name__
 
 
 def _filled(file: IO[bytes], room: memoryview) -> int:
     """Fill this memory from a file; returns how many bytes there were."""
     done = 0
-    while done < len(room) and (got := file.readinto(room[done:])):  # type: ignore[attr-defined]
-        done += got
+    while done < len(room) and (got := file.read(min(CHUNK, len(room) - done))):
+        room[done : done + len(got)] = got
+        done += len(got)
     return done

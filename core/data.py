@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from core import arrays, pictures
 from core.scenario import Scenario
 from core.seeds import rng
 
@@ -60,11 +59,12 @@ class Data:
     train: Examples
     validation: Examples
     test: Examples
+    notes: tuple[str, ...] = ()  # sentences on what was odd in the data, or left out of it
 
 
 def load(scenario: Scenario) -> Data:
     """The scenario's data, cut and split by address: every process gets the same rows."""
-    train, test = read(scenario.data)
+    train, test, notes = _source(scenario.data, scenario.ink)
     train, test = (
         _some(train, scenario.train, scenario.seed, "train"),
         _some(test, scenario.test, scenario.seed, "test"),
@@ -75,7 +75,7 @@ def load(scenario: Scenario) -> Data:
         raise ValueError(f"validation = {scenario.validation} leaves nothing of {len(train)} training images")
     order = rng(scenario.seed, "validation").permutation(len(train))
     held, kept = np.sort(order[: scenario.validation]), np.sort(order[scenario.validation :])
-    return Data(train.take(kept), train.take(held), test)
+    return Data(train.take(kept), train.take(held), test, notes)
 
 
 def _some(examples: Examples, count: int, seed: int, name: str) -> Examples:
@@ -86,31 +86,43 @@ def _some(examples: Examples, count: int, seed: int, name: str) -> Examples:
     return examples.take(np.sort(rng(seed, "some", name).permutation(len(examples))[:count]))
 
 
-def read(source: str) -> tuple[Examples, Examples]:
+def read(source: str, ink: str = "auto") -> tuple[Examples, Examples]:
     """(train, test) from "mnist", an .npz with x_train y_train x_test y_test, or a folder <label>/*.png.
 
-    Raises ValueError, naming the source, if it is missing, damaged or of the wrong kind.
+    ink: whether a folder's ink is "dark" or "light", or "auto" to judge it from its pictures. Raises ValueError, naming the
+    source, if it is missing, damaged or of the wrong kind.
     """
+    train, test, _ = _source(source, ink)
+    return train, test
+
+
+def _source(source: str, ink: str) -> tuple[Examples, Examples, tuple[str, ...]]:
+    """What `read` returns, and sentences on what was odd or left out."""
     if source == "mnist":
-        return _npz(Path(os.environ.get(ELSEWHERE) or MNIST), IDX_MD5)
+        return *_npz(Path(os.environ.get(ELSEWHERE) or MNIST), IDX_MD5), ()
     path = Path(source)
-    if path.is_dir():
-        return _folder(path)
-    if path.is_file():
-        return _npz(path, {})
+    try:
+        if path.is_dir():
+            return _folder(path, ink)
+        if path.is_file():
+            return *_npz(path, {}), ()
+    except OSError as error:
+        raise ValueError(f"data = {source[:200]!r} cannot be read: {error.strerror}") from None
     raise ValueError(f"data = {source!r} is neither 'mnist' nor an .npz file nor a folder <label>/*.png")
 
 
 def _npz(path: Path, md5: dict[str, str]) -> tuple[Examples, Examples]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in IDX_MD5}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        named = arrays.read(path, only=tuple(IDX_MD5))
+    except (OSError, ValueError) as error:
         raise ValueError(f"data {path.name!r} is not an npz with {', '.join(IDX_MD5)}: {error}") from None
     for name, digest in md5.items():
-        if (found := hashlib.md5(idx(arrays[name]), usedforsecurity=False).hexdigest()) != digest:
+        if (found := hashlib.md5(idx(named[name]), usedforsecurity=False).hexdigest()) != digest:
             raise ValueError(f"{path.name} is damaged: {name} has MD5 {found}, the original IDX file {digest}")
-    return tuple(_checked(arrays[f"x_{part}"], arrays[f"y_{part}"], path.name) for part in ("train", "test"))  # type: ignore[return-value]
+    train, test = (_checked(named[f"x_{part}"], named[f"y_{part}"], path.name) for part in ("train", "test"))
+    if train.x.max() == 1:
+        raise ValueError(f"{path.name}: images should be 0 … 255, not 0 … 1: multiply them by 255")
+    return train, test
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -120,10 +132,9 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def _checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
-    x, y = np.asarray(x), np.asarray(y)
     if x.shape[1:] == (SIDE, SIDE, 1):
         x = x[..., 0]
-    if x.dtype != np.uint8 or x.shape != (len(y), SIDE, SIDE) or not len(y):
+    if x.dtype != np.uint8 or x.shape != (*y.shape[:1], SIDE, SIDE) or not y.size:
         raise ValueError(
             f"{name}: images should be uint8 [n, {SIDE}, {SIDE}], one a label, not {x.dtype} {list(x.shape)}"
         )
@@ -135,22 +146,22 @@ def _checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
     return Examples(x, y)
 
 
-def _folder(path: Path) -> tuple[Examples, Examples]:
+def _folder(path: Path, ink: str) -> tuple[Examples, Examples, tuple[str, ...]]:
     """Every sixth image of each label (by name) is a test image."""
-    parts: dict[bool, list[tuple[np.ndarray, int]]] = {False: [], True: []}
-    for label in range(CLASSES):
-        for number, file in enumerate(sorted((path / str(label)).glob("*.png"))):
-            parts[number % 6 == 5].append((picture(file), label))
-    if not parts[False] or not parts[True]:
-        raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label")
-    return tuple(_checked(np.stack([x for x, _ in p]), np.array([y for _, y in p]), path.name) for p in parts.values())  # type: ignore[return-value]
+    from core import folder  # which knows the layout above
 
-
-def picture(file: Path) -> np.ndarray:
-    """An image file as uint8 [28, 28]. Raises ValueError if it is not readable."""
-    import cv2
-
-    image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise ValueError(f"{file.parent.parent.name}/{file.parent.name}/{file.name} is not a readable PNG")
-    return image if image.shape == (SIDE, SIDE) else cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    names, notes = folder.pictures(path), folder.left_out(path)
+    labels = np.array([int(name.split("/")[0]) for name in names], np.int64)
+    test = (np.arange(len(names)) - np.searchsorted(labels, labels)) % 6 == 5
+    if not test.any():
+        found = "; ".join(notes) or "it is empty"
+        raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label ({found})")
+    drawn = {name: pictures.picture(path / name, SIDE) for name in names}
+    images = np.stack(list(drawn.values()))
+    dark = folder.dark_ink(images, ink)
+    x = folder.inked(images, dark)
+    if dark and ink == "auto":
+        notes += (
+            f"{path.name}: its ink is dark, its paper light (judged by the pictures' borders), so they were inverted",
+        )
+    return Examples(x[~test], labels[~test]), Examples(x[test], labels[test]), (*notes, *folder.odd(drawn, dark))

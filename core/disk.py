@@ -1,9 +1,12 @@
-"""Files that are whole or not there (written beside their place, flushed to the disk, then renamed); folders that one holds."""
+"""Files that are whole or not there (written beside their place, flushed to the disk, then renamed); files that are read without
+waiting or filling the memory; folders that one holds."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +41,24 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A plain file, to read. Raises ValueError if it is something else, at once: a pipe would wait for whoever writes to it."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a plain file")
+        yield file
+
+
+def contents(path: Path, most: int) -> bytes:
+    """All bytes of a plain file. Raises ValueError if it is none, or has more than `most`; OSError if it cannot be opened."""
+    with opened(path) as file:
+        octets = file.read(most + 1)
+    if len(octets) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return octets
+
+
+@contextmanager
 def hold(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold a folder for this process, by itself: no lock file is left in it, and the system lets go if the process dies.
 
@@ -49,3 +70,9 @@ def hold(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def numbered(folder: Path) -> dict[int, Path]:
+    """The files round-NUMBER.npz of a folder, by number, smallest first; whatever has another name is not one of them."""
+    found = {file.stem.removeprefix("round-"): file for file in folder.glob("round-*.npz")}
+    return dict(sorted((int(number), file) for number, file in found.items() if re.fullmatch("[0-9]{1,9}", number)))

@@ -11,13 +11,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from core.parse import json_object
+
 ENGINES = ("tensorflow", "litert")
+LONGEST = 200  # letters of a value in an error
+GREATEST = 10**300  # a whole number that is surely a float too
+INKS = ("auto", "dark", "light")
 Registry = Mapping[str, Callable[..., Any]]
 
 
 def unknown(kind: str, name: str, choices: typing.Iterable[str]) -> ValueError:
     """The error for a name that does not exist: it names the value and the choices."""
-    return ValueError(f"unknown {kind} {name!r}; choose from {', '.join(sorted(choices))}")
+    return ValueError(f"unknown {kind} {shown(name)}; choose from {', '.join(sorted(choices))}")
+
+
+def shown(value: Any) -> str:
+    """A value in an error: it may come from outside, and be a book."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,9 @@ class Scenario:
     name: str
     seed: int = 0
     data: str = "mnist"  # "mnist", an .npz file, or a folder <label>/*.png
+    ink: str = (
+        "auto"  # in a folder: "dark" on light paper, "light" on dark, or "auto", judged from its pictures' borders
+    )
     train: int = 0  # use only this many training images, drawn by address; 0 = all
     test: int = 0  # the same for test images
     validation: int = 2000  # training images held out for the server; never test images
@@ -133,21 +147,22 @@ class Scenario:
                 getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
             )
             if not low <= value <= high:
-                raise ValueError(f"{name} = {value} is out of range: {low} … {high}")
+                raise ValueError(f"{name} = {shown(value)} is out of range: {low} … {high}")
         if self.model.kind not in ("cnn", "mlp"):
             raise unknown("model.kind", self.model.kind, ("cnn", "mlp"))
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
+        if self.ink not in INKS:
+            raise unknown("ink", self.ink, INKS)
         if self.cohort > self.clients:
-            raise ValueError(f"cohort = {self.cohort} is more than clients = {self.clients}")
+            raise ValueError(f"cohort = {shown(self.cohort)} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):
             for client, round in pairs:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
-                    raise ValueError(
-                        f"{name} = [[{client}, {round}]] should be a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
-                    )
+                    last = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
+                    raise ValueError(f"{name} = {shown([[client, round]])} should be {last}")
         if wrong := [d for d in self.digits if not 0 <= d <= 9]:
-            raise ValueError(f"digits = {wrong[0]} is out of range: 0 … 9")
+            raise ValueError(f"digits = {shown(wrong[0])} is out of range: 0 … 9")
 
     def json(self) -> str:
         """One line of JSON, the same for equal scenarios."""
@@ -156,7 +171,10 @@ class Scenario:
     @classmethod
     def of(cls, text: str) -> Scenario:
         """Read what `json` wrote. Raises ValueError on unknown keys, wrong types or impossible values."""
-        return typed("scenario", json.loads(text), cls)
+        try:
+            return typed("scenario", json_object(text), cls)
+        except RecursionError:
+            raise ValueError("a scenario that is nested too deep") from None
 
     def with_(self, *changes: tuple[str, str]) -> Scenario:
         """A copy with some values changed, as `--set path=text` gives them, for example ("local.rate", "0.1").
@@ -215,7 +233,7 @@ def _plain(text: str) -> Any:
     """The value that a text on the command line means: a JSON number, list or truth value, else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -231,12 +249,17 @@ def typed(name: str, value: Any, hint: Any) -> Any:
             or set(value) - {"name", "args"}
             or not isinstance(value.get("args", {}), dict)
         ):
-            raise ValueError(f"{name} = {value!r} is not a named piece")
+            raise ValueError(f"{name} = {shown(value)} is not a named piece")
+        for key, setting in value.get("args", {}).items():
+            if not _flat(setting):
+                raise ValueError(
+                    f"{name}.{shown(key)} = {shown(setting)} should be a number, a word, or a list of them"
+                )
         return Part(value["name"], dict(value.get("args", {})))
     if dataclasses.is_dataclass(hint):
         known = typing.get_type_hints(hint)
         if not isinstance(value, dict):
-            raise ValueError(f"{name} = {value!r} should be an object")
+            raise ValueError(f"{name} = {shown(value)} should be an object")
         for key in set(value) - set(known):
             raise unknown(f"key of {name}:", key, known)
         needed = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}
@@ -249,10 +272,16 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         kinds = [inner[0]] * len(value) if inner[-1] is ... else list(inner)
         if len(kinds) != len(value):
-            raise ValueError(f"{name} = {value!r} should have {len(kinds)} values")
+            raise ValueError(f"{name} = {shown(value)} should have {len(kinds)} values")
         return tuple(typed(f"{name}[{i}]", v, kind) for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < GREATEST:
         return float(value)
     if origin is tuple or type(value) is not hint or value != value:
-        raise ValueError(f"{name} = {value!r} should be of type {getattr(hint, '__name__', hint)}")
+        raise ValueError(f"{name} = {shown(value)} should be of type {getattr(hint, '__name__', hint)}")
     return value
+
+
+def _flat(setting: Any) -> bool:
+    """Is it what a piece's setting can be?"""
+    many = setting if isinstance(setting, list | tuple) else [setting]
+    return all(isinstance(one, str | int | float | None) and one == one for one in many)

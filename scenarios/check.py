@@ -34,8 +34,11 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
 }
 
 
-def check(scenario: Scenario) -> None:
-    """Build every piece once, on the real labels. Raises ValueError, naming the value and the choices."""
+def check(scenario: Scenario) -> tuple[str, ...]:
+    """Build every piece once, on the real labels; returns sentences on what is odd in the data, or left out of it.
+
+    Raises ValueError, naming the value and the choices.
+    """
     check_strategy(scenario.strategy, scenario.cohort)
     rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
@@ -59,6 +62,7 @@ def check(scenario: Scenario) -> None:
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
     data = load(scenario)
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
+    return data.notes
 
 
 def listing() -> dict[str, dict[str, str]]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from core.parse import json_object
+
 if TYPE_CHECKING:
     from server.plots.memory import Held
 
@@ -56,11 +58,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _read(run: Path) -> Facts:
     try:
-        facts: Facts = json.loads((run / "report.json").read_text())
+        facts = json_object((run / "report.json").read_text())
     except (OSError, ValueError):
         raise ValueError(f"{run} is not a finished run (no readable report.json)") from None
     if not facts.get("history"):
         raise ValueError(f"{run} has no finished round")
+    try:
+        summary("", [facts])
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{run / 'report.json'} is not a whole report: {str(error)[:100]}") from None
     return facts
 
 

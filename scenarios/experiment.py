@@ -161,7 +161,7 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
     terminal.bar("export", len(kept), "exporting and verifying the model")
     facts["stages"], facts["exports"], good = [], {}, None
     for done, place in enumerate(kept, 1):
-        told, files = json.loads((place / "version.json").read_text()), place / "export.json"
+        told, files = versions.facts(place), place / "export.json"
         made = json.loads(files.read_text()) if files.exists() else None
         exports = made or export(versions.weights(place), scenario.model, data, place)
         facts["stages"].append(told)

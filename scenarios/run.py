@@ -79,7 +79,8 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
             return 0
         from scenarios.check import check
 
-        check(scenario)
+        for note in check(scenario):
+            print(f"{p.prog}: note: {note}", file=sys.stderr)
         if args.workers < 1:
             raise ValueError(f"workers = {args.workers} should be at least 1")
     except ValueError as error:

@@ -66,13 +66,14 @@ def alone(folder: Path) -> Iterator[None]:
 
 def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: roster.Seats | None) -> dict[str, Any]:
     data = load(scenario)
-    held, damaged = checkpoint.newest(folder)
     # A run that goes on from another has that one's version beside its own (scenarios/update.py), older than all of them.
     first = (
         versions.weights(versions.listed(folder)[0]) if scenario.past else initial(scenario.seed, scenario.model.kind)
     )
+    held, damaged = checkpoint.newest(folder, first)
     state = held or State(0, first)
-    events = [*state.events, *(f"checkpoint {name} was damaged and not used" for name in damaged)]
+    events = list(state.events if state.round else data.notes)
+    events += [f"checkpoint {name} was damaged and not used" for name in damaged]
     if seats and held and held.round < scenario.rounds:  # a simulation that was interrupted is one that was not
         events.append(f"the run was interrupted, and went on after round {held.round}")
     strategy = strategies.build(scenario.strategy, scenario.cohort)

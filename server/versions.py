@@ -14,21 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from core.disk import placed
+from core import arrays
+from core.disk import contents, placed
+from core.parse import json_object
 from core.scenario import Gate
 from server.report import write
 
 Arrays = list[np.ndarray]
 Facts = dict[str, Any]
 CURRENT = "current"
+LONGEST = 10_000_000  # bytes of a version.json
 
 
-def keep(folder: Path, number: int, arrays: Arrays, facts: Facts, shared: Mapping[str, np.ndarray]) -> Path:
+def keep(folder: Path, number: int, weights: Arrays, facts: Facts, shared: Mapping[str, np.ndarray]) -> Path:
     """Write a version's weights, what the server keeps for methods, and facts; a repeated stage writes the same again."""
     place = home(folder, number)
-    named = {f"weight{i}": a for i, a in enumerate(arrays)} | {f"shared/{key}": a for key, a in shared.items()}
+    named = {f"weight{i}": a for i, a in enumerate(weights)} | {f"shared/{key}": a for key, a in shared.items()}
     with placed(place / "weights.npz") as file:
-        np.savez(file, **named)  # type: ignore[arg-type]
+        np.savez(file, **arrays.seal(named))  # type: ignore[arg-type]
     write(place / "version.json", json.dumps(facts, indent=1) + "\n")
     return place
 
@@ -39,18 +42,41 @@ def home(folder: Path, number: int) -> Path:
 
 
 def weights(place: Path) -> Arrays:
-    """A version's weights. Raises ValueError if they cannot be read."""
-    try:
-        with np.load(place / "weights.npz", allow_pickle=False) as file:
-            return [file[f"weight{i}"] for i in range(sum(name.startswith("weight") for name in file.files))]
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{place} holds no readable version: {error}") from None
+    """A version's weights. Raises ValueError, naming the file, if they cannot be read."""
+    named = {name: array for name, array in _arrays(place).items() if not name.startswith("shared/")}
+    found = [named[name] for name in (f"weight{i}" for i in range(len(named))) if name in named]
+    if not found or len(found) < len(named) or any(w.dtype != np.float32 for w in found):
+        raise ValueError(
+            f"{place / 'weights.npz'} does not hold a model's weights: {', '.join(named)[:100] or 'nothing'}"
+        )
+    return found
 
 
 def shared(place: Path) -> dict[str, np.ndarray]:
-    """What the server kept for methods when it was made."""
-    with np.load(place / "weights.npz", allow_pickle=False) as file:
-        return {name.removeprefix("shared/"): file[name] for name in file.files if name.startswith("shared/")}
+    """What the server kept for methods when it was made. Raises ValueError, naming the file, if it cannot be read."""
+    return {name.removeprefix("shared/"): a for name, a in _arrays(place).items() if name.startswith("shared/")}
+
+
+def _arrays(place: Path) -> dict[str, np.ndarray]:
+    try:
+        return arrays.read(place / "weights.npz", sealed=True)
+    except FileNotFoundError:
+        raise ValueError(f"{place} holds no version: it has no weights.npz") from None
+
+
+def facts(place: Path) -> Facts:
+    """What version.json says of a version: its number, and what the gate objects to. Raises ValueError, naming the file."""
+    file = place / "version.json"
+    try:
+        found = json_object(contents(file, LONGEST))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from None
+    number, against = found.get("version"), found.get("objections")
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{file}: version = {str(number)[:40]} should be a number")
+    if not isinstance(against, list) or not all(isinstance(why, str) for why in against):
+        raise ValueError(f"{file}: objections should be a list of sentences")
+    return found
 
 
 def listed(folder: Path) -> list[Path]:

@@ -87,7 +87,7 @@ def owned(node: Node, place: Path) -> Iterator[Found]:
 
 
 def _counted(node: Node) -> str:
-    from clients.growing import own
+    from clients.growing import survey
     from core.data import read as images
     from core.scenario import Scenario
 
@@ -95,8 +95,10 @@ def _counted(node: Node) -> str:
         train, test = images(node.data)
         return f"{len(train) + len(test):,} images in {node.data}"
     with tempfile.TemporaryDirectory() as folder:  # as in a first round, which leaves its book elsewhere
-        shard, held_out = own(Scenario("doctor"), node.client, Path(node.data), Path(folder) / "experiences.json", 1)
-    return f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
+        book = Path(folder) / "experiences.json"
+        shard, held_out, notes = survey(Scenario("doctor"), node.client, Path(node.data), book, 1)
+    found = f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
+    return "; ".join([found, *notes])
 
 
 def server(node: Node, place: Path) -> Iterator[Found]:

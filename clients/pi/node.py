@@ -12,7 +12,12 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.disk import contents
+from core.parse import json_object
+from core.scenario import shown, typed
+
 CODE = Path(__file__).parents[2]
+LONGEST = 100_000  # bytes of node.json
 MEMORY = "400M"  # the service's limit; a Pi Zero 2 W has 512 MB
 SETTINGS = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -41,17 +46,11 @@ def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
 
     Raises ValueError if something is missing or this is root's doing.
     """
-    if not re.fullmatch(r"[\w-]{1,40}", node.name):
-        raise ValueError(f"--name {node.name!r} should be letters, digits, - and _ only")
+    _check(node)
     if not authority.is_file():
         raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
     if not Path(node.data).exists():
         raise ValueError(f"--data {node.data}: no such file or folder")
-    host, _, port = node.server.rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"--server {node.server!r} should be HOST:PORT")
-    if node.client < 0:
-        raise ValueError(f"--client {node.client} should be 0 or more")
     if b"BEGIN CERTIFICATE" not in authority.read_bytes():
         raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
     if os.geteuid() == 0 and not root:
@@ -70,11 +69,29 @@ def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
 
 
 def read(place: Path) -> Node:
-    """A node's settings. Raises ValueError if there is none."""
+    """A node's settings. Raises ValueError if there is none, or they make no sense; it names the file."""
+    file = place / "node.json"
     try:
-        return Node(**json.loads((place / "node.json").read_text()))
+        node: Node = typed("node", json_object(contents(file, LONGEST)), Node)
+        _check(node)
+        return node
     except OSError:
         raise ValueError(f"there is no node in {place}; make one with: python -m clients.pi install") from None
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read ({error}); make it again with: python -m clients.pi install") from None
+
+
+def _check(node: Node) -> None:
+    """Raises ValueError for settings that cannot be a node's."""
+    if not re.fullmatch(r"[\w-]{1,40}", node.name):
+        raise ValueError(f"--name {shown(node.name)} should be letters, digits, - and _ only")
+    host, _, port = node.server.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"--server {shown(node.server)} should be HOST:PORT")
+    if not 0 <= node.client < 1_000_000:
+        raise ValueError(f"--client {shown(node.client)} should be 0 or more")
+    if not 0 < node.port < 65536:
+        raise ValueError(f"--port {shown(node.port)} should be 1 … 65535")
 
 
 def command(node: Node, place: Path) -> list[str]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from clients.growing import own
+from clients import growing
+from clients.growing import own, survey
 from clients.learner import learn
 from core.data import read
 from core.methods.base import earlier
@@ -18,11 +23,11 @@ from core.scenario import Local, Part, Scenario
 SCENARIO = Scenario("device", clients=1, cohort=1, rounds=6, methods=(Part("replay"),), local=Local(batch=8))
 
 
-def put(folder: Path, start: int, stop: int) -> None:
+def put(folder: Path, start: int, stop: int, dark: bool = False) -> None:
     train, _ = read("mnist")
     for i in range(start, stop):
         (folder / str(train.y[i])).mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(folder / str(train.y[i]) / f"{i:04d}.png"), train.x[i])
+        assert cv2.imwrite(str(folder / str(train.y[i]) / f"{i:04d}.png"), 255 - train.x[i] if dark else train.x[i])
 
 
 def test_what_is_new_is_the_next_experience(tmp_path: Path) -> None:
@@ -102,3 +107,70 @@ def test_a_device_rehearses_what_it_met_before(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no image to train on"):
         own(SCENARIO, 0, tmp_path, tmp_path / "experiences.json", 1)
+
+
+def test_dark_ink_gives_the_same_digits_and_later_pictures_do_not_turn_it(tmp_path: Path) -> None:
+    light, book = tmp_path / "light", tmp_path / "light.json"
+    put(light, 0, 20)
+    dark, other = tmp_path / "dark", tmp_path / "dark.json"
+    put(dark, 0, 20, dark=True)
+    one, again = own(SCENARIO, 0, light, book, 1), own(SCENARIO, 0, dark, other, 1)
+    assert np.array_equal(one[0].train.x, again[0].train.x) and np.array_equal(one[1].x, again[1].x)
+    assert json.loads(book.read_text())["dark"] is False and json.loads(other.read_text())["dark"] is True
+    put(dark, 20, 80)  # three times as many, the other way round
+    second, _, notes = survey(SCENARIO, 0, dark, other, 2)
+    assert np.array_equal(second.train.take(second.stream.parts[0]).x, one[0].train.x)  # type: ignore[union-attr]
+    assert notes[0].startswith("pictures drawn in light ink, where the folder's is dark: 60 of 80 (")
+
+
+def test_the_scenario_may_say_what_the_ink_is(tmp_path: Path) -> None:
+    put(tmp_path / "digits", 0, 20)
+    auto, _ = own(SCENARIO, 0, tmp_path / "digits", tmp_path / "auto.json", 1)
+    dark, _ = own(replace(SCENARIO, ink="dark"), 0, tmp_path / "digits", tmp_path / "dark.json", 1)
+    assert np.array_equal(dark.train.x, 255 - auto.train.x)
+
+
+def test_a_book_from_before_ink_was_judged_is_read(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 20)
+    first, _ = own(SCENARIO, 0, folder, book, 1)
+    old = json.loads(book.read_text())
+    assert old.pop("dark") is False
+    book.write_text(json.dumps(old))
+    for round in (1, 2):
+        again, _ = own(SCENARIO, 0, folder, book, round)
+        assert np.array_equal(again.train.x, first.train.x) and json.loads(book.read_text())["dark"] is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"looked": "1"}', b'{"came": []}', b'{"looked": -1, "came": {}}',
+     b'{"looked": 1, "came": {"../3/x.png": 1}}', b'{"looked": 1, "came": {"x.png": 1}}',
+     b'{"looked": 1, "came": {"3/x.png": "1"}}',
+     b'{"looked": 1, "came": {"3/x.png": 0}}', b'{"looked": 1, "came": {}, "dark": 1}', b'{"more": 1}',
+     b'{"looked": 1, "looked": 2}', b'{"looked": 1e999}', b'{"looked": 1' + b"0" * 5000 + b"}"],
+)  # fmt: skip
+def test_a_garbled_book_is_one_sentence_that_says_what_to_do(text: bytes, tmp_path: Path) -> None:
+    put(tmp_path / "digits", 0, 20)
+    (book := tmp_path / "experiences.json").write_bytes(text)
+    with pytest.raises(
+        ValueError, match=r"experiences\.json cannot be read \(.*\); move it away, and all images count as new"
+    ):
+        own(SCENARIO, 0, tmp_path / "digits", book, 2)
+
+
+def test_what_is_odd_or_left_out_is_said_once_in_the_nodes_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(logging.getLogger("flwr"), "warning", lambda form, *words: said.append(form % words))
+    growing._warn.cache_clear()
+    folder = tmp_path / "digits"
+    put(folder, 0, 20)
+    (folder / "10").mkdir()
+    os.mkfifo(folder / "3" / "pipe.png")
+    for round in (1, 2, 3):
+        own(SCENARIO, 0, folder, tmp_path / "experiences.json", round)
+    assert said == [
+        "digits/3/pipe.png is not a readable PNG: it is not a plain file",
+        "left out of digits, for they are no label folders 0 … 9: 1 (10)",
+        "left out, for they are not readable PNGs: 1 (3/pipe.png)",
+    ]

@@ -11,6 +11,7 @@ import pytest
 
 from clients import memory
 from core.methods.base import Memory
+from tests.damage import arrays, spoiled
 
 
 def held(value: int) -> Memory:
@@ -96,13 +97,58 @@ def test_a_damaged_file_falls_back_to_the_one_before_and_never_to_nothing(
         memory.save(7, round, held(round))
     file = home / "client-00007" / "round-0002.npz"
     whole = file.read_bytes()
-    for spoiled in (whole[: len(whole) // 2], b"", whole.replace(b"PK", b"XX")):
-        file.write_bytes(spoiled)
+    for kind, octets in spoiled(whole).items():
+        if kind == "numbers for JSON":
+            continue  # other numbers under the right names: a memory too
+        file.write_bytes(octets)
         caplog.clear()
-        assert same(memory.before(7, 3), held(1)) and "round-0002.npz cannot be read" in caplog.text
+        assert same(memory.before(7, 3), held(1)) and "round-0002.npz" in caplog.text, kind
+    file.unlink()
+    os.mkfifo(file)
+    assert same(memory.before(7, 3), held(1))
     (home / "client-00007" / "round-0001.npz").unlink()
     with pytest.raises(ValueError, match=r"round-0002\.npz"):
         memory.before(7, 3)
+
+
+@pytest.mark.parametrize(
+    "key", ["fisher", "ewc/fisher", "ewc/x/fisher", "ewc/-1/fisher", "ewc/01/fisher", "ewc/0/a/b", "/0/a"]
+)
+def test_an_array_that_is_no_methods_is_named(home: Path, caplog: pytest.LogCaptureFixture, key: str) -> None:
+    for round in (1, 2):
+        memory.save(7, round, held(round))
+    (home / "client-00007" / "round-0002.npz").write_bytes(arrays({"replay/0/x": np.zeros(1), key: np.zeros(1)}))
+    assert same(memory.before(7, 3), held(1))
+    assert f"round-0002.npz holds '{key}', where METHOD/STAGE/NAME should be" in caplog.text
+
+
+def test_a_sound_zip_of_other_arrays_falls_back(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for round in (1, 2):
+        memory.save(7, round, held(round))
+    file = home / "client-00007" / "round-0002.npz"
+    with np.load(file) as found:
+        named = {name: found[name] for name in found.files}
+    file.write_bytes(arrays(named | {"ewc/0/fisher": named["ewc/0/start"], "ewc/0/start": named["ewc/0/fisher"]}))
+    assert same(memory.before(7, 3), held(1)) and "other arrays than its seal says" in caplog.text
+    del named["sha256"]
+    file.write_bytes(arrays(named))  # as an older version of this program wrote it
+    assert same(memory.before(7, 3), held(2))
+
+
+def test_rounds_are_ordered_by_their_number_and_other_files_are_left_alone(home: Path) -> None:
+    for round in (9_998, 9_999, 10_000, 10_001):
+        memory.save(7, round, held(round))
+    (other := home / "client-00007" / "round-0001 (copy).npz").write_bytes(b"mine")
+    assert same(memory.before(7, 10_002), held(10_001)) and same(memory.before(7, 10_000), held(9_999))
+    memory.begin(7, 10_001)
+    memory.save(7, 10_001, held(3))
+    assert same(memory.before(7, 10_002), held(3)) and other.read_bytes() == b"mine"
+
+
+def test_a_mark_that_is_no_text_does_no_harm(home: Path) -> None:
+    memory.begin(7, 3)
+    (home / "client-00007" / "round-0003.begun").write_bytes(b"\xff\xfeworker")
+    assert "worker" in memory.begin(7, 3)
 
 
 def test_a_run_that_goes_back_some_rounds_finds_its_memory_in_each_of_them(home: Path) -> None:

@@ -7,6 +7,8 @@ import socket
 import stat
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from clients.pi import doctor, node
@@ -102,6 +104,45 @@ def test_the_doctor_names_each_thing_that_is_wrong(tmp_path: Path, ca: Path, mon
     assert not told["data"][0] and "no image to train on" in told["data"][1]
     assert not told["server"][0] and "does not answer" in told["server"][1]
     assert told["memory"] == (False, f"12 MB available: {doctor.FREE} MB are needed; stop other programs")
+
+
+def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> None:
+    place, digits = installed(tmp_path, ca), tmp_path / "digits"
+    (digits / "3").mkdir()
+    for number in range(12):
+        image = np.full((28, 28), 255, np.uint8)
+        image[6:20, 12 : 14 + number] = 0
+        cv2.imwrite(str(digits / "3" / f"{number}.png"), image)
+    (digits / "3" / "half.png").write_bytes((digits / "3" / "0.png").read_bytes()[:50])
+    (digits / "a").mkdir()
+    good, how = found(place)["data"]
+    assert good and "images to train on" in how
+    assert "for they are no label folders 0 … 9: 1 (a)" in how and "not readable PNGs: 1 (3/half.png)" in how
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [(b"", ""), (b"{", ""), (b"[]", "an object"), (b"[" * 90_000, "nested too deep"),
+     (b"[" * 200_000, "more than 100,000 bytes"), (b"\xff", ""), (b"{}", "lacks client, data, name, server"),
+     (b'{"name": "x", "server": "h:1", "client": "3", "data": "d"}', "client = '3' should be"),
+     (b'{"name": "x", "server": "h", "client": 3, "data": "d"}', "HOST:PORT"),
+     (b'{"name": "x", "server": "h:99999", "client": 3, "data": "d"}', "HOST:PORT"),
+     (b'{"name": "../x", "server": "h:1", "client": 3, "data": "d"}', "letters, digits"),
+     (b'{"name": "x", "server": "h:1", "client": -3, "data": "d"}', "0 or more"),
+     (b'{"name": "x", "server": "h:1", "client": 3, "data": "d", "port": 0}', "--port 0"),
+     (b'{"name": "x", "server": "h:1", "client": 3, "data": "d", "colour": 1}', "unknown key of node: 'colour'")],
+)  # fmt: skip
+def test_garbled_settings_are_one_sentence_that_names_the_file(
+    text: bytes, why: str, tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = installed(tmp_path, ca)
+    (place / "node.json").write_bytes(text)
+    with pytest.raises(ValueError, match=rf"node\.json cannot be read \(.*{why}.*\); make it again with"):
+        node.read(place)
+    with pytest.raises(SystemExit):
+        main(["join", "--home", str(place)])
+    assert "node.json cannot be read" in capsys.readouterr().err
+    assert not found(place)["settings"][0]
 
 
 def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, ca: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from core import data
 from core.data import Examples
 from core.scenario import Scenario
+from tests.damage import spoiled
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,18 @@ def own() -> dict[str, np.ndarray]:
 
 
 SIZES = (("train", 30), ("test", 12))
+NPZ = "is not an npz with x_train, y_train, x_test, y_test"
+
+
+def test_whatever_is_wrong_with_an_npz_is_one_sentence_that_names_it(
+    own: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    whole = saved(tmp_path / "own.npz", own).read_bytes()
+    for kind, octets in spoiled(whole).items():
+        (tmp_path / "own.npz").write_bytes(octets)
+        with pytest.raises(ValueError, match=r"own\.npz") as caught:
+            data.read(str(tmp_path / "own.npz"))
+        assert kind == "numbers for JSON" or f"'own.npz' {NPZ}: " in str(caught.value), kind
 
 
 def saved(path: Path, arrays: dict[str, Any]) -> Path:
@@ -97,6 +110,9 @@ def test_images_with_a_channel_and_labels_in_a_column_are_the_same_examples(
         ({"y_train": np.full(30, -1)}, "-1"),
         ({"y_train": np.full((30, 10), 1)}, "labels"),
         ({"y_train": np.full(30, 1.5)}, "labels"),
+        ({"y_train": np.array(3)}, "[30, 28, 28]"),
+        ({"x_train": np.array(3, np.uint8)}, "uint8 []"),
+        ({"y_train": np.full(30, 2**64 - 1, np.uint64)}, "-1"),
     ],
 )
 def test_an_npz_of_the_wrong_kind_is_refused_by_name(
@@ -135,6 +151,16 @@ def test_a_file_that_is_no_npz_is_refused_by_name(content: bytes, tmp_path: Path
     (tmp_path / "odd.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"odd\.npz"):
         data.read(str(tmp_path / "odd.npz"))
+
+
+def test_an_npz_may_hold_more_than_is_read(own: dict[str, np.ndarray], tmp_path: Path) -> None:
+    train, _ = data.read(str(saved(tmp_path / "own.npz", own | {"names": np.array(["T-shirt", "trouser"])})))
+    assert np.array_equal(train.x, own["x_train"])
+
+
+def test_a_source_that_no_system_can_have_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"data = 'nnn.*' cannot be read: File name too long"):
+        data.read("n" * 5_000)
 
 
 def test_a_source_that_does_not_exist_is_named() -> None:

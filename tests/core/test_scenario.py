@@ -158,7 +158,11 @@ def test_limits_that_hang_together_may_change_together_in_any_order() -> None:
         '{"name": "x", "local": {"bach": 1}}', '{"name": "x", "looks": [5]}', '{"name": "x", "looks": "blur"}',
         '{"name": "x", "partition": {"name": 5}}', '{"name": "x", "partition": {"name": "iid", "more": 1}}',
         '{"name": "x", "partition": {"name": "iid", "args": 5}}', '{"name": "x", "seed": "0"}',
-        '{"name": "x", "noise": NaN}', '{"name": "x", "seed": null}',
+        '{"name": "x", "noise": NaN}', '{"name": "x", "seed": null}', "", "null", "[" * 100_000, '{"a":' * 100_000,
+        '{"name": "x", "noise": 1' + "0" * 400 + "}", '{"name": "x", "seed": 1' + "0" * 5000 + "}",
+        '{"name": "x", "name": "y"}', '{"name": "x", "partition": {"name": "iid", "args": {"a": {}}}}',
+        '{"name": "x", "partition": {"name": "iid", "args": {"a": ' + "[" * 300 + "]" * 300 + "}}}",
+        '{"name": "x", "partition": {"name": "iid", "args": {"a": NaN}}}', '{"name": "x", "ink": "blue"}',
     ],
 )  # fmt: skip
 def test_json_that_is_no_scenario_is_a_value_error(text: str) -> None:
@@ -174,3 +178,15 @@ def test_equal_scenarios_have_equal_json_whatever_the_order_of_their_settings() 
     one = Scenario("x", partition=Part("p", {"a": 1, "b": 2}))
     other = Scenario("x", partition=Part("p", {"b": 2, "a": 1}))
     assert one.json() == other.json() and json.loads(one.json())["partition"]["args"] == {"a": 1, "b": 2}
+
+
+def test_an_error_shows_the_beginning_of_a_long_value() -> None:
+    for text in ('{"name": "x", "' + "k" * 10_000 + '": 1}', '{"name": "x", "seed": "' + "v" * 10_000 + '"}'):
+        with pytest.raises(ValueError) as caught:
+            Scenario.of(text)
+        assert len(str(caught.value)) < 1_000 and "…" in str(caught.value)
+
+
+def test_brackets_on_the_command_line_are_a_word() -> None:
+    with pytest.raises(ValueError, match="seed = '"):
+        BASE.with_(("seed", "[" * 100_000))

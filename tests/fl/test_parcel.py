@@ -11,10 +11,12 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.arrays import Unreadable
 from core.engines import Sums
 from core.scenario import Scenario
 from fl import wire
-from fl.parcel import pack, unpack
+from fl.parcel import FACTS, pack, unpack
+from tests.damage import arrays, spoiled
 from tests.fakes import same
 
 NAMES = st.text("abcdefghij.-_ß0123456789", min_size=1, max_size=12)
@@ -56,5 +58,25 @@ def test_a_task_and_an_update_survive() -> None:
 def test_a_pickle_is_not_opened() -> None:
     evil = io.BytesIO()
     np.savez(evil, told=np.array([pickle.dumps("boo"), None], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="no parcel of records: an array of object"):
         unpack(evil.getvalue())
+
+
+def test_what_is_no_parcel_is_one_error() -> None:
+    content = RecordDict(
+        {"arrays": wire.record([np.ones(3, np.float32)]), "config": ConfigRecord({"a": 1, "file": b"xyz"})}
+    )
+    for octets in spoiled(pack(content)).values():
+        with pytest.raises(Unreadable, match="no parcel of records: "):
+            unpack(octets)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    ["{", "[" * 100_000, "[]", '{"a": 5}', '{"a": []}', '{"a": ["arrays"]}', '{"a": ["arrays", ["0"]]}', '{"a": ["arrays", 7]}',
+     '{"a": ["config"]}', '{"a": ["config", [], []]}', '{"a": ["config", {"x": {}}, []]}', '{"a": ["config", {}, ["x"]]}',
+     '{"a": ["pickle", {}]}', '{"a": [{}, {}]}', '{"a": ["metrics", {"x": "word"}, []]}', '{"a": ["config", {}, []], "a": 1}'],
+)  # fmt: skip
+def test_a_parcel_that_says_nonsense_is_one_error(facts: str) -> None:
+    with pytest.raises(Unreadable, match="no parcel of records: "):
+        unpack(arrays({FACTS: np.frombuffer(facts.encode(), np.uint8)}))

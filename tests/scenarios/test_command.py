@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from core.scenario import Scenario
@@ -154,3 +156,22 @@ def test_help_names_every_scenario_and_option(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert stop.value.code == 0 and all(name in said for name in SCENARIOS)
     assert all(option in said for option in ("--set", "--resume", "--json", "--workers", "--list", "--show"))
+
+
+def test_what_is_odd_in_the_data_is_said_at_the_door(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        image = np.zeros((28, 28), np.uint8)
+        image[4:24, 10 : 12 + number] = 255
+        (tmp_path / "digits" / "3").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "digits" / "3" / f"{number:02d}.png"), image)
+    (tmp_path / "digits" / "ten").mkdir()
+    monkeypatch.setattr("scenarios.experiment.run", lambda *_: 0)
+    small = [
+        f"--set={key}" for key in ("clients=1", "cohort=1", "validation=0", "minimum=1", f"data={tmp_path / 'digits'}")
+    ]
+    assert run.main(["iid", *small, "--out", str(tmp_path / "run"), "--json"]) == 0
+    out, error = capsys.readouterr()
+    note = "left out of digits, for they are no label folders 0 … 9: 1 (ten)"
+    assert out == "" and error == f"python -m scenarios.run: note: {note}\n"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from flwr.app import Message
@@ -215,3 +216,21 @@ def test_two_processes_never_run_in_one_folder(tiny: Scenario, tmp_path: Path) -
     with alone(tmp_path), pytest.raises(ValueError, match="in use"):
         federate(tiny, tmp_path)
     assert federate(replace(tiny, rounds=1), tmp_path)["rounds"] == 1
+
+
+def test_what_was_odd_in_the_data_is_an_event_once_and_not_again_after_an_interruption(tmp_path: Path) -> None:
+    for label in "357":
+        (tmp_path / "digits" / label).mkdir(parents=True)
+        for number in range(12):
+            image = np.full((28, 28), 255, np.uint8)
+            image[4:24, int(label) : int(label) + 2 + number] = 0
+            assert cv2.imwrite(str(tmp_path / "digits" / label / f"{number:02d}.png"), image)
+    (tmp_path / "digits" / "10").mkdir()
+    scenario = Scenario(
+        "own", data=str(tmp_path / "digits"), validation=0, clients=2, cohort=2, rounds=3, minimum=2, partition=Part("iid")
+    )  # fmt: skip
+    interrupted(scenario, tmp_path / "run", at=3)
+    left, inverted = federate(scenario, tmp_path / "run")["events"]
+    assert (
+        left == "left out of digits, for they are no label folders 0 … 9: 1 (10)" and "they were inverted" in inverted
+    )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from core.arrays import SEAL
 from server import checkpoint
-from server.checkpoint import State
+from server.checkpoint import FACTS, State
+from tests.damage import arrays, spoiled
 
 STATE = State(
     3, [np.array([1.5, -2], np.float32), np.array([[3]], np.float32)],
@@ -100,3 +105,97 @@ def test_any_flipped_bit_either_changes_nothing_or_is_noticed(tmp_path: Path) ->
         noticed += damaged == [newest.name]
         assert equal(state, replace(small, round=2) if damaged else small), f"byte {place} of {len(sound)}"
     assert noticed > len(sound) / 2
+
+
+def two(folder: Path) -> Path:
+    """Checkpoints of rounds 2 and 3; returns the newest."""
+    for number in (2, 3):
+        checkpoint.save(folder, replace(STATE, round=number))
+    return folder / "checkpoints" / "round-00003.npz"
+
+
+def test_whatever_the_damage_the_one_before_is_used(tmp_path: Path) -> None:
+    newest = two(tmp_path)
+    for kind, octets in spoiled(newest.read_bytes()).items():
+        newest.write_bytes(octets)
+        state, damaged = checkpoint.newest(tmp_path)
+        assert equal(state, replace(STATE, round=2)) and damaged == [newest.name], kind
+    newest.unlink()
+    os.mkfifo(newest)
+    state, damaged = checkpoint.newest(tmp_path)
+    assert equal(state, replace(STATE, round=2)) and damaged == [newest.name]
+
+
+Named = dict[str, Any]
+
+
+def facts(**changes: Any) -> Callable[[Named], Named]:
+    """A checkpoint whose JSON says other things; None takes a key away."""
+
+    def change(named: Named) -> Named:
+        found = {k: v for k, v in (json.loads(named[FACTS].tobytes()) | changes).items() if v is not None}
+        return named | {FACTS: np.frombuffer(json.dumps(found).encode(), np.uint8)}
+
+    return change
+
+
+def octets(text: bytes) -> Callable[[Named], Named]:
+    return lambda named: named | {FACTS: np.frombuffer(text, np.uint8)}
+
+
+WRONG = {
+    "no JSON": octets(b"{"), "no text": octets(b"\xff\xfe"), "no object": octets(b"[1]"), "brackets": octets(b"[" * 100_000),
+    "twice": octets(b'{"round": 3, "round": 3}'), "no round": facts(round=None), "another round": facts(round=2),
+    "a round in words": facts(round="3"), "no history": facts(history=None), "a history of words": facts(history=["good"]),
+    "no events": facts(events=None), "events that are none": facts(events=[1]), "no arrays": facts(arrays=None),
+    "fewer arrays": facts(arrays=["weight/0"]), "names of none": facts(arrays=[]),
+    "another kind": lambda named: named | {"weight/0": named["weight/0"].astype(np.float64)},
+    "one more": lambda named: named | {"weight/2": named["weight/0"]},
+    "a gap": lambda named: {("weight/5" if name == "weight/1" else name): a for name, a in named.items()},
+    "nothing else": lambda named: {FACTS: named[FACTS]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
+def test_a_checkpoint_that_is_sound_and_says_nonsense_is_passed_over(
+    change: Callable[[Named], Named], tmp_path: Path
+) -> None:
+    newest = two(tmp_path)
+    with np.load(newest) as file:
+        named = {name: file[name] for name in file.files}
+    named.pop(SEAL)
+    newest.write_bytes(arrays(named))
+    assert checkpoint.newest(tmp_path)[1] == []  # older checkpoints have no seal
+    newest.write_bytes(arrays(change(named)))
+    state, damaged = checkpoint.newest(tmp_path)
+    assert equal(state, replace(STATE, round=2)) and damaged == [newest.name]
+
+
+def test_a_sound_zip_of_other_arrays_is_passed_over(tmp_path: Path) -> None:
+    newest = two(tmp_path)
+    with np.load(newest) as file:
+        named = {name: file[name] for name in file.files}
+    swapped = {"weight/0": named["strategy/m_t/0"], "strategy/m_t/0": named["weight/0"]}
+    for change in (
+        swapped,
+        {"weight/0": named["weight/0"] + 1},
+        {"weight/0": named["weight/0"][None]},
+        {SEAL: np.zeros(32)},
+    ):
+        newest.write_bytes(arrays(named | change))
+        state, damaged = checkpoint.newest(tmp_path)
+        assert equal(state, replace(STATE, round=2)) and damaged == [newest.name]
+
+
+def test_another_models_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    two(tmp_path)
+    assert equal(checkpoint.newest(tmp_path, STATE.arrays)[0], STATE)
+    other = [*STATE.arrays[:1], STATE.arrays[1][0]]
+    assert checkpoint.newest(tmp_path, other) == (None, ["round-00003.npz", "round-00002.npz"])
+
+
+def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
+    for number in (99_999, 100_000, 100_001):
+        checkpoint.save(tmp_path, replace(STATE, round=number))
+    state, _ = checkpoint.newest(tmp_path)
+    assert state is not None and state.round == 100_001 and len(files(tmp_path)) == 2

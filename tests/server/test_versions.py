@@ -12,6 +12,7 @@ import pytest
 from core.scenario import Gate, Part, Scenario
 from scenarios import update
 from server import checkpoint, versions
+from tests.damage import arrays, spoiled
 from tests.fakes import federate, same
 
 UNMET = math.nan
@@ -110,3 +111,67 @@ def test_a_run_without_a_current_version_cannot_be_gone_on_from(tmp_path: Path) 
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(ValueError, match="no current version"):
         update.source(tmp_path)
+
+
+def kept(folder: Path) -> Path:
+    """A version of two arrays, and one that the server keeps."""
+    weights = [np.ones(3, np.float32), np.ones((2, 2), np.float32)]
+    return versions.keep(folder, 1, weights, {"version": 1, "objections": []}, {"acil/gram": np.eye(2)})
+
+
+def test_a_version_that_cannot_be_read_is_one_sentence_that_names_the_file(tmp_path: Path) -> None:
+    file = kept(tmp_path) / "weights.npz"
+    whole = file.read_bytes()
+    for kind, octets in spoiled(whole).items():
+        if kind == "numbers for JSON":
+            continue  # a version has none: these are other weights
+        file.write_bytes(octets)
+        with pytest.raises(ValueError, match=rf"{file} (cannot be read: |does not hold a model's weights)"):
+            versions.weights(file.parent)
+        if kind not in ("other names", "nothing in it"):
+            with pytest.raises(ValueError, match=rf"{file} cannot be read: "):
+                versions.shared(file.parent)
+    file.unlink()
+    for read in (versions.weights, versions.shared):
+        with pytest.raises(ValueError, match=r"holds no version: it has no weights\.npz"):
+            read(file.parent)
+
+
+def test_a_version_whose_arrays_were_exchanged_is_refused(tmp_path: Path) -> None:
+    file = kept(tmp_path) / "weights.npz"
+    with np.load(file) as found:
+        named = {name: found[name] for name in found.files}
+    file.write_bytes(arrays(named | {"weight0": named["weight0"] + 1}))
+    for read in (versions.weights, versions.shared):
+        with pytest.raises(ValueError, match=r"weights\.npz cannot be read: it holds other arrays than its seal says"):
+            read(file.parent)
+    del named["sha256"]
+    file.write_bytes(arrays(named))  # as an older version of this program wrote it
+    assert same(versions.weights(file.parent), [np.ones(3, np.float32), np.ones((2, 2), np.float32)])
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"weight0": np.zeros(3)}, {"weight1": np.zeros(3, np.float32)}, {"weightx": np.zeros(3, np.float32)},
+     {"weight0": np.zeros(3, np.float32), "other": np.zeros(3, np.float32)}],
+)  # fmt: skip
+def test_a_version_of_other_arrays_is_no_model(named: dict[str, np.ndarray], tmp_path: Path) -> None:
+    place = kept(tmp_path)
+    (place / "weights.npz").write_bytes(arrays(named))
+    with pytest.raises(ValueError, match=r"weights\.npz does not hold a model's weights: "):
+        versions.weights(place)
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [(b"{", "cannot be read"), (b"", "cannot be read"), (b"\xff", "cannot be read"), (b"[]", "an object should be"),
+     (b"[" * 100_000, "nested too deep"), (b"{}", "version = None"), (b'{"version": "1", "objections": []}', "version = 1 should"),
+     (b'{"version": 1}', "objections should be"), (b'{"version": 1, "objections": [5]}', "objections should be"),
+     (b'{"version": true, "objections": []}', "version = True")],
+)  # fmt: skip
+def test_a_garbled_version_json_is_one_sentence_that_names_the_file(text: bytes, why: str, tmp_path: Path) -> None:
+    place = kept(tmp_path)
+    assert versions.facts(place) == {"version": 1, "objections": []}
+    (place / "version.json").write_bytes(text)
+    with pytest.raises(ValueError, match=rf"version\.json.*{why}"):
+        versions.facts(place)

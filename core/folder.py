@@ -1,0 +1,85 @@
+"""A folder of digits, <label>/*.png: what is in it, what is left out, and which of its pictures' two colours is the ink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core.data import CLASSES
+
+SHOWN = 3  # names in a sentence
+LABELS = tuple(str(label) for label in range(CLASSES))
+
+
+def pictures(folder: Path) -> list[str]:
+    """The names <label>/<file>.png of a folder's pictures, label by label, by name in each."""
+    return [f"{label}/{name}" for label in LABELS for name in sorted(p.name for p in (folder / label).glob("*.png"))]
+
+
+def left_out(folder: Path) -> tuple[str, ...]:
+    """What is in the folder and is not read, in sentences; hidden files are nobody's mistake."""
+    files = {label: [f"{label}/{name}" for name in _visible(folder / label)] for label in LABELS}
+    others = sorted(set(_visible(folder)) - {label for label in LABELS if (folder / label).is_dir()})
+    strays = [name for names in files.values() for name in names if not name.endswith(".png")]
+    empty = [label for label, names in files.items() if (folder / label).is_dir() and not set(names) - set(strays)]
+    return (
+        *_sentence(f"left out of {folder.name}, for they are no label folders 0 … {CLASSES - 1}", others),
+        *_sentence(f"label folders of {folder.name} without any *.png", empty),
+        *_sentence(f"left out of {folder.name}, for they are not *.png", strays),
+    )
+
+
+def unread(names: Sequence[str]) -> tuple[str, ...]:
+    """The sentence on pictures that cannot be read; none if there are none."""
+    return _sentence("left out, for they are not readable PNGs", names)
+
+
+def dark_ink(images: np.ndarray, ink: str) -> bool:
+    """Is the ink of these images, uint8 [n, h, w], darker than their paper? ink: "auto" to judge it from all of them at once.
+
+    Their borders are paper: the median of their borders' medians tells. Raises ValueError for images scaled to 0 … 1.
+    """
+    if len(images) and images.max() == 1:
+        raise ValueError("the pictures hold no value but 0 and 1: multiply them by 255")
+    return ink == "dark" if ink != "auto" else bool(len(images)) and bool(np.median(_borders(images)) > 127)
+
+
+def inked(images: np.ndarray, dark: bool) -> np.ndarray:
+    """The images as the models know them: 0 = paper, 255 = ink."""
+    return 255 - images if dark else images
+
+
+def odd(images: Mapping[str, np.ndarray], dark: bool) -> tuple[str, ...]:
+    """Sentences on the pictures, by name and as they are drawn, that stand out: no ink in them, or the other way round."""
+    if not images:
+        return ()
+    drawn = np.stack(list(images.values()))
+    blank = np.ptp(drawn.reshape(len(drawn), -1), axis=1) <= 1
+    other = ((_borders(drawn) > 127) != dark) & ~blank
+    names = np.array(list(images))
+    ink, its = ("dark", "light") if dark else ("light", "dark")
+    return (
+        *_sentence("pictures without any ink", names[blank].tolist(), len(names)),
+        *_sentence(f"pictures drawn in {its} ink, where the folder's is {ink}", names[other].tolist(), len(names)),
+    )
+
+
+def _borders(images: np.ndarray) -> np.ndarray:
+    """The median of each image's border pixels."""
+    edges = [images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]]
+    return np.median(np.concatenate(edges, axis=1), axis=1)
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+
+
+def _sentence(what: str, names: Sequence[str], of: int = 0) -> tuple[str, ...]:
+    """What they are, how many, and the first few by name; nothing if there are none. of: how many there are in all."""
+    if not names:
+        return ()
+    shown = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in names[:SHOWN]]
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return (f"{what}: {len(names):,}{f' of {of:,}' if of else ''} ({', '.join(shown)}{more})",)

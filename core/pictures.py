@@ -1,0 +1,82 @@
+"""The one reader of pictures: PNG files of any kind as grey images, with limits that are looked at before anything is decoded."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from core.disk import contents
+
+LARGEST = 20_000_000  # bytes of a file
+WIDEST = 4096  # pixels a side
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MOVING = {b"acTL", b"fcTL", b"fdAT"}  # chunks of an animation, which have sizes of their own
+CONTRAST = 128  # between an ink and its paper, at least, if a picture shows both
+
+
+def picture(file: Path, side: int) -> np.ndarray:
+    """A PNG file as uint8 [side, side], as light as it is drawn. Raises ValueError, naming the file, if it is none.
+
+    Grey or colour, of 1 to 16 bits, with a palette or transparency (see `composed`).
+    """
+    import cv2
+
+    try:
+        octets = np.frombuffer(_checked(contents(file, LARGEST)), np.uint8)
+        grey, full = (cv2.imdecode(octets, how) for how in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_UNCHANGED))
+        if grey is None or full is None or grey.shape != full.shape[:2]:
+            raise ValueError("it is damaged")
+    except (OSError, ValueError, MemoryError, cv2.error) as error:
+        name = "/".join(file.parts[-3:])
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ValueError(f"{name} is not a readable PNG: {why}") from None
+    if full.shape[2:] == (4,):
+        alpha: np.ndarray = full[..., 3].astype(np.float32) / (255 if full.dtype == np.uint8 else 65535)
+        grey = composed(grey, alpha)
+    return grey if grey.shape == (side, side) else cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _checked(octets: bytes) -> bytes:
+    """The same bytes, if they are a PNG's that asks for no more than it should: OpenCV believes what it reads of sizes."""
+    if octets[:8] != SIGNATURE or octets[12:16] != b"IHDR" or len(octets) < 33:
+        raise ValueError("it does not begin as one")
+    width, height = struct.unpack(">II", octets[16:24])
+    if not 0 < width <= WIDEST or not 0 < height <= WIDEST:
+        raise ValueError(f"it is {width:,} × {height:,} pixels, at most {WIDEST} × {WIDEST} are read")
+    kinds = Counter(_chunks(octets))
+    if kinds[b"IHDR"] > 1 or kinds[b"IEND"] != 1 or set(kinds) & MOVING:
+        raise ValueError("it is damaged or moves: a picture has one beginning, one end, and stands still")
+    return octets
+
+
+def _chunks(octets: bytes) -> Iterator[bytes]:
+    """The kind of each chunk (length, kind, content, checksum), up to the end. Raises ValueError if one is longer than the file."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(octets):
+        size, kind = struct.unpack_from(">I4s", octets, at)
+        at += 12 + size
+        if at > len(octets):
+            raise ValueError(f"it is damaged: {size:,} bytes should follow, and do not")
+        yield kind
+        if kind == b"IEND":
+            return
+
+
+def composed(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """A picture laid on paper. grey: uint8 [h, w]; alpha: float32 [h, w], 0 (transparent) … 1.
+
+    What is transparent is paper. If most of it is opaque and shows dark and light, its paper is drawn, and has the colour of
+    most of it. Else only the ink is drawn: dark ink is laid on white paper, light ink on black.
+    """
+    drawn = grey[alpha >= 0.5]
+    if not len(drawn):
+        return np.zeros_like(grey)
+    if 2 * len(drawn) > grey.size and int(drawn.max()) - int(drawn.min()) >= CONTRAST:
+        paper = float(np.median(drawn))
+    else:
+        paper = 255.0 if drawn.mean() < 128 else 0.0
+    return np.rint(alpha * grey + (1 - alpha) * paper).astype(np.uint8)

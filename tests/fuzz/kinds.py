@@ -1,0 +1,194 @@
+"""The kinds of files that the project reads: how a sound one is made, how it is spoiled, who reads it and what is valid then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from clients import growing, memory
+from clients.pi import node
+from core import data
+from core.scenario import Scenario
+from scenarios import SCENARIOS, compare
+from server import checkpoint, versions
+from tests.fuzz import mutate
+
+WEIGHTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)]
+SHARED = {"acil/gram": np.eye(3)}
+CLIENT = 7
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file."""
+
+    make: Callable[[Path], Path]  # a sound one with its company, in a new folder; returns the file that is then spoiled
+    change: mutate.Change
+    read: Callable[[Path], bool]  # as the project does; says whether another was taken instead
+    named: bool = True  # a refusal names the file
+    paths: bool = True  # its reader opens it itself, so a pipe or a folder may be there
+
+
+def _checkpoint(folder: Path) -> Path:
+    for number in (2, 3):
+        history = [{"round": number, "accuracy": 0.5, "tasks": {"0": 0}, "failed": {}}]
+        checkpoint.save(folder, checkpoint.State(number, WEIGHTS, {"m_t/0": WEIGHTS[1]}, history, ["a word"], SHARED))
+    return folder / "checkpoints" / "round-00003.npz"
+
+
+def _read_checkpoint(file: Path) -> bool:
+    state, damaged = checkpoint.newest(file.parents[1], WEIGHTS)
+    assert state is not None and state.round == 3 - len(damaged)
+    assert [w.dtype for w in state.arrays] == [np.float32] * 2
+    assert all(np.array_equal(w, sound) for w, sound in zip(state.arrays, WEIGHTS, strict=True))
+    assert all(isinstance(one, dict) for one in state.history) and all(isinstance(one, str) for one in state.events)
+    return bool(damaged)
+
+
+def _kept(round: int) -> dict[str, dict[int, dict[str, np.ndarray]]]:
+    return {"ewc": {0: {"fisher0": WEIGHTS[0]}, 1: {"fisher0": -WEIGHTS[0]}}, "replay": {0: {"y": np.arange(round)}}}
+
+
+def _memory(folder: Path) -> Path:
+    for round in (2, 3):
+        memory.save(CLIENT, round, _kept(round))
+    return memory.home(CLIENT) / "round-0003.npz"
+
+
+def _read_memory(file: Path) -> bool:
+    found = memory.before(CLIENT, 4)
+    round = len(found["replay"][0]["y"])
+    assert repr(found) == repr(_kept(round)) and round in (2, 3)
+    return round == 2
+
+
+def _version(folder: Path) -> Path:
+    facts = {"version": 1, "round": 3, "matrix": [[0.5]], "objections": ["accuracy is too low"]}
+    return versions.keep(folder, 1, WEIGHTS, facts, SHARED)
+
+
+def _read_version(file: Path) -> bool:
+    found, shared = versions.weights(file.parent), versions.shared(file.parent)
+    assert repr(found) == repr(WEIGHTS) and repr(shared) == repr(SHARED)
+    return False
+
+
+def _read_facts(file: Path) -> bool:
+    found = versions.facts(file.parent)
+    return not (isinstance(found["version"], int) and list(map(str, found["objections"])) == found["objections"])
+
+
+def _digits(count: int) -> np.ndarray:
+    images = np.zeros((count, 28, 28), np.uint8)
+    for number in range(count):
+        images[number, 5 : 10 + number % 12, 10:18] = 255
+    return images
+
+
+def _npz(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    x, y = _digits(12), np.arange(12, dtype=np.uint8) % 10
+    np.savez_compressed(folder / "own.npz", x_train=x, y_train=y, x_test=x[:6], y_test=y[:6])
+    return folder / "own.npz"
+
+
+def _read_data(path: Path) -> bool:
+    for part in data.read(str(path)):
+        assert part.x.dtype == np.uint8 and part.x.shape == (len(part), 28, 28) and len(part)
+        assert part.y.dtype == np.int64 and part.y.min() >= 0 and part.y.max() < 10
+    return False
+
+
+def _pictures(folder: Path, transparent: bool = False) -> Path:
+    (folder / "3").mkdir(parents=True)
+    for number, image in enumerate(_digits(12)):
+        whole = cv2.merge([image, image, image, image]) if transparent else image
+        assert cv2.imwrite(str(folder / "3" / f"{number:02d}.png"), whole)
+    return folder / "3" / "04.png"
+
+
+def _read_device(file: Path) -> bool:
+    """A device's folder goes on without the picture."""
+    folder, book = file.parents[1], file.parents[2] / "device-book.json"
+    book.unlink(missing_ok=True)
+    shard, tests = growing.own(SCENARIO, CLIENT, folder, book, 1)
+    assert shard.train.x.dtype == tests.x.dtype == np.uint8 and shard.train.x.shape[1:] == (28, 28)
+    assert len(shard.train) + len(tests) >= 11
+    return len(shard.train) + len(tests) == 11
+
+
+def _book(folder: Path) -> Path:
+    picture = _pictures(folder / "digits")
+    growing.own(SCENARIO, CLIENT, picture.parents[1], folder / "experiences.json", 1)
+    return folder / "experiences.json"
+
+
+def _read_book(file: Path) -> bool:
+    shard, _ = growing.own(SCENARIO, CLIENT, file.parent / "digits", file, 2)
+    assert shard.stream is not None and len(shard.train) and sum(map(len, shard.stream.parts)) == len(shard.train)
+    return False
+
+
+SCENARIO = Scenario("device", clients=10, cohort=1)
+
+
+def _scenario(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "scenario.json").write_text(SCENARIOS["class_incremental"][0].json())
+    return folder / "scenario.json"
+
+
+def _read_scenario(file: Path) -> bool:
+    found = Scenario.of(file.read_text())
+    assert Scenario.of(found.json()) == found
+    return False
+
+
+def _report(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    facts = {
+        "scenario": "x", "seed": 0, "accuracy": 0.9, "baselines": {"centralized": 0.95}, "seconds": {"total": 9.5},
+        "shards": [{"client": 0, "accuracy": 0.5}], "history": [{"round": 1, "seen": 100, "accuracy": 0.9}],
+        "continual": {"measures": {"forgetting": 0.1}, "memory_bytes": 1000},
+    }  # fmt: skip
+    (folder / "report.json").write_text(json.dumps(facts))
+    return folder / "report.json"
+
+
+def _read_report(file: Path) -> bool:
+    compare.summary("x", [compare._read(file.parent)])
+    return False
+
+
+def _node(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    facts = {"name": "kitchen", "server": "127.0.0.1:9092", "client": 3, "data": "/digits", "port": 9094}
+    (folder / "node.json").write_text(json.dumps(facts))
+    return folder / "node.json"
+
+
+def _read_node(file: Path) -> bool:
+    found = node.read(file.parent)
+    assert found.name and found.client >= 0 and 0 < found.port < 65_536 and isinstance(found.data, str)
+    return not node.command(found, file.parent)
+
+
+KINDS = {
+    "checkpoint": Kind(_checkpoint, mutate.npz, _read_checkpoint),
+    "memory": Kind(_memory, mutate.npz, _read_memory),
+    "version": Kind(lambda folder: _version(folder) / "weights.npz", mutate.npz, _read_version),
+    "version.json": Kind(lambda folder: _version(folder) / "version.json", mutate.text, _read_facts),
+    "data.npz": Kind(_npz, mutate.npz, _read_data),
+    "picture": Kind(_pictures, mutate.png, lambda file: _read_data(file.parents[1])),
+    "picture, transparent": Kind(lambda f: _pictures(f, True), mutate.png, lambda file: _read_data(file.parents[1])),
+    "picture, device": Kind(_pictures, mutate.png, _read_device),
+    "experiences.json": Kind(_book, mutate.text, _read_book),
+    "scenario.json": Kind(_scenario, mutate.text, _read_scenario, named=False, paths=False),
+    "report.json": Kind(_report, mutate.text, _read_report, named=False, paths=False),
+    "node.json": Kind(_node, mutate.text, _read_node),
+}
