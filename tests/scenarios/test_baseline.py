@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core import sources
 from core.engines import tensorflow as engine
 from core.scenario import Local, Model, Part, Scenario
 from scenarios import baseline
@@ -44,6 +45,31 @@ def test_all_else_makes_another_baseline(tiny: Scenario) -> None:
     folders = {baseline.folder(replace(tiny, **change), "local", Path()) for change in [{}, *RELEVANT]}
     assert len(folders) == len(RELEVANT) + 1
     assert baseline.folder(tiny, "centralized", Path()) not in folders
+
+
+@pytest.mark.parametrize("kind", baseline.KINDS)
+def test_an_edit_of_any_source_it_uses_makes_another_baseline(
+    kind: str, tiny: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [file for part in baseline.CODE for file in _sources(sources.HOME / part)]
+    for file in used:
+        (tmp_path / file.relative_to(sources.HOME)).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file.relative_to(sources.HOME)).write_bytes(file.read_bytes())
+    there = [tmp_path / file.relative_to(sources.HOME) for file in used]
+    monkeypatch.setattr(sources, "HOME", tmp_path)
+    assert {"server/evaluate.py", "fl/strategies.py", "clients/learner.py"} <= {
+        str(f.relative_to(tmp_path)) for f in there
+    }
+    folders = [baseline.folder(tiny, kind, Path())]
+    for file in there:
+        with file.open("a") as edited:
+            edited.write("# edited\n")
+        folders.append(baseline.folder(tiny, kind, Path()))
+    assert len(set(folders)) == len(there) + 1
+
+
+def _sources(path: Path) -> list[Path]:
+    return list(path.rglob("*.py")) if path.is_dir() else [path]
 
 
 def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp_path: Path) -> None:
