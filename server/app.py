@@ -20,7 +20,7 @@ from core.model import initial
 from core.scenario import Scenario
 from core.stream import ends
 from fl import roster, strategies
-from server import checkpoint, evaluate, report, versions
+from server import best, checkpoint, evaluate, report, versions
 from server.checkpoint import State
 from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, halves, staged, version
 from server.rounds import Arrays, Stopped, Watch, rounds
@@ -76,6 +76,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     strategies.restore(strategy, state.strategy)
     step = _step(scenario, folder) if scenario.engine == "litert" or seats else b""
     history, arrays, shared = list(state.history), state.arrays, state.shared
+    best.keep(folder, history, arrays)
 
     def rate(number: int) -> float | None:
         return schedule.rate(scenario, number, [facts["validation_loss"] for facts in history])
@@ -109,6 +110,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
             _keep(folder, scenario, arrays, history, before, shared)
         events += report.events(history[-1])
         checkpoint.save(folder, State(done.number, arrays, strategies.state(strategy), history, events, shared))
+        best.keep(folder, history, arrays)
         report.lines(folder, history)
         watch.ended(history[-1])
     if history and history[-1]["round"] not in last:  # the schedule stopped early
@@ -149,6 +151,7 @@ def _finish(
     told, failed = served
     events = [*state.events, *(f"client {c} could not judge the final model: {why}" for c, why in failed.items())]
     facts = report.run(scenario, state.history, state.arrays, events, folder)
+    facts["best"] = {"federated": best.facts(folder, state.history)}
     turns = facts.pop("turns")
     facts["shards"] = [one | {"rounds": turns.get(str(one["client"]), 0)} for one in told]
     own = {str(one["client"]): one["accuracy"] for one in told}
