@@ -52,7 +52,7 @@ def figure(width: float, height: float, title: str) -> Figure:
     """An empty figure, inches, whose title says the finding."""
     from matplotlib.figure import Figure
 
-    wrapped = textwrap.fill(title, int(width * 10.5))  # about 10.5 letters an inch at this size
+    wrapped = textwrap.fill(title, int(width * 10))  # about ten letters an inch at this size
     made = Figure((width, height + 0.2 * wrapped.count("\n")), layout="constrained")
     made.suptitle(wrapped, x=0.015, ha="left", fontsize=12, fontweight="bold")
     return made
