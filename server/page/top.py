@@ -32,20 +32,20 @@ def _beside_all_data(report: Mapping[str, Any]) -> str:
     said = f", {gap(report['accuracy'], central)} training on all data in one place"
     if "centralized" not in (report.get("diverged") or {}):
         return said
-    said += f", which diverged and is no measure: it ended at {percent(central)}"
     best = (report.get("best") or {}).get("centralized") or {}
-    return said + (f" after {percent(best['accuracy'])} in its best round" if known(best.get("accuracy")) else "")
+    shown = f" ({percent(best['accuracy'])} in its best round)" if known(best.get("accuracy")) else ""
+    return f"{said}, which diverged{shown}"
 
 
 def _alone(report: Mapping[str, Any]) -> str:
     """What clients' own models read: on the whole test set, and on their own digits beside the global model."""
     said = []
     if known(local := report.get("baselines", {}).get("local")):
-        said.append(f"alone they average {percent(local)} on all ten digits")
+        said.append(f"{percent(local)} on all ten digits")
     if pairs := on_own_digits(report):
         alone, joined = (percent(fmean(shares)) for shares in zip(*pairs, strict=True))
-        said.append(f"on its own digits a client reads {alone} alone and {joined} together, on average")
-    return "".join(f"; {one}" for one in said)
+        said.append(f"{alone} on their own, where together they read {joined}")
+    return f"; alone they average {', and '.join(said)}" if said else ""
 
 
 def subtitle(report: Mapping[str, Any]) -> Html:
