@@ -50,12 +50,17 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         print("\n".join(json.dumps(row) for row in rows))
     else:
-        console = Console(highlight=False)
-        console.print(_table(rows, console.width))
-        for why in [f"{row['runs']}, {why}" for row in rows for why in row["diverged"]]:
-            print(f"note: {why}")
-        print(f"drawn: {', '.join(map(str, pictures))}")
+        _show(rows, pictures)
     return 0
+
+
+def _show(rows: list[Facts], pictures: Sequence[Path]) -> None:
+    """The table, what diverged, and where the pictures are."""
+    console = Console(highlight=False)
+    console.print(_table(rows, console.width))
+    for row in rows:
+        print("".join(f"note: {row['runs']}, {why}\n" for why in row["diverged"]), end="")
+    print(f"drawn: {', '.join(map(str, pictures))}")
 
 
 def _read(run: Path) -> Facts:

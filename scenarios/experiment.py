@@ -133,7 +133,7 @@ def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
 
 def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal, children: Children) -> None:
     """Wait for the baselines and put their results into the report; whatever diverged is the first of its events."""
-    from server import report
+    from server import report  # not before `prepare`
 
     facts["curves"] = {}
     for kind, (place, child) in children.items():
@@ -148,8 +148,7 @@ def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Te
             continue
         facts["baselines"][kind], facts["curves"][kind] = result["accuracy"], result["curve"]
         facts["best"][kind] = result.get("best")
-        if kind == "local":
-            facts |= {f"local_{key}": result[key] for key in ("accuracies", "own_accuracies")}
+        facts |= {f"local_{key}": result[key] for key in ("accuracies", "own_accuracies") if kind == "local"}
         if kind == "joint" and facts["continual"]:
             facts["continual"]["measures"]["intransigence"] = behind(facts["continual"], result["matrix"])
     facts["diverged"] = report.diverged(facts)

@@ -140,8 +140,8 @@ def _beside(axes: Axes, levels: Sequence[float], i: int, letters: float, rendere
     to_share = axes.transScale + axes.transLimits
     wanted = [float(to_share.transform((axes.get_xlim()[1], level))[1]) for level in levels]
     line = LINE * letters / 72 * axes.figure.dpi / axes.bbox.height
-    place = spread(wanted, line, line / 2, 1 - line / 2)[i]
-    return Affine2D().translate(0, place - levels[i]) + axes.transAxes
+    middle = spread(wanted, line, line / 2, 1 - line / 2)[i]
+    return Affine2D().translate(0, middle - levels[i]) + axes.transAxes
 
 
 def spread(wanted: Sequence[float], apart: float, low: float = 0.0, high: float = 1.0) -> list[float]:
