@@ -179,9 +179,8 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
     if good:
         versions.publish(folder, good)
     facts["current"] = good.name if good else None
-    facts["events"] += [
-        f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()
-    ]
+    refused = facts["exports"].get("refused", {}).items()
+    facts["events"] += [f"{name} of version {int(facts['current'])} was refused: {why}" for name, why in refused]
     facts["seconds"]["export"] = time.perf_counter() - start
 
 
