@@ -9,7 +9,6 @@ itself, to the same bits. It ends when the node does.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import os
 import shutil
@@ -24,6 +23,7 @@ from urllib.parse import quote
 import grpc
 from flwr.app import ConfigRecord, RecordDict
 
+from core import sources
 from core.disk import hold
 from fl.parcel import pack, unpack
 
@@ -42,10 +42,7 @@ log = logging.getLogger("flwr")
 
 def code() -> str:
     """SHA-256 of the client's sources as they are on the disk: a message and the trainer must mean the same by them."""
-    home, total = Path(__file__).parents[1], hashlib.sha256()
-    for file in sorted(file for room in ("core", "fl", "clients") for file in (home / room).rglob("*.py")):
-        total.update(f"{file.relative_to(home)} ".encode() + file.read_bytes())
-    return total.hexdigest()
+    return sources.digest("core", "fl", "clients")
 
 
 # ── in the process that Flower starts for a message ──

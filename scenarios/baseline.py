@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import sources
 from core.scenario import Part, Scenario
 
 if TYPE_CHECKING:
@@ -25,24 +26,15 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 KINDS = ("centralized", "local", "joint")
+# Whole rooms: whoever adds or moves a file there need not remember that results of the old code are still lying about.
+CODE = (
+    "core", "fl", "clients", "server", "scenarios/baseline.py", "scenarios/environment.py", "scenarios/simulate.py",
+)  # fmt: skip
 
 
 def folder(scenario: Scenario, kind: str, runs: Path) -> Path:
     """Where this baseline's result and checkpoints are, named by the settings and the code that make it."""
-    home = Path(__file__).parents[1]
-    code = [
-        *sorted((home / "core").rglob("*.py")),
-        home / "fl" / "partition.py",
-        home / "clients" / "shard.py",
-        home / "clients" / "learner.py",
-        home / "fl" / "roster.py",
-        Path(__file__),
-    ]
-    if kind == "joint":  # it is the federation itself
-        code += [file for room in ("fl", "clients", "server") for file in sorted((home / room).glob("*.py"))]
-    total = hashlib.sha256(plain(scenario, kind).json().encode())
-    for file in code:
-        total.update(file.read_bytes())
+    total = hashlib.sha256(plain(scenario, kind).json().encode() + sources.digest(*CODE).encode())
     return runs / ".baselines" / f"{kind}-{total.hexdigest()[:16]}"
 
 
@@ -94,7 +86,7 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
     from core.model import initial
     from core.plan import steps
     from fl import roster
-    from server import checkpoint, evaluate
+    from server import best, checkpoint, evaluate
     from server.report import digest
 
     text, batch = scenario.json(), scenario.local.batch
@@ -104,6 +96,7 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
     data, _ = world(text)
     state = checkpoint.newest(place)[0] or checkpoint.State(0, initial(scenario.seed, scenario.model.kind))
     arrays, curve = state.arrays, list(state.history)
+    best.keep(place, curve, arrays)
     yield from curve
     for number in range(state.round + 1, scenario.rounds + 1):
         losses = [point["validation_loss"] for point in curve]
@@ -120,9 +113,11 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
             {"round": number, "seen": seen, "accuracy": test.accuracy, "loss": test.mean_loss, "validation_loss": held}
         )
         checkpoint.save(place, checkpoint.State(number, arrays, {}, curve))
+        best.keep(place, curve, arrays)
         yield curve[-1]
     last = {"accuracy": curve[-1]["accuracy"], "loss": curve[-1]["loss"], "weights_sha256": digest(arrays)}
-    _write(place, last | {"curve": curve})
+    best.write(place / best.LAST, curve[-1]["round"], arrays)
+    _write(place, last | {"curve": curve, "best": best.facts(place, curve)})
 
 
 def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
@@ -155,21 +150,25 @@ def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
     point = {
         "round": scenario.rounds, "seen": sum(seen), "accuracy": mean, "low": min(everywhere), "high": max(everywhere)
     }  # fmt: skip
-    _write(place, {"accuracy": mean, "own": sum(own) / len(own), "accuracies": everywhere, "curve": [point]})
+    accuracies = {"accuracies": everywhere, "own_accuracies": own}
+    _write(place, {"accuracy": mean, "own": sum(own) / len(own)} | accuracies | {"curve": [point]})
 
 
 def joint(scenario: Scenario, place: Path, watch: Watch) -> None:
     """The federation itself, stage by stage, but every client keeps all it met: the upper bound of continual methods."""
     from scenarios.environment import prepare
     from scenarios.simulate import local as here
-    from server import app
+    from server import app, best, checkpoint
 
     here(app.build(scenario, place, watch), scenario, 1, prepare(place))
-    if (place / "report.json").exists():
+    state, _ = checkpoint.newest(place)
+    if (place / "report.json").exists() and state:
+        best.write(place / best.LAST, state.round, state.arrays)
         facts = json.loads((place / "report.json").read_text())
-        told = {"accuracy": facts["accuracy"], "loss": facts["loss"], "weights_sha256": facts["weights_sha256"]}
-        curve = [{key: row[key] for key in ("round", "seen", "accuracy", "loss")} for row in facts["history"]]
-        _write(place, told | {"curve": curve, "matrix": facts["continual"]["matrix"]})
+        last = {"accuracy": facts["accuracy"], "loss": facts["loss"], "weights_sha256": facts["weights_sha256"]}
+        curve = [{key: row[key] for key in ("seen", *best.KEYS)} for row in facts["history"]]
+        matrix = facts["continual"]["matrix"]
+        _write(place, last | {"curve": curve, "matrix": matrix, "best": facts["best"]["federated"]})
 
 
 class Beside:

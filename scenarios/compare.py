@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from server.plots.memory import Held
 
 Facts = dict[str, Any]
+Spread = list[float | None]  # mean, standard deviation over seeds (None for one)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,9 +52,17 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         print("\n".join(json.dumps(row) for row in rows))
     else:
-        Console(highlight=False).print(_table(rows))
-        print(f"drawn: {', '.join(map(str, pictures))}")
+        _show(rows, pictures)
     return 0
+
+
+def _show(rows: list[Facts], pictures: Sequence[Path]) -> None:
+    """The table, what diverged, and where the pictures are."""
+    console = Console(highlight=False)
+    console.print(_table(rows, console.width))
+    for row in rows:
+        print("".join(f"note: {row['runs']}, {why}\n" for why in row["diverged"]), end="")
+    print(f"drawn: {', '.join(map(str, pictures))}")
 
 
 def _read(run: Path) -> Facts:
@@ -77,10 +86,17 @@ def summary(name: str, group: Sequence[Mapping[str, Any]]) -> Facts:
     row["accuracy"] = spread([r["accuracy"] for r in group])
     for kind in ("centralized", "local", "joint"):
         row[kind] = spread([r["baselines"][kind] for r in group if kind in r["baselines"]])
+    row["local, own digits"] = spread(
+        [statistics.mean(r["local_own_accuracies"]) for r in group if r.get("local_own_accuracies")]
+    )
+    row["own digits"] = spread(
+        [statistics.mean([s["accuracy"] for s in r["shards"]]) for r in group if r.get("shards")]
+    )
     row["worst client"] = spread(own)
     staged = [r["continual"] for r in group if r.get("continual")]
     row["forgetting"] = spread([told["measures"]["forgetting"] for told in staged])
     row["memory"] = max((told["memory_bytes"] for told in staged), default=None)
+    row["diverged"] = [f"seed {r['seed']}: {why}" for r in group for why in r.get("diverged", {}).values()]
     row["examples"] = statistics.mean(r["history"][-1]["seen"] for r in group)
     row["seconds"] = statistics.mean(r["seconds"]["total"] for r in group)
     return row
@@ -89,40 +105,60 @@ def summary(name: str, group: Sequence[Mapping[str, Any]]) -> Facts:
 def _held(row: Facts) -> Held:
     from server.plots.memory import Held
 
-    return Held(row["runs"], "", row["memory"] / 1000, *row["accuracy"])
+    mean, deviation = row["accuracy"]
+    return Held(row["runs"], "", row["memory"] / 1000, mean, deviation, len(row["seeds"]))
 
 
-def spread(values: list[float]) -> list[float] | None:
-    """[mean, standard deviation], the latter 0 for one value; None for none."""
-    return [statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0] if values else None
+def spread(values: Sequence[float]) -> Spread | None:
+    """[mean, standard deviation], the latter None for one value, which has none; None for no value."""
+    return [statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None] if values else None
 
 
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "accuracy": ("federated", lambda spread: _percent(spread)),
     "centralized": ("centralized", lambda spread: _percent(spread)),
-    "local": ("local", lambda spread: _percent(spread)),
+    "local": ("local, all digits", lambda spread: _percent(spread)),
+    "local, own digits": ("local, own digits", lambda spread: _percent(spread)),
     "joint": ("joint", lambda spread: _percent(spread)),
     "forgetting": ("forgetting", lambda spread: _percent(spread)),
     "memory": ("memory, kB", lambda held: "–" if held is None else f"{held / 1000:,.0f}"),
+    "own digits": ("federated, own digits", lambda spread: _percent(spread)),
     "worst client": ("worst client", lambda spread: _percent(spread)),
     "examples": ("examples", lambda count: f"{count:,.0f}"),
     "seconds": ("seconds", lambda count: f"{count:.0f}"),
 }
 
 
-def _table(rows: list[Facts]) -> Table:
-    """Columns in which no run has anything are left out."""
+def _table(rows: list[Facts], width: int) -> Table:
+    """A row a group of runs; where that is too wide for whole words, a column a group. What no run has is left out."""
     keys = [key for key in COLUMNS if any(row[key] is not None for row in rows)]
-    table = Table(title="test accuracy, % (mean ± standard deviation over seeds)", title_justify="left")
-    for name in ("runs", "seeds", *(COLUMNS[key][0] for key in keys)):
-        table.add_column(name, justify="left" if name == "runs" else "right", overflow="fold")
+    cells = [["runs", "seeds", *(COLUMNS[key][0] for key in keys)]]
     for row in rows:
-        table.add_row(row["runs"], ", ".join(map(str, row["seeds"])), *(COLUMNS[key][1](row[key]) for key in keys))
+        seeds = ", ".join(map(str, row["seeds"]))
+        cells.append([row["runs"], seeds, *(COLUMNS[key][1](row[key]) for key in keys)])
+    if sum(map(_longest, zip(*cells, strict=True))) + 3 * len(cells[0]) + 1 > width:  # 3: a line and two blanks
+        cells = [list(line) for line in zip(*cells, strict=True)]
+    several = any(len(row["seeds"]) > 1 for row in rows)
+    title = "test accuracy, %" + " (mean ± standard deviation over seeds)" * several
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(zip(*cells, strict=True)):
+        table.add_column(
+            column[0], justify="right" if i else "left", min_width=min(_longest(column), width // 3), overflow="fold"
+        )
+    for line in cells[1:]:
+        table.add_row(*line)
     return table
 
 
-def _percent(spread: list[float] | None) -> str:
-    return f"{100 * spread[0]:.2f} ± {100 * spread[1]:.2f}" if spread else "–"
+def _longest(column: Iterable[str]) -> int:
+    """Letters of its longest word."""
+    return max(len(word) for text in column for word in text.split())
+
+
+def _percent(spread: Sequence[float | None] | None) -> str:
+    if spread is None or spread[0] is None:
+        return "–"
+    return f"{100 * spread[0]:.2f}" + ("" if spread[1] is None else f" ± {100 * spread[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from core.metrics import behind
 from core.scenario import Scenario
 from core.stream import course
 from scenarios import baseline, link, update
+from scenarios.closing import closing
 from scenarios.environment import prepare
-from scenarios.terminal import Terminal, closing, redirect
+from scenarios.terminal import Terminal, redirect
 
 Facts = dict[str, Any]
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
@@ -80,8 +81,8 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
 def brief(facts: Facts) -> Facts:
     """The report's main keys, for `--json`."""
     keys = (
-        "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "weights_sha256", "seconds", "exports",
-        "folder",
+        "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
+        "seconds", "exports", "current", "folder",
     )  # fmt: skip
     return {key: facts[key] for key in keys}
 
@@ -131,7 +132,9 @@ def _start_baselines(scenario: Scenario, folder: Path, wish: Wish) -> Children:
 
 
 def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal, children: Children) -> None:
-    """Wait for the baselines and put their results into the report."""
+    """Wait for the baselines and put their results into the report; whatever diverged is the first of its events."""
+    from server import report  # not before `prepare`
+
     facts["curves"] = {}
     for kind, (place, child) in children.items():
         total = scenario.clients if kind == "local" else scenario.rounds
@@ -144,10 +147,12 @@ def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Te
             facts["events"].append(f"the {kind} baseline failed with exit code {child.returncode}; see run.log")
             continue
         facts["baselines"][kind], facts["curves"][kind] = result["accuracy"], result["curve"]
-        if kind == "local":
-            facts["local_accuracies"] = result["accuracies"]
+        facts["best"][kind] = result.get("best")
+        facts |= {f"local_{key}": result[key] for key in ("accuracies", "own_accuracies") if kind == "local"}
         if kind == "joint" and facts["continual"]:
             facts["continual"]["measures"]["intransigence"] = behind(facts["continual"], result["matrix"])
+    facts["diverged"] = report.diverged(facts)
+    facts["events"] = [*facts["diverged"].values(), *facts["events"]]
 
 
 def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
@@ -174,9 +179,8 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
     if good:
         versions.publish(folder, good)
     facts["current"] = good.name if good else None
-    facts["events"] += [
-        f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()
-    ]
+    refused = facts["exports"].get("refused", {}).items()
+    facts["events"] += [f"{name} of version {int(facts['current'])} was refused: {why}" for name, why in refused]
     facts["seconds"]["export"] = time.perf_counter() - start
 
 

@@ -24,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from core.data import load
     from core.scenario import Scenario
-    from scenarios.terminal import Terminal, files, redirect
+    from scenarios.closing import files
+    from scenarios.terminal import Terminal, redirect
     from server import checkpoint, versions
     from server.export import export, verify
 
@@ -39,14 +40,16 @@ def main(argv: list[str] | None = None) -> int:
         terminal.say(f"{args.run} has no {'model.keras' if state else 'checkpoint'} yet")
         return 1
     data = load(scenario)
+    place = versions.current(args.run)
     if args.check:
         facts = verify(args.run, data)
-    elif place := versions.current(args.run):
+    elif place:
         facts = export(versions.weights(place), scenario.model, data, place)
         versions.publish(args.run, place)
     else:
         facts = export(state.arrays, scenario.model, data, args.run)
-    terminal.line(json.dumps(facts)) if args.json else terminal.print(files(facts))
+    source = f"version {int(place.name)}, the current one" if place else f"the checkpoint of round {state.round}"
+    terminal.line(json.dumps(facts)) if args.json else terminal.print(files(facts, source))
     return 1 if facts["refused"] else 0
 
 

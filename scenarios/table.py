@@ -159,7 +159,13 @@ def _show(lines: Sequence[Facts], out: Path) -> None:
     (out / "table.md").write_text(markdown(head, rows))
     (out / "table.json").write_text(json.dumps(lines, indent=1) + "\n")
     points = [
-        Held(one["method"], f"{one['pace']}, Dirichlet {one['alpha']:g}", one["memory_bytes"] / 1000, *shares(one))
+        Held(
+            one["method"],
+            f"{one['pace']}, Dirichlet {one['alpha']:g}",
+            one["memory_bytes"] / 1000,
+            *shares(one),
+            len(one["seeds"]),
+        )
         for one in lines
     ]
     picture = against_memory(points, out)

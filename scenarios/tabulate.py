@@ -10,7 +10,7 @@ from typing import Any
 
 from core.metrics import behind
 from core.scenario import Scenario
-from scenarios.compare import spread
+from scenarios.compare import Spread, spread
 from scenarios.protocol import ALPHAS, PACES, SPLIT, Cell
 
 Facts = dict[str, Any]
@@ -51,7 +51,7 @@ def summary(found: Mapping[Cell, Facts]) -> list[Facts]:
     return lines
 
 
-def _points(shares: Sequence[float]) -> list[float] | None:
+def _points(shares: Sequence[float]) -> Spread | None:
     """[mean, standard deviation] in points (scenarios.compare.spread)."""
     return spread([100 * share for share in shares])
 
@@ -80,13 +80,14 @@ def _shown(one: Facts | None) -> str:
     if one is None:
         return "–"
     accuracy, lost = one["accuracy"], one["forgetting"]
-    deviation = f" ± {accuracy[1]:.1f}" if len(one["seeds"]) > 1 else ""
+    deviation = "" if accuracy[1] is None else f" ± {accuracy[1]:.1f}"
     return f"{accuracy[0]:.1f}{deviation} / {lost[0]:.1f} ({len(one['seeds'])})"
 
 
-def shares(one: Facts) -> tuple[float, float]:
-    """Mean and deviation of the accuracy, 0 … 1."""
-    return one["accuracy"][0] / 100, one["accuracy"][1] / 100
+def shares(one: Facts) -> tuple[float, float | None]:
+    """Mean and deviation of the accuracy, 0 … 1; None for the deviation of one seed."""
+    mean, deviation = one["accuracy"]
+    return mean / 100, None if deviation is None else deviation / 100
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees: live progress, a closing table; everything that libraries say goes to the run's log instead."""
+"""What a person sees of a run: live progress; everything that libraries say goes to the run's log instead."""
 
 from __future__ import annotations
 
@@ -144,55 +144,3 @@ def redirect(log: Path) -> None:
     os.dup2(file, 2)
     os.close(file)
     logging.captureWarnings(True)
-
-
-def closing(facts: Facts) -> Table:
-    """The run in a dozen lines."""
-    table = Table(title=f"{facts['scenario']}, seed {facts['seed']}", show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("test accuracy", f"{100 * facts['accuracy']:.2f} %   (loss {facts['loss']:.4f})")
-    for name, accuracy in facts["baselines"].items():
-        table.add_row(
-            f"{name} baseline", f"{100 * accuracy:.2f} %   ({100 * (facts['accuracy'] - accuracy):+.2f} points)"
-        )
-    if told := facts.get("continual"):
-        measures, sent = told["measures"], told["megabytes"]
-        mean, lost = 100 * measures["average_accuracy"], 100 * measures["forgetting"]
-        table.add_row("tasks", f"{len(told['exams'])}; at the end {mean:.2f} % on average, {lost:.2f} points forgotten")
-        table.add_row("memory", f"{told['memory_bytes'] / 1000:,.0f} kB a client")
-        table.add_row("traffic", f"{sent['sent']:,.0f} MB to clients, {sent['received']:,.0f} MB from them")
-    own = [shard["accuracy"] for shard in facts.get("shards", [])]
-    if own:
-        table.add_row("on clients' own digits", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %")
-    seen = facts["history"][-1]["seen"] if facts["history"] else 0
-    table.add_row(
-        "rounds, clients", f"{facts['rounds']} rounds, {facts['clients']} clients, {seen:,} gradient examples"
-    )
-    table.add_row("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in facts["seconds"].items()))
-    for name, one in facts["exports"].get("files", {}).items():
-        table.add_row(name, f"{100 * one['accuracy']:.2f} %, {one['bytes'] / 1000:,.0f} kB, {one['latency_ms']:.2f} ms")
-    for name, why in facts["exports"].get("refused", {}).items():
-        table.add_row(f"{name} REFUSED", why)
-    table.add_row("weights", facts["weights_sha256"][:16] + "…")
-    for event in facts["events"][:5]:
-        table.add_row("note", event)
-    if len(facts["events"]) > 5:
-        table.add_row("note", f"… and {len(facts['events']) - 5} more in report.html")
-    table.add_row("folder", facts["folder"])
-    return table
-
-
-def files(exports: Facts) -> Table:
-    """The exported files, each with what was measured of it."""
-    table = Table(title="exports", title_justify="left")
-    for name in ("file", "kB", "accuracy", "greatest difference", "agreement", "batch-1 ms", "× tf.function"):
-        table.add_column(name, justify="left" if name == "file" else "right", no_wrap=name == "file")
-    for name, one in exports["files"].items():
-        table.add_row(
-            name, f"{one['bytes'] / 1000:,.0f}", f"{100 * one['accuracy']:.2f} %", f"{one['difference']:.1e}",
-            f"{100 * one['agreement']:.2f} %", f"{one['latency_ms']:.3f}", f"{one['speedup']:.1f}",
-        )  # fmt: skip
-    for name, why in exports["refused"].items():
-        table.add_row(f"{name} REFUSED", why)
-    return table

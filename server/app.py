@@ -23,7 +23,7 @@ from core.stream import ends
 from fl import roster, strategies
 from fl.channel import Stopped
 from fl.holdings import Holdings
-from server import checkpoint, evaluate, report, versions
+from server import best, checkpoint, evaluate, report, versions
 from server.checkpoint import State
 from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, halves, staged, version
 from server.rounds import Watch, rounds
@@ -80,6 +80,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
     strategies.restore(strategy, state.strategy)
     step = _step(scenario, folder) if scenario.engine == "litert" or seats else b""
     history, arrays, shared = list(state.history), state.arrays, state.shared
+    best.keep(folder, history, arrays)
 
     def rate(number: int) -> float | None:
         return schedule.rate(scenario, number, [facts["validation_loss"] for facts in history])
@@ -114,6 +115,7 @@ def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: rost
             _keep(folder, scenario, arrays, history, before, shared)
         events += report.events(history[-1])
         checkpoint.save(folder, State(done.number, arrays, strategies.state(strategy), history, events, shared))
+        best.keep(folder, history, arrays)
         report.lines(folder, history)
         watch.ended(history[-1])
     if history and history[-1]["round"] not in last:  # the schedule stopped early
@@ -154,6 +156,7 @@ def _finish(
     told, failed = served
     events = [*state.events, *(f"client {c} could not judge the final model: {why}" for c, why in failed.items())]
     facts = report.run(scenario, state.history, state.arrays, events, folder)
+    facts["best"] = {"federated": best.facts(folder, state.history)}
     turns = facts.pop("turns")
     facts["shards"] = [one | {"rounds": turns.get(str(one["client"]), 0)} for one in told]
     own = {str(one["client"]): one["accuracy"] for one in told}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core import curves
 from core.disk import placed
 from core.engines import Sums
 from core.scenario import Scenario
@@ -102,6 +103,17 @@ def run(scenario: Scenario, history: list[Facts], arrays: list[np.ndarray], told
         "events": told,
         "versions": {name: version(name) for name in ("flwr", "ray", "tensorflow", "numpy")},
     }
+
+
+def diverged(facts: Facts) -> dict[str, str]:
+    """A sentence for each training that diverged (core.curves): this run's ("federated") and its baselines'."""
+    forgets = bool(facts["continual"] or facts["settings"]["leave"])
+    found = {
+        name: curves.diverged(curve, forgets and name != "centralized")
+        for name, curve in {"federated": facts["history"], **facts["curves"]}.items()
+    }
+    who = {name: "this run" if name == "federated" else f"the {name} baseline" for name in found}
+    return {name: f"{who[name]} diverged: {why}" for name, why in found.items() if why}
 
 
 def digest(arrays: list[np.ndarray]) -> str:

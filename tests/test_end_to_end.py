@@ -27,8 +27,8 @@ CHANGES = (
 )  # fmt: skip
 SETTINGS = ["noniid", "--rounds", "3", *(word for change in CHANGES for word in ("--set", change))]
 KEYS = [
-    "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "weights_sha256", "seconds", "exports",
-    "folder",
+    "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
+    "seconds", "exports", "current", "folder",
 ]  # fmt: skip
 
 

@@ -152,6 +152,7 @@ def test_a_federation_of_one_is_the_centralized_baseline(busy: Scenario, schedul
     list(baseline.centralized(baseline.plain(one, "centralized"), tmp_path / "baseline"))
     told: Any = baseline.result(tmp_path / "baseline")
     assert told["weights_sha256"] == facts["weights_sha256"]
+    assert told["best"] == facts["best"]["federated"] and told["best"]["weights_sha256"]
     for name in ("seen", "accuracy", "loss", "validation_loss"):
         assert [point[name] for point in told["curve"]] == [one[name] for one in facts["history"]]
 

@@ -35,7 +35,7 @@ def _page(report: Mapping[str, Any], folder: Path) -> str:
         tag("style", Html(CSS)),
     ])  # fmt: skip
     parts = [top.subtitle, top.headline, top.notices, top.tiles]
-    rest = [tables.continual, tables.exports, tables.clients, again.reproduce]
+    rest = [tables.baselines, tables.continual, tables.exports, tables.clients, again.reproduce]
     folded = tag("section", tag("h2", "Details"), tables.rounds(report), again.settings(report))
     pictures = [_picture(name, folder / f"{name}.png") for name in PLOTS if (folder / f"{name}.png").exists()]
     body = tag("main", *(part(report) for part in parts), *pictures, *(part(report) for part in rest), folded)

@@ -7,8 +7,9 @@ from statistics import median
 from typing import Any
 
 from server.page.html import Html, fold, join, table, tag, words
-from server.page.top import files
-from server.plots.words import NONE, duration, known, number, percent, size
+from server.page.top import current, files, last
+from server.plots.alone import Client, own_models
+from server.plots.words import NONE, duration, known, number, percent, points, size
 from server.plots.words import looks as look_words
 
 EXPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -36,7 +37,49 @@ def exports(report: Mapping[str, Any]) -> Html:
     ]
     how = "Each file beside the Keras model on the test images; difference: the largest between two probabilities"
     how += "; speed-up: over TensorFlow's tf.function." if "speedup" in known_keys else "."
-    return join([tag("h2", "Exported models"), tag("p", how, class_="soft"), table(head, cells)])
+    return join([tag("h2", "Exported models"), tag("p", _which(report) + how, class_="soft"), table(head, cells)])
+
+
+def _which(report: Mapping[str, Any]) -> str:
+    """Of which version the files are, and that what else the page says is of another, if so."""
+    version = current(report)
+    if not version:
+        return ""
+    if not last(report):
+        return f"Files of version {version}, the current one. "
+    other = report["stages"][-1]["version"]
+    return (
+        f"Files of version {version}, the current one; all else on this page is of version {other}, which was refused. "
+    )
+
+
+def baselines(report: Mapping[str, Any]) -> Html:
+    """The run beside its baselines, last weights beside last and best beside best; nothing if there are none."""
+    if not report.get("baselines"):
+        return Html("")
+    best, diverged = report.get("best") or {}, report.get("diverged") or {}
+    shares = {"federated": report.get("accuracy"), **report["baselines"]}
+    mine = best.get("federated") or {}
+    rows = []
+    for name, share in shares.items():
+        found = best.get(name) or {}
+        gaps = [_apart(report.get("accuracy"), share), _apart(mine.get("accuracy"), found.get("accuracy"))]
+        gaps = [NONE, NONE] if name == "federated" else gaps
+        rows.append([
+            f"{name}, all ten digits" if name == "local" else name, percent(share), gaps[0],
+            number(found.get("round")), percent(found.get("accuracy")), gaps[1],
+            words("diverged" if name in diverged else ""),
+        ])  # fmt: skip
+    head = ["Training", "At the end", "The run, points", "Best round", "In that round", "The run, points", "Remark"]
+    how = "Accuracy on all test images. Best round: that of the lowest validation loss; test images choose nothing."
+    how += (
+        " The run, points: how far this run is above (+) or below (−) it, last weights against last, best against best."
+    )
+    return join([tag("h2", "Beside its baselines"), tag("p", how, class_="soft"), table(head, rows)])
+
+
+def _apart(mine: Any, other: Any) -> str:
+    return f"{points(mine, other):+.2f}".replace("-", "−") if known(mine) and known(other) else NONE
 
 
 MEASURES = {
@@ -79,24 +122,36 @@ def clients(report: Mapping[str, Any]) -> Html:
     shards = report.get("shards", [])
     if not shards:
         return Html("")
-    alone = report.get("local_accuracies") or []
+    alone = {one.number: one for one in own_models(report)}
     looks = any(shard.get("looks") for shard in shards)
     digits = range(max(len(shard.get("labels") or []) for shard in shards))
-    head = ["Client", "Images", "Rounds", "Accuracy", "Tested on", *["Alone"] * bool(alone), *map(str, digits)]
-    head += ["Look"] * looks
+    head = ["Client", "Images", "Rounds", "Accuracy", "Tested on"]
+    head += ["Alone, own digits", "Alone, all digits"] * bool(alone)
+    head += [*map(str, digits), *["Look"] * looks]
     rows = [
         [
             *(shard["client"], number(shard.get("examples")), number(shard.get("rounds"))),
             *(percent(shard.get("accuracy")), number(shard.get("tested"))),
-            *[percent(alone[shard["client"]]) if shard["client"] < len(alone) else NONE] * bool(alone),
+            *_alone(alone, shard["client"]),
             *(number(n) for n in shard.get("labels") or [NONE] * len(digits)),
             *[tag("span", look_words(shard.get("looks") or {}) or "plain", class_="line")] * looks,
         ]
         for shard in shards
     ]
-    told = "Accuracy: the finished global model on test images as this client sees them. 0 to 9: its training images."
-    told += " Alone: a model trained on nothing but this client's images, on the whole test set." if alone else ""
-    return join([tag("h2", "Clients"), tag("p", told, class_="soft"), table(head, rows)])
+    how = "Accuracy: the finished global model on test images as this client sees them, in its own mix of digits."
+    how += " 0 to 9: its training images."
+    if alone:
+        how += " Alone: a model trained on nothing but this client's images, on those same test images (own digits)"
+        how += " and on the whole test set (all digits)."
+    return join([tag("h2", "Clients"), tag("p", how, class_="soft"), table(head, rows)])
+
+
+def _alone(alone: Mapping[int, Client], client: int) -> list[str]:
+    """The cells of a client's own model; none if no client has one."""
+    if not alone:
+        return []
+    mine = alone.get(client)
+    return [percent(mine.alone), percent(mine.everywhere)] if mine else [NONE, NONE]
 
 
 def rounds(report: Mapping[str, Any]) -> Html:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from server.page.html import Html, fold, join, tag
+from server.plots.alone import on_own_digits
 from server.plots.words import NONE, duration, gap, known, number, percent, points, size, some, span
 
 SHOWN = 6  # events in full view; the others fold
@@ -18,13 +19,33 @@ def headline(report: Mapping[str, Any]) -> Html:
     together = " together" if report.get("clients", 0) > 1 else ""
     if not known(report.get("accuracy")):
         return tag("h1", f"{who}, but no model was judged")
-    baselines = report.get("baselines", {})
-    told = f"{who}{together} read {percent(report['accuracy'])} of the test images right"
-    if known(central := baselines.get("centralized")):
-        told += f", {gap(report['accuracy'], central)} training on all data in one place"
-    if known(local := baselines.get("local")):
-        told += f"; alone they average {percent(local)}"
-    return tag("h1", told + ".")
+    said = f"{who}{together} read {percent(report['accuracy'])} of the test images right"
+    if "federated" in (report.get("diverged") or {}):
+        said += ", but training diverged"
+    return tag("h1", said + _beside_all_data(report) + _alone(report) + ".")
+
+
+def _beside_all_data(report: Mapping[str, Any]) -> str:
+    """How far from the centralized baseline; one that diverged is never compared in silence."""
+    if not known(central := report.get("baselines", {}).get("centralized")):
+        return ""
+    said = f", {gap(report['accuracy'], central)} training on all data in one place"
+    if "centralized" not in (report.get("diverged") or {}):
+        return said
+    best = (report.get("best") or {}).get("centralized") or {}
+    shown = f" ({percent(best['accuracy'])} in its best round)" if known(best.get("accuracy")) else ""
+    return f"{said}, which diverged{shown}"
+
+
+def _alone(report: Mapping[str, Any]) -> str:
+    """What clients' own models read: on the whole test set, and on their own digits beside the global model."""
+    said = []
+    if known(local := report.get("baselines", {}).get("local")):
+        said.append(f"{percent(local)} on all ten digits")
+    if pairs := on_own_digits(report):
+        alone, joined = (percent(fmean(shares)) for shares in zip(*pairs, strict=True))
+        said.append(f"{alone} on their own, where together they read {joined}")
+    return f"; alone they average {', and '.join(said)}" if said else ""
 
 
 def subtitle(report: Mapping[str, Any]) -> Html:
@@ -36,14 +57,19 @@ def subtitle(report: Mapping[str, Any]) -> Html:
 
 def notices(report: Mapping[str, Any]) -> Html:
     """What failed, was left out or was refused, so that nobody reads past it; nothing if all went well."""
-    told = [*_status(report), *_answers(report), *_refused(report)]
-    events = [str(event) for event in report.get("events", [])]
+    diverged = [_sentence(why) for why in (report.get("diverged") or {}).values()]
+    told = [*diverged, *_status(report), *_versions(report), *_answers(report), *_refused(report)]
+    events = [str(event) for event in report.get("events", []) if _sentence(event) not in diverged]
     if not told and not events:
         return Html("")
     shown = tag("ul", *(tag("li", text) for text in told + events[:SHOWN]))
     if rest := events[SHOWN:]:
         shown = join([shown, fold(f"{len(rest):,} more", tag("ul", *(tag("li", event) for event in rest)))])
     return tag("section", tag("strong", "What did not go as planned"), shown, class_="warn", role="note")
+
+
+def _sentence(text: Any) -> str:
+    return str(text)[:1].upper() + str(text)[1:]
 
 
 def _status(report: Mapping[str, Any]) -> list[str]:
@@ -53,6 +79,14 @@ def _status(report: Mapping[str, Any]) -> list[str]:
     if planned and done < planned:
         return [f"{done} of {planned} planned rounds were run."]
     return []
+
+
+def _versions(report: Mapping[str, Any]) -> list[str]:
+    """That the figures and the files are not of one version, if so."""
+    if not last(report) or not (version := current(report)):
+        return []
+    other = report["stages"][-1]["version"]
+    return [f"The figures here are of version {other}, which is not current; the files are version {version}'s."]
 
 
 def _answers(report: Mapping[str, Any]) -> list[str]:
@@ -77,7 +111,11 @@ def tiles(report: Mapping[str, Any]) -> Html:
     seconds = report.get("seconds", {})
     total = seconds.get("total", sum(seconds.values()) or None)
     shown = [
-        ("Test accuracy", percent(report.get("accuracy")), f"loss {number(report.get('loss'))}"),
+        (
+            "Test accuracy",
+            percent(report.get("accuracy")),
+            f"at the end: {last(report)}loss {number(report.get('loss'))}",
+        ),
         _gap(report),
         _worst(report),
         _smallest(report),
@@ -98,8 +136,21 @@ def _gap(report: Mapping[str, Any]) -> tuple[str, str, str]:
     central, share = report.get("baselines", {}).get("centralized"), report.get("accuracy")
     if not known(central) or not known(share):
         return "Gap to centralized", NONE, "no baseline was run"
+    broken = ", diverged" if "centralized" in (report.get("diverged") or {}) else ""
     apart = f"{points(share, central):+.2f} points".replace("-", "−")
-    return "Gap to centralized", apart, f"centralized {percent(central)}"
+    return "Gap to centralized", apart, f"at the end: centralized {percent(central)}{broken}"
+
+
+def last(report: Mapping[str, Any]) -> str:
+    """Which version the last weights are, if they are not the current one, whose files the run's exports are."""
+    if not (stages := report.get("stages")) or stages[-1]["version"] == current(report):
+        return ""
+    return f"version {stages[-1]['version']}, not current; "
+
+
+def current(report: Mapping[str, Any]) -> int | None:
+    """The number of the version whose files the exports are."""
+    return int(report["current"]) if report.get("current") else None
 
 
 def _worst(report: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -120,7 +171,8 @@ def _smallest(report: Mapping[str, Any]) -> tuple[str, str, str]:
     if not sizes:
         return "Model size", NONE, "nothing was exported"
     name = min(sizes, key=lambda one: sizes[one])
-    return "Smallest model", size(sizes[name]), name
+    version = current(report)
+    return "Smallest model", size(sizes[name]), name + (f", version {version}" if version else "")
 
 
 def files(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

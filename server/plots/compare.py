@@ -11,7 +11,7 @@ import numpy as np
 
 from server.plots import paper
 from server.plots.lines import Line, panels
-from server.plots.words import flat, known, percent, some
+from server.plots.words import flat, known, percent, some, span
 
 Report = Mapping[str, Any]
 CENTRALIZED = "centralized training on the same data, in the same colour"
@@ -25,7 +25,9 @@ def compare(runs: Sequence[Report], folder: Path) -> Path:
     groups = grouped([run for run in runs if any(known(row.get("accuracy")) for row in run.get("history", []))])
     if not groups:
         raise ValueError(f"none of {some(len(runs), 'run')} has a finished round to compare")
-    lines = [line for i, (name, group) in enumerate(groups.items()) for line in _lines(name, group, i)]
+    counts = [len(group) for group in groups.values() if len(group) > 1]
+    band = f"band: lowest to highest of {span(counts)} seeds" if counts else ""
+    lines = [line for i, (name, group) in enumerate(groups.items()) for line in _lines(name, group, i, band)]
     best = max((line for line in lines if line.labelled), key=lambda line: line.last)
     title = f"{best.name}, {percent(best.last)}"
     title = f"Best of {len(groups)}: {title}" if len(groups) > 1 else title
@@ -49,9 +51,9 @@ def grouped(runs: Sequence[Report]) -> dict[str, list[Report]]:
     return named
 
 
-def _lines(name: str, group: Sequence[Report], place: int) -> list[Line]:
+def _lines(name: str, group: Sequence[Report], place: int, band: str) -> list[Line]:
     colour = paper.PALETTE[place % len(paper.PALETTE)]
-    lines = [Line(name, colour, mean([run["history"] for run in group]), marked=False)]
+    lines = [Line(name, colour, mean([run["history"] for run in group]), marked=False, band=band)]
     curves = [run.get("curves", {}).get("centralized") or _level(run) for run in group]
     if curves := [curve for curve in curves if any(known(p.get("accuracy")) for p in curve)]:
         points = [{k: v for k, v in p.items() if k not in ("low", "high")} for p in mean(curves)]
@@ -75,7 +77,9 @@ def mean(curves: Sequence[Sequence[Report]]) -> list[dict[str, float]]:
         there = [curve[min(step, len(curve) - 1)] for curve in curves if curve]
         longest = max(curves, key=len)[step]
         shares = [point["accuracy"] for point in there]
-        point = {"accuracy": float(np.mean(shares)), "low": min(shares), "high": max(shares)}
+        point = {"accuracy": float(np.mean(shares))}
+        if len(shares) > 1:  # one seed has no range
+            point |= {"low": min(shares), "high": max(shares)}
         if known(longest.get("round")):
             point["round"] = longest["round"]
         if seen := [p["seen"] for p in there if known(p.get("seen"))]:

@@ -34,13 +34,18 @@ def accuracy(report: Mapping[str, Any]) -> Figure | None:
     for name, (colour, dash) in BASELINES.items():
         points = report.get("curves", {}).get(name) or [{"accuracy": report.get("baselines", {}).get(name)}]
         if any(known(point.get("accuracy")) for point in points):
-            lines.append(Line(name, colour, points, dash, 1.6))
-    return panels(_finding(lines), lines)
+            band = "local: bar from the worst client alone to the best" if name == "local" else ""
+            lines.append(Line(name, colour, points, dash, 1.6, band=band))
+    return panels(_finding(lines, report.get("diverged") or {}), lines)
 
 
-def _finding(lines: list[Line]) -> str:
+def _finding(lines: list[Line], diverged: Mapping[str, str]) -> str:
+    """What everything ends with; a training that broke is named as one, not compared in silence."""
     federated = lines[0].last
-    others = [f"{gap(federated, line.last)} {line.name}" for line in lines[1:]]
+    broken = {line.name: ", which diverged" if line.name in diverged else "" for line in lines}
+    others = [f"{gap(federated, line.last)} {line.name}{broken[line.name]}" for line in lines[1:]]
+    if broken["federated"]:
+        return f"Federated training diverged and ends at {percent(federated)}" + "".join(f", {one}" for one in others)
     return ": ".join([f"Federated reaches {percent(federated)}", ", ".join(others)][: 1 + bool(others)])
 
 

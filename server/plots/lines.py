@@ -30,6 +30,7 @@ class Line:
     width: float = 2.0
     marked: bool = True  # a dot at each of a few points
     labelled: bool = True
+    band: str = ""  # what low and high are, in words; without words they are not drawn
 
     def values(self, key: str) -> np.ndarray:
         """f64 [points], NaN where unknown."""
@@ -52,7 +53,7 @@ class Line:
         else:
             few = there.sum() == 1 or (there.sum() <= 25 and self.marked and self.dash == "-")
             axes.plot(x[there], y[there], marker="o" if few else None, **style)
-        banded = there & np.isfinite(low) & np.isfinite(high)
+        banded = bool(self.band) & there & np.isfinite(low) & np.isfinite(high)
         if banded.sum() >= 2:
             axes.fill_between(x[banded], low[banded], high[banded], color=self.colour, alpha=0.15, linewidth=0)
         elif banded.any():
@@ -78,15 +79,24 @@ def panels(title: str, lines: Sequence[Line], legend: bool = False) -> Figure:
     paper.rounds_axis(left, np.concatenate([line.values("round") for line in lines]))
     right.set_xlabel(f"Gradient examples seen ({word})")
     right.set_ylabel("")
-    if legend:
-        _legend(figure, lines)
+    _legend(figure, lines, legend)
     return figure
 
 
-def _legend(figure: Figure, lines: Sequence[Line]) -> None:
+def _legend(figure: Figure, lines: Sequence[Line], all_of_them: bool) -> None:
+    """Below the panels: what bands are, and with all_of_them each line's name."""
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     grey = [replace(line, colour=paper.GREY) for line in lines if not line.labelled]
     named = [line for line in lines if line.labelled] + grey[:1]  # one entry for all dashed lines
-    keys = [Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width) for line in named]
-    figure.legend(keys, [line.name for line in named], loc="outside lower left")
+    named = named if all_of_them else []
+    keys: dict[str, Any] = {
+        line.name: Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width) for line in named
+    }
+    for line in lines:
+        if line.band and (points := np.isfinite(line.values("low")).sum()):
+            bar = Line2D([], [], color=line.colour, linestyle="", marker="|", markersize=9)
+            keys[line.band] = bar if points == 1 else Patch(color=paper.GREY, alpha=0.3, linewidth=0)
+    if keys:
+        figure.legend(list(keys.values()), list(keys), loc="outside lower left", fontsize=None if named else 8.5)

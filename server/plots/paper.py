@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ from core.disk import placed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
 
 BLUE, ORANGE, GREEN, PINK, SKY, GOLD = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 INK, GREY, PALE = "#222222", "#6E6E6E", "#E4E4E4"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, GOLD, SKY, INK)
 DPI = 170
+LINE = 1.25  # height of a line of text, times the size of its letters
 TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)  # accuracy, %
 STYLE: dict[Any, Any] = {
     "font.size": 9.5, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.labelcolor": GREY, "text.color": INK,
@@ -49,7 +52,7 @@ def figure(width: float, height: float, title: str) -> Figure:
     """An empty figure, inches, whose title says the finding."""
     from matplotlib.figure import Figure
 
-    wrapped = textwrap.fill(title, int(width * 10.5))  # about 10.5 letters an inch at this size
+    wrapped = textwrap.fill(title, int(width * 10))  # about ten letters an inch at this size
     made = Figure((width, height + 0.2 * wrapped.count("\n")), layout="constrained")
     made.suptitle(wrapped, x=0.015, ha="left", fontsize=12, fontweight="bold")
     return made
@@ -113,24 +116,48 @@ def _accuracy(nines: Any) -> Any:
     return 100 - 10 ** -np.asarray(nines, float)
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], apart: float = 0.062) -> None:
-    """Write (y in data units, text, colour) at the right edge, moved apart (share of the height) where they collide.
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write (y in data units, text, colour) at the right edge, level with y, moved apart where labels would collide.
 
-    Call it after the axis has its scale and limits.
+    Labels find their positions whenever they are measured or drawn, so the axis may get its scale and limits after this.
     """
+    # Letters of 9 points; fewer if so many lines do not fit into the axes, which take at least two thirds of the height.
+    height = axes.figure.bbox.height / axes.figure.dpi  # inches
+    letters = min(9.0, 48 * height / LINE / max(1, len(ends)))
+    levels = [level for level, _, _ in ends]
+    for i, (level, text, colour) in enumerate(ends):
+        axes.annotate(
+            text, (1.02, level), xycoords=partial(_beside, axes, levels, i, letters), annotation_clip=False,
+            color=colour, va="center", fontsize=letters,
+        )  # fmt: skip
+
+
+def _beside(axes: Axes, levels: Sequence[float], i: int, letters: float, renderer: Any) -> Transform:
+    """From (share of the axes' width, the i-th level) to pixels, as the axes are now. letters: their size, points."""
+    from matplotlib.transforms import Affine2D
+
+    axes.get_ylim()  # limits that wait for autoscaling exist once somebody asks for them
     to_share = axes.transScale + axes.transLimits
-    wanted = [float(to_share.transform((1, y))[1]) for y, _, _ in ends]
-    for (_, text, colour), place in zip(ends, spread(wanted, apart), strict=True):
-        axes.text(1.02, place, text, color=colour, transform=axes.transAxes, va="center", fontsize=9)
+    wanted = [float(to_share.transform((axes.get_xlim()[1], level))[1]) for level in levels]
+    line = LINE * letters / 72 * axes.figure.dpi / axes.bbox.height
+    middle = spread(wanted, line, line / 2, 1 - line / 2)[i]
+    return Affine2D().translate(0, middle - levels[i]) + axes.transAxes
 
 
-def spread(wanted: Sequence[float], apart: float) -> list[float]:
-    """The places nearest to those wanted, in the same order from low to high, at least so far apart, 1 the highest."""
-    order = np.argsort(wanted, kind="stable")
-    places = np.array(wanted, float)[order]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + apart)
-    places = np.minimum(places, 1 - apart * np.arange(len(places))[::-1])
-    result = np.empty(len(places))
-    result[order] = places
+def spread(wanted: Sequence[float], apart: float, low: float = 0.0, high: float = 1.0) -> list[float]:
+    """The positions nearest to those wanted (least squares), in the same order, at least so far apart, from low to high.
+
+    Isotonic regression: with its distance from the lowest taken away, a position must only not lie below the one before;
+    those that would are put at their mean (Barlow et al. 1972). If there are too many, the lowest leave at the bottom.
+    """
+    order, steps = np.argsort(wanted, kind="stable"), apart * np.arange(len(wanted))
+    blocks: list[tuple[float, int]] = []  # mean, how many
+    for value in np.asarray(wanted, float)[order] - steps:
+        blocks.append((float(value), 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (one, n), (other, m) = blocks.pop(-2), blocks.pop()
+            blocks.append(((n * one + m * other) / (n + m), n + m))
+    means = np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+    result = np.empty(len(steps))
+    result[order] = np.minimum(np.maximum(means, low), high - steps[-1:]) + steps
     return result.tolist()

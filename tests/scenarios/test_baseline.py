@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from core import sources
 from core.engines import tensorflow as engine
 from core.scenario import Local, Model, Part, Scenario
 from scenarios import baseline
+from server import best
+from server.report import digest
 from tests.fakes import federate
 
 
@@ -46,6 +49,31 @@ def test_all_else_makes_another_baseline(tiny: Scenario) -> None:
     assert baseline.folder(tiny, "centralized", Path()) not in folders
 
 
+@pytest.mark.parametrize("kind", baseline.KINDS)
+def test_an_edit_of_any_source_it_uses_makes_another_baseline(
+    kind: str, tiny: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [file for part in baseline.CODE for file in _sources(sources.HOME / part)]
+    for file in used:
+        (tmp_path / file.relative_to(sources.HOME)).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file.relative_to(sources.HOME)).write_bytes(file.read_bytes())
+    there = [tmp_path / file.relative_to(sources.HOME) for file in used]
+    monkeypatch.setattr(sources, "HOME", tmp_path)
+    assert {"server/evaluate.py", "fl/strategies.py", "clients/learner.py"} <= {
+        str(f.relative_to(tmp_path)) for f in there
+    }
+    folders = [baseline.folder(tiny, kind, Path())]
+    for file in there:
+        with file.open("a") as edited:
+            edited.write("# edited\n")
+        folders.append(baseline.folder(tiny, kind, Path()))
+    assert len(set(folders)) == len(there) + 1
+
+
+def _sources(path: Path) -> list[Path]:
+    return list(path.rglob("*.py")) if path.is_dir() else [path]
+
+
 def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp_path: Path) -> None:
     told, facts = whole("centralized", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
     assert [point["seen"] for point in told["curve"]] == [one["seen"] for one in facts["history"]]
@@ -58,13 +86,33 @@ def test_centralized_goes_on_after_an_interruption_as_if_there_had_been_none(tin
     first = list(islice(baseline.centralized(baseline.plain(scenario, "centralized"), place), 2))
     assert [point["round"] for point in first] == [1, 2] and baseline.result(place) is None
     assert whole("centralized", scenario, place) == whole("centralized", scenario, tmp_path / "whole")
+    for name in (best.BEST, best.LAST):
+        assert (place / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_baseline_that_breaks_keeps_its_best_weights_beside_its_last(tiny: Scenario, tmp_path: Path) -> None:
+    wild = replace(tiny, rounds=5, looks=(), augment=(), schedule=Part("constant"), local=Local(rate=0.6))
+    told = whole("centralized", wild, tmp_path / "wild")
+    losses = [point["validation_loss"] for point in told["curve"]]
+    assert told["best"]["round"] == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
+    for name, facts, number in ((best.BEST, told["best"], told["best"]["round"]), (best.LAST, told, 5)):
+        round_, arrays = best.weights(tmp_path / "wild" / name)
+        assert (round_, digest(arrays)) == (number, facts["weights_sha256"])
+    assert told["accuracy"] == told["curve"][-1]["accuracy"]
+
+
+def test_without_validation_images_no_round_of_a_baseline_is_best(tiny: Scenario, tmp_path: Path) -> None:
+    told = whole("centralized", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
+    assert told["best"] is None and not (tmp_path / "blind" / best.BEST).exists()
 
 
 def test_each_client_alone_learns_only_in_the_rounds_that_would_ask_it(tiny: Scenario, tmp_path: Path) -> None:
     told, facts = whole("local", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
     (point,) = told["curve"]
     assert point["seen"] == facts["history"][-1]["seen"] and point["round"] == 2
-    assert len(told["accuracies"]) == 4 and told["accuracy"] == pytest.approx(sum(told["accuracies"]) / 4)
+    assert len(told["accuracies"]) == len(told["own_accuracies"]) == 4 and told["accuracy"] == pytest.approx(
+        sum(told["accuracies"]) / 4
+    )
     assert (point["low"], point["high"]) == (min(told["accuracies"]), max(told["accuracies"]))
 
 
@@ -72,6 +120,7 @@ def test_one_client_alone_is_a_federation_of_one(tiny: Scenario, tmp_path: Path)
     one = replace(tiny, clients=1, cohort=1)
     told, facts = whole("local", one, tmp_path / "baseline"), federate(one, tmp_path / "run")
     assert told["accuracies"] == [facts["accuracy"]] and told["own"] == facts["shards"][0]["accuracy"]
+    assert told["own_accuracies"] == [told["own"]]
 
 
 def test_a_baseline_not_yet_done_has_no_result_and_no_progress(tmp_path: Path) -> None:
@@ -95,3 +144,6 @@ def test_joint_is_the_federation_whose_clients_keep_everything(tiny: Scenario, t
     told, facts = baseline.result(place), federate(replace(two, methods=(Part("joint"),)), tmp_path / "run")
     assert told and told["accuracy"] == facts["accuracy"] and told["matrix"] == facts["continual"]["matrix"]
     assert baseline.progress(place) == 2 and len(told["curve"]) == 2
+    assert told["best"] == facts["best"]["federated"] and told["best"]["validation_loss"]
+    for name, one in ((best.BEST, told["best"]), (best.LAST, told)):
+        assert digest(best.weights(place / name)[1]) == one["weights_sha256"]

@@ -41,6 +41,7 @@ def test_runs_of_equal_settings_are_seeds_of_one(
     assert both["accuracy"][0] == pytest.approx((accuracies[0] + accuracies[1]) / 2)
     assert both["accuracy"][1] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert both["centralized"] is None
+    assert next(row for row in rows if len(row["seeds"]) == 1)["accuracy"][1] is None  # one seed has no deviation
     assert (tmp_path / "compare.png").stat().st_size > 1000
 
 
@@ -48,6 +49,38 @@ def test_the_table_has_a_row_a_group(runs: list[Path], tmp_path: Path, capsys: p
     assert compare.main([*map(str, runs), "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "±" in said and "0, 1" in said and "compare.png" in said
+
+
+def test_one_seed_has_no_deviation(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main([str(runs[0]), "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.partition("drawn")[0]
+    assert "±" not in said and "deviation" not in said and "test accuracy, %" in said
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_word_is_broken(
+    width: int, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert compare.main([*map(str, runs), "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if "drawn" not in line) <= width
+    words = {word for line in lines for word in line.replace("│", " ").replace("┃", " ").split()}
+    assert {"federated", "seeds", "examples", "seconds", "worst"} <= words
+
+
+def test_what_diverged_is_named_below_the_table(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = json.loads((runs[0] / "report.json").read_text())
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "report.json").write_text(
+        json.dumps(facts | {"diverged": {"federated": "this run diverged"}})
+    )
+    assert compare.main([str(tmp_path / "broken"), "--out", str(tmp_path)]) == 0
+    assert "seed 0: this run diverged" in capsys.readouterr().out
+    assert compare.main([str(tmp_path / "broken"), "--json", "--out", str(tmp_path)]) == 0
+    assert told(capsys)[0]["diverged"] == ["seed 0: this run diverged"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"history": []}'])

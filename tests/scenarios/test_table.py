@@ -19,7 +19,7 @@ from core.scenario import Part, Scenario
 from scenarios import SCENARIOS, table
 from scenarios.check import check
 from scenarios.protocol import Cell, cells
-from scenarios.tabulate import grid, markdown, results, summary
+from scenarios.tabulate import grid, markdown, results, shares, summary
 
 
 def test_every_cell_is_possible_and_is_the_protocol_but_for_what_it_names() -> None:
@@ -75,6 +75,7 @@ def test_the_grid_has_a_row_a_method_and_budget_and_a_column_a_setting() -> None
     assert [row[0] for row in rows] == ["finetune", "replay, 50 images", "replay, 200 images"]
     assert rows[0][2:] == ["–", "90.0 / 10.0 (1)"]
     assert markdown(head, rows).count("\n") == 5
+    assert shares(summary({there[0]: facts(there[0], 0.9, 0.1)})[0]) == (pytest.approx(0.9), None)  # one seed
 
 
 def test_what_an_older_protocol_left_is_not_taken_for_a_result(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from scenarios.terminal import Terminal, closing
+from scenarios.terminal import Terminal
 
 
 @pytest.fixture(autouse=True)
@@ -23,18 +22,6 @@ def _signals() -> Iterator[None]:
 
 def facts(number: int, failed: dict[str, str] | None = None) -> dict[str, Any]:
     return {"round": number, "accuracy": 0.9876, "failed": failed or {}}
-
-
-REPORT: dict[str, Any] = {
-    "scenario": "noniid", "seed": 3, "rounds": 2, "clients": 4, "accuracy": 0.9876, "loss": 0.0432,
-    "baselines": {"centralized": 0.99}, "weights_sha256": "c0ffee" * 11, "folder": "runs/noniid-3",
-    "seconds": {"training": 61.0}, "history": [{"seen": 12345}], "events": [f"event {i}" for i in range(7)],
-    "shards": [{"accuracy": 0.5}, {"accuracy": 1.0}],
-    "exports": {
-        "files": {"model.onnx": {"accuracy": 0.98, "bytes": 901_000, "latency_ms": 0.1}},
-        "refused": {"model.tflite": "it is wrong"},
-    },
-}  # fmt: skip
 
 
 def test_progress_goes_to_standard_error_and_results_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
@@ -77,15 +64,3 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended == []
     os.kill(os.getpid(), signal.SIGINT)
     assert ended == [130]
-
-
-def test_the_closing_table_says_what_a_person_asks_first(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=120).print(closing(REPORT))
-    said = capsys.readouterr().out
-    for words in (
-        "98.76 %", "loss 0.0432", "centralized baseline", "99.00 %", "-0.24 points", "mean 75.00 %, worst 50.00 %",
-        "12,345 gradient examples", "model.onnx", "901 kB", "model.tflite REFUSED", "it is wrong", "event 4",
-        "and 2 more", "runs/noniid-3", "c0ffee",
-    ):  # fmt: skip
-        assert words in said
-    assert "event 5" not in said

@@ -135,6 +135,7 @@ def test_a_run_leaves_its_facts(tiny: Scenario, tmp_path: Path) -> None:
         "rounds.jsonl",
         "checkpoints",
         "versions",
+        "best.npz",
     }
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 

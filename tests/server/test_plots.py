@@ -69,6 +69,7 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict:
         } for c, n in enumerate(counts)],
         "confusion": (np.diag(1000 - wrong.sum(1)) + wrong).tolist(),
         "curves": {"centralized": central, "local": [last]},
+        "local_own_accuracies": [0.95 + 0.04 * rng.random() for _ in counts],
         "local_accuracies": [0.1 + 0.085 * (n > 40).sum() - 0.05 * rng.random() for n in counts],
         "events": ["round 3: client 4 timed out; left out", "round 7: worker 4242 was lost; client 19 asked again"],
         "versions": {"flwr": "1.41.0", "ray": "2.55.1", "tensorflow": "2.21.0", "numpy": "2.4.6"},
@@ -236,9 +237,69 @@ def test_importing_is_light():
 
 def test_memory_is_drawn_over_settings_and_budgets(tmp_path):
     points = [
-        Held(name, panel, kilobytes, 0.2 + 0.2 * i + kilobytes / 1000, 0.01)
+        Held(name, panel, kilobytes, 0.2 + 0.2 * i + kilobytes / 1000, 0.01, 3)
         for i, name in enumerate(("finetune", "replay", "derpp"))
         for panel in ("sync", "async", "late")
         for kilobytes in ((0.0,) if name == "finetune" else (39.0, 157.0))
     ]
     assert against_memory(points, tmp_path).read_bytes().startswith(b"\x89PNG")
+
+
+def title(figure) -> str:
+    return " ".join(figure.get_suptitle().split())
+
+
+def test_joining_is_judged_on_the_clients_own_digits(tmp_path):
+    report = fake(4, 3)
+    for shard, share in zip(report["shards"], (0.9, 0.9, 0.9, 0.9), strict=True):
+        shard["accuracy"] = share
+    report |= {"local_own_accuracies": [0.8, 0.95, 0.9, 0.7], "local_accuracies": [0.2] * 4, "accuracy": 0.88}
+    figure = PLOTS["alone"](report)
+    said = title(figure).replace("\N{NO-BREAK SPACE}", " ")
+    assert said.startswith("On its own digits joining helps 2 of 4 clients and harms 1")  # of all ten digits: 4 of 4
+    assert "alone they read 83.8 % on average, together 90.0 %" in said
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["On the client's own digits", "On all ten digits"]
+    text = html(report, tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    assert "61.34 % on all ten digits, and 83.75 % on their own, where together they read 90.00 %" in text
+    assert "Alone, own digits" in text and "Alone, all digits" in text and "95.00 %" in text and "20.00 %" in text
+
+
+def test_without_own_accuracies_the_finding_says_on_what_it_is():
+    report = fake(4, 3)
+    del report["local_own_accuracies"]
+    assert title(PLOTS["alone"](report)).startswith("On all ten digits joining helps 4 of 4 clients")
+
+
+def legend(figure) -> list[str]:
+    return [text.get_text() for one in figure.legends for text in one.get_texts()]
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that are saved."""
+    figures = []
+    monkeypatch.setattr(paper, "save", lambda figure, path: figures.append(figure) or path)
+    return figures
+
+
+def bands(figure) -> int:
+    """How many filled bands there are in its first panel."""
+    return len(figure.axes[0].collections)
+
+
+def test_a_band_says_what_it_is_and_one_seed_has_none(saved, tmp_path):
+    compare([fake(4, 3, seed) for seed in range(3)], tmp_path)
+    compare([fake(4, 3)], tmp_path)
+    assert any("band: lowest to highest of 3 seeds" in text for text in legend(saved[0])) and bands(saved[0]) == 1
+    assert not any("band" in text for text in legend(saved[1])) and bands(saved[1]) == 0
+    assert any("worst client alone to the best" in text for text in legend(PLOTS["accuracy"](fake())))
+
+
+def test_bars_say_what_they_are_and_one_seed_has_none(saved, tmp_path):
+    for seeds in (3, 1):
+        points = [Held("ewc", "sync", kb, 0.5, 0.01 if seeds > 1 else None, seeds) for kb in (0.0, 39.0)]
+        against_memory(points, tmp_path)
+    assert "bar: ± standard deviation over 3 seeds" in legend(saved[0]) and legend(saved[1]) == ["ewc"]
+    lengths = [[np.ptp(path.vertices[:, 1]) for bars in figure.axes[0].collections for path in bars.get_paths()
+                if len(path.vertices)] for figure in saved]  # fmt: skip
+    assert np.allclose(lengths[0], 2.0) and len(lengths[0]) == 2 and not np.any(np.nan_to_num(lengths[1]))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from core.engines import Sums
 from core.scenario import Scenario
@@ -113,3 +114,26 @@ def test_saved_json_is_json_even_after_a_run_that_diverged(tmp_path: Path) -> No
         raise AssertionError(f"{name} is no JSON")
 
     json.loads((tmp_path / "rounds.jsonl").read_text(), parse_constant=refuse)
+
+
+def trained(*points: tuple[float, float]) -> list[report.Facts]:
+    return [{"round": i, "validation_loss": v, "loss": v, "accuracy": a} for i, (v, a) in enumerate(points, 1)]
+
+
+GOOD, BAD = trained((0.3, 0.9), (0.1, 0.97)), trained((0.1, 0.978), (1.25, 0.83))
+
+
+def test_run_and_baselines_that_diverged_are_named() -> None:
+    facts = {"history": BAD, "curves": {"centralized": BAD, "joint": GOOD, "local": [{"round": 2, "accuracy": 0.5}]}}
+    facts |= {"continual": {}, "settings": {"leave": []}}
+    found = report.diverged(facts)
+    assert set(found) == {"federated", "centralized"} and "round 1" in found["centralized"]
+    assert found["federated"].startswith("this run diverged: ")
+    assert found["centralized"].startswith("the centralized baseline diverged: ")
+    assert report.diverged(facts | {"history": GOOD, "curves": {}}) == {}
+
+
+@pytest.mark.parametrize("change", [{"continual": {"stages": [0, 1]}}, {"settings": {"leave": [[0, 12]]}}])
+def test_forgetting_is_not_called_divergence_but_a_pooled_training_forgets_nothing(change: report.Facts) -> None:
+    facts = {"history": BAD, "curves": {"centralized": BAD, "joint": BAD}, "continual": {}, "settings": {"leave": []}}
+    assert set(report.diverged(facts | change)) == {"centralized"}

@@ -1,0 +1,109 @@
+"""The closing table: what a person asks first, and of which model each line speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from scenarios.closing import closing, files
+
+REPORT: dict[str, Any] = {
+    "scenario": "noniid", "seed": 3, "rounds": 2, "clients": 4, "accuracy": 0.9876, "loss": 0.0432,
+    "baselines": {"centralized": 0.99}, "weights_sha256": "c0ffee" * 11, "folder": "runs/noniid-3",
+    "seconds": {"training": 61.0}, "history": [{"seen": 12345}], "events": [f"event {i}" for i in range(7)],
+    "shards": [{"accuracy": 0.5}, {"accuracy": 1.0}],
+    "exports": {
+        "files": {"model.onnx": {"accuracy": 0.98, "bytes": 901_000, "latency_ms": 0.1}},
+        "refused": {"model.tflite": "it is wrong"},
+    },
+}  # fmt: skip
+
+
+def said(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What is said of each name; lines without a name belong to the one above."""
+    Console(width=200).print(closing(report))
+    found: dict[str, str] = {}
+    name = ""
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith("│"):
+            first, text = (cell.strip() for cell in line.strip("│").split("│"))
+            name = first or name
+            found[name] = f"{found.get(name, '')} {text}".strip()
+    return found
+
+
+def test_the_closing_table_says_what_a_person_asks_first(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=120).print(closing(REPORT))
+    said = capsys.readouterr().out
+    for words in (
+        "98.76 %", "loss 0.0432", "centralized baseline", "99.00 %", "-0.24 points", "mean 75.00 %, worst 50.00 %",
+        "12,345 gradient examples", "model.onnx", "901 kB", "model.tflite REFUSED", "it is wrong", "event 4",
+        "and 2 more", "runs/noniid-3", "c0ffee",
+    ):  # fmt: skip
+        assert words in said
+    assert "event 5" not in said
+
+
+BEST = {
+    "federated": {"round": 1, "accuracy": 0.989, "loss": 0.04, "validation_loss": 0.03},
+    "centralized": {"round": 2, "accuracy": 0.993, "loss": 0.04, "validation_loss": 0.02},
+}
+
+
+def test_last_weights_are_compared_with_last_and_best_with_best(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = said(REPORT | {"best": BEST}, capsys)
+    assert "98.76 % at the end" in rows["test accuracy"] and "98.90 % at its best round" in rows["test accuracy"]
+    central = rows["centralized baseline"]
+    assert "99.00 %   (-0.24 points) at the end" in central
+    assert "99.30 %   (-0.40 points) at its best round by validation loss, 2" in central
+
+
+def test_without_validation_images_nothing_is_compared_by_best(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = said(REPORT | {"best": {"federated": None, "centralized": None}}, capsys)
+    assert "best round" not in " ".join(rows.values())
+
+
+def test_what_diverged_stands_above_all_and_is_said_beside_the_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "the centralized baseline diverged: its validation loss rose"
+    rows = said(REPORT | {"diverged": {"centralized": why}, "events": [why]}, capsys)
+    assert next(iter(rows)) == "DIVERGED" and rows["DIVERGED"] == why
+    assert "it diverged" in rows["centralized baseline"] and "note" not in rows
+
+
+def test_a_run_whose_loss_is_no_number_still_ends_with_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "loss not finite" in said(REPORT | {"loss": None}, capsys)["test accuracy"]
+
+
+STAGES = [{"version": 1, "accuracy": 0.97, "round": 1}, {"version": 2, "accuracy": 0.9876, "round": 2}]
+
+
+def test_after_a_gate_refused_each_row_says_of_which_version_it_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = said(REPORT | {"stages": STAGES, "current": "0001"}, capsys)
+    assert "version 2, which is not current" in rows["test accuracy"] and "version 2" in rows["weights"]
+    assert rows["current"] == "version 1: 97.00 % after round 1"
+    assert rows["model.onnx"].startswith("version 1: ") and rows["model.tflite REFUSED"].startswith("version 1: ")
+
+
+def test_a_version_that_is_current_is_not_called_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = said(REPORT | {"stages": STAGES, "current": "0002"}, capsys)
+    assert "version 2)" in rows["test accuracy"] and "not current" not in " ".join(rows.values())
+
+
+def test_where_no_version_passed_it_says_why_there_are_no_files(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = said(REPORT | {"stages": STAGES, "current": None, "exports": {}}, capsys)
+    assert "none passed the gate" in rows["current"] and "model.onnx" not in rows
+
+
+def test_a_clients_own_model_is_compared_on_its_own_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    shards = [{"client": 0, "accuracy": 0.5}, {"client": 2, "accuracy": 1.0}]
+    rows = said(REPORT | {"shards": shards, "local_own_accuracies": [0.7, 0.1, 0.9]}, capsys)
+    assert "alone 80.00 %; joining helps 1 of 2" in rows["on clients' own digits"]
+    rows = said(REPORT | {"baselines": {"local": 0.6}}, capsys)
+    assert "on all ten digits" in rows["local baseline"]
+
+
+def test_the_table_of_exports_says_of_what(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=120).print(files({"files": {}, "refused": {}}, "version 3, the current one"))
+    assert "exports of version 3, the current one" in capsys.readouterr().out

@@ -1,0 +1,145 @@
+"""In every picture, the label of a line stands level with the line's end, inside the picture, clear of the other labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from server.plots import PLOTS, paper
+from server.plots.compare import compare
+from tests.server.test_plots import fake, staged
+
+LABELLED = ("accuracy", "tasks", "clients", "alone", "drift")  # the pictures that have such labels
+
+
+def many(tasks: int) -> dict[str, Any]:
+    """A run of so many tasks that all end close together, as `permuted` does."""
+    report = staged(fake())
+    for row in report["history"]:
+        row["tasks_accuracy"] = [0.90 + 0.0004 * task * row["round"] / 20 for task in range(tasks)]
+    report["continual"] |= {"exams": [f"order {i}" for i in range(tasks)]}
+    return report
+
+
+def forgotten() -> dict[str, Any]:
+    """A run that ends knowing its last task only."""
+    report = staged(fake())
+    for row in report["history"]:
+        row["tasks_accuracy"] = [float(row["round"] in range(4 * task + 1, 4 * task + 5)) for task in range(5)]
+    return report
+
+
+def poor() -> dict[str, Any]:
+    """A young run, far below its baselines."""
+    report = fake(8, 4)
+    for row in report["history"]:
+        row["accuracy"] = 0.1 + 0.03 * row["round"]
+    return report | {
+        "accuracy": 0.22,
+        "baselines": {"centralized": 0.895, "local": 0.1485, "joint": 0.224},
+        "curves": {},
+    }
+
+
+def first() -> dict[str, Any]:
+    """The first of twenty rounds."""
+    report = staged(fake())
+    return report | {"history": report["history"][:1]}
+
+
+REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "five tasks": lambda: staged(fake()), "ten tasks": lambda: many(10), "thirty tasks": lambda: many(30),
+    "forgotten": forgotten, "poor": poor, "100 clients": lambda: fake(100, 4), "one round": first,
+}  # fmt: skip
+
+
+def drawn(figure: Figure) -> Figure:
+    figure.set_dpi(paper.DPI)
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def labels(axes: Any) -> list[Text]:
+    """The texts on the right of the axes."""
+    return [text for text in axes.texts if text.get_window_extent().x0 >= axes.bbox.x1]
+
+
+def end(axes: Any, label: Text) -> float:
+    """Where the line of this label ends, pixels from the bottom: the line of its colour that ends with its number."""
+    number = re.search(r"\d+\.?\d*", label.get_text())
+    lines = [line for line in axes.lines if to_hex(line.get_color()) == to_hex(label.get_color())]
+    levels = [float(line.get_ydata()[-1]) for line in lines if len(line.get_ydata())]
+    level = min(levels, key=lambda y: abs(y - float(number.group()))) if number else levels[-1]
+    assert not number or abs(level - float(number.group())) <= 0.051  # as many digits as there are
+    return float(axes.transData.transform((axes.get_xlim()[1], np.clip(level, *axes.get_ylim())))[1])
+
+
+def check(figure: Figure) -> int:
+    """Every label of the figure; returns how many there are."""
+    count = 0
+    for axes in drawn(figure).axes:
+        boxes = [text.get_window_extent() for text in labels(axes)]
+        wanted = np.array([end(axes, text) for text in labels(axes)])
+        middles = np.array([(box.y0 + box.y1) / 2 for box in boxes])
+        for box, middle, want in zip(boxes, middles, wanted, strict=True):
+            crowd = sum(abs(wanted - want) < 1.5 * box.height * len(boxes)) - 1  # who may have pushed it aside
+            assert abs(middle - want) <= box.height * (1 + 1.5 * crowd)
+            alone = np.sort(abs(middles - middle))[1:2].min(initial=np.inf) > 2 * box.height
+            assert not alone or abs(middle - want) <= box.height
+            assert axes.bbox.y0 - 1 <= box.y0 and box.y1 <= axes.bbox.y1 + 1 and box.x1 <= figure.bbox.width
+        rising = np.argsort(middles)
+        assert all(boxes[i].y1 <= boxes[j].y0 + 1 for i, j in pairwise(rising))
+        assert np.diff(wanted[rising]).min(initial=0) >= -2  # in the order of their lines
+        count += len(boxes)
+    return count
+
+
+@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("kind", REPORTS)
+def test_labels_stand_at_the_ends_of_their_lines(kind: str, name: str) -> None:
+    with paper.style():
+        figure = PLOTS[name](REPORTS[kind]() | {"contact": None})
+        assert figure is None or check(figure) >= 1
+
+
+def test_every_picture_with_such_labels_is_looked_at() -> None:
+    with paper.style():
+        figures = {name: plot(staged(fake()) | {"contact": None}) for name, plot in PLOTS.items()}
+    noted = {name for name, figure in figures.items() if figure and any(map(_noted, figure.axes))}
+    assert noted == set(LABELLED)
+
+
+def _noted(axes: Any) -> bool:
+    return any(getattr(text, "xyann", (0, 0))[0] == 1.02 for text in axes.texts)
+
+
+def test_so_they_do_in_comparisons(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(paper, "save", lambda figure, path: figures.append(figure) or path)
+    other = poor()
+    other["settings"] = other["settings"] | {"cohort": 3}
+    compare([*(fake(4, 3, seed) for seed in range(3)), other], tmp_path)
+    with paper.style():
+        assert check(figures[0]) >= 4
+
+
+def test_an_axis_may_get_its_limits_after_its_labels() -> None:
+    with paper.style():
+        figure = paper.figure(6, 4, "A title")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0.2, 40.0], color=paper.BLUE)
+        axes.plot([0, 1], [0.1, 90.0], color=paper.ORANGE)
+        paper.label_ends(axes, [(40.0, "40", paper.BLUE), (90.0, "90", paper.ORANGE)])
+        axes.set_ylim(0, 100)
+        assert check(figure) == 2
+        axes.set_yscale("symlog")
+        assert check(figure) == 2

@@ -1,0 +1,51 @@
+"""The page names what diverged before it compares, and says of which version it speaks."""
+
+from __future__ import annotations
+
+from server.plots import PLOTS
+from tests.server.test_plots import fake, html, title
+
+WHY = "the centralized baseline diverged: its validation loss rose from 0.07 in round 4 to 1.25 at the end"
+
+
+def broken() -> dict:
+    report = fake(2, 2)
+    best = {"centralized": {"round": 4, "accuracy": 0.978}, "federated": {"round": 2, "accuracy": 0.98}}
+    report |= {"accuracy": 0.899, "baselines": {"centralized": 0.8315}, "best": best}
+    return report | {"diverged": {"centralized": WHY}, "events": ["round 1: something", WHY]}
+
+
+def test_what_diverged_is_the_first_thing_said_and_never_compared_in_silence(tmp_path):
+    text = html(broken(), tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    headline = text.partition("<h1>")[2].partition("</h1>")[0]
+    assert "6.75 points above training on all data in one place, which diverged" in headline
+    assert "97.80 % in its best round" in headline
+    notices = text.partition('class="warn"')[2].partition("</section>")[0]
+    first, _, rest = notices.partition("<li>")[2].partition("</li>")
+    assert first == WHY[0].upper() + WHY[1:] and "something" in rest and WHY[1:] not in rest
+    assert "diverged" in text.partition("Gap to centralized")[2][:200]
+    assert "which diverged" in title(PLOTS["accuracy"](broken()))
+    assert "diverged" not in html(broken() | {"diverged": {}, "events": []}, tmp_path)
+
+
+def test_a_run_that_diverged_says_so_in_its_headline(tmp_path):
+    text = html(broken() | {"diverged": {"federated": "this run diverged: why"}}, tmp_path)
+    assert "but training diverged" in text.partition("<h1>")[2].partition("</h1>")[0]
+
+
+def test_the_page_compares_last_with_last_and_best_with_best(tmp_path):
+    text = html(broken(), tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    row = text.partition("Beside its baselines")[2].partition(">centralized<")[2].partition("</tr>")[0]
+    assert all(cell in row for cell in ("83.15 %", "+6.75", ">4<", "97.80 %", "+0.20", "diverged"))
+    assert "Beside its baselines" not in html(broken() | {"baselines": {}}, tmp_path)
+
+
+def test_after_a_gate_refused_the_page_says_of_which_version_it_speaks(tmp_path):
+    stages = [{"version": 1, "accuracy": 0.97, "round": 1}, {"version": 2, "accuracy": 0.99, "round": 2}]
+    text = html(fake(2, 2) | {"stages": stages, "current": "0001"}, tmp_path)
+    assert "version 2, not current" in text.partition("Test accuracy")[2][:200]
+    assert "version 1" in text.partition("Smallest model")[2][:200]
+    assert "The figures here are of version 2, which is not current; the files are version 1&#x27;s." in text
+    assert "Files of version 1" in text and "is of version 2, which was refused" in text
+    text = html(fake(2, 2) | {"stages": stages, "current": "0002"}, tmp_path)
+    assert "Files of version 2, the current one" in text and "refused" not in text and "not current" not in text
