@@ -1,16 +1,20 @@
-"""Files that are whole or not there (written beside their place, flushed to the disk, then renamed); folders that one holds."""
+"""Files that are whole or not there (written beside their place, flushed to the disk, then renamed); JSON that is read with
+care; folders that one process holds."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 STALE = 3600.0  # seconds after which nobody is still writing
+LARGEST = 1_000_000_000  # bytes of a JSON file
 
 
 @contextmanager
@@ -35,6 +39,62 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)  # a full disk should not be left fuller
         raise
+
+
+def read_json(path: Path, most: int = LARGEST) -> Any:
+    """What a JSON file of at most so many bytes holds.
+
+    Raises ValueError, naming the file, whatever is wrong with it; FileNotFoundError if there is none.
+    """
+    return _parsed(path, _text(path, most))
+
+
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """A JSON file's object, which has at least these keys. Raises as `read_json`, and ValueError if it is another value."""
+    return _object(str(path), read_json(path), keys)
+
+
+def read_lines(path: Path, *keys: str) -> list[dict[str, Any]]:
+    """The objects of a file that has one a line, with at least these keys; none, if there is no such file.
+
+    Raises ValueError as `read_json`.
+    """
+    try:
+        lines = _text(path, LARGEST).splitlines()
+    except FileNotFoundError:
+        return []
+    return [_object(f"line {number} of {path}", _parsed(path, line), keys) for number, line in enumerate(lines, 1)]
+
+
+def _object(name: str, value: Any, keys: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} cannot be read: {str(value)[:40]!r} is no object")
+    if lacking := sorted(set(keys) - set(value)):
+        raise ValueError(f"{name} cannot be read: it lacks {', '.join(lacking)}")
+    return value
+
+
+def _text(path: Path, most: int) -> str:
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # opening a pipe would wait for whoever writes to it
+            raise ValueError("it is not a plain file")
+        if about.st_size > most:
+            raise ValueError(f"it has {about.st_size:,} bytes, more than {most:,}")
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # not UTF-8, too
+        raise ValueError(f"{path} cannot be read: {error}") from None
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 @contextmanager
