@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from core.disk import read_object
+
 if TYPE_CHECKING:
     from server.plots.memory import Held
 
@@ -56,9 +58,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _read(run: Path) -> Facts:
     try:
-        facts: Facts = json.loads((run / "report.json").read_text())
-    except (OSError, ValueError):
-        raise ValueError(f"{run} is not a finished run (no readable report.json)") from None
+        facts = read_object(run / "report.json")
+    except FileNotFoundError:
+        raise ValueError(f"{run} is not a finished run (no report.json)") from None
     if not facts.get("history"):
         raise ValueError(f"{run} has no finished round")
     return facts

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 import traceback
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.disk import placed, read_object
 from core.metrics import behind
 from core.scenario import Scenario
 from core.stream import course
 from scenarios import baseline, link, update
-from scenarios.environment import prepare
+from scenarios.check import without_effect
+from scenarios.environment import prepare, temporary
 from scenarios.terminal import Terminal, closing, redirect
+from server import run_folder
 
 Facts = dict[str, Any]
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
@@ -37,19 +42,37 @@ class Wish:
 
 
 def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
-    """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code."""
-    start, terminal = time.perf_counter(), Terminal(wish.quiet)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code.
+
+    Raises ValueError, in a sentence, if the folder cannot be used; what another process is running there stays as it is.
+    """
+    with run_folder.driven(folder), ExitStack() as stack:
+        terminal = Terminal(wish.quiet)
+        try:
+            environment = _begin(scenario, folder, wish, stack)
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be written to: {error.strerror or error}") from None
+        return _run(scenario, folder, wish, terminal, environment)
+
+
+def _begin(scenario: Scenario, folder: Path, wish: Wish, stack: ExitStack) -> dict[str, str]:
+    """The folder's first files; from here on libraries speak to its log. Returns what a worker needs in its environment."""
+    stack.enter_context(temporary(folder / ".tmp"))
     if wish.source:
         update.begin(wish.source, folder)
-    (folder / "scenario.json").write_text(json.dumps(json.loads(scenario.json()), indent=1) + "\n")
-    environment = prepare(folder)
+    with placed(folder / "scenario.json") as file:
+        file.write((json.dumps(json.loads(scenario.json()), indent=1) + "\n").encode())
     redirect(folder / "run.log")
+    return prepare(folder) | {"TMPDIR": os.environ["TMPDIR"]}
+
+
+def _run(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, environment: dict[str, str]) -> int:
+    start, children = time.perf_counter(), Children()
     terminal.listen()
-    children: Children = {}
     try:
         children |= _start_baselines(scenario, folder, wish)
         facts = _rounds(scenario, folder, wish, terminal, environment)
+        facts["events"] += without_effect(scenario)
         waited = time.perf_counter()
         _join_baselines(facts, scenario, folder, terminal, children)
         facts["seconds"]["baselines"] = time.perf_counter() - waited
@@ -63,8 +86,7 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        command = f"scenarios.deploy{link.option(wish.federation)} run" if wish.federation else "scenarios.run"
-        terminal.fail(f"stopped; go on with: python -m {command} --resume {folder}")
+        terminal.fail(f"stopped; go on with: {link.resume(folder, wish.federation)}")
         return 130
     finally:
         for _, child in children.values():
@@ -103,7 +125,7 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
     else:
         BACKENDS[wish.backend](app.build(scenario, folder, terminal), scenario, wish.workers, environment)
     terminal.pause()
-    return json.loads((folder / "report.json").read_text())
+    return read_object(folder / "report.json")
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:
@@ -161,9 +183,8 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
     terminal.bar("export", len(kept), "exporting and verifying the model")
     facts["stages"], facts["exports"], good = [], {}, None
     for done, place in enumerate(kept, 1):
-        told, files = json.loads((place / "version.json").read_text()), place / "export.json"
-        made = json.loads(files.read_text()) if files.exists() else None
-        exports = made or export(versions.weights(place), scenario.model, data, place)
+        told = read_object(place / "version.json", "version", "objections")
+        exports = _exported(place) or export(versions.weights(place), scenario.model, data, place)
         facts["stages"].append(told)
         against = told["objections"] if told["version"] > scenario.past else []  # what it started from had its say
         facts["events"] += [f"version {told['version']} is not current: {why}" for why in against]
@@ -178,6 +199,13 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
         f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()
     ]
     facts["seconds"]["export"] = time.perf_counter() - start
+
+
+def _exported(version: Path) -> Facts:
+    """What an earlier export of a version found; nothing, if there was none, or it cannot be read: then it is made again."""
+    with suppress(FileNotFoundError, ValueError):
+        return read_object(version / "export.json", "files", "refused")
+    return {}
 
 
 def _draw(facts: Facts, scenario: Scenario, folder: Path) -> None:

@@ -59,7 +59,18 @@ def listed(folder: Path) -> list[Path]:
 
 
 def current(folder: Path) -> Path | None:
-    """The current version's folder, if there is one."""
+    """The current version's folder, if there is one. Raises ValueError if the link leads nowhere."""
+    version = linked(folder)
+    if version and version not in listed(folder):
+        names = ", ".join(str(one) for one in listed(folder)) or "none is left"
+        raise ValueError(
+            f"{folder / 'versions' / CURRENT} leads to {version}, which is no version; roll back to one of: {names}"
+        )
+    return version
+
+
+def linked(folder: Path) -> Path | None:
+    """What the link `current` names, whether it is there or not."""
     link = folder / "versions" / CURRENT
     return folder / "versions" / os.readlink(link) if link.is_symlink() else None
 

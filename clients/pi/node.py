@@ -12,6 +12,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.disk import read_object
+from core.scenario import typed
+
 CODE = Path(__file__).parents[2]
 MEMORY = "400M"  # the service's limit; a Pi Zero 2 W has 512 MB
 SETTINGS = {
@@ -70,10 +73,10 @@ def write(node: Node, place: Path, authority: Path, root: bool = False) -> Path:
 
 
 def read(place: Path) -> Node:
-    """A node's settings. Raises ValueError if there is none."""
+    """A node's settings. Raises ValueError if there is none, or it cannot be read."""
     try:
-        return Node(**json.loads((place / "node.json").read_text()))
-    except OSError:
+        return typed(str(place / "node.json"), read_object(place / "node.json"), Node)
+    except FileNotFoundError:
         raise ValueError(f"there is no node in {place}; make one with: python -m clients.pi install") from None
 
 
