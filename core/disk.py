@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -95,6 +96,13 @@ def _parsed(path: Path, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
+
+
+def emptied(folder: Path) -> Path:
+    """This folder, made if it is missing, its owner's only, with nothing in it: for temporary files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder.absolute()
 
 
 @contextmanager

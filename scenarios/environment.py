@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.disk import emptied
+
 SETTINGS = {
     # The same arithmetic everywhere: results differ with oneDNN on or off, and between one thread and two.
     "TF_ENABLE_ONEDNN_OPTS": "1",
@@ -56,10 +58,3 @@ def temporary(place: Path) -> Iterator[None]:
             if value is not None:
                 os.environ[name] = value
         shutil.rmtree(place, ignore_errors=True)
-
-
-def emptied(place: Path) -> Path:
-    """This folder, with nothing in it."""
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return place.absolute()
