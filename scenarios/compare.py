@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -57,12 +58,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _read(run: Path) -> Facts:
+    """A run's report. Raises ValueError, naming its folder, if there is none that can be compared."""
     try:
         facts = read_object(run / "report.json")
     except FileNotFoundError:
         raise ValueError(f"{run} is not a finished run (no report.json)") from None
     if not facts.get("history"):
         raise ValueError(f"{run} has no finished round")
+    if "total" not in facts.get("seconds", ()):  # written by the server, before the export
+        raise ValueError(f"{run} is not a finished run; go on with --resume {shlex.quote(str(run))}")
+    from server.plots.compare import grouped, mean
+
+    try:  # all that is made of it
+        for name, group in grouped([facts]).items():
+            summary(name, group)
+        mean([facts["history"], *facts.get("curves", {}).values()])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{run / 'report.json'} holds no report: {type(error).__name__}: {error}") from None
     return facts
 
 

@@ -180,7 +180,7 @@ def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> No
     if not (folder / "report.json").exists():
         why, said = link.error(home, number)
         print(said, file=sys.stderr)  # into the run's log
-        raise RuntimeError(f"the run ended as {ended} {details}; the server's last words:\n{why}")
+        raise RuntimeError(f"the run ended as {ended}{details and f' ({details})'}; the server's last words:\n{why}")
 
 
 if __name__ == "__main__":

@@ -182,6 +182,6 @@ def error(home: Path, number: str) -> tuple[str, str]:
     """(the end of what went wrong in a run's ServerApp, all that it said): Flower keeps its words in a database."""
     done = _flwr(home, "log", number, LINK, "--show")
     said = "".join(letter for letter in done.stdout if letter.isprintable() or letter == "\n")
-    lines = [line for line in said.rpartition("Traceback (most recent call last)")[2].splitlines() if line.strip()]
+    lines = [line for line in said.rpartition("Traceback (most recent call last)")[2].splitlines() if line.strip(" ^~")]
     last = next((at for at, line in enumerate(lines) if at and not line.startswith(" ")), len(lines) - 1)
     return "\n".join(lines[max(0, last - 2) : last + 1]), said

@@ -80,8 +80,10 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
             print(json.dumps(json.loads(scenario.json()), indent=1))
             return 0
         _checked(scenario, args)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
+    except OSError as error:
+        p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
     from scenarios.experiment import Wish, run
 
     kept = ("workers", "backend", "baselines", "source", "quiet", "json")
