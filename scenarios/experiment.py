@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 import traceback
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.disk import placed, read_object
+from core.disk import read_object
 from core.metrics import behind
 from core.scenario import Scenario
 from core.stream import course
-from scenarios import baseline, link, update
+from scenarios import baseline, link
 from scenarios.check import without_effect
-from scenarios.environment import prepare, temporary
-from scenarios.terminal import Terminal, closing, redirect
-from server import run_folder
+from scenarios.terminal import Terminal, closing
+from scenarios.workspace import opened
 
 Facts = dict[str, Any]
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
@@ -46,24 +43,9 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
 
     Raises ValueError, in a sentence, if the folder cannot be used; what another process is running there stays as it is.
     """
-    with run_folder.driven(folder), ExitStack() as stack:
-        terminal = Terminal(wish.quiet)
-        try:
-            environment = _begin(scenario, folder, wish, stack)
-        except OSError as error:
-            raise ValueError(f"{folder} cannot be written to: {error.strerror or error}") from None
+    terminal = Terminal(wish.quiet)
+    with opened(scenario, folder, wish.source) as environment:
         return _run(scenario, folder, wish, terminal, environment)
-
-
-def _begin(scenario: Scenario, folder: Path, wish: Wish, stack: ExitStack) -> dict[str, str]:
-    """The folder's first files; from here on libraries speak to its log. Returns what a worker needs in its environment."""
-    stack.enter_context(temporary(folder / ".tmp"))
-    if wish.source:
-        update.begin(wish.source, folder)
-    with placed(folder / "scenario.json") as file:
-        file.write((json.dumps(json.loads(scenario.json()), indent=1) + "\n").encode())
-    redirect(folder / "run.log")
-    return prepare(folder) | {"TMPDIR": os.environ["TMPDIR"]}
 
 
 def _run(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, environment: dict[str, str]) -> int:
@@ -184,7 +166,7 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
     facts["stages"], facts["exports"], good = [], {}, None
     for done, place in enumerate(kept, 1):
         told = read_object(place / "version.json", "version", "objections")
-        exports = _exported(place) or export(versions.weights(place), scenario.model, data, place)
+        exports = versions.exported(place) or export(versions.weights(place), scenario.model, data, place)
         facts["stages"].append(told)
         against = told["objections"] if told["version"] > scenario.past else []  # what it started from had its say
         facts["events"] += [f"version {told['version']} is not current: {why}" for why in against]
@@ -199,13 +181,6 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
         f"export {name} was refused: {why}" for name, why in facts["exports"].get("refused", {}).items()
     ]
     facts["seconds"]["export"] = time.perf_counter() - start
-
-
-def _exported(version: Path) -> Facts:
-    """What an earlier export of a version found; nothing, if there was none, or it cannot be read: then it is made again."""
-    with suppress(FileNotFoundError, ValueError):
-        return read_object(version / "export.json", "files", "refused")
-    return {}
 
 
 def _draw(facts: Facts, scenario: Scenario, folder: Path) -> None:

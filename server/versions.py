@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core.disk import placed
+from core.disk import placed, read_object
 from core.scenario import Gate
 from server.report import write
 
@@ -51,6 +51,14 @@ def shared(place: Path) -> dict[str, np.ndarray]:
     """What the server kept for methods when it was made."""
     with np.load(place / "weights.npz", allow_pickle=False) as file:
         return {name.removeprefix("shared/"): file[name] for name in file.files if name.startswith("shared/")}
+
+
+def exported(version: Path) -> Facts:
+    """What an earlier export of a version found; nothing, if there was none or it cannot be read: then it is made again."""
+    try:
+        return read_object(version / "export.json", "files", "refused")
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def listed(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ import pytest
 
 from clients.pi import node
 from core.scenario import Scenario
-from scenarios import compare, deploy, experiment, export, link, run
+from scenarios import compare, deploy, export, link, run, workspace
 from scenarios.environment import temporary
 from server import versions
 
@@ -66,7 +66,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
     def fails(*arguments: object, **more: object) -> None:
         raise error
 
-    monkeypatch.setattr(*((Path, "mkdir") if where == "mkdir" else (experiment, "placed")), fails)  # type: ignore[arg-type]
+    monkeypatch.setattr(*((Path, "mkdir") if where == "mkdir" else (workspace, "placed")), fails)  # type: ignore[arg-type]
     said = refused(capsys, run.main, *small, "--out", str(tmp_path / "new"))
     assert str(tmp_path / "new") in said and str(error.strerror) in said
 
