@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from core.disk import read_lines, read_object
-from core.scenario import Scenario
 from scenarios import federation, link
 
 Facts = Mapping[str, Any]
@@ -71,7 +70,7 @@ def _number(facts: Facts | None, client: int | None, name: str) -> float | None:
 
 def _how(home: Path, folder: Path, number: str, history: list[dict[str, Any]]) -> str:
     """The last run in a line, and what went wrong in it."""
-    of = Scenario.read(folder / "scenario.json").rounds
+    of = read_object(folder / "scenario.json", "rounds")["rounds"]
     last = history[-1] if history else None
     how, _ = link.state(home, number)
     words = f"last run: round {last['round'] if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"

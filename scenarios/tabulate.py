@@ -22,7 +22,7 @@ def results(wanted: Sequence[Cell], runs: Path) -> dict[Cell, Facts]:
     for cell in wanted:
         file = runs / cell.name / "report.json"
         if file.exists():
-            facts = read_object(file, "settings", "accuracy", "continual", "seconds")
+            facts = read_object(file, "settings")
             if typed(f"settings in {file}", facts["settings"], Scenario) == cell.scenario():
                 found[cell] = facts
     return found

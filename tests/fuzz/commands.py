@@ -11,6 +11,8 @@ import json
 import random
 import shlex
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +23,10 @@ from scenarios import compare, deploy, export, table
 from scenarios import run as commands
 from scenarios.check import without_effect
 from server import versions
-from tests.fakes import federate
-from tests.fuzz.law import Broken, elsewhere, law, said_by, small_data
+from tests.fuzz.law import MOST, Broken, elsewhere, law, said_by, small_data
 from tests.fuzz.settings import combination
 
+HOME = Path(__file__).parents[2]
 FULL = 500
 RUN_EACH = 25  # of so many combinations one is really run
 HANGS = 10.0  # seconds
@@ -44,7 +46,7 @@ def run(seed: int, count: int) -> Counter[str]:
             counts["combinations of settings"] += 1
             counts["… with a note"] += bool(without_effect(scenario))
             if number % RUN_EACH == 0:
-                with law(f"seed {seed}, run {number}: {shlex.join(words)}", HANGS_IN_A_RUN):
+                with law(f"seed {seed}, run {number}: {shlex.join(words)}", HANGS_IN_A_RUN + HANGS):
                     finished = _played(scenario, home / f"run-{number}")
                 counts["… really run"] += 1
             for kind, line in (
@@ -65,14 +67,28 @@ def _let_in(words: list[str]) -> Scenario:
     return run.call_args.args[0]  # type: ignore[no-any-return]
 
 
+PLAY = """
+import json, resource, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from core.scenario import Scenario
+history = federate(Scenario.of(sys.argv[2]), Path(sys.argv[3]))["history"]
+failed = [why for row in history for why in row["failed"].values()]
+print(json.dumps({"failed": failed, "kB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+"""
+
+
 def _played(scenario: Scenario, folder: Path) -> Path:
-    """The scenario really run: all its rounds end, and no client fails but by answers that its server refuses."""
-    facts = federate(scenario, folder)
+    """The scenario really run, in a process of its own: all its rounds end, and no client fails by itself."""
+    told = [sys.executable, "-c", PLAY, str(HOME), scenario.json(), str(folder)]
+    done = subprocess.run(told, capture_output=True, text=True, timeout=HANGS_IN_A_RUN)
+    if done.returncode:
+        raise Broken(done.stderr[-2000:])
+    facts = json.loads(done.stdout.splitlines()[-1])
+    if facts["kB"] > MOST or (wrong := [why for why in facts["failed"] if "Error" in why]):
+        raise Broken(f"{facts['kB']:,} kB of memory" if facts["kB"] > MOST else f"a client failed: {wrong[0]}")
     (folder / "scenario.json").write_text(scenario.json())
     versions.publish(folder, versions.listed(folder)[-1])
-    whys = [why for row in facts["history"] for why in row["failed"].values()]
-    if wrong := [why for why in whys if "Error" in why]:
-        raise Broken(f"a client failed: {wrong[0]}")
     return folder
 
 
