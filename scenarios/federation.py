@@ -104,6 +104,7 @@ def _begin(
     home: Path, name: str, command: Sequence[str], place: Path, settings: Mapping[str, str], there: Callable[[], bool]
 ) -> None:
     """Start a process and see it arrive. Raises ValueError with its last words if it does not."""
+    end(lambda: _processes(home, [name]), GOES)  # what one before it left, when it was killed
     process = start(home, name, command, place, settings)
     last = time.monotonic() + ARRIVES
     while process.poll() is None and time.monotonic() < last:

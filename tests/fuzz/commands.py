@@ -72,6 +72,7 @@ import json, resource, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from core.scenario import Scenario
+from tests.fakes import federate
 history = federate(Scenario.of(sys.argv[2]), Path(sys.argv[3]))["history"]
 failed = [why for row in history for why in row["failed"].values()]
 print(json.dumps({"failed": failed, "kB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
