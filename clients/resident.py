@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,10 +25,13 @@ import grpc
 from flwr.app import ConfigRecord, RecordDict
 
 from core import sources
-from core.disk import hold
+from core.disk import emptied, hold
+from core.processes import end, marked
 from fl.parcel import pack, unpack
 
 SOCKET = "CLIENTS_SOCKET"
+OWNER = "CLIENTS_NODE"  # in the environment of all that a node starts: its process's number and when that began
+GOES = 5.0  # seconds that a node may take to end, and what it left after it
 PATH = 100  # bytes of a unix socket's path, which the system allows 107
 LONGEST = 3600.0  # seconds of a message's work
 WORDS = 1000  # letters of an error
@@ -114,7 +118,8 @@ def beside(place: Path, command: Sequence[str], environment: Mapping[str, str]) 
 
     Raises ValueError if there is no such command.
     """
-    told = dict(environment) | {SOCKET: str(place)}
+    owner = f"{os.getpid()}-{time.time_ns()}"
+    told = dict(environment) | {SOCKET: str(place), OWNER: owner, "TMPDIR": str(emptied(place.parent / "tmp"))}
     if not shutil.which(command[0], path=told.get("PATH")):
         raise ValueError(f"{command[0]}: no such program")
     trainer = [sys.executable, "-m", "clients.resident", str(place), "--node", str(os.getpid())]
@@ -122,6 +127,21 @@ def beside(place: Path, command: Sequence[str], environment: Mapping[str, str]) 
     for words in (sys.stdout, sys.stderr):
         words.flush()
     os.execvpe(command[0], list(command), told)
+
+
+def _see_to_the_rest(node: int) -> None:
+    """When the node is gone, end what it has left, and this process: they would go on with work that nobody waits for.
+
+    It is as if the power failed: what is on the disk is whole.
+    """
+    last = time.monotonic() + GOES
+    while os.getppid() == node and time.monotonic() < last:
+        time.sleep(0.1)
+    if os.getppid() == node:
+        return
+    if owner := os.environ.get(OWNER):
+        end(lambda: marked(OWNER, owner), GOES)
+    os._exit(0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     pass
             finally:
                 place.unlink(missing_ok=True)
+                _see_to_the_rest(args.node)
     except (ValueError, RuntimeError) as error:
         print(f"{p.prog}: {error}", file=sys.stderr)
         return 2

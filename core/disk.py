@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -38,6 +39,13 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)  # a full disk should not be left fuller
         raise
+
+
+def emptied(folder: Path) -> Path:
+    """This folder, made if it is missing, its owner's only, with nothing in it: for temporary files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder.absolute()
 
 
 @contextmanager

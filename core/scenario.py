@@ -9,9 +9,10 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from core.parse import json_object
+from core.parse import json_object, read_object
 
 ENGINES = ("tensorflow", "litert")
 LONGEST = 200  # letters of a value in an error
@@ -176,12 +177,22 @@ class Scenario:
         except RecursionError:
             raise ValueError("a scenario that is nested too deep") from None
 
+    @classmethod
+    def read(cls, path: Path) -> Scenario:
+        """The scenario in a file. Raises ValueError, naming the file; FileNotFoundError if there is none."""
+        value = read_object(path)
+        try:
+            return typed("scenario", value, cls)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
     def with_(self, *changes: tuple[str, str]) -> Scenario:
         """A copy with some values changed, as `--set path=text` gives them, for example ("local.rate", "0.1").
 
         Pieces are named by their name (`partition=labels`), their settings by a path (`partition.k=1`,
-        `augment.rotate.degrees=10`), several by `+` (`augment=rotate+shift`), none by `none`. All changes come
-        together, so their order does not matter but for one piece's name and its settings.
+        `augment.rotate.degrees=10`), several by `+` (`augment=rotate+shift`), none by `none`. A piece that is named
+        again keeps the settings it has. All changes come together, so their order does not matter but for one piece's
+        name and its settings.
         """
         hints = typing.get_type_hints(Scenario)
         values: dict[str, Any] = {}
@@ -211,13 +222,14 @@ def _changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
         return ()
     if typing.get_args(hint)[:1] == (Part,):
         if not rest:
-            return tuple(Part(name) for name in text.split("+"))
+            before = {part.name: part for part in old}  # a piece that is named again keeps its settings
+            return tuple(before.get(name, Part(name)) for name in text.split("+"))
         if rest[0] not in [part.name for part in old]:
             raise unknown(f"piece of {path.split('.')[0]!r}:", rest[0], [p.name for p in old] or ["none is set"])
         return tuple(_changed(path, p, rest[1:], text, Part) if p.name == rest[0] else p for p in old)
     if isinstance(old, Part):
         if not rest:
-            return Part(text)
+            return old if text == old.name else Part(text)
         return Part(old.name, dict(old.args) | {".".join(rest): _plain(text)})
     if dataclasses.is_dataclass(old):
         known = typing.get_type_hints(type(old))
@@ -233,7 +245,7 @@ def _plain(text: str) -> Any:
     """The value that a text on the command line means: a JSON number, list or truth value, else the text itself."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # the former is also raised for a number of many thousand digits
         return text
 
 

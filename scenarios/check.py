@@ -12,7 +12,7 @@ from core.conditions import CONDITIONS
 from core.data import load
 from core.looks import LOOKS
 from core.methods import METHODS
-from core.scenario import Scenario, options
+from core.scenario import Part, Scenario, options
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
 from core.stream import STREAMS, course
@@ -32,6 +32,10 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "looks": LOOKS,
     "stream": STREAMS,
 }
+
+
+LOOK_BACK = ("replay", "der", "derpp", "agem", "joint", "ewc", "si", "lwf")  # methods that work on earlier stages only
+UNWEIGHTED = ("fedmedian", "fedtrimmedavg", "krum", "bulyan")  # strategies that count every client alike
 
 
 def check(scenario: Scenario) -> tuple[str, ...]:
@@ -63,6 +67,32 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     data = load(scenario)
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
     return data.notes
+
+
+def without_effect(scenario: Scenario) -> list[str]:
+    """The settings of a possible scenario that cannot change what comes out of it, a sentence each."""
+    shared, notes = course(scenario), []
+    if len(shared.tasks) == 1 and not scenario.past:
+        why = "has no effect: the stream has one stage"
+        later = "what it keeps serves a run that goes on from this one (--from), or a device whose folder grows"
+        notes += [f"methods = {part.name} {why}; {later}" for part in scenario.methods if _looks_back(part)]
+        named = {"order": scenario.order, "lag": scenario.lag}
+        notes += [f"{name} = {value:g} {why}" for name, value in named.items() if value]
+        if scenario.gate.forgetting < 1:
+            notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
+        if scenario.probe and not {part.name for part in scenario.methods} & {"acil", "slda"}:
+            notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
+    if scenario.weigh != 1 and scenario.strategy.name in UNWEIGHTED:
+        notes.append(
+            f"weigh = {scenario.weigh:g} has no effect: strategy {scenario.strategy.name} counts all clients alike"
+        )
+    elif scenario.weigh != 1 and scenario.cohort == 1:
+        notes.append(f"weigh = {scenario.weigh:g} has no effect: one client a round has nobody to be weighed against")
+    return notes
+
+
+def _looks_back(part: Part) -> bool:
+    return part.name in LOOK_BACK and not (part.name == "lwf" and part.args.get("teacher") == "round")
 
 
 def listing() -> dict[str, dict[str, str]]:

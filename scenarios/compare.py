@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from core.parse import json_object
+from core.parse import read_object
 
 if TYPE_CHECKING:
     from server.plots.memory import Held
@@ -66,16 +67,23 @@ def _show(rows: list[Facts], pictures: Sequence[Path]) -> None:
 
 
 def _read(run: Path) -> Facts:
+    """A run's report. Raises ValueError, naming its folder, if there is none that can be compared."""
     try:
-        facts = json_object((run / "report.json").read_text())
-    except (OSError, ValueError):
-        raise ValueError(f"{run} is not a finished run (no readable report.json)") from None
+        facts = read_object(run / "report.json")
+    except FileNotFoundError:
+        raise ValueError(f"{run} is not a finished run (no report.json)") from None
     if not facts.get("history"):
         raise ValueError(f"{run} has no finished round")
-    try:
-        summary("", [facts])
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"{run / 'report.json'} is not a whole report: {str(error)[:100]}") from None
+    if "total" not in facts.get("seconds", ()):  # written by the server, before the export
+        raise ValueError(f"{run} is not a finished run; go on with --resume {shlex.quote(str(run))}")
+    from server.plots.compare import grouped, mean
+
+    try:  # all that is made of it
+        for name, group in grouped([facts]).items():
+            summary(name, group)
+        mean([facts["history"], *facts.get("curves", {}).values()])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{run / 'report.json'} holds no report: {type(error).__name__}: {error}") from None
     return facts
 
 

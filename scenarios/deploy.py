@@ -173,17 +173,17 @@ def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> No
             asked = now
         if now - looked > LOOK or (folder / "report.json").exists():
             if "superlink" not in federation.running(home):
-                again = f"python -m scenarios.deploy{option(home)}"
-                raise RuntimeError(
-                    f"the SuperLink has ended; go on with: {again} up, then: {again} run --resume {folder}"
-                )
+                again = f"python -m scenarios.deploy{option(home)} up"
+                raise RuntimeError(f"the SuperLink has ended; go on with: {again}, then: {link.resume(folder, home)}")
             ended, details = link.state(home, number)
             looked = now
         time.sleep(POLL)
     stop.unlink(missing_ok=True)
     terminal.pause()
     if not (folder / "report.json").exists():
-        raise RuntimeError(f"the run ended as {ended} {details}; see {home / 'superlink.log'}")
+        why, said = link.error(home, number)
+        print(said, file=sys.stderr)  # into the run's log
+        raise RuntimeError(f"the run ended as {ended}{details and f' ({details})'}; the server's last words:\n{why}")
 
 
 if __name__ == "__main__":

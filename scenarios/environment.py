@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from core.disk import emptied
 
 SETTINGS = {
     # The same arithmetic everywhere: results differ with oneDNN on or off, and between one thread and two.
@@ -30,3 +36,25 @@ def prepare(folder: Path | None = None) -> dict[str, str]:
         told["CLIENTS_HOME"] = str(folder.absolute() / "clients")
     os.environ.update(told)
     return told
+
+
+@contextmanager
+def temporary(place: Path) -> Iterator[None]:
+    """A temporary folder of their own for this process and all that it starts, removed at the end.
+
+    TensorFlow leaves files there when it is killed, so what an earlier process left is taken away first. Ray stays where it
+    is: its sockets' paths must be short.
+    """
+    names, own = ("TMPDIR", "RAY_TMPDIR"), tempfile.tempdir
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
+    os.environ["TMPDIR"], tempfile.tempdir = str(emptied(place)), None
+    try:
+        yield
+    finally:
+        tempfile.tempdir = own
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(place, ignore_errors=True)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from core.metrics import behind
+from core.parse import read_object
 from core.scenario import Scenario
 from core.stream import course
-from scenarios import baseline, link, update
+from scenarios import baseline, link
+from scenarios.check import without_effect
 from scenarios.closing import closing
-from scenarios.environment import prepare
-from scenarios.terminal import Terminal, redirect
+from scenarios.terminal import Terminal
+from scenarios.workspace import opened
 
 Facts = dict[str, Any]
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
@@ -38,19 +40,22 @@ class Wish:
 
 
 def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
-    """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code."""
-    start, terminal = time.perf_counter(), Terminal(wish.quiet)
-    folder.mkdir(parents=True, exist_ok=True)
-    if wish.source:
-        update.begin(wish.source, folder)
-    (folder / "scenario.json").write_text(json.dumps(json.loads(scenario.json()), indent=1) + "\n")
-    environment = prepare(folder)
-    redirect(folder / "run.log")
+    """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code.
+
+    Raises ValueError, in a sentence, if the folder cannot be used; what another process is running there stays as it is.
+    """
+    terminal = Terminal(wish.quiet)
+    with opened(scenario, folder, wish.source) as environment:
+        return _run(scenario, folder, wish, terminal, environment)
+
+
+def _run(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, environment: dict[str, str]) -> int:
+    start, children = time.perf_counter(), Children()
     terminal.listen()
-    children: Children = {}
     try:
         children |= _start_baselines(scenario, folder, wish)
         facts = _rounds(scenario, folder, wish, terminal, environment)
+        facts["events"] += without_effect(scenario)
         waited = time.perf_counter()
         _join_baselines(facts, scenario, folder, terminal, children)
         facts["seconds"]["baselines"] = time.perf_counter() - waited
@@ -64,8 +69,7 @@ def run(scenario: Scenario, folder: Path, wish: Wish) -> int:
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        command = f"scenarios.deploy{link.option(wish.federation)} run" if wish.federation else "scenarios.run"
-        terminal.fail(f"stopped; go on with: python -m {command} --resume {folder}")
+        terminal.fail(f"stopped; go on with: {link.resume(folder, wish.federation)}")
         return 130
     finally:
         for _, child in children.values():
@@ -104,7 +108,7 @@ def _rounds(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, en
     else:
         BACKENDS[wish.backend](app.build(scenario, folder, terminal), scenario, wish.workers, environment)
     terminal.pause()
-    return json.loads((folder / "report.json").read_text())
+    return read_object(folder / "report.json")
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:
@@ -166,9 +170,8 @@ def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) 
     terminal.bar("export", len(kept), "exporting and verifying the model")
     facts["stages"], facts["exports"], good = [], {}, None
     for done, place in enumerate(kept, 1):
-        told, files = versions.facts(place), place / "export.json"
-        made = json.loads(files.read_text()) if files.exists() else None
-        exports = made or export(versions.weights(place), scenario.model, data, place)
+        told = versions.facts(place)
+        exports = versions.exported(place) or export(versions.weights(place), scenario.model, data, place)
         facts["stages"].append(told)
         against = told["objections"] if told["version"] > scenario.past else []  # what it started from had its say
         facts["events"] += [f"version {told['version']} is not current: {why}" for why in against]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from scenarios.environment import prepare
+from scenarios.environment import prepare, temporary
+
+if TYPE_CHECKING:
+    from core.scenario import Scenario
+    from scenarios.terminal import Terminal
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,22 +26,37 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
     p.add_argument("--json", action="store_true", help="print export.json on one line instead of the table")
     args = p.parse_args(argv)
-    if not (args.run / "scenario.json").exists():
-        p.exit(2, f"{p.prog}: {args.run} is not a run (no scenario.json)\n")
-
-    from core.data import load
     from core.scenario import Scenario
-    from scenarios.closing import files
     from scenarios.terminal import Terminal, redirect
+    from server import run_folder
+
+    with ExitStack() as stack:
+        try:
+            scenario = Scenario.read(args.run / "scenario.json")
+            if not args.check:
+                stack.enter_context(run_folder.driven(args.run))
+                stack.enter_context(temporary(args.run / ".tmp"))
+            terminal = Terminal()
+            redirect(Path(os.devnull) if args.check else args.run / "run.log")
+        except FileNotFoundError:
+            p.exit(2, f"{p.prog}: {args.run} is not a run (no scenario.json)\n")
+        except (ValueError, OSError) as error:
+            p.exit(2, f"{p.prog}: {error}\n")
+        try:
+            return _export(args, scenario, terminal)
+        except (ValueError, OSError) as error:
+            terminal.fail(f"{p.prog}: {error}")
+            return 2
+
+
+def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) -> int:
+    from core.data import load
+    from core.engines import tensorflow as engine
+    from scenarios.closing import files
     from server import checkpoint, versions
     from server.export import export, verify
 
-    terminal = Terminal()
-    redirect(args.run / "run.log")
-    from core.engines import tensorflow as engine
-
     engine.one_thread()
-    scenario = Scenario.of((args.run / "scenario.json").read_text())
     state, _ = checkpoint.newest(args.run)
     if state is None or (args.check and not (args.run / "model.keras").exists()):
         terminal.say(f"{args.run} has no {'model.keras' if state else 'checkpoint'} yet")

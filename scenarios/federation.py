@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from clients.pi.node import options
+from core import processes
+from core.disk import emptied
+from core.processes import end
 from fl import keys
 from scenarios import link
 from scenarios.link import CODE, HOST
@@ -103,13 +104,14 @@ def _begin(
     home: Path, name: str, command: Sequence[str], place: Path, settings: Mapping[str, str], there: Callable[[], bool]
 ) -> None:
     """Start a process and see it arrive. Raises ValueError with its last words if it does not."""
+    end(lambda: _processes(home, [name]), GOES)  # what one before it left, when it was killed
     process = start(home, name, command, place, settings)
-    end = time.monotonic() + ARRIVES
-    while process.poll() is None and time.monotonic() < end:
+    last = time.monotonic() + ARRIVES
+    while process.poll() is None and time.monotonic() < last:
         if there():
             return
         time.sleep(0.3)
-    _signal(process.pid, signal.SIGKILL)
+    end(lambda: _processes(home, [name]), 0)
     log = home / f"{name}.log"
     words = "\n".join(log.read_text(errors="replace").splitlines()[-4:])
     raise ValueError(
@@ -120,7 +122,8 @@ def _begin(
 def start(home: Path, name: str, command: Sequence[str], place: Path, settings: Mapping[str, str]) -> Process:
     """Start a process of its own session in a folder, its words in a log, its number in a file."""
     place.mkdir(parents=True, exist_ok=True)
-    environment = link.environment() | {"FLWR_HOME": str(home / name / "flwr")} | dict(settings)
+    own = {"FLWR_HOME": _mark(home, name), "TMPDIR": str(emptied(home / name / "tmp"))}
+    environment = link.environment() | own | dict(settings)
     with (home / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=place
@@ -144,22 +147,19 @@ def running(home: Path) -> dict[str, int]:
 
 def down(home: Path) -> None:
     """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink."""
-    for mine in (lambda name: name != "superlink", lambda name: True):
-        for asked in (signal.SIGTERM, signal.SIGKILL):
-            for name, pid in running(home).items():
-                if mine(name):
-                    _signal(pid, asked)
-            end = time.monotonic() + GOES
-            while any(mine(name) for name in running(home)) and time.monotonic() < end:
-                time.sleep(0.1)
-    for file in home.glob("*.pid"):
-        file.unlink(missing_ok=True)
+    names = [file.stem for file in home.glob("*.pid")]
+    for some in ([name for name in names if name != "superlink"], ["superlink"]):
+        end(lambda some=some: _processes(home, some), GOES)  # type: ignore[misc]
+    for name in names:
+        (home / f"{name}.pid").unlink(missing_ok=True)
     Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
 
 
-def _signal(pid: int, number: int) -> None:
-    """To a whole session: what a SuperNode has started ends with it."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
+def _mark(home: Path, name: str) -> str:
+    """What the environment of a node's or the SuperLink's processes has as FLWR_HOME, and nobody else's."""
+    return str(home / name / "flwr")
+
+
+def _processes(home: Path, names: Sequence[str]) -> set[processes.Process]:
+    """All that was started with these names, and what they have started, whether those who did so live or not."""
+    return {process for name in names for process in processes.marked("FLWR_HOME", _mark(home, name))}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.disk import placed
+from core.parse import read_object
 from core.scenario import Scenario
 from core.text import cleaned
 from scenarios.environment import SETTINGS
@@ -22,6 +23,7 @@ Told = dict[str, Any]
 CODE = Path(__file__).parents[1]
 HOME = Path("federation")
 ADMITTED = "nodes.json"  # which nodes were admitted, by Flower's number
+FEDERATION = "federation.json"  # in a run's folder: the home of the nodes that it is on
 LINK = "here"  # how the command line's configuration calls this SuperLink
 HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
 
@@ -50,7 +52,9 @@ def port(home: Path) -> int:
     try:
         address = tomllib.loads(_config(home).read_text())["superlink"][LINK]["address"]
     except OSError:
-        raise ValueError(f"there is no federation in {home}; make one with: python -m scenarios.deploy up") from None
+        raise ValueError(
+            f"there is no federation in {home}; make one with: python -m scenarios.deploy{option(home)} up"
+        ) from None
     return int(address.rpartition(":")[2])
 
 
@@ -63,6 +67,20 @@ def option(home: Path) -> str:
     return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
 
 
+def resume(folder: Path, home: Path | None = None) -> str:
+    """The command that goes on with a run, ready to be pasted; home: of the real nodes that it is on."""
+    command = f"scenarios.deploy{option(home)} run" if home else "scenarios.run"
+    return f"python -m {command} --resume {shlex.quote(str(folder))}"
+
+
+def home(folder: Path) -> Path:
+    """The home of the real nodes that a run is on; the usual one, if the run does not say."""
+    try:
+        return Path(str(read_object(folder / FEDERATION, "home")["home"]))
+    except FileNotFoundError:
+        return HOME.absolute()
+
+
 def ask(home: Path, *arguments: str, say: bool = False) -> Told:
     """Call `flwr` and read its answer, which has success and error-message; nothing if it gives none.
 
@@ -70,10 +88,7 @@ def ask(home: Path, *arguments: str, say: bool = False) -> Told:
     """
     told: Told = {"success": False, "error-message": "no answer within two minutes"}
     with suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(
-            ["flwr", *arguments, "--format", "json"], env=environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"},
-            cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        done = _flwr(home, *arguments, "--format", "json")
         try:
             told = json.loads(done.stdout)
         except ValueError:
@@ -82,6 +97,13 @@ def ask(home: Path, *arguments: str, say: bool = False) -> Told:
         words = " ".join(str(told.get("error-message")).replace("│", " ").split())[-400:]
         raise ValueError(f"flwr {' '.join(arguments[:2])}: {words}")
     return told
+
+
+def _flwr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["flwr", *arguments], env=environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"},
+        cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120,
+    )  # fmt: skip
 
 
 # ── nodes ──
@@ -159,6 +181,8 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     settings = {"scenario": scenario.json(), "folder": str(folder.absolute()), "nodes": str(home / ADMITTED)}
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
+    with placed(folder / FEDERATION) as file:
+        file.write(json.dumps({"home": str(home)}).encode())
     with placed(home / "run.json") as file:  # for whoever asks how it goes
         file.write(json.dumps({"number": number, "folder": str(folder.absolute())}).encode())
     return number
@@ -170,3 +194,12 @@ def state(home: Path, number: str) -> tuple[str, str]:
     for one in ask(home, "list", LINK, "--run-id", number).get("runs", []):
         return str(one["status"]), str(one.get("details", ""))
     return "", ""
+
+
+def error(home: Path, number: str) -> tuple[str, str]:
+    """(the end of what went wrong in a run's ServerApp, all that it said): Flower keeps its words in a database."""
+    done = _flwr(home, "log", number, LINK, "--show")
+    said = "".join(letter for letter in done.stdout if letter.isprintable() or letter == "\n")
+    lines = [line for line in said.rpartition("Traceback (most recent call last)")[2].splitlines() if line.strip(" ^~")]
+    last = next((at for at, line in enumerate(lines) if at and not line.startswith(" ")), len(lines) - 1)
+    return "\n".join(lines[max(0, last - 2) : last + 1]), said

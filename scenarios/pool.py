@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.scenario import Scenario
-from scenarios.environment import prepare
+from scenarios.environment import prepare, temporary
 
 Facts = dict[str, Any]
 
@@ -34,14 +34,14 @@ class Quiet:
 def work(scenario: str, folder: Path) -> None:
     """Run a scenario in its folder, from its newest checkpoint; leave its report alone. In a process of the pool."""
     from scenarios.simulate import local
-    from server import app
+    from server import app, run_folder
 
-    folder.mkdir(parents=True, exist_ok=True)
-    environment, built = prepare(folder), Scenario.of(scenario)
-    local(app.build(built, folder, Quiet(*_watched)), built, 1, environment)
-    if (folder / "report.json").exists():
-        for left in ("clients", "checkpoints", "versions"):
-            shutil.rmtree(folder / left, ignore_errors=True)
+    with run_folder.driven(folder), temporary(folder / ".tmp"):
+        environment, built = prepare(folder), Scenario.of(scenario)
+        local(app.build(built, folder, Quiet(*_watched)), built, 1, environment)
+        if (folder / "report.json").exists():
+            for left in ("clients", "checkpoints", "versions"):
+                shutil.rmtree(folder / left, ignore_errors=True)
 
 
 def _begin(stop: Event, log: Path) -> None:

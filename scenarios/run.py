@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from core.scenario import Scenario, unknown
 from scenarios import SCENARIOS
 from scenarios.environment import prepare
+from scenarios.overrides import changed
 
 RUNS = Path("runs")
 EXAMPLES = """examples:
@@ -77,19 +79,30 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         if args.show:
             print(json.dumps(json.loads(scenario.json()), indent=1))
             return 0
-        from scenarios.check import check
-
-        for note in check(scenario):
-            print(f"{p.prog}: note: {note}", file=sys.stderr)
-        if args.workers < 1:
-            raise ValueError(f"workers = {args.workers} should be at least 1")
+        _checked(scenario, args)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
+    except OSError as error:
+        p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
     from scenarios.experiment import Wish, run
 
     kept = ("workers", "backend", "baselines", "source", "quiet", "json")
     wish = {name: getattr(args, name) for name in kept} | {"federation": federation}
-    return run(scenario, folder, Wish(**wish))
+    try:
+        return run(scenario, folder, Wish(**wish))
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+
+
+def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
+    """Raises ValueError if it cannot be run; what can have no effect is said."""
+    from scenarios.check import check, without_effect
+
+    notes = [*check(scenario), *without_effect(scenario)]
+    if args.workers < 1:
+        raise ValueError(f"workers = {args.workers} should be at least 1")
+    for note in [] if args.quiet else notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _list() -> int:
@@ -118,7 +131,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     changes += [
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
     ]
-    scenario = SCENARIOS[args.name][0].with_(*changes)
+    scenario = changed(SCENARIOS[args.name][0], changes)
     if args.source and real:
         raise ValueError(
             "--from cannot go on with a simulation on real nodes, whose memories are their own; use --resume"
@@ -130,7 +143,9 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
         scenario = after(scenario, args.source)
     if args.out:
         if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-            raise ValueError(f"--out {args.out} is not empty; choose another, or go on with --resume {args.out}")
+            raise ValueError(
+                f"--out {args.out} is not empty; choose another, or go on with --resume {shlex.quote(str(args.out))}"
+            )
         return scenario, args.out
     return scenario, _free(RUNS / f"{scenario.name}-{scenario.seed}")
 
@@ -144,27 +159,29 @@ def _change(text: str) -> tuple[str, str]:
 
 def _free(folder: Path) -> Path:
     """This folder, or the first of folder-2, folder-3 … that does not exist: no run is ever overwritten."""
-    number, place = 1, folder
-    while place.exists():
+    number, free = 1, folder
+    while free.exists():
         number += 1
-        place = folder.with_name(f"{folder.name}-{number}")
-    return place
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
 
 
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
     if (folder / "checkpoints").exists() and real != (folder / "id").exists():  # the name by which nodes know it
-        where, other = ("this computer", "run") if real else ("real nodes", "deploy run")
-        told = f"python -m scenarios.{other} --resume {args.resume}"
-        raise ValueError(f"--resume {args.resume}: its clients' memories are on {where}; use: {told}")
+        from scenarios import link
+
+        where = "this computer" if real else "real nodes"
+        command = link.resume(args.resume, None if real else link.home(folder))
+        raise ValueError(f"--resume {args.resume}: its clients' memories are on {where}; use: {command}")
     changed = any(getattr(args, key) is not None for key in ("seed", "rounds", "engine"))
     if args.name or args.set or args.out or args.source or changed:
         raise ValueError(
             "--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds, --engine, --from or --out"
         )
     try:
-        return Scenario.of((folder / "scenario.json").read_text()), folder
-    except OSError:
+        return Scenario.read(folder / "scenario.json"), folder
+    except FileNotFoundError:
         raise ValueError(f"--resume {args.resume}: no run there (no readable scenario.json)") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from core.parse import read_lines, read_object
 from scenarios import federation, link
 
 Facts = Mapping[str, Any]
@@ -70,7 +70,7 @@ def _number(facts: Facts | None, client: int | None, name: str) -> float | None:
 
 def _how(home: Path, folder: Path, number: str, history: list[dict[str, Any]]) -> str:
     """The last run in a line, and what went wrong in it."""
-    of = json.loads((folder / "scenario.json").read_text())["rounds"]
+    of = read_object(folder / "scenario.json", "rounds")["rounds"]
     last = history[-1] if history else None
     how, _ = link.state(home, number)
     words = f"last run: round {last['round'] if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"
@@ -84,17 +84,16 @@ def _run(home: Path) -> tuple[Path | None, str]:
     file = home / "run.json"
     if not file.exists():
         return None, ""
-    told = json.loads(file.read_text())
-    folder = Path(told["folder"])
-    return (folder if (folder / "scenario.json").exists() else None), told["number"]
+    run = read_object(file, "folder", "number")
+    folder = Path(str(run["folder"]))
+    return (folder if (folder / "scenario.json").exists() else None), str(run["number"])
 
 
 def _history(folder: Path | None) -> list[dict[str, Any]]:
-    lines = folder / "rounds.jsonl" if folder else None
-    return [json.loads(line) for line in lines.read_text().splitlines()] if lines and lines.exists() else []
+    return read_lines(folder / "rounds.jsonl", "round", "clients", "accuracy", "failed") if folder else []
 
 
 def _clients(folder: Path | None) -> dict[str, int]:
     """{node's number: client} in the newest run."""
     file = folder / "nodes.json" if folder else None
-    return json.loads(file.read_text()) if file and file.exists() else {}
+    return read_object(file) if file and file.exists() else {}

@@ -22,6 +22,7 @@ from scenarios.environment import prepare
 from scenarios.pool import fill
 from scenarios.protocol import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
 from scenarios.tabulate import Facts, grid, markdown, results, shares, summary
+from server.run_folder import driven
 
 EXAMPLES = """examples:
   python -m scenarios.table split-mnist                                 everything: some hours on two cores
@@ -74,7 +75,7 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
 def _clear(folder: Path, cell: Cell) -> None:
     """Take away what another protocol left there."""
     file, told = folder / "scenario.json", json.loads(cell.scenario().json())
-    if folder.exists() and (not file.exists() or Scenario.of(file.read_text()) != cell.scenario()):
+    if folder.exists() and (not file.exists() or Scenario.read(file) != cell.scenario()):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(told, indent=1) + "\n")
@@ -131,10 +132,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.workers < 1 or args.seeds < 1 or min(args.images) < 1:
         p.exit(2, f"{p.prog}: --workers, --seeds and --images should be 1 or more\n")
     wanted = cells(args.only, args.images, args.alpha, args.pace, args.seeds)
-    args.out.mkdir(parents=True, exist_ok=True)
-    screen = Console(stderr=True, highlight=False)
+    try:
+        with driven(args.out):
+            return _filled(args, wanted, Console(stderr=True, highlight=False))
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+
+
+def _filled(args: argparse.Namespace, wanted: Sequence[Cell], screen: Console) -> int:
+    """Run what is wanted, then show all that is there."""
     code = 0 if args.show else _run(wanted, args.out, args.workers, screen)
-    # All that is there, whatever was wanted now.
     lines = summary(results(list(dict.fromkeys([*cells(), *wanted])), args.out))
     if not lines:
         screen.print(f"nothing is finished in {args.out} yet")

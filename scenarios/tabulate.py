@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.metrics import behind
-from core.scenario import Scenario
+from core.parse import read_object
+from core.scenario import Scenario, typed
 from scenarios.compare import Spread, spread
 from scenarios.protocol import ALPHAS, PACES, SPLIT, Cell
 
@@ -22,8 +22,8 @@ def results(wanted: Sequence[Cell], runs: Path) -> dict[Cell, Facts]:
     for cell in wanted:
         file = runs / cell.name / "report.json"
         if file.exists():
-            facts = json.loads(file.read_text())
-            if Scenario.of(json.dumps(facts["settings"])) == cell.scenario():
+            facts = read_object(file, "settings")
+            if typed(f"settings in {file}", facts["settings"], Scenario) == cell.scenario():
                 found[cell] = facts
     return found
 

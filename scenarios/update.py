@@ -3,6 +3,7 @@ makes an older version current again."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,23 +20,25 @@ def source(run: Path) -> tuple[Path, int]:
     from server import versions
 
     try:
-        old = Scenario.of((run / "scenario.json").read_text())
-    except OSError:
+        old = Scenario.read(run / "scenario.json")
+    except FileNotFoundError:
         raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
     if not (run / "report.json").exists():
-        raise ValueError(f"--from {run}: the run is not finished; go on with --resume {run} first")
+        raise ValueError(f"--from {run}: the run is not finished; go on with --resume {shlex.quote(str(run))} first")
     if (run / "id").exists():
         raise ValueError(f"--from {run}: its clients' memories are on devices of their own")
     place = versions.current(run)
     if place is None:
-        raise ValueError(f"--from {run}: it has no current version (none passed the scenario's gate)")
+        raise ValueError(
+            f"--from {run}: it has no current version (none passed the scenario's gate, or its export is not done)"
+        )
     return place, old.past + len(course(old).tasks)
 
 
 def after(scenario: Scenario, run: Path) -> Scenario:
     """The scenario as one that follows a run: its stages are counted on from there."""
     _, stages = source(run)
-    held = Scenario.of((run / "scenario.json").read_text()).model
+    held = Scenario.read(run / "scenario.json").model
     if held.kind != scenario.model.kind:
         raise ValueError(f"--from {run}: its model is a {held.kind}, that of {scenario.name} a {scenario.model.kind}")
     return replace(scenario, past=stages)
@@ -58,15 +61,16 @@ def begin(run: Path, folder: Path) -> None:
 
 def rollback(place: Path) -> str:
     """Make this version (RUN/versions/NUMBER) its run's current one. Raises ValueError, naming the versions there are."""
-    from server import versions
+    from server import run_folder, versions
 
     run = place.parent.parent
     there = versions.listed(run)
-    place = place.with_name(f"{int(place.name):04d}") if place.name.isdigit() else place
-    if place.resolve() not in [one.resolve() for one in there]:
+    number = place.name.zfill(4) if place.name.isdigit() else place.name
+    if (home := run / "versions" / number) not in there:
         names = ", ".join(str(one) for one in there) or "there are none"
         raise ValueError(f"--rollback {place}: no such version; choose from {names}")
-    before = versions.current(run)
-    versions.publish(run, home := next(one for one in there if one.resolve() == place.resolve()))
+    with run_folder.driven(run):
+        before = versions.linked(run)
+        versions.publish(run, home)
     was = f", instead of {before.name}" if before and before != home else ""
     return f"{run}: version {home.name} is current{was}"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from core import schedule
 from core.data import load
-from core.disk import hold, placed
+from core.disk import placed
 from core.engines import tensorflow as engine
 from core.methods.base import Shared
 from core.model import initial
@@ -27,6 +26,7 @@ from server import best, checkpoint, evaluate, report, versions
 from server.checkpoint import State
 from server.exams import PLAIN, SAMPLE, Exams, Marks, continual, halves, staged, version
 from server.rounds import Watch, rounds
+from server.run_folder import played
 
 
 def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
@@ -46,22 +46,8 @@ def run(
 ) -> dict[str, Any]:
     """Train from the newest checkpoint, or from the start, to the end. Raises Stopped if the watcher says so."""
     engine.one_thread()
-    with alone(folder):
+    with played(folder):
         return _run(grid, scenario, folder, watch, seats)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the run's folder for this process: two runs in one would mix their checkpoints and clients' memories.
-
-    Raises ValueError if another process holds it.
-    """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(hold(folder))
-        except BlockingIOError:
-            raise ValueError(f"{folder} is in use: another process is running this very run") from None
-        yield
 
 
 def _run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, seats: roster.Seats | None) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from core import arrays
-from core.disk import contents, placed
-from core.parse import json_object
+from core.disk import placed
+from core.parse import read_object
 from core.scenario import Gate
 from server.report import write
 
@@ -67,10 +67,7 @@ def _arrays(place: Path) -> dict[str, np.ndarray]:
 def facts(place: Path) -> Facts:
     """What version.json says of a version: its number, and what the gate objects to. Raises ValueError, naming the file."""
     file = place / "version.json"
-    try:
-        found = json_object(contents(file, LONGEST))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from None
+    found = read_object(file)
     number, against = found.get("version"), found.get("objections")
     if type(number) is not int or number < 0:
         raise ValueError(f"{file}: version = {str(number)[:40]} should be a number")
@@ -79,13 +76,32 @@ def facts(place: Path) -> Facts:
     return found
 
 
+def exported(version: Path) -> Facts:
+    """What an earlier export of a version found; nothing, if there was none or it cannot be read: then it is made again."""
+    try:
+        return read_object(version / "export.json", "files", "refused")
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def listed(folder: Path) -> list[Path]:
     """All versions, oldest first."""
     return sorted(p for p in (folder / "versions").glob("[0-9]*") if (p / "version.json").exists())
 
 
 def current(folder: Path) -> Path | None:
-    """The current version's folder, if there is one."""
+    """The current version's folder, if there is one. Raises ValueError if the link leads nowhere."""
+    version = linked(folder)
+    if version and version not in listed(folder):
+        names = ", ".join(str(one) for one in listed(folder)) or "none is left"
+        raise ValueError(
+            f"{folder / 'versions' / CURRENT} leads to {version}, which is no version; roll back to one of: {names}"
+        )
+    return version
+
+
+def linked(folder: Path) -> Path | None:
+    """What the link `current` names, whether it is there or not."""
     link = folder / "versions" / CURRENT
     return folder / "versions" / os.readlink(link) if link.is_symlink() else None
 

@@ -192,11 +192,25 @@ def test_a_second_up_leaves_what_runs_and_a_run_without_one_is_told_what_to_do(h
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
     assert again.returncode == 0 and federation.running(home) == before, again.stderr  # what runs stays
     nowhere = command("scenarios.deploy", "--home", str(tmp_path), "run", "pi")
-    assert nowhere.returncode == 2 and "scenarios.deploy up" in nowhere.stderr
+    assert nowhere.returncode == 2 and f"scenarios.deploy --home {tmp_path} up" in nowhere.stderr
+
+
+def test_a_run_that_fails_on_the_server_is_told_in_its_words(home: Path, tmp_path: Path) -> None:
+    """Flower keeps them in its database only; the whole of it is in the run's log. The folder has a space, as folders do."""
+    folder = tmp_path / "a run"
+    (folder / "step.tflite").mkdir(parents=True)  # where the server wants to write a file
+    shown = command("scenarios.run", "pi", *SMALL, "--show").stdout
+    (folder / "scenario.json").write_text(shown)
+    done = command("scenarios.deploy", "--home", str(home), "run", "--resume", str(folder))
+    assert (
+        done.returncode == 1
+        and f"IsADirectoryError: [Errno 21] Is a directory: '{folder / 'step.tflite'}'" in done.stderr
+    )
+    assert "superlink.log" not in done.stderr and "Traceback" in (folder / "run.log").read_text()
 
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
-    """SIGKILL to a whole node inside a run; it is the last test that needs it."""
+    """SIGKILL to a whole node inside a run; it is the last test that needs this one."""
     told = ["pi", *SMALL, "--rounds", "3", "--set", "patience=15", "--out", str(tmp_path / "run")]
     process = start(home, *told)
     reached(process, tmp_path / "run", 1)
@@ -206,3 +220,34 @@ def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path:
     assert len(facts["history"]) == 3 and all(0 in row["clients"] for row in facts["history"])
     assert any("client 1" in event for event in facts["events"]) and facts["history"][0]["clients"] == [0, 1]
     assert list(home.glob(f"node-1/memory/{(tmp_path / 'run' / 'id').read_text()}/client-00001/round-*.npz"))
+
+
+def test_what_a_node_has_started_ends_with_it_and_down_leaves_no_process(home: Path, tmp_path: Path) -> None:
+    """SIGTERM to the other node's own process, while it trains; then `down` while the run still waits for it."""
+    told = [
+        "pi",
+        *SMALL,
+        "--set",
+        "clients=1",
+        "--set",
+        "cohort=1",
+        "--set",
+        "local.epochs=2000",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    process, end = start(home, *told), time.monotonic() + 120
+    while not list(home.glob("node-0/memory/*/client-00000/*.begun")) and time.monotonic() < end:
+        time.sleep(0.2)
+    everything = {name: federation._processes(home, [name]) for name in ("node-0", "superlink")}
+    assert len(everything["node-0"]) >= 4  # the node, its trainer, Flower's starter of processes, a message's process
+    os.kill(federation.running(home)["node-0"], signal.SIGTERM)
+    end = time.monotonic() + 45
+    while federation._processes(home, ["node-0"]) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not federation._processes(home, ["node-0"])
+    assert len(everything["superlink"]) >= 3  # the SuperLink, Flower's starter of processes, the server of the run
+    assert command("scenarios.deploy", "--home", str(home), "down").returncode == 0
+    assert not federation._processes(home, ["superlink"])
+    process.kill()
+    process.communicate()

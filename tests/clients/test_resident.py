@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -113,3 +114,39 @@ def test_a_node_that_cannot_start_leaves_no_trainer(place: Path) -> None:
     told = [sys.executable, "-m", "clients.resident", str(place), "--", "no-such-node"]
     done = subprocess.run(told, cwd=CODE, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "no-such-node: no such program" in done.stderr and not place.exists()
+
+
+# A node that starts a process for a message, as Flower does, and is gone before it has ended.
+NODE = """
+import signal, subprocess, sys, time
+work = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(100)"
+print(subprocess.Popen([sys.executable, "-c", work], start_new_session=True).pid, flush=True)
+time.sleep(100)
+"""
+
+
+def test_what_a_node_has_started_does_not_outlive_it(place: Path) -> None:
+    """Flower's processes for messages go on when their node ends: the trainer ends them."""
+    command = [sys.executable, "-m", "clients.resident", str(place), "--", sys.executable, "-c", NODE]
+    node = subprocess.Popen(command, cwd=CODE, stdout=subprocess.PIPE, text=True)
+    assert node.stdout
+    work, end = int(node.stdout.readline()), time.monotonic() + 40
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    node.terminate()
+    node.wait()
+    while Path(f"/proc/{work}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    there = Path(f"/proc/{work}").exists()
+    if there:
+        os.kill(work, signal.SIGKILL)
+    assert not there
+
+
+def test_a_nodes_processes_leave_their_temporary_files_in_its_home(place: Path) -> None:
+    (place.parent / "tmp").mkdir()
+    (place.parent / "tmp" / "__autograph_generated_file_of_before.py").touch()
+    say = "import os, tempfile; print(tempfile.gettempdir(), os.listdir(tempfile.gettempdir()))"
+    command = [sys.executable, "-m", "clients.resident", str(place), "--", sys.executable, "-c", say]
+    done = subprocess.run(command, cwd=CODE, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == f"{place.parent / 'tmp'} []"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from core.scenario import Model, Part, Scenario
 from scenarios import SCENARIOS
-from scenarios.check import REGISTRIES, check, listing
+from scenarios.check import LOOK_BACK, REGISTRIES, check, listing, without_effect
+from tests.fakes import federate
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -84,3 +86,47 @@ def test_a_list_names_everything_with_its_meaning_and_settings() -> None:
     for kind, registry in REGISTRIES.items():
         assert set(told[kind]) == set(registry) and all(told[kind].values())
     assert "alpha=0.3" in told["partition"]["dirichlet"]
+
+
+ONE_STAGE = replace(SCENARIOS["iid"][0], train=600, validation=100)
+WITHOUT = {
+    "methods = replay": ("methods=replay",),
+    "methods = lwf": ("methods=finetune+lwf",),
+    "order = 0.5": ("order=0.5",),
+    "lag = 0.2": ("lag=0.2",),
+    "gate.forgetting = 0.05": ("gate.forgetting=0.05",),
+    "probe = 100": ("probe=100",),
+    "weigh = 0.5 has no effect: one client": ("weigh=0.5", "clients=1", "cohort=1"),
+    "weigh = 0.5 has no effect: strategy krum": ("weigh=0.5", "strategy=krum"),
+}
+
+
+@pytest.mark.parametrize("words", WITHOUT)
+def test_a_setting_that_cannot_have_an_effect_is_named(words: str) -> None:
+    notes = without_effect(ONE_STAGE.with_(*(tuple(one.split("=")) for one in WITHOUT[words])))  # type: ignore[misc]
+    assert len(notes) == 1 and notes[0].startswith(words)
+
+
+@pytest.mark.parametrize(
+    "change", [("stream", "classes"), ("past", "2"), ("methods", "fedcurv"), ("gate.accuracy", "0.9")]
+)
+def test_what_has_an_effect_is_not_named(change: tuple[str, str]) -> None:
+    settings = (
+        () if change[0] == "gate.accuracy" else (("order", "0.5"), ("gate.forgetting", "0.05"), ("methods", "replay"))
+    )
+    assert without_effect(ONE_STAGE.with_(*([] if change[0] == "methods" else settings), change)) == []
+
+
+def test_of_all_scenarios_only_one_says_such_a_thing_of_itself() -> None:
+    assert {name for name, (scenario, _) in SCENARIOS.items() if without_effect(scenario)} <= {"newcomers"}
+
+
+@pytest.mark.parametrize("name", [*LOOK_BACK, "fedcurv"])
+def test_methods_that_look_back_learn_the_same_as_none_where_there_is_one_stage(
+    tiny: Scenario, name: str, tmp_path: Path
+) -> None:
+    """That a note says the truth, and that it is not said of what does have an effect."""
+    small = replace(tiny, train=200, rounds=2, clients=2, cohort=2, looks=(), augment=())
+    with_it = federate(replace(small, methods=(Part(name),)), tmp_path / "with")["weights_sha256"]
+    without = federate(replace(small, methods=(Part("finetune"),)), tmp_path / "without")["weights_sha256"]
+    assert (with_it == without) == (name in LOOK_BACK)

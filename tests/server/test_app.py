@@ -18,7 +18,7 @@ from core.scenario import Part, Scenario
 from fl.channel import Stopped
 from fl.strategies import STRATEGIES
 from scenarios.simulate import LocalGrid
-from server.app import alone
+from server.run_folder import played
 from tests.fakes import Onlooker, federate
 
 SECONDS = {"seconds", "folder"}
@@ -214,7 +214,7 @@ def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp
 
 
 def test_two_processes_never_run_in_one_folder(tiny: Scenario, tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(ValueError, match="in use"):
+    with played(tmp_path), pytest.raises(ValueError, match="in use"):
         federate(tiny, tmp_path)
     assert federate(replace(tiny, rounds=1), tmp_path)["rounds"] == 1
 

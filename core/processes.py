@@ -1,0 +1,72 @@
+"""Processes of this computer: those that carry a mark in their environment, with all they started; and how they are ended.
+
+Flower starts processes in sessions of their own, which go on after whoever started them, so neither parents nor groups tell all
+of them; what they inherit does. (A process that hides its environment is found by its parent.)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that has not ended."""
+
+    pid: int
+    started: int  # clock ticks after the computer's start: a number that is given again has another one
+
+
+def marked(name: str, value: str) -> set[Process]:
+    """Those whose environment has this value, and all that descend from them; but not this process."""
+    mark, parents = f"{name}={value}".encode(), dict(_all())
+    found = {process for process in parents if mark in _environment(process)}
+    while more := {p for p, parent in parents.items() if parent in {one.pid for one in found}} - found:
+        found |= more
+    return {process for process in found if process.pid != os.getpid()}
+
+
+def end(find: Callable[[], set[Process]], grace: float) -> None:
+    """Ask these processes to end; after so many seconds, make them."""
+    asked: set[Process] = set()
+    last = time.monotonic() + grace
+    while (left := find()) and time.monotonic() < last:
+        _signal(left - asked, signal.SIGTERM)
+        asked |= left
+        time.sleep(0.1)
+    _signal(left, signal.SIGKILL)
+
+
+def _signal(processes: set[Process], number: signal.Signals) -> None:
+    for process in processes:
+        if (found := _read(process.pid)) and found[0] == process:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, number)
+
+
+def _all() -> Iterator[tuple[Process, int]]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (found := _read(int(folder.name))):
+            yield found
+
+
+def _read(pid: int) -> tuple[Process, int] | None:
+    """A process and its parent's number; none if it has ended, be it that nobody has asked for its exit code yet."""
+    try:
+        state, parent, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if state in "ZX" else (Process(pid, int(rest[17])), int(parent))
+
+
+def _environment(process: Process) -> list[bytes]:
+    try:
+        return Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # another user's, or it has ended
+        return []

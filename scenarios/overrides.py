@@ -1,0 +1,42 @@
+"""What `--set` makes of a scenario: its values as they are given, and a memory's budget that stays what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.methods import METHODS
+from core.scenario import Part, Scenario, options
+
+LIMITS = ("images", "kilobytes")  # of a client's memory; 0: no such limit
+Change = tuple[str, str]
+
+
+def changed(scenario: Scenario, changes: Sequence[Change]) -> Scenario:
+    """The scenario with these changes (Scenario.with_).
+
+    A method that comes new takes over the budget of those before it, so that methods are compared within the same memory;
+    who names one limit of a method, and not the other, means that one alone.
+    """
+    new = scenario.with_(*changes)
+    budget = next((limits for part in scenario.methods if (limits := _limits(part))), {})
+    named = {path for path, _ in changes}
+    before = {part.name for part in scenario.methods}
+    return replace(
+        new, methods=tuple(_budgeted(part, {} if part.name in before else budget, named) for part in new.methods)
+    )
+
+
+def _limits(part: Part) -> dict[str, object]:
+    return {name: part.args[name] for name in LIMITS if name in part.args}
+
+
+def _budgeted(part: Part, budget: dict[str, object], named: set[str]) -> Part:
+    if part.name not in METHODS or not set(LIMITS) <= set(options(METHODS[part.name])):
+        return part
+    given = [name for name in LIMITS if f"methods.{part.name}.{name}" in named]
+    if len(given) == 1:
+        (alone,) = given
+        (other,) = set(LIMITS) - {alone}
+        return Part(part.name, dict(part.args) | {other: 0} if part.args[alone] else part.args)
+    return Part(part.name, budget | dict(part.args))

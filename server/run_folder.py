@@ -1,0 +1,49 @@
+"""Who may write to a run's folder: one driver, from its first write to its last, and one process that plays its rounds.
+
+They are two locks, because on real nodes the rounds run in a process of Flower's, which may outlive the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from core.disk import hold
+
+
+@contextmanager
+def driven(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if it is missing, for the process that drives the run.
+
+    Raises ValueError, before anything in it changes, if it cannot be made or another process drives or plays this run.
+    """
+    with _held(folder):
+        rounds = folder / "checkpoints"
+        if rounds.exists():  # whoever drove it may have died while its rounds go on
+            with _held(rounds, folder):
+                pass
+        yield
+
+
+@contextmanager
+def played(folder: Path) -> Iterator[None]:
+    """Hold a run's rounds: two processes that play them would mix their checkpoints and clients' memories.
+
+    Raises ValueError if another process does.
+    """
+    with _held(folder / "checkpoints", folder):
+        yield
+
+
+@contextmanager
+def _held(place: Path, run: Path | None = None) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold(place))
+        except BlockingIOError:
+            raise ValueError(f"{run or place} is in use: another process is running this very run") from None
+        except OSError as error:
+            raise ValueError(f"{place} cannot be used as a run's folder: {error.strerror}") from None
+        yield

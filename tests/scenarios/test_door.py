@@ -1,0 +1,175 @@
+"""What goes wrong at the door ends in one sentence and exit code 2, and names the file, the value, what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clients.pi import node
+from core.scenario import Scenario
+from scenarios import compare, deploy, export, link, run, workspace
+from scenarios.environment import temporary
+from server import versions
+
+HOME = Path(__file__).parents[2]
+Say = pytest.CaptureFixture[str]
+GARBLED = [b"", b'{"name": "x"', b"\xff\xfe{}", b"[" * 100_000, b"5"]
+
+
+def refused(capsys: Say, command: Callable[[list[str]], int], *words: str) -> str:
+    """What is said on standard error: one line, whose exit code is 2."""
+    with pytest.raises(SystemExit) as stop:
+        command(list(words))
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and said.count("\n") == 1 and "Traceback" not in said, said
+    return said
+
+
+@pytest.fixture
+def finished(tiny: Scenario, tmp_path: Path) -> Path:
+    """A run's folder with two versions, as far as these commands look at it."""
+    folder = tmp_path / "a run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "scenario.json").write_text(tiny.json())
+    (folder / "report.json").write_text("{}")
+    for number in (1, 2):
+        versions.publish(folder, versions.keep(folder, number, [], {}, {}))
+    return folder
+
+
+@pytest.fixture
+def small(tiny: Scenario) -> list[str]:
+    """The settings of a small run."""
+    return ["iid", "--set", f"data={tiny.data}", "--set", "train=600", "--set", "validation=100"]
+
+
+def test_an_out_below_a_file_is_refused(tmp_path: Path, small: list[str], capsys: Say) -> None:
+    (tmp_path / "file").touch()
+    said = refused(capsys, run.main, *small, "--out", str(tmp_path / "file" / "x"))
+    assert f"{tmp_path / 'file' / 'x'} cannot be used as a run's folder: Not a directory" in said
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("where", ["mkdir", "placed"])
+def test_a_folder_that_cannot_be_written_is_refused(
+    error: OSError, where: str, tmp_path: Path, small: list[str], capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr(*((Path, "mkdir") if where == "mkdir" else (workspace, "placed")), fails)  # type: ignore[arg-type]
+    said = refused(capsys, run.main, *small, "--out", str(tmp_path / "new"))
+    assert str(tmp_path / "new") in said and str(error.strerror) in said
+
+
+def test_a_name_too_long_for_a_file_is_refused(small: list[str], capsys: Say) -> None:
+    assert "too long" in refused(capsys, run.main, *small, "--out", "x" * 5000)
+    assert "too long" in refused(capsys, run.main, "--resume", "x" * 5000)
+
+
+@pytest.mark.parametrize("content", GARBLED, ids=range(len(GARBLED)))
+def test_a_garbled_file_is_named(content: bytes, finished: Path, small: list[str], capsys: Say) -> None:
+    (finished / "report.json").write_bytes(content)
+    assert str(finished / "report.json") in refused(capsys, compare.main, str(finished))
+    (finished / "scenario.json").write_bytes(content)
+    for command in ([*small, "--from", str(finished)], ["--resume", str(finished)]):
+        assert str(finished / "scenario.json") in refused(capsys, run.main, *command)
+    assert str(finished / "scenario.json") in refused(capsys, export.main, str(finished))
+    (finished / "node.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"node\.json"):
+        node.read(finished)
+
+
+@pytest.mark.parametrize("name", ["run.json", "rounds.jsonl", "nodes.json", "scenario.json"])
+def test_status_names_a_garbled_file(
+    name: str, finished: Path, tmp_path: Path, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    link.configure(home, 8000)
+    (home / "run.json").write_text(json.dumps({"folder": str(finished), "number": "7"}))
+    file = (home if name == "run.json" else finished) / name
+    file.write_bytes(b'{"garbled')
+    monkeypatch.setattr("scenarios.federation.running", lambda home: {"superlink": 1})
+    monkeypatch.setattr(link, "ask", lambda *arguments, **more: {"success": True, "nodes": []})
+    assert str(file) in refused(capsys, deploy.main, "--home", str(home), "status")
+
+
+def test_a_current_that_leads_nowhere_is_named_with_the_versions_there_are(
+    finished: Path, small: list[str], capsys: Say
+) -> None:
+    shutil.rmtree(finished / "versions" / "0002")
+    said = refused(capsys, run.main, *small, "--from", str(finished))
+    assert str(finished / "versions" / "current") in said and "0002" in said
+    assert str(finished / "versions" / "0001") in said  # what there is
+    assert run.main(["--rollback", str(finished / "versions" / "1")]) == 0  # which is what to do
+    assert versions.current(finished) == finished / "versions" / "0001"
+
+
+def test_a_hint_to_go_on_can_be_pasted(tmp_path: Path) -> None:
+    folder, home = Path("a run's folder"), tmp_path / "my home"
+    assert shlex.split(link.resume(folder))[2:] == ["scenarios.run", "--resume", str(folder)]
+    told = shlex.split(link.resume(folder, home))
+    assert told[2:] == ["scenarios.deploy", "--home", str(home), "run", "--resume", str(folder)]
+
+
+def test_who_resumes_a_run_of_real_nodes_is_told_their_home(finished: Path, tmp_path: Path, capsys: Say) -> None:
+    home = tmp_path / "my home"
+    (finished / "id").write_text("a name")
+    (finished / link.FEDERATION).write_text(json.dumps({"home": str(home)}))
+    assert link.resume(finished, home) in refused(capsys, run.main, "--resume", str(finished))
+
+
+def test_the_words_of_a_server_that_failed_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "flwr").write_text(
+        '#!/bin/sh\nprintf \'INFO\\nTraceback (most recent call last):\\n  File "a.py", line 1, in one\\n    one()\\n'
+        '  File "b.py", line 2, in two\\n    two()\\n\\033[91mOSError: the disk is full\\n\\033[91mERROR: Exit Code: 201\\n\'\n'
+    )
+    (tmp_path / "flwr").chmod(0o755)
+    monkeypatch.setattr(link, "environment", lambda: os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    why, said = link.error(tmp_path, "7")
+    assert why.splitlines()[-1].endswith("OSError: the disk is full") and 'File "b.py", line 2' in why
+    assert "\033" not in said and "Exit Code: 201" in said
+
+
+def test_temporary_files_are_the_runs_own_and_what_a_kill_left_is_taken_away(tmp_path: Path) -> None:
+    before, own = tempfile.gettempdir(), tmp_path / "run" / ".tmp"
+    own.mkdir(parents=True)
+    (own / "__autograph_generated_file_of_a_killed_run.py").touch()
+    with temporary(own):
+        assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(own) and not list(own.iterdir())
+        assert os.environ["RAY_TMPDIR"] == before
+    assert not own.exists() and tempfile.gettempdir() == before and "RAY_TMPDIR" not in os.environ
+
+
+KILLED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from scenarios import experiment
+from scenarios.run import main
+experiment._join_baselines = lambda *arguments: os.kill(os.getpid(), 9)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_its_generated_files_in_its_own_folder(tiny: Scenario, tmp_path: Path) -> None:
+    """TensorFlow writes __autograph_generated_file… and takes them away only if it ends well; a resumed run does it then."""
+    folder, elsewhere = tmp_path / "a run", tmp_path / "tmp"
+    for place in (folder, elsewhere):
+        place.mkdir()
+    (folder / "scenario.json").write_text(tiny.json())
+    told = ["--resume", str(folder), "--backend", "local", "--baselines", "none", "--quiet"]
+    surroundings = os.environ | {"TMPDIR": str(elsewhere)}
+    subprocess.run([sys.executable, "-c", KILLED, str(HOME), *told], cwd=HOME, env=surroundings)
+    assert list(folder.glob(".tmp/*autograph*")) and not list(elsewhere.iterdir())
+    subprocess.run([sys.executable, "-m", "scenarios.run", *told], cwd=HOME, env=surroundings, check=True)
+    assert not (folder / ".tmp").exists() and not list(elsewhere.glob("*autograph*"))
