@@ -12,9 +12,9 @@ import pytest
 from core.arrays import Unreadable
 from core.data import load
 from core.scenario import Part, Scenario
+from fl.channel import Stopped
 from server import best, evaluate
 from server.report import digest
-from server.rounds import Stopped
 from tests.fakes import START, Onlooker, federate, same
 
 
