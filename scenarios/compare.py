@@ -74,7 +74,9 @@ def _read(run: Path) -> Facts:
     try:  # all that is made of it
         for name, group in grouped([facts]).items():
             summary(name, group)
-        mean([facts["history"], *facts.get("curves", {}).values()])
+        mean(
+            [facts["history"], *facts.get("curves", {}).values(), [{"accuracy": facts["baselines"].get("centralized")}]]
+        )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{run / 'report.json'} holds no report: {type(error).__name__}: {error}") from None
     return facts
