@@ -74,14 +74,18 @@ def _read(run: Path) -> Facts:
         raise ValueError(f"{run} is not a finished run (no report.json)") from None
     if not facts.get("history"):
         raise ValueError(f"{run} has no finished round")
-    if "total" not in facts.get("seconds", ()):  # written by the server, before the export
+    if (
+        not isinstance(seconds := facts.get("seconds"), dict) or "total" not in seconds
+    ):  # written by the server, before the export
         raise ValueError(f"{run} is not a finished run; go on with --resume {shlex.quote(str(run))}")
     from server.plots.compare import grouped, mean
 
     try:  # all that is made of it
         for name, group in grouped([facts]).items():
             summary(name, group)
-        mean([facts["history"], *facts.get("curves", {}).values()])
+        mean(
+            [facts["history"], *facts.get("curves", {}).values(), [{"accuracy": facts["baselines"].get("centralized")}]]
+        )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{run / 'report.json'} holds no report: {type(error).__name__}: {error}") from None
     return facts
