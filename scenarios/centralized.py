@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from core.scenario import Local, Part
+from scenarios.noniid import GEOMETRY
 from scenarios.noniid import SCENARIO as NONIID
 
 SCENARIO = replace(
@@ -13,5 +14,6 @@ SCENARIO = replace(
     rounds=20,  # of one epoch each
     partition=Part("iid"),
     looks=(),
+    augment=GEOMETRY,
     local=Local(rate=0.03, momentum=0.9),
 )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from core.scenario import Part
+from scenarios.noniid import GEOMETRY
 from scenarios.noniid import SCENARIO as NONIID
 
-SCENARIO = replace(NONIID, name="iid", partition=Part("iid"), looks=())
+SCENARIO = replace(NONIID, name="iid", partition=Part("iid"), looks=(), augment=GEOMETRY)
