@@ -29,7 +29,7 @@ lint: .venv/installed  ## style, types, and which room may import which
 bench: .venv/installed  ## programs that print speed, memory and accuracy figures (half an hour)
 	for name in $(BENCH); do $(RUN) -m tests.bench.$$name || exit 1; done
 
-fuzz: .venv/installed  ## spoil what the project reads, by seed: files of every kind; counts, and whatever was found
+fuzz: .venv/installed  ## damage what the project reads, by seed: files, clients' replies, command lines (half an hour)
 	$(RUN) -m tests.fuzz
 
 drill: .venv/installed  ## what can happen to devices, done to real nodes: network, power, disk, clock (ten minutes; Linux, nginx)

@@ -101,7 +101,7 @@ def test_a_device_rehearses_what_it_met_before(tmp_path: Path) -> None:
         done = learn(shard, SCENARIO, round, arrays, 0.05, memory)
         arrays, memory = done.arrays, done.memory
     assert list(memory["replay"]) == [0, 1] and len(earlier(memory, "replay", 1)[0]["y"])
-    assert done.examples == len(shard.train)  # its new images, and all the old ones, which fit the memory
+    assert done.own + done.rehearsed == len(shard.train)  # its new images, and all the old ones, which fit the memory
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

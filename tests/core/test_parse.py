@@ -64,7 +64,7 @@ def test_json_that_cannot_be_read_is_one_error_that_names_the_file(tmp_path: Pat
 def test_what_is_no_plain_file_or_too_long_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "long").write_text("[" + " " * 50 + "]")
-    for name, why in {"pipe": "plain file", ".": "plain file", "long": "more than 50"}.items():
+    for name, why in {"pipe": "plain file", ".": "a directory", "long": "more than 50"}.items():
         with pytest.raises(ValueError, match=why):
             read_json(tmp_path / name, most=50)
     for absent in ("nowhere", "long/below"):

@@ -1,6 +1,7 @@
-"""Spoil what the project reads, by seed, and see that it is refused: `python -m tests.fuzz [KIND …] [--count N] [--seed S]`.
+"""Damage what the project reads, by seed, and see that it is refused: `python -m tests.fuzz [KIND …] [--count N] [--seed S]`.
 
-Prints how many of each were refused, replaced by an older one, or read; and each finding. Exit code 1 if there is one.
+Kinds: files of every kind (data, memories, checkpoints, versions, pictures, JSON), replies of an admitted client, command lines
+(combinations of settings that are possible, and garbage). Prints what became of each. Exit code 1 if something is a finding.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from scenarios.environment import prepare
-from tests.fuzz import files
+from tests.fuzz import commands, files, replies
 
-# What is spoiled: who does it, and how often in a whole run.
-FUZZES: dict[str, tuple[Callable[[int, int], Counter[tuple[str, str]]], int]] = {"files": (files.run, files.COUNT)}
-OUTCOMES = ("refused", "fell back", "read", "finding")
+Run = Callable[[int, int], Counter[tuple[str, str]]]  # seed, count → {(kind, outcome): how many}; a finding is printed
+FINDING = "finding"
+# Who does it, and how often in a whole run.
+FUZZES: dict[str, tuple[Run, int]] = {
+    "files": (files.run, files.FULL), "replies": (replies.run, replies.FULL), "commands": (commands.run, commands.FULL)
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,18 +40,19 @@ def main(argv: list[str] | None = None) -> int:
         run, count = FUZZES[kind]
         outcomes = run(args.seed, count if args.count is None else args.count)
         Console(highlight=False).print(table(f"{kind}, seed {args.seed}", outcomes))
-        findings += sum(number for (_, outcome), number in outcomes.items() if outcome == "finding")
+        findings += sum(number for (_, outcome), number in outcomes.items() if outcome == FINDING)
     return 1 if findings else 0
 
 
 def table(title: str, outcomes: Counter[tuple[str, str]]) -> Table:
-    """A row for each kind: how many were spoiled, and what came of them."""
-    made = Table(title=title, title_justify="left")
-    for name in ("kind", "mutated", *OUTCOMES):
+    """A row for each kind: how many were tried, and what came of them."""
+    made, names = Table(title=title, title_justify="left"), sorted({outcome for _, outcome in outcomes} - {FINDING})
+    names.append(FINDING)
+    for name in ("kind", "tried", *names):
         made.add_column(name, justify="left" if name == "kind" else "right")
     kinds = list(dict.fromkeys(kind for kind, _ in outcomes))
-    rows = [[kind, *(outcomes[kind, outcome] for outcome in OUTCOMES)] for kind in kinds]
-    rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, 1 + len(OUTCOMES)))])
+    rows = [[kind, *(outcomes[kind, outcome] for outcome in names)] for kind in kinds]
+    rows.append(["all", *(sum(row[i] for row in rows) for i in range(1, 1 + len(names)))])
     for kind, *numbers in rows:
         made.add_row(kind, *(f"{number:,}" for number in (sum(numbers), *numbers)))
     return made

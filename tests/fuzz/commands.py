@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -33,28 +33,40 @@ HANGS = 10.0  # seconds
 HANGS_IN_A_RUN = 120.0
 
 
-def run(seed: int, count: int) -> Counter[str]:
-    """So many combinations of settings, and as many garbage command lines; what became of them, counted. Raises Broken."""
-    counts: Counter[str] = Counter()
+def run(seed: int, count: int) -> Counter[tuple[str, str]]:
+    """So many combinations of settings, and as many garbage command lines and damaged run folders; {(kind, outcome): how many}.
+
+    Findings are printed, with what makes them again.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+
+    @contextlib.contextmanager
+    def case(kind: str, words: str, seconds: float) -> Iterator[None]:
+        try:
+            with law(f"seed {seed}, {kind}: {words}", seconds):
+                yield
+        except Broken as error:
+            print(error, flush=True)
+            counts[kind, "finding"] += 1
+
     with elsewhere() as home:
         data, finished = small_data(home), home / "finished"
         for number in range(count):
             draw = random.Random(f"{seed}/{number}")
             words = combination(draw, data)
-            with law(f"seed {seed}, combination {number}: {shlex.join(words)}", HANGS):
+            with case("settings", f"combination {number}: {shlex.join(words)}", HANGS):
                 scenario = _let_in(words)
-            counts["combinations of settings"] += 1
-            counts["… with a note"] += bool(without_effect(scenario))
-            if number % RUN_EACH == 0:
-                with law(f"seed {seed}, run {number}: {shlex.join(words)}", HANGS_IN_A_RUN + HANGS):
-                    finished = _played(scenario, home / f"run-{number}")
-                counts["… really run"] += 1
+                counts["settings", "let in, with a note" if without_effect(scenario) else "let in"] += 1
+                if number % RUN_EACH == 0:
+                    with case("run", f"{number}: {shlex.join(words)}", HANGS_IN_A_RUN + HANGS):
+                        finished = _played(scenario, home / f"run-{number}")
+                        counts["run", "ended well"] += 1
             for kind, line in (
                 ("garbage", garbage(draw)),
-                ("damaged run folders", damaged(draw, finished, home / "damaged")),
+                ("damaged run folder", damaged(draw, finished, home / "damaged")),
             ):
-                with law(f"seed {seed}, {kind} {number}: {line[0]} {shlex.join(line[1])}", HANGS):
-                    counts[f"{kind}, exit code {answered(*line)}"] += 1
+                with case(kind, f"{number}: {line[0]} {shlex.join(line[1])}", HANGS):
+                    counts[kind, f"exit code {answered(*line)}"] += 1
     return counts
 
 

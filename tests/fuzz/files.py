@@ -22,7 +22,7 @@ import numpy as np
 from tests.fuzz.kinds import KINDS, Kind
 from tests.fuzz.mutate import pick
 
-COUNT = 5_000  # mutations of a whole run
+FULL = 5_000  # mutations of a whole run
 SECONDS = 10
 MEGABYTES = 1_000
 WORDS = 3_000  # letters of a refusal

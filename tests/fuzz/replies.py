@@ -49,19 +49,20 @@ class Curious(Finetune):
         return {f"curious/{c}": answer["curious"][0] for c, answer in answers.items()}, arrays
 
 
-def run(seed: int, count: int) -> Counter[str]:
-    """Mutate so many replies of one client in seven. Returns how many were read, refused, and what was found amiss."""
+def run(seed: int, count: int) -> Counter[tuple[str, str]]:
+    """Mutate so many replies of one client in seven; {(strategy, outcome): how many}. Findings are printed, with their number."""
     identify()
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
-    scenario, found = SCENARIO, Counter[str]()
+    scenario, found = SCENARIO, Counter[tuple[str, str]]()
     for number in range(count):
         draw = rng(seed, "reply", number)
         name = list(STRATEGIES)[number % len(STRATEGIES)]
         try:
             with np.errstate(all="ignore"):
-                found[_one(replace(scenario, strategy=Part(name)), draw)] += 1
+                found[name, _one(replace(scenario, strategy=Part(name)), draw)] += 1
         except Exception as error:
-            found[f"FINDING {type(error).__name__}: {error}, --seed {seed}, reply {number}"[:200]] += 1
+            print(f"seed {seed}, reply {number}, {name}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+            found[name, "finding"] += 1
     return found
 
 

@@ -68,7 +68,7 @@ def test_the_command_counts_and_fails_if_there_is_a_finding(
 ) -> None:
     assert main(["files", "--count", "24", "--seed", "3"]) == 0
     said = capfd.readouterr().out
-    assert "mutated" in said and "all" in said and "24" in said
+    assert "tried" in said and "all" in said and "24" in said
     monkeypatch.setitem(KINDS, "node.json", replace(KINDS["node.json"], read=raising(TypeError("odd"))))
     assert main(["files", "--count", "12"]) == 1
     assert "seed 0, number 11, node.json: finding: TypeError: odd" in capfd.readouterr().out

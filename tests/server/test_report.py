@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ ROUND = Round(
     memory={0: 0, 3: 789}, bytes=(100, 200), failed={2: "no answer within 5 s"}, retried={3: "host:17"},
     examples={},
     battery={},
-    drift={0: 0.1, 3: 0.2}, seconds=1.5, shared={}, updates={},
+    drift={0: 0.1, 3: 0.2}, seconds=1.5, shared={}, updates={}, capped={}, odd={}, notes=[],
 )  # fmt: skip
 
 
@@ -54,6 +55,15 @@ def test_events_name_round_client_and_reason() -> None:
         "round 4: client 2: no answer within 5 s; left out",
         "round 4: worker host:17 was lost while it played client 3, who was asked again",
     ]
+
+
+def test_whose_count_was_not_believed_and_what_stands_out_is_named() -> None:
+    odd = replace(
+        ROUND, failed={}, retried={}, capped={3: 10**6}, odd={0: "its update points away"}, notes=["node x was refused"]
+    )
+    capped, away, note = report.events(fact(odd))
+    assert "client 3 says 1,000,000 examples" in capped and "client 0: its update points away" in away
+    assert note == "round 4: node x was refused"
 
 
 def test_a_round_in_which_nothing_went_wrong_has_no_events() -> None:
