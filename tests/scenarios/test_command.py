@@ -31,7 +31,7 @@ WRONG = {
     "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, fedadagrad, fedadam, fedavg"],
     "noniid --set schedule=never": ["unknown schedule 'never'", "constant, cosine, plateau"],
     "noniid --set methods=magic": ["unknown methods 'magic'", "finetune"],
-    "noniid --set augment=rotate+fly": ["unknown augment 'fly'", "elastic, rotate, shift, zoom"],
+    "noniid --set augment=rotate+fly": ["unknown augment 'fly'", "contrast, elastic, focus, rotate, shift, stroke, zoom"],
     "noniid --set looks=fog": ["unknown looks 'fog'", "blur, contrast"],
     "noniid --set partition.beta=1": ["setting of partition 'dirichlet': 'beta'", "alpha"],
     "noniid --set partition.alpha=wide": ["partition.alpha = 'wide'", "float"],
@@ -174,4 +174,4 @@ def test_what_is_odd_in_the_data_is_said_at_the_door(
     assert run.main(["iid", *small, "--out", str(tmp_path / "run"), "--json"]) == 0
     out, error = capsys.readouterr()
     note = "left out of digits, for they are no label folders 0 … 9: 1 (ten)"
-    assert out == "" and error == f"python -m scenarios.run: note: {note}\n"
+    assert out == "" and error == f"note: {note}\n"

@@ -52,5 +52,5 @@ def test_a_piece_that_is_named_again_keeps_its_settings() -> None:
     assert changed(staged, [("partition", "dirichlet")]).partition == Part("dirichlet", {"alpha": 1.0})
     assert changed(staged, [("stream", "classes")]).stream == staged.stream
     zoom = next(part for part in noniid.looks if part.name == "zoom")
-    assert changed(noniid, [("looks", "blur+zoom")]).looks == (Part("blur"), zoom)
+    assert changed(noniid, [("looks", "rotate+zoom")]).looks == (Part("rotate"), zoom)
     assert changed(staged, [("partition", "labels")]).partition == Part("labels")
