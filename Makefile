@@ -4,9 +4,9 @@ RUN := .venv/bin/python
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual light
 
-.PHONY: help noniid iid pathological centralized pi test fast lint bench fuzz drill clean
+.PHONY: help noniid iid pathological centralized pi test fast lint bench fuzz drill drill-hostile clean
 help:  ## show this
-	@sed -n 's/^\([a-z %]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
 noniid iid pathological centralized: .venv/installed  ## run that scenario
 	$(RUN) -m scenarios.run $@
@@ -34,6 +34,9 @@ fuzz: .venv/installed  ## damage what the project reads, by seed: files, clients
 
 drill: .venv/installed  ## what can happen to devices, done to real nodes: network, power, disk, clock (ten minutes; Linux, nginx)
 	$(RUN) -m tests.drill
+
+drill-hostile: .venv/installed  ## what an admitted device can do to the others, done on real nodes (five minutes; loopback)
+	$(RUN) -m tests.drill_hostile
 
 # Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
 .venv/installed: pins.txt

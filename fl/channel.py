@@ -110,4 +110,4 @@ def _threads(grid: Grid, pause: float, count: int) -> Iterator[Pull]:
 def _reason(reply: Message) -> str:
     """What Flower tells of an error, on one line, without the class names it wraps around it."""
     said = cleaned(reply.error.reason or f"error {reply.error.code}", 1000)
-    return said.split(":<'", 1)[-1].removesuffix("'>")[:300]
+    return said.split(":<'", 1)[-1].removesuffix("'>").strip()[:300]
