@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import zlib
 from dataclasses import asdict, dataclass, field, replace
@@ -60,7 +61,7 @@ def survey(
     known = _looked(folder, book, round)
     came = {name: first for name, first in known.came.items() if first <= round}
     there = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
-    train = [name for name in there if zlib.crc32(name.encode()) % 6]
+    train = [name for name in there if zlib.crc32(os.fsencode(name)) % 6]
     unread = [name for name in layout.pictures(folder) if name not in known.came and _picture(folder / name) is None]
     notes = (*layout.left_out(folder), *layout.unread(unread))
     if not train:

@@ -28,18 +28,14 @@ class Holdings:
         mine, s = self.labels[self.rows[client]], self.scenario
         return lay(s, noisy(mine, s.noise, rng(s.seed, "noise", client)) if s.noise else mine, client)
 
-    def all(self, client: int) -> int:
-        """All that it holds."""
-        return len(self.rows[client])
-
     def own(self, client: int, round: int) -> int:
         """What it learns from in a round: its examples of the stage that it is in."""
         stream = self._stream(client)
         return len(stream.parts[stream.stage(round)])
 
     def rehearsed(self, client: int, round: int) -> int:
-        """The most that it can have remembered by then of its earlier stages (and of an earlier run's: of those there may be
-        as many as there are examples)."""
+        """The most that it can have remembered by then of its earlier stages; of an earlier run's, nobody here knows how many
+        they were."""
         stream = self._stream(client)
         met = sum(len(part) for part in stream.parts[: stream.stage(round)])
-        return self.method.rehearses(met + (len(self.labels) if self.scenario.past else 0))
+        return self.method.rehearses(self.scenario.max_examples if self.scenario.past else met)

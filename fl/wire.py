@@ -183,11 +183,12 @@ def answer(update: Update) -> RecordDict:
     return content
 
 
-def averaged(content: RecordDict, weight: float) -> None:
-    """Leave only what a strategy needs: weights, and how much they count. It would average all other numbers too."""
-    for name in [key for key in content if key != ARRAYS]:
+def averaged(content: RecordDict, arrays: Arrays, weight: float) -> None:
+    """Leave only what a strategy needs: the weights as they were checked, written anew (it goes by their order, which is the
+    sender's), and how much they count. It would average all other numbers too."""
+    for name in list(content):
         del content[name]
-    content[METRICS] = MetricRecord({"num-examples": weight})
+    content[ARRAYS], content[METRICS] = record(arrays), MetricRecord({"num-examples": weight})
 
 
 def update(

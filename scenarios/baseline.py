@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import sources
+from core.disk import hold
+from core.parse import read_object
 from core.scenario import Part, Scenario
 
 if TYPE_CHECKING:
@@ -64,15 +66,19 @@ def plain(scenario: Scenario, kind: str) -> Scenario:
 
 
 def result(place: Path) -> Facts | None:
-    """The finished baseline's facts, if it is finished."""
-    file = place / "result.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    """The finished baseline's facts, if it is finished; one that cannot be read is made again."""
+    try:
+        return read_object(place / "result.json", "accuracy", "curve")
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def progress(place: Path) -> int:
     """Rounds done so far."""
-    file = place / "done"
-    return int(file.read_text() or 0) if file.exists() else 0
+    try:
+        return int((place / "done").read_text())
+    except (OSError, ValueError):  # not begun, or in the middle of being written
+        return 0
 
 
 def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
@@ -211,13 +217,18 @@ def main() -> int:
     engine.one_thread()
     scenario, place = plain(Scenario.of(args.scenario.read_text()), args.kind), args.place
     place.mkdir(parents=True, exist_ok=True)
-    watch = Beside(place)
+    with hold(place, wait=True):  # another run may want the same one at the same time
+        return _made(args.kind, scenario, place, Beside(place))
+
+
+def _made(kind: str, scenario: Scenario, place: Path, watch: Beside) -> int:
+    """Make it, unless it is there; the exit code."""
     if result(place):
         return 0
-    if args.kind == "joint":
+    if kind == "joint":
         joint(scenario, place, watch)
         return 0 if result(place) else 1
-    for fact in {"centralized": centralized, "local": local}[args.kind](scenario, place):
+    for fact in {"centralized": centralized, "local": local}[kind](scenario, place):
         watch.ended(fact)
         if watch.stopped():
             return 1

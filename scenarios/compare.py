@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _show(rows: list[Facts], pictures: Sequence[Path]) -> None:
     """The table, what diverged, and where the pictures are."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(_table(rows, console.width))
     for row in rows:
         print("".join(f"note: {row['runs']}, {why}\n" for why in row["diverged"]), end="")

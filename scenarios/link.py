@@ -51,11 +51,13 @@ def port(home: Path) -> int:
     """The SuperLink's port. Raises ValueError if there is no federation in this home."""
     try:
         address = tomllib.loads(_config(home).read_text())["superlink"][LINK]["address"]
+        return int(address.rpartition(":")[2])
     except OSError:
         raise ValueError(
             f"there is no federation in {home}; make one with: python -m scenarios.deploy{option(home)} up"
         ) from None
-    return int(address.rpartition(":")[2])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{_config(home)} cannot be read ({error!r}): take it away, and call `up` again") from None
 
 
 def _config(home: Path) -> Path:
@@ -150,10 +152,14 @@ def names(home: Path) -> dict[str, str]:
 
 def _known(home: Path) -> dict[str, dict[str, Any]]:
     """{number: {"name", "client"}} of the nodes admitted, for the server too (server/fleet.py); client −1: none was named,
-    as before nodes were bound to clients."""
-    file = home / ADMITTED
-    known = json.loads(file.read_text()) if file.exists() else {}
-    return {number: one if isinstance(one, dict) else {"name": one, "client": -1} for number, one in known.items()}
+    as before nodes were bound to clients. Raises ValueError, naming the file, if it cannot be read."""
+    file, found = home / ADMITTED, {}
+    for number, one in (read_object(file) if file.exists() else {}).items():
+        one = {"name": one, "client": -1} if isinstance(one, str) else one
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str) or type(one.get("client")) is not int:
+            raise ValueError(f"{file} cannot be read: node {number[:40]} has no name and client")
+        found[number] = one
+    return found
 
 
 def _write(home: Path, known: Mapping[str, Any]) -> None:

@@ -154,7 +154,7 @@ def _show(lines: Sequence[Facts], out: Path) -> None:
     """The table, on standard output; beside it as Markdown, as JSON, and the picture of accuracy against memory."""
     from server.plots.memory import Held, against_memory
 
-    screen, (head, rows) = Console(highlight=False), grid(lines)
+    screen, (head, rows) = Console(highlight=False, markup=False), grid(lines)
     table = Table(
         title="test accuracy ± deviation over seeds / forgetting, points (number of seeds)", title_justify="left"
     )

@@ -26,7 +26,7 @@ class Terminal:
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
-        self.screen = Console(file=os.fdopen(os.dup(2), "w", buffering=1), quiet=quiet, highlight=False)
+        self.screen = Console(file=os.fdopen(os.dup(2), "w", buffering=1), quiet=quiet, highlight=False, markup=False)
         self._stop = threading.Event()
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
@@ -113,7 +113,7 @@ class Terminal:
 
     def print(self, table: Table) -> None:
         """A table of the result, on standard output."""
-        Console(file=self._out, highlight=False).print(table)
+        Console(file=self._out, highlight=False, markup=False).print(table)
 
     # ── stopping ──
 

@@ -6,14 +6,15 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
+from core.parse import read_object
 from core.text import cleaned
 from fl import channel, wire
 from server.report import write
@@ -22,11 +23,12 @@ log = logging.getLogger("flwr")
 PATIENCE = 60.0  # seconds that the run waits for a client's node the first time that it is missed
 NODES = "nodes.json"  # in the run's folder: which node plays each client
 ANSWER = 30.0  # seconds for a node to say who it is
+TRIES = 3  # times that it is asked: one that is silent on purpose should not hold up every round
 
 
 class Fleet:
     """Which node plays which client. Where nodes were admitted each for one client (`scenarios.deploy admit --client`), only
-    that is believed; elsewhere what a node says of itself, asked once each time that it comes."""
+    that is believed; elsewhere what a node says of itself, asked a few times each time that it comes."""
 
     pause = 0.2  # each look is a request to the SuperLink
     apart = True
@@ -39,6 +41,7 @@ class Fleet:
         self.admitted = admitted  # {node: {"name", "client"}}, JSON; it may change while the run lasts
         self._plays: dict[int, int] = {}  # node: client
         self._written: dict[int, int] = {}  # the same, as last written down
+        self._asked = Counter[int]()  # how often each node was asked since it came
         self._missed: set[int] = set()  # clients that a whole wait was spent on: once is enough
         self._notes: dict[str, bool] = {}  # what was noticed, and whether the report has it
 
@@ -47,9 +50,12 @@ class Fleet:
         end = time.monotonic() + self.patience
         while True:
             there = set(grid.get_node_ids())
-            self._plays = {node: client for node, client in self._plays.items() if node in there}
-            if fresh := sorted(there - set(self._plays)):
-                self._ask(grid, fresh)
+            known = admitted(self.admitted) if self.admitted else None
+            self._plays = {n: c for n, c in self._plays.items() if n in there and self._may(known, n, c)}
+            self._asked = Counter({node: times for node, times in self._asked.items() if node in there})
+            if fresh := sorted(node for node in there - set(self._plays) if self._asked[node] < TRIES):
+                self._asked.update(fresh)
+                self._ask(grid, fresh, known)
             seats = {client: node for node, client in sorted(self._plays.items(), reverse=True)}
             self._missed -= set(seats)
             if set(clients) - self._missed <= set(seats):
@@ -63,6 +69,11 @@ class Fleet:
             self._written = dict(self._plays)
         return {client: seats[client] for client in clients if client in seats}
 
+    @staticmethod
+    def _may(known: Mapping[int, Admitted] | None, node: int, client: int) -> bool:
+        """May this node play this client still? Who is admitted may change while a run lasts."""
+        return known is None or (node in known and known[node].client == client)
+
     def replied(self, round: int, done: int, of: int) -> None:
         """Nobody counts introductions."""
 
@@ -72,9 +83,9 @@ class Fleet:
         self._notes |= dict.fromkeys(new, True)
         return new
 
-    def _ask(self, grid: Grid, nodes: list[int]) -> None:
-        """Ask nodes for their clients. One that does not answer well is asked again the next time."""
-        known = admitted(self.admitted) if self.admitted else None
+    def _ask(self, grid: Grid, nodes: list[int], known: Mapping[int, Admitted] | None) -> None:
+        """Ask nodes for their clients. Whose key was admitted for one is who its key says, whatever it answers, unless it says
+        that it is another."""
         asks = {
             node: Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.who") for node in nodes
         }
@@ -88,19 +99,17 @@ class Fleet:
                 self._note(f"{name} does not say which client it plays: {error}")
                 continue
             if known is not None and own is None:
-                self._note(f"{name} was admitted for no client; it is not asked: admit it again, with --client")
+                self._note(f"{name} was admitted for no client, and gets no work: admit it again, with --client")
             elif own and client not in (None, own.client):
                 self._note(
-                    f"{name} says it plays client {client}, but was admitted for client {own.client}; it is not asked"
+                    f"{name} says it plays client {client}, but was admitted for client {own.client}; it gets no work"
                 )
-            elif (
-                own
-            ):  # one that says nothing is who its key says; if it answers no task either, the round goes on without it
+            elif own:  # if it answers no task either, the round goes on without it
                 self._plays[node] = own.client
             elif client is None:
                 self._note(f"{name} does not say which client it plays: {failed[node]}")
             elif client in self._plays.values():
-                self._note(f"{name} says it plays client {client}, whom another plays already; it is not asked")
+                self._note(f"{name} says it plays client {client}, whom another plays already; it gets no work")
             else:
                 self._plays[node] = client
 
@@ -121,14 +130,15 @@ class Admitted:
 def admitted(file: Path) -> dict[int, Admitted]:
     """{node: who it is} of a federation's nodes.json; those that were admitted for no client are left out."""
     try:
-        known: dict[str, Any] = json.loads(file.read_text())
-        whole = {
-            int(node): one for node, one in known.items() if isinstance(one, dict) and type(one.get("client")) is int
-        }
-        return {node: Admitted(cleaned(one.get("name"), 40), one["client"]) for node, one in whole.items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        log.warning("%s cannot be read: %s", file, cleaned(error))
+        nodes = read_object(file)
+    except (FileNotFoundError, ValueError) as error:
+        log.warning("%s", error)
         return {}
+    return {
+        int(node): Admitted(cleaned(one.get("name"), 40), one["client"])
+        for node, one in nodes.items()
+        if node.isdecimal() and isinstance(one, dict) and type(one.get("client")) is int and one["client"] >= 0
+    }
 
 
 def _named(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -101,7 +102,7 @@ def rounds(
         failed |= refused | unfit
         updates = {client: update for client, update in updates.items() if client not in unfit}
         learned = {client: u.arrays for client, u in updates.items() if u.arrays}
-        weighed = {client: (replies[client], counts[client]) for client in learned}
+        weighed = {client: (replies[client], own, counts[client]) for client, own in learned.items()}
         odd = trust.standing_out(trust.directions(arrays, learned))
         received = sum(wire.size(replies[client].content) for client in updates)
         arrays = _aggregated(strategy, scenario, number, weighed, arrays, failed)
@@ -166,20 +167,20 @@ def _believed(
     updates: Mapping[int, wire.Update], method: Finetune, arrays: Arrays, scenario: Scenario, cap: bool
 ) -> tuple[dict[int, Answer], dict[int, str], dict[int, float]]:
     """What methods make of the answers, why some were refused, and each client's count as it is believed."""
-    said = {client: update.examples for client, update in updates.items()}
-    counts: Mapping[int, float] = trust.capped(said, scenario.count_ratio) if cap else said
-    answers, refused = {}, {}
+    counts: dict[int, float] = {client: update.examples for client, update in updates.items()}
+    counts = trust.capped(updates, scenario.count_ratio) if cap else counts
+    answers, refused = dict[int, Answer](), {}
     for client, update in updates.items():
-        share = counts[client] / said[client] if said[client] else 1.0
+        share = counts[client] / update.examples if update.examples else 1.0
         try:
             answers[client] = method.accept(update.answer, update.own, share, arrays, scenario.reach)
         except ValueError as error:
             refused[client] = str(error)
-    return answers, refused, dict(counts)
+    return method.balance(answers, scenario.count_ratio) if cap else answers, refused, counts
 
 
 def _aggregated(
-    strategy: Any, scenario: Scenario, number: int, replies: Mapping[int, tuple[Message, float]], arrays: Arrays,
+    strategy: Any, scenario: Scenario, number: int, replies: Mapping[int, tuple[Message, Arrays, float]], arrays: Arrays,
     failed: dict[int, str],
 ) -> Arrays:  # fmt: skip
     """The new global weights; the old ones, and the strategy as it was, if nobody answered or it cannot work with so few."""
@@ -188,9 +189,9 @@ def _aggregated(
     before = copy.deepcopy(vars(strategy))
     try:
         strategies.check(scenario.strategy, len(replies))  # the robust ones promise nothing of fewer
-        for reply, count in replies.values():
-            wire.averaged(reply.content, float(count) ** scenario.weigh)
-        new, _ = strategy.aggregate_train(number, [reply for reply, _ in replies.values()])
+        for reply, own, count in replies.values():
+            wire.averaged(reply.content, own, float(count) ** scenario.weigh)
+        new, _ = strategy.aggregate_train(number, [reply for reply, *_ in replies.values()])
         mixed = (
             [w.astype(old.dtype) for w, old in zip(wire.arrays(new), arrays, strict=True)]
             if new is not None
@@ -216,15 +217,27 @@ def _aggregated(
 def _gathered(
     method: Finetune, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays, failed: dict[int, str]
 ) -> tuple[Shared, Arrays]:
-    """What the server keeps for methods, and the global weights as they make them; both as before if they make no sense."""
-    try:
-        kept, made = method.gather(shared, {client: answer for client, answer in answers.items() if answer}, arrays)
-    except (ArithmeticError, np.linalg.LinAlgError) as error:
-        failed[SERVER] = f"the methods' sums could not be used: {error}"
-        return shared, arrays
+    """What the server keeps for methods, and the global weights as they make them.
+
+    Where the answers together make no sense, they are taken one after another, and whose does not is left out.
+    """
+    sent = {client: answer for client, answer in answers.items() if answer}
+    with suppress(ArithmeticError, np.linalg.LinAlgError):
+        return _made(method, shared, sent, arrays)
+    good: dict[int, Answer] = {}
+    for client, answer in sent.items():
+        try:
+            _made(method, shared, {**good, client: answer}, arrays)
+            good[client] = answer
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            failed[client] = f"what it sent for a method could not be used: {error}"
+    return _made(method, shared, good, arrays)
+
+
+def _made(method: Finetune, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
+    kept, made = method.gather(shared, answers, arrays)
     if not _finite([*made, *kept.values()]):
-        failed[SERVER] = "the methods made NaN or infinity of the answers' sums; the old weights were kept"
-        return shared, arrays
+        raise ArithmeticError("it makes NaN or infinity")
     return kept, made
 
 

@@ -32,12 +32,13 @@ def counted(update: Update, holdings: Holdings, round: int) -> None:
         raise ValueError(f"it says {update.rehearsed:,} rehearsed examples; it can have kept {most:,}")
 
 
-def capped(examples: Mapping[int, int], ratio: float) -> dict[int, float]:
-    """What each client's count is believed to be: at most `ratio` times the cohort's median (the lower of two middles)."""
-    if not examples:
-        return {}
-    most = ratio * median_low(examples.values())
-    return {client: min(count, most) for client, count in examples.items()}
+def capped(updates: Mapping[int, Update], ratio: float) -> dict[int, float]:
+    """What each client's count is believed to be: at most `ratio` times the median (the lower of two middles) of those that
+    learned; of all that have examples, where nobody takes a step."""
+    said = {client: update.examples for client, update in updates.items()}
+    cohort = [said[c] for c, u in updates.items() if u.arrays] or [count for count in said.values() if count]
+    most = ratio * median_low(cohort) if cohort else 0.0
+    return {client: min(count, most) for client, count in said.items()}
 
 
 def read(

@@ -32,7 +32,7 @@ from tests.hostile.sitecustomize import ATTACKS
 
 CODE = Path(__file__).parents[1]
 HONEST, LIAR, THIEF = 3, 3, 4  # nodes 0, 1, 2; then the hostile ones' clients
-TIMEOUT = 25  # seconds that the server waits for a round's answers
+TIMEOUT = 40  # seconds that the server waits for a round's answers
 SLACK = 10  # seconds of a round beside that: its own work, and a look at who is there
 ARRIVE = 75  # seconds more in the first round, in which it waits for nodes that do not say well who they are
 SETTINGS = (
@@ -48,7 +48,7 @@ def main() -> int:
         try:
             _up(home)
             run, words = _run(home, place / "run")
-            well = _judged(run, words, _rest(place / "rest"))
+            well = _judged(run, words, place / "rest")
         finally:
             federation.down(home)
     return 0 if well else 1
@@ -101,27 +101,31 @@ def _run(home: Path, folder: Path) -> tuple[Path, str]:
 
 
 class Rest(LocalGrid):
-    """The same federation in which the hostile simply fail: the liar always, the thief in its first round."""
+    """The same federation in which whoever did not count in a round simply fails in it."""
+
+    def __init__(self, scenario: Scenario, history: list[dict[str, Any]]) -> None:
+        super().__init__(roster.nodes(scenario))
+        self.counted = {(client, row["round"]) for row in history for client in row["clients"]}
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         ask = self._asked[0] if self._asked else None
         replies = super().pull_messages(message_ids)
         if ask is None or ask.metadata.message_type != "train":
             return replies
-        client, round = (int(ask.content.config_records["config"][key]) for key in ("client", "server-round"))  # type: ignore[arg-type]
-        fails = client == LIAR or (client == THIEF and round == 1)
-        return [Message(Error(code=0, reason="hostile"), reply_to=ask)] if fails else replies
+        who = tuple(int(ask.content.config_records["config"][key]) for key in ("client", "server-round"))  # type: ignore[arg-type]
+        return replies if who in self.counted else [Message(Error(code=0, reason="hostile"), reply_to=ask)]
 
 
-def _rest(folder: Path) -> str:
+def _rest(folder: Path, history: list[dict[str, Any]]) -> str:
+    """The digest of what the honest rest learns, in simulation."""
     scenario: Scenario = SCENARIOS["pi"][0].with_(*(setting.partition("=")[::2] for setting in SETTINGS))  # type: ignore[misc]
     prepare(folder)
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    facts: dict[str, Any] = federate(scenario, folder, grid=Rest(roster.nodes(scenario)))
+    facts: dict[str, Any] = federate(scenario, folder, grid=Rest(scenario, history))
     return str(facts["weights_sha256"])
 
 
-def _judged(run: Path, words: str, wanted: str) -> bool:
+def _judged(run: Path, words: str, place: Path) -> bool:
     report = json.loads((run / "report.json").read_text())
     history, events = report["history"], "\n".join(report["events"])
     well = [_check(f"the run ends well: {len(history)} rounds", len(history) == len(ATTACKS))]
@@ -133,8 +137,11 @@ def _judged(run: Path, words: str, wanted: str) -> bool:
                 f"round {row['round']}, {what}: {why!r}; {spent:.1f} s", bool(re.search(named, why)) and spent <= limit
             )
         )
-        honest = {0, 1, 2} | ({THIEF} if row["round"] > 1 else set())
-        well.append(honest == set(row["clients"]) or _check(f"round {row['round']}: {row['clients']} counted", False))
+        counted = set(row["clients"])
+        well.append(
+            ({0, 1, 2} <= counted and LIAR not in counted) or _check(f"round {row['round']}: {counted} counted", False)
+        )
+    well.append(_check("who answers twice counts once", sum(THIEF in row["clients"] for row in history) > 0))
     late = history[0]["failed"].get(str(THIEF), "")
     well.append(_check(f"an answer announced and never uploaded: {late!r}", "no answer within" in late))
     for claim in (
@@ -146,6 +153,7 @@ def _judged(run: Path, words: str, wanted: str) -> bool:
     well.append(
         _check("no escape code reaches terminal, status or report", not any("\x1b" in t or "u001b" in t for t in texts))
     )
+    wanted = _rest(place, history)
     same = report["weights_sha256"] == wanted
     well.append(
         _check(f"the weights are those of the honest rest: {report['weights_sha256'][:16]}… {wanted[:16]}…", same)

@@ -87,8 +87,14 @@ class Acil(Finetune):
         return {}
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits as a linear map: f64 [1600, 10] and [10]. Ridge answers lie near 0 and 1; times 12 they spread like logits."""
-        found = 12 * np.linalg.solve(gram + self.ridge * np.eye(SIZE), cross)
+        """Logits as a linear map: f64 [1600, 10] and [10]. Ridge answers lie near 0 and 1; times 12 they spread like logits.
+
+        Raises ArithmeticError if the map is longer than √n / (2√ridge), which that of no n images is (their singular values σ
+        enter as σ / (σ² + ridge)).
+        """
+        found = np.linalg.solve(gram + self.ridge * np.eye(SIZE), cross)
+        _short(found, np.sqrt(cross[-1].sum() / self.ridge) / 2)
+        found = 12 * found
         return found[:-1], np.where(cross[-1] > 0, found[-1], UNMET)
 
 
@@ -102,16 +108,23 @@ class Slda(Acil):
         super().__init__(ridge=ridge, warm=warm)
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As above. ridge: how much of the mean variance is added to every feature's."""
+        """As above. ridge: how much of the mean variance is added to every feature's, so that no variance is below it."""
         count = cross[-1]
         means = cross[:-1].T / np.maximum(count, 1)[:, None]
         spread = (gram[:-1, :-1] - (means.T * count) @ means) / max(1.0, count.sum())
-        spread += self.ridge * np.trace(spread) / FEATURES * np.eye(FEATURES)
+        least = self.ridge * np.trace(spread) / FEATURES
+        spread += least * np.eye(FEATURES)
         weights = np.linalg.solve(spread, means.T)
+        _short(weights, np.linalg.norm(means) / max(least, 1e-30))
         bias = -0.5 * np.einsum("cd,dc->c", means, weights)
         met = count > 0
         weights, bias = weights - weights[:, met].mean(1, keepdims=True), bias - bias[met].mean()
         return np.where(met, weights, 0), np.where(met, bias, UNMET)
+
+
+def _short(found: np.ndarray, longest: float) -> None:
+    if not np.linalg.norm(found) <= 1.01 * longest:  # NaN neither
+        raise ArithmeticError(f"the head is {np.linalg.norm(found):.3g} long, that of no images is over {longest:.3g}")
 
 
 def head(weights: np.ndarray, bias: np.ndarray) -> Arrays:

@@ -81,8 +81,15 @@ class Finetune:
         """
         return {}
 
+    def balance(self, answers: Mapping[int, Answer], ratio: float) -> dict[int, Answer]:
+        """On devices, where counts are a client's word: the accepted answers, none weighing over `ratio` times the median."""
+        return dict(answers)
+
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
-        """After aggregation: what the server keeps from the answers ({client: answer}), and the global weights."""
+        """After aggregation: what the server keeps from the answers ({client: answer}), and the global weights.
+
+        Raises ArithmeticError if no honest clients' answers can add up to these.
+        """
         return shared, arrays
 
     def tell(self, shared: Shared, client: int) -> Answer:
@@ -131,6 +138,9 @@ class Chain(Finetune):
 
     def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
         return {k: v for m in self.methods for k, v in m.accept(answer, examples, share, weights, reach).items()}
+
+    def balance(self, answers: Mapping[int, Answer], ratio: float) -> dict[int, Answer]:
+        return reduce(lambda balanced, m: m.balance(balanced, ratio), self.methods, dict(answers))
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
         for m in self.methods:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median_low
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class FedCurv(Finetune):
         if not told or not self.strength:
             return Pull.none(lesson.start)
         *both, counted = told
-        fisher, product = both[: len(both) // 2], both[len(both) // 2 :]
+        fisher, product = _halves(both)
         slot = own(memory, self.name, lesson.stage)
         if slot and counted.any():
             fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, weights(slot, "f"), strict=True)]
@@ -61,17 +62,33 @@ class FedCurv(Finetune):
         """The sums, if they are of squares, and hold others to weights that a client can have had."""
         if self.name not in answer:
             return {}
-        both = answer[self.name]
-        fisher, product = both[: len(both) // 2], both[len(both) // 2 :]
+        fisher, product = _halves(answer[self.name])
         if any((f < 0).any() or (f > LARGEST).any() for f in fisher):
             raise ValueError(f"its Fisher information is not 0 … {LARGEST:g}")
+        widest = (1 + reach) * float(np.sqrt(sum(np.sum(np.square(w, dtype=np.float64)) for w in weights)))
+        if any((np.abs(p) > 1.001 * widest * f + TINY**2).any() for f, p in zip(fisher, product, strict=True)):
+            raise ValueError(f"it holds others to single weights above {widest:.3g}, or where it has no information")
         # Where there is information, the weights that the others are held to; elsewhere they are held to nothing.
         anchor = [
             np.where(f > TINY, p / np.maximum(f, TINY), w) for f, p, w in zip(fisher, product, weights, strict=True)
         ]
         if (far := distance(weights, anchor)) > reach:
             raise ValueError(f"it holds others to weights {far:.3g} times their length away, more than {reach:g}")
-        return {self.name: both}
+        return {self.name: [*fisher, *product]}
+
+    def balance(self, answers: Mapping[int, Answer], ratio: float) -> dict[int, Answer]:
+        """What a client knows weighs at most `ratio` times the cohort's median (the lower of two): else one holds all others."""
+        total = {
+            c: float(sum(f.sum(dtype=np.float64) for f in _halves(a[self.name])[0]))
+            for c, a in answers.items()
+            if self.name in a
+        }
+        if not total:
+            return dict(answers)
+        most = ratio * median_low(total.values())
+        share = {client: np.float32(most / one) for client, one in total.items() if one > most}
+        lighter = {c: {**answers[c], self.name: [a * share[c] for a in answers[c][self.name]]} for c in share}
+        return {**answers, **lighter}
 
     def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
         sent = {client: answer[self.name] for client, answer in answers.items() if self.name in answer}
@@ -86,6 +103,11 @@ class FedCurv(Finetune):
         count = sum(key.startswith(f"{self.name}/") for key in shared) - 1
         counted = np.array([client in shared[f"{self.name}/clients"]], np.float32)
         return {self.name: [*(shared[f"{self.name}/{i}"] for i in range(count)), counted]}
+
+
+def _halves(both: Sequence[np.ndarray]) -> tuple[Arrays, Arrays]:
+    """An answer's Fisher information, and its products with the weights."""
+    return list(both[: len(both) // 2]), list(both[len(both) // 2 :])
 
 
 def _sum(lists: Sequence[Arrays]) -> Arrays:

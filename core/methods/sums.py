@@ -32,7 +32,7 @@ def check(gram: np.ndarray, cross: np.ndarray, examples: int, largest: np.ndarra
         raise ValueError("its sums are of features that no image has")
     if not np.allclose(cross.sum(1), sums, rtol=ROUNDING, atol=ROUNDING * examples):
         raise ValueError("its sums by class do not add up to those of all its images")
-    try:  # a sum of φφᵀ has no negative eigenvalue, but for rounding
-        np.linalg.cholesky(gram + 1e-6 * max(np.trace(gram), 1.0) * np.eye(len(gram)))
+    try:  # a sum of φφᵀ has no negative eigenvalue, but for what rounding its entries to float32 can make of 0
+        np.linalg.cholesky(gram + (np.linalg.norm(gram) * 2.0**-23 + 1e-9) * np.eye(len(gram)))
     except np.linalg.LinAlgError:
         raise ValueError("its sums of products are not those of any features") from None

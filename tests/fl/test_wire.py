@@ -84,7 +84,7 @@ def test_what_methods_say_arrives_either_way() -> None:
     content = wire.answer(replace(UPDATE, answer=told, task=2, memory=99))
     got = wire.update(content, 3, START, shapes, LIMITS)
     assert same(list(got.answer["curious"]), told["curious"]) and (got.task, got.memory) == (2, 99)
-    wire.averaged(content, 60.5)
+    wire.averaged(content, START, 60.5)
     assert set(content) == {wire.ARRAYS, wire.METRICS} and dict(content.metric_records[wire.METRICS]) == {
         "num-examples": 60.5
     }

@@ -15,7 +15,9 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from core.arrays import DAMAGE, parsed
+from core.methods import Chain
 from core.methods.base import Answer, Finetune
+from core.methods.fedcurv import FedCurv
 from core.plan import Arrays, distance
 from core.scenario import Part, Scenario
 from core.seeds import rng
@@ -46,7 +48,7 @@ class Curious(Finetune):
         return answer
 
     def gather(self, shared: Any, answers: Any, arrays: Arrays) -> Any:
-        return {f"curious/{c}": answer["curious"][0] for c, answer in answers.items()}, arrays
+        return {f"curious/{c}": answer["curious"][0] for c, answer in answers.items() if "curious" in answer}, arrays
 
 
 def run(seed: int, count: int) -> Counter[tuple[str, str]]:
@@ -70,7 +72,7 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     """One round with one mutated reply. Raises whatever the server would not have expected."""
     task = wire.Task(scenario, ROUND, 2, 0.1, START)
     reply = Message(mutated(answer(task), draw), dst_node_id=1, message_type="train")
-    method = Curious()
+    method = Chain([Curious(), FedCurv()])
     try:
         update, far = trust.read(reply.content, 2, START, scenario, method, None, ROUND)
     except ValueError as error:
@@ -82,21 +84,39 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     messages = {c: Message(wire.answer(u), dst_node_id=1, message_type="train") for c, u in others.items()} | {2: reply}
     updates = dict(sorted({**others, 2: update}.items()))
     answers, refused, counts = rounds._believed(updates, method, START, scenario, cap=True)
-    learned = {c: (messages[c], counts[c]) for c, u in updates.items() if u.arrays and c not in refused}
+    learned = {c: (messages[c], u.arrays, counts[c]) for c, u in updates.items() if u.arrays and c not in refused}
     failed: dict[int, str] = {}
-    new = rounds._aggregated(strategies.build(scenario.strategy, COHORT), scenario, ROUND, learned, START, failed)
+    strategy = strategies.build(scenario.strategy, COHORT)
+    strategy.configure_train(ROUND, wire.record(START), wire.config(scenario, 0.1), rounds.Cohort(list(learned)))
+    new = rounds._aggregated(strategy, scenario, ROUND, learned, START, failed)
+    alone = {c for c in failed if c >= 0}
+    assert not alone and (len(learned) < COHORT or rounds.SERVER not in failed or "cut" in failed[rounds.SERVER]), (
+        failed
+    )
     kept, new = rounds._gathered(method, {}, answers, new, failed)
     assert all(np.isfinite(w).all() for w in (*new, *kept.values())) and distance(START, new) <= scenario.reach * (
         1 + 1e-5
     )
     assert counts[2] <= scenario.count_ratio * 60 and all(0 <= share < math.inf for share in counts.values())
+    _harmless(method.tell(kept, 1).get("fedcurv", []), scenario.reach)
     trust.standing_out(trust.directions(START, {c: u.arrays for c, u in updates.items() if u.arrays}))
     return "read, within the limits"
+
+
+def _harmless(said: Arrays, reach: float) -> None:
+    """What the next client is held to is finite, and no further than a client may be."""
+    if not said:
+        return
+    both, count = said[:-1], len(said) // 2
+    for information, product, start in zip(both[:count], both[count:], START, strict=True):
+        anchor = np.where(information > 1e-12, product / np.maximum(information, 1e-12), start)
+        assert np.isfinite(anchor).all() and (np.abs(anchor - start) <= 1.01 * (1 + reach) * 10).all()
 
 
 def answer(task: wire.Task) -> RecordDict:
     """What an honest client answers that also has something to say for a method."""
     said = {"curious": [np.arange(4, dtype=np.float32), np.ones((2, 2), np.float32)]}
+    said["fedcurv"] = [np.full_like(w, 0.5) for w in START] + [np.float32(0.5) * w for w in START]
     return wire.answer(replace(honest(task), labels=(1,) * 10, looks=(0.5,), answer=said, rehearsed=3))
 
 
@@ -196,10 +216,18 @@ def _arrays(content: RecordDict, draw: np.random.Generator) -> None:
     content[wire.ARRAYS] = wire.record([w * (1 + far) for w in START])
 
 
+def _order(content: RecordDict, draw: np.random.Generator) -> None:
+    """The same arrays, named in another order: strategies may go by it."""
+    name = _pick(content.array_records, draw)
+    content[name] = ArrayRecord({key: content.array_records[name][key] for key in reversed(list(content[name]))})
+
+
 def _again(content: RecordDict, draw: np.random.Generator) -> None:
     """Many arrays, or another way to name them."""
     names = _pick(([str(i) for i in range(500)], ["0", "01"], ["1", "2"], ["0", "1", "-1"], []), draw)
-    content[_pick((wire.ARRAYS, "method.curious"), draw)] = ArrayRecord({name: Array(START[0]) for name in names})
+    content[_pick((wire.ARRAYS, "method.curious", "method.fedcurv"), draw)] = ArrayRecord(
+        {name: Array(START[0]) for name in names}
+    )
 
 
-MUTATIONS = (_number, _number, _without, _record, _word, _values, _values, _bytes, _header, _arrays, _again)
+MUTATIONS = (_number, _number, _without, _record, _word, _values, _values, _bytes, _header, _arrays, _order, _again)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 WHO = os.environ.get("HOSTILE", "")
-CLAIMS = 3  # how often the thief says that it is client `inf`, then client 0, before it says who it is
+CLAIMS = 1  # how often the thief says that it is client `inf`, then client 0, before it says who it is
 
 
 def _numbers(**changed: Any) -> Callable[[Any], None]:

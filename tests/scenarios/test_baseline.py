@@ -129,6 +129,13 @@ def test_a_baseline_not_yet_done_has_no_result_and_no_progress(tmp_path: Path) -
     assert baseline.progress(tmp_path) == 3
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"accuracy": 1}', b"\xff"])
+def test_a_result_that_cannot_be_read_is_one_that_is_not_there(damage: bytes, tmp_path: Path) -> None:
+    for name in ("result.json", "done"):
+        (tmp_path / name).write_bytes(damage)
+    assert baseline.result(tmp_path) is None and baseline.progress(tmp_path) == 0
+
+
 def test_without_federation_neither_strategy_nor_stream_matters_but_to_joint_training_they_do(tiny: Scenario) -> None:
     for change in ({"strategy": Part("fedadam")}, {"stream": Part("classes", {"per_task": 5})}):
         other = replace(tiny, **change)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from scenarios.closing import closing, files
+from scenarios.terminal import Terminal
 
 REPORT: dict[str, Any] = {
     "scenario": "noniid", "seed": 3, "rounds": 2, "clients": 4, "accuracy": 0.9876, "loss": 0.0432,
@@ -50,6 +51,13 @@ BEST = {
     "federated": {"round": 1, "accuracy": 0.989, "loss": 0.04, "validation_loss": 0.03},
     "centralized": {"round": 2, "accuracy": 0.993, "loss": 0.04, "validation_loss": 0.02},
 }
+
+
+def test_what_clients_say_is_text_and_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
+    """A reason `[/]` would end the table in an error, and others would colour it or make links."""
+    Terminal().print(closing({**REPORT, "events": ["client 3: [/]", "client 4: [link=file:///x]here[/link]"]}))
+    out = capfd.readouterr().out
+    assert "client 3: [/]" in out and "[link=file:///x]here[/link]" in out
 
 
 def test_last_weights_are_compared_with_last_and_best_with_best(capsys: pytest.CaptureFixture[str]) -> None:

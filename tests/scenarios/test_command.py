@@ -31,7 +31,10 @@ WRONG = {
     "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, fedadagrad, fedadam, fedavg"],
     "noniid --set schedule=never": ["unknown schedule 'never'", "constant, cosine, plateau"],
     "noniid --set methods=magic": ["unknown methods 'magic'", "finetune"],
-    "noniid --set augment=rotate+fly": ["unknown augment 'fly'", "contrast, elastic, focus, rotate, shift, stroke, zoom"],
+    "noniid --set augment=rotate+fly": [
+        "unknown augment 'fly'",
+        "contrast, elastic, focus, rotate, shift, stroke, zoom",
+    ],
     "noniid --set looks=fog": ["unknown looks 'fog'", "blur, contrast"],
     "noniid --set partition.beta=1": ["setting of partition 'dirichlet': 'beta'", "alpha"],
     "noniid --set partition.alpha=wide": ["partition.alpha = 'wide'", "float"],

@@ -12,7 +12,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from fl import wire
-from server.fleet import Fleet
+from server.fleet import TRIES, Fleet
 from server.flower import Wanted
 from tests.fakes import identify
 
@@ -92,7 +92,11 @@ def bound(folder: Path, **clients: int) -> Path:
     """A federation's list of nodes, each admitted for a client: n50=0 is node 50 for client 0."""
     nodes = {name[1:]: {"name": f"name of {name[1:]}", "client": client} for name, client in clients.items()}
     file = folder / "nodes of the federation.json"
-    file.write_text(json.dumps(nodes | {"90": "admitted before nodes were bound to clients"}))
+    file.write_text(
+        json.dumps(
+            nodes | {"90": "admitted before nodes were bound to clients", "91": {"name": "x", "client": -1}, "y": {}}
+        )
+    )
     return file
 
 
@@ -106,6 +110,20 @@ def test_a_key_plays_the_client_that_it_was_admitted_for_whatever_it_says(tmp_pa
     assert "name of 80 does not say" in notes and "node 90 was admitted for no client" in notes and "node 95" in notes
     fleet(grid, range(6))  # type: ignore[arg-type]
     assert fleet.notes() == []  # said once
+
+
+def test_a_node_that_is_silent_on_purpose_holds_up_no_more_than_a_few_rounds(tmp_path: Path) -> None:
+    grid, fleet = Nodes({50: plays(0), 60: lambda: None}), Fleet(tmp_path, patience=0)
+    for _ in range(9):
+        assert fleet(grid, [0]) == {0: 50}  # type: ignore[arg-type]
+    assert grid.asked == 1 + TRIES
+
+
+def test_whom_a_key_is_admitted_for_may_change_while_a_run_lasts(tmp_path: Path) -> None:
+    fleet, grid = Fleet(tmp_path, patience=0, admitted=bound(tmp_path, n50=0)), Nodes({50: lambda: None})
+    assert fleet(grid, [0, 1]) == {0: 50}  # type: ignore[arg-type]
+    bound(tmp_path, n50=1)
+    assert fleet(grid, [0, 1]) == {1: 50}  # type: ignore[arg-type]
 
 
 def test_a_list_of_nodes_that_cannot_be_read_seats_nobody_and_ends_nothing(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.learner import learn
 from clients.shard import shard
 from core.data import load
-from core.methods.base import Memory
+from core.engines import Sums
+from core.methods.base import Finetune, Memory, Shared
 from core.model import initial
 from core.plan import distance
 from core.scenario import Part, Scenario
@@ -27,6 +28,7 @@ from fl.holdings import Holdings
 from fl.strategies import STRATEGIES
 from scenarios.simulate import LocalGrid
 from server import trust
+from server.rounds import _gathered
 from tests.fakes import START, Arrays, FakeGrid, Onlooker, federate, honest, play, same, well
 
 SCENARIO = Scenario("trust", clients=7, cohort=7, rounds=3, patience=5, count_ratio=4.0)
@@ -99,6 +101,56 @@ def test_a_strategy_that_made_nonsense_is_as_it_was(monkeypatch: pytest.MonkeyPa
     done = play(FakeGrid(), replace(SCENARIO, rounds=4), strategy)
     assert "made NaN" in done[1].failed[-1] and same(done[1].arrays, done[0].arrays)
     assert -1 not in done[2].failed and not same(done[2].arrays, done[1].arrays)
+
+
+def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Path) -> None:
+    def idle(task: wire.Task) -> RecordDict:
+        return wire.answer(replace(honest(task), own=0, arrays=[], sums=Sums()))
+
+    two = replace(SCENARIO, clients=2, cohort=2)
+    for one in play(FakeGrid({0: idle}), two):
+        assert one.capped == {} and one.failed == {} and one.clients == [0, 1] and not same(one.arrays, START)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_order_in_which_a_client_names_its_arrays_changes_nothing(name: str) -> None:
+    """Several of Flower's strategies go by it."""
+
+    def reversed_(task: wire.Task) -> RecordDict:
+        content = well(task)
+        record = content.array_records[wire.ARRAYS]
+        content[wire.ARRAYS] = ArrayRecord({key: record[key] for key in reversed(list(record))})
+        return content
+
+    scenario = replace(SCENARIO, strategy=Part(name))
+    one, other = (play(FakeGrid(clients), scenario)[-1] for clients in ({0: reversed_}, {}))
+    assert same(one.arrays, other.arrays) and one.failed == other.failed == {}
+
+
+class Picky(Finetune):
+    """A method whose sums make no sense once client 2's are in them."""
+
+    def gather(self, shared: Shared, answers: Any, arrays: Arrays) -> Any:
+        if 2 in answers:
+            raise ArithmeticError("no images give these")
+        return {"picky/who": np.array(sorted(answers))}, arrays
+
+
+def test_whose_sums_make_no_sense_with_the_others_is_left_out_and_named() -> None:
+    failed: dict[int, str] = {}
+    sent = {client: {"picky": START} for client in (0, 2, 3)}
+    kept, arrays = _gathered(Picky(), {}, sent, START, failed)
+    assert kept["picky/who"].tolist() == [0, 3] and same(arrays, START)
+    assert list(failed) == [2] and "no images" in failed[2]
+
+
+def test_a_run_that_goes_on_from_another_refuses_no_memory_of_it(tiny: Scenario) -> None:
+    """Of the earlier run's stages, with digits of their own, nobody knows here how many images there were."""
+    later = replace(tiny, digits=(8, 9), past=3, methods=(Part("replay", {"images": 500}),), minimum=2)
+    known = Holdings(later, load(later).train.y)
+    assert known.rehearsed(0, 1) == 500
+    joint = Holdings(replace(later, methods=(Part("joint"),)), load(later).train.y)
+    assert joint.rehearsed(0, 1) == later.max_examples
 
 
 # ── what stands out ──
@@ -191,7 +243,6 @@ def test_what_an_honest_client_says_is_what_the_server_knows(
             assert done.own == known.own(client, round) and done.rehearsed <= known.rehearsed(client, round)
             said.append(done.rehearsed)
     assert (max(said) > 0) == (kept and stream != "whole")
-    assert sum(known.all(client) for client in range(2)) == 240
 
 
 # ── a slow pull holds nobody ──

@@ -13,6 +13,7 @@ from core.data import Examples, read
 from core.engines import Sums
 from core.engines import tensorflow as engine
 from core.methods import METHODS
+from core.methods.analytic import unpacked
 from core.methods.base import Finetune
 from core.methods.sums import largest_features
 from core.model import initial
@@ -109,7 +110,16 @@ LIES = {
     "a negative stage": (HEADS, changed(2, at(0, -1)), "stage -1"),
     "negative information": (["fedcurv"], changed(1, at(0, -1.0)), "Fisher"),
     "giant information": (["fedcurv"], changed(1, at(0, 1e30)), "Fisher"),
-    "a far anchor": (["fedcurv"], lambda sent: [*sent[:8], *(1e6 * p + 1 for p in sent[8:])], "away, more than 2"),
+    "products without information": (
+        ["fedcurv"],
+        lambda sent: [*(0 * f for f in sent[:8]), *(p + 3e38 for p in sent[8:])],
+        "no info",
+    ),
+    "a far anchor": (
+        ["fedcurv"],
+        lambda sent: [*sent[:8], *(1e6 * p + 1 for p in sent[8:])],
+        "away, more than 2|single weights",
+    ),
 }
 
 
@@ -119,6 +129,28 @@ def test_what_no_images_can_give_is_refused(lie: str, name: str, digits: Example
     _, change, words = LIES[lie]
     with pytest.raises(ValueError, match=words):
         accept(method, name, change(sent))
+
+
+def test_a_head_longer_than_that_of_any_images_is_refused(digits: Examples) -> None:
+    """Sums so near to cancelling the ridge that the head would be anything."""
+    method, sent = honest("acil", digits)
+    gram, cross = unpacked(sent[0].astype(np.float64)), sent[1].astype(np.float64)
+    acil: Any = method
+    acil.solve(gram, cross)
+    lowest = np.linalg.eigh(gram)[1][:, :1]
+    acil.solve(gram - 0.05 * lowest @ lowest.T, cross)
+    with pytest.raises(ArithmeticError, match="the head is"):
+        acil.solve(gram - (0.1 - 1e-9) * lowest @ lowest.T, cross + 1e-3 * lowest)
+
+
+def test_nobody_holds_all_others_by_giant_information(digits: Examples) -> None:
+    method, sent = honest("fedcurv", digits)
+    giant = [1000 * array for array in sent]
+    answers = {0: {"fedcurv": sent}, 1: {"fedcurv": sent}, 2: {"fedcurv": giant}, 3: {}}
+    balanced = method.balance(answers, 10.0)
+    assert balanced[0] is answers[0] and balanced[3] == {}
+    total = [sum(float(f.sum()) for f in list(balanced[c]["fedcurv"])[:8]) for c in (0, 2)]
+    assert total[1] == pytest.approx(10 * total[0], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", SENDING)
