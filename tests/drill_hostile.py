@@ -48,10 +48,9 @@ def main() -> int:
         try:
             _up(home)
             run, words = _run(home, place / "run")
-            well = _judged(run, words, place / "rest")
         finally:
             federation.down(home)
-    return 0 if well else 1
+        return 0 if _judged(run, words, place / "rest") else 1
 
 
 def _up(home: Path) -> None:
