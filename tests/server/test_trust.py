@@ -21,7 +21,7 @@ from core.engines import Sums
 from core.methods.base import Finetune, Memory, Shared
 from core.model import initial
 from core.plan import distance
-from core.scenario import Part, Scenario
+from core.scenario import Local, Part, Scenario
 from core.stream import STREAMS
 from fl import channel, roster, wire
 from fl.holdings import Holdings
@@ -60,8 +60,8 @@ def test_a_client_that_lies_about_its_count_counts_as_the_most_allowed(name: str
 @given(values=st.lists(NUMBER, min_size=5, max_size=5), own=st.integers(0, 2**62))
 def test_whatever_a_client_sends_the_model_stays_finite_and_near(name: str, values: list[float], own: int) -> None:
     sent = [np.array(values[:3], np.float32), np.array([values[3:]], np.float32)]
-    before = START
-    for one in play(FakeGrid({2: saying(own, lambda _: sent)}), replace(SCENARIO, strategy=Part(name))):
+    before, rounds = START, 1 if name == "bulyan" else 3  # it is slow in Flower
+    for one in play(FakeGrid({2: saying(own, lambda _: sent)}), replace(SCENARIO, strategy=Part(name), rounds=rounds)):
         assert all(np.isfinite(w).all() for w in one.arrays)
         assert distance(before, one.arrays) <= SCENARIO.reach * (1 + 1e-5)
         assert {0, 1, 3, 4, 5, 6} <= set(one.clients)
@@ -122,7 +122,7 @@ def test_the_order_in_which_a_client_names_its_arrays_changes_nothing(name: str)
         content[wire.ARRAYS] = ArrayRecord({key: record[key] for key in reversed(list(record))})
         return content
 
-    scenario = replace(SCENARIO, strategy=Part(name))
+    scenario = replace(SCENARIO, strategy=Part(name), rounds=2)
     one, other = (play(FakeGrid(clients), scenario)[-1] for clients in ({0: reversed_}, {}))
     assert same(one.arrays, other.arrays) and one.failed == other.failed == {}
 
@@ -233,6 +233,7 @@ def test_what_an_honest_client_says_is_what_the_server_knows(
     scenario = replace(
         tiny, train=260, validation=20, clients=2, cohort=2, rounds=10, stream=Part(stream), noise=0.2, order=0.7, lag=0.5,
         partition=Part("dirichlet", {"alpha": 0.1}), methods=(Part(method, small),), augment=(), looks=(),
+        local=Local(epochs=0.1),
     )  # fmt: skip
     known, said = Holdings(scenario, load(scenario).train.y), []
     for client in range(2):
