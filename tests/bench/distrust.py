@@ -1,24 +1,26 @@
 """What honest clients do, against what the server would hold against them: `python -m tests.bench.distrust`.
 
-For every preset, run as it is: the largest update (its length over the received weights'), which sets the default of `reach`:
+For every preset, run as it is (or its first --rounds): the largest update (its length over the received weights'), which sets the default of `reach`:
 three times the largest of all. Then how often an honest update is named as pointing away from the others', with many labels a
 client and with one, and how often one is that really does: a client whose update is turned round in every round.
 
-Runs are kept in --out, and go on there; a preset takes one to fifteen minutes.
+Runs are kept in --out, and go on there; a whole preset takes one to fifteen minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from core.parse import read_lines
 from core.scenario import Part, Scenario
 from scenarios import SCENARIOS
 from scenarios.environment import prepare
@@ -40,6 +42,7 @@ def main() -> int:
     p.add_argument(
         "--only", nargs="*", choices=SCENARIOS, default=list(SCENARIOS), metavar="PRESET", help="these presets"
     )
+    p.add_argument("--rounds", type=int, default=0, metavar="N", help="only so many rounds of each preset (all)")
     args = p.parse_args()
     prepare()
     lengths = Table(title="the largest honest update, over the length of the weights", title_justify="left")
@@ -47,7 +50,7 @@ def main() -> int:
         lengths.add_column(name, justify="left" if name == "preset" else "right")
     most = 0.0
     for name in args.only:
-        history = _history(SCENARIOS[name][0], args.out / name)
+        history = _history(SCENARIOS[name][0], args.out / name, rounds=args.rounds)
         far, round, client = max((d, row["round"], c) for row in history for c, d in row["drift"].items())
         lengths.add_row(name, f"{far:.3f}", str(round), client, _alarms(history, ()))
         most = max(most, far)
@@ -83,17 +86,22 @@ def _alarms(history: Iterable[dict[str, Any]], only: Iterable[str]) -> str:
     return f"{len(named)} of {count} ({100 * len(named) / max(1, count):.1f} %)"
 
 
-def _history(scenario: Scenario, folder: Path, turned: bool = False) -> list[dict[str, Any]]:
-    """A run's rounds; it goes on from where it was stopped."""
-    from tests.fakes import federate
+def _history(scenario: Scenario, folder: Path, turned: bool = False, rounds: int = 0) -> list[dict[str, Any]]:
+    """A run's rounds, all or its first ones; it goes on from where it was stopped."""
+    from fl.channel import Stopped
+    from tests.fakes import Onlooker, federate
 
-    if not (folder / "report.json").exists():
+    lines = folder / "rounds.jsonl"
+    done = len(read_lines(lines)) if lines.exists() else 0
+    if not (folder / "report.json").exists() and (not rounds or done < rounds):
         from core.engines.tensorflow import one_thread
 
         one_thread()
         prepare(folder)
-        federate(scenario, folder, grid=_Turned(scenario) if turned else None)
-    rows: list[dict[str, Any]] = json.loads((folder / "report.json").read_text())["history"]
+        with suppress(Stopped):
+            watch = Onlooker(at=rounds + 1 if rounds else math.inf)
+            federate(scenario, folder, watch, _Turned(scenario) if turned else None)
+    rows = read_lines(lines)[: rounds or None]
     print(f"{folder.name}: {len(rows)} rounds", file=sys.stderr, flush=True)
     return rows
 
