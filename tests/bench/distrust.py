@@ -1,8 +1,8 @@
 """What honest clients do, against what the server would hold against them: `python -m tests.bench.distrust`.
 
-For every preset, run as it is (or its first --rounds): the largest update (its length over the received weights'), which sets the default of `reach`:
-three times the largest of all. Then how often an honest update is named as pointing away from the others', with many labels a
-client and with one, and how often one is that really does: a client whose update is turned round in every round.
+For every preset, run as it is (or its first --rounds): the largest update (its length over the received weights'), which sets the
+default of `reach`: three times the largest of all. Then how often an honest update is named as pointing away from the others', with
+many labels a client and with one, and how often one is that really does: a client whose update is turned round in every round.
 
 Runs are kept in --out, and go on there; a whole preset takes one to fifteen minutes.
 """
