@@ -22,6 +22,7 @@ from core.engines import judge
 from core.methods.base import Engine
 from core.scenario import ENGINES, unknown
 from fl import wire
+from fl.messages import Task, Update
 
 Config = Mapping[str, Any]  # a node's own, by its owner; empty in simulation
 
@@ -37,7 +38,7 @@ def train(content: RecordDict, config: Config) -> RecordDict:
     done = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu, told=task.told, engine=engine)
     memory.save(task.client, task.round, done.memory, task.run)
     memory.end(task.client, task.round, task.run)
-    update = wire.Update(
+    update = Update(
         task.client, done.arrays, done.own, done.sums, earlier=earlier, task=done.task, rehearsed=done.rehearsed,
         memory=memory.size(done.memory), battery=battery() if "client" in config else -1.0, answer=done.answer,
         round=task.round,
@@ -54,7 +55,7 @@ def evaluate(content: RecordDict, config: Config) -> RecordDict:
     sums = judge(_engine(task, config).answers(task.arrays, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()
     looks = list(mine.looks.values())
-    return wire.answer(wire.Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round))
+    return wire.answer(Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round))
 
 
 WORK: dict[str, Callable[[RecordDict, Config], RecordDict]] = {"train": train, "evaluate": evaluate}
@@ -63,7 +64,7 @@ WORK: dict[str, Callable[[RecordDict, Config], RecordDict]] = {"train": train, "
 _run = ""  # the last message's; in simulation it has no name
 
 
-def _task(content: RecordDict, config: Config) -> wire.Task:
+def _task(content: RecordDict, config: Config) -> Task:
     """What the message asks of this node. A real one plays the client that its owner configured, with its owner's data."""
     global _run
     task = wire.task(content)
@@ -77,7 +78,7 @@ def _task(content: RecordDict, config: Config) -> wire.Task:
     return task
 
 
-def _held(task: wire.Task, config: Config) -> tuple[Shard, Callable[[], Examples]]:
+def _held(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples]]:
     """What this client trains on, and how to get what it judges on: its owner's folder, else its part of the scenario's data."""
     folder = Path(str(config.get("data", "")))
     if "data" in config and folder.is_dir():
@@ -88,7 +89,7 @@ def _held(task: wire.Task, config: Config) -> tuple[Shard, Callable[[], Examples
     return shard(scenario, task.client), lambda: test(scenario, task.client)
 
 
-def _engine(task: wire.Task, config: Config) -> Engine:
+def _engine(task: Task, config: Config) -> Engine:
     """Who carries out the steps: what the scenario or this node's owner says; LiteRT where there is no TensorFlow."""
     wanted = str(config.get("engine", task.scenario.engine))
     if wanted not in ENGINES:

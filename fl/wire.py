@@ -6,26 +6,24 @@ Weights travel as arrays named 0 … 7, numbers as sums and counts. Nothing is e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from core.arrays import DAMAGE, parsed
 from core.data import CLASSES
 from core.engines import Sums
 from core.engines.step import digest
+from core.methods.base import Answer
+from core.plan import Arrays
 from core.scenario import Scenario
-from core.stream import course
 from core.text import cleaned
+from fl import checks
+from fl.checks import Limits
+from fl.messages import Task, Update
 
-Arrays = list[np.ndarray]
-Answer = Mapping[str, Arrays]  # {method: arrays}
-Numbers = Mapping[str, Any]
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
 STEP = "step"  # a training step's file, for clients without TensorFlow
-STYPE = "numpy.ndarray"  # how Flower says that an array is numpy's own file
 METHOD = "method."  # then a method's name: its arrays beside the weights, either way
 
 NUMBERS = {
@@ -43,67 +41,7 @@ NUMBERS = {
     "battery",
 }  # strategies want the same from all
 EARLIER = "earlier"  # the only word of an answer
-LETTERS = 100  # of a word
-CLIENTS = ROUNDS = 1_000_000  # more than any federation has
-MEMORY = 10**12  # bytes; more than any client keeps
-LOSS = 1e6  # nats an example, on average: a model that far off has diverged
-HEADER = 4096  # bytes of an array's file beside its numbers
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The most that an answer may say: beyond these a number makes no sense."""
-
-    examples: int = 1_000_000  # that a client learns from in a round, or holds
-    rows: int = 10**12  # gradient examples of a round
-    looks: int = 100
-    tasks: int = 100_000
-
-    @classmethod
-    def of(cls, scenario: Scenario) -> Limits:
-        """Those of a scenario. A client takes at most a step for each of its examples and passes, and one more."""
-        most, batch, passes = scenario.max_examples, scenario.local.batch, max(1.0, scenario.local.epochs)
-        return cls(most, batch * (int(2 * most * passes) + 1), len(scenario.looks), len(course(scenario).exams))
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the server asks one client to do in one round."""
-
-    scenario: Scenario
-    round: int
-    client: int
-    rate: float
-    arrays: Arrays
-    extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
-    told: Answer = field(default_factory=dict)  # what the server adds for methods
-    run: str = ""  # the run's name, on real nodes
-    step: bytes = b""  # a training step's file (core/engines/step.py), if the server sends one
-    digest: str = ""  # its SHA-256
-
-
-@dataclass(frozen=True)
-class Update:
-    """What a client answers: its new weights (none, if it only judged), sums and counts."""
-
-    client: int
-    arrays: Arrays  # none: it took no step, having nothing to learn
-    own: int  # examples of its own that it learned from; that it holds, if it only judged
-    sums: Sums  # over the gradient examples of the round, or the test images
-    labels: Sequence[int] = ()  # how many training examples of each class it holds
-    looks: Sequence[float] = ()  # the amounts of its looks, in the scenario's order
-    earlier: str = ""  # the worker that began this round before and did not finish it
-    task: int = -1  # what it was learning
-    memory: int = 0  # bytes that it keeps for its methods
-    battery: float = -1.0  # how full its device's battery is, 0 … 1; below 0 if it has none, or is no device
-    answer: Answer = field(default_factory=dict)  # what methods send beside the weights
-    rehearsed: int = 0  # examples that it remembers and learned from again
-    round: int = 0  # the one that it was asked in
-
-    @property
-    def examples(self) -> int:
-        """The client's weight in the mean."""
-        return self.own + self.rehearsed
+USUAL = Limits()
 
 
 def record(arrays: Arrays) -> ArrayRecord:
@@ -130,7 +68,7 @@ def who(content: RecordDict) -> int:
     """Read an introduction. Raises ValueError if it is none."""
     if set(content) != {METRICS} or set(content.metric_records.get(METRICS, ())) != {"client"}:
         raise ValueError("the answer's records are not the ones asked for")
-    return _whole(content.metric_records[METRICS], "client", 0, CLIENTS)
+    return checks.whole(content.metric_records[METRICS], "client", 0, checks.CLIENTS)
 
 
 def addressed(
@@ -196,7 +134,7 @@ def update(
     client: int,
     like: Arrays,
     shapes: Mapping[str, Sequence[tuple[int, ...]]] | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
     round: int | None = None,
 ) -> Update:
     """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for.
@@ -211,25 +149,33 @@ def update(
     }
     asked |= {ARRAYS: like} if like else {}
     _records(content, set(asked))
-    arrays = {name: _weights(found, asked[name]) for name, found in content.array_records.items()}
+    arrays = {name: checks.weights(found, asked[name]) for name, found in content.array_records.items()}
     numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
-    if (who := _whole(numbers, "client", 0, CLIENTS)) != client:
+    if (who := checks.whole(numbers, "client", 0, checks.CLIENTS)) != client:
         raise ValueError(f"the answer is client {who}'s")
-    answered = _whole(numbers, "round", 0, ROUNDS)
+    answered = checks.whole(numbers, "round", 0, checks.ROUNDS)
     if round is not None and answered != round:
         raise ValueError(f"the answer is one to round {answered}")
     least = 1 if learned or not like else 0
-    own, rehearsed = (_whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
-    seen = _whole(numbers, "seen", least, limits.rows)
+    own, rehearsed = (checks.whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
+    seen = checks.whole(numbers, "seen", least, limits.rows)
     if own + rehearsed < least:
         raise ValueError("the answer's numbers make no sense: it learned from 0 examples")
-    sums = Sums(_real(numbers, "loss", -1e-3 * seen, LOSS * max(1, seen)), _whole(numbers, "correct", 0, seen), seen)
-    labels = _several(numbers, "labels", CLASSES, 0, limits.examples)
+    sums = Sums(
+        checks.real(numbers, "loss", -1e-3 * seen, checks.LOSS * max(1, seen)),
+        checks.whole(numbers, "correct", 0, seen),
+        seen,
+    )
+    labels = checks.several(numbers, "labels", CLASSES, 0, limits.examples)
+    looks = checks.several(numbers, "looks", limits.looks, -1e6, 1e6)
+    task, memory = (
+        checks.whole(numbers, "task", -1, limits.tasks - 1),
+        checks.whole(numbers, "memory", 0, checks.MEMORY),
+    )
+    answer = {name.removeprefix(METHOD): given for name, given in arrays.items() if name != ARRAYS}
     return Update(
-        client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], _several(numbers, "looks", limits.looks, -1e6, 1e6),
-        _word(content), _whole(numbers, "task", -1, limits.tasks - 1), _whole(numbers, "memory", 0, MEMORY),
-        _real(numbers, "battery", -1, 1), {n.removeprefix(METHOD): a for n, a in arrays.items() if n != ARRAYS}, rehearsed,
-        answered,
+        client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content), task, memory,
+        checks.real(numbers, "battery", -1, 1), answer, rehearsed, answered,
     )  # fmt: skip
 
 
@@ -237,9 +183,6 @@ def size(content: RecordDict) -> int:
     """Bytes of all arrays in a message of ours, or in an answer that was checked, and of a training step's file."""
     file = len(bytes(content.config_records[STEP]["file"])) if STEP in content.config_records else 0  # type: ignore[arg-type]
     return file + sum(len(array.data) for held in content.array_records.values() for array in held.values())
-
-
-# ── checks: what comes in is foreign until all of them have passed ──
 
 
 def _records(content: RecordDict, arrays: set[str]) -> None:
@@ -258,58 +201,6 @@ def _records(content: RecordDict, arrays: set[str]) -> None:
 
 def _word(content: RecordDict) -> str:
     word = content.config_records.get(CONFIG, ConfigRecord()).get(EARLIER, "")
-    if not isinstance(word, str) or len(word) > LETTERS:
-        raise ValueError(f"the answer's {EARLIER} is not a text of at most {LETTERS} letters")
+    if not isinstance(word, str) or len(word) > checks.LETTERS:
+        raise ValueError(f"the answer's {EARLIER} is not a text of at most {checks.LETTERS} letters")
     return cleaned(word)
-
-
-def _whole(numbers: Numbers, name: str, low: int, high: int) -> int:
-    value = numbers[name]
-    if type(value) is not int or not low <= value <= high:
-        raise _nonsense(name, value, low, high)
-    return value
-
-
-def _real(numbers: Numbers, name: str, low: float, high: float) -> float:
-    value = numbers[name]
-    if not isinstance(value, int | float) or not low <= value <= high:  # NaN is not between anything
-        raise _nonsense(name, value, low, high)
-    return float(value)
-
-
-def _several(numbers: Numbers, name: str, count: int, low: float, high: float) -> list[float]:
-    """A list of so many numbers, or of none."""
-    values = numbers[name]
-    if not isinstance(values, list) or len(values) not in (0, count):
-        said = f"has {len(values):,} {name}" if isinstance(values, list) else f"says {cleaned(values, 40)} for {name}"
-        raise ValueError(f"the answer {said}; there should be {count}, or none")
-    if wrong := [value for value in values if not low <= value <= high]:
-        raise _nonsense(name, wrong[0], low, high)
-    return [float(value) for value in values]
-
-
-def _nonsense(name: str, value: object, low: float, high: float) -> ValueError:
-    return ValueError(f"the answer's numbers make no sense: {name} = {cleaned(value, 40)}, not {low:g} … {high:g}")
-
-
-def _weights(found: ArrayRecord, like: Arrays) -> Arrays:
-    """The arrays of a record, which must be like these. How long each may be is checked before any of it is read."""
-    if set(found) != {str(i) for i in range(len(like))}:
-        raise ValueError(f"the answer has {len(found)} arrays, not {len(like)}")
-    got = []
-    for i, wanted in enumerate(like):
-        array = found[str(i)]
-        if array.stype != STYPE or len(array.data) > wanted.nbytes + HEADER:
-            raise ValueError(
-                f"array {i} is {cleaned(array.stype, 40)} of {len(array.data):,} bytes, not {wanted.nbytes:,}"
-            )
-        try:
-            got.append(parsed(array.data))
-        except DAMAGE as error:
-            raise ValueError(f"the answer's arrays are not readable: {cleaned(error, 100)}") from None
-        mine = f"{wanted.dtype} {list(wanted.shape)}"
-        if got[i].shape != wanted.shape or got[i].dtype != wanted.dtype:
-            raise ValueError(f"array {i} is {got[i].dtype} {list(got[i].shape)}, not {mine}")
-        if not np.isfinite(got[i]).all():
-            raise ValueError(f"array {i} holds NaN or infinity")
-    return got

@@ -14,6 +14,8 @@ from core.engines import tensorflow as engine
 from core.scenario import Scenario
 from core.seeds import rng
 from fl import channel, roster, wire
+from fl.checks import Limits
+from fl.messages import Update
 from server.rounds import Watch
 
 LISTED = 100  # clients asked for their own accuracy at the end of a run
@@ -58,7 +60,7 @@ def clients(
     told = []
     for client, reply in replies.items():
         try:
-            one = wire.update(reply.content, client, [], limits=wire.Limits.of(scenario), round=round)
+            one = wire.update(reply.content, client, [], limits=Limits.of(scenario), round=round)
             if one.sums.examples:
                 told.append(_fact(one, scenario))
             else:
@@ -68,7 +70,7 @@ def clients(
     return told, failed
 
 
-def _fact(update: wire.Update, scenario: Scenario) -> dict[str, Any]:
+def _fact(update: Update, scenario: Scenario) -> dict[str, Any]:
     return {
         "client": update.client,
         "examples": update.examples,

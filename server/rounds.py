@@ -20,6 +20,7 @@ from core.plan import Arrays
 from core.scenario import Scenario
 from fl import channel, roster, strategies, wire
 from fl.holdings import Holdings
+from fl.messages import Update
 from server import trust
 
 SERVER = -1  # in a round's failures: the server itself
@@ -150,7 +151,7 @@ def _read(
     method: Finetune,
     holdings: Holdings | None,
     number: int,
-) -> tuple[dict[int, wire.Update], dict[int, float], dict[int, str]]:
+) -> tuple[dict[int, Update], dict[int, float], dict[int, str]]:
     """Every reply that passes its checks, how far its weights are, and why the others did not."""
     updates, drift, refused = {}, {}, {}
     for client, reply in replies.items():
@@ -164,7 +165,7 @@ def _read(
 
 
 def _believed(
-    updates: Mapping[int, wire.Update], method: Finetune, arrays: Arrays, scenario: Scenario, cap: bool
+    updates: Mapping[int, Update], method: Finetune, arrays: Arrays, scenario: Scenario, cap: bool
 ) -> tuple[dict[int, Answer], dict[int, str], dict[int, float]]:
     """What methods make of the answers, why some were refused, and each client's count as it is believed."""
     counts: dict[int, float] = {client: update.examples for client, update in updates.items()}

@@ -16,8 +16,9 @@ from core.methods.base import Finetune
 from core.plan import Arrays, distance
 from core.scenario import Scenario
 from fl import wire
+from fl.checks import Limits
 from fl.holdings import Holdings
-from fl.wire import Update
+from fl.messages import Update
 
 ENOUGH = 4  # updates before one can stand out from the others
 APART = 6.0  # how many times their usual spread an update's direction must be from the others'
@@ -51,7 +52,7 @@ def read(
     round: int,
 ) -> tuple[Update, float]:
     """An answer that passed every check of its own, and how far its weights are. Raises ValueError, saying what is wrong."""
-    update = wire.update(content, client, arrays, method.shapes(arrays), wire.Limits.of(scenario), round)
+    update = wire.update(content, client, arrays, method.shapes(arrays), Limits.of(scenario), round)
     if holdings:
         counted(update, holdings, round)
     far = distance(arrays, update.arrays) if update.arrays else 0.0

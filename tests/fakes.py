@@ -15,11 +15,12 @@ from flwr.app import Error, Message, RecordDict
 from core.engines import Sums
 from core.scenario import Scenario
 from fl import roster, strategies, wire
+from fl.messages import Task, Update
 from scenarios.simulate import LocalGrid
 from server.rounds import Round, rounds
 
 Arrays = list[np.ndarray]
-Client = Callable[[wire.Task], RecordDict | None]  # None: never answers; raising: an error reply
+Client = Callable[[Task], RecordDict | None]  # None: never answers; raising: an error reply
 START: Arrays = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
 
 
@@ -30,15 +31,15 @@ def identify() -> None:
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 
 
-def honest(task: wire.Task) -> wire.Update:
+def honest(task: Task) -> Update:
     """A client with no data: its weights and sizes follow from its number and the round."""
     noise = np.random.default_rng((task.client, task.round))
     moved = [w + noise.normal(0, task.rate, w.shape).astype(np.float32) for w in task.arrays]
     examples = 10 * (task.client + 1)
-    return wire.Update(task.client, moved, examples, Sums(0.5 * examples, examples // 2, examples), round=task.round)
+    return Update(task.client, moved, examples, Sums(0.5 * examples, examples // 2, examples), round=task.round)
 
 
-def well(task: wire.Task) -> RecordDict:
+def well(task: Task) -> RecordDict:
     """What an honest client answers."""
     return wire.answer(honest(task))
 
@@ -48,12 +49,12 @@ def with_arrays(change: Callable[[Arrays], Arrays]) -> Client:
     return lambda task: wire.answer(replace(honest(task), arrays=change(honest(task).arrays)))
 
 
-def silent(task: wire.Task) -> RecordDict | None:
+def silent(task: Task) -> RecordDict | None:
     """A client that never answers."""
     return None
 
 
-def broken(task: wire.Task) -> RecordDict | None:
+def broken(task: Task) -> RecordDict | None:
     """A client that fails."""
     raise OSError("the disk is full")
 

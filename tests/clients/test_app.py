@@ -20,6 +20,7 @@ from core.engines import tensorflow as engine
 from core.model import initial
 from core.scenario import Scenario
 from fl import wire
+from fl.checks import Limits
 from tests.fakes import identify, same
 
 START = initial(5)
@@ -58,7 +59,7 @@ def test_the_servers_mu_holds_the_weights(tiny: Scenario) -> None:
 
 
 def test_evaluation_judges_on_the_clients_own_images_and_says_what_it_holds(tiny: Scenario) -> None:
-    update = wire.update(play(ask(tiny, "evaluate")), 2, [], limits=wire.Limits.of(tiny))
+    update = wire.update(play(ask(tiny, "evaluate")), 2, [], limits=Limits.of(tiny))
     own, mine = own_test(tiny.json(), 2), shard(tiny.json(), 2)
     assert update.sums == judge(engine.answers(START, own.x), own.y)
     assert list(update.labels) == np.bincount(mine.train.y, minlength=10).tolist()

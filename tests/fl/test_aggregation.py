@@ -10,6 +10,7 @@ import pytest
 
 from core.scenario import Part, Scenario
 from fl import roster, wire
+from fl.messages import Task
 from tests.fakes import START, FakeGrid, honest, play, same
 
 Arrays = list[np.ndarray]
@@ -17,7 +18,7 @@ Arrays = list[np.ndarray]
 
 def answers(scenario: Scenario, round: int, arrays: Arrays) -> tuple[list[Arrays], list[int]]:
     """What honest clients answer in a round: weights and sizes."""
-    updates = [honest(wire.Task(scenario, round, c, 0.1, arrays)) for c in roster.choose(scenario, round)]
+    updates = [honest(Task(scenario, round, c, 0.1, arrays)) for c in roster.choose(scenario, round)]
     return [list(u.arrays) for u in updates], [u.examples for u in updates]
 
 
@@ -145,7 +146,7 @@ def test_a_server_optimizer_follows_its_recursion_for_three_rounds(name: str) ->
 def test_proximal_mu_reaches_the_clients_of_fedprox_and_of_no_other() -> None:
     told: list[dict[str, float]] = []
 
-    def listening(task: wire.Task) -> Any:
+    def listening(task: Task) -> Any:
         told.append(dict(task.extras))
         return wire.answer(honest(task))
 

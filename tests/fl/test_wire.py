@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from core.engines import Sums
 from core.scenario import Part, Scenario
 from fl import wire
+from fl.checks import Limits
+from fl.messages import Update
 from tests.fakes import START, identify, same
 
-UPDATE = wire.Update(3, START, 120, Sums(12.5, 99, 128), (12,) * 10, (0.5,), "host:17", round=7)
-LIMITS = wire.Limits(looks=1)
+UPDATE = Update(3, START, 120, Sums(12.5, 99, 128), (12,) * 10, (0.5,), "host:17", round=7)
+LIMITS = Limits(looks=1)
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
@@ -58,8 +60,8 @@ def test_an_update_arrives_as_it_was_sent(
     values: list[float], examples: int, loss: float, correct: int, labels: list[int], looks: list[float], earlier: str
 ) -> None:
     arrays = [np.array(values, np.float32), START[1]]
-    sent = wire.Update(3, arrays, examples, Sums(loss, correct, 10**9), labels, looks, earlier, rehearsed=17)
-    got = wire.update(wire.answer(sent), 3, START, limits=wire.Limits(looks=len(looks)))
+    sent = Update(3, arrays, examples, Sums(loss, correct, 10**9), labels, looks, earlier, rehearsed=17)
+    got = wire.update(wire.answer(sent), 3, START, limits=Limits(looks=len(looks)))
     assert same(list(got.arrays), arrays)
     assert (got.client, got.own, got.rehearsed, got.sums, got.earlier) == (3, examples, 17, sent.sums, earlier)
     assert got.examples == examples + 17
@@ -67,12 +69,12 @@ def test_an_update_arrives_as_it_was_sent(
 
 
 def test_an_update_without_weights_arrives_too() -> None:
-    got = wire.update(wire.answer(wire.Update(3, [], 120, Sums(1, 2, 3))), 3, [])
+    got = wire.update(wire.answer(Update(3, [], 120, Sums(1, 2, 3))), 3, [])
     assert got.arrays == [] and got.sums == Sums(1, 2, 3)
 
 
 def test_a_client_that_took_no_step_sends_no_weights() -> None:
-    got = wire.update(wire.answer(wire.Update(3, [], 0, Sums())), 3, START)
+    got = wire.update(wire.answer(Update(3, [], 0, Sums())), 3, START)
     assert got.arrays == [] and got.examples == 0
 
 

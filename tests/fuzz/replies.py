@@ -22,6 +22,7 @@ from core.plan import Arrays, distance
 from core.scenario import Part, Scenario
 from core.seeds import rng
 from fl import strategies, wire
+from fl.messages import Task
 from fl.strategies import STRATEGIES
 from server import rounds, trust
 from tests.fakes import START, honest, identify
@@ -70,7 +71,7 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
 
 def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     """One round with one mutated reply. Raises whatever the server would not have expected."""
-    task = wire.Task(scenario, ROUND, 2, 0.1, START)
+    task = Task(scenario, ROUND, 2, 0.1, START)
     reply = Message(mutated(answer(task), draw), dst_node_id=1, message_type="train")
     method = Chain([Curious(), FedCurv()])
     try:
@@ -113,7 +114,7 @@ def _harmless(said: Arrays, reach: float) -> None:
         assert np.isfinite(anchor).all() and (np.abs(anchor - start) <= 1.01 * (1 + reach) * 10).all()
 
 
-def answer(task: wire.Task) -> RecordDict:
+def answer(task: Task) -> RecordDict:
     """What an honest client answers that also has something to say for a method."""
     said = {"curious": [np.arange(4, dtype=np.float32), np.ones((2, 2), np.float32)]}
     said["fedcurv"] = [np.full_like(w, 0.5) for w in START] + [np.float32(0.5) * w for w in START]

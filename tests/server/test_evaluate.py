@@ -11,6 +11,7 @@ from core import model
 from core.data import Data, load
 from core.scenario import Scenario
 from fl import wire
+from fl.messages import Task
 from server import evaluate
 from tests.fakes import START, FakeGrid, Onlooker, broken, honest, silent
 
@@ -37,7 +38,7 @@ def test_the_confusion_matrix_counts_every_image_once(digits: Data) -> None:
     assert matrix.trace() == evaluate.score(WEIGHTS, digits.test).correct
 
 
-def judging(task: wire.Task) -> object:
+def judging(task: Task) -> object:
     """An honest client asked to judge."""
     return wire.answer(replace(honest(task), arrays=[], labels=(1,) * 10, looks=(0.25, 0.5)))
 

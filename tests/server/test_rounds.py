@@ -16,6 +16,7 @@ from core.plan import distance
 from core.scenario import Part, Scenario
 from fl import roster, strategies, wire
 from fl.channel import Stopped
+from fl.messages import Task, Update
 from server.rounds import Round, rounds
 from tests.fakes import START, Arrays, Client, FakeGrid, Onlooker, broken, honest, play, same, silent, well, with_arrays
 
@@ -29,7 +30,7 @@ def infinite(arrays: Arrays) -> Arrays:
 def changed(**metrics: object) -> Client:
     """A client whose numbers are changed on the way."""
 
-    def answer(task: wire.Task) -> RecordDict:
+    def answer(task: Task) -> RecordDict:
         content = well(task)
         content[wire.METRICS] = MetricRecord({**content.metric_records[wire.METRICS], **metrics})  # type: ignore[dict-item]
         return content
@@ -58,7 +59,7 @@ MISBEHAVING: dict[str, tuple[Client, str]] = {
 }
 
 
-def mean(updates: list[wire.Update]) -> Arrays:
+def mean(updates: list[Update]) -> Arrays:
     sizes = [u.examples for u in updates]
     return [
         np.average(np.stack(ws).astype(np.float64), 0, sizes) for ws in zip(*(u.arrays for u in updates), strict=True)
@@ -76,7 +77,7 @@ def test_who_misbehaves_is_left_out_and_named_and_the_rest_go_on(how: str) -> No
     start = START
     for one in done:
         assert one.clients == [0, 1, 3] and list(one.failed) == [2] and why in one.failed[2]
-        rest = [honest(wire.Task(SCENARIO, one.number, c, 0.1, start)) for c in (0, 1, 3)]
+        rest = [honest(Task(SCENARIO, one.number, c, 0.1, start)) for c in (0, 1, 3)]
         assert close(one.arrays, mean(rest)) and not same(one.arrays, start)
         assert one.sums == sum((u.sums for u in rest), Sums()) and set(one.drift) == {0, 1, 3}
         start = one.arrays
@@ -151,7 +152,7 @@ def test_rounds_go_on_after_the_last_finished_one() -> None:
 def test_a_rate_reaches_its_round_and_none_ends_the_run() -> None:
     told: list[float] = []
 
-    def listening(task: wire.Task) -> RecordDict:
+    def listening(task: Task) -> RecordDict:
         told.append(task.rate)
         return well(task)
 
@@ -187,7 +188,7 @@ def test_a_robust_strategy_with_too_few_answers_keeps_the_old_weights_and_says_s
 def test_drift_is_the_relative_distance_from_the_weights_received() -> None:
     (done, _) = play(FakeGrid(), SCENARIO)
     for client, drift in done.drift.items():
-        new = honest(wire.Task(SCENARIO, 1, client, 0.1, START)).arrays
+        new = honest(Task(SCENARIO, 1, client, 0.1, START)).arrays
         flat = [np.concatenate([w.ravel() for w in ws]).astype(np.float64) for ws in (START, list(new))]
         assert drift == pytest.approx(np.linalg.norm(flat[1] - flat[0]) / np.linalg.norm(flat[0]), rel=1e-6)
     assert distance(START, START) == 0

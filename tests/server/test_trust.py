@@ -25,6 +25,7 @@ from core.scenario import Local, Part, Scenario
 from core.stream import STREAMS
 from fl import channel, roster, wire
 from fl.holdings import Holdings
+from fl.messages import Task
 from fl.strategies import STRATEGIES
 from scenarios.simulate import LocalGrid
 from server import trust
@@ -36,7 +37,7 @@ WEIGHTS = initial(1)
 NUMBER = st.one_of(st.floats(-20, 20, width=32), st.floats(-(2.0**127), 2.0**127, width=32))
 
 
-def saying(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: arrays) -> Callable[[wire.Task], RecordDict]:
+def saying(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: arrays) -> Callable[[Task], RecordDict]:
     """A client that says it has so many examples, and sends changed weights."""
     return lambda task: wire.answer(replace(honest(task), own=own, arrays=change(honest(task).arrays)))
 
@@ -104,7 +105,7 @@ def test_a_strategy_that_made_nonsense_is_as_it_was(monkeypatch: pytest.MonkeyPa
 
 
 def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Path) -> None:
-    def idle(task: wire.Task) -> RecordDict:
+    def idle(task: Task) -> RecordDict:
         return wire.answer(replace(honest(task), own=0, arrays=[], sums=Sums()))
 
     two = replace(SCENARIO, clients=2, cohort=2)
@@ -116,7 +117,7 @@ def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Pat
 def test_the_order_in_which_a_client_names_its_arrays_changes_nothing(name: str) -> None:
     """Several of Flower's strategies go by it."""
 
-    def reversed_(task: wire.Task) -> RecordDict:
+    def reversed_(task: Task) -> RecordDict:
         content = well(task)
         record = content.array_records[wire.ARRAYS]
         content[wire.ARRAYS] = ArrayRecord({key: record[key] for key in reversed(list(record))})
@@ -157,13 +158,13 @@ def test_a_run_that_goes_on_from_another_refuses_no_memory_of_it(tiny: Scenario)
 
 
 def test_an_update_that_points_the_other_way_is_named() -> None:
-    def together(task: wire.Task) -> RecordDict:
+    def together(task: Task) -> RecordDict:
         """Clients that agree, but for some noise."""
         update = honest(task)
         moved = [w + np.float32(0.3) + (own - w) for w, own in zip(task.arrays, update.arrays, strict=True)]
         return wire.answer(replace(update, arrays=moved))
 
-    def against(task: wire.Task) -> RecordDict:
+    def against(task: Task) -> RecordDict:
         return wire.answer(replace(honest(task), arrays=[w - np.float32(0.3) for w in task.arrays]))
 
     clients: dict[int, Any] = dict.fromkeys(range(7), together)

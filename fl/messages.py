@@ -1,0 +1,51 @@
+"""What server and clients say to each other, as plain frozen data; fl/wire.py writes and reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from core.engines import Sums
+from core.methods.base import Answer
+from core.plan import Arrays
+from core.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the server asks one client to do in one round."""
+
+    scenario: Scenario
+    round: int
+    client: int
+    rate: float
+    arrays: Arrays
+    extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
+    told: Answer = field(default_factory=dict)  # what the server adds for methods
+    run: str = ""  # the run's name, on real nodes
+    step: bytes = b""  # a training step's file (core/engines/step.py), if the server sends one
+    digest: str = ""  # its SHA-256
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a client answers: its new weights (none, if it only judged), sums and counts."""
+
+    client: int
+    arrays: Arrays  # none: it took no step, having nothing to learn
+    own: int  # examples of its own that it learned from; that it holds, if it only judged
+    sums: Sums  # over the gradient examples of the round, or the test images
+    labels: Sequence[int] = ()  # how many training examples of each class it holds
+    looks: Sequence[float] = ()  # the amounts of its looks, in the scenario's order
+    earlier: str = ""  # the worker that began this round before and did not finish it
+    task: int = -1  # what it was learning
+    memory: int = 0  # bytes that it keeps for its methods
+    battery: float = -1.0  # how full its device's battery is, 0 … 1; below 0 if it has none, or is no device
+    answer: Answer = field(default_factory=dict)  # what methods send beside the weights
+    rehearsed: int = 0  # examples that it remembers and learned from again
+    round: int = 0  # the one that it was asked in
+
+    @property
+    def examples(self) -> int:
+        """The client's weight in the mean."""
+        return self.own + self.rehearsed
