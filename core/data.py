@@ -134,6 +134,8 @@ def idx(array: np.ndarray) -> bytes:
 def _checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
     if x.shape[1:] == (SIDE, SIDE, 1):
         x = x[..., 0]
+    if x.dtype == np.uint8 and x.shape[1:] == (SIDE, SIDE) and y.ndim and len(x) != len(y):
+        raise ValueError(f"{name}: {len(x):,} images, but {len(y):,} labels")
     if x.dtype != np.uint8 or x.shape != (*y.shape[:1], SIDE, SIDE) or not y.size:
         raise ValueError(
             f"{name}: images should be uint8 [n, {SIDE}, {SIDE}], one a label, not {x.dtype} {list(x.shape)}"

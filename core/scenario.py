@@ -132,7 +132,9 @@ class Scenario:
     probe: int = 0  # test images on which each client's update is judged, to split forgetting; 0 = do not
     gate: Gate = Gate()
     strategy: Part = Part("fedavg")
-    reach: float = 10.0  # a client whose weights moved further than so many lengths of the old ones is left out
+    # A client whose weights moved further than so many lengths of the old ones is left out, and the server's own step is cut to it.
+    # Three times the largest honest update over all presets, 1.01: the first epoch over everything, in one place (bench.distrust).
+    reach: float = 3.0
     count_ratio: float = 10.0  # on devices, a client counts at most so many times the median of its cohort
     max_examples: int = 1_000_000  # a client that says more is left out
     weigh: float = 1.0  # a client's weight is its number of examples to this power: 1 as FedAvg, 0 all alike

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,8 @@ def without_effect(scenario: Scenario) -> list[str]:
             notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
         if scenario.probe and not {part.name for part in scenario.methods} & {"acil", "slda"}:
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
+    if scenario.ink != "auto" and not Path(scenario.data).is_dir():
+        notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
     if scenario.weigh != 1 and scenario.strategy.name in UNWEIGHTED:
         notes.append(
             f"weigh = {scenario.weigh:g} has no effect: strategy {scenario.strategy.name} counts all clients alike"

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from server.plots.alone import CLEAR
+
 Facts = Mapping[str, Any]
 
 
@@ -70,8 +72,8 @@ def _clients(facts: Facts) -> Iterator[tuple[str, str]]:
         yield "on clients' own digits", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %"
     if own and alone:
         mine = [alone[shard["client"]] for shard in shards]
-        helped = sum(joined > one for joined, one in zip(own, mine, strict=True))
-        yield "", f"alone {100 * sum(mine) / len(mine):.2f} %; joining helps {helped} of {len(mine)} there"
+        helped = sum(joined - one >= CLEAR for joined, one in zip(own, mine, strict=True))
+        yield "", f"alone {100 * sum(mine) / len(mine):.2f} %; joining clearly helps {helped} of {len(mine)} there"
 
 
 def _last(facts: Facts) -> str:

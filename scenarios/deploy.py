@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from rich.console import Console
 
 from core.scenario import ENGINES, Scenario, unknown
@@ -138,6 +140,12 @@ def _admit(home: Path, name: str, key: str, client: int) -> None:
         raise ValueError(f"--client {client} should be 0 or more")
     if not key.startswith("ecdsa-sha2-nistp384 "):
         raise ValueError(f"key {key[:30]!r}… should begin with ecdsa-sha2-nistp384; put it in quotes, it has two parts")
+    try:
+        load_ssh_public_key(key.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(
+            f"key {key[:30]!r}… is cut short or damaged: copy the whole line that install prints, quotes too"
+        ) from None
     file = home / f"{Path(name).name}.pub"
     file.write_text(key.strip() + "\n")
     link.admit(home, file, name, client)

@@ -56,6 +56,7 @@ def _run(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, envir
         children |= _start_baselines(scenario, folder, wish)
         facts = _rounds(scenario, folder, wish, terminal, environment)
         facts["events"] += without_effect(scenario)
+        facts |= {"source": str(wish.source)} if wish.source else {}
         waited = time.perf_counter()
         _join_baselines(facts, scenario, folder, terminal, children)
         facts["seconds"]["baselines"] = time.perf_counter() - waited
@@ -69,7 +70,7 @@ def _run(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, envir
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        terminal.fail(f"stopped; go on with: {link.resume(folder, wish.federation)}")
+        terminal.fail(f"stopped; go on with: {link.resume(folder, wish.federation, _options(wish))}")
         return 130
     finally:
         for _, child in children.values():
@@ -80,6 +81,12 @@ def _run(scenario: Scenario, folder: Path, wish: Wish, terminal: Terminal, envir
     elif not wish.quiet:
         terminal.print(closing(facts))
     return 0
+
+
+def _options(wish: Wish) -> str:
+    """What of how it runs must be said again when it goes on."""
+    usual = {"baselines": "none" if wish.federation else Wish.baselines, "backend": Wish.backend}
+    return "".join(f" --{name} {getattr(wish, name)}" for name, was in usual.items() if getattr(wish, name) != was)
 
 
 def brief(facts: Facts) -> Facts:

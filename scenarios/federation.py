@@ -147,6 +147,8 @@ def running(home: Path) -> dict[str, int]:
 
 def down(home: Path) -> None:
     """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink."""
+    if not home.is_dir():
+        raise ValueError(f"there is no federation in {home}")
     names = [file.stem for file in home.glob("*.pid")]
     for some in ([name for name in names if name != "superlink"], ["superlink"]):
         end(lambda some=some: _processes(home, some), GOES)  # type: ignore[misc]

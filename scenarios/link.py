@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -69,10 +70,19 @@ def option(home: Path) -> str:
     return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
 
 
-def resume(folder: Path, home: Path | None = None) -> str:
-    """The command that goes on with a run, ready to be pasted; home: of the real nodes that it is on."""
+def resume(folder: Path, home: Path | None = None, how: str = "") -> str:
+    """The command that goes on with a run, ready to be pasted; home: of the real nodes that it is on; how: its other options."""
     command = f"scenarios.deploy{option(home)} run" if home else "scenarios.run"
-    return f"python -m {command} --resume {shlex.quote(str(folder))}"
+    return f"{python()} -m {command} --resume {shlex.quote(str(folder))}{how}"
+
+
+def python() -> str:
+    """How to call this interpreter in a shell: `python`, if that is it, else by its path."""
+    usual = shutil.which("python")
+    if usual and Path(usual).absolute() == Path(sys.executable).absolute():
+        return "python"
+    mine = Path(sys.executable)
+    return shlex.quote(str(mine.relative_to(Path.cwd()) if mine.is_relative_to(Path.cwd()) else mine))
 
 
 def home(folder: Path) -> Path:
@@ -118,6 +128,11 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
         (one["name"] for one in _known(home).values() if one["client"] == client and one["name"] != name), None
     ):
         raise ValueError(f"client {client} is {other}'s; choose another, or first: dismiss {other}")
+    text = " ".join(key.read_text().split()[:2])
+    another = [one for one in _known(home).values() if one["name"] == name and one.get("key", text) != text]
+    if another:
+        how = f"choose another name, or first: dismiss {name}"
+        raise ValueError(f"{name} is admitted with another key, as client {another[0]['client']}; {how}")
     reply = ask(home, "supernode", "register", str(key), LINK, "--name", name)
     if not reply.get("success"):
         words = cleaned(reply.get("error-message"), 10_000)[-400:]
@@ -131,7 +146,7 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
     number = (
         str(reply["node-id"]) if "node-id" in reply else next(n for n, known in names(home).items() if known == name)
     )
-    _write(home, _known(home) | {number: {"name": name, "client": client}})
+    _write(home, _known(home) | {number: {"name": name, "client": client, "key": text}})
 
 
 def dismiss(home: Path, name: str) -> None:

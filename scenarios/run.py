@@ -128,6 +128,8 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     if args.name not in SCENARIOS:
         raise unknown("scenario", args.name, SCENARIOS)
     changes = [_change(text) for text in args.set]
+    if "past" in dict(changes):
+        raise ValueError("past is what --from RUN sets: how many stages that run has been through")
     changes += [
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
     ]
@@ -142,10 +144,15 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
         args.source = RUNS / args.source if (RUNS / args.source).exists() else args.source
         scenario = after(scenario, args.source)
     if args.out:
-        if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-            raise ValueError(
-                f"--out {args.out} is not empty; choose another, or go on with --resume {shlex.quote(str(args.out))}"
+        if args.out.exists() and not args.out.is_dir():
+            raise ValueError(f"--out {args.out} is a file; name a folder that is empty, or not there")
+        if args.out.exists() and any(args.out.iterdir()):
+            again = (
+                f", or go on with --resume {shlex.quote(str(args.out))}"
+                if (args.out / "scenario.json").exists()
+                else ""
             )
+            raise ValueError(f"--out {args.out} is not empty; choose another{again}")
         return scenario, args.out
     return scenario, _free(RUNS / f"{scenario.name}-{scenario.seed}")
 

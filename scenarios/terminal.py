@@ -46,7 +46,7 @@ class Terminal:
     def ended(self, facts: Facts) -> None:
         """A round is over."""
         number, share = facts["round"], f"{100 * facts['accuracy']:.2f} %"
-        left_out = f", left out: {', '.join(facts['failed'])}" if facts["failed"] else ""
+        left_out = f", left out: {', '.join(_who(c) for c in facts['failed'])}" if facts["failed"] else ""
         if self._progress:
             self._update("rounds", number, text=f"round {number}/{self._total}  accuracy {share}{left_out}")
         elif self._total:
@@ -133,6 +133,10 @@ class Terminal:
         self._stop.set()
         self.rest()
         self.say("stopping: the last finished round is kept (again to end at once) …")
+
+
+def _who(client: str) -> str:
+    return "the server's own step" if client == "-1" else f"client {client}"
 
 
 def redirect(log: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from core.parse import read_object
 from core.scenario import Scenario
 
 
@@ -60,10 +62,11 @@ def begin(run: Path, folder: Path) -> None:
 
 
 def rollback(place: Path) -> str:
-    """Make this version (RUN/versions/NUMBER) its run's current one. Raises ValueError, naming the versions there are."""
+    """Make this version (RUN/versions/NUMBER) its run's current one; its report says so too. Raises ValueError, naming the
+    versions there are."""
     from server import run_folder, versions
 
-    run = place.parent.parent
+    run = place if (place / "versions").is_dir() else place.parent.parent
     there = versions.listed(run)
     number = place.name.zfill(4) if place.name.isdigit() else place.name
     if (home := run / "versions" / number) not in there:
@@ -72,5 +75,23 @@ def rollback(place: Path) -> str:
     with run_folder.driven(run):
         before = versions.linked(run)
         versions.publish(run, home)
-    was = f", instead of {before.name}" if before and before != home else ""
-    return f"{run}: version {home.name} is current{was}"
+        was = f", instead of {before.name}" if before and before != home else ""
+        against = list(versions.exported(home).get("refused", {}).values())
+        with suppress(ValueError):  # one without readable facts can be taken back too
+            against += versions.facts(home)["objections"]
+        _reported(run, home)
+    return f"{run}: version {home.name} is current{was}" + "".join(f"\nnote: {why}" for why in against)
+
+
+def _reported(run: Path, version: Path) -> None:
+    """Say in a finished run's report and page which version is current now."""
+    from server import page, report, versions
+
+    try:
+        facts = read_object(run / "report.json", "history", "events", "current", "exports")
+    except (FileNotFoundError, ValueError):
+        return  # not finished, or damaged: there is no page to correct
+    facts |= {"current": version.name, "exports": versions.exported(version)}
+    facts["events"].append(f"version {int(version.name)} was made current by --rollback")
+    report.save(run, facts)
+    page.write(facts, run)

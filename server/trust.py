@@ -57,7 +57,7 @@ def read(
         counted(update, holdings, round)
     far = distance(arrays, update.arrays) if update.arrays else 0.0
     if far > scenario.reach:
-        raise ValueError(f"its weights moved {far:.3g} times their length, more than reach = {scenario.reach:g}")
+        raise ValueError(f"its weights moved {far:.3g} times their length, more than reach = {scenario.reach:g} (--set reach=… allows more)")
     return update, far
 
 

@@ -20,6 +20,8 @@ def command(report: Mapping[str, Any]) -> str:
         return given if isinstance(given, str) else shlex.join(given)
     settings = {"seed": str(report.get("seed", 0))} | flat(report.get("settings", {}))
     words = ["python", "-m", "scenarios.run", str(report.get("scenario"))]
+    if settings.pop("past", "0") != "0":
+        words += ["--from", str(report.get("source") or "RUN")]
     for key, text in settings.items():
         words += ["--set", f"{key}={text}"] * (key != "name")
     return shlex.join(words)

@@ -68,9 +68,10 @@ def baselines(report: Mapping[str, Any]) -> Html:
         rows.append([
             f"{name}, all ten digits" if name == "local" else name, percent(share), gaps[0],
             number(found.get("round")), percent(found.get("accuracy")), gaps[1],
-            words("diverged" if name in diverged else ""),
+            *["diverged" if name in diverged else ""] * bool(diverged),
         ])  # fmt: skip
-    head = ["Training", "At the end", "The run, points", "Best round", "In that round", "The run, points", "Remark"]
+    head = ["Training", "At the end", "The run, points", "Best round", "In that round", "The run, points"]
+    head += ["Remark"] * bool(diverged)
     how = "Accuracy on all test images. Best round: that of the lowest validation loss; test images choose nothing."
     how += (
         " The run, points: how far this run is above (+) or below (−) it, last weights against last, best against best."

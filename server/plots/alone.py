@@ -48,6 +48,9 @@ def on_own_digits(report: Mapping[str, Any]) -> list[tuple[float, float]]:
     return [(one.alone, one.joined) for one in own_models(report) if one.alone is not None and one.joined is not None]
 
 
+CLEAR = 0.01  # share of its test images by which a client is clearly better or worse off: a few single ones are chance
+
+
 def alone(report: Mapping[str, Any]) -> Figure | None:
     """What joining brings
 
@@ -106,7 +109,7 @@ def _finding(report: Mapping[str, Any], there: list[Client], pairs: list[tuple[f
     if not pairs:
         gained = sum(one.everywhere is not None and one.everywhere < report["accuracy"] for one in there)
         return f"On all ten digits joining helps {gained} of {words.some(len(there), 'client')}"
-    gained, lost = (sum(side * (joined - alone) > 0 for alone, joined in pairs) for side in (1, -1))
+    gained, lost = (sum(side * (joined - alone) >= CLEAR for alone, joined in pairs) for side in (1, -1))
     means = [words.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]
-    title = f"On its own digits joining helps {gained} of {words.some(len(pairs), 'client')} and harms {lost}"
+    title = f"On its own digits joining clearly helps {gained} of {words.some(len(pairs), 'client')} and harms {lost}"
     return f"{title}: alone they read {means[0]} on average, together {means[1]}"

@@ -76,7 +76,9 @@ def tasks(report: Report) -> Figure | None:
     rounds = np.array([row["round"] for row in history])
     shares = 100 * np.array([row["tasks_accuracy"] for row in history])
     worst = int(np.argmin(shares[-1]))
-    title = f"At the end it knows {told['exams'][worst]} least: {shares[-1, worst]:.1f} %"
+    equal = int((np.abs(shares[-1] - shares[-1, worst]) < 0.05).sum()) - 1
+    also = f" (and {some(equal, 'task')} more as little)" if equal else ""
+    title = f"At the end it knows {told['exams'][worst]} least: {shares[-1, worst]:.1f} %{also}"
     figure = paper.figure(8.6, 4.2, title)
     axes = figure.subplots()
     for end in told["ends"][:-1]:
@@ -106,7 +108,8 @@ def halves(report: Report) -> Figure | None:
     rounds = np.array([row["round"] for row in history])
     parts = {kind: 100 * np.array([row["halves"][kind] for row in history]) for kind in ("temporal", "spatial")}
     total = {kind: part.sum() for kind, part in parts.items()}
-    title = f"Clients' training took {total['temporal']:+.1f} points in all, averaging {total['spatial']:+.1f}"
+    how = {k: f"{'took' if t >= 0 else 'gave back'} {abs(t):.1f} points" for k, t in total.items()}
+    title = f"Summed over all rounds, clients' training {how['temporal']}, averaging {how['spatial']}"
     figure = paper.figure(8.6, 3.9, title.replace("-", "−"))
     axes = figure.subplots()
     for end in report["continual"]["ends"][:-1]:

@@ -80,6 +80,11 @@ def drift(report: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
+def _two(percent: float) -> str:
+    """With a digit after the point, or two that count where that would be 0.0."""
+    return number(percent, 1) if percent >= 0.1 else f"{percent:.2g}"
+
+
 def _settling(rounds: np.ndarray, medians: np.ndarray) -> str:
-    told = [f"{number(float(medians[i]), 1)} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])]
+    told = [f"{_two(float(medians[i]))} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])]
     return f"Clients move the weights by {', by '.join(told)} (median)"

@@ -103,7 +103,7 @@ def test_images_with_a_channel_and_labels_in_a_column_are_the_same_examples(
     [
         ({"x_train": np.zeros((30, 28, 28), np.float32)}, "float32"),
         ({"x_train": np.zeros((30, 27, 28), np.uint8)}, "[30, 27, 28]"),
-        ({"x_train": np.zeros((29, 28, 28), np.uint8)}, "[29, 28, 28]"),
+        ({"x_train": np.zeros((29, 28, 28), np.uint8)}, "29 images, but 30 labels"),
         ({"x_train": np.zeros((30, 784), np.uint8)}, "[30, 784]"),
         ({"x_train": np.zeros((0, 28, 28), np.uint8), "y_train": np.zeros(0, np.uint8)}, "[0, 28, 28]"),
         ({"y_train": np.full(30, 10)}, "10"),

@@ -107,7 +107,7 @@ def test_where_no_version_passed_it_says_why_there_are_no_files(capsys: pytest.C
 def test_a_clients_own_model_is_compared_on_its_own_digits(capsys: pytest.CaptureFixture[str]) -> None:
     shards = [{"client": 0, "accuracy": 0.5}, {"client": 2, "accuracy": 1.0}]
     rows = said(REPORT | {"shards": shards, "local_own_accuracies": [0.7, 0.1, 0.9]}, capsys)
-    assert "alone 80.00 %; joining helps 1 of 2" in rows["on clients' own digits"]
+    assert "alone 80.00 %; joining clearly helps 1 of 2" in rows["on clients' own digits"]
     rows = said(REPORT | {"baselines": {"local": 0.6}}, capsys)
     assert "on all ten digits" in rows["local baseline"]
 

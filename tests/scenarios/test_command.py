@@ -58,7 +58,8 @@ WRONG = {
     "noniid --baselines some": ["'some'", "none", "centralized", "all"],
     "noniid --workers 0": ["workers = 0", "at least 1"],
     "noniid --colour red": ["--colour"],
-    "noniid --out .": ["--out .", "not empty", "--resume"],
+    "noniid --out .": ["--out .", "not empty", "choose another"],
+    "noniid --set past=1": ["past is what --from RUN sets"],
     "--resume no/such/run": ["no/such/run", "no run there"],
     "noniid --resume no/such/run": ["--resume", "no name"],
 }

@@ -12,11 +12,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clients.pi import node
 from core.scenario import Scenario
-from scenarios import compare, deploy, export, link, run, workspace
+from scenarios import compare, deploy, experiment, export, link, run, update, workspace
 from scenarios.environment import temporary
 from server import versions
 
@@ -173,3 +174,30 @@ def test_a_run_that_is_killed_leaves_its_generated_files_in_its_own_folder(tiny:
     assert list(folder.glob(".tmp/*autograph*")) and not list(elsewhere.iterdir())
     subprocess.run([sys.executable, "-m", "scenarios.run", *told], cwd=HOME, env=surroundings, check=True)
     assert not (folder / ".tmp").exists() and not list(elsewhere.glob("*autograph*"))
+
+
+def test_a_hint_to_go_on_says_all_that_must_be_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = experiment.Wish(backend="local", baselines="all")
+    assert (
+        experiment._options(wish) == " --baselines all --backend local" and experiment._options(experiment.Wish()) == ""
+    )
+    assert link.resume(tmp_path / "a run", how=experiment._options(wish)).endswith(
+        f"--resume '{tmp_path}/a run' --baselines all --backend local"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))  # no `python` there
+    assert link.python() in (sys.executable, os.path.relpath(sys.executable))
+
+
+def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
+    for number in (1, 2):
+        facts = {"version": number, "objections": ["too weak"] * (2 - number)}
+        versions.keep(tmp_path, number, [np.zeros(1, np.float32)], facts, {})
+        (versions.home(tmp_path, number) / "export.json").write_text(json.dumps({"files": {}, "refused": {}}))
+    versions.publish(tmp_path, versions.home(tmp_path, 2))
+    facts = {"history": [], "events": [], "current": "0002", "exports": {}, "scenario": "x", "settings": {}}
+    (tmp_path / "report.json").write_text(json.dumps(facts))
+    said = update.rollback(tmp_path / "versions" / "1")
+    assert "version 0001 is current, instead of 0002" in said and "too weak" in said
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["current"] == "0001" and told["events"] == ["version 1 was made current by --rollback"]
+    assert "made current by --rollback" in (tmp_path / "report.html").read_text()

@@ -32,7 +32,7 @@ def test_progress_goes_to_standard_error_and_results_to_standard_output(capfd: p
     terminal.line('{"a": 1}')
     out, err = capfd.readouterr()
     assert out == '{"a": 1}\n'
-    assert "a title" in err and "round 1/20  accuracy 98.76 %" in err and "left out: 7" in err
+    assert "a title" in err and "round 1/20  accuracy 98.76 %" in err and "left out: client 7" in err
 
 
 def test_quiet_says_nothing_on_the_way_and_still_gives_the_result(capfd: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_a_client_at_the_limit_moves_the_model_no_further_than_the_limit(name: s
     for one in play(FakeGrid({0: saying(1000, lambda _: far)}), scenario):
         assert distance(before, one.arrays) <= SCENARIO.reach * (1 + 1e-5)
         if name == "fedavgm" and one.number == 1:
-            assert "cut to 10" in one.failed[-1]
+            assert f"cut to {SCENARIO.reach:g}" in one.failed[-1]
         before = one.arrays
 
 
