@@ -57,7 +57,8 @@ def read(
         counted(update, holdings, round)
     far = distance(arrays, update.arrays) if update.arrays else 0.0
     if far > scenario.reach:
-        raise ValueError(f"its weights moved {far:.3g} times their length, more than reach = {scenario.reach:g} (--set reach=… allows more)")
+        limit = f"reach = {scenario.reach:g} (--set reach=… allows more)"
+        raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
     return update, far
 
 
