@@ -6,10 +6,10 @@ from tests.fuzz import commands
 
 
 def test_random_command_lines_end_well_or_with_a_sentence() -> None:
-    counts = commands.run(seed=0, count=60)
+    counts = commands.run(seed=0, count=40)
     assert not [kind for kind, outcome in counts if outcome == "finding"]
     assert (
-        counts["settings", "let in"] + counts["settings", "let in, with a note"] == 60
-        and counts["run", "ended well"] == 3
+        counts["settings", "let in"] + counts["settings", "let in, with a note"] == 40
+        and counts["run", "ended well"] == 2
     )
-    assert counts["garbage", "exit code 2"] > 30 and counts["damaged run folder", "exit code 2"] > 10
+    assert counts["garbage", "exit code 2"] > 20 and counts["damaged run folder", "exit code 2"] > 10

@@ -1,4 +1,4 @@
-"""Mutated replies, a thousand of them; `python -m tests.fuzz replies` takes a hundred thousand."""
+"""Mutated replies, five hundred of them; `python -m tests.fuzz replies` takes a hundred thousand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.fuzz import replies
 
 
 def test_a_mutated_reply_is_refused_or_moves_the_model_within_its_limits() -> None:
-    outcomes = replies.run(seed=0, count=1000)
+    outcomes = replies.run(seed=0, count=500)
     assert not [name for name, outcome in outcomes if outcome == "finding"]
     read = sum(count for (_, outcome), count in outcomes.items() if outcome.startswith("read"))
-    assert 50 < read < 500 and sum(outcomes.values()) == 1000
+    assert 25 < read < 250 and sum(outcomes.values()) == 500
