@@ -126,11 +126,11 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
     if port != before and federation.running(home):
         raise ValueError(
-            f"--port {port}: what runs of {args.home} uses {before}; first: python -m scenarios.deploy{option(home)} down"
+            f"--port {port}: what runs of {args.home} uses {before}; first: {link.python()} -m scenarios.deploy{option(home)} down"
         )
     federation.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     Console(stderr=True, highlight=False).print(
-        f"up; next: python -m scenarios.deploy{option(home)} run pi", soft_wrap=True
+        f"up; next: {link.python()} -m scenarios.deploy{option(home)} run pi", soft_wrap=True
     )
     return 0
 
@@ -181,7 +181,7 @@ def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> No
             asked = now
         if now - looked > LOOK or (folder / "report.json").exists():
             if "superlink" not in federation.running(home):
-                again = f"python -m scenarios.deploy{option(home)} up"
+                again = f"{link.python()} -m scenarios.deploy{option(home)} up"
                 raise RuntimeError(f"the SuperLink has ended; go on with: {again}, then: {link.resume(folder, home)}")
             ended, details = link.state(home, number)
             looked = now

@@ -55,7 +55,7 @@ def port(home: Path) -> int:
         return int(address.rpartition(":")[2])
     except OSError:
         raise ValueError(
-            f"there is no federation in {home}; make one with: python -m scenarios.deploy{option(home)} up"
+            f"there is no federation in {home}; make one with: {python()} -m scenarios.deploy{option(home)} up"
         ) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{_config(home)} cannot be read ({error!r}): take it away, and call `up` again") from None

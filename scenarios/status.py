@@ -21,7 +21,9 @@ def show(home: Path) -> int:
     """Print it. Returns 0, or 1 if the SuperLink is down."""
     screen, alive = Console(highlight=False, markup=False), federation.running(home)
     if "superlink" not in alive:
-        told = f"the SuperLink of {home} is down; start it with: python -m scenarios.deploy{link.option(home)} up"
+        told = (
+            f"the SuperLink of {home} is down; start it with: {link.python()} -m scenarios.deploy{link.option(home)} up"
+        )
         screen.print(told, soft_wrap=True)
         return 1
     nodes, known = link.nodes(home), link.names(home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -92,7 +93,7 @@ def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, t
     reached(process, real, 4)
     os.killpg(federation.running(home)["superlink"], signal.SIGKILL)
     said = process.communicate(timeout=120)[1]
-    assert process.returncode == 1 and f"up, then: python -m scenarios.deploy --home {home} run --resume" in said
+    assert process.returncode == 1 and re.search(rf"up, then: \S+ -m scenarios.deploy --home {home} run --resume", said)
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
     assert again.returncode == 0, again.stderr
     last = command("scenarios.deploy", "--home", str(home), "run", "--resume", str(real))
@@ -116,7 +117,7 @@ def test_status_tells_who_plays_whom_and_how_far_the_run_is(home: Path) -> None:
 def test_a_device_is_admitted_by_its_key_and_shut_out_by_its_name(home: Path, tmp_path: Path) -> None:
     before = nodes(home)
     key = keys.node(tmp_path).read_text()
-    assert command("scenarios.deploy", "--home", str(home), "admit", "kitchen", key).returncode == 0
+    assert command("scenarios.deploy", "--home", str(home), "admit", "kitchen", key, "--client", "7").returncode == 0
     assert len(nodes(home)) == len(before) + 1
     told = command("scenarios.deploy", "--home", str(home), "status").stdout
     assert next(line for line in told.splitlines() if "kitchen" in line).split("│")[3].strip() == "never"
