@@ -23,7 +23,6 @@ from server.report import write
 Arrays = list[np.ndarray]
 Facts = dict[str, Any]
 CURRENT = "current"
-LONGEST = 10_000_000  # bytes of a version.json
 
 
 def keep(folder: Path, number: int, weights: Arrays, facts: Facts, shared: Mapping[str, np.ndarray]) -> Path:

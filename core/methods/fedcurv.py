@@ -11,7 +11,7 @@ from core.methods.base import Answer, Engine, Finetune, Memory, Shared, earlier,
 from core.methods.ewc import check, held, information
 from core.plan import Arrays, Learned, Lesson, Pull, distance
 
-LARGEST = 1e6  # of a weight's Fisher information, over all stages; honest ones are far below (tests.bench.distrust)
+LARGEST = 1e6  # of a weight's Fisher information, over all stages: a generous limit, which keeps sums finite
 TINY = 1e-12  # what is less holds nothing
 
 
