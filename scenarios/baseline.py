@@ -127,37 +127,75 @@ def centralized(scenario: Scenario, place: Path) -> Iterator[Facts]:
 
 
 def local(scenario: Scenario, place: Path) -> Iterator[Facts]:
-    """Train each client alone, in just the rounds in which the federation would ask it."""
+    """Train each client alone, in just the rounds in which the federation would ask it.
+
+    Each client's last weights, and those of its best round by the server's validation images, stay in clients/N.
+    """
+    from clients.shard import world
+    from fl import roster
+    from server import best
+
+    data, _ = world(scenario.json())
+    turns = [roster.choose(scenario, number) for number in range(1, scenario.rounds + 1)]
+    ended, chosen, seen = [], [], 0
+    for client in range(scenario.clients):
+        home = place / "clients" / str(client)
+        home.mkdir(parents=True, exist_ok=True)
+        seen += _alone(scenario, client, [number for number, cohort in enumerate(turns, 1) if client in cohort], home)
+        ended.append(_judged(scenario, client, home / best.LAST))
+        if len(data.validation):  # where no loss was ever finite, no round is best, and the last has to do
+            chosen.append(_judged(scenario, client, home / (best.BEST if (home / best.BEST).exists() else best.LAST)))
+        yield {"client": client, "accuracy": ended[-1]["accuracy"], "own": ended[-1]["own"]}
+    last = _together(ended)
+    low, high = min(last["accuracies"]), max(last["accuracies"])
+    point = {"round": scenario.rounds, "seen": seen, "accuracy": last["accuracy"], "low": low, "high": high}
+    _write(place, last | {"curve": [point], "best": _together(chosen) if chosen else None})
+
+
+def _alone(scenario: Scenario, client: int, turns: list[int], home: Path) -> int:
+    """One client's training without the others; how many gradient examples it took."""
     from clients.learner import learn
-    from clients.shard import shard, test, world
+    from clients.shard import shard, world
     from core import schedule
     from core.engines import Sums
     from core.model import initial
-    from fl import roster
-    from server import evaluate
+    from server import best, evaluate
 
-    text = scenario.json()
-    data, _ = world(text)
-    turns = [roster.choose(scenario, number) for number in range(1, scenario.rounds + 1)]
-    everywhere, own, seen = [], [], []
-    for client in range(scenario.clients):
-        arrays, total = initial(scenario.seed, scenario.model.kind), Sums()
-        for number in [n for n, cohort in enumerate(turns, 1) if client in cohort]:
-            # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
-            rate = schedule.rate(scenario, number, [])
-            assert rate is not None  # no schedule stops before its first loss
-            done = learn(shard(text, client), scenario, number, arrays, rate, {})
-            arrays, total = done.arrays, total + done.sums
-        everywhere.append(evaluate.score(arrays, data.test).accuracy)
-        own.append(evaluate.score(arrays, test(text, client)).accuracy)
-        seen.append(total.examples)
-        yield {"client": client, "accuracy": everywhere[-1], "own": own[-1]}
-    mean = sum(everywhere) / len(everywhere)
-    point = {
-        "round": scenario.rounds, "seen": sum(seen), "accuracy": mean, "low": min(everywhere), "high": max(everywhere)
-    }  # fmt: skip
-    accuracies = {"accuracies": everywhere, "own_accuracies": own}
-    _write(place, {"accuracy": mean, "own": sum(own) / len(own)} | accuracies | {"curve": [point]})
+    data, _ = world(scenario.json())
+    arrays, total, curve = initial(scenario.seed, scenario.model.kind), Sums(), list[Facts]()
+    (home / best.BEST).unlink(missing_ok=True)  # of an attempt that was cut off
+    for number in turns:
+        # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
+        rate = schedule.rate(scenario, number, [])
+        assert rate is not None  # no schedule stops before its first loss
+        done = learn(shard(scenario.json(), client), scenario, number, arrays, rate, {})
+        arrays, total = done.arrays, total + done.sums
+        loss = evaluate.score(arrays, data.validation).mean_loss if len(data.validation) else None
+        curve.append({"round": number, "validation_loss": loss})
+        best.keep(home, curve, arrays)
+    best.write(home / best.LAST, turns[-1] if turns else 0, arrays)
+    return total.examples
+
+
+def _judged(scenario: Scenario, client: int, weights: Path) -> Facts:
+    """How a client's own model reads all test images, and its own digits."""
+    from clients.shard import test, world
+    from server import best, evaluate
+
+    round_, arrays = best.weights(weights)
+    everywhere = evaluate.score(arrays, world(scenario.json())[0].test).accuracy
+    return {
+        "accuracy": everywhere,
+        "own": evaluate.score(arrays, test(scenario.json(), client)).accuracy,
+        "round": round_,
+    }
+
+
+def _together(judged: list[Facts]) -> Facts:
+    """Means over the clients, and each one's accuracies and round."""
+    everywhere, own = [one["accuracy"] for one in judged], [one["own"] for one in judged]
+    means = {"accuracy": sum(everywhere) / len(everywhere), "own": sum(own) / len(own)}
+    return means | {"accuracies": everywhere, "own_accuracies": own, "rounds": [one["round"] for one in judged]}
 
 
 def joint(scenario: Scenario, place: Path, watch: Watch) -> None:
@@ -170,7 +208,7 @@ def joint(scenario: Scenario, place: Path, watch: Watch) -> None:
     state, _ = checkpoint.newest(place)
     if (place / "report.json").exists() and state:
         best.write(place / best.LAST, state.round, state.arrays)
-        facts = json.loads((place / "report.json").read_text())
+        facts = read_object(place / "report.json")
         last = {"accuracy": facts["accuracy"], "loss": facts["loss"], "weights_sha256": facts["weights_sha256"]}
         curve = [{key: row[key] for key in ("seen", *best.KEYS)} for row in facts["history"]]
         matrix = facts["continual"]["matrix"]

@@ -48,7 +48,12 @@ def _compared(facts: Facts) -> Iterator[tuple[str, str]]:
         yield f"{name} baseline", f"{_against(mine, accuracy)} at the end{on}{broken}"
         if found and (other := best.get(name)):
             against = _against(found["accuracy"], other["accuracy"])
-            yield "", f"{against} at its best round by validation loss, {other['round']}"
+            when = (
+                f"its best round by validation loss, {other['round']}"
+                if "round" in other
+                else "each client's best round"
+            )
+            yield "", f"{against} at {when}"
 
 
 def _against(mine: float, accuracy: float) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from core import sources
+from core.data import load
 from core.engines import tensorflow as engine
 from core.scenario import Local, Model, Part, Scenario
 from scenarios import baseline
-from server import best
+from server import best, evaluate
 from server.report import digest
 from tests.fakes import federate
 
@@ -114,6 +115,19 @@ def test_each_client_alone_learns_only_in_the_rounds_that_would_ask_it(tiny: Sce
         sum(told["accuracies"]) / 4
     )
     assert (point["low"], point["high"]) == (min(told["accuracies"]), max(told["accuracies"]))
+
+
+def test_each_client_alone_keeps_its_best_weights_beside_its_last(tiny: Scenario, tmp_path: Path) -> None:
+    wild = replace(tiny, rounds=5, looks=(), augment=(), schedule=Part("constant"), local=Local(rate=0.6))
+    found = whole("local", wild, tmp_path / "wild")
+    assert found["rounds"] != found["best"]["rounds"]  # else the test would not tell best from last
+    for client in range(wild.clients):
+        for name, facts in ((best.LAST, found), (best.BEST, found["best"])):
+            round_, arrays = best.weights(tmp_path / "wild" / "clients" / str(client) / name)
+            assert round_ == facts["rounds"][client]
+            assert evaluate.score(arrays, load(wild).test).accuracy == facts["accuracies"][client]
+    blind = whole("local", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
+    assert blind["best"] is None and not list((tmp_path / "blind").rglob(best.BEST))
 
 
 def test_one_client_alone_is_a_federation_of_one(tiny: Scenario, tmp_path: Path) -> None:
