@@ -1,6 +1,6 @@
 """Flower's ClientApp: hand each message to whoever does the work, and answer with what comes of it.
 
-On a real node Flower starts a new process for every message. If a trainer stands beside the node (clients/resident.py), it
+On a real node Flower starts a new process for every message. If a trainer stands beside the node (clients/trainer.py), it
 does the work with everything loaded; else this process does it itself, to the same bits, only slower.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients import resident
+from clients import trainer
 from fl import wire
 
 app = ClientApp()
@@ -35,7 +35,7 @@ def who(message: Message, context: Context) -> Message:
 
 def _done(what: str, message: Message, context: Context) -> Message:
     try:
-        content = resident.ask(what, message.content, context.node_config)
+        content = trainer.ask(what, message.content, context.node_config)
         if content is None:
             from clients.work import WORK  # what it imports is not needed here if a trainer does the work
 

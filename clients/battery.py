@@ -9,15 +9,15 @@ SUPPLIES = Path("/sys/class/power_supply")
 
 def battery(supplies: Path = SUPPLIES) -> float:
     """0 … 1, of the emptiest if there are several; below 0 if there is none or it does not say."""
-    told = [_full(place) for place in sorted(supplies.glob("*"))]
-    return min((full for full in told if full is not None), default=-1.0)
+    levels = [_full(supply) for supply in sorted(supplies.glob("*"))]
+    return min((full for full in levels if full is not None), default=-1.0)
 
 
-def _full(place: Path) -> float | None:
+def _full(supply: Path) -> float | None:
     try:
-        scope = place / "scope"
-        if (place / "type").read_text().strip() != "Battery" or (scope.exists() and "Device" in scope.read_text()):
+        scope = supply / "scope"
+        if (supply / "type").read_text().strip() != "Battery" or (scope.exists() and "Device" in scope.read_text()):
             return None  # a plug, or a mouse's
-        return min(1.0, max(0.0, int((place / "capacity").read_text()) / 100))
+        return min(1.0, max(0.0, int((supply / "capacity").read_text()) / 100))
     except (OSError, ValueError):
         return None

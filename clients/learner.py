@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clients.shard import Shard
-from core.conditions import under
+from clients.sources.simulated import Shard
+from core.config.scenario import Scenario
 from core.data import Examples
-from core.engines import Sums, judge
 from core.methods import chain
-from core.methods.base import Answer, Engine, Memory
+from core.methods.base import Engine, Memory, Payloads
 from core.plan import Arrays, Lesson, Pull, Rehearsal, draw
-from core.scenario import Scenario
+from core.scores import Sums, score
 from core.stream import Stream, course, lay
+from core.views.conditions import under
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Result:
     rehearsed: int  # images that it remembers and learned from again
     sums: Sums  # over all rows seen
     memory: Memory  # stays with the client
-    answer: Answer  # what methods send beside the weights
+    payloads: Payloads  # what methods send beside the weights
     task: int  # what it was learning
 
 
@@ -40,12 +40,12 @@ def learn(
     memory: Memory,
     mu: float = 0.0,
     epochs: float | None = None,
-    told: Mapping[str, Arrays] | None = None,
+    payloads: Mapping[str, Arrays] | None = None,
     engine: Engine | None = None,
 ) -> Result:
     """Learn one round from the weights received.
 
-    mu: FedProx; epochs: passes, if not the scenario's own; told: what the server adds for methods; engine: who carries it
+    mu: FedProx; epochs: passes, if not the scenario's own; payloads: what the server adds for methods; engine: who carries it
     out, TensorFlow if nobody is named.
     """
     engine = engine or _stock()
@@ -53,18 +53,18 @@ def learn(
     stage = stream.stage(round)
     rows, task = stream.parts[stage], stream.tasks[stage]
     mine = shard.train.take(rows)
-    mine = Examples(under(course(scenario).exams[task].condition, mine.x, scenario.seed, shard.client, stage), mine.y)
+    mine = Examples(under(course(scenario).tests[task].condition, mine.x, scenario.seed, shard.client, stage), mine.y)
     strength = np.broadcast_to(shard.strength, (len(shard.train), shard.strength.shape[-1]))[rows]
     typical = np.atleast_2d(shard.strength).mean(0)
     lesson = Lesson(
-        scenario.past + stage, start, mine, strength, shard.client, round, rate, scenario, mu, epochs, told or {}, typical
+        scenario.past + stage, start, mine, strength, shard.client, round, rate, scenario, mu, epochs, payloads or {}, typical
     )  # fmt: skip
     method = chain(scenario)
     if method.trains(lesson):
         rehearsal = method.rehearse(memory, lesson, engine)
         pull = method.pull(memory, lesson) + Pull.decay(start, scenario.model.l2)
         pull = pull + Pull.towards(start, lesson.mu) if lesson.mu else pull
-        taught = method.teach(memory, lesson, engine)
+        taught = method.distil(memory, lesson, engine)
         plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, taught)
     else:
         rehearsal = Rehearsal.none()
@@ -72,10 +72,10 @@ def learn(
     learned = engine.train(start, plan)
     stepped = len(plan.order) > 0
     memory = method.remember(memory, lesson, learned, engine)
-    answer = method.answer(memory, lesson, learned, engine)
-    sums = learned.sums if stepped else judge(engine.answers(start, mine.x), mine.y)
+    uploaded = method.upload(memory, lesson, learned, engine)
+    sums = learned.sums if stepped else score(engine.logits(start, mine.x), mine.y)
     return Result(
-        learned.weights if stepped else [], len(mine), len(rehearsal.examples) if stepped else 0, sums, memory, answer, task,
+        learned.weights if stepped else [], len(mine), len(rehearsal.examples) if stepped else 0, sums, memory, uploaded, task,
     )  # fmt: skip
 
 
@@ -93,4 +93,4 @@ def _stock() -> Engine:
 def met(scenario: Scenario, shard: Shard, round: int) -> str:
     """Under which condition a client meets its images in this round."""
     stream = _stream(scenario, shard)
-    return course(scenario).exams[stream.tasks[stream.stage(round)]].condition
+    return course(scenario).tests[stream.tasks[stream.stage(round)]].condition

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from flwr.app import RecordDict
 
-from clients import growing, memory
+from clients import memory
 from clients.battery import battery
 from clients.learner import learn, met
-from clients.shard import Shard, forget, shard, test
-from core.conditions import under
+from clients.sources import image_folder
+from clients.sources.simulated import Shard, forget, shard, test
+from core.config.scenario import ENGINES, unknown
 from core.data import CLASSES, ELSEWHERE, Examples
-from core.engines import judge
 from core.methods.base import Engine
-from core.scenario import ENGINES, unknown
+from core.scores import score
+from core.views.conditions import under
 from fl import wire
 from fl.messages import Task, Update
 
@@ -33,17 +34,19 @@ def train(content: RecordDict, config: Config) -> RecordDict:
     engine = _engine(task, config)
     earlier = memory.begin(task.client, task.round, task.run)
     mine, _ = _held(task, config)
-    held = memory.before(task.client, task.round, task.run)
+    before = memory.before(task.client, task.round, task.run)
     mu = task.extras.get("proximal-mu", 0.0)
-    done = learn(mine, task.scenario, task.round, task.arrays, task.rate, held, mu=mu, told=task.told, engine=engine)
+    done = learn(
+        mine, task.scenario, task.round, task.arrays, task.rate, before, mu=mu, payloads=task.payloads, engine=engine
+    )
     memory.save(task.client, task.round, done.memory, task.run)
     memory.end(task.client, task.round, task.run)
     update = Update(
         task.client, done.arrays, done.own, done.sums, earlier=earlier, task=done.task, rehearsed=done.rehearsed,
-        memory=memory.size(done.memory), battery=battery() if "client" in config else -1.0, answer=done.answer,
+        memory=memory.size(done.memory), battery=battery() if "client" in config else -1.0, payloads=done.payloads,
         round=task.round,
     )  # fmt: skip
-    return wire.answer(update)
+    return wire.reply(update)
 
 
 def evaluate(content: RecordDict, config: Config) -> RecordDict:
@@ -52,10 +55,10 @@ def evaluate(content: RecordDict, config: Config) -> RecordDict:
     mine, tests = _held(task, config)
     own = tests()
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
-    sums = judge(_engine(task, config).answers(task.arrays, seen), own.y)
+    sums = score(_engine(task, config).logits(task.arrays, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()
     looks = list(mine.looks.values())
-    return wire.answer(Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round))
+    return wire.reply(Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round))
 
 
 WORK: dict[str, Callable[[RecordDict, Config], RecordDict]] = {"train": train, "evaluate": evaluate}
@@ -83,7 +86,7 @@ def _held(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples]]:
     folder = Path(str(config.get("data", "")))
     if "data" in config and folder.is_dir():
         book = memory.home(task.client, task.run) / "experiences.json"
-        mine, tests = growing.own(task.scenario, task.client, folder, book, task.round)
+        mine, tests = image_folder.own(task.scenario, task.client, folder, book, task.round)
         return mine, lambda: tests
     scenario = task.scenario.json()
     return shard(scenario, task.client), lambda: test(scenario, task.client)

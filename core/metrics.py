@@ -59,10 +59,10 @@ def intransigence(matrix: np.ndarray, learned: Sequence[int], joint: np.ndarray)
     return float(np.mean([joint[cell] - matrix[cell] for cell in met]))
 
 
-def behind(told: Mapping[str, Any], joint: Sequence[Sequence[float]]) -> float:
-    """Intransigence of a run against joint training. told: its report's `continual`; joint: the other's matrix."""
-    mine, best = np.array(told["matrix"]), np.array(joint)
-    return intransigence(mine, first_taught(told["stages"], mine.shape[1]), best)
+def behind(section: Mapping[str, Any], joint: Sequence[Sequence[float]]) -> float:
+    """Intransigence of a run against joint training. section: its report's `continual`; joint: the other's matrix."""
+    mine, best = np.array(section["matrix"]), np.array(joint)
+    return intransigence(mine, first_taught(section["stages"], mine.shape[1]), best)
 
 
 def split(before: np.ndarray, local: np.ndarray, after: np.ndarray, old: np.ndarray) -> tuple[float, float]:
@@ -85,11 +85,11 @@ def summary(
 ) -> dict[str, float]:
     """All measures of a run by name."""
     lost = forgetting(matrix, learned)
-    told = {
+    measures = {
         "average_accuracy": average_accuracy(matrix),
         "incremental_accuracy": incremental_accuracy(matrix, learned),
         "forgetting": float(np.mean(lost)) if lost else 0.0,
         "backward_transfer": backward_transfer(matrix, learned),
         "forward_transfer": forward_transfer(matrix, learned, before),
     }
-    return told | ({"intransigence": intransigence(matrix, learned, joint)} if joint is not None else {})
+    return measures | ({"intransigence": intransigence(matrix, learned, joint)} if joint is not None else {})

@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from core.config.scenario import Model
 from core.data import CLASSES, HIDDEN, SIDE
-from core.scenario import Model
 from core.seeds import rng
 
 SHAPES = ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (1600, 128), (128,), (128, CLASSES), (CLASSES,))
 MLP = ((SIDE * SIDE, 400), (400,), (400, 400), (400,), (400, 400), (400,), (400, CLASSES), (CLASSES,))
 KINDS = {"cnn": SHAPES, "mlp": MLP}
-_SEEN = SIDE - 2  # the last two rows and columns of an image cannot reach the output
+_SEEN = SIDE - 2  # the last two rows and columns of an image cannot max_update_ratio the output
 
 Weights = list[np.ndarray]
 
@@ -82,12 +82,12 @@ def keras_model(weights: Weights | None = None, options: Model | None = None, *,
     return model
 
 
-def logits(weights: list[tf.Tensor], images: tf.Tensor, silenced: tf.Tensor | None = None) -> tf.Tensor:
-    """The model as a function. images: f32 [n, 28, 28] in 0 … 1; silenced: f32 [n, hidden], what multiplies the last
+def logits(weights: list[tf.Tensor], images: tf.Tensor, dropout_mask: tf.Tensor | None = None) -> tf.Tensor:
+    """The model as a function. images: f32 [n, 28, 28] in 0 … 1; dropout_mask: f32 [n, hidden], what multiplies the last
     hidden units."""
     k3, b3, k4, b4 = weights[4:]
     h = tf.nn.relu(seen(weights, images) @ k3 + b3)
-    return (h if silenced is None else h * silenced) @ k4 + b4
+    return (h if dropout_mask is None else h * dropout_mask) @ k4 + b4
 
 
 def seen(weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
@@ -174,23 +174,23 @@ def conv_pool(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     near = [cells[:, :-1, :-1], cells[:, :-1, 1:], cells[:, 1:, :-1], cells[:, 1:, 1:]]
     windows = tf.reshape(tf.concat(near, -1), [-1, 16])  # the 4×4 window of each pooled cell
     flat = tf.reshape(kernel, [9, 32])
-    return tf.reshape(max4(*[windows @ (tf.constant(place) @ flat) for place in _PLACES]), [-1, 12, 12, 32])
+    return tf.reshape(max4(*[windows @ (tf.constant(mask) @ flat) for mask in _MASKS]), [-1, 12, 12, 32])
 
 
-def _places() -> np.ndarray:
+def _masks() -> np.ndarray:
     """f32 [4, 16, 9]: where the 3×3 kernel lies in the 4×4 window, for each of a pooled cell's four positions."""
-    places = np.zeros((4, 16, 9), np.float32)
+    masks = np.zeros((4, 16, 9), np.float32)
     for position in range(4):
         for pixel in range(16):
             cell, inner = divmod(pixel, 4)  # space_to_depth's order: 2×2 cells of 2×2 pixels
             row = 2 * (cell // 2) + inner // 2 - position // 2
             column = 2 * (cell % 2) + inner % 2 - position % 2
             if 0 <= row < 3 and 0 <= column < 3:
-                places[position, pixel, 3 * row + column] = 1
-    return places
+                masks[position, pixel, 3 * row + column] = 1
+    return masks
 
 
-_PLACES = _places()
+_MASKS = _masks()
 
 
 def _pool(z: tf.Tensor) -> tf.Tensor:

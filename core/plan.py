@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from core.augment import augment
+from core.config.scenario import Part, Scenario
 from core.data import CLASSES, HIDDEN, SIDE, Examples
-from core.engines import Sums
-from core.scenario import Part, Scenario
+from core.scores import Sums
 from core.seeds import rng
 from core.softmax import SOFTMAXES
+from core.views.augment import augment
 
 Arrays = list[np.ndarray]
 
@@ -75,22 +75,22 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
-class Taught:
+class Distillation:
     """What a lesson's own examples teach beside their labels: ½ Σ_c soft_c (z_c − logits_c)² / 10 for each."""
 
     soft: np.ndarray  # f32 [n, 10]
     logits: np.ndarray  # f32 [n, 10]
 
     @classmethod
-    def nothing(cls, count: int) -> Taught:
+    def nothing(cls, count: int) -> Distillation:
         """Their labels only."""
         return cls(*(np.zeros((count, CLASSES), np.float32) for _ in "sl"))
 
-    def __add__(self, other: Taught) -> Taught:
+    def __add__(self, other: Distillation) -> Distillation:
         """Two teachers pull like one: with both their weights, towards the weighted mean of what they say."""
         soft = self.soft + other.soft
         logits = (self.soft * self.logits + other.soft * other.logits) / np.where(soft > 0, soft, 1)
-        return Taught(soft, logits.astype(np.float32))
+        return Distillation(soft, logits.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Lesson:
     scenario: Scenario
     mu: float = 0.0  # FedProx, if the server asks for it
     epochs: float | None = None  # passes over the examples, if not the scenario's own
-    told: Mapping[str, Arrays] = field(default_factory=dict)  # what the server adds for a method (`tell`)
+    payloads: Mapping[str, Arrays] = field(default_factory=dict)  # what the server adds for a method (`tell`)
     typical: np.ndarray | float = 1.0  # f32 [augmentations]: how strongly rehearsed examples are augmented
 
 
@@ -126,7 +126,7 @@ class Plan:
     shift: np.ndarray  # f32 [m, 10]: added to the logits inside the cross-entropy
     soft: np.ndarray  # f32 [m, 10]: weight of matching `logits`
     logits: np.ndarray  # f32 [m, 10]: a teacher's answers (LwF, DER); they count where soft is not 0
-    silenced: (
+    dropout_mask: (
         np.ndarray
     )  # f32 [steps, batch, hidden], or [steps, 1, 1] of ones: dropout, what multiplies the hidden units
     pull: Pull
@@ -171,7 +171,7 @@ def draw(
     rehearsal: Rehearsal,
     guard: Examples | None = None,
     path: bool = False,
-    taught: Taught | None = None,
+    taught: Distillation | None = None,
 ) -> Plan:
     """Decide a lesson: own examples in a fresh order and view, rehearsed ones among them, all weights and masks.
 
@@ -192,7 +192,7 @@ def draw(
         strong = np.broadcast_to(lesson.typical, (len(again), len(scenario.augment)))
         views = np.concatenate([views, augment(old.x, scenario.augment, strong, rng(scenario.seed, "revise", *at))])
     labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
-    beside = taught or Taught.nothing(len(lesson.examples))
+    beside = taught or Distillation.nothing(len(lesson.examples))
     order = np.arange(count * own, dtype=np.int32).reshape(count, own)
     order = np.concatenate([order, len(rows) + np.arange(count * extra, dtype=np.int32).reshape(count, extra)], 1)
     plan = Plan(
@@ -203,7 +203,7 @@ def draw(
         shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own),
         soft=np.concatenate([beside.soft[rows], rehearsal.soft[again]]),
         logits=np.concatenate([beside.logits[rows], rehearsal.logits[again]]),
-        silenced=_silenced(scenario, count, at),
+        dropout_mask=_dropout_mask(scenario, count, at),
         pull=pull,
         rate=np.full(count, lesson.rate, np.float32),
         momentum=local.momentum,
@@ -242,7 +242,7 @@ def _guarded(plan: Plan, guard: Examples, generator: np.random.Generator) -> Pla
     )
 
 
-def _silenced(scenario: Scenario, count: int, at: Sequence[int]) -> np.ndarray:
+def _dropout_mask(scenario: Scenario, count: int, at: Sequence[int]) -> np.ndarray:
     """Inverted dropout (Srivastava et al. 2014): 0 with the given probability, else 1 / (1 - probability)."""
     share = scenario.model.dropout
     if not share:

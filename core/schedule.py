@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from core.scenario import Registry, Scenario
+from core.config.scenario import Registry, Scenario
 from core.stream import ends
 
 

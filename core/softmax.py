@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.config.scenario import Registry
 from core.data import CLASSES
-from core.scenario import Registry
 
 NEVER = np.float32(-1e4)  # far below any logit, and finite
 

@@ -1,6 +1,6 @@
 """Which of its examples a client meets when: experiences, in the order this client meets them.
 
-A *course* is what all clients share: the tasks, an exam for each, and which task each stage brings. A *stream* is one
+A *course* is what all clients share: the tasks, an test for each, and which task each stage brings. A *stream* is one
 client's way through it, drawn by address from its own shard, so the server need not know a client's private order.
 """
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.conditions import parsed
+from core.config.scenario import Registry, Scenario
 from core.data import CLASSES
-from core.scenario import Registry, Scenario
 from core.seeds import rng
+from core.views.conditions import parsed
 
 Rows = list[np.ndarray]
 
 
 @dataclass(frozen=True)
-class Exam:
+class TaskTest:
     """How a task is tested: on all test images with these labels, under this condition."""
 
     name: str
@@ -33,7 +33,7 @@ class Exam:
 class Course:
     """What is the same for everybody."""
 
-    exams: tuple[Exam, ...]  # one a task
+    tests: tuple[TaskTest, ...]  # one a task
     tasks: tuple[int, ...]  # the task of each stage, in the global order
     split: Callable[[np.ndarray, np.random.Generator], Rows]  # labels, generator → sorted rows of each stage
 
@@ -71,7 +71,7 @@ def _dealt(portions: int) -> Callable[[np.ndarray, np.random.Generator], Rows]:
 
 def whole(scenario: Scenario) -> Course:
     """everything at once: one experience"""
-    return Course((Exam("all", _digits(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
+    return Course((TaskTest("all", _digits(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
 
 
 def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
@@ -80,7 +80,7 @@ def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
     if not 1 <= per_task <= len(digits):
         raise ValueError(f"per_task = {per_task} of classes should be 1 … {len(digits)}")
     groups = [digits[i : i + per_task] for i in range(0, len(digits), per_task)]
-    return Course(tuple(Exam(_named(g), g) for g in groups), tuple(range(len(groups))), _holding(groups))
+    return Course(tuple(TaskTest(_named(g), g) for g in groups), tuple(range(len(groups))), _holding(groups))
 
 
 def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+contrast+invert") -> Course:
@@ -90,16 +90,16 @@ def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+co
         parsed(name)
     if len(set(names)) < len(names):
         raise ValueError(f"conditions = {conditions} of domains names one twice; for old ones that return use repeats")
-    exams = tuple(Exam(name, _digits(scenario), name) for name in names)
-    return Course(exams, tuple(range(len(names))), _dealt(len(names)))
+    tests = tuple(TaskTest(name, _digits(scenario), name) for name in names)
+    return Course(tests, tuple(range(len(names))), _dealt(len(names)))
 
 
 def permuted(scenario: Scenario, *, tasks: int = 10) -> Course:
     """domain-incremental: all images again in each stage, their pixels in a new order (Goodfellow et al. 2013)"""
     if tasks < 1:
         raise ValueError(f"tasks = {tasks} of permuted should be at least 1")
-    exams = tuple(Exam(f"order {i}", _digits(scenario), f"permute:{i}") for i in range(tasks))
-    return Course(exams, tuple(range(tasks)), lambda labels, rng: [np.arange(len(labels))] * tasks)
+    tests = tuple(TaskTest(f"order {i}", _digits(scenario), f"permute:{i}") for i in range(tasks))
+    return Course(tests, tuple(range(tasks)), lambda labels, rng: [np.arange(len(labels))] * tasks)
 
 
 def arrivals(scenario: Scenario, *, portions: int = 5, online: bool = False) -> Course:
@@ -107,7 +107,7 @@ def arrivals(scenario: Scenario, *, portions: int = 5, online: bool = False) -> 
     if portions < 1:
         raise ValueError(f"portions = {portions} of arrivals should be at least 1")
     count = scenario.rounds if online else portions
-    return Course((Exam("all", _digits(scenario)),), (0,) * count, _dealt(count))
+    return Course((TaskTest("all", _digits(scenario)),), (0,) * count, _dealt(count))
 
 
 def repeats(scenario: Scenario, *, per_task: int = 2, times: int = 2) -> Course:
@@ -135,7 +135,7 @@ def seasons(scenario: Scenario, *, seasons: int = 4, years: int = 2, mix: float 
         season[strays] = rng.integers(0, seasons, len(strays))
         return [np.flatnonzero(season == s) for s in range(seasons)]
 
-    return _again(Course(tuple(Exam(_named(g), g) for g in groups), tuple(range(seasons)), split), years)
+    return _again(Course(tuple(TaskTest(_named(g), g) for g in groups), tuple(range(seasons)), split), years)
 
 
 def _again(once: Course, times: int) -> Course:
@@ -145,7 +145,7 @@ def _again(once: Course, times: int) -> Course:
         parts = [np.array_split(rng.permutation(rows), times) for rows in once.split(labels, rng)]
         return [np.sort(part[turn]) for turn in range(times) for part in parts]
 
-    return Course(once.exams, once.tasks * times, split)
+    return Course(once.tests, once.tasks * times, split)
 
 
 STREAMS: Registry = {
@@ -158,7 +158,7 @@ def course(scenario: Scenario) -> Course:
     """The scenario's course. Raises ValueError if there are more stages than rounds."""
     built: Course = scenario.stream.build("stream", STREAMS, scenario)
     if scenario.past and (rest := tuple(set(range(CLASSES)) - set(_digits(scenario)))):
-        built = replace(built, exams=(*built.exams, Exam(f"earlier: {_named(rest)}", rest)))
+        built = replace(built, tests=(*built.tests, TaskTest(f"earlier: {_named(rest)}", rest)))
     if len(built.tasks) > scenario.rounds:
         raise ValueError(
             f"stream {scenario.stream} has {len(built.tasks)} stages, more than rounds = {scenario.rounds}"

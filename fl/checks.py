@@ -10,8 +10,8 @@ import numpy as np
 from flwr.app import ArrayRecord
 
 from core.arrays import DAMAGE, parsed
+from core.config.scenario import Scenario
 from core.plan import Arrays
-from core.scenario import Scenario
 from core.stream import course
 from core.text import cleaned
 
@@ -37,7 +37,7 @@ class Limits:
     def of(cls, scenario: Scenario) -> Limits:
         """Those of a scenario. A client takes at most a step for each of its examples and passes, and one more."""
         most, batch, passes = scenario.max_examples, scenario.local.batch, max(1.0, scenario.local.epochs)
-        return cls(most, batch * (int(2 * most * passes) + 1), len(scenario.looks), len(course(scenario).exams))
+        return cls(most, batch * (int(2 * most * passes) + 1), len(scenario.looks), len(course(scenario).tests))
 
 
 def whole(numbers: Numbers, name: str, low: int, high: int) -> int:

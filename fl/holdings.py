@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from core.config.scenario import Scenario
 from core.methods import chain
-from core.scenario import Scenario
 from core.seeds import rng
 from core.stream import Stream, lay
 from fl.partition import noisy, partition

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from core.engines import Sums
-from core.methods.base import Answer
+from core.config.scenario import Scenario
+from core.methods.base import Payloads
 from core.plan import Arrays
-from core.scenario import Scenario
+from core.scores import Sums
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Task:
     rate: float
     arrays: Arrays
     extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
-    told: Answer = field(default_factory=dict)  # what the server adds for methods
+    payloads: Payloads = field(default_factory=dict)  # what the server adds for methods
     run: str = ""  # the run's name, on real nodes
     step: bytes = b""  # a training step's file (core/engines/step.py), if the server sends one
     digest: str = ""  # its SHA-256
@@ -41,7 +41,7 @@ class Update:
     task: int = -1  # what it was learning
     memory: int = 0  # bytes that it keeps for its methods
     battery: float = -1.0  # how full its device's battery is, 0 … 1; below 0 if it has none, or is no device
-    answer: Answer = field(default_factory=dict)  # what methods send beside the weights
+    payloads: Payloads = field(default_factory=dict)  # what methods send beside the weights
     rehearsed: int = 0  # examples that it remembers and learned from again
     round: int = 0  # the one that it was asked in
 

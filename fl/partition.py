@@ -10,7 +10,7 @@ import heapq
 
 import numpy as np
 
-from core.scenario import Part
+from core.config.scenario import Part
 from core.seeds import rng as at
 
 Parts = list[np.ndarray]
@@ -59,10 +59,10 @@ def labels(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: 
     if clients * k < len(classes):
         raise ValueError(f"{clients} clients with k = {k} labels each cannot hold all {len(classes)} labels")
     # Dealt round a shuffled circle of classes: every class is held, and no client holds one twice.
-    circle, seats = rng.permutation(classes), rng.permutation(clients)
+    circle, turns = rng.permutation(classes), rng.permutation(clients)
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
-    for place, label in enumerate(circle):
-        holders = [seats[s // k] for s in range(place, clients * k, len(classes))]
+    for i, label in enumerate(circle):
+        holders = [turns[s // k] for s in range(i, clients * k, len(classes))]
         rows = rng.permutation(np.flatnonzero(labels == label))
         for client, piece in zip(holders, np.array_split(rows, len(holders)), strict=True):
             parts[client].append(piece)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from core.seeds import rng
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def nodes(scenario: Scenario) -> int:
     return min(scenario.cohort, NODES)
 
 
-class Seats(Protocol):
+class Assignment(Protocol):
     """Who plays whom."""
 
     run: str  # the run's name on real nodes, by which they keep its memory apart; in simulation none
@@ -56,20 +56,20 @@ class Seats(Protocol):
         """What has been noticed of nodes since the last call, in words."""
 
 
-class Anyone:
+class AnyNode:
     """Simulation: any node plays any client."""
 
     run, pause, apart = "", 0.004, False
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """Dealt round the nodes in turn."""
-        return seat(clients, sorted(grid.get_node_ids()))
+        return dealt(clients, sorted(grid.get_node_ids()))
 
     def notes(self) -> Sequence[str]:
         """Nothing: these nodes are ours."""
         return ()
 
 
-def seat(clients: Sequence[int], ids: Sequence[int]) -> dict[int, int]:
+def dealt(clients: Sequence[int], ids: Sequence[int]) -> dict[int, int]:
     """{client: node}: dealt round the nodes in turn."""
     return {client: ids[i % len(ids)] for i, client in enumerate(clients)}

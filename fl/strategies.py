@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from core.scenario import Part
+from core.config.scenario import Part
 
 Choice = tuple[str, dict[str, Any]]
 
@@ -125,18 +125,18 @@ _STATE = ("momentum_vector", "m_t", "v_t")
 
 def state(strategy: Any) -> dict[str, np.ndarray]:
     """The strategy's own arrays, named `attribute/key`."""
-    held: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for attribute in _STATE:
         value = getattr(strategy, attribute, None)
         pairs = value.items() if isinstance(value, dict) else enumerate(value or [])
-        held |= {f"{attribute}/{key}": np.asarray(array) for key, array in pairs}
-    return held
+        arrays |= {f"{attribute}/{key}": np.asarray(array) for key, array in pairs}
+    return arrays
 
 
-def restore(strategy: Any, held: dict[str, np.ndarray]) -> None:
+def restore(strategy: Any, arrays: dict[str, np.ndarray]) -> None:
     """Put back what `state` gave."""
     for attribute in _STATE:
-        pairs = {name.split("/")[1]: array for name, array in held.items() if name.startswith(attribute + "/")}
+        pairs = {name.split("/")[1]: array for name, array in arrays.items() if name.startswith(attribute + "/")}
         if pairs:
             a_list = attribute == "momentum_vector"
             setattr(strategy, attribute, [pairs[str(i)] for i in range(len(pairs))] if a_list else pairs)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from core.config.scenario import Scenario
 from core.data import CLASSES
-from core.engines import Sums
 from core.engines.step import digest
-from core.methods.base import Answer
+from core.methods.base import Payloads
 from core.plan import Arrays
-from core.scenario import Scenario
+from core.scores import Sums
 from core.text import cleaned
 from fl import checks
 from fl.checks import Limits
@@ -49,9 +49,9 @@ def record(arrays: Arrays) -> ArrayRecord:
     return ArrayRecord({str(i): Array(np.asarray(a)) for i, a in enumerate(arrays)})
 
 
-def arrays(held: ArrayRecord) -> Arrays:
+def arrays(record: ArrayRecord) -> Arrays:
     """Weights as numpy arrays, in order."""
-    return [np.asarray(held[str(i)].numpy()) for i in range(len(held))]
+    return [np.asarray(record[str(i)].numpy()) for i in range(len(record))]
 
 
 def config(scenario: Scenario, rate: float, run: str = "") -> ConfigRecord:
@@ -72,12 +72,12 @@ def who(content: RecordDict) -> int:
 
 
 def addressed(
-    ask: Message, client: int, node: int, round: int, told: Answer | None = None, step: bytes = b""
+    ask: Message, client: int, node: int, round: int, payloads: Payloads | None = None, step: bytes = b""
 ) -> Message:
-    """A strategy's message, made out to one client on one node; told: what the server adds for methods; step: the file."""
+    """A strategy's message, made out to one client on one node; payloads: what the server adds for methods; step: the file."""
     settings = ConfigRecord({**ask.content.config_records[CONFIG], "client": client, "server-round": round})
     content = RecordDict({ARRAYS: ask.content[ARRAYS], CONFIG: settings})
-    for name, given in (told or {}).items():
+    for name, given in (payloads or {}).items():
         content[METHOD + name] = record(given)
     if step:
         content[STEP] = ConfigRecord({"file": step, "sha256": digest(step)})
@@ -86,23 +86,25 @@ def addressed(
 
 def task(content: RecordDict) -> Task:
     """Read a task."""
-    told: dict[str, Any] = dict(content.config_records[CONFIG])
-    scenario, rate = Scenario.of(told.pop("scenario")), float(told.pop("rate"))
-    round, client, run = int(told.pop("server-round")), int(told.pop("client")), str(told.pop("run"))
-    extras = {key: float(value) for key, value in told.items() if isinstance(value, int | float)}
+    settings: dict[str, Any] = dict(content.config_records[CONFIG])
+    scenario, rate = Scenario.of(settings.pop("scenario")), float(settings.pop("rate"))
+    round, client, run = int(settings.pop("server-round")), int(settings.pop("client")), str(settings.pop("run"))
+    extras = {key: float(value) for key, value in settings.items() if isinstance(value, int | float)}
     step: dict[str, Any] = dict(content.config_records.get(STEP, {}))
     file, wanted = bytes(step.get("file", b"")), str(step.get("sha256", ""))
-    held, methods = arrays(content.array_records[ARRAYS]), _methods(content)
-    return Task(scenario, round, client, rate, held, extras, methods, run, file, wanted)
+    weights, methods = arrays(content.array_records[ARRAYS]), _methods(content)
+    return Task(scenario, round, client, rate, weights, extras, methods, run, file, wanted)
 
 
 def _methods(content: RecordDict) -> dict[str, Arrays]:
     return {
-        key.removeprefix(METHOD): arrays(held) for key, held in content.array_records.items() if key.startswith(METHOD)
+        key.removeprefix(METHOD): arrays(weights)
+        for key, weights in content.array_records.items()
+        if key.startswith(METHOD)
     }
 
 
-def answer(update: Update) -> RecordDict:
+def reply(update: Update) -> RecordDict:
     """Write an update: one ArrayRecord and one MetricRecord with the same keys from all, as strategies want it."""
     sums = update.sums
     metrics = MetricRecord(
@@ -116,7 +118,7 @@ def answer(update: Update) -> RecordDict:
     content = RecordDict({METRICS: metrics, CONFIG: ConfigRecord({EARLIER: update.earlier})})
     if update.arrays:
         content[ARRAYS] = record(update.arrays)
-    for name, given in update.answer.items():
+    for name, given in update.payloads.items():
         content[METHOD + name] = record(given)
     return content
 
@@ -182,7 +184,7 @@ def update(
 def size(content: RecordDict) -> int:
     """Bytes of all arrays in a message of ours, or in an answer that was checked, and of a training step's file."""
     file = len(bytes(content.config_records[STEP]["file"])) if STEP in content.config_records else 0  # type: ignore[arg-type]
-    return file + sum(len(array.data) for held in content.array_records.values() for array in held.values())
+    return file + sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
 def _records(content: RecordDict, arrays: set[str]) -> None:

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from core.augment import AUGMENTS, Warp
-from core.conditions import CONDITIONS
+from core.config.scenario import Part, Scenario, options
 from core.data import load
-from core.looks import LOOKS
 from core.methods import METHODS
-from core.scenario import Part, Scenario, options
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
 from core.stream import STREAMS, course
+from core.views.augment import AUGMENTS, Warp
+from core.views.conditions import CONDITIONS
+from core.views.looks import LOOKS
 from fl import roster
 from fl.partition import PARTITIONERS, partition
 from fl.strategies import STRATEGIES
 from fl.strategies import check as check_strategy
-from scenarios import SCENARIOS
+from scenarios.presets import SCENARIOS
 
 REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "partition": PARTITIONERS,
@@ -85,12 +85,12 @@ def without_effect(scenario: Scenario) -> list[str]:
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
     if scenario.ink != "auto" and not Path(scenario.data).is_dir():
         notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
-    if scenario.weigh != 1 and scenario.strategy.name in UNWEIGHTED:
-        notes.append(
-            f"weigh = {scenario.weigh:g} has no effect: strategy {scenario.strategy.name} counts all clients alike"
-        )
-    elif scenario.weigh != 1 and scenario.cohort == 1:
-        notes.append(f"weigh = {scenario.weigh:g} has no effect: one client a round has nobody to be weighed against")
+    weighted = f"weight_exponent = {scenario.weight_exponent:g}"
+    weighted = f"weight_exponent = {scenario.weight_exponent:g}"
+    if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
+        notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")
+    elif scenario.weight_exponent != 1 and scenario.cohort == 1:
+        notes.append(f"{weighted} has no effect: one client a round has nobody to be weighed against")
     return notes
 
 
@@ -100,11 +100,11 @@ def _looks_back(part: Part) -> bool:
 
 def listing() -> dict[str, dict[str, str]]:
     """Everything that can be named, by kind, each with its one-line meaning and its settings."""
-    told = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
+    found = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
     for kind, registry in REGISTRIES.items():
-        told[kind] = {name: _meaning(piece) for name, piece in registry.items()}
-    told["condition"] = {name: f"{_meaning(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
-    return told
+        found[kind] = {name: _meaning(piece) for name, piece in registry.items()}
+    found["condition"] = {name: f"{_meaning(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
+    return found
 
 
 def _meaning(piece: Callable[..., Any]) -> str:

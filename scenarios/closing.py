@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from server.plots.alone import CLEAR
+from server.report.figures.local_baseline import CLEAR
 
 Facts = Mapping[str, Any]
 
@@ -64,7 +64,7 @@ def _stages(facts: Facts) -> Iterator[tuple[str, str]]:
     if staged := facts.get("continual"):
         measures, sent = staged["measures"], staged["megabytes"]
         mean, lost = 100 * measures["average_accuracy"], 100 * measures["forgetting"]
-        yield "tasks", f"{len(staged['exams'])}; at the end {mean:.2f} % on average, {lost:.2f} points forgotten"
+        yield "tasks", f"{len(staged['tasks'])}; at the end {mean:.2f} % on average, {lost:.2f} points forgotten"
         yield "memory", f"{staged['memory_bytes'] / 1000:,.0f} kB a client"
         yield "traffic", f"{sent['sent']:,.0f} MB to clients, {sent['received']:,.0f} MB from them"
 

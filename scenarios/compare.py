@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from core.parse import read_object
+from core.safe_json import read_object
 
 if TYPE_CHECKING:
-    from server.plots.memory import Held
+    from server.report.figures.memory import MemoryPoint
 
 Facts = dict[str, Any]
 Spread = list[float | None]  # mean, standard deviation over seeds (None for one)
@@ -42,14 +42,14 @@ def main(argv: list[str] | None = None) -> int:
         p.exit(2, f"{p.prog}: {'; '.join(left)}\n")
     for why in left:
         print(f"left out: {why}", file=sys.stderr)
-    from server.plots.compare import compare, grouped
-    from server.plots.memory import against_memory
+    from server.report.figures.compare import compare, grouped
+    from server.report.figures.memory import against_memory
 
     args.out.mkdir(parents=True, exist_ok=True)
     rows = [summary(name, group) for name, group in grouped(reports).items()]
     pictures = [compare(reports, args.out)]
     if staged := [row for row in rows if row["memory"] is not None]:
-        pictures.append(against_memory([_held(row) for row in staged], args.out))
+        pictures.append(against_memory([_memory_point(row) for row in staged], args.out))
     if args.json:
         print("\n".join(json.dumps(row) for row in rows))
     else:
@@ -78,7 +78,7 @@ def _read(run: Path) -> Facts:
         not isinstance(seconds := facts.get("seconds"), dict) or "total" not in seconds
     ):  # written by the server, before the export
         raise ValueError(f"{run} is not a finished run; go on with --resume {shlex.quote(str(run))}")
-    from server.plots.compare import grouped, mean
+    from server.report.figures.compare import grouped, mean
 
     try:  # all that is made of it
         for name, group in grouped([facts]).items():
@@ -106,19 +106,19 @@ def summary(name: str, group: Sequence[Mapping[str, Any]]) -> Facts:
     )
     row["worst client"] = spread(own)
     staged = [r["continual"] for r in group if r.get("continual")]
-    row["forgetting"] = spread([told["measures"]["forgetting"] for told in staged])
-    row["memory"] = max((told["memory_bytes"] for told in staged), default=None)
+    row["forgetting"] = spread([one["measures"]["forgetting"] for one in staged])
+    row["memory"] = max((one["memory_bytes"] for one in staged), default=None)
     row["diverged"] = [f"seed {r['seed']}: {why}" for r in group for why in r.get("diverged", {}).values()]
     row["examples"] = statistics.mean(r["history"][-1]["seen"] for r in group)
     row["seconds"] = statistics.mean(r["seconds"]["total"] for r in group)
     return row
 
 
-def _held(row: Facts) -> Held:
-    from server.plots.memory import Held
+def _memory_point(row: Facts) -> MemoryPoint:
+    from server.report.figures.memory import MemoryPoint
 
     mean, deviation = row["accuracy"]
-    return Held(row["runs"], "", row["memory"] / 1000, mean, deviation, len(row["seeds"]))
+    return MemoryPoint(row["runs"], "", row["memory"] / 1000, mean, deviation, len(row["seeds"]))
 
 
 def spread(values: Sequence[float]) -> Spread | None:
@@ -133,7 +133,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "local, own digits": ("local, own digits", lambda spread: _percent(spread)),
     "joint": ("joint", lambda spread: _percent(spread)),
     "forgetting": ("forgetting", lambda spread: _percent(spread)),
-    "memory": ("memory, kB", lambda held: "–" if held is None else f"{held / 1000:,.0f}"),
+    "memory": ("memory, kB", lambda most: "–" if most is None else f"{most / 1000:,.0f}"),
     "own digits": ("federated, own digits", lambda spread: _percent(spread)),
     "worst client": ("worst client", lambda spread: _percent(spread)),
     "examples": ("examples", lambda count: f"{count:,.0f}"),

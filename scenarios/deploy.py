@@ -7,9 +7,7 @@ with `clients.pi`, by a proxy that lets only the fleet's path in: `up` writes it
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,16 +15,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from rich.console import Console
 
-from core.scenario import ENGINES, Scenario, unknown
-from scenarios import federation, link
+from core.config.scenario import ENGINES, unknown
+from scenarios.deployment import flwr_cli, processes
+from scenarios.deployment.flwr_cli import CODE, HOME, option
 from scenarios.environment import prepare
-from scenarios.link import CODE, HOME, option
-from scenarios.terminal import Terminal
 
 PORT = 8000
-POLL = 0.3  # seconds between looks at a run's folder
-LOOK = 5.0  # seconds between questions to the SuperLink, each of which costs a process
-HEARD = 30.0  # seconds that a run has to hear that it should stop
 EXAMPLES = """examples:
   python -m scenarios.deploy up --nodes 4      a SuperLink and four SuperNodes on this computer, TLS, a key each
   python -m scenarios.deploy run pi            run a scenario on them; it leaves runs/pi-0 like a simulation does
@@ -94,17 +88,17 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "up":
             return _up(home, args)
         if args.command == "down":
-            federation.down(home)
+            processes.down(home)
             return 0
-        link.port(home)  # is there a federation?
+        flwr_cli.port(home)  # is there a federation?
         if args.command == "status":
-            from scenarios.status import show
+            from scenarios.deployment.status import show
 
             return show(home)
         if args.command == "run":
             return _run(home, rest)
         if args.command == "dismiss":
-            link.dismiss(home, args.name)
+            flwr_cli.dismiss(home, args.name)
         else:
             _admit(home, args.name, args.key, args.client)
         done = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
@@ -120,17 +114,16 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise unknown("engine", wrong, ENGINES)
     if not args.data.is_file():
         raise ValueError(f"--data {args.data}: no such file")
-    before = link.port(home) if link.known(home) else PORT
+    before = flwr_cli.port(home) if flwr_cli.known(home) else PORT
     port = args.port or before
     if not 0 <= args.nodes <= 1000 or not 1024 <= port <= 64000:
         raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
-    if port != before and federation.running(home):
-        raise ValueError(
-            f"--port {port}: what runs of {args.home} uses {before}; first: {link.python()} -m scenarios.deploy{option(home)} down"
-        )
-    federation.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
+    if port != before and processes.running(home):
+        down = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} down"
+        raise ValueError(f"--port {port}: what runs of {args.home} uses {before}; first: {down}")
+    processes.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     Console(stderr=True, highlight=False).print(
-        f"up; next: {link.python()} -m scenarios.deploy{option(home)} run pi", soft_wrap=True
+        f"up; next: {flwr_cli.python()} -m scenarios.deploy{option(home)} run pi", soft_wrap=True
     )
     return 0
 
@@ -148,7 +141,7 @@ def _admit(home: Path, name: str, key: str, client: int) -> None:
         ) from None
     file = home / f"{Path(name).name}.pub"
     file.write_text(key.strip() + "\n")
-    link.admit(home, file, name, client)
+    flwr_cli.admit(home, file, name, client)
 
 
 def _run(home: Path, arguments: Sequence[str]) -> int:
@@ -156,42 +149,6 @@ def _run(home: Path, arguments: Sequence[str]) -> int:
     from scenarios.run import main as command
 
     return command(["--baselines", "none", *arguments], home)
-
-
-def play(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
-    """Rounds on real nodes, seen to their end. A run that is asked to stop keeps its last finished round.
-
-    Raises KeyboardInterrupt if somebody asked to stop, RuntimeError if the run failed.
-    """
-    stop, lines = folder / "stop", folder / "rounds.jsonl"
-    stop.unlink(missing_ok=True)
-    told = len(lines.read_text().splitlines()) if lines.exists() else 0  # a resumed run's are known
-    number, looked, asked, ended, details = link.submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
-    while not ended.startswith("finished"):
-        new = lines.read_text().splitlines()[told:] if lines.exists() else []
-        for line in new:
-            terminal.ended(json.loads(line))
-        told += len(new)
-        now = time.monotonic()
-        if terminal.stopped() and not asked:
-            stop.touch()  # the server ends after the round's last checkpoint
-            asked = now
-        if asked and now - asked > HEARD:
-            link.ask(home, "stop", number, link.LINK)
-            asked = now
-        if now - looked > LOOK or (folder / "report.json").exists():
-            if "superlink" not in federation.running(home):
-                again = f"{link.python()} -m scenarios.deploy{option(home)} up"
-                raise RuntimeError(f"the SuperLink has ended; go on with: {again}, then: {link.resume(folder, home)}")
-            ended, details = link.state(home, number)
-            looked = now
-        time.sleep(POLL)
-    stop.unlink(missing_ok=True)
-    terminal.pause()
-    if not (folder / "report.json").exists():
-        why, said = link.error(home, number)
-        print(said, file=sys.stderr)  # into the run's log
-        raise RuntimeError(f"the run ended as {ended}{details and f' ({details})'}; the server's last words:\n{why}")
 
 
 if __name__ == "__main__":

@@ -31,15 +31,15 @@ SETTINGS = {
 
 def prepare(folder: Path | None = None) -> dict[str, str]:
     """Set them for this process and its children; returns what a worker needs. folder: the run's, for clients' memory."""
-    told = dict(SETTINGS)
+    variables = dict(SETTINGS)
     if folder:
-        told["CLIENTS_HOME"] = str(folder.absolute() / "clients")
-    os.environ.update(told)
-    return told
+        variables["CLIENTS_HOME"] = str(folder.absolute() / "clients")
+    os.environ.update(variables)
+    return variables
 
 
 @contextmanager
-def temporary(place: Path) -> Iterator[None]:
+def temporary(folder: Path) -> Iterator[None]:
     """A temporary folder of their own for this process and all that it starts, removed at the end.
 
     TensorFlow leaves files there when it is killed, so what an earlier process left is taken away first. Ray stays where it
@@ -48,7 +48,7 @@ def temporary(place: Path) -> Iterator[None]:
     names, own = ("TMPDIR", "RAY_TMPDIR"), tempfile.tempdir
     before = {name: os.environ.get(name) for name in names}
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
-    os.environ["TMPDIR"], tempfile.tempdir = str(emptied(place)), None
+    os.environ["TMPDIR"], tempfile.tempdir = str(emptied(folder)), None
     try:
         yield
     finally:
@@ -57,4 +57,4 @@ def temporary(place: Path) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from scenarios.environment import prepare, temporary
 
 if TYPE_CHECKING:
-    from core.scenario import Scenario
+    from core.config.scenario import Scenario
     from scenarios.terminal import Terminal
 
 
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
     p.add_argument("--json", action="store_true", help="print export.json on one line instead of the table")
     args = p.parse_args(argv)
-    from core.scenario import Scenario
+    from core.config.scenario import Scenario
     from scenarios.terminal import Terminal, redirect
     from server import run_folder
 
@@ -62,15 +62,15 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
         terminal.say(f"{args.run} has no {'model.keras' if state else 'checkpoint'} yet")
         return 1
     data = load(scenario)
-    place = versions.current(args.run)
+    version = versions.current(args.run)
     if args.check:
         facts = verify(args.run, data)
-    elif place:
-        facts = export(versions.weights(place), scenario.model, data, place)
-        versions.publish(args.run, place)
+    elif version:
+        facts = export(versions.weights(version), scenario.model, data, version)
+        versions.publish(args.run, version)
     else:
         facts = export(state.arrays, scenario.model, data, args.run)
-    source = f"version {int(place.name)}, the current one" if place else f"the checkpoint of round {state.round}"
+    source = f"version {int(version.name)}, the current one" if version else f"the checkpoint of round {state.round}"
     terminal.line(json.dumps(facts)) if args.json else terminal.print(files(facts, source))
     return 1 if facts["refused"] else 0
 

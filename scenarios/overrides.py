@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.config.scenario import Part, Scenario, options
 from core.methods import METHODS
-from core.scenario import Part, Scenario, options
 
 LIMITS = ("images", "kilobytes")  # of a client's memory; 0: no such limit
 Change = tuple[str, str]

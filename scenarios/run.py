@@ -9,10 +9,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from core.scenario import Scenario, unknown
-from scenarios import SCENARIOS
+from core.config.scenario import Scenario, unknown
 from scenarios.environment import prepare
 from scenarios.overrides import changed
+from scenarios.presets import SCENARIOS
 
 RUNS = Path("runs")
 EXAMPLES = """examples:
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         return _list()
     try:
         if args.rollback:
-            from scenarios.update import rollback
+            from scenarios.experiment.continuation import rollback
 
             print(rollback(args.rollback))
             return 0
@@ -84,12 +84,12 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
-    from scenarios.experiment import Wish, run
+    from scenarios.experiment.pipeline import RunOptions, run
 
     kept = ("workers", "backend", "baselines", "source", "quiet", "json")
-    wish = {name: getattr(args, name) for name in kept} | {"federation": federation}
+    options = {name: getattr(args, name) for name in kept} | {"federation": federation}
     try:
-        return run(scenario, folder, Wish(**wish))
+        return run(scenario, folder, RunOptions(**options))
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
 
@@ -139,7 +139,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
             "--from cannot go on with a simulation on real nodes, whose memories are their own; use --resume"
         )
     if args.source:
-        from scenarios.update import after
+        from scenarios.experiment.continuation import after
 
         args.source = RUNS / args.source if (RUNS / args.source).exists() else args.source
         scenario = after(scenario, args.source)
@@ -176,10 +176,10 @@ def _free(folder: Path) -> Path:
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
     if (folder / "checkpoints").exists() and real != (folder / "id").exists():  # the name by which nodes know it
-        from scenarios import link
+        from scenarios.deployment import flwr_cli
 
         where = "this computer" if real else "real nodes"
-        command = link.resume(args.resume, None if real else link.home(folder))
+        command = flwr_cli.resume(args.resume, None if real else flwr_cli.home(folder))
         raise ValueError(f"--resume {args.resume}: its clients' memories are on {where}; use: {command}")
     changed = any(getattr(args, key) is not None for key in ("seed", "rounds", "engine"))
     if args.name or args.set or args.out or args.source or changed:

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.scenario import Scenario, unknown
+from core.config.scenario import Scenario, unknown
 from scenarios.environment import prepare
-from scenarios.pool import fill
-from scenarios.protocol import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
-from scenarios.tabulate import Facts, grid, markdown, results, shares, summary
+from scenarios.studies.aggregate import Facts, grid, markdown, results, shares, summary
+from scenarios.studies.run_all import fill
+from scenarios.studies.split_mnist import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
 from server.run_folder import driven
 
 EXAMPLES = """examples:
@@ -54,15 +54,15 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
             scenarios = {folder: cell.scenario() for folder, cell in left.items()}
             for folder, error in fill(scenarios, out / "run.log", workers):
                 cell = left[folder]
-                told = results([cell], out).get(cell)
-                if told is None:
+                report = results([cell], out).get(cell)
+                if report is None:
                     failed += 1
                     screen.print(f"{cell.name}: failed: {error}; see {out / 'run.log'}", markup=False, soft_wrap=True)
                 else:
-                    lost = 100 * told["continual"]["measures"]["forgetting"]
-                    seconds = sum(told["seconds"].values())
+                    lost = 100 * report["continual"]["measures"]["forgetting"]
+                    seconds = sum(report["seconds"].values())
                     screen.print(
-                        f"{cell.name}: {100 * told['accuracy']:.2f} %, forgot {lost:.2f} points ({seconds:.0f} s)",
+                        f"{cell.name}: {100 * report['accuracy']:.2f} %, forgot {lost:.2f} points ({seconds:.0f} s)",
                         soft_wrap=True,
                     )
                 progress.advance(bar)
@@ -74,11 +74,11 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
 
 def _clear(folder: Path, cell: Cell) -> None:
     """Take away what another protocol left there."""
-    file, told = folder / "scenario.json", json.loads(cell.scenario().json())
+    file, settings = folder / "scenario.json", json.loads(cell.scenario().json())
     if folder.exists() and (not file.exists() or Scenario.read(file) != cell.scenario()):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(told, indent=1) + "\n")
+    file.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 def _list(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str], list[Any]]:
@@ -152,21 +152,21 @@ def _filled(args: argparse.Namespace, wanted: Sequence[Cell], screen: Console) -
 
 def _show(lines: Sequence[Facts], out: Path) -> None:
     """The table, on standard output; beside it as Markdown, as JSON, and the picture of accuracy against memory."""
-    from server.plots.memory import Held, against_memory
+    from server.report.figures.memory import MemoryPoint, against_memory
 
     screen, (head, rows) = Console(highlight=False, markup=False), grid(lines)
     table = Table(
         title="test accuracy ± deviation over seeds / forgetting, points (number of seeds)", title_justify="left"
     )
-    for place, name in enumerate(head):
-        table.add_column(name, justify="right" if place else "left")
+    for i, name in enumerate(head):
+        table.add_column(name, justify="right" if i else "left")
     for row in rows:
         table.add_row(*row)
     screen.print(table)
     (out / "table.md").write_text(markdown(head, rows))
     (out / "table.json").write_text(json.dumps(lines, indent=1) + "\n")
     points = [
-        Held(
+        MemoryPoint(
             one["method"],
             f"{one['pace']}, Dirichlet {one['alpha']:g}",
             one["memory_bytes"] / 1000,

@@ -11,7 +11,7 @@ import numpy as np
 from core.arrays import Unreadable, read
 from core.curves import best
 from core.disk import placed
-from server.report import digest
+from server.record import digest
 
 BEST, LAST = "best.npz", "last.npz"
 KEYS = ("round", "accuracy", "loss", "validation_loss")

@@ -11,7 +11,7 @@ import numpy as np
 
 from core import arrays
 from core.disk import numbered, placed
-from core.parse import json_object
+from core.safe_json import json_object
 
 KEPT = 2
 FACTS = "told"  # the entry for all that is no array, as JSON

@@ -14,13 +14,13 @@ from pathlib import Path
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from core.parse import read_object
+from core.safe_json import read_object
 from core.text import cleaned
 from fl import channel, wire
-from server.report import write
+from server.record import write
 
 log = logging.getLogger("flwr")
-PATIENCE = 60.0  # seconds that the run waits for a client's node the first time that it is missed
+WAIT = 60.0  # seconds that the run waits for a client's node the first time that it is missed
 NODES = "nodes.json"  # in the run's folder: which node plays each client
 ANSWER = 30.0  # seconds for a node to say who it is
 TRIES = 3  # times that it is asked: one that is silent on purpose should not hold up every round
@@ -34,10 +34,10 @@ class Fleet:
     apart = True
 
     def __init__(
-        self, folder: Path, stopped: Callable[[], bool] = lambda: False, patience: float = PATIENCE,
+        self, folder: Path, stopped: Callable[[], bool] = lambda: False, wait: float = WAIT,
         admitted: Path | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self.run, self.stopped, self.patience = folder, _named(folder), stopped, patience
+        self.folder, self.run, self.stopped, self.wait = folder, _named(folder), stopped, wait
         self.admitted = admitted  # {node: {"name", "client"}}, JSON; it may change while the run lasts
         self._plays: dict[int, int] = {}  # node: client
         self._written: dict[int, int] = {}  # the same, as last written down
@@ -47,7 +47,7 @@ class Fleet:
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """{client: node} of those whose nodes are there, waiting a while for the others."""
-        end = time.monotonic() + self.patience
+        end = time.monotonic() + self.wait
         while True:
             there = set(grid.get_node_ids())
             known = admitted(self.admitted) if self.admitted else None
@@ -56,18 +56,18 @@ class Fleet:
             if fresh := sorted(node for node in there - set(self._plays) if self._asked[node] < TRIES):
                 self._asked.update(fresh)
                 self._ask(grid, fresh, known)
-            seats = {client: node for node, client in sorted(self._plays.items(), reverse=True)}
-            self._missed -= set(seats)
-            if set(clients) - self._missed <= set(seats):
+            assignment = {client: node for node, client in sorted(self._plays.items(), reverse=True)}
+            self._missed -= set(assignment)
+            if set(clients) - self._missed <= set(assignment):
                 break
             if time.monotonic() > end or self.stopped():
-                self._missed |= set(clients) - set(seats)
+                self._missed |= set(clients) - set(assignment)
                 break
             time.sleep(self.pause)
         if self._plays != self._written:  # for `scenarios.deploy status`
             write(self.folder / NODES, json.dumps(self._plays))
             self._written = dict(self._plays)
-        return {client: seats[client] for client in clients if client in seats}
+        return {client: assignment[client] for client in clients if client in assignment}
 
     @staticmethod
     def _may(known: Mapping[int, Admitted] | None, node: int, client: int) -> bool:

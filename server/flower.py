@@ -10,10 +10,10 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from fl.channel import Stopped
-from server.app import run
 from server.fleet import Fleet
+from server.run import run
 
 app = ServerApp()
 

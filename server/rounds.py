@@ -13,11 +13,11 @@ import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from core.engines import Sums
+from core.config.scenario import Scenario
 from core.methods import chain
-from core.methods.base import Answer, Finetune, Shared
+from core.methods.base import Finetune, Payloads, Shared
 from core.plan import Arrays
-from core.scenario import Scenario
+from core.scores import Sums
 from fl import channel, roster, strategies, wire
 from fl.holdings import Holdings
 from fl.messages import Update
@@ -78,7 +78,7 @@ def rounds(
     watch: Watch,
     after: int = 0,
     shared: Shared | None = None,
-    seats: roster.Seats | None = None,
+    assignment: roster.Assignment | None = None,
     step: bytes = b"",
     holdings: Holdings | None = None,
 ) -> Iterator[Round]:
@@ -87,16 +87,18 @@ def rounds(
     `rate(round)` is the step size of a round, or None to stop early; `shared` is what an earlier round left of methods;
     `step` is the training step's file, for clients without TensorFlow; `holdings` is what clients of a simulation have.
     """
-    method, shared, seats = chain(scenario), shared or {}, seats or roster.Anyone()
+    method, shared, assignment = chain(scenario), shared or {}, assignment or roster.AnyNode()
     for number in range(after + 1, scenario.rounds + 1):
         if (now := rate(number)) is None:
             return
         start, clients = time.perf_counter(), roster.choose(scenario, number)
-        config, sent = wire.config(scenario, now, seats.run), wire.record(arrays)
+        config, sent = wire.config(scenario, now, assignment.run), wire.record(arrays)
         asks = strategy.configure_train(number, sent, config, Cohort(clients))
-        told = {client: method.tell(shared, client) for client in clients}
-        messages = _addressed(seats(grid, clients), asks, number, told, step)
-        replies, failed = channel.ask(grid, messages, scenario.patience, watch, seats.pause, number, seats.apart)
+        payloads = {client: method.download(shared, client) for client in clients}
+        messages = _addressed(assignment(grid, clients), asks, number, payloads, step)
+        replies, failed = channel.ask(
+            grid, messages, scenario.round_timeout, watch, assignment.pause, number, assignment.apart
+        )
         failed |= {client: "its node is not there" for client in clients if client not in messages}
         updates, drift, refused = _read(replies, arrays, scenario, method, holdings, number)
         answers, unfit, counts = _believed(updates, method, arrays, scenario, holdings is None)
@@ -128,19 +130,19 @@ def rounds(
             updates=learned,
             capped={c: updates[c].examples for c in learned if counts[c] < updates[c].examples},
             odd=odd,
-            notes=list(seats.notes()),
+            notes=list(assignment.notes()),
         )
 
 
 def _addressed(
-    seats: Mapping[int, int], asks: Any, number: int, told: Mapping[int, Answer], step: bytes
+    assignment: Mapping[int, int], asks: Any, number: int, payloads: Mapping[int, Payloads], step: bytes
 ) -> dict[int, Message]:
     """A strategy's messages, made out to clients and given to the nodes that play them."""
     by_client = {ask.metadata.dst_node_id - 1: ask for ask in asks}
     return {
-        client: wire.addressed(by_client[client], client, seats[client], number, told[client], step)
+        client: wire.addressed(by_client[client], client, assignment[client], number, payloads[client], step)
         for client in sorted(by_client)
-        if client in seats
+        if client in assignment
     }
 
 
@@ -166,15 +168,15 @@ def _read(
 
 def _believed(
     updates: Mapping[int, Update], method: Finetune, arrays: Arrays, scenario: Scenario, cap: bool
-) -> tuple[dict[int, Answer], dict[int, str], dict[int, float]]:
+) -> tuple[dict[int, Payloads], dict[int, str], dict[int, float]]:
     """What methods make of the answers, why some were refused, and each client's count as it is believed."""
     counts: dict[int, float] = {client: update.examples for client, update in updates.items()}
     counts = trust.capped(updates, scenario.count_ratio) if cap else counts
-    answers, refused = dict[int, Answer](), {}
+    answers, refused = dict[int, Payloads](), {}
     for client, update in updates.items():
         share = counts[client] / update.examples if update.examples else 1.0
         try:
-            answers[client] = method.accept(update.answer, update.own, share, arrays, scenario.reach)
+            answers[client] = method.accept(update.payloads, update.own, share, arrays, scenario.max_update_ratio)
         except ValueError as error:
             refused[client] = str(error)
     return method.balance(answers, scenario.count_ratio) if cap else answers, refused, counts
@@ -191,7 +193,7 @@ def _aggregated(
     try:
         strategies.check(scenario.strategy, len(replies))  # the robust ones promise nothing of fewer
         for reply, own, count in replies.values():
-            wire.averaged(reply.content, own, float(count) ** scenario.weigh)
+            wire.averaged(reply.content, own, float(count) ** scenario.weight_exponent)
         new, _ = strategy.aggregate_train(number, [reply for reply, *_ in replies.values()])
         mixed = (
             [w.astype(old.dtype) for w, old in zip(wire.arrays(new), arrays, strict=True)]
@@ -204,10 +206,10 @@ def _aggregated(
     if mixed and not _finite(mixed):
         failed[SERVER] = f"the strategy made NaN or infinity of {len(replies)} answers; the old weights were kept"
     elif mixed:
-        stepped, far = trust.bounded(arrays, mixed, scenario.reach)
-        if far > scenario.reach:
+        stepped, far = trust.bounded(arrays, mixed, scenario.max_update_ratio)
+        if far > scenario.max_update_ratio:
             failed[SERVER] = (
-                f"the strategy's step was {far:.3g} times the weights' length; it was cut to {scenario.reach:g}"
+                f"the strategy's step was {far:.3g} times the weights' length; it was cut to {scenario.max_update_ratio:g}"
             )
         return stepped
     vars(strategy).clear()
@@ -216,7 +218,7 @@ def _aggregated(
 
 
 def _gathered(
-    method: Finetune, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays, failed: dict[int, str]
+    method: Finetune, shared: Shared, answers: Mapping[int, Payloads], arrays: Arrays, failed: dict[int, str]
 ) -> tuple[Shared, Arrays]:
     """What the server keeps for methods, and the global weights as they make them.
 
@@ -225,7 +227,7 @@ def _gathered(
     sent = {client: answer for client, answer in answers.items() if answer}
     with suppress(ArithmeticError, np.linalg.LinAlgError):
         return _made(method, shared, sent, arrays)
-    good: dict[int, Answer] = {}
+    good: dict[int, Payloads] = {}
     for client, answer in sent.items():
         try:
             _made(method, shared, {**good, client: answer}, arrays)
@@ -235,8 +237,8 @@ def _gathered(
     return _made(method, shared, good, arrays)
 
 
-def _made(method: Finetune, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
-    kept, made = method.gather(shared, answers, arrays)
+def _made(method: Finetune, shared: Shared, answers: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
+    kept, made = method.server_update(shared, answers, arrays)
     if not _finite([*made, *kept.values()]):
         raise ArithmeticError("it makes NaN or infinity")
     return kept, made

@@ -18,10 +18,10 @@ def driven(folder: Path) -> Iterator[None]:
 
     Raises ValueError, before anything in it changes, if it cannot be made or another process drives or plays this run.
     """
-    with _held(folder):
+    with _locked(folder):
         rounds = folder / "checkpoints"
         if rounds.exists():  # whoever drove it may have died while its rounds go on
-            with _held(rounds, folder):
+            with _locked(rounds, folder):
                 pass
         yield
 
@@ -32,18 +32,18 @@ def played(folder: Path) -> Iterator[None]:
 
     Raises ValueError if another process does.
     """
-    with _held(folder / "checkpoints", folder):
+    with _locked(folder / "checkpoints", folder):
         yield
 
 
 @contextmanager
-def _held(place: Path, run: Path | None = None) -> Iterator[None]:
+def _locked(path: Path, run: Path | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(hold(place))
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold(path))
         except BlockingIOError:
-            raise ValueError(f"{run or place} is in use: another process is running this very run") from None
+            raise ValueError(f"{run or path} is in use: another process is running this very run") from None
         except OSError as error:
-            raise ValueError(f"{place} cannot be used as a run's folder: {error.strerror}") from None
+            raise ValueError(f"{path} cannot be used as a run's folder: {error.strerror}") from None
         yield

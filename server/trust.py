@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from core.config.scenario import Scenario
 from core.methods.base import Finetune
 from core.plan import Arrays, distance
-from core.scenario import Scenario
 from fl import wire
 from fl.checks import Limits
 from fl.holdings import Holdings
@@ -56,18 +56,18 @@ def read(
     if holdings:
         counted(update, holdings, round)
     far = distance(arrays, update.arrays) if update.arrays else 0.0
-    if far > scenario.reach:
-        limit = f"reach = {scenario.reach:g} (--set reach=… allows more)"
+    if far > scenario.max_update_ratio:
+        limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
         raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
     return update, far
 
 
-def bounded(old: Arrays, new: Arrays, reach: float) -> tuple[Arrays, float]:
+def bounded(old: Arrays, new: Arrays, max_update_ratio: float) -> tuple[Arrays, float]:
     """The server's step from old to new weights, cut to the length that one client's may have; and how long it was."""
     far = distance(old, new)
-    if far <= reach:
+    if far <= max_update_ratio:
         return new, far
-    share = np.float32(reach / far)
+    share = np.float32(max_update_ratio / far)
     return [a + share * (b - a) for a, b in zip(old, new, strict=True)], far
 
 

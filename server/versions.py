@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from core import arrays
+from core.config.scenario import Gate
 from core.disk import placed
-from core.parse import read_object
-from core.scenario import Gate
-from server.report import write
+from core.safe_json import read_object
+from server.record import write
 
 Arrays = list[np.ndarray]
 Facts = dict[str, Any]
@@ -27,12 +27,12 @@ CURRENT = "current"
 
 def keep(folder: Path, number: int, weights: Arrays, facts: Facts, shared: Mapping[str, np.ndarray]) -> Path:
     """Write a version's weights, what the server keeps for methods, and facts; a repeated stage writes the same again."""
-    place = home(folder, number)
+    version = home(folder, number)
     named = {f"weight{i}": a for i, a in enumerate(weights)} | {f"shared/{key}": a for key, a in shared.items()}
-    with placed(place / "weights.npz") as file:
+    with placed(version / "weights.npz") as file:
         np.savez(file, **arrays.seal(named))  # type: ignore[arg-type]
-    write(place / "version.json", json.dumps(facts, indent=1) + "\n")
-    return place
+    write(version / "version.json", json.dumps(facts, indent=1) + "\n")
+    return version
 
 
 def home(folder: Path, number: int) -> Path:
@@ -40,32 +40,32 @@ def home(folder: Path, number: int) -> Path:
     return folder / "versions" / f"{number:04d}"
 
 
-def weights(place: Path) -> Arrays:
+def weights(version: Path) -> Arrays:
     """A version's weights. Raises ValueError, naming the file, if they cannot be read."""
-    named = {name: array for name, array in _arrays(place).items() if not name.startswith("shared/")}
+    named = {name: array for name, array in _arrays(version).items() if not name.startswith("shared/")}
     found = [named[name] for name in (f"weight{i}" for i in range(len(named))) if name in named]
     if not found or len(found) < len(named) or any(w.dtype != np.float32 for w in found):
         raise ValueError(
-            f"{place / 'weights.npz'} does not hold a model's weights: {', '.join(named)[:100] or 'nothing'}"
+            f"{version / 'weights.npz'} does not hold a model's weights: {', '.join(named)[:100] or 'nothing'}"
         )
     return found
 
 
-def shared(place: Path) -> dict[str, np.ndarray]:
+def shared(version: Path) -> dict[str, np.ndarray]:
     """What the server kept for methods when it was made. Raises ValueError, naming the file, if it cannot be read."""
-    return {name.removeprefix("shared/"): a for name, a in _arrays(place).items() if name.startswith("shared/")}
+    return {name.removeprefix("shared/"): a for name, a in _arrays(version).items() if name.startswith("shared/")}
 
 
-def _arrays(place: Path) -> dict[str, np.ndarray]:
+def _arrays(version: Path) -> dict[str, np.ndarray]:
     try:
-        return arrays.read(place / "weights.npz", sealed=True)
+        return arrays.read(version / "weights.npz", sealed=True)
     except FileNotFoundError:
-        raise ValueError(f"{place} holds no version: it has no weights.npz") from None
+        raise ValueError(f"{version} holds no version: it has no weights.npz") from None
 
 
-def facts(place: Path) -> Facts:
+def facts(version: Path) -> Facts:
     """What version.json says of a version: its number, and what the gate objects to. Raises ValueError, naming the file."""
-    file = place / "version.json"
+    file = version / "version.json"
     found = read_object(file)
     number, against = found.get("version"), found.get("objections")
     if type(number) is not int or number < 0:
@@ -115,23 +115,23 @@ def objections(gate: Gate, row: Sequence[float], best: Sequence[float | None]) -
     lost = [ever - share for share, ever in zip(row, best, strict=True) if ever is not None and ever == ever]
     mean = sum(met) / max(1, len(met))
     forgotten = sum(lost) / len(lost) if lost else 0.0
-    told = []
+    found = []
     if mean < gate.accuracy:
-        told.append(f"accuracy on the tasks met is {mean:.4f}, less than gate.accuracy = {gate.accuracy:g}")
+        found.append(f"accuracy on the tasks met is {mean:.4f}, less than gate.accuracy = {gate.accuracy:g}")
     if forgotten > gate.forgetting:
-        told.append(f"forgetting of earlier tasks is {forgotten:.4f}, more than gate.forgetting = {gate.forgetting:g}")
-    return told
+        found.append(f"forgetting of earlier tasks is {forgotten:.4f}, more than gate.forgetting = {gate.forgetting:g}")
+    return found
 
 
-def publish(folder: Path, place: Path) -> None:
+def publish(folder: Path, version: Path) -> None:
     """Make a version the current one: the link, and the run's own model.* and export.json. Each step is a rename."""
     link = folder / "versions" / f".{CURRENT}"
     link.unlink(missing_ok=True)
-    link.symlink_to(place.name)
+    link.symlink_to(version.name)
     os.replace(link, folder / "versions" / CURRENT)
     for old in (*folder.glob("model.*"), *folder.glob("export.json")):
-        if not (place / old.name).exists():
+        if not (version / old.name).exists():
             old.unlink()
-    for file in (*place.glob("model.*"), *place.glob("export.json")):
+    for file in (*version.glob("model.*"), *version.glob("export.json")):
         with placed(folder / file.name) as copy:
             copy.write(file.read_bytes())

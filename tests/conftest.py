@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from core.scenario import Part, Scenario
+from core.config.scenario import Part, Scenario
 from scenarios.environment import prepare
 
 prepare()  # before numpy and TensorFlow are imported by any test

@@ -145,7 +145,7 @@ class Drill:
         """One run, and what happens to it."""
         told = ["pi", "--rounds", str(ROUNDS), "--out", str(self.run)]
         for one in (
-            "clients=3", "cohort=3", "train=900", "validation=100", f"patience={PATIENCE}", "methods=replay",
+            "clients=3", "cohort=3", "train=900", "validation=100", f"round_timeout={PATIENCE}", "methods=replay",
             "methods.replay.images=50", "methods.replay.kilobytes=0",
         ):  # fmt: skip
             told += ["--set", one]

@@ -22,11 +22,12 @@ from typing import Any
 
 from flwr.app import Error, Message
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from fl import keys, roster
-from scenarios import SCENARIOS, federation, link
+from scenarios.backends.local import LocalGrid
+from scenarios.deployment import flwr_cli, processes
 from scenarios.environment import prepare
-from scenarios.simulate import LocalGrid
+from scenarios.presets import SCENARIOS
 from tests.fakes import federate
 from tests.hostile.sitecustomize import ATTACKS
 
@@ -36,7 +37,7 @@ TIMEOUT = 40  # seconds that the server waits for a round's answers
 SLACK = 10  # seconds of a round beside that: its own work, and a look at who is there
 ARRIVE = 75  # seconds more in the first round, in which it waits for nodes that do not say well who they are
 SETTINGS = (
-    "clients=5", "cohort=5", "train=1500", "test=500", "validation=100", f"rounds={len(ATTACKS)}", f"patience={TIMEOUT}",
+    "clients=5", "cohort=5", "train=1500", "test=500", "validation=100", f"rounds={len(ATTACKS)}", f"round_timeout={TIMEOUT}",
 )  # fmt: skip
 
 
@@ -49,29 +50,29 @@ def main() -> int:
             _up(home)
             run, words = _run(home, place / "run")
         finally:
-            federation.down(home)
+            processes.down(home)
         return 0 if _judged(run, words, place / "rest") else 1
 
 
 def _up(home: Path) -> None:
     """Three honest nodes, and two hostile ones, each with a key admitted for its own client."""
     with socket.socket() as probe:
-        probe.bind((link.HOST, 0))
+        probe.bind((flwr_cli.HOST, 0))
         port = probe.getsockname()[1]
     data = CODE / "core" / "mnist.npz"
-    federation.up(home, HONEST, port, (), data, ("litert",))
+    processes.up(home, HONEST, port, (), data, ("litert",))
     for name, client in (("liar", LIAR), ("thief", THIEF)):
         there = home / name
-        link.admit(home, keys.node(there), name, client)
-        command = federation.supernode(home, there, client, port, data, "litert")
+        flwr_cli.admit(home, keys.node(there), name, client)
+        command = processes.supernode(home, there, client, port, data, "litert")
         hostile = {
             "PYTHONPATH": str(CODE / "tests" / "hostile"),
             "HOSTILE": name,
             "CLIENTS_HOME": str(there / "memory"),
         }
-        federation.start(home, name, command, CODE, hostile)
+        processes.start(home, name, command, CODE, hostile)
     last = time.monotonic() + 60
-    while len(link.online(home) or ()) < HONEST + 2 and time.monotonic() < last:
+    while len(flwr_cli.online(home) or ()) < HONEST + 2 and time.monotonic() < last:
         time.sleep(0.5)
 
 

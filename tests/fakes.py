@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from flwr.app import Error, Message, RecordDict
 
-from core.engines import Sums
-from core.scenario import Scenario
+from core.config.scenario import Scenario
+from core.scores import Sums
 from fl import roster, strategies, wire
 from fl.messages import Task, Update
-from scenarios.simulate import LocalGrid
+from scenarios.backends.local import LocalGrid
 from server.rounds import Round, rounds
 
 Arrays = list[np.ndarray]
@@ -25,7 +25,7 @@ START: Arrays = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.fl
 
 
 def identify() -> None:
-    """A Message asks who sends it; outside Flower's own runtimes nobody has said so (see scenarios/simulate.py)."""
+    """A Message asks who sends it; outside Flower's own runtimes nobody has said so (see scenarios/backends)."""
     from flwr.supercore.task_identity import TaskIdentity
 
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
@@ -41,12 +41,12 @@ def honest(task: Task) -> Update:
 
 def well(task: Task) -> RecordDict:
     """What an honest client answers."""
-    return wire.answer(honest(task))
+    return wire.reply(honest(task))
 
 
 def with_arrays(change: Callable[[Arrays], Arrays]) -> Client:
     """A client whose weights are changed on the way."""
-    return lambda task: wire.answer(replace(honest(task), arrays=change(honest(task).arrays)))
+    return lambda task: wire.reply(replace(honest(task), arrays=change(honest(task).arrays)))
 
 
 def silent(task: Task) -> RecordDict | None:
@@ -118,11 +118,11 @@ def play(grid: FakeGrid, scenario: Scenario, strategy: Any = None, start: Arrays
 
 def federate(scenario: Scenario, folder: Path, watch: Onlooker | None = None, grid: LocalGrid | None = None) -> Any:
     """A whole run in this process, real clients and all: the report's facts."""
-    from server import app
+    from server import run
 
     identify()
     folder.mkdir(parents=True, exist_ok=True)
-    return app.run(grid or LocalGrid(roster.nodes(scenario)), scenario, folder, watch or Onlooker())
+    return run.run(grid or LocalGrid(roster.nodes(scenario)), scenario, folder, watch or Onlooker())
 
 
 def same(one: Arrays, other: Arrays) -> bool:

@@ -25,7 +25,11 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parents[1]
-KEYS: dict[str, str] = {}  # what reports, memories and checkpoints called it → what they call it now
+KEYS = {
+    "halves": "forgetting_split",
+    "exams": "tasks",
+}  # what reports, memories and checkpoints called it → what they call it now
+PRESETS = {"drift": "seasonal"}
 TIMES = {"seconds", "folder", "versions", "settings", "command"}  # what may differ, or is the scenario itself
 SMALL = {"train": "900", "test": "300", "validation": "100"}
 STAGED = {**SMALL, "clients": "4", "cohort": "3", "rounds": "4", "stream.per_task": "5", "probe": "50"}
@@ -42,13 +46,12 @@ def cases() -> dict[str, tuple[str, dict[str, str], str]]:
     """{name: (preset, changes, how it is run)}."""
     from core.methods import METHODS
     from fl.strategies import STRATEGIES
-    from scenarios import SCENARIOS
 
     found: dict[str, tuple[str, dict[str, str], str]] = {}
-    for name, (preset, _) in SCENARIOS.items():
+    for name, (preset, _) in presets().items():
         clients = min(preset.clients, 10)
         sizes = {"clients": str(clients), "cohort": str(min(preset.cohort, clients, 4)), "minimum": "2"}
-        stages = {"permuted": "10", "drift": "8", "newcomers": "16"}
+        stages = {"permuted": "10", "seasonal": "8", "newcomers": "16"}
         found[name] = (name, SMALL | sizes | {"rounds": stages.get(name, "6")}, "run")
     for name in STRATEGIES:
         found[f"strategy {name}"] = (
@@ -66,6 +69,24 @@ def cases() -> dict[str, tuple[str, dict[str, str], str]]:
     for kind in ("centralized", "local"):
         found[f"{kind} baseline"] = ("noniid", SMALL | {"clients": "4", "cohort": "2", "rounds": "4"}, kind)
     return found
+
+
+def baselines() -> Any:
+    """That tree's baselines."""
+    try:
+        from scenarios.experiment import baselines as module
+    except ImportError:
+        from scenarios import baseline as module  # type: ignore[no-redef, attr-defined]
+    return module
+
+
+def presets() -> dict[str, Any]:
+    """That tree's presets, by the names they have now."""
+    try:
+        from scenarios.presets import SCENARIOS
+    except ImportError:  # before the presets had a folder
+        from scenarios import SCENARIOS  # type: ignore[no-redef, attr-defined]
+    return {PRESETS.get(name, name): preset for name, preset in SCENARIOS.items()}
 
 
 def make(wanted: list[str], out: Path) -> None:
@@ -86,18 +107,21 @@ def make(wanted: list[str], out: Path) -> None:
 
 
 def _made(preset: str, changes: dict[str, str], how: str, folder: Path) -> None:
-    from scenarios import SCENARIOS, baseline
     from scenarios.environment import prepare
     from tests.fakes import Onlooker, federate
 
     prepare(folder)
-    scenario = SCENARIOS[preset][0]
+    scenario = presets()[preset][0]
     scenario = scenario.with_(*((key, text) for key, text in changes.items() if not key.startswith("stream.")))
     if "stream.per_task" in changes:
         scenario = scenario.with_(("stream", "classes"), ("stream.per_task", changes["stream.per_task"]))
     if how in ("centralized", "local"):
         folder.mkdir(parents=True, exist_ok=True)
-        list({"centralized": baseline.centralized, "local": baseline.local}[how](baseline.plain(scenario, how), folder))
+        list(
+            {"centralized": baselines().centralized, "local": baselines().local}[how](
+                baselines().plain(scenario, how), folder
+            )
+        )
         return
     if how == "interrupted":
         from contextlib import suppress

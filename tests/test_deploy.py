@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from fl import keys
-from scenarios import SCENARIOS, federation, link
+from scenarios.deployment import flwr_cli, processes
+from scenarios.presets import SCENARIOS
 
 pytestmark = pytest.mark.slow
 CODE = Path(__file__).parents[1]
@@ -46,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert done.returncode == 0, done.stderr
     yield place
     assert command("scenarios.deploy", "--home", str(place), "down").returncode == 0
-    assert not federation.running(place)
+    assert not processes.running(place)
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, t
 
     process = start(home, "--resume", str(real))
     reached(process, real, 4)
-    os.killpg(federation.running(home)["superlink"], signal.SIGKILL)
+    os.killpg(processes.running(home)["superlink"], signal.SIGKILL)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1 and re.search(rf"up, then: \S+ -m scenarios.deploy --home {home} run --resume", said)
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
@@ -138,12 +139,12 @@ def test_private_files_are_their_owners_only(home: Path) -> None:
 def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
     """A SuperNode like those of `up`, but for what is changed; the log that it writes."""
     place.mkdir()
-    told = federation.supernode(home, place, 7, link.port(home), CODE / "core" / "mnist.npz")
+    told = processes.supernode(home, place, 7, flwr_cli.port(home), CODE / "core" / "mnist.npz")
     for flag, value in changed.items():
         at = told.index(f"--{flag.replace('_', '-')}")
         told[at : at + 2] = [value] if value == "--insecure" else [told[at], value]
     log = place / "log"
-    environment = link.environment() | {"FLWR_HOME": str(place / "flwr")}
+    environment = flwr_cli.environment() | {"FLWR_HOME": str(place / "flwr")}
     with log.open("wb") as file:
         return subprocess.Popen(
             [*told, "--max-retries", "1"], env=environment, cwd=place, stdout=file, stderr=file, start_new_session=True
@@ -151,7 +152,7 @@ def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[
 
 
 def nodes(home: Path) -> list[str]:
-    return sorted(one["node-id"] for one in link.nodes(home))
+    return sorted(one["node-id"] for one in flwr_cli.nodes(home))
 
 
 @pytest.mark.parametrize("who", ["an unknown key", "another authority", "plain text"])
@@ -183,15 +184,15 @@ def test_whoever_is_not_admitted_gets_nothing(home: Path, tmp_path: Path, who: s
 def test_a_run_the_superlink_does_not_take_is_told_in_its_words(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(link, "CODE", tmp_path)  # no app there
+    monkeypatch.setattr(flwr_cli, "CODE", tmp_path)  # no app there
     with pytest.raises((RuntimeError, ValueError), match=r"pyproject|not take"):
-        link.submit(home, SCENARIOS["pi"][0], tmp_path)
+        flwr_cli.submit(home, SCENARIOS["pi"][0], tmp_path)
 
 
 def test_a_second_up_leaves_what_runs_and_a_run_without_one_is_told_what_to_do(home: Path, tmp_path: Path) -> None:
-    before = federation.running(home)
+    before = processes.running(home)
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
-    assert again.returncode == 0 and federation.running(home) == before, again.stderr  # what runs stays
+    assert again.returncode == 0 and processes.running(home) == before, again.stderr  # what runs stays
     nowhere = command("scenarios.deploy", "--home", str(tmp_path), "run", "pi")
     assert nowhere.returncode == 2 and f"scenarios.deploy --home {tmp_path} up" in nowhere.stderr
 
@@ -212,10 +213,10 @@ def test_a_run_that_fails_on_the_server_is_told_in_its_words(home: Path, tmp_pat
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
     """SIGKILL to a whole node inside a run; it is the last test that needs this one."""
-    told = ["pi", *SMALL, "--rounds", "3", "--set", "patience=15", "--out", str(tmp_path / "run")]
+    told = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
     process = start(home, *told)
     reached(process, tmp_path / "run", 1)
-    os.killpg(federation.running(home)["node-1"], signal.SIGKILL)
+    os.killpg(processes.running(home)["node-1"], signal.SIGKILL)
     assert process.wait(timeout=280) == 0, process.communicate()[1]
     facts = report(tmp_path / "run")
     assert len(facts["history"]) == 3 and all(0 in row["clients"] for row in facts["history"])
@@ -240,15 +241,15 @@ def test_what_a_node_has_started_ends_with_it_and_down_leaves_no_process(home: P
     process, end = start(home, *told), time.monotonic() + 120
     while not list(home.glob("node-0/memory/*/client-00000/*.begun")) and time.monotonic() < end:
         time.sleep(0.2)
-    everything = {name: federation._processes(home, [name]) for name in ("node-0", "superlink")}
+    everything = {name: processes._processes(home, [name]) for name in ("node-0", "superlink")}
     assert len(everything["node-0"]) >= 4  # the node, its trainer, Flower's starter of processes, a message's process
-    os.kill(federation.running(home)["node-0"], signal.SIGTERM)
+    os.kill(processes.running(home)["node-0"], signal.SIGTERM)
     end = time.monotonic() + 45
-    while federation._processes(home, ["node-0"]) and time.monotonic() < end:
+    while processes._processes(home, ["node-0"]) and time.monotonic() < end:
         time.sleep(0.2)
-    assert not federation._processes(home, ["node-0"])
+    assert not processes._processes(home, ["node-0"])
     assert len(everything["superlink"]) >= 3  # the SuperLink, Flower's starter of processes, the server of the run
     assert command("scenarios.deploy", "--home", str(home), "down").returncode == 0
-    assert not federation._processes(home, ["superlink"])
+    assert not processes._processes(home, ["superlink"])
     process.kill()
     process.communicate()

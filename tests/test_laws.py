@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from clients.learner import learn
-from clients.shard import Shard, shard
+from clients.sources.simulated import Shard, shard
+from core.config.scenario import Local, Model, Part, Scenario
 from core.engines import tensorflow as engine
 from core.methods import METHODS, Finetune
 from core.methods.base import Engine, Memory
 from core.model import SHAPES, initial
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
-from core.scenario import Local, Model, Part, Scenario
 from fl import roster
-from scenarios import baseline
-from scenarios.simulate import LocalGrid
-from server.report import digest
+from scenarios.backends.local import LocalGrid
+from scenarios.experiment import baselines
+from server.record import digest
 from tests.fakes import FakeGrid, federate, play, same
 
 Weights = list[np.ndarray]
@@ -76,7 +76,7 @@ def test_a_zero_pull_is_fine_tuning(lesson: Lesson, plain: Weights, name: str) -
 def test_a_mask_of_ones_is_no_dropout(lesson: Lesson) -> None:
     free = replace(lesson, scenario=replace(lesson.scenario, model=Model()))
     masked = trained(
-        free, Pull.none(START), lambda plan: replace(plan, silenced=np.ones((*plan.order.shape, 128), "f4"))
+        free, Pull.none(START), lambda plan: replace(plan, dropout_mask=np.ones((*plan.order.shape, 128), "f4"))
     )
     assert same(masked, trained(free, Pull.none(START)))
 
@@ -149,15 +149,15 @@ def test_a_server_that_adds_nothing_is_averaging(part: Part) -> None:
 def test_a_federation_of_one_is_the_centralized_baseline(busy: Scenario, schedule: str, tmp_path: Path) -> None:
     one = replace(busy, clients=1, cohort=1, rounds=3, schedule=Part(schedule))
     facts = federate(one, tmp_path)
-    list(baseline.centralized(baseline.plain(one, "centralized"), tmp_path / "baseline"))
-    told: Any = baseline.result(tmp_path / "baseline")
+    list(baselines.centralized(baselines.plain(one, "centralized"), tmp_path / "baseline"))
+    told: Any = baselines.result(tmp_path / "baseline")
     assert told["weights_sha256"] == facts["weights_sha256"]
     assert told["best"] == facts["best"]["federated"] and told["best"]["weights_sha256"]
     for name in ("seen", "accuracy", "loss", "validation_loss"):
         assert [point[name] for point in told["curve"]] == [one[name] for one in facts["history"]]
 
 
-@pytest.mark.parametrize("change", [{"name": "other"}, {"patience": 99.0}])
+@pytest.mark.parametrize("change", [{"name": "other"}, {"round_timeout": 99.0}])
 def test_what_only_names_or_waits_changes_nothing(tiny: Scenario, change: dict[str, Any], tmp_path: Path) -> None:
     one, other = (federate(s, tmp_path / s.name / str(i)) for i, s in enumerate([tiny, replace(tiny, **change)]))
     assert one["weights_sha256"] == other["weights_sha256"]
@@ -196,11 +196,11 @@ from scenarios.environment import prepare
 prepare()
 import sys
 from clients.learner import learn
-from clients.shard import shard
+from clients.sources.simulated import shard
 from core.engines import tensorflow as engine
 from core.model import initial
-from core.scenario import Scenario
-from server.report import digest
+from core.config.scenario import Scenario
+from server.record import digest
 engine.one_thread()
 scenario = Scenario.of(sys.argv[1])
 print(digest(learn(shard(scenario.json(), 1), scenario, 1, initial(2), 0.05, {}).arrays))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from clients.pi import doctor, node
+from clients.pi import doctor, settings
 
 EXAMPLES = """how a device joins:
   1. the server's owner gives you ca.crt, HOST:PORT, and the number of the client that you play
@@ -28,11 +28,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = p.add_subparsers(dest="command", required=True, metavar="doctor|install|join|leave|logs")
-    told = {
+    meanings = {
         "doctor": "check everything that a node needs, and say what to do", "install": "make a node: settings, key, service",
         "join": "run the node here and now", "leave": "stop the node's service; its memory stays", "logs": "what it said",
     }  # fmt: skip
-    made = {name: commands.add_parser(name, help=text, allow_abbrev=False) for name, text in told.items()}
+    made = {name: commands.add_parser(name, help=text, allow_abbrev=False) for name, text in meanings.items()}
     for one in made.values():
         one.add_argument("--name", default="node", help="the node's name (node)")
         one.add_argument("--home", type=Path, metavar="DIR", help="its folder (~/.federation/NAME)")
@@ -58,19 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     p = parser()
     args = p.parse_args(argv)
-    place = (args.home or node.home(args.name)).expanduser().absolute()
+    folder = (args.home or settings.home(args.name)).expanduser().absolute()
     try:
         if args.command == "install":
-            given = node.Node(args.name, args.server, args.client, str(args.data.expanduser().absolute()), args.port)
-            return _install(given, place, args.ca, args.allow_root)
+            given = settings.Node(
+                args.name, args.server, args.client, str(args.data.expanduser().absolute()), args.port
+            )
+            return _install(given, folder, args.ca, args.allow_root)
         if args.command == "doctor":
-            return _doctor(place)
-        there = node.read(place)
+            return _doctor(folder)
+        there = settings.read(folder)
         if args.command == "join":
-            from clients import resident  # needs grpc and flwr, which the doctor looks for
+            from clients import trainer  # needs grpc and flwr, which the doctor looks for
 
-            os.chdir(node.CODE)
-            resident.beside(place / "trainer", node.command(there, place), node.environment(place))
+            os.chdir(settings.CODE)
+            trainer.beside(folder / "trainer", settings.command(there, folder), settings.environment(folder))
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     unit = f"federation-{there.name}"
@@ -88,10 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _install(given: node.Node, place: Path, authority: Path, root: bool) -> int:
-    public = node.write(given, place, authority.expanduser(), root)
-    unit = place / f"federation-{given.name}.service"
-    print(f"made in {place}: settings, a key, a service\n")
+def _install(given: settings.Node, folder: Path, authority: Path, root: bool) -> int:
+    public = settings.write(given, folder, authority.expanduser(), root)
+    unit = folder / f"federation-{given.name}.service"
+    print(f"made in {folder}: settings, a key, a service\n")
     print("the server's owner admits it with:")
     print(
         f"  python -m scenarios.deploy admit {given.name} {shlex.quote(public.read_text().strip())} --client {given.client}\n"
@@ -101,9 +103,9 @@ def _install(given: node.Node, place: Path, authority: Path, root: bool) -> int:
     return 0
 
 
-def _doctor(place: Path) -> int:
+def _doctor(folder: Path) -> int:
     well = True
-    for what, good, how in doctor.examine(place):
+    for what, good, how in doctor.examine(folder):
         print(f"{'ok ' if good else 'BAD'}  {what}: {how}", flush=True)
         well = well and good
     return 0 if well else 1

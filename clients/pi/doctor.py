@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from clients.pi.node import Node, read
+from clients.pi.settings import Node, read
 
 FREE = 300  # MB of memory that a round takes, with the processes around it
 DISK = 300  # MB
@@ -27,22 +27,22 @@ MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "g
 Found = tuple[str, bool, str]  # what, is it well, how it is or what to do
 
 
-def examine(place: Path) -> Iterator[Found]:
+def examine(home: Path) -> Iterator[Found]:
     """All checks, one after another; those of the server only if there is a node to connect."""
-    yield from machine(place)
+    yield from machine(home)
     if not all(_there(module) for module in MODULES):
         return
     try:
-        node = read(place)
+        node = read(home)
     except ValueError as error:
         yield "settings", False, str(error)
         return
     yield "settings", True, f"{node.name} plays client {node.client} of {node.server}"
-    yield from owned(node, place)
-    yield from server(node, place)
+    yield from owned(node, home)
+    yield from server(node, home)
 
 
-def machine(place: Path) -> Iterator[Found]:
+def machine(home: Path) -> Iterator[Found]:
     """The computer itself."""
     bits, kind = sys.maxsize > 2**32, platform.machine()
     yield (
@@ -58,7 +58,7 @@ def machine(place: Path) -> Iterator[Found]:
         free >= FREE,
         f"{free} MB available" + ("" if free >= FREE else f": {FREE} MB are needed; stop other programs"),
     )
-    there = next(p for p in (place, *place.parents) if p.exists())
+    there = next(p for p in (home, *home.parents) if p.exists())
     disk = shutil.disk_usage(there).free // 1_000_000
     yield "disk", disk >= DISK, f"{disk:,} MB free" + ("" if disk >= DISK else f": {DISK} MB are needed in {there}")
     for module, wheel in MODULES.items():
@@ -70,9 +70,9 @@ def _there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def owned(node: Node, place: Path) -> Iterator[Found]:
+def owned(node: Node, home: Path) -> Iterator[Found]:
     """What the node's owner holds."""
-    key = place / "key"
+    key = home / "key"
     mode = key.stat().st_mode & 0o777 if key.exists() else 0
     yield (
         "key",
@@ -87,9 +87,9 @@ def owned(node: Node, place: Path) -> Iterator[Found]:
 
 
 def _counted(node: Node) -> str:
-    from clients.growing import survey
+    from clients.sources.image_folder import survey
+    from core.config.scenario import Scenario
     from core.data import read as images
-    from core.scenario import Scenario
 
     if not Path(node.data).is_dir():
         train, test = images(node.data)
@@ -101,7 +101,7 @@ def _counted(node: Node) -> str:
     return "; ".join([found, *notes])
 
 
-def server(node: Node, place: Path) -> Iterator[Found]:
+def server(node: Node, home: Path) -> Iterator[Found]:
     """Can it be reached, is it the right one, does its clock agree?"""
     host, _, port = node.server.rpartition(":")
     try:
@@ -115,22 +115,22 @@ def server(node: Node, place: Path) -> Iterator[Found]:
         return
     yield "server", True, f"{node.server} answers"
     try:
-        context = ssl.create_default_context(cafile=place / "ca.crt")
+        context = ssl.create_default_context(cafile=home / "ca.crt")
         line = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
         line.request("GET", "/")
-        told = line.getresponse().headers.get("Date")
+        date = line.getresponse().headers.get("Date")
         line.close()
     except ssl.SSLError as error:
         why = getattr(error, "verify_message", None) or error.reason
-        told = "take ca.crt from this server's federation folder, check its name and this clock"
-        yield "certificate", False, f"not trusted ({why}): {told}"
+        advice = "take ca.crt from this server's federation folder, check its name and this clock"
+        yield "certificate", False, f"not trusted ({why}): {advice}"
         return
     except (OSError, http.client.HTTPException) as error:
         yield "certificate", False, f"the connection broke ({error}): is this a Flower SuperLink with TLS?"
         return
     yield "certificate", True, "the server's is signed by this federation's authority"
-    if told:
-        off = time.time() - email.utils.parsedate_to_datetime(told).timestamp()
+    if date:
+        off = time.time() - email.utils.parsedate_to_datetime(date).timestamp()
         good = abs(off) <= DRIFT
         yield "clock", good, f"{off:+.0f} s against the server's" + ("" if good else ": sudo timedatectl set-ntp true")
 

@@ -1,38 +1,4 @@
 """Engines carry out plans: the only gradient loops in the project.
 
-An engine has `train`, `answers`, `features` and `fisher` (core.methods.base.Engine).
+An engine has `train`, `logits`, `features` and `fisher` (core.methods.base.Engine).
 """
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-import numpy as np
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Sums over examples, never means: they add up over batches, clients and rounds."""
-
-    loss: float = 0.0  # cross-entropy, nats
-    correct: int = 0
-    examples: int = 0
-
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(self.loss + other.loss, self.correct + other.correct, self.examples + other.examples)
-
-    @property
-    def mean_loss(self) -> float:
-        return self.loss / max(1, self.examples)
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / max(1, self.examples)
-
-
-def judge(logits: np.ndarray, labels: np.ndarray) -> Sums:
-    """How good these answers are. logits: f32 [n, 10]; labels: int [n]."""
-    z = logits.astype(np.float64)
-    z -= z.max(1, keepdims=True)
-    loss = np.log(np.exp(z).sum(1)) - z[np.arange(len(labels)), labels]
-    return Sums(float(loss.sum()), int((z.argmax(1) == labels).sum()), len(labels))

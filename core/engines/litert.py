@@ -13,9 +13,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from core.data import CLASSES
-from core.engines import Sums
 from core.engines.step import PAGE, digest
 from core.plan import Arrays, Learned, Plan
+from core.scores import Sums
 
 
 class Engine:
@@ -25,7 +25,7 @@ class Engine:
         self._held = Interpreter(model_content=step, num_threads=1)
         self._step, self._look = (self._held.get_signature_runner(name) for name in ("step", "look"))
         details = self._step.get_input_details()
-        self.batch, self.hidden = (int(n) for n in details["silenced"]["shape"])
+        self.batch, self.hidden = (int(n) for n in details["dropout_mask"]["shape"])
         self.shapes = [tuple(int(n) for n in details[f"w{i}"]["shape"]) for i in range(8)]
 
     def train(self, weights: Arrays, plan: Plan) -> Learned:
@@ -36,24 +36,24 @@ class Engine:
         path = [np.zeros_like(w) for w in weights] if plan.path else []
         total = Sums()
         for i, rows in enumerate(plan.order):
-            slopes, seen = self._slopes(held, plan, rows, plan.silenced[i])
+            slopes, seen = self._slopes(held, plan, rows, plan.dropout_mask[i])
             total = total + seen
             if plan.guard.shape[1]:
                 slopes = _bent(slopes, self._kept(held, plan, plan.guard[i]))
             pulled = [g + a * w + b for g, a, w, b in zip(slopes, plan.pull.a, held, plan.pull.b, strict=True)]
             if plan.clip:
                 pulled = _clipped(pulled, plan.clip)
-            for place, slope in enumerate(slopes):
-                w, speed = held[place], speeds[place]
+            for j, slope in enumerate(slopes):
+                w, speed = held[j], speeds[j]
                 speed *= np.float32(plan.momentum)
-                speed += pulled[place]
+                speed += pulled[j]
                 move = plan.rate[i] * speed
                 w -= move
                 if plan.path:
-                    path[place] += slope * move
+                    path[j] += slope * move
         return Learned(held, total, path)
 
-    def answers(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
+    def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, 10], for images uint8 [n, 28, 28]."""
         return self._looked(weights, images, "logits")
 
@@ -68,12 +68,12 @@ class Engine:
         alone[0] = 1
         for image, label in zip(images, labels, strict=True):
             given = self._blank(image[None], np.array([label])) | {"hard": alone}
-            told = self._step(**_named(weights), **given)
+            outputs = self._step(**_named(weights), **given)
             for sum_, i in zip(total, range(8), strict=True):
-                sum_ += np.square(told[f"g{i}"], dtype=np.float64)
+                sum_ += np.square(outputs[f"g{i}"], dtype=np.float64)
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
-    def _slopes(self, weights: Arrays, plan: Plan, rows: np.ndarray, silenced: np.ndarray) -> tuple[Arrays, Sums]:
+    def _slopes(self, weights: Arrays, plan: Plan, rows: np.ndarray, dropout_mask: np.ndarray) -> tuple[Arrays, Sums]:
         """The gradient of a batch's loss, and what it saw."""
         n, labels = len(rows), plan.labels[rows]
         given = self._blank(plan.images[rows], labels)
@@ -81,17 +81,17 @@ class Engine:
             given[name][:n] = held[rows]
         given["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
         given["hard"] /= np.float32(n)
-        given["silenced"][:n] = silenced
-        told = self._step(**_named(weights), **given)
-        right = int((told["logits"][:n].argmax(1) == labels).sum())
-        return [told[f"g{i}"] for i in range(8)], Sums(float(told["cross"][:n].sum()), right, n)
+        given["dropout_mask"][:n] = dropout_mask
+        outputs = self._step(**_named(weights), **given)
+        right = int((outputs["logits"][:n].argmax(1) == labels).sum())
+        return [outputs[f"g{i}"] for i in range(8)], Sums(float(outputs["cross"][:n].sum()), right, n)
 
     def _kept(self, weights: Arrays, plan: Plan, rows: np.ndarray) -> Arrays:
         """The gradient of the mean cross-entropy of rows to guard."""
         given = self._blank(plan.images[rows], plan.labels[rows])
         given["hard"][: len(rows)] = 1 / np.float32(len(rows))
-        told = self._step(**_named(weights), **given)
-        return [told[f"g{i}"] for i in range(8)]
+        outputs = self._step(**_named(weights), **given)
+        return [outputs[f"g{i}"] for i in range(8)]
 
     def _blank(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """A batch of these images, in which nothing counts yet. Raises ValueError if they are more than a batch."""
@@ -106,7 +106,7 @@ class Engine:
         given["images"] = np.zeros((self.batch, *images.shape[1:]), np.float32)
         given["images"][:n] = images.astype(np.float32) / 255
         given["hard"] = np.zeros(self.batch, np.float32)
-        given["silenced"] = np.ones((self.batch, self.hidden), np.float32)
+        given["dropout_mask"] = np.ones((self.batch, self.hidden), np.float32)
         return given
 
     def _looked(self, weights: Arrays, images: np.ndarray, what: str) -> np.ndarray:

@@ -41,14 +41,14 @@ def build(kind: str, batch: int) -> bytes:
     weights = [spec(f"w{i}", *shape) for i, shape in enumerate(shapes)]
     rows = [spec("images", batch, SIDE, SIDE), spec("labels", batch, CLASSES), spec("hard", batch),
             spec("shift", batch, CLASSES), spec("soft", batch, CLASSES), spec("teacher", batch, CLASSES),
-            spec("silenced", batch, HIDDEN[kind])]  # fmt: skip
+            spec("dropout_mask", batch, HIDDEN[kind])]  # fmt: skip
 
     @tf.function(input_signature=[*weights, *rows])
     def step(*given: tf.Tensor) -> dict[str, tf.Tensor]:
-        held, (images, labels, hard, shift, soft, teacher, silenced) = list(given[:8]), given[8:]
+        held, (images, labels, hard, shift, soft, teacher, dropout_mask) = list(given[:8]), given[8:]
         with tf.GradientTape() as tape:
             tape.watch(held)
-            z = _head(held, _seen(held, images, batch), silenced)
+            z = _head(held, _seen(held, images, batch), dropout_mask)
             y = z + shift
             top = tf.stop_gradient(tf.reduce_max(y, 1, keepdims=True))
             cross = tf.math.log(tf.reduce_sum(tf.exp(y - top), 1)) + top[:, 0] - tf.reduce_sum(y * labels, 1)
@@ -73,10 +73,10 @@ def build(kind: str, batch: int) -> bytes:
     return made
 
 
-def _head(weights: list[tf.Tensor], features: tf.Tensor, silenced: tf.Tensor | None) -> tf.Tensor:
+def _head(weights: list[tf.Tensor], features: tf.Tensor, dropout_mask: tf.Tensor | None) -> tf.Tensor:
     k3, b3, k4, b4 = weights[4:]
     h = _relu(features @ k3 + b3)
-    return (h if silenced is None else h * silenced) @ k4 + b4
+    return (h if dropout_mask is None else h * dropout_mask) @ k4 + b4
 
 
 def _seen(weights: list[tf.Tensor], images: tf.Tensor, count: int) -> tf.Tensor:

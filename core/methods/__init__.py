@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.config.scenario import Scenario
 from core.methods.agem import AGem
 from core.methods.analytic import Acil, Slda
 from core.methods.base import Chain, Finetune
@@ -11,7 +12,6 @@ from core.methods.fedcurv import FedCurv
 from core.methods.lwf import Lwf
 from core.methods.replay import Joint, Replay
 from core.methods.si import Si
-from core.scenario import Scenario
 
 METHODS = {
     "finetune": Finetune, "joint": Joint, "replay": Replay, "der": Der, "derpp": DerPP, "agem": AGem, "ewc": Ewc,

@@ -14,7 +14,7 @@ import numpy as np
 
 from core.data import CLASSES
 from core.data import HIDDEN as UNITS
-from core.methods.base import Answer, Engine, Finetune, Memory, Shared
+from core.methods.base import Engine, Finetune, Memory, Payloads, Shared
 from core.methods.sums import check, largest_features
 from core.plan import Arrays, Learned, Lesson
 
@@ -42,8 +42,8 @@ class Acil(Finetune):
     def trains(self, lesson: Lesson) -> bool:
         return lesson.round <= self.warm
 
-    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
-        absorbed = lesson.told.get(self.name)
+    def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
+        absorbed = lesson.payloads.get(self.name)
         if self.trains(lesson) or not len(lesson.examples) or (absorbed and lesson.stage <= absorbed[0][0]):
             return {}
         seen = engine.features(lesson.start, lesson.examples.x).astype(np.float64)
@@ -55,21 +55,23 @@ class Acil(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: [(PACKED,), (SIZE, CLASSES), (1,)]}
 
-    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+    def accept(
+        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
+    ) -> Payloads:
         """The sums, each weighed like the client itself, if that many images can have them."""
-        if self.name not in answer:
+        if self.name not in payloads:
             return {}
-        gram, cross, stage = answer[self.name]
+        gram, cross, stage = payloads[self.name]
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
         check(unpacked(gram), cross.astype(np.float64), examples, largest_features(weights))
         return {self.name: [gram * np.float32(share), cross * np.float32(share), stage]}
 
-    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
+    def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
         gram = shared.get(f"{self.name}/gram", np.zeros(PACKED))
         cross = shared.get(f"{self.name}/cross", np.zeros((SIZE, CLASSES)))
         absorbed = {int(c): int(s) for c, s in shared.get(f"{self.name}/absorbed", np.zeros((0, 2), np.int64))}
-        fresh = {c: answer[self.name] for c, answer in sorted(answers.items()) if self.name in answer}
+        fresh = {c: payloads[self.name] for c, payloads in sorted(uploads.items()) if self.name in payloads}
         fresh = {c: sent for c, sent in fresh.items() if sent[2][0] > absorbed.get(c, -1)}
         if not fresh:
             return shared, arrays
@@ -80,14 +82,14 @@ class Acil(Finetune):
         shared = {**shared, **{f"{self.name}/{key}": value for key, value in kept.items()}}
         return shared, [*arrays[:4], *head(*self.solve(unpacked(gram), cross))]
 
-    def tell(self, shared: Shared, client: int) -> Answer:
+    def download(self, shared: Shared, client: int) -> Payloads:
         for who, stage in shared.get(f"{self.name}/absorbed", ()):
             if who == client:
                 return {self.name: [np.array([stage], np.float32)]}
         return {}
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits as a linear map: f64 [1600, 10] and [10]. Ridge answers lie near 0 and 1; times 12 they spread like logits.
+        """Logits as a linear map: f64 [1600, 10] and [10]. Ridge uploads lie near 0 and 1; times 12 they spread like logits.
 
         Raises ArithmeticError if the map is longer than √n / (2√ridge), which that of no n images is (their singular values σ
         enter as σ / (σ² + ridge)).

@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from core.data import SIDE, Examples
-from core.plan import Arrays, Learned, Lesson, Plan, Pull, Rehearsal, Taught
+from core.plan import Arrays, Distillation, Learned, Lesson, Plan, Pull, Rehearsal
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
 Slot = Mapping[str, np.ndarray]
 Memory = Mapping[str, Mapping[int, Slot]]
-Answer = Mapping[str, Arrays]  # {method: arrays}: what a method sends beside the weights
+Payloads = Mapping[str, Arrays]  # {method: arrays}: what a method sends beside the weights
 Shared = Mapping[str, np.ndarray]  # {"method/name": array}: what the server keeps for methods
 
 
@@ -22,7 +22,7 @@ class Engine(Protocol):
     """Who carries out plans and looks (core/engines)."""
 
     def train(self, weights: Arrays, plan: Plan) -> Learned: ...
-    def answers(self, weights: Arrays, images: np.ndarray) -> np.ndarray: ...
+    def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray: ...
     def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray: ...
     def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays: ...
 
@@ -46,9 +46,9 @@ class Finetune:
         """What is looked at again, and what it teaches."""
         return Rehearsal.none()
 
-    def teach(self, memory: Memory, lesson: Lesson, engine: Engine) -> Taught:
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine) -> Distillation:
         """What the lesson's own images teach beside their labels."""
-        return Taught.nothing(len(lesson.examples))
+        return Distillation.nothing(len(lesson.examples))
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         """Examples whose loss no step may raise."""
@@ -58,7 +58,7 @@ class Finetune:
         """The memory after the round: overwrites this stage's own slot, for nobody knows which round is the last."""
         return memory
 
-    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
+    def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         """Arrays for the server beside the weights; memory is that after the round."""
         return {}
 
@@ -72,28 +72,30 @@ class Finetune:
         """The shapes of the float32 arrays that an answer may hold, with such weights; anything else is refused."""
         return {}
 
-    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+    def accept(
+        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
+    ) -> Payloads:
         """What the server makes of a client's answer before it uses it; the answer is finite and of the right shapes.
 
         examples: the client's own; share: 1, or less where its count was capped; weights: those that the client received;
-        reach: how far, in lengths of theirs, a client's may be from them. Raises ValueError if no honest client can have
+        max_update_ratio: how far, in lengths of theirs, a client's may be from them. Raises ValueError if no honest client can have
         sent it.
         """
         return {}
 
-    def balance(self, answers: Mapping[int, Answer], ratio: float) -> dict[int, Answer]:
-        """On devices, where counts are a client's word: the accepted answers, none weighing over `ratio` times the median."""
-        return dict(answers)
+    def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
+        """On devices, where counts are a client's word: the accepted uploads, none weighing over `ratio` times the median."""
+        return dict(uploads)
 
-    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
-        """After aggregation: what the server keeps from the answers ({client: answer}), and the global weights.
+    def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
+        """After aggregation: what the server keeps from the uploads ({client: answer}), and the global weights.
 
-        Raises ArithmeticError if no honest clients' answers can add up to these.
+        Raises ArithmeticError if no honest clients' uploads can add up to these.
         """
         return shared, arrays
 
-    def tell(self, shared: Shared, client: int) -> Answer:
-        """What a client is told beside the weights; its Lesson.told."""
+    def download(self, shared: Shared, client: int) -> Payloads:
+        """What a client is told beside the weights; its Lesson.payloads."""
         return {}
 
 
@@ -117,18 +119,18 @@ class Chain(Finetune):
         hard, soft, logits = (np.concatenate([getattr(p, name) for p in parts]) for name in ("hard", "soft", "logits"))
         return Rehearsal(Examples.join([p.examples for p in parts]), hard, soft, logits, max(p.share for p in parts))
 
-    def teach(self, memory: Memory, lesson: Lesson, engine: Engine) -> Taught:
-        all_ = [m.teach(memory, lesson, engine) for m in self.methods]
-        return reduce(Taught.__add__, all_, Taught.nothing(len(lesson.examples)))
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine) -> Distillation:
+        all_ = [m.distil(memory, lesson, engine) for m in self.methods]
+        return reduce(Distillation.__add__, all_, Distillation.nothing(len(lesson.examples)))
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         return Examples.join([m.guard(memory, lesson) for m in self.methods])
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        return reduce(lambda held, m: m.remember(held, lesson, learned, engine), self.methods, memory)
+        return reduce(lambda memory, m: m.remember(memory, lesson, learned, engine), self.methods, memory)
 
-    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
-        return {k: v for m in self.methods for k, v in m.answer(memory, lesson, learned, engine).items()}
+    def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
+        return {k: v for m in self.methods for k, v in m.upload(memory, lesson, learned, engine).items()}
 
     def rehearses(self, met: int) -> int:
         return sum(m.rehearses(met) for m in self.methods)
@@ -136,19 +138,25 @@ class Chain(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {name: shapes for m in self.methods for name, shapes in m.shapes(weights).items()}
 
-    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
-        return {k: v for m in self.methods for k, v in m.accept(answer, examples, share, weights, reach).items()}
+    def accept(
+        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
+    ) -> Payloads:
+        return {
+            k: v
+            for m in self.methods
+            for k, v in m.accept(payloads, examples, share, weights, max_update_ratio).items()
+        }
 
-    def balance(self, answers: Mapping[int, Answer], ratio: float) -> dict[int, Answer]:
-        return reduce(lambda balanced, m: m.balance(balanced, ratio), self.methods, dict(answers))
+    def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
+        return reduce(lambda balanced, m: m.balance(balanced, ratio), self.methods, dict(uploads))
 
-    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
+    def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
         for m in self.methods:
-            shared, arrays = m.gather(shared, answers, arrays)
+            shared, arrays = m.server_update(shared, uploads, arrays)
         return shared, arrays
 
-    def tell(self, shared: Shared, client: int) -> Answer:
-        return {k: v for m in self.methods for k, v in m.tell(shared, client).items()}
+    def download(self, shared: Shared, client: int) -> Payloads:
+        return {k: v for m in self.methods for k, v in m.download(shared, client).items()}
 
 
 def earlier(memory: Memory, method: str, stage: int) -> dict[int, Slot]:

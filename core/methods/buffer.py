@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from core.config.scenario import unknown
 from core.data import CLASSES, SIDE, Examples
 from core.methods.base import Engine, Slot, earlier
 from core.plan import Arrays, Lesson
-from core.scenario import unknown
 from core.seeds import rng
 
 IMAGE = SIDE * SIDE + 1 + 4  # bytes of an image, its label and its key
@@ -53,11 +53,11 @@ class Buffer:
         key = np.concatenate([s["key"] for s in slots.values()] or [np.zeros(0, np.float32)])
         order = np.argsort(key, kind="stable")
         if self.select != "reservoir":  # first one of each class, then a second of each …
-            place = np.zeros(len(y), np.int64)
+            rank = np.zeros(len(y), np.int64)
             for label in range(CLASSES):
                 mine = order[y[order] == label]
-                place[mine] = np.arange(len(mine))
-            order = np.lexsort((key, place))
+                rank[mine] = np.arange(len(mine))
+            order = np.lexsort((key, rank))
         stays = np.zeros(len(y), bool)
         stays[order[:count]] = True
         cut: dict[int, Slot] = {}

@@ -40,7 +40,7 @@ class Der(Replay):
         return {"logits": np.zeros((count, CLASSES), np.float32)}
 
     def filled(self, slot: dict[str, np.ndarray], learned: Learned, engine: Engine) -> dict[str, np.ndarray]:
-        return slot | {"logits": engine.answers(learned.weights, slot["x"])}
+        return slot | {"logits": engine.logits(learned.weights, slot["x"])}
 
 
 class DerPP(Der):

@@ -25,7 +25,7 @@ class Ewc(Finetune):
         slot = newest(memory, self.name, lesson.stage)
         if not slot or not self.strength:
             return Pull.none(lesson.start)
-        return held(weights(slot, "f"), weights(slot, "w"), self.strength, lesson)
+        return anchored(weights(slot, "f"), weights(slot, "w"), self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         before = newest(memory, self.name, lesson.stage)
@@ -49,12 +49,12 @@ def information(lesson: Lesson, learned: Arrays, engine: Engine, samples: int) -
     """The diagonal of the Fisher information on (some of) a lesson's images, with labels drawn from the model's answers."""
     draw = rng(lesson.scenario.seed, "fisher", lesson.client, lesson.round)
     x = lesson.examples.x[draw.permutation(len(lesson.examples))[:samples]]
-    z = engine.answers(learned, x)
+    z = engine.logits(learned, x)
     labels = (z + draw.gumbel(size=z.shape)).argmax(1)  # a draw from softmax(z)
     return engine.fisher(learned, x, labels)
 
 
-def held(importance: Arrays, anchor: Arrays, strength: float, lesson: Lesson) -> Pull:
+def anchored(importance: Arrays, anchor: Arrays, strength: float, lesson: Lesson) -> Pull:
     """strength/2 · Σ importance (w − anchor)². No weight is pulled past its anchor in one step: a ≤ (1 − momentum) / rate."""
     most = np.float32((1 - lesson.scenario.local.momentum) / max(lesson.rate, 1e-12))
     a = [np.minimum(np.float32(strength) * f, most) for f in importance]

@@ -7,8 +7,8 @@ from statistics import median_low
 
 import numpy as np
 
-from core.methods.base import Answer, Engine, Finetune, Memory, Shared, earlier, kept, named, own, weights
-from core.methods.ewc import check, held, information
+from core.methods.base import Engine, Finetune, Memory, Payloads, Shared, earlier, kept, named, own, weights
+from core.methods.ewc import anchored, check, information
 from core.plan import Arrays, Learned, Lesson, Pull, distance
 
 LARGEST = 1e6  # of a weight's Fisher information, over all stages: a generous limit, which keeps sums finite
@@ -29,17 +29,17 @@ class FedCurv(Finetune):
         self.strength, self.samples = strength, samples
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
-        told = lesson.told.get(self.name)
-        if not told or not self.strength:
+        sent = lesson.payloads.get(self.name)
+        if not sent or not self.strength:
             return Pull.none(lesson.start)
-        *both, counted = told
-        fisher, product = _halves(both)
+        *both, counted = sent
+        fisher, product = _fisher_and_product(both)
         slot = own(memory, self.name, lesson.stage)
         if slot and counted.any():
             fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, weights(slot, "f"), strict=True)]
             product = [p - q for p, q in zip(product, weights(slot, "p"), strict=True)]
         anchor = [p / np.maximum(f, TINY) for p, f in zip(product, fisher, strict=True)]
-        return held(fisher, anchor, 2 * self.strength, lesson)
+        return anchored(fisher, anchor, 2 * self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if not len(lesson.examples):
@@ -49,7 +49,7 @@ class FedCurv(Finetune):
         slots = earlier(memory, self.name, lesson.stage)
         return kept(memory, self.name, slots | {lesson.stage: named("f", fisher) | named("p", product)})
 
-    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
+    def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         slots = list(memory.get(self.name, {}).values())
         if not slots:
             return {}
@@ -58,46 +58,50 @@ class FedCurv(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: 2 * [w.shape for w in weights]}
 
-    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+    def accept(
+        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
+    ) -> Payloads:
         """The sums, if they are of squares, and hold others to weights that a client can have had."""
-        if self.name not in answer:
+        if self.name not in payloads:
             return {}
-        fisher, product = _halves(answer[self.name])
+        fisher, product = _fisher_and_product(payloads[self.name])
         if any((f < 0).any() or (f > LARGEST).any() for f in fisher):
             raise ValueError(f"its Fisher information is not 0 … {LARGEST:g}")
-        widest = (1 + reach) * float(np.sqrt(sum(np.sum(np.square(w, dtype=np.float64)) for w in weights)))
+        widest = (1 + max_update_ratio) * float(np.sqrt(sum(np.sum(np.square(w, dtype=np.float64)) for w in weights)))
         if any((np.abs(p) > 1.001 * widest * f + TINY**2).any() for f, p in zip(fisher, product, strict=True)):
             raise ValueError(f"it holds others to single weights above {widest:.3g}, or where it has no information")
         # Where there is information, the weights that the others are held to; elsewhere they are held to nothing.
         anchor = [
             np.where(f > TINY, p / np.maximum(f, TINY), w) for f, p, w in zip(fisher, product, weights, strict=True)
         ]
-        if (far := distance(weights, anchor)) > reach:
-            raise ValueError(f"it holds others to weights {far:.3g} times their length away, more than {reach:g}")
+        if (far := distance(weights, anchor)) > max_update_ratio:
+            raise ValueError(
+                f"it holds others to weights {far:.3g} times their length away, more than {max_update_ratio:g}"
+            )
         return {self.name: [*fisher, *product]}
 
-    def balance(self, answers: Mapping[int, Answer], ratio: float) -> dict[int, Answer]:
+    def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         """What a client knows weighs at most `ratio` times the cohort's median (the lower of two): else one holds all others."""
         total = {
-            c: float(sum(f.sum(dtype=np.float64) for f in _halves(a[self.name])[0]))
-            for c, a in answers.items()
+            c: float(sum(f.sum(dtype=np.float64) for f in _fisher_and_product(a[self.name])[0]))
+            for c, a in uploads.items()
             if self.name in a
         }
         if not total:
-            return dict(answers)
+            return dict(uploads)
         most = ratio * median_low(total.values())
         share = {client: np.float32(most / one) for client, one in total.items() if one > most}
-        lighter = {c: {**answers[c], self.name: [a * share[c] for a in answers[c][self.name]]} for c in share}
-        return {**answers, **lighter}
+        lighter = {c: {**uploads[c], self.name: [a * share[c] for a in uploads[c][self.name]]} for c in share}
+        return {**uploads, **lighter}
 
-    def gather(self, shared: Shared, answers: Mapping[int, Answer], arrays: Arrays) -> tuple[Shared, Arrays]:
-        sent = {client: answer[self.name] for client, answer in answers.items() if self.name in answer}
+    def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
+        sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}
         if not sent:
             return shared, arrays
         total = {f"{self.name}/{i}": array for i, array in enumerate(_sum(list(sent.values())))}
         return {**shared, **total, f"{self.name}/clients": np.array(sorted(sent), np.int64)}, arrays
 
-    def tell(self, shared: Shared, client: int) -> Answer:
+    def download(self, shared: Shared, client: int) -> Payloads:
         if f"{self.name}/clients" not in shared:
             return {}
         count = sum(key.startswith(f"{self.name}/") for key in shared) - 1
@@ -105,7 +109,7 @@ class FedCurv(Finetune):
         return {self.name: [*(shared[f"{self.name}/{i}"] for i in range(count)), counted]}
 
 
-def _halves(both: Sequence[np.ndarray]) -> tuple[Arrays, Arrays]:
+def _fisher_and_product(both: Sequence[np.ndarray]) -> tuple[Arrays, Arrays]:
     """An answer's Fisher information, and its products with the weights."""
     return list(both[: len(both) // 2]), list(both[len(both) // 2 :])
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.config.scenario import unknown
 from core.data import CLASSES
 from core.methods.base import Engine, Finetune, Memory, earlier, kept, named, own, weights
-from core.plan import Learned, Lesson, Taught
-from core.scenario import unknown
+from core.plan import Distillation, Learned, Lesson
 
 TEACHERS = ("stage", "round")
 
@@ -26,15 +26,15 @@ class Lwf(Finetune):
             raise unknown("teacher", teacher, TEACHERS)
         self.strength, self.teacher = strength, teacher
 
-    def teach(self, memory: Memory, lesson: Lesson, engine: Engine) -> Taught:
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine) -> Distillation:
         first = self.teacher == "stage" and not earlier(memory, self.name, lesson.stage)
         if first or not self.strength:
-            return Taught.nothing(len(lesson.examples))
+            return Distillation.nothing(len(lesson.examples))
         slot = own(memory, self.name, lesson.stage)
         model = weights(slot, "w") if slot else lesson.start
         other = ~np.isin(np.arange(CLASSES), lesson.examples.y)
         soft = np.tile(np.float32(2 * self.strength) * other.astype(np.float32), (len(lesson.examples), 1))
-        return Taught(soft, engine.answers(model, lesson.examples.x))
+        return Distillation(soft, engine.logits(model, lesson.examples.x))
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if self.teacher == "round":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.methods.base import Engine, Finetune, Memory, earlier, kept, named, own, weights
-from core.methods.ewc import check, held, newest
+from core.methods.ewc import anchored, check, newest
 from core.plan import Learned, Lesson, Pull
 
 
@@ -26,7 +26,7 @@ class Si(Finetune):
         slot = newest(memory, self.name, lesson.stage)
         if not slot or not self.strength:
             return Pull.none(lesson.start)
-        return held(weights(slot, "omega"), weights(slot, "w"), 2 * self.strength, lesson)
+        return anchored(weights(slot, "omega"), weights(slot, "w"), 2 * self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if not learned.path:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from core.config.scenario import Model
 from core.data import Data, Examples
-from core.scenario import Model
 from server.export import check, keras, onnx, tflite
-from server.export.check import Exam, Predictor
+from server.export.check import ParityTest, Predictor
 
 __all__ = ["EXPORTERS", "Exporter", "Predictor", "export", "verify"]
 
@@ -64,7 +64,7 @@ def verify(folder: Path, data: Data) -> dict[str, Any]:
     """Check an export again, against its own model.keras; changes no file.
 
     Returns {"images": n, "baselines": {"tf.function": {latency_ms, latency_p95_ms}}, "files": {name: {bytes, accuracy,
-    difference, agreement, latency_ms, latency_p95_ms, speedup}}, "refused": {name: why}}. `check.marks` and
+    difference, agreement, latency_ms, latency_p95_ms, speedup}}, "refused": {name: why}}. `check.score` and
     `check.latencies` say what is measured; speedup is tf.function's median over the file's own.
     Raises FileNotFoundError if there is no model.keras.
     """
@@ -85,7 +85,7 @@ def _save(file: str, model: Any, folder: Path, images: np.ndarray) -> str | None
 
 def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str, str]) -> dict[str, Any]:
     """What `verify` returns, for the files that are in this folder."""
-    exam, refused = Exam.of(reference, test), dict(failed)
+    parity, refused = ParityTest.of(reference, test), dict(failed)
     files: dict[str, dict[str, Any]] = {}
     contenders: dict[str, Predictor] = {"tf.function": reference}
     for file, exporter in EXPORTERS.items():
@@ -93,8 +93,8 @@ def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str
             continue
         try:
             contenders[file] = exporter.load(folder / file)
-            found = check.marks(contenders[file], exam)
-            why = check.objection(found, exam, exporter.quantized)
+            found = check.score(contenders[file], parity)
+            why = check.objection(found, parity, exporter.quantized)
         except Exception as error:  # every runtime has its own errors for a file that it cannot read
             why = _why(error)
         if why:
@@ -102,7 +102,7 @@ def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str
             contenders.pop(file, None)
         else:
             files[file] = {"bytes": (folder / file).stat().st_size} | found
-    times = check.latencies(contenders, exam.images)
+    times = check.latencies(contenders, parity.images)
     base = times.pop("tf.function")
     for file, time in times.items():
         files[file] |= time | {"speedup": round(base["latency_ms"] / time["latency_ms"], 2)}

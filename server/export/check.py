@@ -23,15 +23,15 @@ ROUNDS, CALLS, WARM = 40, 25, 25  # timing: rounds, calls a contender in each, c
 
 
 @dataclass(frozen=True)
-class Exam:
-    """What every export is asked, and what Keras answers."""
+class ParityTest:
+    """What every export is asked, and what Keras probabilities."""
 
     images: np.ndarray  # f32 [n, 28, 28, 1] in 0 … 1
     labels: np.ndarray  # int64 [n]
     truth: np.ndarray  # f32 [n, 10]: Keras' probabilities
 
     @classmethod
-    def of(cls, reference: Predictor, test: Examples) -> Exam:
+    def of(cls, reference: Predictor, test: Examples) -> ParityTest:
         """All test images, and what the reference makes of them."""
         images = floats(test.x)
         return cls(images, test.y, ask(reference, images))
@@ -52,30 +52,30 @@ def ask(predict: Predictor, images: np.ndarray) -> np.ndarray:
     return np.concatenate([predict(images[i : i + PAGE]) for i in range(0, len(images), PAGE)])
 
 
-def marks(predict: Predictor, exam: Exam) -> dict[str, float]:
-    """How an export answers: its accuracy, and how near it is to Keras.
+def score(predict: Predictor, parity: ParityTest) -> dict[str, float]:
+    """How an export probabilities: its accuracy, and how near it is to Keras.
 
     accuracy, agreement: shares of all images, 0 … 1; difference: the greatest of all probabilities' differences.
-    Raises ValueError if its answers have the wrong shape.
+    Raises ValueError if its probabilities have the wrong shape.
     """
-    answers = ask(predict, exam.images)
-    if answers.shape != exam.truth.shape:
-        raise ValueError(f"probabilities should be {list(exam.truth.shape)}, not {list(answers.shape)}")
-    chosen = answers.argmax(1)
+    probabilities = ask(predict, parity.images)
+    if probabilities.shape != parity.truth.shape:
+        raise ValueError(f"probabilities should be {list(parity.truth.shape)}, not {list(probabilities.shape)}")
+    chosen = probabilities.argmax(1)
     return {
-        "accuracy": float((chosen == exam.labels).mean()),
-        "difference": float(np.abs(answers - exam.truth).max()),
-        "agreement": float((chosen == exam.truth.argmax(1)).mean()),
+        "accuracy": float((chosen == parity.labels).mean()),
+        "difference": float(np.abs(probabilities - parity.truth).max()),
+        "agreement": float((chosen == parity.truth.argmax(1)).mean()),
     }
 
 
-def objection(found: Mapping[str, float], exam: Exam, quantized: bool) -> str | None:
+def objection(found: Mapping[str, float], parity: ParityTest, quantized: bool) -> str | None:
     """Why an export with these marks is refused; None if it may go out."""
-    fall, difference = round(exam.accuracy - found["accuracy"], 9), found["difference"]  # 0.95 - 0.947 > 0.003
+    fall, difference = round(parity.accuracy - found["accuracy"], 9), found["difference"]  # 0.95 - 0.947 > 0.003
     if not math.isfinite(difference):  # NaN is not greater than any limit
         return "probabilities, its own or Keras', are not numbers"
     if quantized:
-        most = max(DROP, 1 / len(exam.labels))  # of few test images, one may fall
+        most = max(DROP, 1 / len(parity.labels))  # of few test images, one may fall
         return f"accuracy falls by {100 * fall:.2f} points, more than {100 * most:.2f}" if fall > most + 1e-9 else None
     return (
         f"probabilities differ from Keras' by {difference:.2g}, more than {DIFFERENCE}"

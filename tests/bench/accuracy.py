@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scenarios import SCENARIOS
+from scenarios.presets import SCENARIOS
 from tests.bench import measure
 
 COLUMNS = ("scenario", "seed", "accuracy", "centralized", "gap, points", "seconds")

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.scenario import Part, Scenario
-from scenarios import SCENARIOS
+from core.config.scenario import Part, Scenario
 from scenarios.environment import prepare
+from scenarios.presets import SCENARIOS
 from tests.bench import measure
 from tests.bench.measure import Tell
 

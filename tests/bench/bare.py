@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from scenarios.environment import prepare
 from tests.bench.measure import Tell
 
@@ -69,7 +69,7 @@ def _next(pipe: Connection, waiting: Iterator[int]) -> None:
 
 
 def _work(pipe: Connection, scenario: str, step: str) -> None:
-    from clients.shard import world
+    from clients.sources.simulated import world
     from core.engines import tensorflow as engine
 
     engine.one_thread()
@@ -88,7 +88,7 @@ def _work(pipe: Connection, scenario: str, step: str) -> None:
 def our(scenario: Scenario) -> Step:
     """What a client of ours does between unpacking a message and packing its answer."""
     from clients.learner import learn
-    from clients.shard import shard
+    from clients.sources.simulated import shard
 
     text, rate = scenario.json(), scenario.local.rate
     return lambda weights, client, number: learn(shard(text, client), scenario, number, weights, rate, {}).arrays
@@ -98,7 +98,7 @@ def plain(scenario: Scenario) -> Step:
     """TensorFlow's own operations, weights as loop variables: what one would write without looking for speed."""
     import tensorflow as tf
 
-    from clients.shard import world
+    from clients.sources.simulated import world
     from core.plan import passes, steps
     from core.seeds import rng
 

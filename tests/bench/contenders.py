@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from scenarios.environment import prepare
 from tests.bench.measure import Facts, Tell, memory
 
@@ -23,7 +23,7 @@ class Telling:
     """A `Watch` that tells when the first messages went out, the first answer came, and every round ended."""
 
     def __init__(self, tell: Tell, weigh: bool) -> None:
-        self.tell, self.weigh = tell, weigh
+        self.tell, self.weight_exponent = tell, weigh
         self._parent, self._seen = os.getppid(), set[str]()
 
     def _once(self, event: str) -> None:
@@ -42,24 +42,24 @@ class Telling:
         """Seconds without evaluation and checkpoint; memory, if it is to be weighed."""
         if facts["failed"]:
             raise RuntimeError(f"round {facts['round']} failed: {facts['failed']}")
-        weight: Facts = {"memory": memory()} if self.weigh else {}
+        weight: Facts = {"memory": memory()} if self.weight_exponent else {}
         self.tell({"event": "round", "round": facts["round"], "seconds": facts["seconds"]["train"]} | weight)
 
 
 def ours(tell: Tell, folder: Path, scenario: str, weigh: bool = False) -> None:
-    """This project: server.app and clients.app under scenarios.simulate.ray, just as the command runs them."""
+    """This project: server.run and clients.app under scenarios.backends.ray, just as the command runs them."""
     environment = prepare(folder)
-    from scenarios import simulate
-    from server import app
+    from scenarios import backends
+    from server import run
 
     wanted = Scenario.of(scenario)
-    simulate.ray(app.build(wanted, folder, Telling(tell, weigh)), wanted, WORKERS, environment)
+    backends.ray.run(run.build(wanted, folder, Telling(tell, weigh)), wanted, WORKERS, environment)
 
 
 def stock(tell: Tell, folder: Path, scenario: str) -> None:
     """Flower's quickstart (tests/bench/stock.py) under the very same Ray, nodes and environment as ours."""
     environment = prepare(folder)
-    from scenarios import simulate
+    from scenarios import backends
     from tests.bench import stock
 
     wanted, last = Scenario.of(scenario), time.perf_counter()
@@ -71,5 +71,5 @@ def stock(tell: Tell, folder: Path, scenario: str) -> None:
             tell({"event": "round", "round": number, "seconds": now - last})
         last = now
 
-    with mock.patch.object(simulate, "client_app", stock.app):
-        simulate.ray(stock.build(wanted, clock), wanted, WORKERS, environment)
+    with mock.patch.object(backends.ray, "client_app", stock.app):
+        backends.ray.run(stock.build(wanted, clock), wanted, WORKERS, environment)

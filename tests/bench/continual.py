@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from core.scenario import Part
+from core.config.scenario import Part
 from scenarios.environment import prepare
 
 METHODS = ("replay", "der", "derpp", "agem", "ewc", "si", "lwf", "fedcurv")
@@ -44,10 +44,10 @@ def measured(repeats: int) -> dict[str, list[float]]:
     """The ratios of each repeat."""
     from clients import memory
     from clients.learner import learn
-    from clients.shard import shard
+    from clients.sources.simulated import shard
     from core.engines import tensorflow as engine
     from core.model import initial
-    from scenarios.class_incremental import SCENARIO
+    from scenarios.presets.continual import CLASS_INCREMENTAL as SCENARIO
 
     engine.one_thread()
     plain = replace(SCENARIO, methods=(Part("finetune"),))

@@ -1,8 +1,9 @@
 """What honest clients do, against what the server would hold against them: `python -m tests.bench.distrust`.
 
 For every preset, run as it is (or its first --rounds): the largest update (its length over the received weights'), which sets the
-default of `reach`: three times the largest of all. Then how often an honest update is named as pointing away from the others', with
-many labels a client and with one, and how often one is that really does: a client whose update is turned round in every round.
+default of `max_update_ratio`: three times the largest of all. Then how often an honest update is named as pointing away from
+the others', with many labels a client and with one, and how often one is that really does: a client whose update is turned round
+in every round.
 
 Runs are kept in --out, and go on there; a whole preset takes one to fifteen minutes.
 """
@@ -20,10 +21,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from core.parse import read_lines
-from core.scenario import Part, Scenario
-from scenarios import SCENARIOS
+from core.config.scenario import Part, Scenario
+from core.safe_json import read_lines
 from scenarios.environment import prepare
+from scenarios.presets import SCENARIOS
 
 SEEDS = (0, 1, 2)
 TURNED = 3  # the client whose update is turned round
@@ -109,7 +110,7 @@ def _history(scenario: Scenario, folder: Path, turned: bool = False, rounds: int
 def _Turned(scenario: Scenario) -> Any:  # noqa: N802
     """A grid on which one client's update points the other way."""
     from fl import roster, wire
-    from scenarios.simulate import LocalGrid
+    from scenarios.backends.local import LocalGrid
 
     class Grid(LocalGrid):
         def pull_messages(self, message_ids: Iterable[str]) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from core.scenario import Local, Scenario
+from core.config.scenario import Local, Scenario
 from scenarios.environment import prepare
 from tests.bench import measure
 from tests.bench.measure import Facts, Tell

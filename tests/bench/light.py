@@ -21,11 +21,11 @@ IMAGES = 1500
 
 def child(engine: str, folder: Path, start: float) -> None:
     """One client process."""
-    from clients.growing import own
     from clients.learner import learn
+    from clients.sources.image_folder import own
     from core.methods.base import Engine
     from core.seeds import rng
-    from scenarios.pi import SCENARIO
+    from scenarios.presets.devices import PI as SCENARIO
 
     def one() -> Engine:
         if engine == "litert":
@@ -63,7 +63,7 @@ def _filled(folder: Path) -> None:
 
     from core.data import read
     from core.engines import step
-    from scenarios.pi import SCENARIO
+    from scenarios.presets.devices import PI as SCENARIO
 
     train, _ = read("mnist")
     for i in range(IMAGES):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import median
 
-from scenarios import SCENARIOS
+from scenarios.presets import SCENARIOS
 from tests.bench import measure
 
 MARKS = (5, 10, 20, 30, 40, 50)
@@ -24,7 +24,7 @@ def once(rounds: int) -> Held:
     base, looks = SCENARIOS["pathological"][0], SCENARIOS["noniid"][0].looks
     scenario = replace(base, rounds=rounds, validation=0, looks=looks)
     held: Held = {}
-    for fact in measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weigh=True):
+    for fact in measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weight_exponent=True):
         if fact["event"] == "round":
             held[fact["round"]] = fact["memory"]
             if fact["round"] in MARKS:

@@ -14,8 +14,8 @@ from statistics import median
 
 import numpy as np
 
+from core.config.scenario import Part, Scenario
 from core.data import MNIST
-from core.scenario import Part, Scenario
 from tests.bench import measure
 
 IMAGES = 60  # a client
@@ -39,7 +39,7 @@ def once(data: Path, clients: int, rounds: int, into: Figures) -> None:
         "scale", data=str(data), train=IMAGES * clients, test=100, validation=0, clients=clients, cohort=10,
         rounds=rounds, partition=Part("iid"),
     )  # fmt: skip
-    facts = list(measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weigh=True))
+    facts = list(measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weight_exponent=True))
     ended = [fact for fact in facts if fact["event"] == "round"]
     first = {fact["event"]: fact["at"] for fact in reversed(facts)}
     for event in ("sent", "answered", "round"):

@@ -18,8 +18,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from core.scenario import Scenario
-from scenarios import SCENARIOS, baseline
+from core.config.scenario import Scenario
+from scenarios.experiment import baselines
+from scenarios.presets import SCENARIOS
 
 PARTITIONS = {
     "iid": ["partition=iid"],
@@ -65,11 +66,18 @@ def _result(name: str, seed: int, out: Path) -> dict[str, Any]:
     """One baseline's result, made unless it is there."""
     changes = [text.partition("=")[::2] for text in PARTITIONS[name]]
     scenario: Scenario = SCENARIOS["noniid"][0].with_(("seed", str(seed)), *changes)
-    folder = baseline.folder(scenario, "centralized", out)
+    folder = baselines.folder(scenario, "centralized", out)
     if not (folder / "result.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "scenario.json").write_text(scenario.json())
-        command = [sys.executable, "-m", "scenarios.baseline", "centralized", folder / "scenario.json", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "scenarios.experiment.baselines",
+            "centralized",
+            folder / "scenario.json",
+            folder,
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb"))
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     print(

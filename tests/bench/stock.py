@@ -18,8 +18,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from clients.shard import world
-from core.scenario import Scenario
+from clients.sources.simulated import world
+from core.config.scenario import Scenario
 
 app = ClientApp()
 

@@ -12,13 +12,14 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from clients import app, memory, work
 from clients.learner import learn
-from clients.shard import shard
-from clients.shard import test as own_test
+from clients.sources.simulated import shard
+from clients.sources.simulated import test as own_test
+from core.config.scenario import Scenario
 from core.data import read
-from core.engines import judge, step
+from core.engines import step
 from core.engines import tensorflow as engine
 from core.model import initial
-from core.scenario import Scenario
+from core.scores import score
 from fl import wire
 from fl.checks import Limits
 from tests.fakes import identify, same
@@ -61,7 +62,7 @@ def test_the_servers_mu_holds_the_weights(tiny: Scenario) -> None:
 def test_evaluation_judges_on_the_clients_own_images_and_says_what_it_holds(tiny: Scenario) -> None:
     update = wire.update(play(ask(tiny, "evaluate")), 2, [], limits=Limits.of(tiny))
     own, mine = own_test(tiny.json(), 2), shard(tiny.json(), 2)
-    assert update.sums == judge(engine.answers(START, own.x), own.y)
+    assert update.sums == score(engine.logits(START, own.x), own.y)
     assert list(update.labels) == np.bincount(mine.train.y, minlength=10).tolist()
     assert dict(zip(("rotate", "blur"), update.looks, strict=True)) == mine.looks
 

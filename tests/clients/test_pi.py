@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clients.pi import doctor, node
+from clients.pi import doctor, settings
 from clients.pi.__main__ import main
 from fl import keys
 
@@ -53,11 +53,11 @@ def test_the_service_is_not_roots_restarts_and_is_limited(tmp_path: Path, ca: Pa
 
 def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    given = node.Node("kitchen", "127.0.0.1:9", 3, str(tmp_path))
+    given = settings.Node("kitchen", "127.0.0.1:9", 3, str(tmp_path))
     with pytest.raises(ValueError, match="as root"):
-        node.write(given, tmp_path / "home", ca)
+        settings.write(given, tmp_path / "home", ca)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert node.write(given, tmp_path / "home", ca).exists()
+    assert settings.write(given, tmp_path / "home", ca).exists()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_garbled_settings_are_one_sentence_that_names_the_file(
     place = installed(tmp_path, ca)
     (place / "node.json").write_bytes(text)
     with pytest.raises(ValueError, match=rf"node\.json cannot be read \(.*{why}.*\); make it again with"):
-        node.read(place)
+        settings.read(place)
     with pytest.raises(SystemExit):
         main(["join", "--home", str(place)])
     assert "node.json cannot be read" in capsys.readouterr().err
@@ -152,7 +152,7 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, 
         (place / "node.json").write_text((place / "node.json").read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}"))
         listening.settimeout(0.1)
         said = []
-        for what, good, how in doctor.server(node.read(place), place):
+        for what, good, how in doctor.server(settings.read(place), place):
             said.append((what, good, how))
             if what == "server":
                 listening.close()

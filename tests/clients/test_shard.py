@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clients import shard as shards
+from clients.sources import simulated as shards
+from core.config.scenario import Part, Scenario
 from core.data import load
-from core.looks import LOOKS
-from core.scenario import Part, Scenario
+from core.views.looks import LOOKS
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.augment import AUGMENTS, CHUNK, augment
+from core.config.scenario import Part
 from core.data import read
-from core.looks import LOOKS, look
-from core.scenario import Part
 from core.seeds import rng
+from core.views.augment import AUGMENTS, CHUNK, augment
+from core.views.looks import LOOKS, look
 
 ALL = tuple(Part(name) for name in AUGMENTS)
 NEUTRAL = {"rotate": 0, "zoom": 1, "right": 0, "down": 0, "stroke": 0, "blur": 0, "contrast": 1}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from core import data
+from core.config.scenario import Scenario
 from core.data import Examples
-from core.scenario import Scenario
 from tests.damage import spoiled
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core import data
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 
 OTHER = "pictures drawn in light ink, where the folder's is dark"
 

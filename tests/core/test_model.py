@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from core import model
+from core.config.scenario import Model
 from core.data import read
 from core.plan import Pull
-from core.scenario import Model
 
 # Weights on which nothing is 0 by accident: biases too.
 WEIGHTS = [w + np.float32(0.05) * (w.ndim == 1) for w in model.initial(3)]

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from core.pictures import picture
+from core.data.pictures import picture
 
 STROKE = np.zeros((28, 28), np.float32)  # a digit's ink, 0 … 1
 STROKE[6:22, 12:16] = 1

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.scenario import Local, Model, Part, Scenario
 from core.data import Examples, read
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw, passes, steps, strengths
-from core.scenario import Local, Model, Part, Scenario
 
 START = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
 SCENARIO = Scenario("plan", augment=(Part("rotate"),), local=Local(batch=8))
@@ -33,7 +33,7 @@ def plain(lesson: Lesson, rehearsal: Rehearsal | None = None) -> Plan:
 
 
 def equal(one: Plan, other: Plan) -> bool:
-    names = ("images", "order", "labels", "hard", "shift", "soft", "logits", "silenced", "rate", "guard")
+    names = ("images", "order", "labels", "hard", "shift", "soft", "logits", "dropout_mask", "rate", "guard")
     return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)
 
 
@@ -60,7 +60,7 @@ def test_a_plan_says_all_of_its_round(lesson: Lesson) -> None:
     assert plan.order.tolist() == np.arange(48).reshape(6, 8).tolist() and plan.order.dtype == np.int32
     assert plan.images.shape == (48, 28, 28) and plan.images.dtype == np.uint8
     assert (plan.hard == 1).all() and not plan.soft.any() and not plan.logits.any()
-    assert plan.rate.tolist() == [np.float32(0.1)] * 6 and (plan.silenced == 1).all()
+    assert plan.rate.tolist() == [np.float32(0.1)] * 6 and (plan.dropout_mask == 1).all()
 
 
 def test_an_image_keeps_its_label(lesson: Lesson, digits: Examples) -> None:
@@ -86,11 +86,11 @@ def test_epochs_of_a_lesson_go_before_the_scenarios(lesson: Lesson) -> None:
 
 def test_dropout_silences_its_share_and_keeps_the_mean(lesson: Lesson) -> None:
     scenario = replace(SCENARIO, model=Model(dropout=0.25), local=Local(batch=8, epochs=20))
-    silenced = plain(replace(lesson, scenario=scenario)).silenced
-    assert silenced.shape == (125, 8, 128) and silenced.dtype == np.float32
-    assert set(np.unique(silenced).tolist()) == {0.0, float(np.float32(1) / np.float32(0.75))}
-    assert (silenced == 0).mean() == pytest.approx(0.25, abs=0.01)  # 128,000 draws: 8 standard deviations
-    assert len({mask.tobytes() for step in silenced for mask in step}) == 1000
+    dropout_mask = plain(replace(lesson, scenario=scenario)).dropout_mask
+    assert dropout_mask.shape == (125, 8, 128) and dropout_mask.dtype == np.float32
+    assert set(np.unique(dropout_mask).tolist()) == {0.0, float(np.float32(1) / np.float32(0.75))}
+    assert (dropout_mask == 0).mean() == pytest.approx(0.25, abs=0.01)  # 128,000 draws: 8 standard deviations
+    assert len({mask.tobytes() for step in dropout_mask for mask in step}) == 1000
 
 
 def test_rehearsed_rows_take_their_share_of_every_batch(lesson: Lesson, digits: Examples) -> None:

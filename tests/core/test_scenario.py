@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.augment import AUGMENTS
-from core.looks import LOOKS
+from core.config.scenario import Part, Scenario, options
 from core.methods import METHODS
-from core.scenario import Part, Scenario, options
 from core.schedule import SCHEDULES
+from core.views.augment import AUGMENTS
+from core.views.looks import LOOKS
 from fl.partition import PARTITIONERS
 from fl.strategies import STRATEGIES
-from scenarios import SCENARIOS
+from scenarios.presets import SCENARIOS
 
 
 def piece(alpha: int, *, k: int = 2, share: float = 0.5, flag: bool = False, needed: str) -> str:
@@ -41,7 +41,7 @@ def several(registry: Any) -> st.SearchStrategy[str]:
 
 OVERRIDES = st.fixed_dictionaries({}, optional={
     "seed": st.integers(0, 2**63 - 1), "train": st.integers(0, 60_000), "clients": st.integers(100, 1_000_000),
-    "rounds": st.integers(1, 1_000_000), "noise": st.floats(0, 1), "patience": st.floats(0.001, 1e9),
+    "rounds": st.integers(1, 1_000_000), "noise": st.floats(0, 1), "round_timeout": st.floats(0.001, 1e9),
     "model.dropout": st.floats(0, 0.99), "model.l2": st.floats(0, 100), "local.momentum": st.floats(0, 0.9999),
     "local.epochs": st.floats(0.01, 100), "local.batch": st.integers(1, 65_536), "local.rate": st.floats(0, 1000),
     "partition": one_of(PARTITIONERS), "strategy": one_of(STRATEGIES), "schedule": one_of(SCHEDULES),
@@ -65,7 +65,7 @@ def test_an_override_changes_its_key_and_no_other(overrides: dict[str, Any]) -> 
     changed = dataclasses.asdict(BASE.with_(*((key, str(value)) for key, value in overrides.items())))
     roots = {key.split(".")[0] for key in overrides}
     assert {key for key, value in dataclasses.asdict(BASE).items() if changed[key] != value} <= roots
-    for key in roots & {"seed", "train", "clients", "rounds", "noise", "patience", "data"}:
+    for key in roots & {"seed", "train", "clients", "rounds", "noise", "round_timeout", "data"}:
         assert changed[key] == overrides[key] and type(changed[key]) is type(overrides[key])
 
 
@@ -121,7 +121,7 @@ def test_every_registered_piece_has_a_meaning_and_typed_defaults(registry: dict[
         ("clients", "0", ["clients = 0"]),
         ("cohort", "21", ["cohort = 21", "clients = 20"]),
         ("rounds", "0", ["rounds = 0"]),
-        ("patience", "0", ["patience = 0"]),
+        ("round_timeout", "0", ["round_timeout = 0"]),
         ("local", "5", ["unknown key of 'local'", "batch, clip, epochs, momentum, rate"]),
         ("local.bach", "5", ["'bach'", "batch, clip, epochs, momentum, rate"]),
         ("local.batch", "0", ["local.batch = 0"]),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.scenario import Part, Scenario
+from core.config.scenario import Part, Scenario
 from core.stream import STREAMS, Stream, course, lay
 
 LABELS = st.lists(st.integers(0, 9), min_size=1, max_size=200)
@@ -32,7 +32,7 @@ def test_a_stream_covers_its_shard_in_order(name: str, labels: list[int], seed: 
 def test_a_stage_holds_just_the_labels_of_its_task(labels: list[int], client: int) -> None:
     for name in ("classes", "repeats", "seasons"):
         scenario = Scenario("stream", rounds=40, stream=Part(name), order=1.0)
-        stream, exams = lay(scenario, np.array(labels), client), course(scenario).exams
+        stream, exams = lay(scenario, np.array(labels), client), course(scenario).tests
         for rows, task in zip(stream.parts, stream.tasks, strict=True):
             assert set(np.array(labels)[rows].tolist()) <= set(exams[task].labels)
 

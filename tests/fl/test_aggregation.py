@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.scenario import Part, Scenario
+from core.config.scenario import Part, Scenario
 from fl import roster, wire
 from fl.messages import Task
 from tests.fakes import START, FakeGrid, honest, play, same
@@ -16,7 +16,7 @@ from tests.fakes import START, FakeGrid, honest, play, same
 Arrays = list[np.ndarray]
 
 
-def answers(scenario: Scenario, round: int, arrays: Arrays) -> tuple[list[Arrays], list[int]]:
+def replies(scenario: Scenario, round: int, arrays: Arrays) -> tuple[list[Arrays], list[int]]:
     """What honest clients answer in a round: weights and sizes."""
     updates = [honest(Task(scenario, round, c, 0.1, arrays)) for c in roster.choose(scenario, round)]
     return [list(u.arrays) for u in updates], [u.examples for u in updates]
@@ -25,7 +25,7 @@ def answers(scenario: Scenario, round: int, arrays: Arrays) -> tuple[list[Arrays
 def once(part: Part, cohort: int = 7) -> tuple[Arrays, list[Arrays], list[int]]:
     """One round's new weights, and what the clients had answered."""
     scenario = Scenario("strategies", clients=9, cohort=cohort, rounds=1, strategy=part)
-    return play(FakeGrid(), scenario)[0].arrays, *answers(scenario, 1, START)
+    return play(FakeGrid(), scenario)[0].arrays, *replies(scenario, 1, START)
 
 
 def assert_close(ours: Arrays, theirs: Arrays) -> None:
@@ -135,7 +135,7 @@ def test_a_server_optimizer_follows_its_recursion_for_three_rounds(name: str) ->
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=3, strategy=Part(name, args))
     w, held = START, {}
     for done in play(FakeGrid(), scenario):
-        given = mean(*answers(scenario, done.number, w))
+        given = mean(*replies(scenario, done.number, w))
         held_now = [new - old for new, old in zip(given, w, strict=True)]
         expected = step(done.number, w, held_now, held)
         for mine, other in zip(done.arrays, expected, strict=True):
@@ -148,7 +148,7 @@ def test_proximal_mu_reaches_the_clients_of_fedprox_and_of_no_other() -> None:
 
     def listening(task: Task) -> Any:
         told.append(dict(task.extras))
-        return wire.answer(honest(task))
+        return wire.reply(honest(task))
 
     for part in (Part("fedprox", {"mu": 0.25}), Part("fedavg")):
         scenario = Scenario("strategies", clients=2, cohort=2, rounds=1, strategy=part)
@@ -158,6 +158,6 @@ def test_proximal_mu_reaches_the_clients_of_fedprox_and_of_no_other() -> None:
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_a_client_weighs_its_number_of_examples_to_a_power(power: float) -> None:
-    scenario = Scenario("strategies", clients=9, cohort=7, rounds=1, weigh=power)
-    given, sizes = answers(scenario, 1, START)
+    scenario = Scenario("strategies", clients=9, cohort=7, rounds=1, weight_exponent=power)
+    given, sizes = replies(scenario, 1, START)
     assert_close(play(FakeGrid(), scenario)[0].arrays, mean(given, [size**power for size in sizes]))  # type: ignore[misc]

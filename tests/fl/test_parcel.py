@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.arrays import Unreadable
-from core.engines import Sums
-from core.scenario import Scenario
+from core.config.scenario import Scenario
+from core.scores import Sums
 from fl import wire
 from fl.checks import Limits
 from fl.messages import Update
-from fl.parcel import FACTS, pack, unpack
+from fl.serialization import FACTS, pack, unpack
 from tests.damage import arrays, spoiled
 from tests.fakes import same
 
@@ -48,7 +48,7 @@ def test_everything_comes_back(metrics, words, shapes):  # type: ignore[no-untyp
 
 def test_a_task_and_an_update_survive() -> None:
     update = Update(3, [np.ones((2, 2), np.float32)], 7, Sums(0.5, 3, 9), [0] * 10, [0.25], "w:1", 2, 99, 0.5)
-    back = wire.update(unpack(pack(wire.answer(update))), 3, update.arrays, limits=Limits(looks=1))
+    back = wire.update(unpack(pack(wire.reply(update))), 3, update.arrays, limits=Limits(looks=1))
     assert same(back.arrays, update.arrays)
     assert back.sums == update.sums and back.battery == 0.5 and back.earlier == "w:1"
     content = RecordDict({"config": wire.config(Scenario("x"), 0.1), "step": ConfigRecord({"file": b"\0\1" * 9})})

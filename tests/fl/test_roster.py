@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from fl import roster
 
 BASE = Scenario("roster", clients=50, cohort=8)
@@ -44,9 +44,9 @@ def test_nodes_are_as_many_as_a_round_needs_up_to_a_limit() -> None:
 
 @given(st.lists(st.integers(0, 99), unique=True, min_size=1), st.lists(st.integers(1, 9), unique=True, min_size=1))
 def test_seats_are_dealt_evenly(clients: list[int], nodes: list[int]) -> None:
-    seats = roster.seat(clients, nodes)
-    assert list(seats) == clients and set(seats.values()) <= set(nodes)
-    loads = [list(seats.values()).count(node) for node in nodes]
+    assignment = roster.dealt(clients, nodes)
+    assert list(assignment) == clients and set(assignment.values()) <= set(nodes)
+    loads = [list(assignment.values()).count(node) for node in nodes]
     assert max(loads) - min(loads) <= 1
 
 

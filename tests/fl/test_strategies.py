@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.scenario import Part, Scenario
+from core.config.scenario import Part, Scenario
 from fl import strategies
 from fl.strategies import STRATEGIES
 from server.rounds import rounds
@@ -76,7 +76,7 @@ def test_impossible_arguments_are_refused_with_their_value(
 def test_they_are_refused_without_flower() -> None:
     program = f"""
 import sys
-from core.scenario import Part
+from core.config.scenario import Part
 from fl import strategies
 for name, args, cohort, _ in {IMPOSSIBLE!r}:
     try:

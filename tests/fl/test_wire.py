@@ -14,8 +14,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engines import Sums
-from core.scenario import Part, Scenario
+from core.config.scenario import Part, Scenario
+from core.scores import Sums
 from fl import wire
 from fl.checks import Limits
 from fl.messages import Update
@@ -61,7 +61,7 @@ def test_an_update_arrives_as_it_was_sent(
 ) -> None:
     arrays = [np.array(values, np.float32), START[1]]
     sent = Update(3, arrays, examples, Sums(loss, correct, 10**9), labels, looks, earlier, rehearsed=17)
-    got = wire.update(wire.answer(sent), 3, START, limits=Limits(looks=len(looks)))
+    got = wire.update(wire.reply(sent), 3, START, limits=Limits(looks=len(looks)))
     assert same(list(got.arrays), arrays)
     assert (got.client, got.own, got.rehearsed, got.sums, got.earlier) == (3, examples, 17, sent.sums, earlier)
     assert got.examples == examples + 17
@@ -69,12 +69,12 @@ def test_an_update_arrives_as_it_was_sent(
 
 
 def test_an_update_without_weights_arrives_too() -> None:
-    got = wire.update(wire.answer(Update(3, [], 120, Sums(1, 2, 3))), 3, [])
+    got = wire.update(wire.reply(Update(3, [], 120, Sums(1, 2, 3))), 3, [])
     assert got.arrays == [] and got.sums == Sums(1, 2, 3)
 
 
 def test_a_client_that_took_no_step_sends_no_weights() -> None:
-    got = wire.update(wire.answer(Update(3, [], 0, Sums())), 3, START)
+    got = wire.update(wire.reply(Update(3, [], 0, Sums())), 3, START)
     assert got.arrays == [] and got.examples == 0
 
 
@@ -82,10 +82,10 @@ def test_what_methods_say_arrives_either_way() -> None:
     told = {"curious": [np.arange(3, dtype=np.float32), np.ones((2, 2), np.float32)]}
     shapes = {"curious": [(3,), (2, 2)]}
     task = wire.task(wire.addressed(asked(), 3, 9, 8, told).content)
-    assert same(task.told["curious"], told["curious"]) and same(task.arrays, START)
-    content = wire.answer(replace(UPDATE, answer=told, task=2, memory=99))
+    assert same(task.payloads["curious"], told["curious"]) and same(task.arrays, START)
+    content = wire.reply(replace(UPDATE, payloads=told, task=2, memory=99))
     got = wire.update(content, 3, START, shapes, LIMITS)
-    assert same(list(got.answer["curious"]), told["curious"]) and (got.task, got.memory) == (2, 99)
+    assert same(list(got.payloads["curious"]), told["curious"]) and (got.task, got.memory) == (2, 99)
     wire.averaged(content, START, 60.5)
     assert set(content) == {wire.ARRAYS, wire.METRICS} and dict(content.metric_records[wire.METRICS]) == {
         "num-examples": 60.5
@@ -94,7 +94,7 @@ def test_what_methods_say_arrives_either_way() -> None:
 
 @pytest.mark.parametrize("shapes", [{}, {"other": [(3,)]}, {"curious": [(2,)]}, {"curious": [(3,), (1,)]}])
 def test_what_methods_were_not_asked_for_is_refused(shapes: dict[str, list[tuple[int, ...]]]) -> None:
-    content = wire.answer(replace(UPDATE, answer={"curious": [np.zeros(3, np.float32)]}))
+    content = wire.reply(replace(UPDATE, payloads={"curious": [np.zeros(3, np.float32)]}))
     with pytest.raises(ValueError):
         wire.update(content, 3, START, shapes, LIMITS)
 
@@ -107,7 +107,7 @@ def test_weights_keep_their_order_whatever_the_order_of_their_names() -> None:
 
 def changed(**metrics: Any) -> RecordDict:
     """The answer with some numbers changed, or taken away by None."""
-    content = wire.answer(UPDATE)
+    content = wire.reply(UPDATE)
     told = dict(content.metric_records[wire.METRICS]) | metrics
     content[wire.METRICS] = MetricRecord({key: value for key, value in told.items() if value is not None})
     return content
@@ -115,20 +115,20 @@ def changed(**metrics: Any) -> RecordDict:
 
 def with_array(place: str, array: Array | None) -> RecordDict:
     """The answer with one array changed, or taken away by None."""
-    content = wire.answer(UPDATE)
+    content = wire.reply(UPDATE)
     held = {**content.array_records[wire.ARRAYS], place: array}
     content[wire.ARRAYS] = ArrayRecord({key: value for key, value in held.items() if value is not None})
     return content
 
 
 def with_record(name: str, record: Any) -> RecordDict:
-    content = wire.answer(UPDATE)
+    content = wire.reply(UPDATE)
     content[name] = record
     return content
 
 
 def without(name: str) -> RecordDict:
-    content = wire.answer(UPDATE)
+    content = wire.reply(UPDATE)
     del content[name]
     return content
 
@@ -238,7 +238,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 def test_weights_where_none_were_asked_for_are_refused() -> None:
     with pytest.raises(ValueError, match="records"):
-        wire.update(wire.answer(UPDATE), 3, [])
+        wire.update(wire.reply(UPDATE), 3, [])
 
 
 def test_an_answer_without_words_is_read_as_one_that_has_nothing_to_say() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from scenarios import compare, deploy, export, table
 from scenarios import run as commands
 from scenarios.check import without_effect
@@ -72,7 +72,7 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
 
 def _let_in(words: list[str]) -> Scenario:
     """The scenario that passes the door. Raises Broken if it does not."""
-    with mock.patch("scenarios.experiment.run", return_value=0) as run:
+    with mock.patch("scenarios.experiment.pipeline.run", return_value=0) as run:
         code, said = said_by(commands.main, [*words, "--out", "new"])
     if code:
         raise Broken(f"refused: {said}")
@@ -83,7 +83,7 @@ PLAY = """
 import json, re, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from tests.fakes import federate
 history = federate(Scenario.of(sys.argv[2]), Path(sys.argv[3]))["history"]
 failed = [why for row in history for why in row["failed"].values()]
@@ -168,12 +168,12 @@ def answered(name: str, words: list[str]) -> int:
     """The exit code. Raises Broken if it is none of a command's, or a refusal says nothing."""
     federation = {"up": None, "down": None, "running": {}}
     with contextlib.ExitStack() as stack:
-        for what, result in {f"federation.{key}": value for key, value in federation.items()}.items():
+        for what, result in {f"deployment.processes.{key}": value for key, value in federation.items()}.items():
             stack.enter_context(mock.patch(f"scenarios.{what}", return_value=result))
-        for what in ("experiment.run", "table._run", "export._export", "terminal.redirect"):
+        for what in ("experiment.pipeline.run", "table._run", "export._export", "terminal.redirect"):
             stack.enter_context(mock.patch(f"scenarios.{what}", return_value=0))
         stack.enter_context(
-            mock.patch("scenarios.link.ask", return_value={"success": False, "error-message": "nobody"})
+            mock.patch("scenarios.deployment.flwr_cli.ask", return_value={"success": False, "error-message": "nobody"})
         )
         code, said = said_by(COMMANDS[name][0], words)
     if code not in (0, 1, 2) or "Traceback" in said or (code == 2 and not said.strip()):

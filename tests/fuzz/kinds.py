@@ -10,11 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from clients import growing, memory
-from clients.pi import node
+from clients import memory
+from clients.pi import settings
+from clients.sources import image_folder
 from core import data
-from core.scenario import Scenario
-from scenarios import SCENARIOS, compare
+from core.config.scenario import Scenario
+from scenarios import compare
+from scenarios.presets import SCENARIOS
 from server import checkpoint, versions
 from tests.fuzz import mutate
 
@@ -116,7 +118,7 @@ def _read_device(file: Path) -> bool:
     """A device's folder goes on without the picture."""
     folder, book = file.parents[1], file.parents[2] / "device-book.json"
     book.unlink(missing_ok=True)
-    shard, tests = growing.own(SCENARIO, CLIENT, folder, book, 1)
+    shard, tests = image_folder.own(SCENARIO, CLIENT, folder, book, 1)
     assert shard.train.x.dtype == tests.x.dtype == np.uint8 and shard.train.x.shape[1:] == (28, 28)
     assert len(shard.train) + len(tests) >= 11
     return len(shard.train) + len(tests) == 11
@@ -124,12 +126,12 @@ def _read_device(file: Path) -> bool:
 
 def _book(folder: Path) -> Path:
     picture = _pictures(folder / "digits")
-    growing.own(SCENARIO, CLIENT, picture.parents[1], folder / "experiences.json", 1)
+    image_folder.own(SCENARIO, CLIENT, picture.parents[1], folder / "experiences.json", 1)
     return folder / "experiences.json"
 
 
 def _read_book(file: Path) -> bool:
-    shard, _ = growing.own(SCENARIO, CLIENT, file.parent / "digits", file, 2)
+    shard, _ = image_folder.own(SCENARIO, CLIENT, file.parent / "digits", file, 2)
     assert shard.stream is not None and len(shard.train) and sum(map(len, shard.stream.parts)) == len(shard.train)
     return False
 
@@ -173,9 +175,9 @@ def _node(folder: Path) -> Path:
 
 
 def _read_node(file: Path) -> bool:
-    found = node.read(file.parent)
+    found = settings.read(file.parent)
     assert found.name and found.client >= 0 and 0 < found.port < 65_536 and isinstance(found.data, str)
-    return not node.command(found, file.parent)
+    return not settings.command(found, file.parent)
 
 
 KINDS = {

@@ -15,11 +15,11 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from core.arrays import DAMAGE, parsed
+from core.config.scenario import Part, Scenario
 from core.methods import Chain
-from core.methods.base import Answer, Finetune
+from core.methods.base import Finetune, Payloads
 from core.methods.fedcurv import FedCurv
 from core.plan import Arrays, distance
-from core.scenario import Part, Scenario
 from core.seeds import rng
 from fl import strategies, wire
 from fl.messages import Task
@@ -45,10 +45,12 @@ class Curious(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Any]:
         return {self.name: [(4,), (2, 2)]}
 
-    def accept(self, answer: Answer, examples: int, share: float, weights: Arrays, reach: float) -> Answer:
+    def accept(
+        self, answer: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
+    ) -> Payloads:
         return answer
 
-    def gather(self, shared: Any, answers: Any, arrays: Arrays) -> Any:
+    def server_update(self, shared: Any, answers: Any, arrays: Arrays) -> Any:
         return {f"curious/{c}": answer["curious"][0] for c, answer in answers.items() if "curious" in answer}, arrays
 
 
@@ -80,9 +82,9 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
         return (
             "refused" if str(error).isprintable() and len(str(error)) < 1000 else f"FINDING words: {str(error)[:50]!r}"
         )
-    assert far <= scenario.reach and update.own <= scenario.max_examples
+    assert far <= scenario.max_update_ratio and update.own <= scenario.max_examples
     others = {c: honest(replace(task, client=c)) for c in range(COHORT) if c != 2}
-    messages = {c: Message(wire.answer(u), dst_node_id=1, message_type="train") for c, u in others.items()} | {2: reply}
+    messages = {c: Message(wire.reply(u), dst_node_id=1, message_type="train") for c, u in others.items()} | {2: reply}
     updates = dict(sorted({**others, 2: update}.items()))
     answers, refused, counts = rounds._believed(updates, method, START, scenario, cap=True)
     learned = {c: (messages[c], u.arrays, counts[c]) for c, u in updates.items() if u.arrays and c not in refused}
@@ -95,30 +97,30 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
         failed
     )
     kept, new = rounds._gathered(method, {}, answers, new, failed)
-    assert all(np.isfinite(w).all() for w in (*new, *kept.values())) and distance(START, new) <= scenario.reach * (
-        1 + 1e-5
-    )
+    assert all(np.isfinite(w).all() for w in (*new, *kept.values())) and distance(
+        START, new
+    ) <= scenario.max_update_ratio * (1 + 1e-5)
     assert counts[2] <= scenario.count_ratio * 60 and all(0 <= share < math.inf for share in counts.values())
-    _harmless(method.tell(kept, 1).get("fedcurv", []), scenario.reach)
+    _harmless(method.download(kept, 1).get("fedcurv", []), scenario.max_update_ratio)
     trust.standing_out(trust.directions(START, {c: u.arrays for c, u in updates.items() if u.arrays}))
     return "read, within the limits"
 
 
-def _harmless(said: Arrays, reach: float) -> None:
+def _harmless(said: Arrays, max_update_ratio: float) -> None:
     """What the next client is held to is finite, and no further than a client may be."""
     if not said:
         return
     both, count = said[:-1], len(said) // 2
     for information, product, start in zip(both[:count], both[count:], START, strict=True):
         anchor = np.where(information > 1e-12, product / np.maximum(information, 1e-12), start)
-        assert np.isfinite(anchor).all() and (np.abs(anchor - start) <= 1.01 * (1 + reach) * 10).all()
+        assert np.isfinite(anchor).all() and (np.abs(anchor - start) <= 1.01 * (1 + max_update_ratio) * 10).all()
 
 
 def answer(task: Task) -> RecordDict:
     """What an honest client answers that also has something to say for a method."""
     said = {"curious": [np.arange(4, dtype=np.float32), np.ones((2, 2), np.float32)]}
     said["fedcurv"] = [np.full_like(w, 0.5) for w in START] + [np.float32(0.5) * w for w in START]
-    return wire.answer(replace(honest(task), labels=(1,) * 10, looks=(0.5,), answer=said, rehearsed=3))
+    return wire.reply(replace(honest(task), labels=(1,) * 10, looks=(0.5,), payloads=said, rehearsed=3))
 
 
 # ── mutations: each changes the records it is given ──

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from core.scenario import ENGINES
-from scenarios import SCENARIOS
+from core.config.scenario import ENGINES
 from scenarios.check import REGISTRIES
+from scenarios.presets import SCENARIOS
 
 # What a setting may be, beside its usual value: lowest, highest; or a choice. They are the ranges that the pieces state.
 RANGES: dict[str, tuple[float, float] | list[Any]] = {
@@ -32,10 +32,10 @@ NEEDED = {
     "stream.arrivals.portions", "stream.repeats.per_task", "stream.seasons.seasons",
 }  # fmt: skip
 PLAIN: dict[str, tuple[float, float] | list[Any]] = {
-    "noise": (0, 1), "order": (0, 1), "lag": (0, 1), "weigh": (0, 1), "probe": [0, 20], "gate.accuracy": (0, 1),
+    "noise": (0, 1), "order": (0, 1), "lag": (0, 1), "weight_exponent": (0, 1), "probe": [0, 20], "gate.accuracy": (0, 1),
     "gate.forgetting": (0, 1), "model.dropout": (0, 0.9), "model.l2": (0, 0.01), "local.batch": [1, 7, 32, 64],
     "local.rate": (0, 0.1), "local.momentum": (0, 0.9), "local.epochs": (0.1, 1), "local.clip": (0, 10), "seed": [0, 1, 2**63 - 1],
-    "reach": (0.1, 100),
+    "max_update_ratio": (0.1, 100),
 }  # fmt: skip
 ROBUST = {"krum": 5, "multikrum": 5, "bulyan": 7}  # the least cohort
 

@@ -61,7 +61,7 @@ def _lying(content: Any) -> None:
 
 def _again(content: Any) -> None:
     """What was answered in the first round."""
-    from fl.parcel import unpack
+    from fl.serialization import unpack
 
     for name, record in unpack(_first().read_bytes()).items():
         content[name] = record
@@ -86,7 +86,7 @@ ATTACKS: list[tuple[str, Callable[[Any], None], str]] = [
     ("a wrong shape", _arrays(lambda a: a[:1], "1"), "of 132 bytes|is float32"),
     ("a hundred megabytes", _arrays(lambda a: a.repeat(10**8 // a.nbytes), "4"), "not 819,200"),
     ("a header that lies", _lying, "not readable"),
-    ("weights turned round, a million times as far", _arrays(lambda a: -1_000_000 * a), "more than reach"),
+    ("weights turned round, a million times as far", _arrays(lambda a: -1_000_000 * a), "more than max_update_ratio"),
     ("the answer to an earlier round", _again, "one to round 1"),
     ("giant numbers", _numbers(loss=1.7e308, seen=10**18), "make no sense"),
 ]
@@ -97,7 +97,7 @@ def _answered(app: Any, message: Any, context: Any) -> Any:
     reply = HONEST(app, message, context)
     kind = message.metadata.message_type
     if kind == "train" and WHO == "liar":
-        from fl.parcel import pack
+        from fl.serialization import pack
 
         round = int(message.content.config_records["config"]["server-round"])
         if not _first().exists():

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from core import sources
+from core import code_digest
+from core.config.scenario import Local, Model, Part, Scenario
 from core.data import load
 from core.engines import tensorflow as engine
-from core.scenario import Local, Model, Part, Scenario
-from scenarios import baseline
-from server import best, evaluate
-from server.report import digest
+from scenarios.experiment import baselines
+from server import best, evaluation
+from server.record import digest
 from tests.fakes import federate
 
 
@@ -27,11 +27,16 @@ def one_thread() -> None:
 
 def whole(kind: str, scenario: Scenario, place: Path) -> Any:
     place.mkdir(exist_ok=True)
-    list({"centralized": baseline.centralized, "local": baseline.local}[kind](baseline.plain(scenario, kind), place))
-    return baseline.result(place)
+    list({"centralized": baselines.centralized, "local": baselines.local}[kind](baselines.plain(scenario, kind), place))
+    return baselines.result(place)
 
 
-IRRELEVANT: list[dict[str, Any]] = [{"name": "other"}, {"probe": 10}, {"patience": 1.0}, {"methods": (Part("ewc"),)}]
+IRRELEVANT: list[dict[str, Any]] = [
+    {"name": "other"},
+    {"probe": 10},
+    {"round_timeout": 1.0},
+    {"methods": (Part("ewc"),)},
+]
 RELEVANT: list[dict[str, Any]] = [
     {"seed": 1}, {"rounds": 3}, {"cohort": 2}, {"noise": 0.1}, {"looks": ()}, {"augment": ()}, {"train": 500},
     {"local": Local(rate=0.2)}, {"model": Model(dropout=0.1)}, {"partition": Part("iid")}, {"schedule": Part("constant")},
@@ -40,34 +45,34 @@ RELEVANT: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", IRRELEVANT)
 def test_runs_that_differ_in_nothing_that_matters_share_a_baseline(tiny: Scenario, change: dict[str, Any]) -> None:
-    for kind in baseline.KINDS:
-        assert baseline.folder(tiny, kind, Path()) == baseline.folder(replace(tiny, **change), kind, Path())
+    for kind in baselines.KINDS:
+        assert baselines.folder(tiny, kind, Path()) == baselines.folder(replace(tiny, **change), kind, Path())
 
 
 def test_all_else_makes_another_baseline(tiny: Scenario) -> None:
-    folders = {baseline.folder(replace(tiny, **change), "local", Path()) for change in [{}, *RELEVANT]}
+    folders = {baselines.folder(replace(tiny, **change), "local", Path()) for change in [{}, *RELEVANT]}
     assert len(folders) == len(RELEVANT) + 1
-    assert baseline.folder(tiny, "centralized", Path()) not in folders
+    assert baselines.folder(tiny, "centralized", Path()) not in folders
 
 
-@pytest.mark.parametrize("kind", baseline.KINDS)
+@pytest.mark.parametrize("kind", baselines.KINDS)
 def test_an_edit_of_any_source_it_uses_makes_another_baseline(
     kind: str, tiny: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used = [file for part in baseline.CODE for file in _sources(sources.HOME / part)]
+    used = [file for part in baselines.CODE for file in _sources(code_digest.HOME / part)]
     for file in used:
-        (tmp_path / file.relative_to(sources.HOME)).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file.relative_to(sources.HOME)).write_bytes(file.read_bytes())
-    there = [tmp_path / file.relative_to(sources.HOME) for file in used]
-    monkeypatch.setattr(sources, "HOME", tmp_path)
-    assert {"server/evaluate.py", "fl/strategies.py", "clients/learner.py"} <= {
+        (tmp_path / file.relative_to(code_digest.HOME)).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file.relative_to(code_digest.HOME)).write_bytes(file.read_bytes())
+    there = [tmp_path / file.relative_to(code_digest.HOME) for file in used]
+    monkeypatch.setattr(code_digest, "HOME", tmp_path)
+    assert {"server/evaluation.py", "fl/strategies.py", "clients/learner.py"} <= {
         str(f.relative_to(tmp_path)) for f in there
     }
-    folders = [baseline.folder(tiny, kind, Path())]
+    folders = [baselines.folder(tiny, kind, Path())]
     for file in there:
         with file.open("a") as edited:
             edited.write("# edited\n")
-        folders.append(baseline.folder(tiny, kind, Path()))
+        folders.append(baselines.folder(tiny, kind, Path()))
     assert len(set(folders)) == len(there) + 1
 
 
@@ -83,9 +88,9 @@ def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp
 
 
 def test_centralized_goes_on_after_an_interruption_as_if_there_had_been_none(tiny: Scenario, tmp_path: Path) -> None:
-    scenario, place = replace(tiny, rounds=4), tmp_path / "halves"
-    first = list(islice(baseline.centralized(baseline.plain(scenario, "centralized"), place), 2))
-    assert [point["round"] for point in first] == [1, 2] and baseline.result(place) is None
+    scenario, place = replace(tiny, rounds=4), tmp_path / "forgetting_split"
+    first = list(islice(baselines.centralized(baselines.plain(scenario, "centralized"), place), 2))
+    assert [point["round"] for point in first] == [1, 2] and baselines.result(place) is None
     assert whole("centralized", scenario, place) == whole("centralized", scenario, tmp_path / "whole")
     for name in (best.BEST, best.LAST):
         assert (place / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -125,7 +130,7 @@ def test_each_client_alone_keeps_its_best_weights_beside_its_last(tiny: Scenario
         for name, facts in ((best.LAST, found), (best.BEST, found["best"])):
             round_, arrays = best.weights(tmp_path / "wild" / "clients" / str(client) / name)
             assert round_ == facts["rounds"][client]
-            assert evaluate.score(arrays, load(wild).test).accuracy == facts["accuracies"][client]
+            assert evaluation.evaluate(arrays, load(wild).test).accuracy == facts["accuracies"][client]
     blind = whole("local", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
     assert blind["best"] is None and not list((tmp_path / "blind").rglob(best.BEST))
 
@@ -138,22 +143,24 @@ def test_one_client_alone_is_a_federation_of_one(tiny: Scenario, tmp_path: Path)
 
 
 def test_a_baseline_not_yet_done_has_no_result_and_no_progress(tmp_path: Path) -> None:
-    assert baseline.result(tmp_path) is None and baseline.progress(tmp_path) == 0
+    assert baselines.result(tmp_path) is None and baselines.progress(tmp_path) == 0
     (tmp_path / "done").write_text("3")
-    assert baseline.progress(tmp_path) == 3
+    assert baselines.progress(tmp_path) == 3
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"accuracy": 1}', b"\xff"])
 def test_a_result_that_cannot_be_read_is_one_that_is_not_there(damage: bytes, tmp_path: Path) -> None:
     for name in ("result.json", "done"):
         (tmp_path / name).write_bytes(damage)
-    assert baseline.result(tmp_path) is None and baseline.progress(tmp_path) == 0
+    assert baselines.result(tmp_path) is None and baselines.progress(tmp_path) == 0
 
 
 def test_without_federation_neither_strategy_nor_stream_matters_but_to_joint_training_they_do(tiny: Scenario) -> None:
     for change in ({"strategy": Part("fedadam")}, {"stream": Part("classes", {"per_task": 5})}):
         other = replace(tiny, **change)  # type: ignore[arg-type]
-        same = [baseline.folder(tiny, kind, Path()) == baseline.folder(other, kind, Path()) for kind in baseline.KINDS]
+        same = [
+            baselines.folder(tiny, kind, Path()) == baselines.folder(other, kind, Path()) for kind in baselines.KINDS
+        ]
         assert same == [True, True, False]
 
 
@@ -161,10 +168,10 @@ def test_joint_is_the_federation_whose_clients_keep_everything(tiny: Scenario, t
     two = replace(tiny, stream=Part("classes", {"per_task": 5}))
     place = tmp_path / "joint"
     place.mkdir()
-    baseline.joint(baseline.plain(two, "joint"), place, baseline.Beside(place))
-    told, facts = baseline.result(place), federate(replace(two, methods=(Part("joint"),)), tmp_path / "run")
+    baselines.joint(baselines.plain(two, "joint"), place, baselines.Beside(place))
+    told, facts = baselines.result(place), federate(replace(two, methods=(Part("joint"),)), tmp_path / "run")
     assert told and told["accuracy"] == facts["accuracy"] and told["matrix"] == facts["continual"]["matrix"]
-    assert baseline.progress(place) == 2 and len(told["curve"]) == 2
+    assert baselines.progress(place) == 2 and len(told["curve"]) == 2
     assert told["best"] == facts["best"]["federated"] and told["best"]["validation_loss"]
     for name, one in ((best.BEST, told["best"]), (best.LAST, told)):
         assert digest(best.weights(place / name)[1]) == one["weights_sha256"]

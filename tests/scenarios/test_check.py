@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.scenario import Model, Part, Scenario
-from scenarios import SCENARIOS
+from core.config.scenario import Model, Part, Scenario
 from scenarios.check import LOOK_BACK, REGISTRIES, check, listing, without_effect
+from scenarios.presets import SCENARIOS
 from tests.fakes import federate
 
 
@@ -96,8 +96,8 @@ WITHOUT = {
     "lag = 0.2": ("lag=0.2",),
     "gate.forgetting = 0.05": ("gate.forgetting=0.05",),
     "probe = 100": ("probe=100",),
-    "weigh = 0.5 has no effect: one client": ("weigh=0.5", "clients=1", "cohort=1"),
-    "weigh = 0.5 has no effect: strategy krum": ("weigh=0.5", "strategy=krum"),
+    "weight_exponent = 0.5 has no effect: one client": ("weight_exponent=0.5", "clients=1", "cohort=1"),
+    "weight_exponent = 0.5 has no effect: strategy krum": ("weight_exponent=0.5", "strategy=krum"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from scenarios import compare
 from tests.fakes import federate
 

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients.pi import node
-from core.scenario import Scenario
-from scenarios import compare, deploy, experiment, export, link, run, update, workspace
+from clients.pi import settings
+from core.config.scenario import Scenario
+from scenarios import compare, deploy, export, run
+from scenarios.deployment import flwr_cli
 from scenarios.environment import temporary
+from scenarios.experiment import continuation, pipeline, workspace
 from server import versions
 
 HOME = Path(__file__).parents[2]
@@ -87,7 +89,7 @@ def test_a_garbled_file_is_named(content: bytes, finished: Path, small: list[str
     assert str(finished / "scenario.json") in refused(capsys, export.main, str(finished))
     (finished / "node.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"node\.json"):
-        node.read(finished)
+        settings.read(finished)
 
 
 @pytest.mark.parametrize("name", ["run.json", "rounds.jsonl", "nodes.json", "scenario.json"])
@@ -95,12 +97,12 @@ def test_status_names_a_garbled_file(
     name: str, finished: Path, tmp_path: Path, capsys: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
-    link.configure(home, 8000)
+    flwr_cli.configure(home, 8000)
     (home / "run.json").write_text(json.dumps({"folder": str(finished), "number": "7"}))
     file = (home if name == "run.json" else finished) / name
     file.write_bytes(b'{"garbled')
-    monkeypatch.setattr("scenarios.federation.running", lambda home: {"superlink": 1})
-    monkeypatch.setattr(link, "ask", lambda *arguments, **more: {"success": True, "nodes": []})
+    monkeypatch.setattr("scenarios.deployment.processes.running", lambda home: {"superlink": 1})
+    monkeypatch.setattr(flwr_cli, "ask", lambda *arguments, **more: {"success": True, "nodes": []})
     assert str(file) in refused(capsys, deploy.main, "--home", str(home), "status")
 
 
@@ -117,16 +119,16 @@ def test_a_current_that_leads_nowhere_is_named_with_the_versions_there_are(
 
 def test_a_hint_to_go_on_can_be_pasted(tmp_path: Path) -> None:
     folder, home = Path("a run's folder"), tmp_path / "my home"
-    assert shlex.split(link.resume(folder))[2:] == ["scenarios.run", "--resume", str(folder)]
-    told = shlex.split(link.resume(folder, home))
+    assert shlex.split(flwr_cli.resume(folder))[2:] == ["scenarios.run", "--resume", str(folder)]
+    told = shlex.split(flwr_cli.resume(folder, home))
     assert told[2:] == ["scenarios.deploy", "--home", str(home), "run", "--resume", str(folder)]
 
 
 def test_who_resumes_a_run_of_real_nodes_is_told_their_home(finished: Path, tmp_path: Path, capsys: Say) -> None:
     home = tmp_path / "my home"
     (finished / "id").write_text("a name")
-    (finished / link.FEDERATION).write_text(json.dumps({"home": str(home)}))
-    assert link.resume(finished, home) in refused(capsys, run.main, "--resume", str(finished))
+    (finished / flwr_cli.FEDERATION).write_text(json.dumps({"home": str(home)}))
+    assert flwr_cli.resume(finished, home) in refused(capsys, run.main, "--resume", str(finished))
 
 
 def test_the_words_of_a_server_that_failed_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +137,8 @@ def test_the_words_of_a_server_that_failed_are_found(tmp_path: Path, monkeypatch
         '  File "b.py", line 2, in two\\n    two()\\n\\033[91mOSError: the disk is full\\n\\033[91mERROR: Exit Code: 201\\n\'\n'
     )
     (tmp_path / "flwr").chmod(0o755)
-    monkeypatch.setattr(link, "environment", lambda: os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
-    why, said = link.error(tmp_path, "7")
+    monkeypatch.setattr(flwr_cli, "environment", lambda: os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    why, said = flwr_cli.error(tmp_path, "7")
     assert why.splitlines()[-1].endswith("OSError: the disk is full") and 'File "b.py", line 2' in why
     assert "\033" not in said and "Exit Code: 201" in said
 
@@ -154,9 +156,9 @@ def test_temporary_files_are_the_runs_own_and_what_a_kill_left_is_taken_away(tmp
 KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from scenarios import experiment
+from scenarios.experiment import pipeline
 from scenarios.run import main
-experiment._join_baselines = lambda *arguments: os.kill(os.getpid(), 9)
+pipeline._join_baselines = lambda *arguments: os.kill(os.getpid(), 9)
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -177,15 +179,15 @@ def test_a_run_that_is_killed_leaves_its_generated_files_in_its_own_folder(tiny:
 
 
 def test_a_hint_to_go_on_says_all_that_must_be_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wish = experiment.Wish(backend="local", baselines="all")
+    wish = pipeline.RunOptions(backend="local", baselines="all")
     assert (
-        experiment._options(wish) == " --baselines all --backend local" and experiment._options(experiment.Wish()) == ""
+        pipeline._flags(wish) == " --baselines all --backend local" and pipeline._flags(pipeline.RunOptions()) == ""
     )
-    assert link.resume(tmp_path / "a run", how=experiment._options(wish)).endswith(
+    assert flwr_cli.resume(tmp_path / "a run", how=pipeline._flags(wish)).endswith(
         f"--resume '{tmp_path}/a run' --baselines all --backend local"
     )
     monkeypatch.setenv("PATH", str(tmp_path))  # no `python` there
-    assert link.python() in (sys.executable, os.path.relpath(sys.executable))
+    assert flwr_cli.python() in (sys.executable, os.path.relpath(sys.executable))
 
 
 def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     versions.publish(tmp_path, versions.home(tmp_path, 2))
     facts = {"history": [], "events": [], "current": "0002", "exports": {}, "scenario": "x", "settings": {}}
     (tmp_path / "report.json").write_text(json.dumps(facts))
-    said = update.rollback(tmp_path / "versions" / "1")
+    said = continuation.rollback(tmp_path / "versions" / "1")
     assert "version 0001 is current, instead of 0002" in said and "too weak" in said
     told = json.loads((tmp_path / "report.json").read_text())
     assert told["current"] == "0001" and told["events"] == ["version 1 was made current by --rollback"]

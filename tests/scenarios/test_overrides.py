@@ -6,9 +6,10 @@ import shlex
 
 import pytest
 
-from core.scenario import Part
-from scenarios import SCENARIOS, run
+from core.config.scenario import Part
+from scenarios import run
 from scenarios.overrides import changed
+from scenarios.presets import SCENARIOS
 
 BUDGET = {"images": 0, "kilobytes": 157.8}
 

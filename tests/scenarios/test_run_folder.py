@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 from scenarios import export, run, table
 from server.versions import keep
 
@@ -29,7 +29,7 @@ PAUSED = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from scenarios import experiment
+from scenarios.experiment import pipeline
 from scenarios.run import main
 
 def paused(name, phase):

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
-from core.scenario import Scenario
-from scenarios import simulate
-from scenarios.simulate import LocalGrid, local
-from server import app
+from core.config.scenario import Scenario
+from scenarios import backends
+from scenarios.backends import local
+from scenarios.backends.local import LocalGrid
+from server import run
 from tests.fakes import Onlooker, federate, identify
 
 
@@ -31,7 +32,7 @@ def echo(message: Message, context: Context) -> Message:
 
 @pytest.fixture
 def grid(monkeypatch: pytest.MonkeyPatch) -> LocalGrid:
-    monkeypatch.setattr(simulate, "client_app", echo)
+    monkeypatch.setattr(local, "client_app", echo)
     return LocalGrid(3)
 
 
@@ -60,13 +61,13 @@ def test_every_message_has_one_reply_and_a_failure_is_an_error_of_its_own(
 
 def test_the_local_backend_runs_a_whole_server(tiny: Scenario, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    local(app.build(tiny, tmp_path / "run", Onlooker()), tiny, 1, {})
+    local.run(run.build(tiny, tmp_path / "run", Onlooker()), tiny, 1, {})
     facts = json.loads((tmp_path / "run" / "report.json").read_text())
     assert facts["weights_sha256"] == federate(tiny, tmp_path / "other")["weights_sha256"]
 
 
 def test_a_server_asked_to_stop_leaves_its_last_round_and_no_report(tiny: Scenario, tmp_path: Path) -> None:
-    local(app.build(tiny, tmp_path, Onlooker(at=2)), tiny, 1, {})
+    local.run(run.build(tiny, tmp_path, Onlooker(at=2)), tiny, 1, {})
     assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["round-00001.npz"]
     assert not (tmp_path / "report.json").exists()
 
@@ -88,5 +89,5 @@ def test_a_run_joins_a_cluster_only_if_it_is_told_to(
     if address:
         monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ConnectionError):
-        simulate.ray(app.build(tiny, Path(), Onlooker()), tiny, 3, {})
+        backends.ray.run(run.build(tiny, Path(), Onlooker()), tiny, 3, {})
     assert (asked.get("address"), asked.get("num_cpus")) == ((None, None) if address else ("local", 3))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from scenarios import federation, link, status
+from scenarios.deployment import flwr_cli, processes, status
 
 HISTORY = [
     {"round": 1, "clients": [0, 3], "clients_examples": {"0": 90, "3": 1200}, "memory": {"0": 0, "3": 157800},
@@ -38,11 +38,11 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     (run / "nodes.json").write_text(json.dumps({"11": 0, "12": 3}))
     (tmp_path / "run.json").write_text(json.dumps({"number": "7", "folder": str(run)}))
     (tmp_path / "nodes.json").write_text(json.dumps({"11": "node-0", "12": "kitchen"}))
-    monkeypatch.setattr(federation, "running", lambda home: {"superlink": 1})
-    monkeypatch.setattr(link, "port", lambda home: 8000)
+    monkeypatch.setattr(processes, "running", lambda home: {"superlink": 1})
+    monkeypatch.setattr(flwr_cli, "port", lambda home: 8000)
     told = [node("11", "online"), node("12", "offline"), node("13", "registered")]
-    monkeypatch.setattr(link, "nodes", lambda home: told)
-    monkeypatch.setattr(link, "state", lambda home, number: ("running", ""))
+    monkeypatch.setattr(flwr_cli, "nodes", lambda home: told)
+    monkeypatch.setattr(flwr_cli, "state", lambda home, number: ("running", ""))
     monkeypatch.setattr(status, "Console", lambda **_: Console(width=80))
     assert status.show(tmp_path) == 0
     return capsys.readouterr().out

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from core.config.scenario import Part, Scenario
 from core.methods import chain
-from core.scenario import Part, Scenario
-from scenarios import SCENARIOS, table
+from scenarios import table
 from scenarios.check import check
-from scenarios.protocol import Cell, cells
-from scenarios.tabulate import grid, markdown, results, shares, summary
+from scenarios.presets import SCENARIOS
+from scenarios.studies.aggregate import grid, markdown, results, shares, summary
+from scenarios.studies.split_mnist import Cell, cells
 
 
 def test_every_cell_is_possible_and_is_the_protocol_but_for_what_it_names() -> None:
@@ -110,7 +111,8 @@ def small() -> Scenario:
 SMALL = """
 import sys
 from dataclasses import replace
-from scenarios import SCENARIOS, table
+from scenarios import table
+from scenarios.presets import SCENARIOS
 from tests.scenarios.test_table import small
 if __name__ == "__main__":
     SCENARIOS["class_incremental"] = (small(), "")

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
+from core.config.scenario import Part, Scenario
 from core.methods import METHODS
-from core.scenario import Part, Scenario
 from fl.channel import Stopped
 from fl.strategies import STRATEGIES
-from scenarios.simulate import LocalGrid
+from scenarios.backends.local import LocalGrid
 from server.run_folder import played
 from tests.fakes import Onlooker, federate
 
@@ -49,8 +49,8 @@ QUICK = [pytest.param(n, marks=pytest.mark.slow) if n in ("bulyan", "krum") else
 def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: str, tmp_path: Path) -> None:
     scenario = replace(four, strategy=Part(name))
     whole = federate(scenario, tmp_path / "whole")
-    interrupted(scenario, tmp_path / "halves", at=3)
-    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(whole)
+    interrupted(scenario, tmp_path / "forgetting_split", at=3)
+    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
     assert whole["rounds"] == 4 and whole["events"] == []
     assert len({one["loss"] for one in whole["history"]}) == 4  # every round moved the weights
 
@@ -59,15 +59,17 @@ def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: 
 def test_a_schedule_goes_on_where_it_was(four: Scenario, schedule: str, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, schedule=Part(schedule))
     whole = federate(scenario, tmp_path / "whole")
-    interrupted(scenario, tmp_path / "halves", at=2)
-    interrupted(scenario, tmp_path / "halves", at=4)
-    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(whole)
+    interrupted(scenario, tmp_path / "forgetting_split", at=2)
+    interrupted(scenario, tmp_path / "forgetting_split", at=4)
+    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
 
 
 def test_a_run_interrupted_in_its_first_round_starts_anew(four: Scenario, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, rounds=2)
-    interrupted(scenario, tmp_path / "halves", at=1)
-    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(federate(scenario, tmp_path / "whole"))
+    interrupted(scenario, tmp_path / "forgetting_split", at=1)
+    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(
+        federate(scenario, tmp_path / "whole")
+    )
 
 
 def truncated(content: bytes) -> bytes:
@@ -83,10 +85,10 @@ def flipped(content: bytes) -> bytes:
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(four: Scenario, damage: Any, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, strategy=Part("fedadam"))
     whole = federate(scenario, tmp_path / "whole")
-    interrupted(scenario, tmp_path / "halves", at=4)
-    newest = tmp_path / "halves" / "checkpoints" / "round-00003.npz"
+    interrupted(scenario, tmp_path / "forgetting_split", at=4)
+    newest = tmp_path / "forgetting_split" / "checkpoints" / "round-00003.npz"
     newest.write_bytes(damage(newest.read_bytes()))
-    facts = federate(scenario, tmp_path / "halves")
+    facts = federate(scenario, tmp_path / "forgetting_split")
     assert facts["events"] == ["checkpoint round-00003.npz was damaged and not used"]
     assert timeless(facts) | {"events": []} == timeless(whole)
 
@@ -106,9 +108,9 @@ class Failing(LocalGrid):
 def test_a_server_that_dies_inside_a_round_goes_on_from_the_one_before(four: Scenario, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, rounds=2)
     with pytest.raises(MemoryError):
-        federate(scenario, tmp_path / "halves", grid=Failing(2))
+        federate(scenario, tmp_path / "forgetting_split", grid=Failing(2))
     whole = federate(scenario, tmp_path / "whole")
-    assert timeless(federate(scenario, tmp_path / "halves")) == timeless(whole)
+    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
 
 
 def test_a_finished_run_resumed_is_the_same_run(four: Scenario, tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_continual_run_interrupted_in_any_stage_goes_on_to_the_same_weights(
         interrupted(scenario, tmp_path / "parts", at)
     parts = federate(scenario, tmp_path / "parts")
     assert timeless(parts) == timeless(whole)
-    temporal, spatial = (whole["continual"]["halves"][kind] for kind in ("temporal", "spatial"))
+    temporal, spatial = (whole["continual"]["forgetting_split"][kind] for kind in ("temporal", "spatial"))
     assert np.isfinite([temporal, spatial]).all()
 
 

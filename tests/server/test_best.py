@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from core.arrays import Unreadable
+from core.config.scenario import Part, Scenario
 from core.data import load
-from core.scenario import Part, Scenario
 from fl.channel import Stopped
-from server import best, evaluate
-from server.report import digest
+from server import best, evaluation
+from server.record import digest
 from tests.fakes import START, Onlooker, federate, same
 
 
@@ -67,7 +67,7 @@ def whole(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sce
     """A run that breaks after its best round: its rate is far too large."""
     scenario = replace(
         tiny, train=400, clients=3, cohort=3, rounds=5, looks=(), augment=(), schedule=Part("constant"),
-        local=replace(tiny.local, rate=0.6), reach=1e9,
+        local=replace(tiny.local, rate=0.6), max_update_ratio=1e9,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("whole")
     return scenario, folder, federate(scenario, folder)
@@ -82,7 +82,7 @@ def test_the_best_weights_of_a_run_have_the_loss_that_the_report_says(
     assert round_ == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
     found = facts["best"]["federated"]
     assert found["round"] == round_ and found["weights_sha256"] == digest(arrays) != facts["weights_sha256"]
-    assert evaluate.score(arrays, load(scenario).validation).mean_loss == min(losses)
+    assert evaluation.evaluate(arrays, load(scenario).validation).mean_loss == min(losses)
 
 
 @pytest.mark.parametrize("at", [2, 3, 5])

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from core import data, model
+from core.config.scenario import Local, Model, Scenario
 from core.data import Data
 from core.engines import tensorflow as engine
 from core.plan import Lesson, Pull, Rehearsal, draw
-from core.scenario import Local, Model, Scenario
 from server import export as exports
 from server.export import EXPORTERS, check, keras, onnx, tflite
-from server.export.check import Exam
+from server.export.check import ParityTest
 
 SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
-OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should reach an export
+OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should max_update_ratio an export
 EXACT = [file for file in EXPORTERS if not EXPORTERS[file].quantized]
 
 
@@ -46,8 +46,8 @@ def folder(weights: model.Weights, digits: Data, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def exam(weights: model.Weights, digits: Data) -> Exam:
-    return Exam.of(keras.predictor(model.keras_model(weights)), digits.test)
+def parity(weights: model.Weights, digits: Data) -> ParityTest:
+    return ParityTest.of(keras.predictor(model.keras_model(weights)), digits.test)
 
 
 @pytest.fixture
@@ -80,22 +80,22 @@ def test_a_run_exports_every_format_and_says_so(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("file", EXPORTERS)
-def test_every_format_answers_as_keras(file: str, folder: Path, exam: Exam) -> None:
-    found = check.marks(EXPORTERS[file].load(folder / file), exam)
-    assert exam.accuracy > 0.93
-    assert found["accuracy"] == pytest.approx(exam.accuracy, abs=0.003)
+def test_every_format_answers_as_keras(file: str, folder: Path, parity: ParityTest) -> None:
+    found = check.score(EXPORTERS[file].load(folder / file), parity)
+    assert parity.accuracy > 0.93
+    assert found["accuracy"] == pytest.approx(parity.accuracy, abs=0.003)
     assert found["agreement"] >= 0.99
     assert file not in EXACT or found["difference"] < 1e-5
 
 
 @pytest.mark.parametrize("file", EXPORTERS)
-def test_answers_do_not_depend_on_the_company(file: str, folder: Path, exam: Exam) -> None:
+def test_answers_do_not_depend_on_the_company(file: str, folder: Path, parity: ParityTest) -> None:
     predict = EXPORTERS[file].load(folder / file)
-    many = predict(exam.images[:33])
+    many = predict(parity.images[:33])
     assert many.dtype == np.float32 and many.shape == (33, 10)
     np.testing.assert_allclose(many.sum(1), 1, atol=0.02)
     for part in (slice(0, 1), slice(1, 4), slice(4, 33)):
-        np.testing.assert_allclose(predict(exam.images[part]), many[part], atol=1e-6)
+        np.testing.assert_allclose(predict(parity.images[part]), many[part], atol=1e-6)
 
 
 def test_the_same_weights_give_the_same_bytes(
@@ -160,27 +160,31 @@ def test_onnx_says_how_it_is_used(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("file", EXPORTERS)
-def test_a_wrong_weight_is_noticed(file: str, weights: model.Weights, digits: Data, exam: Exam, tmp_path: Path) -> None:
+def test_a_wrong_weight_is_noticed(
+    file: str, weights: model.Weights, digits: Data, parity: ParityTest, tmp_path: Path
+) -> None:
     slightly = spoiled(weights, place=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
     wrong = slightly if file in EXACT else spoiled(weights)
     EXPORTERS[file].save(model.keras_model(wrong), tmp_path / file, digits.train.x)
-    assert check.objection(check.marks(EXPORTERS[file].load(tmp_path / file), exam), exam, EXPORTERS[file].quantized)
+    assert check.objection(
+        check.score(EXPORTERS[file].load(tmp_path / file), parity), parity, EXPORTERS[file].quantized
+    )
 
 
 @pytest.mark.parametrize("quantized", [False, True])
-def test_what_is_no_number_is_refused(quantized: bool, exam: Exam) -> None:
-    nothing = np.full_like(exam.truth, np.nan)
-    found = check.marks(lambda images: nothing[: len(images)], exam)
-    assert check.objection(found, exam, quantized)
-    diverged = replace(exam, truth=nothing)  # an int8 file may well agree with a model that is broken
-    assert check.objection(check.marks(lambda images: exam.truth[: len(images)], diverged), diverged, quantized)
+def test_what_is_no_number_is_refused(quantized: bool, parity: ParityTest) -> None:
+    nothing = np.full_like(parity.truth, np.nan)
+    found = check.score(lambda images: nothing[: len(images)], parity)
+    assert check.objection(found, parity, quantized)
+    diverged = replace(parity, truth=nothing)  # an int8 file may well agree with a model that is broken
+    assert check.objection(check.score(lambda images: parity.truth[: len(images)], diverged), diverged, quantized)
 
 
-def test_limits_themselves_may_go_out(exam: Exam) -> None:
-    exact = replace(exam, labels=exam.truth.argmax(1))
+def test_limits_themselves_may_go_out(parity: ParityTest) -> None:
+    exact = replace(parity, labels=parity.truth.argmax(1))
     for fall, refused in ((0.003, False), (0.004, True)):
-        marks = {"accuracy": 1 - fall, "difference": 0.5, "agreement": 1 - fall}
-        assert bool(check.objection(marks, exact, quantized=True)) is refused
+        score = {"accuracy": 1 - fall, "difference": 0.5, "agreement": 1 - fall}
+        assert bool(check.objection(score, exact, quantized=True)) is refused
 
 
 @pytest.mark.usefixtures("hasty")
@@ -228,11 +232,11 @@ def test_a_refused_export_stays_in_and_the_others_go_out(
     assert {path.name for path in tmp_path.iterdir()} == {*EXPORTERS, "export.json"}
 
 
-def test_int8_is_three_times_as_fast_as_tensorflow(folder: Path, exam: Exam) -> None:
+def test_int8_is_three_times_as_fast_as_tensorflow(folder: Path, parity: ParityTest) -> None:
     both = {"tf": keras.load(folder / "model.keras"), "int8": tflite.load(folder / "model.int8.tflite")}
 
     def ratio() -> float:
-        times = check.latencies(both, exam.images)
+        times = check.latencies(both, parity.images)
         return times["tf"]["latency_ms"] / times["int8"]["latency_ms"]
 
     assert any(ratio() >= 3 for _ in range(3))  # once is enough: others may use this machine
@@ -261,6 +265,6 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 def test_answers_of_the_wrong_shape_are_an_error() -> None:
-    exam = Exam(np.zeros((2, 28, 28, 1), np.float32), np.zeros(2, np.int64), np.zeros((2, 10), np.float32))
+    parity = ParityTest(np.zeros((2, 28, 28, 1), np.float32), np.zeros(2, np.int64), np.zeros((2, 10), np.float32))
     with pytest.raises(ValueError, match=r"\[2, 10\], not \[2, 3\]"):
-        check.marks(lambda images: np.zeros((len(images), 3), np.float32), exam)
+        check.score(lambda images: np.zeros((len(images), 3), np.float32), parity)

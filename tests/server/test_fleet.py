@@ -54,13 +54,13 @@ def says(**numbers: object) -> Says:
 
 
 def test_each_client_is_seated_at_the_node_that_plays_it_and_nodes_are_asked_once(tmp_path: Path) -> None:
-    grid, fleet = Nodes({70: plays(1), 50: plays(0)}), Fleet(tmp_path, patience=0)
+    grid, fleet = Nodes({70: plays(1), 50: plays(0)}), Fleet(tmp_path, wait=0)
     assert fleet(grid, [0, 1]) == {0: 50, 1: 70} == fleet(grid, [0, 1])  # type: ignore[arg-type]
     assert grid.asked == 2
 
 
 def test_a_node_that_comes_back_as_another_client_is_asked_again(tmp_path: Path) -> None:
-    grid, fleet = Nodes({50: plays(0)}), Fleet(tmp_path, patience=0)
+    grid, fleet = Nodes({50: plays(0)}), Fleet(tmp_path, wait=0)
     assert fleet(grid, [0, 1]) == {0: 50}  # type: ignore[arg-type]
     grid.says = {}
     assert fleet(grid, [0, 1]) == {}  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ NONSENSE: dict[str, Says] = {
 @pytest.mark.parametrize("what", NONSENSE)
 def test_what_a_node_says_of_itself_ends_no_run_and_takes_nobodys_place(what: str, tmp_path: Path) -> None:
     grid = Nodes({50: plays(0), 60: NONSENSE[what], 70: plays(2)})
-    assert Fleet(tmp_path, patience=0)(grid, [0, 1, 2]) == {0: 50, 2: 70}  # type: ignore[arg-type]
+    assert Fleet(tmp_path, wait=0)(grid, [0, 1, 2]) == {0: 50, 2: 70}  # type: ignore[arg-type]
 
 
 def bound(folder: Path, **clients: int) -> Path:
@@ -103,7 +103,7 @@ def bound(folder: Path, **clients: int) -> Path:
 def test_a_key_plays_the_client_that_it_was_admitted_for_whatever_it_says(tmp_path: Path) -> None:
     """60 claims 50's client, 70 says nothing, 80 nonsense, 90 and 95 were admitted for no client."""
     grid = Nodes({50: plays(0), 60: plays(0), 70: lambda: None, 80: says(client=math.inf), 90: plays(4), 95: plays(5)})
-    fleet = Fleet(tmp_path, patience=0, admitted=bound(tmp_path, n50=0, n60=1, n70=2, n80=3))
+    fleet = Fleet(tmp_path, wait=0, admitted=bound(tmp_path, n50=0, n60=1, n70=2, n80=3))
     assert fleet(grid, range(6)) == {0: 50, 2: 70}  # type: ignore[arg-type]
     notes = "\n".join(fleet.notes())
     assert "name of 60 says it plays client 0, but was admitted for client 1" in notes
@@ -113,14 +113,14 @@ def test_a_key_plays_the_client_that_it_was_admitted_for_whatever_it_says(tmp_pa
 
 
 def test_a_node_that_is_silent_on_purpose_holds_up_no_more_than_a_few_rounds(tmp_path: Path) -> None:
-    grid, fleet = Nodes({50: plays(0), 60: lambda: None}), Fleet(tmp_path, patience=0)
+    grid, fleet = Nodes({50: plays(0), 60: lambda: None}), Fleet(tmp_path, wait=0)
     for _ in range(9):
         assert fleet(grid, [0]) == {0: 50}  # type: ignore[arg-type]
     assert grid.asked == 1 + TRIES
 
 
 def test_whom_a_key_is_admitted_for_may_change_while_a_run_lasts(tmp_path: Path) -> None:
-    fleet, grid = Fleet(tmp_path, patience=0, admitted=bound(tmp_path, n50=0)), Nodes({50: lambda: None})
+    fleet, grid = Fleet(tmp_path, wait=0, admitted=bound(tmp_path, n50=0)), Nodes({50: lambda: None})
     assert fleet(grid, [0, 1]) == {0: 50}  # type: ignore[arg-type]
     bound(tmp_path, n50=1)
     assert fleet(grid, [0, 1]) == {1: 50}  # type: ignore[arg-type]
@@ -129,18 +129,18 @@ def test_whom_a_key_is_admitted_for_may_change_while_a_run_lasts(tmp_path: Path)
 def test_a_list_of_nodes_that_cannot_be_read_seats_nobody_and_ends_nothing(tmp_path: Path) -> None:
     for text in ("{", "[]", "null", '{"x": {"client": 0}}', "[" * 100_000):
         (tmp_path / "nodes").write_text(text)
-        assert Fleet(tmp_path, patience=0, admitted=tmp_path / "nodes")(Nodes({50: plays(0)}), [0]) == {}  # type: ignore[arg-type]
+        assert Fleet(tmp_path, wait=0, admitted=tmp_path / "nodes")(Nodes({50: plays(0)}), [0]) == {}  # type: ignore[arg-type]
 
 
 def test_words_of_a_node_reach_no_terminal_as_escape_codes(tmp_path: Path) -> None:
     odd = lambda: RecordDict({wire.METRICS: MetricRecord({"\x1b[2J\x07": 1})})  # noqa: E731
-    fleet = Fleet(tmp_path, patience=0)
+    fleet = Fleet(tmp_path, wait=0)
     fleet(Nodes({50: odd}), [0])  # type: ignore[arg-type]
     assert fleet.notes() and all(note.isprintable() for note in fleet.notes())
 
 
 def test_a_client_that_never_comes_is_waited_for_once(tmp_path: Path) -> None:
-    grid, fleet = Nodes({50: plays(0)}), Fleet(tmp_path, patience=0.5)
+    grid, fleet = Nodes({50: plays(0)}), Fleet(tmp_path, wait=0.5)
     spent = []
     for _ in range(3):
         start = time.monotonic()
@@ -153,7 +153,7 @@ def test_whoever_asks_to_stop_is_heard_while_it_waits(tmp_path: Path) -> None:
     watch = Wanted(tmp_path)
     (tmp_path / "stop").touch()
     start = time.monotonic()
-    Fleet(tmp_path, watch.stopped, patience=30)(Nodes({}), [0])  # type: ignore[arg-type]
+    Fleet(tmp_path, watch.stopped, wait=30)(Nodes({}), [0])  # type: ignore[arg-type]
     assert time.monotonic() - start < 5
 
 

@@ -14,8 +14,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from server.plots import PLOTS, paper
-from server.plots.compare import compare
+from server.report.figures import PLOTS, style
+from server.report.figures.compare import compare
 from tests.server.test_plots import fake, staged
 
 LABELLED = ("accuracy", "tasks", "clients", "alone", "drift")  # the pictures that have such labels
@@ -26,7 +26,7 @@ def many(tasks: int) -> dict[str, Any]:
     report = staged(fake())
     for row in report["history"]:
         row["tasks_accuracy"] = [0.90 + 0.0004 * task * row["round"] / 20 for task in range(tasks)]
-    report["continual"] |= {"exams": [f"order {i}" for i in range(tasks)]}
+    report["continual"] |= {"tasks": [f"order {i}" for i in range(tasks)]}
     return report
 
 
@@ -63,7 +63,7 @@ REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def drawn(figure: Figure) -> Figure:
-    figure.set_dpi(paper.DPI)
+    figure.set_dpi(style.DPI)
     FigureCanvasAgg(figure).draw()
     return figure
 
@@ -106,13 +106,13 @@ def check(figure: Figure) -> int:
 @pytest.mark.parametrize("name", LABELLED)
 @pytest.mark.parametrize("kind", REPORTS)
 def test_labels_stand_at_the_ends_of_their_lines(kind: str, name: str) -> None:
-    with paper.style():
+    with style.applied():
         figure = PLOTS[name](REPORTS[kind]() | {"contact": None})
         assert figure is None or check(figure) >= 1
 
 
 def test_every_picture_with_such_labels_is_looked_at() -> None:
-    with paper.style():
+    with style.applied():
         figures = {name: plot(staged(fake()) | {"contact": None}) for name, plot in PLOTS.items()}
     noted = {name for name, figure in figures.items() if figure and any(map(_noted, figure.axes))}
     assert noted == set(LABELLED)
@@ -124,21 +124,21 @@ def _noted(axes: Any) -> bool:
 
 def test_so_they_do_in_comparisons(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(paper, "save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)
     other = poor()
     other["settings"] = other["settings"] | {"cohort": 3}
     compare([*(fake(4, 3, seed) for seed in range(3)), other], tmp_path)
-    with paper.style():
+    with style.applied():
         assert check(figures[0]) >= 4
 
 
 def test_an_axis_may_get_its_limits_after_its_labels() -> None:
-    with paper.style():
-        figure = paper.figure(6, 4, "A title")
+    with style.applied():
+        figure = style.figure(6, 4, "A title")
         axes = figure.subplots()
-        axes.plot([0, 1], [0.2, 40.0], color=paper.BLUE)
-        axes.plot([0, 1], [0.1, 90.0], color=paper.ORANGE)
-        paper.label_ends(axes, [(40.0, "40", paper.BLUE), (90.0, "90", paper.ORANGE)])
+        axes.plot([0, 1], [0.2, 40.0], color=style.BLUE)
+        axes.plot([0, 1], [0.1, 90.0], color=style.ORANGE)
+        style.label_ends(axes, [(40.0, "40", style.BLUE), (90.0, "90", style.ORANGE)])
         axes.set_ylim(0, 100)
         assert check(figure) == 2
         axes.set_yscale("symlog")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.plots import PLOTS
+from server.report.figures import PLOTS
 from tests.server.test_plots import fake, html, title
 
 WHY = "the centralized baseline diverged: its validation loss rose from 0.07 in round 4 to 1.25 at the end"

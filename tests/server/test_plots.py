@@ -10,14 +10,14 @@ import sys
 import numpy as np
 import pytest
 
+from core.config.scenario import Part, Scenario
 from core.metrics import summary
-from core.scenario import Part, Scenario
-from server import page
-from server.page import again
-from server.plots import PLOTS, compare, draw, paper, words
-from server.plots.compare import grouped, mean
-from server.plots.memory import Held, against_memory
-from server.plots.verdicts import wilson
+from server.report import page
+from server.report.figures import PLOTS, compare, draw, formatting, style
+from server.report.figures.compare import grouped, mean
+from server.report.figures.evaluation import wilson
+from server.report.figures.memory import MemoryPoint, against_memory
+from server.report.page import reproduce
 
 SCENARIO = Scenario(
     "noniid", seed=3, looks=(Part("rotate", {"low": -20.0}), Part("blur")), augment=(Part("shift"), Part("elastic"))
@@ -85,13 +85,13 @@ def staged(report: dict) -> dict:
             0.97 - 0.01 * (row["round"] - end + 4) if m else 0.0 for m, end in zip(met, ends, strict=True)
         ]
         row["classes_accuracy"] = [share for share in row["tasks_accuracy"] for _ in "ab"]
-        row["halves"] = {"temporal": 0.02 / row["round"], "spatial": -0.004}
+        row["forgetting_split"] = {"temporal": 0.02 / row["round"], "spatial": -0.004}
     matrix = [report["history"][end - 1]["tasks_accuracy"] for end in ends]
     told = {
-        "exams": [f"{2 * i}, {2 * i + 1}" for i in range(tasks)], "stages": list(range(tasks)), "ends": ends,
+        "tasks": [f"{2 * i}, {2 * i + 1}" for i in range(tasks)], "stages": list(range(tasks)), "ends": ends,
         "matrix": matrix, "before": [0.1] * tasks, "memory_bytes": 157_800, "megabytes": {"sent": 225.0, "received": 225.0},
         "measures": summary(np.array(matrix), list(range(tasks)), np.full(tasks, 0.1)),
-        "halves": {"temporal": 0.07, "spatial": -0.08},
+        "forgetting_split": {"temporal": 0.07, "spatial": -0.08},
         "clients": [{str(n): 0.2 * stage + 0.0002 * n for n in range(20)} for stage in range(1, 5)] + [{"0": 0.9, "1": 0.8}],
     }  # fmt: skip
     changed = {"stream": {"name": "classes", "args": {}}, "join": [[2, 8]], "leave": [[0, 12], [1, 12]]}
@@ -123,7 +123,8 @@ def test_equal_reports_give_equal_bytes(full, tmp_path):
     report, folder = full
     drawn = draw(json.loads(json.dumps(report)) | {"shards": []}, tmp_path)
     assert [path.name for path in drawn] == [
-        f"{name}.png" for name in ("accuracy", "matrix", "tasks", "halves", "classes", "served", "confusion", "drift")
+        f"{name}.png"
+        for name in ("accuracy", "matrix", "tasks", "forgetting_split", "classes", "served", "confusion", "drift")
     ]
     assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in drawn)
 
@@ -143,7 +144,7 @@ POOR = {
 
 @pytest.mark.parametrize("name", POOR)
 def test_poor_reports_do_no_harm(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(paper, "DPI", 40)
+    monkeypatch.setattr(style, "DPI", 40)
     draw(POOR[name], tmp_path)
     assert "<h1>" in html(POOR[name], tmp_path)
 
@@ -151,7 +152,7 @@ def test_poor_reports_do_no_harm(name, tmp_path, monkeypatch):
 def test_the_page_says_what_the_report_says(full):
     report, folder = full
     text = (folder / "report.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
-    said = [words.percent(row["accuracy"]).replace("\N{NO-BREAK SPACE}", " ") for row in report["history"]]
+    said = [formatting.percent(row["accuracy"]).replace("\N{NO-BREAK SPACE}", " ") for row in report["history"]]
     said += [f"{shard['examples']:,}" for shard in report["shards"]] + [f"{report['history'][-1]['seen']:,}"]
     said += ["3 min 12 s", "236 kB", "99.97 %", "1.41.0", report["weights_sha256"], "client 4 timed out"]
     assert [value for value in said if value not in text] == []
@@ -182,7 +183,7 @@ def test_what_went_wrong_stands_above_the_figures(tmp_path):
 
 
 def test_the_command_line_makes_the_same_scenario():
-    given = shlex.split(again.command(fake() | {"settings": json.loads(SCENARIO.json()), "seed": 3}))
+    given = shlex.split(reproduce.command(fake() | {"settings": json.loads(SCENARIO.json()), "seed": 3}))
     assert given[:4] == ["python", "-m", "scenarios.run", "noniid"]
     made = Scenario("noniid", clients=3, cohort=3, looks=(Part("stroke"),), partition=Part("labels", {"k": 1}))
     assert made.with_(*(tuple(word.split("=", 1)) for word in given[5::2])) == SCENARIO
@@ -207,20 +208,23 @@ def test_a_stopped_run_keeps_its_last_model():
 
 
 def test_labels_at_line_ends_keep_apart():
-    places = paper.spread([0.99, 0.2, 0.98, 0.21], 0.05)
+    places = style.spread([0.99, 0.2, 0.98, 0.21], 0.05)
     assert np.diff(sorted(places)).min() >= 0.05 - 1e-9 and max(places) <= 1
     assert np.argsort(places).tolist() == np.argsort([0.99, 0.2, 0.98, 0.21]).tolist()
 
 
 def test_gaps_are_those_of_the_numbers_shown():
-    assert words.gap(0.98904, 0.99206) == "0.31 points below" and words.gap(0.98904, 0.98896) == "exactly as good as"
-    assert words.duration(59.96) == "1\xa0min 0\xa0s" and words.duration(3900) == "1\xa0h 05\xa0min"
-    assert words.size(904_512) == "905\xa0kB" and words.size(11_490_519) == "11.49\xa0MB"
+    assert (
+        formatting.gap(0.98904, 0.99206) == "0.31 points below"
+        and formatting.gap(0.98904, 0.98896) == "exactly as good as"
+    )
+    assert formatting.duration(59.96) == "1\xa0min 0\xa0s" and formatting.duration(3900) == "1\xa0h 05\xa0min"
+    assert formatting.size(904_512) == "905\xa0kB" and formatting.size(11_490_519) == "11.49\xa0MB"
 
 
 def test_looks_in_words():
     assert (
-        words.looks({"rotate": -7.24, "down": -0.01, "new": 3}).replace("\xa0", " ")
+        formatting.looks({"rotate": -7.24, "down": -0.01, "new": 3}).replace("\xa0", " ")
         == "turned −7.2°, down +0.0 px, new 3"
     )
 
@@ -231,13 +235,13 @@ def test_wilson_interval():
 
 
 def test_importing_is_light():
-    code = "import sys, server.plots, server.page; sys.exit('matplotlib' in sys.modules or 'tensorflow' in sys.modules)"
+    code = "import sys, server.report.figures, server.report.page; sys.exit(bool({'matplotlib', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_memory_is_drawn_over_settings_and_budgets(tmp_path):
     points = [
-        Held(name, panel, kilobytes, 0.2 + 0.2 * i + kilobytes / 1000, 0.01, 3)
+        MemoryPoint(name, panel, kilobytes, 0.2 + 0.2 * i + kilobytes / 1000, 0.01, 3)
         for i, name in enumerate(("finetune", "replay", "derpp"))
         for panel in ("sync", "async", "late")
         for kilobytes in ((0.0,) if name == "finetune" else (39.0, 157.0))
@@ -280,7 +284,7 @@ def legend(figure) -> list[str]:
 def saved(monkeypatch):
     """The figures that are saved."""
     figures = []
-    monkeypatch.setattr(paper, "save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)
     return figures
 
 
@@ -299,7 +303,7 @@ def test_a_band_says_what_it_is_and_one_seed_has_none(saved, tmp_path):
 
 def test_bars_say_what_they_are_and_one_seed_has_none(saved, tmp_path):
     for seeds in (3, 1):
-        points = [Held("ewc", "sync", kb, 0.5, 0.01 if seeds > 1 else None, seeds) for kb in (0.0, 39.0)]
+        points = [MemoryPoint("ewc", "sync", kb, 0.5, 0.01 if seeds > 1 else None, seeds) for kb in (0.0, 39.0)]
         against_memory(points, tmp_path)
     assert "bar: ± standard deviation over 3 seeds" in legend(saved[0]) and legend(saved[1]) == ["ewc"]
     lengths = [[np.ptp(path.vertices[:, 1]) for bars in figure.axes[0].collections for path in bars.get_paths()

@@ -11,16 +11,16 @@ from flwr.app import MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engines import Sums
+from core.config.scenario import Part, Scenario
 from core.plan import distance
-from core.scenario import Part, Scenario
+from core.scores import Sums
 from fl import roster, strategies, wire
 from fl.channel import Stopped
 from fl.messages import Task, Update
 from server.rounds import Round, rounds
 from tests.fakes import START, Arrays, Client, FakeGrid, Onlooker, broken, honest, play, same, silent, well, with_arrays
 
-SCENARIO = Scenario("rounds", clients=4, cohort=4, rounds=2, patience=0.2)
+SCENARIO = Scenario("rounds", clients=4, cohort=4, rounds=2, round_timeout=0.2)
 
 
 def infinite(arrays: Arrays) -> Arrays:
@@ -55,7 +55,7 @@ MISBEHAVING: dict[str, tuple[Client, str]] = {
     "somebody else": (changed(client=0), "client 0's"),
     "one number more": (changed(more=1), "more"),
     "labels too few": (changed(labels=[1, 2, 3]), "labels"),
-    "far away": (with_arrays(lambda a: [a[0] + 1e6, a[1]]), "more than reach = 3"),
+    "far away": (with_arrays(lambda a: [a[0] + 1e6, a[1]]), "more than max_update_ratio = 3"),
 }
 
 
@@ -103,7 +103,7 @@ def test_when_nobody_answers_the_old_weights_are_kept(client: Client) -> None:
 
 def test_a_round_ends_when_all_have_answered_and_waits_no_longer_than_its_patience() -> None:
     start = time.monotonic()
-    play(FakeGrid(), replace(SCENARIO, rounds=1, patience=60))
+    play(FakeGrid(), replace(SCENARIO, rounds=1, round_timeout=60))
     assert time.monotonic() - start < 10
     start = time.monotonic()
     play(FakeGrid({1: silent}), replace(SCENARIO, rounds=1))
@@ -119,7 +119,7 @@ def test_an_answer_that_comes_a_round_late_is_not_taken_for_the_next_rounds() ->
 
 @given(st.lists(st.integers(0, 10**6), min_size=8, max_size=8))
 def test_the_order_of_replies_changes_nothing(turns: list[int]) -> None:
-    queue, patient = iter(turns), replace(SCENARIO, patience=60)
+    queue, patient = iter(turns), replace(SCENARIO, round_timeout=60)
     shuffled = play(FakeGrid(turn=lambda n: next(queue) % n), patient)
     for one, other in zip(shuffled, play(FakeGrid(), patient), strict=True):
         assert same(one.arrays, other.arrays) and one.clients == other.clients
@@ -171,7 +171,7 @@ def test_whoever_looks_on_can_stop_the_run_inside_a_round() -> None:
 
 
 def test_who_was_asked_again_is_named_with_the_worker_that_was_lost() -> None:
-    grid = FakeGrid({1: lambda task: wire.answer(replace(honest(task), earlier="host:17"))})
+    grid = FakeGrid({1: lambda task: wire.reply(replace(honest(task), earlier="host:17"))})
     assert [one.retried for one in play(grid, SCENARIO)] == [{1: "host:17"}] * 2
     assert same(play(grid, SCENARIO)[-1].arrays, play(FakeGrid(), SCENARIO)[-1].arrays)
 
@@ -179,7 +179,7 @@ def test_who_was_asked_again_is_named_with_the_worker_that_was_lost() -> None:
 @pytest.mark.parametrize("name, cohort", [("krum", 5), ("multikrum", 5), ("bulyan", 7)])
 def test_a_robust_strategy_with_too_few_answers_keeps_the_old_weights_and_says_so(name: str, cohort: int) -> None:
     """With fewer answers than it is defined for, a malicious client could win."""
-    scenario = Scenario("rounds", clients=cohort, cohort=cohort, rounds=1, patience=0.2, strategy=Part(name))
+    scenario = Scenario("rounds", clients=cohort, cohort=cohort, rounds=1, round_timeout=0.2, strategy=Part(name))
     (done,) = play(FakeGrid({1: broken}), scenario)
     assert same(done.arrays, START)
     assert "could not aggregate" in done.failed[-1] and f"{cohort - 1} answers" in done.failed[-1]

@@ -15,31 +15,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.learner import learn
-from clients.shard import shard
+from clients.sources.simulated import shard
+from core.config.scenario import Local, Part, Scenario
 from core.data import load
-from core.engines import Sums
 from core.methods.base import Finetune, Memory, Shared
 from core.model import initial
 from core.plan import distance
-from core.scenario import Local, Part, Scenario
+from core.scores import Sums
 from core.stream import STREAMS
 from fl import channel, roster, wire
 from fl.holdings import Holdings
 from fl.messages import Task
 from fl.strategies import STRATEGIES
-from scenarios.simulate import LocalGrid
+from scenarios.backends.local import LocalGrid
 from server import trust
 from server.rounds import _gathered
 from tests.fakes import START, Arrays, FakeGrid, Onlooker, federate, honest, play, same, well
 
-SCENARIO = Scenario("trust", clients=7, cohort=7, rounds=3, patience=5, count_ratio=4.0)
+SCENARIO = Scenario("trust", clients=7, cohort=7, rounds=3, round_timeout=5, count_ratio=4.0)
 WEIGHTS = initial(1)
 NUMBER = st.one_of(st.floats(-20, 20, width=32), st.floats(-(2.0**127), 2.0**127, width=32))
 
 
 def saying(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: arrays) -> Callable[[Task], RecordDict]:
     """A client that says it has so many examples, and sends changed weights."""
-    return lambda task: wire.answer(replace(honest(task), own=own, arrays=change(honest(task).arrays)))
+    return lambda task: wire.reply(replace(honest(task), own=own, arrays=change(honest(task).arrays)))
 
 
 def flipped(arrays: Arrays) -> Arrays:
@@ -64,23 +64,23 @@ def test_whatever_a_client_sends_the_model_stays_finite_and_near(name: str, valu
     before, rounds = START, 1 if name == "bulyan" else 3  # it is slow in Flower
     for one in play(FakeGrid({2: saying(own, lambda _: sent)}), replace(SCENARIO, strategy=Part(name), rounds=rounds)):
         assert all(np.isfinite(w).all() for w in one.arrays)
-        assert distance(before, one.arrays) <= SCENARIO.reach * (1 + 1e-5)
+        assert distance(before, one.arrays) <= SCENARIO.max_update_ratio * (1 + 1e-5)
         assert {0, 1, 3, 4, 5, 6} <= set(one.clients)
         before = one.arrays
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_client_at_the_limit_moves_the_model_no_further_than_the_limit(name: str) -> None:
-    """Just within reach, in every round: what a strategy makes of it (momentum, adaptive steps) is cut to the same length."""
-    far = [w * np.float32(1 + 0.99 * SCENARIO.reach) for w in START]
+    """Just within the limit, in every round: what a strategy makes of it (momentum, adaptive steps) is cut to the same length."""
+    far = [w * np.float32(1 + 0.99 * SCENARIO.max_update_ratio) for w in START]
     scenario = replace(SCENARIO, strategy=Part(name), rounds=1 if name == "bulyan" else 3)
     if name == "fedavgm":
         scenario = replace(scenario, clients=1, cohort=1, strategy=Part("fedavgm", {"momentum": 0.9, "rate": 5.0}))
     before = START
     for one in play(FakeGrid({0: saying(1000, lambda _: far)}), scenario):
-        assert distance(before, one.arrays) <= SCENARIO.reach * (1 + 1e-5)
+        assert distance(before, one.arrays) <= SCENARIO.max_update_ratio * (1 + 1e-5)
         if name == "fedavgm" and one.number == 1:
-            assert f"cut to {SCENARIO.reach:g}" in one.failed[-1]
+            assert f"cut to {SCENARIO.max_update_ratio:g}" in one.failed[-1]
         before = one.arrays
 
 
@@ -106,7 +106,7 @@ def test_a_strategy_that_made_nonsense_is_as_it_was(monkeypatch: pytest.MonkeyPa
 
 def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Path) -> None:
     def idle(task: Task) -> RecordDict:
-        return wire.answer(replace(honest(task), own=0, arrays=[], sums=Sums()))
+        return wire.reply(replace(honest(task), own=0, arrays=[], sums=Sums()))
 
     two = replace(SCENARIO, clients=2, cohort=2)
     for one in play(FakeGrid({0: idle}), two):
@@ -131,7 +131,7 @@ def test_the_order_in_which_a_client_names_its_arrays_changes_nothing(name: str)
 class Picky(Finetune):
     """A method whose sums make no sense once client 2's are in them."""
 
-    def gather(self, shared: Shared, answers: Any, arrays: Arrays) -> Any:
+    def server_update(self, shared: Shared, answers: Any, arrays: Arrays) -> Any:
         if 2 in answers:
             raise ArithmeticError("no images give these")
         return {"picky/who": np.array(sorted(answers))}, arrays
@@ -162,10 +162,10 @@ def test_an_update_that_points_the_other_way_is_named() -> None:
         """Clients that agree, but for some noise."""
         update = honest(task)
         moved = [w + np.float32(0.3) + (own - w) for w, own in zip(task.arrays, update.arrays, strict=True)]
-        return wire.answer(replace(update, arrays=moved))
+        return wire.reply(replace(update, arrays=moved))
 
     def against(task: Task) -> RecordDict:
-        return wire.answer(replace(honest(task), arrays=[w - np.float32(0.3) for w in task.arrays]))
+        return wire.reply(replace(honest(task), arrays=[w - np.float32(0.3) for w in task.arrays]))
 
     clients: dict[int, Any] = dict.fromkeys(range(7), together)
     assert [one.odd for one in play(FakeGrid(clients), SCENARIO)] == [{}] * 3

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.scenario import Gate, Part, Scenario
-from scenarios import update
+from core.config.scenario import Gate, Part, Scenario
+from scenarios.experiment import continuation
 from server import checkpoint, versions
 from tests.damage import arrays, spoiled
 from tests.fakes import federate, same
@@ -61,10 +61,10 @@ def test_what_is_published_is_the_runs_own_and_an_older_version_can_be_taken_bac
     (versions.home(tmp_path, 2) / "model.onnx").write_text("only here")
     versions.publish(tmp_path, versions.home(tmp_path, 2))
     assert versions.current(tmp_path) == versions.home(tmp_path, 2) and (tmp_path / "model.onnx").exists()
-    assert "version 0001 is current, instead of 0002" in update.rollback(tmp_path / "versions" / "1")
+    assert "version 0001 is current, instead of 0002" in continuation.rollback(tmp_path / "versions" / "1")
     assert (tmp_path / "model.tflite").read_text() == "model 1" and not (tmp_path / "model.onnx").exists()
     with pytest.raises(ValueError, match=r"no such version; choose from .*0001.*0002"):
-        update.rollback(tmp_path / "versions" / "7")
+        continuation.rollback(tmp_path / "versions" / "7")
 
 
 def finished(scenario: Scenario, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,10 +81,10 @@ def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     finished(replace(staged, digits=(0, 1, 2, 3, 4, 5), stream=Part("classes", {"per_task": 3})), old, monkeypatch)
-    later = update.after(replace(staged, digits=(6, 7, 8, 9), stream=Part("whole"), rounds=2), old)
+    later = continuation.after(replace(staged, digits=(6, 7, 8, 9), stream=Part("whole"), rounds=2), old)
     assert later.past == 2
     new.mkdir()
-    update.begin(old, new)
+    continuation.begin(old, new)
     held = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
     assert (new / "clients" / held.parent.name / "round-0000.npz").read_bytes() == held.read_bytes()
     assert versions.current(new) == new / "versions" / "0002"
@@ -97,20 +97,20 @@ def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(
     assert len(tasks) == 2  # the new digits, and the earlier ones
     again = tmp_path / "again"
     again.mkdir()
-    update.begin(old, again)
+    continuation.begin(old, again)
     finished(later, again, monkeypatch)
     assert same(versions.weights(versions.listed(again)[-1]), state.arrays)
 
 
 def test_a_run_without_a_current_version_cannot_be_gone_on_from(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no run there"):
-        update.source(tmp_path)
+        continuation.source(tmp_path)
     (tmp_path / "scenario.json").write_text(Scenario("old").json())
     with pytest.raises(ValueError, match="not finished"):
-        update.source(tmp_path)
+        continuation.source(tmp_path)
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(ValueError, match="no current version"):
-        update.source(tmp_path)
+        continuation.source(tmp_path)
 
 
 def kept(folder: Path) -> Path:

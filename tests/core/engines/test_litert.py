@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from core import model
+from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
 from core.engines import litert, step
 from core.engines import tensorflow as stock
 from core.plan import Learned, Lesson, Plan, Pull, Rehearsal, draw
-from core.scenario import Local, Model, Scenario
 from tests.fakes import same
 
 Arrays = list[np.ndarray]
@@ -56,7 +56,7 @@ def rich(kind: str) -> dict[str, object]:
         "hard": generator.random(n, np.float32), "soft": generator.random((n, 10), np.float32),
         "shift": generator.normal(0, 2, (n, 10)).astype(np.float32),
         "logits": generator.normal(0, 3, (n, 10)).astype(np.float32),
-        "silenced": (2 * (generator.random((1, BATCH, 400 if kind == "mlp" else 128)) < 0.5)).astype(np.float32),
+        "dropout_mask": (2 * (generator.random((1, BATCH, 400 if kind == "mlp" else 128)) < 0.5)).astype(np.float32),
         "pull": Pull([0.1 * np.abs(w) for w in start], start), "momentum": 0.9, "path": True, "clip": 0.5,
         "guard": np.arange(8, dtype=np.int32)[None],
     }  # fmt: skip
@@ -120,7 +120,7 @@ def test_a_rate_of_zero_and_no_step_change_nothing(files: dict[str, bytes], plan
 @pytest.mark.parametrize("kind", model.KINDS)
 def test_it_looks_with_the_same_eyes(files: dict[str, bytes], digits: Examples, kind: str) -> None:
     engine, weights = litert.Engine(files[kind]), started(kind)
-    for look in ("answers", "features"):
+    for look in ("logits", "features"):
         ours, theirs = (getattr(one, look)(weights, digits.x) for one in (engine, stock))
         assert ours == pytest.approx(theirs, abs=1e-5) and ours.shape == theirs.shape
         assert getattr(engine, look)(weights, digits.x[:0]).shape == (0, ours.shape[1])
@@ -142,9 +142,9 @@ import sys
 sys.modules["tensorflow"] = None  # importing it fails
 import numpy as np
 from clients.learner import learn
-from clients.shard import shard
+from clients.sources.simulated import shard
 from core.engines import litert, step
-from core.scenario import Scenario
+from core.config.scenario import Scenario
 scenario, file = Scenario.of(sys.argv[1]), open(sys.argv[2], "rb").read()
 start = [w for _, w in sorted(np.load(sys.argv[3]).items())]
 done = learn(shard(scenario.json(), 0), scenario, 2, start, 0.05, {}, engine=litert.Engine(file))

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from core import model
+from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.engines import judge
 from core.engines import tensorflow as engine
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
-from core.scenario import Local, Model, Scenario
+from core.scores import score
 from tests.fakes import same
 
 WEIGHTS = [w + np.float32(0.05) * (w.ndim == 1) for w in model.initial(3)]
@@ -40,16 +40,16 @@ def planned(digits: Examples) -> Callable[..., Plan]:
 
 
 def stock(weights: Weights, plan: Plan) -> Weights:
-    """The same plan with what every TensorFlow user knows; hidden units are silenced between two Keras layers."""
+    """The same plan with what every TensorFlow user knows; hidden units are dropout_mask between two Keras layers."""
     w, speed = weights, [np.zeros_like(w) for w in weights]
     keras = model.keras_model()
     *below, last = keras.layers
     cross_entropy = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
-    for rows, silenced, rate in zip(plan.order, plan.silenced, plan.rate, strict=True):
+    for rows, dropout_mask, rate in zip(plan.order, plan.dropout_mask, plan.rate, strict=True):
         keras.set_weights(w)
         with tf.GradientTape() as tape:
             z = last(
-                reduce(lambda h, layer: layer(h), below, plan.images[rows, ..., None] / np.float32(255)) * silenced
+                reduce(lambda h, layer: layer(h), below, plan.images[rows, ..., None] / np.float32(255)) * dropout_mask
             )
             matched = tf.reduce_mean(plan.soft[rows] * (z - plan.logits[rows]) ** 2, 1) / 2
             loss = tf.reduce_mean(plan.hard[rows] * cross_entropy(plan.labels[rows], z + plan.shift[rows]) + matched)
@@ -128,18 +128,18 @@ def test_a_rate_of_zero_changes_nothing(planned: Callable[..., Plan]) -> None:
 def test_sums_are_those_of_the_weights_before_each_step(planned: Callable[..., Plan]) -> None:
     plan = planned(3, rate=np.zeros(3, np.float32))
     sums = engine.train(WEIGHTS, plan).sums
-    expected = judge(engine.answers(WEIGHTS, plan.images), plan.labels)
+    expected = score(engine.logits(WEIGHTS, plan.images), plan.labels)
     assert sums.loss == pytest.approx(expected.loss, rel=1e-5)
     assert (sums.correct, sums.examples) == (expected.correct, 96)
 
 
 def test_answers_are_the_models_page_by_page(digits: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = engine.answers(WEIGHTS, digits.x)
+    whole = engine.logits(WEIGHTS, digits.x)
     expected = model.keras_model(WEIGHTS)(digits.x[..., None].astype(np.float32) / 255).numpy()
     assert whole == pytest.approx(expected, abs=1e-5)
     monkeypatch.setattr(engine, "PAGE", 40)
-    assert engine.answers(WEIGHTS, digits.x) == pytest.approx(whole, abs=1e-5)
-    assert engine.answers(WEIGHTS, digits.x[:0]).shape == (0, 10)
+    assert engine.logits(WEIGHTS, digits.x) == pytest.approx(whole, abs=1e-5)
+    assert engine.logits(WEIGHTS, digits.x[:0]).shape == (0, 10)
 
 
 def test_training_leaves_what_it_is_given_alone(planned: Callable[..., Plan]) -> None:
@@ -181,7 +181,7 @@ def test_the_mlp_learns_by_the_same_loop(digits: Examples, planned: Callable[...
     start, plan = model.initial(0, "mlp"), planned(1)
     assert [w.shape for w in start] == list(model.MLP) and sum(w.size for w in start) == 638_810
     expected = model.keras_model(start, Model(kind="mlp"))(digits.x[..., None].astype(np.float32) / 255).numpy()
-    assert engine.answers(start, digits.x) == pytest.approx(expected, abs=1e-5)
+    assert engine.logits(start, digits.x) == pytest.approx(expected, abs=1e-5)
     rows = plan.order[0]
     slopes = gradient(start, plan.images[rows], plan.labels[rows], "mlp")
     for w, slope, new in zip(start, slopes, engine.train(start, plan).weights, strict=True):
@@ -192,7 +192,7 @@ def test_features_are_what_the_dense_layers_see(digits: Examples) -> None:
     seen = engine.features(WEIGHTS, digits.x)
     assert seen.shape == (96, 1600) and seen.min() == 0
     k3, b3, k4, b4 = WEIGHTS[4:]
-    assert np.maximum(seen @ k3 + b3, 0) @ k4 + b4 == pytest.approx(engine.answers(WEIGHTS, digits.x), abs=1e-4)
+    assert np.maximum(seen @ k3 + b3, 0) @ k4 + b4 == pytest.approx(engine.logits(WEIGHTS, digits.x), abs=1e-4)
 
 
 def test_a_path_is_what_each_step_gained(planned: Callable[..., Plan]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.config.scenario import Part, Scenario
 from core.data import Examples, read
-from core.engines import Sums
 from core.engines import tensorflow as engine
 from core.methods import METHODS
 from core.methods.analytic import unpacked
@@ -18,7 +18,7 @@ from core.methods.base import Finetune
 from core.methods.sums import largest_features
 from core.model import initial
 from core.plan import Arrays, Learned, Lesson
-from core.scenario import Part, Scenario
+from core.scores import Sums
 from server.rounds import _gathered
 from tests.fakes import federate, same
 
@@ -39,7 +39,7 @@ def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
     method: Finetune = Part(name).build("methods", METHODS)
     lesson, learned = replace(LESSON, examples=digits), Learned([w * np.float32(1.01) for w in START], Sums(), [])
     memory = method.remember({}, lesson, learned, engine)
-    return method, list(method.answer(memory, lesson, learned, engine)[name])
+    return method, list(method.upload(memory, lesson, learned, engine)[name])
 
 
 def accept(method: Finetune, name: str, arrays: Arrays, share: float = 1.0, examples: int = 60) -> Arrays:
@@ -175,7 +175,7 @@ def test_a_run_of_honest_clients_refuses_nobody(methods: str, tiny: Scenario, tm
     """Also where stages follow one another, and weights move far from where earlier stages left them."""
     scenario = replace(
         tiny, cohort=4, rounds=6, stream=Part("classes", {"per_task": 5}), methods=(Part(methods),), augment=(), looks=(),
-        reach=2.0,
+        max_update_ratio=2.0,
     )  # fmt: skip
     facts = federate(scenario, tmp_path)
     assert facts["events"] == [] and all(len(row["clients"]) == 4 for row in facts["history"])

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from clients.learner import Result, learn
 from clients.memory import size
-from clients.shard import Shard
+from clients.sources.simulated import Shard
+from core.config.scenario import Local, Part, Scenario
 from core.data import Examples, read
 from core.engines import tensorflow as engine
 from core.methods import METHODS, chain
 from core.methods.analytic import FEATURES, packed, unpacked
 from core.methods.buffer import Buffer, herded
 from core.model import initial
-from core.scenario import Local, Part, Scenario
 from tests.fakes import same
 
 BASE = Scenario(
@@ -47,9 +47,9 @@ def through(shard: Shard, scenario: Scenario) -> list[Result]:
     """All rounds of a client alone, told what a server would tell it."""
     results, memory, arrays, shared, method = [], {}, START, {}, chain(scenario)
     for round in range(1, scenario.rounds + 1):
-        done = learn(shard, scenario, round, arrays, 0.05, memory, told=method.tell(shared, 0))
+        done = learn(shard, scenario, round, arrays, 0.05, memory, payloads=method.download(shared, 0))
         memory, arrays = done.memory, done.arrays or arrays
-        shared, arrays = method.gather(shared, {0: done.answer}, arrays)
+        shared, arrays = method.server_update(shared, {0: done.payloads}, arrays)
         results.append(replace(done, arrays=arrays))
     return results
 
@@ -139,14 +139,14 @@ def test_a_closed_form_head_does_not_care_who_sent_what_when(digits: Examples, n
     tasks = through(alone, replace(BASE, methods=method))
     for a, b in zip(whole[-1].arrays, tasks[-1].arrays, strict=True):
         assert b == pytest.approx(a, abs=float(0.01 * np.abs(a).max() + 1e-6))  # float32 sums
-    z = [engine.answers(run[-1].arrays, digits.x) for run in (whole, tasks)]
+    z = [engine.logits(run[-1].arrays, digits.x) for run in (whole, tasks)]
     assert (z[0].argmax(1) == z[1].argmax(1)).all() and (z[0].argmax(1) == digits.y).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", ["acil", "slda"])
 def test_a_closed_form_client_sends_each_experience_once_and_no_image(mine: Shard, name: str) -> None:
     results = through(mine, replace(BASE, methods=(Part(name),)))
-    assert [bool(done.answer) for done in results] == [True, False, True, False]
+    assert [bool(done.payloads) for done in results] == [True, False, True, False]
     assert not any(done.memory for done in results)
     assert all(same(done.arrays[:4], START[:4]) for done in results)
 
@@ -162,7 +162,7 @@ def test_the_head_is_the_ridge_regression_that_numpy_finds(digits: Examples, min
     seen = np.concatenate([engine.features(START, digits.x), np.ones((120, 1))], 1)
     target = np.concatenate([12 * np.eye(10)[digits.y], np.zeros((FEATURES + 1, 10))])
     found = np.linalg.lstsq(np.concatenate([seen, np.eye(FEATURES + 1)]), target, rcond=None)[0]
-    assert engine.answers(arrays, digits.x) == pytest.approx(seen @ found, abs=2e-3)
+    assert engine.logits(arrays, digits.x) == pytest.approx(seen @ found, abs=2e-3)
 
 
 def test_options_against_bias_leave_the_rest_of_a_lesson_alone(mine: Shard) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.config.scenario import Part, Scenario
 from core.data import Examples
-from core.engines import Sums
 from core.engines import tensorflow as engine
 from core.methods import METHODS, Chain, Finetune
-from core.methods.base import Answer, Engine, Memory
+from core.methods.base import Engine, Memory, Payloads
 from core.plan import Learned, Lesson, Pull, Rehearsal
-from core.scenario import Part, Scenario
+from core.scores import Sums
 
 START = [np.array([1, -2, 3], np.float32)]
 EXAMPLES = Examples(np.zeros((4, 28, 28), np.uint8), np.arange(4))
@@ -19,7 +19,7 @@ LEARNED = Learned(START, Sums(), [])
 LESSON = Lesson(1, START, EXAMPLES, np.zeros((4, 0), np.float32), 0, 1, 0.1, Scenario("methods"))
 
 
-class Held(Finetune):
+class Pulling(Finetune):
     """Pulls to zero, rehearses `n` sevens, remembers its name."""
 
     def __init__(self, name: str, strength: float, n: int, share: float) -> None:
@@ -36,17 +36,17 @@ class Held(Finetune):
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         return {**memory, self.name: {lesson.stage: {"w": learned.weights[0]}}}
 
-    def answer(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Answer:
+    def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         return {self.name: learned.weights}
 
 
 def test_pulls_of_a_chain_add_up() -> None:
-    pull = Chain([Held("a", 0.25, 0, 0), Finetune(), Held("b", 0.5, 0, 0)]).pull({}, LESSON)
+    pull = Chain([Pulling("a", 0.25, 0, 0), Finetune(), Pulling("b", 0.5, 0, 0)]).pull({}, LESSON)
     assert pull.a[0] == 0.75 and not pull.b[0].any()
 
 
 def test_rehearsals_of_a_chain_are_joined_in_order_and_empty_ones_left_out() -> None:
-    both = Chain([Held("a", 0.25, 2, 0.3), Held("none", 0.9, 0, 0.9), Held("b", 0.5, 3, 0.4)]).rehearse(
+    both = Chain([Pulling("a", 0.25, 2, 0.3), Pulling("none", 0.9, 0, 0.9), Pulling("b", 0.5, 3, 0.4)]).rehearse(
         {}, LESSON, engine
     )
     assert len(both.examples) == 5 and both.share == 0.4
@@ -54,12 +54,12 @@ def test_rehearsals_of_a_chain_are_joined_in_order_and_empty_ones_left_out() -> 
     assert both.logits.shape == (5, 10) and both.logits[:, 3].tolist() == both.hard.tolist()
 
 
-def test_methods_of_a_chain_remember_and_answer_apart() -> None:
-    chain = Chain([Held("a", 0, 0, 0), Finetune(), Held("b", 0, 0, 0)])
+def test_methods_of_a_chain_remember_and_upload_apart() -> None:
+    chain = Chain([Pulling("a", 0, 0, 0), Finetune(), Pulling("b", 0, 0, 0)])
     before: Memory = {"c": {0: {"w": START[0]}}}
     after = chain.remember(before, LESSON, LEARNED, engine)
     assert set(after) == {"a", "b", "c"} and set(before) == {"c"}
-    assert set(chain.answer({}, LESSON, LEARNED, engine)) == {"a", "b"}
+    assert set(chain.upload({}, LESSON, LEARNED, engine)) == {"a", "b"}
 
 
 @pytest.mark.parametrize("chain", [[], [Finetune()], [Finetune(), Finetune()]])
@@ -68,7 +68,7 @@ def test_a_chain_of_fine_tuning_is_fine_tuning(chain: list[Finetune]) -> None:
     assert whole.pull(memory, LESSON) == Finetune().pull(memory, LESSON)
     assert len(whole.rehearse(memory, LESSON, engine).examples) == 0
     assert whole.remember(memory, LESSON, LEARNED, engine) is memory
-    assert whole.answer(memory, LESSON, LEARNED, engine) == {}
+    assert whole.upload(memory, LESSON, LEARNED, engine) == {}
 
 
 @pytest.mark.parametrize("name", METHODS)

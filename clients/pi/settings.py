@@ -1,0 +1,148 @@
+"""What a node is: a folder with its settings, key, authority, memory; and the service that runs it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from core.config.scenario import shown, typed
+from core.disk import contents
+from core.safe_json import json_object
+
+CODE = Path(__file__).parents[2]
+LONGEST = 100_000  # bytes of node.json
+MEMORY = "400M"  # the service's limit; a Pi Zero 2 W has 512 MB
+SETTINGS = {
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node's settings, as node.json in its home."""
+
+    name: str
+    server: str  # HOST:PORT
+    client: int  # which client of the federation it plays; its owner and the server's agree on it
+    data: str  # a folder <label>/*.png of its own digits, or the .npz whose shard the scenario gives it
+    port: int = 9094  # on loopback, between the node and the processes it starts
+
+
+def home(name: str) -> Path:
+    """Where a node of this name lives, unless told otherwise."""
+    return Path.home() / ".federation" / name
+
+
+def write(node: Node, folder: Path, authority: Path, root: bool = False) -> Path:
+    """Make the node's folder, readable by its owner only: settings, the authority's certificate, a key. Returns the public key.
+
+    Raises ValueError if something is missing or this is root's doing.
+    """
+    _check(node)
+    if not authority.is_file():
+        raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
+    if not Path(node.data).exists():
+        raise ValueError(f"--data {node.data}: no such file or folder")
+    if b"BEGIN CERTIFICATE" not in authority.read_bytes():
+        raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
+    if os.geteuid() == 0 and not root:
+        raise ValueError(
+            "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
+        )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    shutil.copyfile(authority, folder / "ca.crt")
+    (folder / "node.json").write_text(json.dumps(asdict(node), indent=1) + "\n")
+    from fl import keys  # needs cryptography, which the doctor looks for
+
+    public = keys.node(folder)
+    (folder / f"federation-{node.name}.service").write_text(service(node, folder))
+    return public
+
+
+def read(folder: Path) -> Node:
+    """A node's settings. Raises ValueError if there is none, or they make no sense; it names the file."""
+    file = folder / "node.json"
+    try:
+        node: Node = typed("node", json_object(contents(file, LONGEST)), Node)
+        _check(node)
+        return node
+    except OSError:
+        raise ValueError(f"there is no node in {folder}; make one with: python -m clients.pi install") from None
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read ({error}); make it again with: python -m clients.pi install") from None
+
+
+def _check(node: Node) -> None:
+    """Raises ValueError for settings that cannot be a node's."""
+    if not re.fullmatch(r"[\w-]{1,40}", node.name):
+        raise ValueError(f"--name {shown(node.name)} should be letters, digits, - and _ only")
+    host, _, port = node.server.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"--server {shown(node.server)} should be HOST:PORT")
+    if not 0 <= node.client < 1_000_000:
+        raise ValueError(f"--client {shown(node.client)} should be 0 or more")
+    if not 0 < node.port < 65536:
+        raise ValueError(f"--port {shown(node.port)} should be 1 … 65535")
+
+
+def command(node: Node, folder: Path) -> list[str]:
+    """The SuperNode's command."""
+    program = str(Path(sys.executable).with_name("flower-supernode"))
+    return [
+        program,
+        *options(node.server, folder / "ca.crt", folder / "key", node.port, node.client, node.data, "litert"),
+    ]
+
+
+def options(server: str, authority: Path, key: Path, port: int, client: int, data: str, engine: str = "") -> list[str]:
+    """What a SuperNode's command is told, here and on the server's own computer; engine: none, if each scenario says."""
+    config = f'client={client} data="{data}"' + (f' engine="{engine}"' if engine else "")
+    return [
+        "--superlink", server, "--root-certificates", str(authority), "--auth-supernode-private-key", str(key),
+        "--host", "127.0.0.1", "--port", str(port), "--node-config", config,
+    ]  # fmt: skip
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What it and the processes that it starts are told."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    own = {"CLIENTS_HOME": str(folder / "memory"), "FLWR_HOME": str(folder / "flwr"), "PATH": path}
+    return os.environ | SETTINGS | own
+
+
+def service(node: Node, folder: Path) -> str:
+    """The systemd unit: not root, restarted whatever happens, with a limit on memory; it may write to its own folder only."""
+    run = shlex.join([sys.executable, "-m", "clients.pi", "join", "--home", str(folder)])
+    return f"""[Unit]
+Description=Federated learning node {node.name}
+Wants=network-online.target
+After=network-online.target time-sync.target
+StartLimitIntervalSec=0
+
+[Service]
+User={getpass.getuser()}
+WorkingDirectory={CODE}
+ExecStart={run.replace("%", "%%")}
+Restart=always
+# A server forgets a node that died within a minute; sooner than this its key may still be taken.
+RestartSec=15
+MemoryMax={MEMORY}
+Nice=10
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths="{folder}"
+PrivateTmp=yes
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+"""

@@ -1,0 +1,88 @@
+"""This client's data: in simulation a slice of the data set by address, seen through the client's own looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from core.config.scenario import Scenario
+from core.data import CLASSES, Data, Examples, load
+from core.plan import strengths
+from core.seeds import rng
+from core.stream import Stream
+from core.views.looks import LOOKS, look
+from fl.partition import noisy, partition
+
+TESTED = 500  # test images a client judges a model on
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one client holds."""
+
+    client: int
+    train: Examples  # looks applied; labels as noisy as the scenario says
+    strength: np.ndarray  # f32 [augmentations]: how strongly it augments, 0.5 … 1
+    looks: dict[str, float]  # the amount of each look
+    stream: Stream | None = None  # its way through its own data, if the scenario does not lay it
+
+
+@lru_cache(maxsize=2)
+def world(scenario: str) -> tuple[Data, list[np.ndarray]]:
+    """The data set and every client's rows of it. scenario: its JSON."""
+    s = Scenario.of(scenario)
+    data = load(s)
+    return data, partition(s.partition, data.train.y, s.clients, s.minimum, s.seed)
+
+
+@lru_cache(maxsize=64)
+def shard(scenario: str, client: int) -> Shard:
+    """One client's data. scenario: its JSON."""
+    s = Scenario.of(scenario)
+    data, rows = world(scenario)
+    mine = data.train.take(rows[client])
+    labels = noisy(mine.y, s.noise, rng(s.seed, "noise", client)) if s.noise else mine.y
+    return Shard(
+        client, Examples(_seen(s, client, mine.x), labels), strengths(s.augment, s.seed, client), amounts(s, client)
+    )
+
+
+@lru_cache(maxsize=128)
+def test(scenario: str, client: int) -> Examples:
+    """Test images as this client meets them: through its looks, in its own mix of labels."""
+    s = Scenario.of(scenario)
+    data, rows = world(scenario)
+    share = np.bincount(data.train.y[rows[client]], minlength=CLASSES) / len(rows[client])
+    generator = rng(s.seed, "own test", client)
+    picked = []
+    for label in range(CLASSES):
+        there = np.flatnonzero(data.test.y == label)
+        picked.append(generator.permutation(there)[: int(np.ceil(share[label] * min(TESTED, len(data.test))))])
+    mine = data.test.take(np.sort(np.concatenate(picked)))
+    return Examples(_seen(s, client, mine.x), mine.y)
+
+
+def forget() -> None:
+    """Let go of all images: a process that outlives a run must not go on with what its owner may have replaced."""
+    for cached in (world, shard, test):
+        cached.cache_clear()
+
+
+def positions(scenario: Scenario, client: int) -> np.ndarray:
+    """Where in each look's range this client is, 0 … 1 by address."""
+    return rng(scenario.seed, "look", client).random(len(scenario.looks))
+
+
+def amounts(scenario: Scenario, client: int) -> dict[str, float]:
+    """The amount of each of this client's looks, in the look's own unit."""
+    found = {}
+    for part, position in zip(scenario.looks, positions(scenario, client), strict=True):
+        settings = part.settings("looks", LOOKS)
+        found[part.name] = float(settings["low"] + position * (settings["high"] - settings["low"]))
+    return found
+
+
+def _seen(scenario: Scenario, client: int, images: np.ndarray) -> np.ndarray:
+    return look(images, scenario.looks, list(positions(scenario, client)))

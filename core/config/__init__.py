@@ -1,0 +1,1 @@
+"""A run as frozen data, and how it is read and changed."""

@@ -1,0 +1,307 @@
+"""A run as frozen data: what is learned, by whom, how; it checks itself and travels as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from core.safe_json import json_object, read_object
+
+ENGINES = ("tensorflow", "litert")
+LONGEST = 200  # letters of a value in an error
+GREATEST = 10**300  # a whole number that is surely a float too
+INKS = ("auto", "dark", "light")
+Registry = Mapping[str, Callable[..., Any]]
+RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "weight_exponent"}  # in scenario files
+
+
+def unknown(kind: str, name: str, choices: typing.Iterable[str]) -> ValueError:
+    """The error for a name that does not exist: it names the value and the choices."""
+    return ValueError(f"unknown {kind} {shown(name)}; choose from {', '.join(sorted(choices))}")
+
+
+def shown(value: Any) -> str:
+    """A value in an error: it may come from outside, and be a book."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered piece and its settings, such as dirichlet with alpha = 0.3."""
+
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self, kind: str, registry: Registry) -> dict[str, Any]:
+        """All settings of this piece, defaults included. Raises ValueError on an unknown name, key or a wrong type."""
+        if self.name not in registry:
+            raise unknown(kind, self.name, registry)
+        known = options(registry[self.name])
+        for key in self.args:
+            if key not in known:
+                raise unknown(f"setting of {kind} {self.name!r}:", key, known or ["(it has none)"])
+        defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
+        hints = typing.get_type_hints(registry[self.name])
+        given = {key: typed(f"{kind}.{key}", value, hints.get(key, Any)) for key, value in self.args.items()}
+        if missing := set(known) - set(defaults) - set(given):
+            raise ValueError(f"{kind} {self.name!r} needs {', '.join(sorted(missing))}")
+        return defaults | given
+
+    def build(self, kind: str, registry: Registry, *context: Any) -> Any:
+        """Call the registered piece with its settings, after whatever context it takes."""
+        settings = self.settings(kind, registry)
+        return registry[self.name](*context, **settings)
+
+    def __str__(self) -> str:
+        return self.name + (f"({', '.join(f'{k}={v}' for k, v in self.args.items())})" if self.args else "")
+
+
+def options(piece: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The settings of a registered piece: its keyword-only parameters."""
+    parameters = inspect.signature(piece).parameters
+    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+@dataclass(frozen=True)
+class Model:
+    """The shared model (core/model.py)."""
+
+    kind: str = "cnn"  # or "mlp", 784-400-400-400-10, of the literature on permuted MNIST
+    dropout: float = 0.0  # share of the units before the logits dropout_mask in training; usual 0.5, range [0, 1)
+    l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001, ≥ 0
+
+
+@dataclass(frozen=True)
+class Local:
+    """A client's own training."""
+
+    epochs: float = 1.0  # passes over its data in a round; may be a fraction
+    batch: int = 32  # examples a step
+    rate: float = 0.05  # SGD step, per gradient of the mean loss
+    momentum: float = 0.0  # heavy ball, zero at the start of every round; range [0, 1)
+    clip: float = (
+        0.0  # a longer gradient is cut to this length (Pascanu et al. 2013, arXiv:1211.5063); usual 1, 0 = never
+    )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a new version of the model must hold before it becomes `current` (server/versions.py)."""
+
+    accuracy: float = 0.0  # least mean accuracy on the tasks met so far; range [0, 1]
+    forgetting: float = 1.0  # most mean forgetting of earlier tasks; range [0, 1]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A whole run. Given this and the code's version, everything a run leaves can be made again."""
+
+    name: str
+    seed: int = 0
+    data: str = "mnist"  # "mnist", an .npz file, or a folder <label>/*.png
+    ink: str = (
+        "auto"  # in a folder: "dark" on light paper, "light" on dark, or "auto", judged from its pictures' borders
+    )
+    train: int = 0  # use only this many training images, drawn by address; 0 = all
+    test: int = 0  # the same for test images
+    validation: int = 2000  # training images held out for the server; never test images
+    clients: int = 20
+    cohort: int = 10  # clients a round
+    rounds: int = 20
+    minimum: int = 10  # examples that every client is given at least
+    partition: Part = Part("dirichlet", {"alpha": 0.3})
+    noise: float = 0.0  # share of each client's labels replaced by a wrong one; range [0, 1]
+    digits: tuple[int, ...] = ()  # train on these labels only; () = all
+    stream: Part = Part("whole")
+    past: int = 0  # stages that an earlier run has been through (--from)
+    order: float = 0.0  # stages in the common order (0), in one of each client's own (1), or between
+    lag: float = 0.0  # how late clients enter a stage, at most, as a share of its length; range [0, 1]
+    join: tuple[tuple[int, int], ...] = ()  # (client, round): it is there from this round on
+    leave: tuple[tuple[int, int], ...] = ()  # (client, round): it is gone from this round on
+    looks: tuple[Part, ...] = ()  # each client's own fixed conditions
+    augment: tuple[Part, ...] = ()  # random changes in training only
+    methods: tuple[Part, ...] = (Part("finetune"),)
+    softmax: Part = Part("plain")  # against the bias to new classes
+    probe: int = 0  # test images on which each client's update is judged, to split forgetting; 0 = do not
+    gate: Gate = Gate()
+    strategy: Part = Part("fedavg")
+    # A client whose weights moved further than so many lengths of the old ones is left out, and the server's own step is cut to it.
+    # Three times the largest honest update over all presets, 1.01: the first epoch over everything, in one place (bench.distrust).
+    max_update_ratio: float = 3.0
+    count_ratio: float = 10.0  # on devices, a client counts at most so many times the median of its cohort
+    max_examples: int = 1_000_000  # a client that says more is left out
+    weight_exponent: float = 1.0  # a client's weight is its number of examples to this power: 1 as FedAvg, 0 all alike
+    schedule: Part = Part("cosine")
+    model: Model = Model()
+    engine: str = "tensorflow"  # who carries out clients' steps; "litert" needs no TensorFlow on a client
+    local: Local = Local()
+    round_timeout: float = 600.0  # seconds the server waits for a round's answers
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = (
+                getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
+            )
+            if not low <= value <= high:
+                raise ValueError(f"{name} = {shown(value)} is out of range: {low} … {high}")
+        if self.model.kind not in ("cnn", "mlp"):
+            raise unknown("model.kind", self.model.kind, ("cnn", "mlp"))
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
+        if self.ink not in INKS:
+            raise unknown("ink", self.ink, INKS)
+        if self.cohort > self.clients:
+            raise ValueError(f"cohort = {shown(self.cohort)} is more than clients = {self.clients}")
+        for name, pairs in (("join", self.join), ("leave", self.leave)):
+            for client, round in pairs:
+                if not 0 <= client < self.clients or not 1 < round <= self.rounds:
+                    last = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
+                    raise ValueError(f"{name} = {shown([[client, round]])} should be {last}")
+        if wrong := [d for d in self.digits if not 0 <= d <= 9]:
+            raise ValueError(f"digits = {shown(wrong[0])} is out of range: 0 … 9")
+
+    def json(self) -> str:
+        """One line of JSON, the same for equal scenarios."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def of(cls, text: str) -> Scenario:
+        """Read what `json` wrote. Raises ValueError on unknown keys, wrong types or impossible values."""
+        try:
+            return typed("scenario", json_object(text), cls)
+        except RecursionError:
+            raise ValueError("a scenario that is nested too deep") from None
+
+    @classmethod
+    def read(cls, path: Path) -> Scenario:
+        """The scenario in a file. Raises ValueError, naming the file; FileNotFoundError if there is none."""
+        value = read_object(path)
+        try:
+            return typed("scenario", renamed(value), cls)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def with_(self, *changes: tuple[str, str]) -> Scenario:
+        """A copy with some values changed, as `--set path=text` gives them, for example ("local.rate", "0.1").
+
+        Pieces are named by their name (`partition=labels`), their settings by a path (`partition.k=1`,
+        `augment.rotate.degrees=10`), several by `+` (`augment=rotate+shift`), none by `none`. A piece that is named
+        again keeps the settings it has. All changes come together, so their order does not matter but for one piece's
+        name and its settings.
+        """
+        hints = typing.get_type_hints(Scenario)
+        values: dict[str, Any] = {}
+        for path, text in changes:
+            first, *rest = path.split(".")
+            if first not in hints:
+                raise unknown("key", first, hints)
+            values[first] = _changed(path, values.get(first, getattr(self, first)), rest, text, hints[first])
+        return replace(self, **values)
+
+
+def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A scenario's settings as they are called now, from a file that may be older."""
+    return {RENAMED.get(key, key): value for key, value in settings.items()}
+
+
+_INF = float("inf")
+_RANGES = [
+    ("seed", 0, 2**63 - 1), ("train", 0, _INF), ("test", 0, _INF), ("validation", 0, _INF), ("clients", 1, 1_000_000),
+    ("cohort", 1, _INF), ("rounds", 1, 1_000_000), ("minimum", 1, _INF), ("noise", 0, 1), ("round_timeout", 0.001, _INF),
+    ("past", 0, 1_000_000), ("order", 0, 1), ("lag", 0, 1), ("probe", 0, 10_000), ("gate.accuracy", 0, 1),
+    ("gate.forgetting", 0, 1), ("weight_exponent", 0, 1), ("max_update_ratio", 0.001, _INF), ("count_ratio", 1, _INF),
+    ("max_examples", 1, 10**9),
+    ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
+    ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999), ("local.clip", 0, 1e9),
+]  # fmt: skip
+
+
+def _changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
+    """What `--set` makes of one field of a scenario."""
+    if text == "none" and typing.get_origin(hint) is tuple and not rest:
+        return ()
+    if typing.get_args(hint)[:1] == (Part,):
+        if not rest:
+            before = {part.name: part for part in old}  # a piece that is named again keeps its settings
+            return tuple(before.get(name, Part(name)) for name in text.split("+"))
+        if rest[0] not in [part.name for part in old]:
+            raise unknown(f"piece of {path.split('.')[0]!r}:", rest[0], [p.name for p in old] or ["none is set"])
+        return tuple(_changed(path, p, rest[1:], text, Part) if p.name == rest[0] else p for p in old)
+    if isinstance(old, Part):
+        if not rest:
+            return old if text == old.name else Part(text)
+        return Part(old.name, dict(old.args) | {".".join(rest): _plain(text)})
+    if dataclasses.is_dataclass(old):
+        known = typing.get_type_hints(type(old))
+        if not rest or rest[0] not in known:
+            raise unknown(f"key of {path.split('.')[0]!r}:", ".".join(rest), known)
+        return replace(old, **{rest[0]: typed(path, _plain(text), known[rest[0]])})  # type: ignore[type-var]
+    if rest:
+        raise ValueError(f"{path.split('.')[0]} has no parts; set it with {path.split('.')[0]}=value")
+    return typed(path, text if hint is str else _plain(text), hint)
+
+
+def _plain(text: str) -> Any:
+    """The value that a text on the command line means: a JSON number, list or truth value, else the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # the former is also raised for a number of many thousand digits
+        return text
+
+
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """The value as the type that is asked for, or a ValueError that names both."""
+    if hint is Any:
+        return value
+    if hint is Part:
+        value = {"name": value} if isinstance(value, str) else value
+        if (
+            not isinstance(value, dict)
+            or not isinstance(value.get("name"), str)
+            or set(value) - {"name", "args"}
+            or not isinstance(value.get("args", {}), dict)
+        ):
+            raise ValueError(f"{name} = {shown(value)} is not a named piece")
+        for key, setting in value.get("args", {}).items():
+            if not _flat(setting):
+                raise ValueError(
+                    f"{name}.{shown(key)} = {shown(setting)} should be a number, a word, or a list of them"
+                )
+        return Part(value["name"], dict(value.get("args", {})))
+    if dataclasses.is_dataclass(hint):
+        known = typing.get_type_hints(hint)
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} = {shown(value)} should be an object")
+        for key in set(value) - set(known):
+            raise unknown(f"key of {name}:", key, known)
+        needed = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}
+        if missing := needed - set(value):
+            raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
+        return typing.cast(type, hint)(**{key: typed(f"{name}.{key}", value[key], known[key]) for key in value})
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return value if value is None else typed(name, value, inner[0])
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [inner[0]] * len(value) if inner[-1] is ... else list(inner)
+        if len(kinds) != len(value):
+            raise ValueError(f"{name} = {shown(value)} should have {len(kinds)} values")
+        return tuple(typed(f"{name}[{i}]", v, kind) for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < GREATEST:
+        return float(value)
+    if origin is tuple or type(value) is not hint or value != value:
+        raise ValueError(f"{name} = {shown(value)} should be of type {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def _flat(setting: Any) -> bool:
+    """Is it what a piece's setting can be?"""
+    many = setting if isinstance(setting, list | tuple) else [setting]
+    return all(isinstance(one, str | int | float | None) and one == one for one in many)

@@ -1,0 +1,84 @@
+"""Conditions: what the world does to images while a stage of a stream lasts, in training and test alike.
+
+A look (core/views/looks.py) is one client's own; a condition comes over everybody who is in its stage. Written `name` or
+`name:amount`, joined by `+` where a stream takes several, one a stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from core.config.scenario import Part, unknown
+from core.seeds import rng
+from core.views.looks import LOOKS, look
+
+Condition = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+def plain(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """as they are"""
+    return images
+
+
+def noise(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise, standard deviation as a share of full ink"""
+    grain = rng.standard_normal(images.shape, np.float32) * np.float32(255 * amount)
+    return np.clip(images + grain + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+def invert(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """white on black becomes black on white, to this share"""
+    return np.clip(images + np.float32(amount) * (255 - 2 * images.astype(np.float32)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def permute(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """all pixels change places, in the same way for everybody (Goodfellow et al. 2013, arXiv:1312.6211); 0 changes nothing"""
+    if not amount:
+        return images
+    return images.reshape(len(images), -1)[:, rng.permutation(images[0].size)].reshape(images.shape)
+
+
+def _fixed(name: str) -> Condition:
+    def condition(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+        return look(images, [Part(name, {"low": amount, "high": amount})], [0.0])
+
+    condition.__doc__ = LOOKS[name].__doc__
+    return condition
+
+
+CONDITIONS: dict[str, tuple[Condition, float]] = {  # each with its usual amount
+    "plain": (plain, 0.0),
+    "noise": (noise, 0.3),
+    "invert": (invert, 1.0),
+    "permute": (permute, 1.0),
+    "rotate": (_fixed("rotate"), 40.0),
+    "zoom": (_fixed("zoom"), 0.7),
+    "stroke": (_fixed("stroke"), 0.9),
+    "blur": (_fixed("blur"), 1.3),
+    "contrast": (_fixed("contrast"), 0.35),
+}
+
+
+def parsed(text: str) -> tuple[str, float]:
+    """("noise", 0.3) from "noise:0.3" or "noise". Raises ValueError, naming the choices."""
+    name, colon, amount = text.partition(":")
+    if name not in CONDITIONS:
+        raise unknown("condition", name, CONDITIONS)
+    try:
+        return name, float(amount) if colon else CONDITIONS[name][1]
+    except ValueError:
+        raise ValueError(f"condition {text!r} should be name or name:number") from None
+
+
+def under(condition: str, images: np.ndarray, seed: int, *who: str | int) -> np.ndarray:
+    """The images under a condition. who: whose images these are, the address of their noise.
+
+    A permutation is the same for all: its address is the seed and its amount.
+    """
+    name, amount = parsed(condition)
+    if not len(images):
+        return images
+    at = ("permutation", int(amount)) if name == "permute" else ("condition", condition, *who)
+    return CONDITIONS[name][0](images, amount, rng(seed, *at))

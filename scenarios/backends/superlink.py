@@ -1,0 +1,55 @@
+"""Rounds on real nodes: handed to a SuperLink, and seen to their end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from scenarios.deployment import flwr_cli, processes
+from scenarios.deployment.flwr_cli import option
+from scenarios.terminal import Terminal
+
+POLL = 0.3  # seconds between looks at a run's folder
+LOOK = 5.0  # seconds between questions to the SuperLink, each of which costs a process
+HEARD = 30.0  # seconds that a run has to hear that it should stop
+
+
+def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
+    """Rounds on real nodes, seen to their end. A run that is asked to stop keeps its last finished round.
+
+    Raises KeyboardInterrupt if somebody asked to stop, RuntimeError if the run failed.
+    """
+    stop, lines = folder / "stop", folder / "rounds.jsonl"
+    stop.unlink(missing_ok=True)
+    shown = len(lines.read_text().splitlines()) if lines.exists() else 0  # a resumed run's are known
+    number, looked, asked, ended, details = flwr_cli.submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
+    while not ended.startswith("finished"):
+        new = lines.read_text().splitlines()[shown:] if lines.exists() else []
+        for line in new:
+            terminal.ended(json.loads(line))
+        shown += len(new)
+        now = time.monotonic()
+        if terminal.stopped() and not asked:
+            stop.touch()  # the server ends after the round's last checkpoint
+            asked = now
+        if asked and now - asked > HEARD:
+            flwr_cli.ask(home, "stop", number, flwr_cli.LINK)
+            asked = now
+        if now - looked > LOOK or (folder / "report.json").exists():
+            if "superlink" not in processes.running(home):
+                again = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} up"
+                raise RuntimeError(
+                    f"the SuperLink has ended; go on with: {again}, then: {flwr_cli.resume(folder, home)}"
+                )
+            ended, details = flwr_cli.state(home, number)
+            looked = now
+        time.sleep(POLL)
+    stop.unlink(missing_ok=True)
+    terminal.pause()
+    if not (folder / "report.json").exists():
+        why, said = flwr_cli.error(home, number)
+        print(said, file=sys.stderr)  # into the run's log
+        raise RuntimeError(f"the run ended as {ended}{details and f' ({details})'}; the server's last words:\n{why}")

@@ -1,0 +1,226 @@
+"""A SuperLink, by Flower's own command line: who is admitted and there, runs that are started, watched and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from core.config.scenario import Scenario
+from core.disk import placed
+from core.safe_json import read_object
+from core.text import cleaned
+from scenarios.environment import SETTINGS
+
+Reply = dict[str, Any]
+CODE = Path(__file__).parents[1]
+HOME = Path("federation")
+ADMITTED = "nodes.json"  # which nodes were admitted, by Flower's number
+FEDERATION = "federation.json"  # in a run's folder: the home of the nodes that it is on
+LINK = "here"  # how the command line's configuration calls this SuperLink
+HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
+
+
+def environment() -> dict[str, str]:
+    """What nodes, SuperLink and command line inherit: the same arithmetic as in simulation, our programs found first."""
+    variables = os.environ | SETTINGS | {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
+    return variables | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+
+
+def configure(home: Path, port: int) -> None:
+    """Tell the command line where this federation's SuperLink is."""
+    address, trusted = json.dumps(f"{HOST}:{port}"), json.dumps(str(home / "ca.crt"))
+    with placed(_config(home)) as file:
+        text = f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\naddress = {address}\nroot-certificates = {trusted}\n'
+        file.write(text.encode())
+
+
+def known(home: Path) -> bool:
+    """Has there been a federation in this home?"""
+    return _config(home).exists()
+
+
+def port(home: Path) -> int:
+    """The SuperLink's port. Raises ValueError if there is no federation in this home."""
+    try:
+        address = tomllib.loads(_config(home).read_text())["superlink"][LINK]["address"]
+        return int(address.rpartition(":")[2])
+    except OSError:
+        raise ValueError(
+            f"there is no federation in {home}; make one with: {python()} -m scenarios.deploy{option(home)} up"
+        ) from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{_config(home)} cannot be read ({error!r}): take it away, and call `up` again") from None
+
+
+def _config(home: Path) -> Path:
+    return home / "cli" / "config.toml"
+
+
+def option(home: Path) -> str:
+    """What a command must say to mean this home; nothing, if it is the usual one."""
+    return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
+
+
+def resume(folder: Path, home: Path | None = None, how: str = "") -> str:
+    """The command that goes on with a run, ready to be pasted; home: of the real nodes that it is on; how: its other options."""
+    command = f"scenarios.deploy{option(home)} run" if home else "scenarios.run"
+    return f"{python()} -m {command} --resume {shlex.quote(str(folder))}{how}"
+
+
+def python() -> str:
+    """How to call this interpreter in a shell: `python`, if that is it, else by its path."""
+    usual = shutil.which("python")
+    if usual and Path(usual).absolute() == Path(sys.executable).absolute():
+        return "python"
+    mine = Path(sys.executable)
+    return shlex.quote(str(mine.relative_to(Path.cwd()) if mine.is_relative_to(Path.cwd()) else mine))
+
+
+def home(folder: Path) -> Path:
+    """The home of the real nodes that a run is on; the usual one, if the run does not say."""
+    try:
+        return Path(str(read_object(folder / FEDERATION, "home")["home"]))
+    except FileNotFoundError:
+        return HOME.absolute()
+
+
+def ask(home: Path, *arguments: str, say: bool = False) -> Reply:
+    """Call `flwr` and read its answer, which has success and error-message; nothing if it gives none.
+
+    say: raise ValueError, in its words, if it does not succeed.
+    """
+    reply: Reply = {"success": False, "error-message": "no answer within two minutes"}
+    with suppress(subprocess.TimeoutExpired):
+        done = _flwr(home, *arguments, "--format", "json")
+        try:
+            reply = json.loads(done.stdout)
+        except ValueError:
+            reply["error-message"] = done.stdout + done.stderr
+    if say and not reply.get("success"):
+        words = " ".join(str(reply.get("error-message")).replace("│", " ").split())[-400:]
+        raise ValueError(f"flwr {' '.join(arguments[:2])}: {words}")
+    return reply
+
+
+def _flwr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["flwr", *arguments], env=environment() | {"FLWR_HOME": str(home / "cli"), "COLUMNS": "200"},
+        cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120,
+    )  # fmt: skip
+
+
+# ── nodes ──
+
+
+def admit(home: Path, key: Path, name: str, client: int) -> None:
+    """Let a node with this public key in, to play this client and no other; it is written down by the node's number. One that
+    is in already stays, and plays this client from now on. Raises ValueError if the client is another's."""
+    if other := next(
+        (one["name"] for one in _known(home).values() if one["client"] == client and one["name"] != name), None
+    ):
+        raise ValueError(f"client {client} is {other}'s; choose another, or first: dismiss {other}")
+    text = " ".join(key.read_text().split()[:2])
+    another = [one for one in _known(home).values() if one["name"] == name and one.get("key", text) != text]
+    if another:
+        how = f"choose another name, or first: dismiss {name}"
+        raise ValueError(f"{name} is admitted with another key, as client {another[0]['client']}; {how}")
+    reply = ask(home, "supernode", "register", str(key), LINK, "--name", name)
+    if not reply.get("success"):
+        words = cleaned(reply.get("error-message"), 10_000)[-400:]
+        if "already" not in words:
+            raise ValueError(f"{name} was not admitted: {words}")
+        if name not in names(home).values():  # Flower never takes a key again that was dismissed
+            raise ValueError(
+                f"{name} was not admitted: its key was dismissed, or belongs to another name; "
+                f"make it a new one: remove its key and key.pub, and install (or `up`) again"
+            )
+    number = (
+        str(reply["node-id"]) if "node-id" in reply else next(n for n, known in names(home).items() if known == name)
+    )
+    _write(home, _known(home) | {number: {"name": name, "client": client, "key": text}})
+
+
+def dismiss(home: Path, name: str) -> None:
+    """Let a node in no more. Raises ValueError if nobody of this name was admitted."""
+    found = [number for number, known in names(home).items() if known == name]
+    if not found:
+        known = ", ".join(sorted(names(home).values())) or "nobody"
+        raise ValueError(f"{name!r} was not admitted here; {known} was")
+    for number in found:
+        ask(home, "supernode", "unregister", number, LINK, say=True)
+    _write(home, {number: known for number, known in _known(home).items() if known["name"] != name})
+
+
+def names(home: Path) -> dict[str, str]:
+    """{number: name} of the nodes admitted; Flower itself does not tell names."""
+    return {number: one["name"] for number, one in _known(home).items()}
+
+
+def _known(home: Path) -> dict[str, dict[str, Any]]:
+    """{number: {"name", "client"}} of the nodes admitted, for the server too (server/fleet.py); client −1: none was named,
+    as before nodes were bound to clients. Raises ValueError, naming the file, if it cannot be read."""
+    file, found = home / ADMITTED, {}
+    for number, one in (read_object(file) if file.exists() else {}).items():
+        one = {"name": one, "client": -1} if isinstance(one, str) else one
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str) or type(one.get("client")) is not int:
+            raise ValueError(f"{file} cannot be read: node {number[:40]} has no name and client")
+        found[number] = one
+    return found
+
+
+def _write(home: Path, known: Mapping[str, Any]) -> None:
+    with placed(home / ADMITTED) as file:
+        file.write(json.dumps(known, indent=1).encode())
+
+
+def nodes(home: Path) -> list[Reply]:
+    """All nodes admitted: node-id, status (registered, online, offline), online-at, offline-at, online-elapsed in seconds."""
+    return [one for one in ask(home, "supernode", "list", LINK, say=True)["nodes"] if one["status"] != "unregistered"]
+
+
+def online(home: Path) -> set[str] | None:
+    """The numbers of nodes that the SuperLink has heard of lately; none if it does not answer."""
+    reply = ask(home, "supernode", "list", LINK)
+    return {one["node-id"] for one in reply["nodes"] if one["status"] == "online"} if reply.get("success") else None
+
+
+# ── runs ──
+
+
+def submit(home: Path, scenario: Scenario, folder: Path) -> str:
+    """Start the run; returns its number. Raises ValueError if the SuperLink does not take it."""
+    config = folder / "run.toml"
+    settings = {"scenario": scenario.json(), "folder": str(folder.absolute()), "nodes": str(home / ADMITTED)}
+    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+    number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
+    with placed(folder / FEDERATION) as file:
+        file.write(json.dumps({"home": str(home)}).encode())
+    with placed(home / "run.json") as file:  # for whoever asks how it goes
+        file.write(json.dumps({"number": number, "folder": str(folder.absolute())}).encode())
+    return number
+
+
+def state(home: Path, number: str) -> tuple[str, str]:
+    """(status, details) of a run, as the SuperLink tells: pending, starting, running, finished:completed …; empty if it
+    does not answer now."""
+    for one in ask(home, "list", LINK, "--run-id", number).get("runs", []):
+        return str(one["status"]), str(one.get("details", ""))
+    return "", ""
+
+
+def error(home: Path, number: str) -> tuple[str, str]:
+    """(the end of what went wrong in a run's ServerApp, all that it said): Flower keeps its words in a database."""
+    done = _flwr(home, "log", number, LINK, "--show")
+    said = "".join(letter for letter in done.stdout if letter.isprintable() or letter == "\n")
+    lines = [line for line in said.rpartition("Traceback (most recent call last)")[2].splitlines() if line.strip(" ^~")]
+    last = next((at for at, line in enumerate(lines) if at and not line.startswith(" ")), len(lines) - 1)
+    return "\n".join(lines[max(0, last - 2) : last + 1]), said

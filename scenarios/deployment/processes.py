@@ -1,0 +1,167 @@
+"""The processes of a federation on this computer: a SuperLink, SuperNodes with a trainer each, their keys and certificates."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from clients.pi.settings import options
+from core import processes
+from core.disk import emptied
+from core.processes import end
+from fl import keys
+from scenarios.deployment import flwr_cli
+from scenarios.deployment.flwr_cli import CODE, HOST
+
+Process = subprocess.Popen[bytes]
+ARRIVES = 60.0  # seconds that a process may take to come up
+GOES = 10.0  # seconds to end when asked; then it is made to
+
+
+def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engines: Sequence[str]) -> None:
+    """Make what is missing of certificates and keys, start what does not run: the SuperLink, the nodes. What runs stays.
+
+    hosts: more names and addresses in the server's certificate; data: whose shards nodes hold; engines: dealt to the nodes
+    in turn; none: as each scenario says.
+    """
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+    say, alive = Console(stderr=True, highlight=False).print, running(home)
+    if "superlink" in alive:
+        say(f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True)
+    else:
+        keys.authority(home)
+        if hosts or not (home / "server.crt").exists():  # else it keeps the names it has
+            keys.server(home, ["localhost", HOST, *hosts])
+        flwr_cli.configure(home, port)
+        (home / "proxy.conf").write_text(proxy(home, port))
+        _begin(
+            home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)},
+            lambda: flwr_cli.online(home) is not None,
+        )  # fmt: skip
+        say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
+        say(f"to let devices elsewhere in: {home / 'proxy.conf'}", soft_wrap=True)
+    for client in range(nodes):
+        name = f"node-{client}"
+        if name in alive:
+            continue
+        folder, before = home / name, set(flwr_cli.online(home) or ())
+        flwr_cli.admit(home, keys.node(folder), name, client)
+        engine = engines[client % len(engines)] if engines else ""
+        command = supernode(home, folder, client, port, data, engine)
+        beside = [sys.executable, "-m", "clients.trainer", str(folder / "trainer"), "--", *command]
+        variables = {"CLIENTS_HOME": str(folder / "memory")}
+        _begin(home, name, beside, CODE, variables, lambda b=before: bool((flwr_cli.online(home) or set()) - b))  # type: ignore[misc]
+        say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
+
+
+def superlink(home: Path, port: int) -> list[str]:
+    """The SuperLink's command."""
+    return [
+        "flower-superlink", "--host", HOST, "--port", str(port), "--ssl-ca-certfile", str(home / "ca.crt"),
+        "--ssl-certfile", str(home / "server.crt"), "--ssl-keyfile", str(home / "server.key"),
+        "--enable-supernode-auth", "--disable-runtime-dependency-installation", "--database", str(home / "state.db"),
+    ]  # fmt: skip
+
+
+def supernode(home: Path, folder: Path, client: int, port: int, data: Path, engine: str = "") -> list[str]:
+    """A SuperNode's command."""
+    arguments = options(f"{HOST}:{port}", home / "ca.crt", folder / "key", port + 1 + client, client, str(data), engine)
+    return ["flower-supernode", *arguments]
+
+
+def proxy(home: Path, port: int, listen: str = "0.0.0.0:8443") -> str:
+    """An nginx server that lets devices in: the path of the fleet only, with the same certificate. All else is refused."""
+    return f"""# nginx: include this in http {{ … }}, or run: nginx -c this file after adding events {{}} and http {{ … }}.
+# Flower's control API asks nobody who they are, so nothing but the fleet's path may be reached from outside.
+server {{
+    listen {listen} ssl;
+    ssl_certificate {home}/server.crt;
+    ssl_certificate_key {home}/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    client_max_body_size 64m;
+    location /v1/fleet/ {{
+        proxy_pass https://{HOST}:{port};
+        proxy_ssl_trusted_certificate {home}/ca.crt;
+        proxy_ssl_verify on;
+        proxy_ssl_name localhost;
+        proxy_http_version 1.1;
+        proxy_read_timeout 300s;
+        proxy_request_buffering off;
+    }}
+    location / {{ return 403; }}
+}}
+"""
+
+
+def _begin(
+    home: Path, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str], there: Callable[[], bool]
+) -> None:
+    """Start a process and see it arrive. Raises ValueError with its last words if it does not."""
+    end(lambda: _processes(home, [name]), GOES)  # what one before it left, when it was killed
+    process = start(home, name, command, folder, settings)
+    last = time.monotonic() + ARRIVES
+    while process.poll() is None and time.monotonic() < last:
+        if there():
+            return
+        time.sleep(0.3)
+    end(lambda: _processes(home, [name]), 0)
+    log = home / f"{name}.log"
+    words = "\n".join(log.read_text(errors="replace").splitlines()[-4:])
+    raise ValueError(
+        f"{name} does not come up (a node that was killed is free again after a minute); {log} ends with:\n{words}"
+    )
+
+
+def start(home: Path, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str]) -> Process:
+    """Start a process of its own session in a folder, its words in a log, its number in a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {"FLWR_HOME": _mark(home, name), "TMPDIR": str(emptied(home / name / "tmp"))}
+    environment = flwr_cli.environment() | own | dict(settings)
+    with (home / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder
+        )  # fmt: skip
+    (home / f"{name}.pid").write_text(f"{process.pid}\n")
+    return process
+
+
+def running(home: Path) -> dict[str, int]:
+    """{name: process} of what this home has started and is alive."""
+    found = {}
+    for file in sorted(home.glob("*.pid")):
+        try:
+            pid = int(file.read_text())
+            if b"flower-super" in Path(f"/proc/{pid}/cmdline").read_bytes():  # the number may be another's by now
+                found[file.stem] = pid
+        except (OSError, ValueError):  # it has just ended
+            continue
+    return found
+
+
+def down(home: Path) -> None:
+    """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink."""
+    if not home.is_dir():
+        raise ValueError(f"there is no federation in {home}")
+    names = [file.stem for file in home.glob("*.pid")]
+    for some in ([name for name in names if name != "superlink"], ["superlink"]):
+        end(lambda some=some: _processes(home, some), GOES)  # type: ignore[misc]
+    for name in names:
+        (home / f"{name}.pid").unlink(missing_ok=True)
+    Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
+
+
+def _mark(home: Path, name: str) -> str:
+    """What the environment of a node's or the SuperLink's processes has as FLWR_HOME, and nobody else's."""
+    return str(home / name / "flwr")
+
+
+def _processes(home: Path, names: Sequence[str]) -> set[processes.Process]:
+    """All that was started with these names, and what they have started, whether those who did so live or not."""
+    return {process for name in names for process in processes.marked("FLWR_HOME", _mark(home, name))}

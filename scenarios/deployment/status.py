@@ -1,0 +1,99 @@
+"""How a federation is: its nodes, which clients they play, when they were last seen; what runs, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.safe_json import read_lines, read_object
+from scenarios.deployment import flwr_cli, processes
+
+Facts = Mapping[str, Any]
+
+
+def show(home: Path) -> int:
+    """Print it. Returns 0, or 1 if the SuperLink is down."""
+    screen, alive = Console(highlight=False, markup=False), processes.running(home)
+    if "superlink" not in alive:
+        up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(home)} up"
+        screen.print(f"the SuperLink of {home} is down; start it with: {up}", soft_wrap=True)
+        return 1
+    nodes, known = flwr_cli.nodes(home), flwr_cli.names(home)
+    folder, number = _run(home)
+    history = _history(folder)
+    screen.print(_nodes(nodes, known, _clients(folder), history))
+    screen.print(f"SuperLink on {flwr_cli.HOST}:{flwr_cli.port(home)}, logs in {home}/*.log", soft_wrap=True)
+    if folder:
+        screen.print(_how(home, folder, number, history), soft_wrap=True)
+    return 0
+
+
+def _nodes(
+    nodes: list[dict[str, Any]], known: Mapping[str, str], plays: Mapping[str, int], history: list[dict[str, Any]]
+) -> Table:
+    table = Table(title="nodes", title_justify="left")
+    for name in ("node", "client", "last seen", "round", "examples", "memory", "battery"):
+        table.add_column(name, justify="left" if name in ("node", "last seen") else "right", no_wrap=name != "node")
+    for one in sorted(nodes, key=lambda one: known.get(one["node-id"], one["node-id"])):
+        client = plays.get(one["node-id"])
+        last = next((facts for facts in reversed(history) if client in facts["clients"]), None)
+        numbers = [_number(last, client, name) for name in ("clients_examples", "memory", "battery")]
+        table.add_row(
+            Text(known.get(one["node-id"], one["node-id"])), "–" if client is None else str(client), 
+            _seen(one), str(last["round"]) if last else "–",
+            "–" if numbers[0] is None else f"{numbers[0]:,.0f}", "–" if numbers[1] is None else f"{numbers[1] / 1000:,.0f} kB",
+            "–" if numbers[2] is None else f"{numbers[2]:.0%}",
+        )  # fmt: skip
+    return table
+
+
+def _seen(one: Facts) -> str:
+    """When the SuperLink last heard of a node."""
+    if one["status"] != "offline":
+        return "now" if one["status"] == "online" else "never"
+    ago = max(0, int((datetime.now(UTC) - datetime.fromisoformat(one["offline-at"])).total_seconds()))
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if ago >= seconds:
+            return f"{ago // seconds} {unit} ago"
+    return f"{ago} s ago"
+
+
+def _number(facts: Facts | None, client: int | None, name: str) -> float | None:
+    return None if facts is None else facts.get(name, {}).get(str(client))
+
+
+def _how(home: Path, folder: Path, number: str, history: list[dict[str, Any]]) -> str:
+    """The last run in a line, and what went wrong in it."""
+    of = read_object(folder / "scenario.json", "rounds")["rounds"]
+    last = history[-1] if history else None
+    how, _ = flwr_cli.state(home, number)
+    words = f"last run: round {last['round'] if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"
+    words += f"; accuracy {last['accuracy']:.2%}" if last else ""
+    left_out = [f"round {one['round']}: client {who}: {why}" for one in history for who, why in one["failed"].items()]
+    return "\n".join([words, *(f"  {line}" for line in left_out[-5:])])
+
+
+def _run(home: Path) -> tuple[Path | None, str]:
+    """The folder and number of the newest run, if there was one and it is still there."""
+    file = home / "run.json"
+    if not file.exists():
+        return None, ""
+    run = read_object(file, "folder", "number")
+    folder = Path(str(run["folder"]))
+    return (folder if (folder / "scenario.json").exists() else None), str(run["number"])
+
+
+def _history(folder: Path | None) -> list[dict[str, Any]]:
+    return read_lines(folder / "rounds.jsonl", "round", "clients", "accuracy", "failed") if folder else []
+
+
+def _clients(folder: Path | None) -> dict[str, int]:
+    """{node's number: client} in the newest run."""
+    file = folder / "nodes.json" if folder else None
+    return read_object(file) if file and file.exists() else {}

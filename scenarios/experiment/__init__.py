@@ -1,0 +1,1 @@
+"""A whole experiment: rounds, baselines beside them, export, pictures, report."""

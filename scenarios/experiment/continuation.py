@@ -1,0 +1,98 @@
+"""Go on from a finished run: `--from RUN` takes its current model and its clients' memories into a new run; `--rollback`
+makes an older version current again."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from core.safe_json import read_object
+
+
+def source(run: Path) -> tuple[Path, int]:
+    """The folder of the run's current version, and how many stages the run has been through.
+
+    Raises ValueError if there is none.
+    """
+    from core.stream import course
+    from server import versions
+
+    try:
+        old = Scenario.read(run / "scenario.json")
+    except FileNotFoundError:
+        raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
+    if not (run / "report.json").exists():
+        raise ValueError(f"--from {run}: the run is not finished; go on with --resume {shlex.quote(str(run))} first")
+    if (run / "id").exists():
+        raise ValueError(f"--from {run}: its clients' memories are on devices of their own")
+    version = versions.current(run)
+    if version is None:
+        raise ValueError(
+            f"--from {run}: it has no current version (none passed the scenario's gate, or its export is not done)"
+        )
+    return version, old.past + len(course(old).tasks)
+
+
+def after(scenario: Scenario, run: Path) -> Scenario:
+    """The scenario as one that follows a run: its stages are counted on from there."""
+    _, stages = source(run)
+    model = Scenario.read(run / "scenario.json").model
+    if model.kind != scenario.model.kind:
+        raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
+    return replace(scenario, past=stages)
+
+
+def begin(run: Path, folder: Path) -> None:
+    """Bring into a new run's folder what it starts from, as of round 0: a checkpoint, that version, each client's memory."""
+    from server import checkpoint, versions
+
+    version, _ = source(run)
+    checkpoint.save(folder, checkpoint.State(0, versions.weights(version), shared=versions.shared(version)))
+    # The model that it starts from is current until a better one passes the gate.
+    shutil.copytree(version, folder / "versions" / version.name)
+    versions.publish(folder, folder / "versions" / version.name)
+    for home in sorted((run / "clients").glob("client-*")):
+        if files := sorted(home.glob("round-*.npz")):
+            (folder / "clients" / home.name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(files[-1], folder / "clients" / home.name / "round-0000.npz")
+
+
+def rollback(version: Path) -> str:
+    """Make this version (RUN/versions/NUMBER) its run's current one; its report says so too. Raises ValueError, naming the
+    versions there are."""
+    from server import run_folder, versions
+
+    run = version if (version / "versions").is_dir() else version.parent.parent
+    there = versions.listed(run)
+    number = version.name.zfill(4) if version.name.isdigit() else version.name
+    if (home := run / "versions" / number) not in there:
+        names = ", ".join(str(one) for one in there) or "there are none"
+        raise ValueError(f"--rollback {version}: no such version; choose from {names}")
+    with run_folder.driven(run):
+        before = versions.linked(run)
+        versions.publish(run, home)
+        was = f", instead of {before.name}" if before and before != home else ""
+        against = list(versions.exported(home).get("refused", {}).values())
+        with suppress(ValueError):  # one without readable facts can be taken back too
+            against += versions.facts(home)["objections"]
+        _reported(run, home)
+    return f"{run}: version {home.name} is current{was}" + "".join(f"\nnote: {why}" for why in against)
+
+
+def _reported(run: Path, version: Path) -> None:
+    """Say in a finished run's report and page which version is current now."""
+    from server import record, versions
+    from server.report import page
+
+    try:
+        facts = read_object(run / "report.json", "history", "events", "current", "exports")
+    except (FileNotFoundError, ValueError):
+        return  # not finished, or damaged: there is no page to correct
+    facts |= {"current": version.name, "exports": versions.exported(version)}
+    facts["events"].append(f"version {int(version.name)} was made current by --rollback")
+    record.save(run, facts)
+    page.write(facts, run)

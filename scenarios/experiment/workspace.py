@@ -1,0 +1,37 @@
+"""A run's folder made ready: nobody else's, with a log for what libraries say and a place for temporary files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from core.disk import placed
+from scenarios.environment import prepare, temporary
+from scenarios.experiment import continuation
+from scenarios.terminal import redirect
+from server import run_folder
+
+
+@contextmanager
+def opened(scenario: Scenario, folder: Path, source: Path | None) -> Iterator[dict[str, str]]:
+    """Hold the folder from its first write to its last; gives what a worker needs in its environment.
+
+    source: the finished run that this one goes on from. Raises ValueError if the folder cannot be made or written, or is
+    another process's, in which nothing changes.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(run_folder.driven(folder))
+        try:
+            stack.enter_context(temporary(folder / ".tmp"))
+            if source:
+                continuation.begin(source, folder)
+            with placed(folder / "scenario.json") as file:
+                file.write((json.dumps(json.loads(scenario.json()), indent=1) + "\n").encode())
+            redirect(folder / "run.log")
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be written to: {error.strerror or error}") from None
+        yield prepare(folder) | {"TMPDIR": os.environ["TMPDIR"]}

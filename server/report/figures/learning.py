@@ -1,0 +1,90 @@
+"""Pictures of how the model came about: accuracy and drift, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from server.report.figures import style
+from server.report.figures.formatting import gap, known, number, percent
+from server.report.figures.lines import Dash, Line, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BASELINES: dict[str, tuple[str, Dash]] = {
+    "centralized": (style.INK, "--"), "local": (style.ORANGE, ":"), "joint": (style.GREY, "-."),
+}  # fmt: skip
+
+
+def accuracy(report: Mapping[str, Any]) -> Figure | None:
+    """Accuracy, round by round
+
+    Share of test images read right after each round (left) and for the training examples it took (right); on a
+    logarithmic axis equal steps up are equal cuts of the error. Centralized is the same model trained on everybody's
+    data in one place, local the mean of clients that train alone, from the worst to the best of them, joint a federation
+    whose clients keep all that they met.
+    """
+    rounds = [row for row in report.get("history", []) if known(row.get("accuracy"))]
+    if not rounds:
+        return None
+    lines = [Line("federated", style.BLUE, rounds, width=2.4)]
+    for name, (colour, dash) in BASELINES.items():
+        points = report.get("curves", {}).get(name) or [{"accuracy": report.get("baselines", {}).get(name)}]
+        if any(known(point.get("accuracy")) for point in points):
+            band = "local: bar from the worst client alone to the best" if name == "local" else ""
+            lines.append(Line(name, colour, points, dash, 1.6, band=band))
+    return panels(_finding(lines, report.get("diverged") or {}), lines)
+
+
+def _finding(lines: list[Line], diverged: Mapping[str, str]) -> str:
+    """What everything ends with; a training that broke is named as one, not compared in silence."""
+    federated = lines[0].last
+    broken = {line.name: ", which diverged" if line.name in diverged else "" for line in lines}
+    others = [f"{gap(federated, line.last)} {line.name}{broken[line.name]}" for line in lines[1:]]
+    if broken["federated"]:
+        return f"Federated training diverged and ends at {percent(federated)}" + "".join(f", {one}" for one in others)
+    return ": ".join([f"Federated reaches {percent(federated)}", ", ".join(others)][: 1 + bool(others)])
+
+
+def drift(report: Mapping[str, Any]) -> Figure | None:
+    """How far clients pull apart
+
+    Each dot is how far one client's own training moved the weights from the global ones it was given, and the line is
+    the round's median: clients with unusual data stand out, and dots sink as the model settles.
+    """
+    dots = [
+        (row["round"], 100 * value, client)
+        for row in report.get("history", [])
+        for client, value in (row.get("drift") or {}).items()
+        if known(value)
+    ]
+    if not dots:
+        return None
+    x, y = np.array([d[0] for d in dots], float), np.array([d[1] for d in dots], float)
+    rounds = np.unique(x)
+    medians = np.array([np.median(y[x == number]) for number in rounds])
+    figure = style.figure(7.6, 3.9, _settling(rounds, medians))
+    axes = figure.subplots()
+    axes.scatter(x, y, s=16, color=style.SKY, edgecolors="none", alpha=0.75)
+    axes.plot(rounds, medians, color=style.BLUE, marker="o" if len(rounds) <= 25 else None)
+    far = int(np.argmax(y))
+    axes.annotate(f"client {dots[far][2]}", (x[far], y[far]), (6, 0), textcoords="offset points", color=style.GREY)
+    axes.set_ylim(0, 1.08 * y.max() or 1)
+    style.label_ends(axes, [(medians[-1], "median", style.BLUE)])
+    axes.set_ylabel("Distance from the global weights\n(% of their norm)")
+    style.rounds_axis(axes, rounds)
+    axes.grid(axis="y")
+    return figure
+
+
+def _two(percent: float) -> str:
+    """With a digit after the point, or two that count where that would be 0.0."""
+    return number(percent, 1) if percent >= 0.1 else f"{percent:.2g}"
+
+
+def _settling(rounds: np.ndarray, medians: np.ndarray) -> str:
+    ends = [f"{_two(float(medians[i]))} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])]
+    return f"Clients move the weights by {', by '.join(ends)} (median)"

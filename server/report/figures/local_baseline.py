@@ -1,0 +1,117 @@
+"""The picture of what joining brings: each client alone, against all together, on its own digits and on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from server.report.figures import formatting, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client's own model and the global one, as shares of test images read right; None where it was not measured."""
+
+    number: int
+    examples: int
+    alone: float | None  # its own model, on its own digits: test images in its own mix, as it sees them
+    joined: float | None  # the global model, on the same images
+    everywhere: float | None  # its own model, on the whole test set
+
+
+def own_models(report: Mapping[str, Any]) -> list[Client]:
+    """The clients that judged the global model and have a model of their own, from fewest to most training images."""
+    everywhere, own = (report.get(f"local_{key}") or [] for key in ("accuracies", "own_accuracies"))
+    found = []
+    for shard in report.get("shards", []):
+        client, size = shard["client"], shard.get("examples")
+        shares = [_share(own, client), _share([shard.get("accuracy")], 0), _share(everywhere, client)]
+        if size and not (shares[0] is None and shares[2] is None):
+            found.append(Client(client, size, *shares))
+    return sorted(found, key=lambda one: (one.examples, one.number))
+
+
+def _share(shares: list[Any], i: int) -> float | None:
+    return float(shares[i]) if i < len(shares) and formatting.known(shares[i]) else None
+
+
+def on_own_digits(report: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """(alone, together) of each client for which both models were judged on its own digits."""
+    return [(one.alone, one.joined) for one in own_models(report) if one.alone is not None and one.joined is not None]
+
+
+CLEAR = 0.01  # share of its test images by which a client is clearly better or worse off: a few single ones are chance
+
+
+def alone(report: Mapping[str, Any]) -> Figure | None:
+    """What joining brings
+
+    Orange is a client's own model, trained on nothing but its own images. On the left it is judged on the client's own
+    digits, in its own mix and as it sees them, and so is the global model (blue): that is what a client gains or loses by
+    joining. On the right it is judged on all ten digits, also those that it may never have seen; lines are the models
+    that learned from everybody, judged on the same.
+    """
+    there, pairs = own_models(report), on_own_digits(report)
+    if not there or not formatting.known(report.get("accuracy")):
+        return None
+    figure = style.figure(9.4, 4.1, _finding(report, there, pairs))
+    panels = figure.subplots(1, 1 + bool(pairs), squeeze=False)[0]
+    if pairs:
+        _own(panels[0], there)
+    _everywhere(panels[-1], report, there)
+    for axes in panels:
+        axes.set_xlabel("Client, from fewest to most training images")
+        few = len(there) <= 25
+        axes.set_xticks(range(len(there)) if few else [], [str(one.number) for one in there] if few else [])
+        axes.tick_params(axis="x", labelsize=9.5 if len(there) <= 12 else 7)
+        axes.margins(x=0.04)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=8.5)
+    return figure
+
+
+def _own(axes: Axes, there: list[Client]) -> None:
+    """A stroke a client, from its own model to the global one."""
+    y = np.array([[one.alone, one.joined] for one in there], float).T
+    x = np.arange(len(there))
+    axes.set_title("On the client's own digits", loc="left", fontsize=9.5)
+    axes.vlines(x, *(100 * y), color=style.PALE, linewidth=2, zorder=1)
+    for shares, colour, name in zip(y, (style.ORANGE, style.BLUE), ("its own model", "the global model"), strict=True):
+        axes.scatter(x, 100 * shares, s=28, color=colour, edgecolors="white", label=name, zorder=2)
+    style.accuracy_axis(axes, y)
+
+
+def _everywhere(axes: Axes, report: Mapping[str, Any], there: list[Client]) -> None:
+    """A dot a client, and a line for each model that learned from everybody."""
+    y = np.array([one.everywhere for one in there], float)
+    axes.set_title("On all ten digits", loc="left", fontsize=9.5)
+    axes.scatter(range(len(there)), 100 * y, s=28, color=style.ORANGE, edgecolors="white", label="its own model")
+    diverged = " (diverged)" if "centralized" in (report.get("diverged") or {}) else ""
+    lines = [
+        (report["accuracy"], "federated", style.BLUE, "-"),
+        (report.get("baselines", {}).get("centralized"), f"centralized{diverged}", style.INK, "--"),
+    ]
+    lines = [line for line in lines if formatting.known(line[0])]
+    for share, _, colour, dash in lines:
+        axes.axhline(100 * share, color=colour, linestyle=dash, linewidth=1.6)
+    style.accuracy_axis(axes, [*y, *[line[0] for line in lines]])
+    style.label_ends(axes, [(100 * share, f"{100 * share:.2f} {name}", colour) for share, name, colour, _ in lines])
+
+
+def _finding(report: Mapping[str, Any], there: list[Client], pairs: list[tuple[float, float]]) -> str:
+    if not pairs:
+        gained = sum(one.everywhere is not None and one.everywhere < report["accuracy"] for one in there)
+        return f"On all ten digits joining helps {gained} of {formatting.some(len(there), 'client')}"
+    gained, lost = (sum(side * (joined - alone) >= CLEAR for alone, joined in pairs) for side in (1, -1))
+    means = [formatting.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]
+    title = (
+        f"On its own digits joining clearly helps {gained} of {formatting.some(len(pairs), 'client')} and harms {lost}"
+    )
+    return f"{title}: alone they read {means[0]} on average, together {means[1]}"

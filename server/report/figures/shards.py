@@ -1,0 +1,107 @@
+"""Pictures of what clients have: which digits, how many, and how they look."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from server.report.figures import formatting, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COUNTED = 25  # clients up to which each cell shows its count
+
+
+def labels(report: Mapping[str, Any]) -> Figure | None:
+    """Who holds which digits
+
+    One column a client: bars are how many training images it has, cells how many of each digit, stronger for more (by
+    the square root, so that a few still show).
+    """
+    from matplotlib.colors import PowerNorm
+
+    shards = [shard for shard in report.get("shards", []) if any(shard.get("labels") or [])]
+    if not shards:
+        return None
+    counts = np.array([shard["labels"] for shard in shards])  # [clients, digits]
+    figure = style.figure(float(np.clip(2 + 0.37 * len(shards), 6.5, 9.4)), 4.7, _shares(report, counts))
+    top, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.7])
+    sizes = top.bar(np.arange(len(shards)), counts.sum(1), color=style.GREY, width=0.8)
+    cells = heat.imshow(counts.T, aspect="auto", cmap="Blues", norm=PowerNorm(0.5, 0, counts.max()))
+    heat.set_yticks(range(counts.shape[1]))
+    heat.set(xlabel="Client", ylabel="Digit")
+    top.set_ylabel("Images")
+    top.yaxis.set_major_formatter("{x:,.0f}")
+    top.tick_params(bottom=False, labelbottom=False)
+    step = 1 if len(shards) <= 40 else 5
+    heat.set_xticks(range(0, len(shards), step), [str(shard["client"]) for shard in shards[::step]])
+    if len(shards) <= COUNTED:
+        top.bar_label(
+            sizes, [formatting.number(int(n)) for n in counts.sum(1)], fontsize=7, color=style.GREY, padding=1
+        )
+        _write(heat, counts)
+    else:
+        bar = figure.colorbar(cells, ax=[top, heat], label="Images of the digit", pad=0.01, aspect=35)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _shares(report: Mapping[str, Any], counts: np.ndarray) -> str:
+    everybody, listed = report.get("clients", len(counts)), len(counts)
+    who = "Clients hold" if everybody > 1 else "The only client holds"
+    who = who if listed >= everybody else f"The {listed} of {everybody:,} clients shown hold"
+    digits = (counts > 0).sum(1).tolist()
+    return f"{who} {formatting.span(counts.sum(1).tolist())} images and {formatting.span(digits)} of the {counts.shape[1]} digits"
+
+
+def _write(heat: Axes, counts: np.ndarray) -> None:
+    for (client, digit), count in np.ndenumerate(counts):
+        if count:
+            dark = count > 0.36 * counts.max()
+            text = f"{count:,}" if count < 10_000 else f"{count / 1000:.0f}k"
+            look: dict[str, Any] = {
+                "fontsize": 8 if len(counts) <= 12 else 6.5,
+                "color": "white" if dark else style.INK,
+            }
+            heat.text(client, digit, text, ha="center", va="center", in_layout=False, **look)
+
+
+def looks(report: Mapping[str, Any]) -> Figure | None:
+    """What clients see
+
+    One row a client: some of its own training images as its camera shows them, and what is particular to that camera,
+    in training and in test.
+    """
+    contact = report.get("contact")  # uint8 [clients, k, 28, 28]
+    if contact is None or not np.asarray(contact).size:
+        return None
+    shards = report.get("shards", [])[: len(contact)]
+    captions = [formatting.looks(shard.get("looks") or {}) for shard in shards]
+    title = "Each client sees digits in its own way" if any(captions) else "All clients see digits alike"
+    if (everybody := report.get("clients", len(contact))) > len(contact):
+        title += f" ({len(contact)} of {everybody:,} clients)"
+    sheet = _sheet(np.asarray(contact))
+    figure = style.figure(9.2, 0.8 + 0.42 * len(contact), title)
+    axes = figure.subplots()
+    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
+    axes.set_anchor("W")
+    middles = [32 * row + 16 for row in range(len(shards))]
+    axes.set_yticks(middles, [f"client {shard['client']}" for shard in shards])
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(left=False)
+    for middle, caption in zip(middles, captions, strict=True):
+        axes.text(sheet.shape[1] + 6, middle, textwrap.fill(caption, 60), va="center", fontsize=7.5, color=style.GREY)
+    return figure
+
+
+def _sheet(contact: np.ndarray) -> np.ndarray:
+    """All images on one sheet, two blank pixels around each: uint8 [clients · 32, k · 32]."""
+    padded = np.pad(contact, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    clients, k, side, _ = padded.shape
+    return padded.transpose(0, 2, 1, 3).reshape(clients * side, k * side)

@@ -1,0 +1,176 @@
+"""A folder that grows: what is new is a new experience, what is done again sees what it saw."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from clients.learner import learn
+from clients.sources import image_folder
+from clients.sources.image_folder import own, survey
+from core.config.scenario import Local, Part, Scenario
+from core.data import read
+from core.methods.base import earlier
+from core.model import initial
+
+SCENARIO = Scenario("device", clients=1, cohort=1, rounds=6, methods=(Part("replay"),), local=Local(batch=8))
+
+
+def put(folder: Path, start: int, stop: int, dark: bool = False) -> None:
+    train, _ = read("mnist")
+    for i in range(start, stop):
+        (folder / str(train.y[i])).mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / str(train.y[i]) / f"{i:04d}.png"), 255 - train.x[i] if dark else train.x[i])
+
+
+def test_what_is_new_is_the_next_experience(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "memory" / "experiences.json"
+    put(folder, 0, 40)
+    first, held_out = own(SCENARIO, 0, folder, book, 1)
+    assert first.stream and len(first.stream.parts) == 1 and len(first.train) + len(held_out) == 40
+    put(folder, 40, 70)
+    again, _ = own(SCENARIO, 0, folder, book, 1)  # the round is done again: it sees what it saw
+    assert np.array_equal(again.train.x, first.train.x)
+    second, more = own(SCENARIO, 0, folder, book, 2)
+    assert second.stream and second.stream.starts == (1, 2) and len(second.stream.parts) == 2
+    assert len(second.train) + len(more) == 70
+    old = second.train.take(second.stream.parts[0])
+    assert sorted(map(bytes, old.x)) == sorted(map(bytes, first.train.x))
+    third, _ = own(SCENARIO, 0, folder, book, 3)
+    assert third.stream and third.stream.starts == (1, 2)  # nothing new
+
+
+def test_a_round_that_found_nothing_new_finds_nothing_new_again(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 40)
+    for round in (1, 2):
+        first, _ = own(SCENARIO, 0, folder, book, round)
+    put(folder, 40, 70)
+    again, _ = own(SCENARIO, 0, folder, book, 2)
+    assert np.array_equal(again.train.x, first.train.x)
+
+
+def test_images_that_are_taken_away_leave_the_numbers_of_later_experiences(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    for round in (1, 2, 3):
+        put(folder, 20 * (round - 1), 20 * round)
+        own(SCENARIO, 0, folder, book, round)
+    for file in [file for i in range(20, 40) for file in folder.glob(f"*/{i:04d}.png")]:
+        file.unlink()
+    shard, _ = own(SCENARIO, 0, folder, book, 4)
+    assert shard.stream and shard.stream.starts == (1, 2, 3)
+    assert [len(part) > 0 for part in shard.stream.parts] == [True, False, True]
+
+
+def test_a_damaged_picture_is_left_out_until_it_is_whole(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 40)
+    broken = next(folder.glob("*/0003.png"))
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:20])
+    first, held_out = own(SCENARIO, 0, folder, book, 1)
+    assert len(first.train) + len(held_out) == 39
+    broken.write_bytes(whole)
+    second, more = own(SCENARIO, 0, folder, book, 2)
+    assert len(second.train) + len(more) == 40
+    book.write_text("{")
+    with pytest.raises(ValueError, match="move it away"):
+        own(SCENARIO, 0, folder, book, 3)
+
+
+def test_nothing_that_is_tested_on_is_ever_trained_on(tmp_path: Path) -> None:
+    put(tmp_path, 0, 60)
+    shard, tested = own(SCENARIO, 0, tmp_path, tmp_path / "experiences.json", 1)
+    assert len(tested) and not {bytes(x) for x in shard.train.x} & {bytes(x) for x in tested.x}
+
+
+def test_a_device_rehearses_what_it_met_before(tmp_path: Path) -> None:
+    folder, book, memory, arrays = tmp_path / "digits", tmp_path / "experiences.json", {}, initial(0)
+    put(folder, 0, 40)
+    for round in (1, 2, 3):
+        if round == 3:
+            put(folder, 40, 80)
+        shard, _ = own(SCENARIO, 0, folder, book, round)
+        done = learn(shard, SCENARIO, round, arrays, 0.05, memory)
+        arrays, memory = done.arrays, done.memory
+    assert list(memory["replay"]) == [0, 1] and len(earlier(memory, "replay", 1)[0]["y"])
+    assert done.own + done.rehearsed == len(shard.train)  # its new images, and all the old ones, which fit the memory
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no image to train on"):
+        own(SCENARIO, 0, tmp_path, tmp_path / "experiences.json", 1)
+
+
+def test_dark_ink_gives_the_same_digits_and_later_pictures_do_not_turn_it(tmp_path: Path) -> None:
+    light, book = tmp_path / "light", tmp_path / "light.json"
+    put(light, 0, 20)
+    dark, other = tmp_path / "dark", tmp_path / "dark.json"
+    put(dark, 0, 20, dark=True)
+    one, again = own(SCENARIO, 0, light, book, 1), own(SCENARIO, 0, dark, other, 1)
+    assert np.array_equal(one[0].train.x, again[0].train.x) and np.array_equal(one[1].x, again[1].x)
+    assert json.loads(book.read_text())["dark"] is False and json.loads(other.read_text())["dark"] is True
+    put(dark, 20, 80)  # three times as many, the other way round
+    second, _, notes = survey(SCENARIO, 0, dark, other, 2)
+    assert np.array_equal(second.train.take(second.stream.parts[0]).x, one[0].train.x)  # type: ignore[union-attr]
+    assert notes[0].startswith("pictures drawn in light ink, where the folder's is dark: 60 of 80 (")
+
+
+def test_the_scenario_may_say_what_the_ink_is(tmp_path: Path) -> None:
+    put(tmp_path / "digits", 0, 20)
+    auto, _ = own(SCENARIO, 0, tmp_path / "digits", tmp_path / "auto.json", 1)
+    dark, _ = own(replace(SCENARIO, ink="dark"), 0, tmp_path / "digits", tmp_path / "dark.json", 1)
+    assert np.array_equal(dark.train.x, 255 - auto.train.x)
+
+
+def test_a_book_from_before_ink_was_judged_is_read(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 20)
+    first, _ = own(SCENARIO, 0, folder, book, 1)
+    old = json.loads(book.read_text())
+    assert old.pop("dark") is False
+    book.write_text(json.dumps(old))
+    for round in (1, 2):
+        again, _ = own(SCENARIO, 0, folder, book, round)
+        assert np.array_equal(again.train.x, first.train.x) and json.loads(book.read_text())["dark"] is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"looked": "1"}', b'{"came": []}', b'{"looked": -1, "came": {}}',
+     b'{"looked": 1, "came": {"../3/x.png": 1}}', b'{"looked": 1, "came": {"x.png": 1}}',
+     b'{"looked": 1, "came": {"3/x.png": "1"}}',
+     b'{"looked": 1, "came": {"3/x.png": 0}}', b'{"looked": 1, "came": {}, "dark": 1}', b'{"more": 1}',
+     b'{"looked": 1, "looked": 2}', b'{"looked": 1e999}', b'{"looked": 1' + b"0" * 5000 + b"}"],
+)  # fmt: skip
+def test_a_garbled_book_is_one_sentence_that_says_what_to_do(text: bytes, tmp_path: Path) -> None:
+    put(tmp_path / "digits", 0, 20)
+    (book := tmp_path / "experiences.json").write_bytes(text)
+    with pytest.raises(
+        ValueError, match=r"experiences\.json cannot be read \(.*\); move it away, and all images count as new"
+    ):
+        own(SCENARIO, 0, tmp_path / "digits", book, 2)
+
+
+def test_what_is_odd_or_left_out_is_said_once_in_the_nodes_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(logging.getLogger("flwr"), "warning", lambda form, *words: said.append(form % words))
+    image_folder._warn.cache_clear()
+    folder = tmp_path / "digits"
+    put(folder, 0, 20)
+    (folder / "10").mkdir()
+    os.mkfifo(folder / "3" / "pipe.png")
+    for round in (1, 2, 3):
+        own(SCENARIO, 0, folder, tmp_path / "experiences.json", round)
+    assert said == [
+        "digits/3/pipe.png is not a readable PNG: it is not a plain file",
+        "left out of digits, for they are no label folders 0 … 9: 1 (10)",
+        "left out, for they are not readable PNGs: 1 (3/pipe.png)",
+    ]

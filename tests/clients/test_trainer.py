@@ -1,0 +1,152 @@
+"""A trainer beside a node does what the node's own process would do, to the same bits; without it nothing is missing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clients import trainer
+from core.config.scenario import Scenario
+from core.disk import hold
+from tests.clients.test_app import ask, play
+
+CODE = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A short place: a unix socket's path has a limit. The node's processes are told."""
+    with tempfile.TemporaryDirectory(prefix="a % home ü ") as folder:
+        monkeypatch.setenv(trainer.SOCKET, f"{folder}/trainer")
+        yield Path(folder) / "trainer"
+
+
+@pytest.fixture
+def serving(place: Path, home: Path) -> Iterator[Path]:
+    server = trainer.serve(place)
+    yield place
+    server.stop(None).wait()
+
+
+def test_it_answers_what_the_node_itself_would(
+    serving: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
+    monkeypatch.delenv(trainer.SOCKET)
+    alone = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
+    for mine, theirs in zip(told, alone, strict=True):
+        assert list(mine) == list(theirs) and dict(mine["metrics"]) == dict(theirs["metrics"])
+        for key, held in theirs.array_records.items():
+            assert all(np.array_equal(mine[key][name].numpy(), held[name].numpy()) for name in held)
+    assert not caplog.records
+
+
+def test_its_failures_are_told_in_their_own_words(serving: Path, tiny: Scenario) -> None:
+    with pytest.raises(RuntimeError, match="this node plays client 3, not 2"):
+        play(ask(tiny, "train"), client=3)
+
+
+def test_only_its_owner_can_open_it(serving: Path) -> None:
+    mode = serving.stat().st_mode
+    assert stat.S_ISSOCK(mode) and not stat.S_IMODE(mode) & 0o077
+
+
+@pytest.mark.parametrize("why", ["nobody is there", "it runs other code"])
+def test_whoever_finds_no_fitting_trainer_does_the_work_itself(
+    why: str, place: Path, home: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
+    if why == "it runs other code":
+        server = trainer.serve(place)
+        codes = iter(["of the message", trainer.code()])  # the asker's, then what the trainer finds on its disk
+        monkeypatch.setattr(trainer, "code", lambda: next(codes))
+    assert play(ask(tiny, "train"), client=2).array_records["arrays"]
+    assert any("this process does" in record.getMessage() for record in caplog.records)
+    if why == "it runs other code":
+        server.stop(None).wait()
+
+
+def test_a_place_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at most 100 bytes"):
+        trainer.serve(tmp_path / ("x" * 101))
+
+
+def test_it_is_there_while_its_node_is(place: Path) -> None:
+    """`resident SOCKET -- COMMAND` becomes the command; the trainer sees it end, however it does."""
+    node = subprocess.Popen([sys.executable, "-m", "clients.trainer", str(place), "--", "sleep", "60"], cwd=CODE)
+    end = time.monotonic() + 30
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert place.exists() and Path(f"/proc/{node.pid}/cmdline").read_bytes().startswith(b"sleep")
+    os.kill(node.pid, 9)
+    node.wait()
+    while place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not place.exists()
+
+
+def test_a_second_trainer_waits_for_the_place(place: Path) -> None:
+    told = [sys.executable, "-m", "clients.trainer", str(place)]
+    with hold(place.parent):
+        second = subprocess.Popen(told, cwd=CODE)
+        time.sleep(2)
+        assert not place.exists() and second.poll() is None
+    end = time.monotonic() + 30
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert place.exists()
+    second.kill()
+    second.wait()
+
+
+def test_a_node_that_cannot_start_leaves_no_trainer(place: Path) -> None:
+    told = [sys.executable, "-m", "clients.trainer", str(place), "--", "no-such-node"]
+    done = subprocess.run(told, cwd=CODE, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "no-such-node: no such program" in done.stderr and not place.exists()
+
+
+# A node that starts a process for a message, as Flower does, and is gone before it has ended.
+NODE = """
+import signal, subprocess, sys, time
+work = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(100)"
+print(subprocess.Popen([sys.executable, "-c", work], start_new_session=True).pid, flush=True)
+time.sleep(100)
+"""
+
+
+def test_what_a_node_has_started_does_not_outlive_it(place: Path) -> None:
+    """Flower's processes for messages go on when their node ends: the trainer ends them."""
+    command = [sys.executable, "-m", "clients.trainer", str(place), "--", sys.executable, "-c", NODE]
+    node = subprocess.Popen(command, cwd=CODE, stdout=subprocess.PIPE, text=True)
+    assert node.stdout
+    work, end = int(node.stdout.readline()), time.monotonic() + 40
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    node.terminate()
+    node.wait()
+    while Path(f"/proc/{work}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    there = Path(f"/proc/{work}").exists()
+    if there:
+        os.kill(work, signal.SIGKILL)
+    assert not there
+
+
+def test_a_nodes_processes_leave_their_temporary_files_in_its_home(place: Path) -> None:
+    (place.parent / "tmp").mkdir()
+    (place.parent / "tmp" / "__autograph_generated_file_of_before.py").touch()
+    say = "import os, tempfile; print(tempfile.gettempdir(), os.listdir(tempfile.gettempdir()))"
+    command = [sys.executable, "-m", "clients.trainer", str(place), "--", sys.executable, "-c", say]
+    done = subprocess.run(command, cwd=CODE, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == f"{place.parent / 'tmp'} []"
