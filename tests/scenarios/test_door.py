@@ -180,9 +180,7 @@ def test_a_run_that_is_killed_leaves_its_generated_files_in_its_own_folder(tiny:
 
 def test_a_hint_to_go_on_says_all_that_must_be_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wish = pipeline.RunOptions(backend="local", baselines="all")
-    assert (
-        pipeline._flags(wish) == " --baselines all --backend local" and pipeline._flags(pipeline.RunOptions()) == ""
-    )
+    assert pipeline._flags(wish) == " --baselines all --backend local" and pipeline._flags(pipeline.RunOptions()) == ""
     assert flwr_cli.resume(tmp_path / "a run", how=pipeline._flags(wish)).endswith(
         f"--resume '{tmp_path}/a run' --baselines all --backend local"
     )
