@@ -57,7 +57,10 @@ def parser() -> argparse.ArgumentParser:
         help="another name or address in its certificate (those of the last time stay, if none is given)",
     )
     ups.add_argument(
-        "--data", type=Path, default=CODE / "core" / "mnist.npz", help="the data set whose shards the nodes hold"
+        "--data",
+        type=Path,
+        default=CODE / "core" / "data" / "mnist.npz",
+        help="the data set whose shards the nodes hold",
     )
     ups.add_argument(
         "--engine", default="", metavar="NAME[,NAME]",

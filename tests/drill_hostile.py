@@ -59,7 +59,7 @@ def _up(home: Path) -> None:
     with socket.socket() as probe:
         probe.bind((flwr_cli.HOST, 0))
         port = probe.getsockname()[1]
-    data = CODE / "core" / "mnist.npz"
+    data = CODE / "core" / "data" / "mnist.npz"
     processes.up(home, HONEST, port, (), data, ("litert",))
     for name, client in (("liar", LIAR), ("thief", THIEF)):
         there = home / name

@@ -139,7 +139,7 @@ def test_private_files_are_their_owners_only(home: Path) -> None:
 def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
     """A SuperNode like those of `up`, but for what is changed; the log that it writes."""
     place.mkdir()
-    told = processes.supernode(home, place, 7, flwr_cli.port(home), CODE / "core" / "mnist.npz")
+    told = processes.supernode(home, place, 7, flwr_cli.port(home), CODE / "core" / "data" / "mnist.npz")
     for flag, value in changed.items():
         at = told.index(f"--{flag.replace('_', '-')}")
         told[at : at + 2] = [value] if value == "--insecure" else [told[at], value]

@@ -21,7 +21,7 @@ from core.text import cleaned
 from scenarios.environment import SETTINGS
 
 Reply = dict[str, Any]
-CODE = Path(__file__).parents[1]
+CODE = Path(__file__).parents[2]
 HOME = Path("federation")
 ADMITTED = "nodes.json"  # which nodes were admitted, by Flower's number
 FEDERATION = "federation.json"  # in a run's folder: the home of the nodes that it is on

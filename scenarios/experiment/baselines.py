@@ -34,7 +34,7 @@ CODE = (
 )  # fmt: skip
 
 
-def folder(scenario: Scenario, kind: str, runs: Path) -> Path:
+def cache_folder(scenario: Scenario, kind: str, runs: Path) -> Path:
     """Where this baseline's result and checkpoints are, named by the settings and the code that make it."""
     total = hashlib.sha256(plain(scenario, kind).json().encode() + code_digest.digest(*CODE).encode())
     return runs / ".baselines" / f"{kind}-{total.hexdigest()[:16]}"
@@ -67,23 +67,23 @@ def plain(scenario: Scenario, kind: str) -> Scenario:
     )
 
 
-def result(folder_: Path) -> Facts | None:
+def result(folder: Path) -> Facts | None:
     """The finished baseline's facts, if it is finished; one that cannot be read is made again."""
     try:
-        return read_object(folder_ / "result.json", "accuracy", "curve")
+        return read_object(folder / "result.json", "accuracy", "curve")
     except (FileNotFoundError, ValueError):
         return None
 
 
-def progress(folder_: Path) -> int:
+def progress(folder: Path) -> int:
     """Rounds done so far."""
     try:
-        return int((folder_ / "done").read_text())
+        return int((folder / "done").read_text())
     except (OSError, ValueError):  # not begun, or in the middle of being written
         return 0
 
 
-def centralized(scenario: Scenario, folder_: Path) -> Iterator[Facts]:
+def centralized(scenario: Scenario, folder: Path) -> Iterator[Facts]:
     """Train on the pooled data; yield the curve's points as they come, with `result.json` at the end."""
     import numpy as np
 
@@ -102,9 +102,9 @@ def centralized(scenario: Scenario, folder_: Path) -> Iterator[Facts]:
     strength = np.concatenate([np.tile(one.strength, (len(one.train), 1)) for one in shards])
     pool = Shard(0, Examples.join([one.train for one in shards]), strength, {})
     data, _ = world(text)
-    state = checkpoint.newest(folder_)[0] or checkpoint.State(0, initial(scenario.seed, scenario.model.kind))
+    state = checkpoint.newest(folder)[0] or checkpoint.State(0, initial(scenario.seed, scenario.model.kind))
     arrays, curve = state.arrays, list(state.history)
-    best.keep(folder_, curve, arrays)
+    best.keep(folder, curve, arrays)
     yield from curve
     for number in range(state.round + 1, scenario.rounds + 1):
         losses = [point["validation_loss"] for point in curve]
@@ -126,15 +126,15 @@ def centralized(scenario: Scenario, folder_: Path) -> Iterator[Facts]:
                 "validation_loss": validation,
             }
         )
-        checkpoint.save(folder_, checkpoint.State(number, arrays, {}, curve))
-        best.keep(folder_, curve, arrays)
+        checkpoint.save(folder, checkpoint.State(number, arrays, {}, curve))
+        best.keep(folder, curve, arrays)
         yield curve[-1]
     last = {"accuracy": curve[-1]["accuracy"], "loss": curve[-1]["loss"], "weights_sha256": digest(arrays)}
-    best.write(folder_ / best.LAST, curve[-1]["round"], arrays)
-    _write(folder_, last | {"curve": curve, "best": best.facts(folder_, curve)})
+    best.write(folder / best.LAST, curve[-1]["round"], arrays)
+    _write(folder, last | {"curve": curve, "best": best.facts(folder, curve)})
 
 
-def local(scenario: Scenario, folder_: Path) -> Iterator[Facts]:
+def local(scenario: Scenario, folder: Path) -> Iterator[Facts]:
     """Train each client alone, in just the rounds in which the federation would ask it.
 
     Each client's last weights, and those of its best round by the server's validation images, stay in clients/N.
@@ -147,7 +147,7 @@ def local(scenario: Scenario, folder_: Path) -> Iterator[Facts]:
     turns = [roster.choose(scenario, number) for number in range(1, scenario.rounds + 1)]
     ended, chosen, seen = [], [], 0
     for client in range(scenario.clients):
-        home = folder_ / "clients" / str(client)
+        home = folder / "clients" / str(client)
         home.mkdir(parents=True, exist_ok=True)
         seen += _alone(scenario, client, [number for number, cohort in enumerate(turns, 1) if client in cohort], home)
         ended.append(_judged(scenario, client, home / best.LAST))
@@ -157,7 +157,7 @@ def local(scenario: Scenario, folder_: Path) -> Iterator[Facts]:
     last = _together(ended)
     low, high = min(last["accuracies"]), max(last["accuracies"])
     point = {"round": scenario.rounds, "seen": seen, "accuracy": last["accuracy"], "low": low, "high": high}
-    _write(folder_, last | {"curve": [point], "best": _together(chosen) if chosen else None})
+    _write(folder, last | {"curve": [point], "best": _together(chosen) if chosen else None})
 
 
 def _alone(scenario: Scenario, client: int, turns: list[int], home: Path) -> int:
@@ -206,28 +206,28 @@ def _together(judged: list[Facts]) -> Facts:
     return means | {"accuracies": everywhere, "own_accuracies": own, "rounds": [one["round"] for one in judged]}
 
 
-def joint(scenario: Scenario, folder_: Path, watch: Watch) -> None:
+def joint(scenario: Scenario, folder: Path, watch: Watch) -> None:
     """The federation itself, stage by stage, but every client keeps all it met: the upper bound of continual methods."""
     from scenarios.backends import local as here
     from scenarios.environment import prepare
     from server import best, checkpoint, run
 
-    here.run(run.build(scenario, folder_, watch), scenario, 1, prepare(folder_))
-    state, _ = checkpoint.newest(folder_)
-    if (folder_ / "report.json").exists() and state:
-        best.write(folder_ / best.LAST, state.round, state.arrays)
-        facts = read_object(folder_ / "report.json")
+    here.run(run.build(scenario, folder, watch), scenario, 1, prepare(folder))
+    state, _ = checkpoint.newest(folder)
+    if (folder / "report.json").exists() and state:
+        best.write(folder / best.LAST, state.round, state.arrays)
+        facts = read_object(folder / "report.json")
         last = {"accuracy": facts["accuracy"], "loss": facts["loss"], "weights_sha256": facts["weights_sha256"]}
         curve = [{key: row[key] for key in ("seen", *best.KEYS)} for row in facts["history"]]
         matrix = facts["continual"]["matrix"]
-        _write(folder_, last | {"curve": curve, "matrix": matrix, "best": facts["best"]["federated"]})
+        _write(folder, last | {"curve": curve, "matrix": matrix, "best": facts["best"]["federated"]})
 
 
 class Beside:
     """Watches a baseline for the run that wants it: tells how far it is, stops when that run is gone."""
 
-    def __init__(self, folder_: Path) -> None:
-        self.place, self.parent = folder_, os.getppid()
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.parent = folder, os.getppid()
 
     def stopped(self) -> bool:
         """Is the run that wanted it gone?"""
@@ -238,14 +238,14 @@ class Beside:
 
     def ended(self, facts: Mapping[str, Any]) -> None:
         """So many rounds, or clients, are done."""
-        (self.place / "done").write_text(str(facts.get("round", facts.get("client", 0) + 1)))
+        (self.folder / "done").write_text(str(facts.get("round", facts.get("client", 0) + 1)))
         print(json.dumps({key: facts[key] for key in ("round", "client", "accuracy") if key in facts}), flush=True)
 
 
-def _write(folder_: Path, facts: Facts) -> None:
+def _write(folder: Path, facts: Facts) -> None:
     from server.record import write
 
-    write(folder_ / "result.json", json.dumps(facts) + "\n")
+    write(folder / "result.json", json.dumps(facts) + "\n")
 
 
 def main() -> int:
@@ -255,26 +255,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scenarios.experiment.baselines", description=main.__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("scenario", type=Path, help="a run's scenario.json")
-    parser.add_argument("folder_", type=Path, help="the folder for its result and checkpoints (see `folder`)")
+    parser.add_argument("folder", type=Path, help="the folder for its result and checkpoints (see `cache_folder`)")
     args = parser.parse_args()
     prepare()
     from core.engines import tensorflow as engine
 
     engine.one_thread()
-    scenario, folder_ = plain(Scenario.of(args.scenario.read_text()), args.kind), args.place
-    folder_.mkdir(parents=True, exist_ok=True)
-    with hold(folder_, wait=True):  # another run may want the same one at the same time
-        return _made(args.kind, scenario, folder_, Beside(folder_))
+    scenario, folder = plain(Scenario.of(args.scenario.read_text()), args.kind), args.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder, wait=True):  # another run may want the same one at the same time
+        return _made(args.kind, scenario, folder, Beside(folder))
 
 
-def _made(kind: str, scenario: Scenario, folder_: Path, watch: Beside) -> int:
+def _made(kind: str, scenario: Scenario, folder: Path, watch: Beside) -> int:
     """Make it, unless it is there; the exit code."""
-    if result(folder_):
+    if result(folder):
         return 0
     if kind == "joint":
-        joint(scenario, folder_, watch)
-        return 0 if result(folder_) else 1
-    for fact in {"centralized": centralized, "local": local}[kind](scenario, folder_):
+        joint(scenario, folder, watch)
+        return 0 if result(folder) else 1
+    for fact in {"centralized": centralized, "local": local}[kind](scenario, folder):
         watch.ended(fact)
         if watch.stopped():
             return 1

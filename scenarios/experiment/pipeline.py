@@ -137,7 +137,7 @@ def _start_baselines(scenario: Scenario, folder: Path, options: RunOptions) -> C
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
     kinds = [kind for kind in COMPARED[options.baselines] if _comparable(scenario, kind)]
     command, what = [sys.executable, "-m", "scenarios.experiment.baselines"], str(folder / "scenario.json")
-    folders = {kind: baselines.folder(scenario, kind, folder.parent) for kind in kinds}
+    folders = {kind: baselines.cache_folder(scenario, kind, folder.parent) for kind in kinds}
     return {
         kind: (
             path,

@@ -66,7 +66,7 @@ def _result(name: str, seed: int, out: Path) -> dict[str, Any]:
     """One baseline's result, made unless it is there."""
     changes = [text.partition("=")[::2] for text in PARTITIONS[name]]
     scenario: Scenario = SCENARIOS["noniid"][0].with_(("seed", str(seed)), *changes)
-    folder = baselines.folder(scenario, "centralized", out)
+    folder = baselines.cache_folder(scenario, "centralized", out)
     if not (folder / "result.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "scenario.json").write_text(scenario.json())

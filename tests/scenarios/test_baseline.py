@@ -46,13 +46,15 @@ RELEVANT: list[dict[str, Any]] = [
 @pytest.mark.parametrize("change", IRRELEVANT)
 def test_runs_that_differ_in_nothing_that_matters_share_a_baseline(tiny: Scenario, change: dict[str, Any]) -> None:
     for kind in baselines.KINDS:
-        assert baselines.folder(tiny, kind, Path()) == baselines.folder(replace(tiny, **change), kind, Path())
+        assert baselines.cache_folder(tiny, kind, Path()) == baselines.cache_folder(
+            replace(tiny, **change), kind, Path()
+        )
 
 
 def test_all_else_makes_another_baseline(tiny: Scenario) -> None:
-    folders = {baselines.folder(replace(tiny, **change), "local", Path()) for change in [{}, *RELEVANT]}
+    folders = {baselines.cache_folder(replace(tiny, **change), "local", Path()) for change in [{}, *RELEVANT]}
     assert len(folders) == len(RELEVANT) + 1
-    assert baselines.folder(tiny, "centralized", Path()) not in folders
+    assert baselines.cache_folder(tiny, "centralized", Path()) not in folders
 
 
 @pytest.mark.parametrize("kind", baselines.KINDS)
@@ -68,11 +70,11 @@ def test_an_edit_of_any_source_it_uses_makes_another_baseline(
     assert {"server/evaluation.py", "fl/strategies.py", "clients/learner.py"} <= {
         str(f.relative_to(tmp_path)) for f in there
     }
-    folders = [baselines.folder(tiny, kind, Path())]
+    folders = [baselines.cache_folder(tiny, kind, Path())]
     for file in there:
         with file.open("a") as edited:
             edited.write("# edited\n")
-        folders.append(baselines.folder(tiny, kind, Path()))
+        folders.append(baselines.cache_folder(tiny, kind, Path()))
     assert len(set(folders)) == len(there) + 1
 
 
@@ -159,7 +161,8 @@ def test_without_federation_neither_strategy_nor_stream_matters_but_to_joint_tra
     for change in ({"strategy": Part("fedadam")}, {"stream": Part("classes", {"per_task": 5})}):
         other = replace(tiny, **change)  # type: ignore[arg-type]
         same = [
-            baselines.folder(tiny, kind, Path()) == baselines.folder(other, kind, Path()) for kind in baselines.KINDS
+            baselines.cache_folder(tiny, kind, Path()) == baselines.cache_folder(other, kind, Path())
+            for kind in baselines.KINDS
         ]
         assert same == [True, True, False]
 

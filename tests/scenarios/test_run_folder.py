@@ -42,7 +42,7 @@ def paused(name, phase):
     return wait
 
 for name in ("_rounds", "_join_baselines", "_export", "_draw"):
-    setattr(experiment, name, paused(name, getattr(experiment, name)))
+    setattr(pipeline, name, paused(name, getattr(pipeline, name)))
 sys.exit(main(sys.argv[3:]))
 """
 Held = Callable[[Path], None]
