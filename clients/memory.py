@@ -1,6 +1,6 @@
 """A client's private state on its own disk: one file a round, written atomically, never sent.
 
-`CLIENTS_HOME` names the folder (a run's own `clients/` in simulation); each client has a folder of its own in it.
+Each client has a folder of its own: below a run's `clients/` in simulation, below the node's memory on a device.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from core.methods.base import Memory
 KEPT = 3  # rounds kept: the newest, the one before, and the one that a damaged checkpoint goes back to
 
 
-def home(client: int, run: str = "") -> Path:
+def home(base: Path, client: int, run: str = "") -> Path:
     """This client's folder; on a real node one for each run, by the run's name."""
-    return Path(os.environ.get("CLIENTS_HOME", "clients-home")) / _plain(run) / f"client-{client:05d}"
+    return base / _plain(run) / f"client-{client:05d}"
 
 
-def before(client: int, round: int, run: str = "") -> Memory:
+def before(home: Path, round: int) -> Memory:
     """The newest memory from a round before this one; empty if there is none.
 
     A damaged file (the disk's fault, or a power cut's) falls back to the one before it, with a warning. Raises ValueError if
     none of those there are can be read: to go on as if nothing had been remembered would be to forget in silence.
     """
-    files = [file for number, file in numbered(home(client, run)).items() if number < round]
+    files = [file for number, file in numbered(home).items() if number < round]
     for file in reversed(files):
         try:
             return _read(file)
@@ -58,15 +58,14 @@ def _read(file: Path) -> Memory:
     return memory
 
 
-def save(client: int, round: int, memory: Memory, run: str = "") -> None:
+def save(home: Path, round: int, memory: Memory) -> None:
     """Write a round's memory, beside and then renamed; a repeated round gives the same file."""
     flat = {f"{m}/{s}/{n}": a for m, stages in memory.items() for s, names in stages.items() for n, a in names.items()}
     if not flat:
         return
-    folder = home(client, run)
-    with placed(folder / f"round-{round:04d}.npz") as file:
+    with placed(home / f"round-{round:04d}.npz") as file:
         np.savez(file, **arrays.seal(flat))  # type: ignore[arg-type]
-    for old in list(numbered(folder).values())[:-KEPT]:
+    for old in list(numbered(home).values())[:-KEPT]:
         old.unlink()
 
 
@@ -75,12 +74,12 @@ def size(memory: Memory) -> int:
     return sum(a.nbytes for slots in memory.values() for slot in slots.values() for a in slot.values())
 
 
-def begin(client: int, round: int, run: str = "") -> str:
+def begin(home: Path, round: int) -> str:
     """Mark the round as begun. Returns the worker that began it before and did not finish, or an empty text.
 
     What later rounds left is taken away: a restored run does them again.
     """
-    mark = _mark(client, round, run)
+    mark = _mark(home, round)
     mark.parent.mkdir(parents=True, exist_ok=True)
     earlier = contents(mark, 1000).decode(errors="replace") if mark.exists() else ""
     for later in [file for number, file in numbered(mark.parent).items() if number >= round]:
@@ -89,9 +88,9 @@ def begin(client: int, round: int, run: str = "") -> str:
     return earlier
 
 
-def end(client: int, round: int, run: str = "") -> None:
+def end(home: Path, round: int) -> None:
     """The round is done: take the mark away, and the folder too if nothing is kept in it."""
-    mark = _mark(client, round, run)
+    mark = _mark(home, round)
     mark.unlink(missing_ok=True)
     if not any(mark.parent.iterdir()):
         mark.parent.rmdir()
@@ -104,5 +103,5 @@ def _plain(run: str) -> str:
     return run
 
 
-def _mark(client: int, round: int, run: str) -> Path:
-    return home(client, run) / f"round-{round:04d}.begun"
+def _mark(home: Path, round: int) -> Path:
+    return home / f"round-{round:04d}.begun"

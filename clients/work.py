@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,8 @@ from clients.battery import battery
 from clients.learner import learn, met
 from clients.sources import image_folder
 from clients.sources.simulated import Shard, forget, shard, test
-from core.config.scenario import ENGINES, unknown
+from core.config.parse import unknown
+from core.config.scenario import ENGINES
 from core.data import CLASSES, ELSEWHERE, Examples
 from core.methods.base import Engine
 from core.scores import score
@@ -31,28 +33,20 @@ Config = Mapping[str, Any]  # a node's own, by its owner; empty in simulation
 def train(content: RecordDict, config: Config) -> RecordDict:
     """Learn from the weights received; the new ones, and what else the server wants to know."""
     task = _task(content, config)
-    engine = _engine(task, config)
-    earlier = memory.begin(task.client, task.round, task.run)
-    mine, _ = _held(task, config)
-    before = memory.before(task.client, task.round, task.run)
-    mu = task.extras.get("proximal-mu", 0.0)
-    done = learn(
-        mine, task.scenario, task.round, task.arrays, task.rate, before, mu=mu, payloads=task.payloads, engine=engine
-    )
-    memory.save(task.client, task.round, done.memory, task.run)
-    memory.end(task.client, task.round, task.run)
-    update = Update(
-        task.client, done.arrays, done.own, done.sums, earlier=earlier, task=done.task, rehearsed=done.rehearsed,
-        memory=memory.size(done.memory), battery=battery() if "client" in config else -1.0, payloads=done.payloads,
-        round=task.round,
-    )  # fmt: skip
-    return wire.reply(update)
+    engine, home = _engine(task, config), _home(task, config)
+    earlier = memory.begin(home, task.round)
+    shard, _ = _data(task, config)
+    update, kept = learn(shard, task, memory.before(home, task.round), engine)
+    memory.save(home, task.round, kept)
+    memory.end(home, task.round)
+    full = battery() if "client" in config else -1.0
+    return wire.reply(replace(update, earlier=earlier, memory=memory.size(kept), battery=full))
 
 
 def evaluate(content: RecordDict, config: Config) -> RecordDict:
-    """Judge the weights received on this client's own test images, as it meets them now; say what it holds."""
+    """Try the weights received on this client's own test images, as it meets them now; say what it holds."""
     task = _task(content, config)
-    mine, tests = _held(task, config)
+    mine, tests = _data(task, config)
     own = tests()
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
     sums = score(_engine(task, config).logits(task.arrays, seen), own.y)
@@ -81,11 +75,17 @@ def _task(content: RecordDict, config: Config) -> Task:
     return task
 
 
-def _held(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples]]:
-    """What this client trains on, and how to get what it judges on: its owner's folder, else its part of the scenario's data."""
+def _home(task: Task, config: Config) -> Path:
+    """The client's own folder: below the one that the backend names, or the node's environment."""
+    base = config.get("memory") or os.environ.get("CLIENTS_HOME", "clients-home")
+    return memory.home(Path(str(base)), task.client, task.run)
+
+
+def _data(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples]]:
+    """What this client trains on, and how to get its test images: its owner's folder, else its part of the scenario's data."""
     folder = Path(str(config.get("data", "")))
     if "data" in config and folder.is_dir():
-        book = memory.home(task.client, task.run) / "experiences.json"
+        book = _home(task, config) / "experiences.json"
         mine, tests = image_folder.own(task.scenario, task.client, folder, book, task.round)
         return mine, lambda: tests
     scenario = task.scenario.json()

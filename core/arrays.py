@@ -21,6 +21,7 @@ import numpy as np
 
 from core.disk import opened
 
+Arrays = list[np.ndarray]  # a model's weights, in its own order
 LARGEST = 800_000_000  # bytes that a file's arrays may take in memory, all together: a process stays under a gigabyte
 MOST = 100_000  # arrays in a file
 SEAL = "sha256"  # the entry that says of the others what they should be
@@ -32,6 +33,25 @@ DAMAGE = (
     OSError, ValueError, LookupError, EOFError, RuntimeError, NotImplementedError, OverflowError, MemoryError,
     zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 of a model's weights: kind, shape and bytes of each, in order."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def numbered(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    """A model's weights by name, as a file holds them: prefix0, prefix1 …"""
+    return {f"{prefix}{i}": array for i, array in enumerate(arrays)}
+
+
+def in_order(prefix: str, named: Mapping[str, np.ndarray]) -> Arrays:
+    """The arrays prefix0, prefix1 … of a file, as far as they are there."""
+    return [named[name] for name in (f"{prefix}{i}" for i in range(len(named))) if name in named]
 
 
 class Unreadable(ValueError):

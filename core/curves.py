@@ -1,28 +1,53 @@
-"""What the curve of a training says of it: which round was best, and whether it diverged.
-
-A curve is a mapping a round, in order, with `round`, `accuracy` (share of test images), `loss` and `validation_loss` (mean
-cross-entropy, nats; None where it was not measured or is no finite number).
-"""
+"""What the curve of a training says of it: which round was best, and whether it diverged."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeGuard, TypeVar
 
 WORSE = 2.0  # times its lowest loss
 LOST = 0.01  # of the test images
 
-Point = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Point:
+    """A training after a round. Accuracies are shares of test images, 0 … 1; losses are mean cross-entropy in nats, None where
+    they were not measured or are no finite number."""
+
+    accuracy: float
+    round: int | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    seen: float | None = None  # gradient examples so far
+    low: float | None = None  # the lowest accuracy of those that this point stands for (clients, or seeds)
+    high: float | None = None  # the highest
 
 
-def best(curve: Sequence[Point]) -> Point | None:
+class Measured(Protocol):
+    """A round of a training: a Point, or a round's whole record."""
+
+    @property
+    def round(self) -> int | None: ...
+    @property
+    def accuracy(self) -> float | None: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def validation_loss(self) -> float | None: ...
+
+
+M = TypeVar("M", bound=Measured)
+
+
+def best(curve: Sequence[M]) -> M | None:
     """The round with the lowest validation loss, the first of equals; None if none has one.
 
-    Test images choose nothing: what they chose they could not judge.
+    Test images choose nothing: what they chose they could not measure.
     """
-    measured = [point for point in curve if _finite(point.get("validation_loss"))]
-    return min(measured, key=lambda point: point["validation_loss"], default=None)
+    losses = [(point.validation_loss, i) for i, point in enumerate(curve) if finite(point.validation_loss)]
+    return curve[min(losses)[1]] if losses else None
 
 
 def diverged(curve: Sequence[Point], forgets: bool = False) -> str | None:
@@ -37,22 +62,24 @@ def diverged(curve: Sequence[Point], forgets: bool = False) -> str | None:
     """
     if not curve:
         return None
-    last = curve[-1]
-    if "loss" in last and not _finite(last["loss"]):
-        return f"its loss is no finite number after round {last['round']}"
-    key, name = ("validation_loss", "validation loss") if best(curve) else ("loss", "test loss")
-    top = best([{**point, "validation_loss": point.get(key)} for point in curve])
-    if forgets or top is None:
+    last, name = curve[-1], "validation loss"
+    if not finite(last.loss):
+        return f"its loss is no finite number after round {last.round}"
+    if not best(curve):
+        curve, name = [replace(point, validation_loss=point.loss) for point in curve], "test loss"
+    top, now = best(curve), curve[-1].validation_loss
+    if forgets or top is None or top.validation_loss is None:
         return None
-    if not _finite(last.get(key)):
-        return f"its {name} is no finite number after round {last['round']}"
-    if last[key] <= WORSE * top[key] or last["accuracy"] >= top["accuracy"] - LOST:
+    if not finite(now):
+        return f"its {name} is no finite number after round {last.round}"
+    if now <= WORSE * top.validation_loss or last.accuracy >= top.accuracy - LOST:
         return None
     return (
-        f"its {name} rose from {top[key]:.3g} in round {top['round']} to {last[key]:.3g} at the end, "
-        f"its test accuracy fell from {100 * top['accuracy']:.2f} to {100 * last['accuracy']:.2f} %"
+        f"its {name} rose from {top.validation_loss:.3g} in round {top.round} to {now:.3g} at the end, "
+        f"its test accuracy fell from {100 * top.accuracy:.2f} to {100 * last.accuracy:.2f} %"
     )
 
 
-def _finite(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)
+def finite(value: float | None) -> TypeGuard[float]:
+    """Is it a number, and a finite one?"""
+    return value is not None and math.isfinite(value)

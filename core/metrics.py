@@ -8,8 +8,8 @@ that is never taught has -1. `before`: f64 [tasks], the accuracy before the firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -59,10 +59,10 @@ def intransigence(matrix: np.ndarray, learned: Sequence[int], joint: np.ndarray)
     return float(np.mean([joint[cell] - matrix[cell] for cell in met]))
 
 
-def behind(section: Mapping[str, Any], joint: Sequence[Sequence[float]]) -> float:
-    """Intransigence of a run against joint training. section: its report's `continual`; joint: the other's matrix."""
-    mine, best = np.array(section["matrix"]), np.array(joint)
-    return intransigence(mine, first_taught(section["stages"], mine.shape[1]), best)
+def behind(matrix: Sequence[Sequence[float]], tasks: Sequence[int], joint: Sequence[Sequence[float]]) -> float:
+    """Intransigence of a run whose stages brought these tasks, against joint training. joint: its matrix."""
+    mine = np.array(matrix)
+    return intransigence(mine, first_taught(tasks, mine.shape[1]), np.array(joint))
 
 
 def split(before: np.ndarray, local: np.ndarray, after: np.ndarray, old: np.ndarray) -> tuple[float, float]:
@@ -80,16 +80,28 @@ def split(before: np.ndarray, local: np.ndarray, after: np.ndarray, old: np.ndar
     return float(np.mean(temporal)), float(np.mean(spatial))
 
 
+@dataclass(frozen=True)
+class Measures:
+    """What a continual learner comes to. Shares; forgetting above 0 is loss, backward transfer below 0 too."""
+
+    average_accuracy: float
+    incremental_accuracy: float
+    forgetting: float
+    backward_transfer: float
+    forward_transfer: float
+    intransigence: float | None = None  # None: no joint training to compare with
+
+
 def summary(
     matrix: np.ndarray, learned: Sequence[int], before: np.ndarray, joint: np.ndarray | None = None
-) -> dict[str, float]:
-    """All measures of a run by name."""
+) -> Measures:
+    """All measures of a run."""
     lost = forgetting(matrix, learned)
-    measures = {
-        "average_accuracy": average_accuracy(matrix),
-        "incremental_accuracy": incremental_accuracy(matrix, learned),
-        "forgetting": float(np.mean(lost)) if lost else 0.0,
-        "backward_transfer": backward_transfer(matrix, learned),
-        "forward_transfer": forward_transfer(matrix, learned, before),
-    }
-    return measures | ({"intransigence": intransigence(matrix, learned, joint)} if joint is not None else {})
+    return Measures(
+        average_accuracy=average_accuracy(matrix),
+        incremental_accuracy=incremental_accuracy(matrix, learned),
+        forgetting=float(np.mean(lost)) if lost else 0.0,
+        backward_transfer=backward_transfer(matrix, learned),
+        forward_transfer=forward_transfer(matrix, learned, before),
+        intransigence=None if joint is None else intransigence(matrix, learned, joint),
+    )

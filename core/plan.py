@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.data import CLASSES, HIDDEN, SIDE, Examples
 from core.scores import Sums
 from core.seeds import rng
@@ -105,9 +106,7 @@ class Lesson:
     round: int
     rate: float
     scenario: Scenario
-    mu: float = 0.0  # FedProx, if the server asks for it
-    epochs: float | None = None  # passes over the examples, if not the scenario's own
-    payloads: Mapping[str, Arrays] = field(default_factory=dict)  # what the server adds for a method (`tell`)
+    payloads: Mapping[str, Arrays] = field(default_factory=dict)  # what the server adds for a method (`download`)
     typical: np.ndarray | float = 1.0  # f32 [augmentations]: how strongly rehearsed examples are augmented
 
 
@@ -182,7 +181,7 @@ def draw(
     extra = _extra(lesson, rehearsal)
     own = local.batch - extra if len(lesson.examples) else 0
     source = len(lesson.examples) if own else len(rehearsal.examples)
-    count = steps(source, own or extra, lesson.epochs or local.epochs) if source else 0
+    count = steps(source, own or extra, local.epochs) if source else 0
 
     rows = passes(len(lesson.examples), count * own, rng(scenario.seed, "batches", *at))
     again = passes(len(rehearsal.examples), count * extra, rng(scenario.seed, "rehearse", *at))

@@ -6,7 +6,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from core.config.scenario import Registry, Scenario
+from core.config.part import Registry
+from core.config.scenario import Scenario
+from core.curves import Measured, finite
 from core.stream import ends
 
 
@@ -59,6 +61,11 @@ def plateau(
 
 
 SCHEDULES: Registry = {"constant": constant, "cosine": cosine, "restarts": restarts, "plateau": plateau}
+
+
+def losses(curve: Sequence[Measured]) -> list[float]:
+    """The validation losses of the rounds so far; infinite where there is none, or none that is finite."""
+    return [loss if finite(loss := point.validation_loss) else math.inf for point in curve]
 
 
 def rate(scenario: Scenario, round: int, losses: Sequence[float]) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.config.scenario import Registry
+from core.config.part import Registry
 from core.data import CLASSES
 
 NEVER = np.float32(-1e4)  # far below any logit, and finite

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.config.scenario import Registry, Scenario
+from core.config.part import Registry
+from core.config.scenario import Scenario
 from core.data import CLASSES
 from core.seeds import rng
 from core.views.conditions import parsed

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from core.text import cleaned
+from fl.roster import AnyNode, Assignment
 
 Pull = Callable[[Mapping[str, int]], list[tuple[str, Message | Exception]]]
 
@@ -30,24 +32,56 @@ class Onlooker(Protocol):
         """So many clients of this round have answered."""
 
 
-def ask(
-    grid: Grid, asks: Mapping[int, Message], timeout: float, watch: Onlooker, pause: float, round: int = 0,
-    apart: bool = False,
-) -> tuple[dict[int, Message], dict[int, str]]:  # fmt: skip
-    """Send each client its message and wait for the replies, at most `timeout` seconds.
+@dataclass(frozen=True)
+class Replies:
+    """What came of asking clients. Mappings are by client, in order."""
 
-    pause: seconds between two looks; apart: pull each reply in a thread of its own, as real nodes need it (see `_threads`).
-    Returns the replies and, for each client without one, why; both in order of clients. Raises Stopped if the watcher says so.
+    contents: Mapping[int, RecordDict]  # what they replied
+    failed: Mapping[int, str]  # why the others did not
+    sent: Collection[int]  # to whom a message was sent
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How the server reaches clients."""
+
+    grid: Grid
+    timeout: float  # seconds that all replies to one call of `ask` may take
+    watch: Onlooker
+    assignment: Assignment = field(default_factory=AnyNode)  # which node plays which client
+
+    def ask(self, kind: str, contents: Mapping[int, RecordDict], round: int = 0) -> Replies:
+        """Send each client its content and wait for the replies.
+
+        kind: Flower's type of message; round: whose progress the watcher hears of, 0 for nobody's. Raises Stopped if the
+        watcher says so.
+        """
+        nodes = self.assignment(self.grid, list(contents))
+        messages = {
+            client: Message(contents[client], dst_node_id=node, message_type=kind) for client, node in nodes.items()
+        }
+        replies, failed = exchange(self, messages, round)
+        failed |= {client: "its node is not there" for client in contents if client not in nodes}
+        return Replies({client: reply.content for client, reply in replies.items()}, failed, list(nodes))
+
+
+def exchange(
+    channel: Channel, messages: Mapping[int, Message], round: int = 0
+) -> tuple[dict[int, Message], dict[int, str]]:
+    """Send these messages, by client (or node), and wait for the replies, at most the channel's `timeout` seconds.
+
+    Returns the replies and, for each one missing, why; both in order. Raises Stopped if the watcher says so.
     """
+    grid, watch, pause = channel.grid, channel.watch, channel.assignment.pause
     waiting: dict[str, int] = {}
     replies: dict[int, Message] = {}
     failed: dict[int, str] = {}
-    for client, message in asks.items():
+    for client, message in messages.items():
         keys = [key for key in grid.push_messages([message]) if key]
         waiting |= dict.fromkeys(keys[:1], client)
         failed |= {} if keys else {client: "its message could not be sent"}
-    end = time.monotonic() + timeout
-    with _threads(grid, pause, len(asks)) if apart else _here(grid, pause) as pull:
+    end = time.monotonic() + channel.timeout
+    with _threads(grid, pause, len(messages)) if channel.assignment.apart else _here(grid, pause) as pull:
         while waiting and time.monotonic() < end:
             if watch.stopped():
                 raise Stopped
@@ -60,8 +94,8 @@ def ask(
                     failed[client] = _reason(reply)
                 else:
                     replies[client] = reply
-                watch.replied(round, len(asks) - len(waiting), len(asks))
-    failed |= dict.fromkeys(waiting.values(), f"no answer within {timeout:g} s")
+                watch.replied(round, len(messages) - len(waiting), len(messages))
+    failed |= dict.fromkeys(waiting.values(), f"no answer within {channel.timeout:g} s")
     return dict(sorted(replies.items())), dict(sorted(failed.items()))
 
 

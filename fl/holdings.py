@@ -10,10 +10,10 @@ from functools import lru_cache
 import numpy as np
 
 from core.config.scenario import Scenario
-from core.methods import chain
 from core.seeds import rng
 from core.stream import Stream, lay
 from fl.partition import noisy, partition
+from fl.strategies import chain
 
 
 class Holdings:

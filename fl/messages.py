@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.methods.base import Payloads
-from core.plan import Arrays
 from core.scores import Sums
 
 
@@ -18,9 +18,8 @@ class Task:
     scenario: Scenario
     round: int
     client: int
-    rate: float
-    arrays: Arrays
-    extras: Mapping[str, float] = field(default_factory=dict)  # what a strategy adds, such as proximal-mu
+    rate: float  # SGD's step size
+    arrays: Arrays  # the global weights
     payloads: Payloads = field(default_factory=dict)  # what the server adds for methods
     run: str = ""  # the run's name, on real nodes
     step: bytes = b""  # a training step's file (core/engines/step.py), if the server sends one
@@ -29,11 +28,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Update:
-    """What a client answers: its new weights (none, if it only judged), sums and counts."""
+    """What a client replies: its new weights (none, if it only evaluated), sums and counts."""
 
     client: int
     arrays: Arrays  # none: it took no step, having nothing to learn
-    own: int  # examples of its own that it learned from; that it holds, if it only judged
+    own: int  # examples of its own that it learned from; that it holds, if it only evaluated
     sums: Sums  # over the gradient examples of the round, or the test images
     labels: Sequence[int] = ()  # how many training examples of each class it holds
     looks: Sequence[float] = ()  # the amounts of its looks, in the scenario's order

@@ -10,7 +10,7 @@ import heapq
 
 import numpy as np
 
-from core.config.scenario import Part
+from core.config.part import Part
 from core.seeds import rng as at
 
 Parts = list[np.ndarray]

@@ -9,20 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.data import CLASSES
-from core.engines.step import digest
-from core.methods.base import Payloads
-from core.plan import Arrays
 from core.scores import Sums
 from core.text import cleaned
 from fl import checks
 from fl.checks import Limits
 from fl.messages import Task, Update
 
-ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # Flower's strategies read and write the first two
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+SCHEMA = 2  # of a task's settings; 1: before it was written down
 STEP = "step"  # a training step's file, for clients without TensorFlow
 METHOD = "method."  # then a method's name: its arrays beside the weights, either way
 
@@ -54,11 +53,6 @@ def arrays(record: ArrayRecord) -> Arrays:
     return [np.asarray(record[str(i)].numpy()) for i in range(len(record))]
 
 
-def config(scenario: Scenario, rate: float, run: str = "") -> ConfigRecord:
-    """What all clients of a round are told."""
-    return ConfigRecord({"scenario": scenario.json(), "rate": rate, "run": run})
-
-
 def introduction(client: int) -> RecordDict:
     """What a node answers to the question which client it plays."""
     return RecordDict({METRICS: MetricRecord({"client": client})})
@@ -71,29 +65,41 @@ def who(content: RecordDict) -> int:
     return checks.whole(content.metric_records[METRICS], "client", 0, checks.CLIENTS)
 
 
-def addressed(
-    ask: Message, client: int, node: int, round: int, payloads: Payloads | None = None, step: bytes = b""
-) -> Message:
-    """A strategy's message, made out to one client on one node; payloads: what the server adds for methods; step: the file."""
-    settings = ConfigRecord({**ask.content.config_records[CONFIG], "client": client, "server-round": round})
-    content = RecordDict({ARRAYS: ask.content[ARRAYS], CONFIG: settings})
-    for name, given in (payloads or {}).items():
-        content[METHOD + name] = record(given)
-    if step:
-        content[STEP] = ConfigRecord({"file": step, "sha256": digest(step)})
-    return Message(content, dst_node_id=node, message_type=ask.metadata.message_type)
+def request(task: Task, weights: ArrayRecord) -> RecordDict:
+    """Write a task. weights: its arrays as a record, which the messages of a round share."""
+    settings = ConfigRecord(
+        {
+            "schema": SCHEMA, "scenario": task.scenario.json(), "round": task.round, "client": task.client,
+            "rate": task.rate, "run": task.run,
+        }
+    )  # fmt: skip
+    content = RecordDict({ARRAYS: weights, CONFIG: settings})
+    for name, arrays in task.payloads.items():
+        content[METHOD + name] = record(arrays)
+    if task.step:
+        content[STEP] = ConfigRecord({"file": task.step, "sha256": task.digest})
+    return content
 
 
 def task(content: RecordDict) -> Task:
-    """Read a task."""
+    """Read a task. Raises ValueError if the server writes tasks otherwise."""
     settings: dict[str, Any] = dict(content.config_records[CONFIG])
-    scenario, rate = Scenario.of(settings.pop("scenario")), float(settings.pop("rate"))
-    round, client, run = int(settings.pop("server-round")), int(settings.pop("client")), str(settings.pop("run"))
-    extras = {key: float(value) for key, value in settings.items() if isinstance(value, int | float)}
+    if (schema := settings.get("schema", 1)) != SCHEMA:
+        raise ValueError(
+            f"the server's tasks have schema {schema}, this client reads {SCHEMA}: bring both to one version"
+        )
     step: dict[str, Any] = dict(content.config_records.get(STEP, {}))
-    file, wanted = bytes(step.get("file", b"")), str(step.get("sha256", ""))
-    weights, methods = arrays(content.array_records[ARRAYS]), _methods(content)
-    return Task(scenario, round, client, rate, weights, extras, methods, run, file, wanted)
+    return Task(
+        scenario=Scenario.of(settings["scenario"]),
+        round=int(settings["round"]),
+        client=int(settings["client"]),
+        rate=float(settings["rate"]),
+        arrays=arrays(content.array_records[ARRAYS]),
+        payloads=_methods(content),
+        run=str(settings["run"]),
+        step=bytes(step.get("file", b"")),
+        digest=str(step.get("sha256", "")),
+    )
 
 
 def _methods(content: RecordDict) -> dict[str, Arrays]:
@@ -121,14 +127,6 @@ def reply(update: Update) -> RecordDict:
     for name, given in update.payloads.items():
         content[METHOD + name] = record(given)
     return content
-
-
-def averaged(content: RecordDict, arrays: Arrays, weight: float) -> None:
-    """Leave only what a strategy needs: the weights as they were checked, written anew (it goes by their order, which is the
-    sender's), and how much they count. It would average all other numbers too."""
-    for name in list(content):
-        del content[name]
-    content[ARRAYS], content[METRICS] = record(arrays), MetricRecord({"num-examples": weight})
 
 
 def update(

@@ -1,1 +1,8 @@
-"""What to run: presets, commands, studies, backends."""
+"""What to run: presets, commands, studies, backends.
+
+Whatever of it is imported, the libraries are told how to work before any of them is loaded.
+"""
+
+from scenarios.environment import prepare
+
+prepare()

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from core.config.scenario import Part, Scenario, options
+from core.config.part import Part, options
+from core.config.scenario import Scenario
 from core.data import load
 from core.methods import METHODS
 from core.schedule import SCHEDULES, rate
@@ -19,8 +20,7 @@ from core.views.conditions import CONDITIONS
 from core.views.looks import LOOKS
 from fl import roster
 from fl.partition import PARTITIONERS, partition
-from fl.strategies import STRATEGIES
-from fl.strategies import check as check_strategy
+from fl.strategies import STRATEGIES, build
 from scenarios.presets import SCENARIOS
 
 REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
@@ -44,7 +44,7 @@ def check(scenario: Scenario) -> tuple[str, ...]:
 
     Raises ValueError, naming the value and the choices.
     """
-    check_strategy(scenario.strategy, scenario.cohort)
+    build(scenario)
     rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
@@ -85,7 +85,6 @@ def without_effect(scenario: Scenario) -> list[str]:
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
     if scenario.ink != "auto" and not Path(scenario.data).is_dir():
         notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
-    weighted = f"weight_exponent = {scenario.weight_exponent:g}"
     weighted = f"weight_exponent = {scenario.weight_exponent:g}"
     if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
         notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")

@@ -15,10 +15,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from rich.console import Console
 
-from core.config.scenario import ENGINES, unknown
+from core.config.parse import unknown
+from core.config.scenario import ENGINES
 from scenarios.deployment import flwr_cli, processes
 from scenarios.deployment.flwr_cli import CODE, HOME, option
-from scenarios.environment import prepare
 
 PORT = 8000
 EXAMPLES = """examples:
@@ -81,7 +81,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    prepare()
     p = parser()
     args, rest = p.parse_known_args(argv)
     if rest and args.command != "run":

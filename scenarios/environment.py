@@ -31,11 +31,8 @@ SETTINGS = {
 
 def prepare(folder: Path | None = None) -> dict[str, str]:
     """Set them for this process and its children; returns what a worker needs. folder: the run's, for clients' memory."""
-    variables = dict(SETTINGS)
-    if folder:
-        variables["CLIENTS_HOME"] = str(folder.absolute() / "clients")
-    os.environ.update(variables)
-    return variables
+    os.environ.update(SETTINGS)
+    return SETTINGS | ({"CLIENTS_HOME": str(folder.absolute() / "clients")} if folder else {})
 
 
 @contextmanager

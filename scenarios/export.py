@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenarios.environment import prepare, temporary
+from scenarios.environment import temporary
 
 if TYPE_CHECKING:
     from core.config.scenario import Scenario
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Write model.* and export.json from the current version, or else from the newest checkpoint of a run that has none yet;
     print what was found. Exit code 1 if one is refused."""
-    prepare()
     p = argparse.ArgumentParser(prog="python -m scenarios.export", description=__doc__)
     p.add_argument("run", type=Path, metavar="RUN", help="a run's folder, finished or not")
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
@@ -55,6 +54,7 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
     from scenarios.closing import files
     from server import checkpoint, versions
     from server.export import export, verify
+    from server.record import plain
 
     engine.one_thread()
     state, _ = checkpoint.newest(args.run)
@@ -64,15 +64,15 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
     data = load(scenario)
     version = versions.current(args.run)
     if args.check:
-        facts = verify(args.run, data)
+        exports = verify(args.run, data)
     elif version:
-        facts = export(versions.weights(version), scenario.model, data, version)
+        exports = export(versions.weights(version), scenario.model, data, version)
         versions.publish(args.run, version)
     else:
-        facts = export(state.arrays, scenario.model, data, args.run)
+        exports = export(state.arrays, scenario.model, data, args.run)
     source = f"version {int(version.name)}, the current one" if version else f"the checkpoint of round {state.round}"
-    terminal.line(json.dumps(facts)) if args.json else terminal.print(files(facts, source))
-    return 1 if facts["refused"] else 0
+    terminal.line(json.dumps(plain(exports))) if args.json else terminal.print(files(exports, source))
+    return 1 if exports.refused else 0
 
 
 if __name__ == "__main__":

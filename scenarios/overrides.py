@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.config.scenario import Part, Scenario, options
+from core.config.part import Part, options
+from core.config.scenario import Scenario
 from core.methods import METHODS
 
 LIMITS = ("images", "kilobytes")  # of a client's memory; 0: no such limit

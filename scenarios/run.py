@@ -9,8 +9,16 @@ import shlex
 import sys
 from pathlib import Path
 
-from core.config.scenario import Scenario, unknown
-from scenarios.environment import prepare
+from rich.console import Console
+from rich.table import Table
+
+from core.config.parse import unknown
+from core.config.scenario import Scenario
+from scenarios.check import check, listing, without_effect
+from scenarios.deployment import flwr_cli
+from scenarios.experiment.continuation import after, rollback
+from scenarios.experiment.options import RunOptions
+from scenarios.experiment.start import run
 from scenarios.overrides import changed
 from scenarios.presets import SCENARIOS
 
@@ -64,15 +72,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     """The command; returns its exit code. federation: the home of real nodes, for scenarios.deploy."""
-    prepare()
     p = parser()
     args = p.parse_args(argv)
     if args.list:
         return _list()
     try:
         if args.rollback:
-            from scenarios.experiment.continuation import rollback
-
             print(rollback(args.rollback))
             return 0
         scenario, folder = _wanted(args, federation is not None)
@@ -84,8 +89,6 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
-    from scenarios.experiment.pipeline import RunOptions, run
-
     kept = ("workers", "backend", "baselines", "source", "quiet", "json")
     options = {name: getattr(args, name) for name in kept} | {"federation": federation}
     try:
@@ -96,8 +99,6 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
 
 def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
     """Raises ValueError if it cannot be run; what can have no effect is said."""
-    from scenarios.check import check, without_effect
-
     notes = [*check(scenario), *without_effect(scenario)]
     if args.workers < 1:
         raise ValueError(f"workers = {args.workers} should be at least 1")
@@ -106,11 +107,6 @@ def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
 
 
 def _list() -> int:
-    from rich.console import Console
-    from rich.table import Table
-
-    from scenarios.check import listing
-
     for kind, entries in listing().items():
         table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
         for name, meaning in entries.items():
@@ -139,8 +135,6 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
             "--from cannot go on with a simulation on real nodes, whose memories are their own; use --resume"
         )
     if args.source:
-        from scenarios.experiment.continuation import after
-
         args.source = RUNS / args.source if (RUNS / args.source).exists() else args.source
         scenario = after(scenario, args.source)
     if args.out:
@@ -176,8 +170,6 @@ def _free(folder: Path) -> Path:
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
     if (folder / "checkpoints").exists() and real != (folder / "id").exists():  # the name by which nodes know it
-        from scenarios.deployment import flwr_cli
-
         where = "this computer" if real else "real nodes"
         command = flwr_cli.resume(args.resume, None if real else flwr_cli.home(folder))
         raise ValueError(f"--resume {args.resume}: its clients' memories are on {where}; use: {command}")

@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.config.scenario import Scenario, unknown
-from scenarios.environment import prepare
-from scenarios.studies.aggregate import Facts, grid, markdown, results, shares, summary
+from core.config.parse import unknown
+from core.config.scenario import Scenario
+from scenarios.studies.aggregate import Line, grid, markdown, results, shares, summary
 from scenarios.studies.run_all import fill
 from scenarios.studies.split_mnist import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
+from server.record import Report, plain
+from server.report.figures.memory import MemoryPoint, against_memory
 from server.run_folder import driven
 
 EXAMPLES = """examples:
@@ -59,17 +61,18 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
                     failed += 1
                     screen.print(f"{cell.name}: failed: {error}; see {out / 'run.log'}", markup=False, soft_wrap=True)
                 else:
-                    lost = 100 * report["continual"]["measures"]["forgetting"]
-                    seconds = sum(report["seconds"].values())
-                    screen.print(
-                        f"{cell.name}: {100 * report['accuracy']:.2f} %, forgot {lost:.2f} points ({seconds:.0f} s)",
-                        soft_wrap=True,
-                    )
+                    screen.print(_finished(cell, report), soft_wrap=True)
                 progress.advance(bar)
         except KeyboardInterrupt:
             screen.print("stopped; the same command goes on where it was")
             return 130
     return 1 if failed else 0
+
+
+def _finished(cell: Cell, report: Report) -> str:
+    lost = report.continual.measures.forgetting if report.continual else 0.0
+    spent = sum(report.seconds.values())
+    return f"{cell.name}: {100 * (report.accuracy or 0):.2f} %, forgot {100 * lost:.2f} points ({spent:.0f} s)"
 
 
 def _clear(folder: Path, cell: Cell) -> None:
@@ -126,7 +129,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    prepare()
     p = parser()
     args = p.parse_args(argv)
     if args.workers < 1 or args.seeds < 1 or min(args.images) < 1:
@@ -150,10 +152,8 @@ def _filled(args: argparse.Namespace, wanted: Sequence[Cell], screen: Console) -
     return code
 
 
-def _show(lines: Sequence[Facts], out: Path) -> None:
+def _show(lines: Sequence[Line], out: Path) -> None:
     """The table, on standard output; beside it as Markdown, as JSON, and the picture of accuracy against memory."""
-    from server.report.figures.memory import MemoryPoint, against_memory
-
     screen, (head, rows) = Console(highlight=False, markup=False), grid(lines)
     table = Table(
         title="test accuracy ± deviation over seeds / forgetting, points (number of seeds)", title_justify="left"
@@ -164,14 +164,10 @@ def _show(lines: Sequence[Facts], out: Path) -> None:
         table.add_row(*row)
     screen.print(table)
     (out / "table.md").write_text(markdown(head, rows))
-    (out / "table.json").write_text(json.dumps(lines, indent=1) + "\n")
+    (out / "table.json").write_text(json.dumps([plain(one) for one in lines], indent=1) + "\n")
     points = [
         MemoryPoint(
-            one["method"],
-            f"{one['pace']}, Dirichlet {one['alpha']:g}",
-            one["memory_bytes"] / 1000,
-            *shares(one),
-            len(one["seeds"]),
+            one.method, f"{one.pace}, Dirichlet {one.alpha:g}", one.memory_bytes / 1000, *shares(one), len(one.seeds)
         )
         for one in lines
     ]

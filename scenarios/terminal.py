@@ -8,16 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-Facts = Mapping[str, Any]
+from server.record import RoundRecord
 
 
 class Terminal:
@@ -33,7 +31,7 @@ class Terminal:
         self._total = 0
         self._started = time.monotonic()
 
-    # ── the seam that server.rounds.Watch describes ──
+    # ── what server.run.Watch asks for ──
 
     def stopped(self) -> bool:
         return self._stop.is_set()
@@ -43,10 +41,11 @@ class Terminal:
         if "rounds" in self._bars and round:
             self._update("rounds", round - 1 + done / of)
 
-    def ended(self, facts: Facts) -> None:
+    def ended(self, record: RoundRecord) -> None:
         """A round is over."""
-        number, share = facts["round"], f"{100 * facts['accuracy']:.2f} %"
-        left_out = f", left out: {', '.join(_who(c) for c in facts['failed'])}" if facts["failed"] else ""
+        number, share = record.round, f"{100 * (record.accuracy or 0):.2f} %"
+        who = [*["the server's own step"] * bool(record.server_error), *(f"client {c}" for c in record.failed)]
+        left_out = f", left out: {', '.join(who)}" if who else ""
         if self._progress:
             self._update("rounds", number, text=f"round {number}/{self._total}  accuracy {share}{left_out}")
         elif self._total:
@@ -133,10 +132,6 @@ class Terminal:
         self._stop.set()
         self.rest()
         self.say("stopping: the last finished round is kept (again to end at once) …")
-
-
-def _who(client: str) -> str:
-    return "the server's own step" if client == "-1" else f"client {client}"
 
 
 def redirect(log: Path) -> None:

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from flwr.app import Message, MessageType, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import MessageType
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
-from core.data import CLASSES, Examples
+from core.data import CLASSES, Data, Examples
 from core.engines import tensorflow as engine
 from core.metrics import split
 from core.scores import Sums, score
 from core.seeds import rng
-from core.stream import TaskTest, course
+from core.stream import TaskTest, course, ends
 from core.views.conditions import under
-from fl import channel, roster, wire
+from fl import wire
 from fl.checks import Limits
 from fl.messages import Update
-from server.rounds import Watch
+from server.record import ForgettingSplit, RoundRecord, Shard
+from server.rounds import Federation, Round
 
 LISTED = 100  # clients asked for their own accuracy at the end of a run
 SAMPLE = 1000  # test images for each condition within a stage; at its end all of them
 PLAIN = "plain"
-
-Arrays = list[np.ndarray]
-Facts = dict[str, Any]
 
 
 def evaluate(arrays: Arrays, examples: Examples) -> Sums:
@@ -47,8 +45,8 @@ class Scores:
     """One model's results."""
 
     all: Sums
-    tasks: list[float]  # accuracy on each task
-    classes: list[float | None]  # accuracy on each class, None where there is none
+    tasks: tuple[float, ...]  # accuracy on each task
+    classes: tuple[float | None, ...]  # accuracy on each class, None where there is none
 
 
 @dataclass(frozen=True)
@@ -89,56 +87,74 @@ class TestSuite:
             tasks.append(float(mine.mean()) if len(mine) else 0.0)
         labels, correct = np.concatenate([e.y for e in self.sets.values()]), np.concatenate(list(right.values()))
         classes = [correct[labels == c] for c in range(CLASSES)]
-        return Scores(total, tasks, [float(one.mean()) if len(one) else None for one in classes])
+        return Scores(total, tuple(tasks), tuple(float(one.mean()) if len(one) else None for one in classes))
 
 
-def forgetting_split(
-    probe: TestSuite,
-    before: Scores,
-    after: Scores,
-    updates: Mapping[int, Arrays],
-    tasks: Mapping[int, int],
-    met: set[int],
-) -> Facts:
-    """A round's forgetting in two parts (core.metrics.split), on the tasks met so far that a client is not being taught."""
-    if not updates:  # nobody trained: what changed is the server's doing (a closed-form head)
-        lost = [before.tasks[task] - after.tasks[task] for task in met]
-        return {"temporal": 0.0, "spatial": float(np.mean(lost)) if lost else 0.0}
-    local = np.array([probe.scores(arrays).tasks for arrays in updates.values()])
-    old = np.array([[task in met and task != tasks[c] for task in range(len(probe.tests))] for c in updates])
-    temporal, spatial = split(np.array(before.tasks), local, np.array(after.tasks), old)
-    return {"temporal": temporal, "spatial": spatial}
+class Probe:
+    """Splits a round's forgetting in two. It remembers what it found of the newest global model, which is tested once."""
+
+    def __init__(self, suite: TestSuite, arrays: Arrays) -> None:
+        self.suite, self.newest = suite, suite.scores(arrays)
+
+    def split(self, done: Round, met: Collection[int]) -> ForgettingSplit:
+        """This round's (core.metrics.split), on the tasks met so far that a client is not being taught."""
+        before, self.newest = self.newest, self.suite.scores(done.arrays)
+        if not done.updates:  # nobody trained: what changed is the server's doing (a closed-form head)
+            lost = [before.tasks[task] - self.newest.tasks[task] for task in met]
+            return ForgettingSplit(0.0, float(np.mean(lost)) if lost else 0.0)
+        local = np.array([self.suite.scores(arrays).tasks for arrays in done.updates.values()])
+        tasks, count = done.record.tasks, range(len(self.suite.tests))
+        old = np.array([[task in met and task != tasks[client] for task in count] for client in done.updates])
+        return ForgettingSplit(*split(np.array(before.tasks), local, np.array(self.newest.tasks), old))
 
 
-def clients(
-    grid: Grid,
-    scenario: Scenario,
-    arrays: Arrays,
-    watch: Watch,
-    round: int,
-    assignment: roster.Assignment | None = None,
-    step: bytes = b"",
-) -> tuple[list[dict[str, Any]], dict[int, str]]:
-    """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them after a round."""
+class Tests:
+    """All that a run tests its global model on."""
+
+    def __init__(self, scenario: Scenario, data: Data, arrays: Arrays) -> None:
+        """arrays: the weights that the run begins, or goes on, with."""
+        self.suite = TestSuite.of(scenario, data.test)  # at the end of a stage
+        self.quick = self.suite.some(SAMPLE, scenario.seed) if set(self.suite.sets) != {PLAIN} else self.suite
+        self.probe = Probe(self.suite.some(scenario.probe, scenario.seed), arrays) if scenario.probe else None
+        self.validation, self.ends = data.validation, ends(scenario)
+
+    def tested(self, done: Round, history: Sequence[RoundRecord]) -> RoundRecord:
+        """A round's record with what its model reads. history: the rounds before it."""
+        start, record = time.perf_counter(), done.record
+        scores = (self.suite if record.round in self.ends else self.quick).scores(done.arrays)
+        validation = evaluate(done.arrays, self.validation) if len(self.validation) else None
+        met = {task for row in (*history, record) for task in row.tasks.values() if 0 <= task < len(self.suite.tests)}
+        seen = history[-1].seen if history else 0
+        record = replace(
+            record,
+            seen=seen + record.examples,
+            accuracy=scores.all.accuracy,
+            loss=scores.all.mean_loss,
+            tasks_accuracy=scores.tasks,
+            classes_accuracy=scores.classes,
+            validation_loss=validation.mean_loss if validation else None,
+            validation_accuracy=validation.accuracy if validation else None,
+            forgetting_split=self.probe.split(done, met) if self.probe else None,
+        )
+        return replace(record, seconds=replace(record.seconds, evaluate=time.perf_counter() - start))
+
+
+def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Shard], dict[int, str]]:
+    """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them after a round; who
+    did not say, and why."""
+    scenario = federation.scenario
     who = list(range(scenario.clients))
     if len(who) > LISTED:
         who = sorted(int(c) for c in rng(scenario.seed, "listed").choice(len(who), LISTED, replace=False))
-    assignment = assignment or roster.AnyNode()
-    config = wire.config(scenario, 0.0, assignment.run)
-    plain = Message(
-        RecordDict({wire.ARRAYS: wire.record(arrays), wire.CONFIG: config}),
-        dst_node_id=1, message_type=MessageType.EVALUATE,
-    )  # fmt: skip
-    there = assignment(grid, who)
-    asks = {client: wire.addressed(plain, client, there[client], round, step=step) for client in who if client in there}
-    replies, failed = channel.ask(grid, asks, scenario.round_timeout, watch, assignment.pause, apart=assignment.apart)
-    failed |= {client: "its node is not there" for client in who if client not in there}
-    shards = []
-    for client, reply in replies.items():
+    weights = wire.record(arrays)
+    contents = {c: wire.request(federation.task(round, c, 0.0, arrays), weights) for c in who}
+    replies = federation.channel.ask(MessageType.EVALUATE, contents)
+    shards, failed = list[Shard](), dict(replies.failed)
+    for client, content in replies.contents.items():
         try:
-            one = wire.update(reply.content, client, [], limits=Limits.of(scenario), round=round)
+            one = wire.update(content, client, [], limits=Limits.of(scenario), round=round)
             if one.sums.examples:
-                shards.append(_fact(one, scenario))
+                shards.append(_shard(one, scenario))
             else:
                 failed[client] = "it holds no image to test on"
         except ValueError as error:
@@ -146,12 +162,12 @@ def clients(
     return shards, failed
 
 
-def _fact(update: Update, scenario: Scenario) -> dict[str, Any]:
-    return {
-        "client": update.client,
-        "examples": update.examples,
-        "labels": list(update.labels),
-        "looks": {part.name: amount for part, amount in zip(scenario.looks, update.looks, strict=False)},
-        "accuracy": update.sums.accuracy,
-        "tested": update.sums.examples,
-    }
+def _shard(update: Update, scenario: Scenario) -> Shard:
+    return Shard(
+        client=update.client,
+        examples=update.examples,
+        labels=tuple(update.labels),
+        looks={part.name: amount for part, amount in zip(scenario.looks, update.looks, strict=False)},
+        accuracy=update.sums.accuracy,
+        tested=update.sums.examples,
+    )

@@ -16,7 +16,8 @@ from flwr.serverapp import Grid
 
 from core.safe_json import read_object
 from core.text import cleaned
-from fl import channel, wire
+from fl import wire
+from fl.channel import Channel, exchange
 from server.record import write
 
 log = logging.getLogger("flwr")
@@ -89,7 +90,7 @@ class Fleet:
         asks = {
             node: Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.who") for node in nodes
         }
-        replies, failed = channel.ask(grid, asks, ANSWER, self, self.pause, apart=True)
+        replies, failed = exchange(Channel(grid, ANSWER, self, self), asks)
         for node in nodes:
             own = known.get(node) if known is not None else None
             name = f"node {own.name}" if own else f"node {node}"

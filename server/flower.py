@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -13,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from core.config.scenario import Scenario
 from fl.channel import Stopped
 from server.fleet import Fleet
+from server.record import RoundRecord
 from server.run import run
 
 app = ServerApp()
@@ -42,5 +41,5 @@ class Wanted:
     def replied(self, round: int, done: int, of: int) -> None:
         """Nobody counts single replies."""
 
-    def ended(self, facts: Mapping[str, Any]) -> None:
+    def ended(self, record: RoundRecord) -> None:
         """The checkpoint and rounds.jsonl have it already."""

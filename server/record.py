@@ -1,151 +1,321 @@
-"""The facts of a run, as JSON: `rounds.jsonl` a line a round, `report.json` all of it."""
+"""The facts of a run: typed here, JSON on the disk. Figures, page, tables and commands read attributes, never keys.
+
+`rounds.jsonl` has a line a round, `report.json` all of a run. Accuracies are shares of test images, 0 … 1; losses are mean
+cross-entropy in nats, None where they were not measured or were no finite number; times are seconds; sizes are bytes.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import math
-from collections import Counter
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from core import curves
-from core.config.scenario import Scenario
+from core.config.parse import typed
+from core.config.scenario import Scenario, renamed
+from core.curves import Point
 from core.disk import placed
-from core.scores import Sums
-from server.rounds import Round
+from core.metrics import Measures
+from core.safe_json import read_lines, read_object
 
-if TYPE_CHECKING:
-    from server.evaluation import Scores
-
-Facts = dict[str, Any]
+SCHEMA = 2  # 1: before the facts had types
 
 
-def fact(done: Round, scores: Scores, validation: Sums | None, seen: int, evaluation: float) -> Facts:
-    """One round as a line of the history."""
-    return {
-        "round": done.number,
-        "rate": done.rate,
-        "clients": done.clients,
-        "idle": done.idle,
-        "tasks": {str(c): task for c, task in done.tasks.items()},
-        "memory": {str(c): bytes_ for c, bytes_ in done.memory.items()},
-        "clients_examples": {str(c): count for c, count in done.examples.items()},
-        "battery": {str(c): full for c, full in done.battery.items()},
-        "bytes": {"sent": done.bytes[0], "received": done.bytes[1]},
-        "failed": {str(c): why for c, why in done.failed.items()},
-        "retried": {str(c): who for c, who in done.retried.items()},
-        "capped": {str(c): count for c, count in done.capped.items()},
-        "odd": {str(c): how for c, how in done.odd.items()},
-        "notes": done.notes,
-        "examples": done.sums.examples,
-        "seen": seen + done.sums.examples,
-        "train_loss": done.sums.mean_loss,
-        "train_accuracy": done.sums.accuracy,
-        "accuracy": scores.all.accuracy,
-        "loss": scores.all.mean_loss,
-        "tasks_accuracy": scores.tasks,
-        "classes_accuracy": scores.classes,
-        "validation_loss": validation.mean_loss if validation else None,
-        "validation_accuracy": validation.accuracy if validation else None,
-        "drift": {str(c): d for c, d in done.drift.items()},
-        "seconds": {"train": done.seconds, "evaluate": evaluation},
-    }
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of arrays, and of a training step's file."""
+
+    sent: int = 0  # to clients
+    received: int = 0  # from them
 
 
-def events(round: Facts) -> list[str]:
-    """What went wrong in a round, in words."""
-    sentences = [
-        f"round {round['round']}: " + (f"the server: {why}" if c == "-1" else f"client {c}: {why}; left out")
-        for c, why in round["failed"].items()
+@dataclass(frozen=True)
+class Megabytes:
+    """The same over a whole run, in units of 10⁶ bytes."""
+
+    sent: float = 0.0
+    received: float = 0.0
+
+
+@dataclass(frozen=True)
+class RoundSeconds:
+    """Where a round's time went."""
+
+    train: float = 0.0
+    evaluate: float = 0.0
+
+
+@dataclass(frozen=True)
+class ForgettingSplit:
+    """What was lost of earlier tasks' accuracy, in two parts that add up to all of it (core.metrics.split)."""
+
+    temporal: float = 0.0  # in clients' own training
+    spatial: float = 0.0  # in averaging their models
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One round. Mappings are by client."""
+
+    round: int
+    rate: float = 0.0  # SGD's step size
+    clients: tuple[int, ...] = ()  # whose replies count
+    idle: tuple[int, ...] = ()  # who took no step, having nothing to learn
+    tasks: Mapping[int, int] = field(default_factory=dict)  # what each was learning
+    memory: Mapping[int, int] = field(default_factory=dict)  # bytes that each keeps for its methods
+    clients_examples: Mapping[int, int] = field(default_factory=dict)  # how many examples each one's weights come from
+    battery: Mapping[int, float] = field(default_factory=dict)  # how full a device's is, 0 … 1, where it has one
+    bytes: Traffic = Traffic()
+    failed: Mapping[int, str] = field(default_factory=dict)  # who was left out, and why
+    server_error: str = ""  # what went wrong in the server's own step
+    retried: Mapping[int, str] = field(default_factory=dict)  # who was asked again, and whose worker had been lost
+    capped: Mapping[int, int] = field(default_factory=dict)  # whose count was not believed, and what it said
+    odd: Mapping[int, str] = field(default_factory=dict)  # whose update stands out, and how
+    notes: tuple[str, ...] = ()  # what else was noticed, of nodes that play nobody
+    examples: int = 0  # gradient examples of this round
+    seen: int = 0  # and of all so far
+    train_loss: float | None = None
+    train_accuracy: float = 0.0
+    accuracy: float | None = None  # of the global model after the round, on the test images
+    loss: float | None = None
+    tasks_accuracy: tuple[float, ...] = ()  # on each task's test images
+    classes_accuracy: tuple[float | None, ...] = ()  # on each class's; None where there is none
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    drift: Mapping[int, float | None] = field(default_factory=dict)  # |weights − received| / |received|
+    forgetting_split: ForgettingSplit | None = None
+    clients_accuracy: Mapping[int, float] = field(
+        default_factory=dict
+    )  # on each client's own test images, at a stage's end
+    seconds: RoundSeconds = RoundSeconds()
+
+    @property
+    def point(self) -> Point:
+        """The round as a point of the training's curve."""
+        share = math.nan if self.accuracy is None else self.accuracy
+        return Point(share, self.round, self.loss, self.validation_loss, self.seen)
+
+
+@dataclass(frozen=True)
+class BestRound:
+    """The round with the lowest validation loss; of `local`, each client's own, and the mean of what they read."""
+
+    accuracy: float
+    round: int | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    weights_sha256: str | None = None  # None: these weights are not there any more
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A client as it is at the end: what it has, and how well the global model serves it."""
+
+    client: int
+    examples: int = 0  # training images
+    labels: tuple[int, ...] = ()  # how many of each class
+    looks: Mapping[str, float] = field(default_factory=dict)  # the amount of each of its looks
+    accuracy: float | None = None  # of the global model, on the client's own test images
+    tested: int = 0  # how many these were
+    rounds: int = 0  # in which its reply counted
+
+
+@dataclass(frozen=True)
+class Continual:
+    """Learning in stages. matrix[i][j]: accuracy on task j after stage i."""
+
+    tasks: tuple[str, ...]  # their names
+    stages: tuple[int, ...]  # the task of each stage
+    ends: tuple[int, ...]  # the last round of each stage
+    matrix: tuple[tuple[float, ...], ...]
+    measures: Measures
+    classes: tuple[tuple[float | None, ...], ...] = ()  # accuracy on each class, after each stage
+    clients: tuple[Mapping[int, float], ...] = ()  # accuracy on each client's own test images, after each stage
+    before: tuple[float, ...] = ()  # accuracy on each task before the first round
+    memory_bytes: int = 0  # the most that a client kept for its methods
+    megabytes: Megabytes = Megabytes()
+    forgetting_split: ForgettingSplit | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """The model at the end of a stage, as RUN/versions/NUMBER/version.json has it."""
+
+    version: int
+    round: int = 0
+    accuracy: float | None = None
+    tasks: Mapping[str, float] = field(default_factory=dict)  # accuracy on each task, by its name
+    objections: tuple[str, ...] = ()  # why it may not become current
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds a call of one image."""
+
+    latency_ms: float
+    latency_p95_ms: float  # 95 of 100 calls take less
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """An exported file beside the Keras model, on all test images."""
+
+    bytes: int
+    accuracy: float
+    difference: float  # the greatest of two probabilities
+    agreement: float  # share of images for which both say the same class
+    latency_ms: float = 0.0
+    latency_p95_ms: float = 0.0
+    speedup: float = 0.0  # over TensorFlow's tf.function
+
+
+@dataclass(frozen=True)
+class Exports:
+    """What was exported and verified, as export.json has it."""
+
+    images: int = 0  # on which the files were verified
+    baselines: Mapping[str, Latency] = field(default_factory=dict)
+    files: Mapping[str, ExportedFile] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)  # and why
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole run."""
+
+    settings: Scenario
+    accuracy: float | None = None  # of the last weights
+    loss: float | None = None
+    weights_sha256: str = ""
+    history: tuple[RoundRecord, ...] = ()
+    shards: tuple[Shard, ...] = ()  # of the clients that were asked, at most a hundred
+    confusion: tuple[tuple[int, ...], ...] = ()  # [true class][read as], test images
+    continual: Continual | None = None
+    events: tuple[str, ...] = ()  # what did not go as planned
+    best: Mapping[str, BestRound | None] = field(default_factory=dict)  # "federated", and each baseline
+    baselines: Mapping[str, float] = field(default_factory=dict)  # accuracy of each one's last weights
+    curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)  # of the baselines
+    local_accuracies: tuple[float, ...] = ()  # each client's own model, on all test images
+    local_own_accuracies: tuple[float, ...] = ()  # the same on its own test images
+    diverged: Mapping[str, str] = field(default_factory=dict)  # a sentence for each training that did
+    stages: tuple[Version, ...] = ()
+    current: int | None = None  # the version whose files `exports` are
+    exports: Exports = Exports()
+    seconds: Mapping[str, float] = field(default_factory=dict)  # training, evaluation, baselines, export, total
+    versions: Mapping[str, str] = field(default_factory=dict)  # of packages
+    folder: str = ""
+    source: str = ""  # the run that it went on from
+
+    @property
+    def name(self) -> str:
+        """The scenario's."""
+        return self.settings.name
+
+    @property
+    def seed(self) -> int:
+        """The scenario's."""
+        return self.settings.seed
+
+    @property
+    def version(self) -> int | None:
+        """The number of the version that the last weights are."""
+        return self.stages[-1].version if self.stages else None
+
+    def with_(self, *events: str, **changes: Any) -> Report:
+        """A copy with more events, and other facts."""
+        return replace(self, events=(*self.events, *events), **changes)
+
+
+def events(row: RoundRecord) -> list[str]:
+    """What went wrong in a round, a sentence each."""
+    sentences = [f"the server: {row.server_error}"] if row.server_error else []
+    sentences += [f"client {c}: {why}; left out" for c, why in row.failed.items()]
+    sentences += [
+        f"worker {w} was lost while it played client {c}, who was asked again" for c, w in row.retried.items()
     ]
     sentences += [
-        f"round {round['round']}: worker {worker} was lost while it played client {c}, who was asked again"
-        for c, worker in round["retried"].items()
+        f"client {c} says {count:,} examples, far more than the others; it counts as the most allowed"
+        for c, count in row.capped.items()
     ]
-    sentences += [
-        f"round {round['round']}: client {c} says {count:,} examples, far more than the others; it counts as the most allowed"
-        for c, count in round["capped"].items()
-    ]
-    sentences += [f"round {round['round']}: client {c}: {how}" for c, how in round["odd"].items()]
-    sentences += [f"round {round['round']}: {note}" for note in round["notes"]]
-    if not round["clients"]:
-        sentences.append(f"round {round['round']}: nobody answered; the old weights were kept")
-    return sentences
+    sentences += [f"client {c}: {how}" for c, how in row.odd.items()]
+    sentences += [*row.notes, *["nobody answered; the old weights were kept"] * (not row.clients)]
+    return [f"round {row.round}: {sentence}" for sentence in sentences]
 
 
-def run(scenario: Scenario, history: list[Facts], arrays: list[np.ndarray], events: list[str], folder: Path) -> Facts:
-    """What the server knows at the end of its rounds."""
-    last = history[-1] if history else {}
-    turns = Counter(client for facts in history for client in facts["clients"])
-    return {
-        "scenario": scenario.name,
-        "seed": scenario.seed,
-        "rounds": len(history),
-        "clients": scenario.clients,
-        "accuracy": last.get("accuracy"),
-        "loss": last.get("loss"),
-        "baselines": {},
-        "weights_sha256": digest(arrays),
-        "seconds": {
-            "training": sum(f["seconds"]["train"] for f in history),
-            "evaluation": sum(f["seconds"]["evaluate"] for f in history),
-        },
-        "exports": {},
-        "folder": str(folder),
-        "status": "finished",
-        "settings": json.loads(scenario.json()),
-        "history": history,
-        "turns": {str(client): n for client, n in sorted(turns.items())},
-        "events": events,
-        "versions": {name: version(name) for name in ("flwr", "ray", "tensorflow", "numpy")},
-    }
-
-
-def diverged(facts: Facts) -> dict[str, str]:
+def divergences(report: Report) -> dict[str, str]:
     """A sentence for each training that diverged (core.curves): this run's ("federated") and its baselines'."""
-    forgets = bool(facts["continual"] or facts["settings"]["leave"])
+    forgets = bool(report.continual or report.settings.leave)
+    trainings = {"federated": tuple(row.point for row in report.history), **report.curves}
     found = {
         name: curves.diverged(curve, forgets and name != "centralized")
-        for name, curve in {"federated": facts["history"], **facts["curves"]}.items()
+        for name, curve in trainings.items()
+        if name != "local"  # the mean of many trainings, which has no loss
     }
     who = {name: "this run" if name == "federated" else f"the {name} baseline" for name in found}
     return {name: f"{who[name]} diverged: {why}" for name, why in found.items() if why}
 
 
-def digest(arrays: list[np.ndarray]) -> str:
-    """SHA-256 of the weights: dtype, shape and bytes of each, in order."""
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(f"{array.dtype.str}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text beside its place, then put it there."""
-    with placed(path) as file:
-        file.write(text.encode())
-
-
-def save(folder: Path, facts: Facts) -> None:
-    """Write report.json and rounds.jsonl."""
-    write(folder / "report.json", json.dumps(plain(facts), indent=1, allow_nan=False) + "\n")
-    lines(folder, facts["history"])
+# ── the edge: JSON ──
 
 
 def plain(value: Any) -> Any:
-    """The same with null for NaN and infinity, which are no JSON: a run that diverged must still be readable."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
+    """What JSON can hold: objects for data, null for NaN and infinity, for a run that diverged must still be readable."""
+    if dataclasses.is_dataclass(value):
+        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def lines(folder: Path, history: list[Facts]) -> None:
+def report_json(report: Report) -> dict[str, Any]:
+    """As report.json has it; scenario, seed, rounds and clients once more at the top, for whoever reads it by eye."""
+    top = {"schema": SCHEMA, "scenario": report.name, "seed": report.seed, "rounds": len(report.history)}
+    return top | {"clients": report.settings.clients} | plain(report)
+
+
+def parse(found: Mapping[str, Any], name: str = "report") -> Report:
+    """A report from JSON. Raises ValueError, naming `name`, if it is none, or of another schema."""
+    if (schema := found.get("schema", 1)) != SCHEMA:
+        raise ValueError(
+            f"{name} has schema {str(schema)[:40]}, made by another version of this program; {SCHEMA} is read"
+        )
+    rest = {key: one for key, one in found.items() if key not in ("schema", "scenario", "seed", "rounds", "clients")}
+    if isinstance(settings := rest.get("settings"), Mapping):
+        rest["settings"] = renamed(settings)
+    report: Report = typed(name, rest, Report)
+    return report
+
+
+def save(folder: Path, report: Report) -> None:
+    """Write report.json and rounds.jsonl."""
+    write(folder / "report.json", json.dumps(report_json(report), indent=1, allow_nan=False) + "\n")
+    save_rounds(folder, report.history)
+
+
+def load(folder: Path) -> Report:
+    """A run's report. Raises ValueError, naming the file, if it cannot be read; FileNotFoundError if it is not there."""
+    file = folder / "report.json"
+    return parse(read_object(file), str(file))
+
+
+def save_rounds(folder: Path, history: Sequence[RoundRecord]) -> None:
     """Write rounds.jsonl anew."""
-    write(folder / "rounds.jsonl", "".join(json.dumps(plain(facts), allow_nan=False) + "\n" for facts in history))
+    write(folder / "rounds.jsonl", "".join(json.dumps(plain(row), allow_nan=False) + "\n" for row in history))
+
+
+def load_rounds(folder: Path) -> list[RoundRecord]:
+    """The rounds of a run so far; none if it has none. Raises ValueError, naming the file, if they cannot be read."""
+    file = folder / "rounds.jsonl"
+    return [typed(f"{file}, a round", row, RoundRecord) for row in read_lines(file, "round")]
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text whole, or leave what was there."""
+    with placed(path) as file:
+        file.write(text.encode())

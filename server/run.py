@@ -1,37 +1,65 @@
-"""One run of the server: restore or begin; for each round: evaluate, report, checkpoint."""
+"""One run of the server: restore what there is of it, advance round by round, finish."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from core import schedule
+from core.arrays import digest
 from core.config.scenario import Scenario
-from core.data import load
+from core.data import Data, load
 from core.disk import placed
 from core.engines import tensorflow as engine
-from core.methods.base import Shared
+from core.engines.step import build as build_step
 from core.model import initial
-from core.plan import Arrays
-from core.stream import ends
-from fl import roster, strategies
-from fl.channel import Stopped
+from fl.channel import Channel, Onlooker, Stopped
 from fl.holdings import Holdings
-from server import best, checkpoint, evaluation, record, versions
-from server.checkpoint import State
-from server.evaluation import PLAIN, SAMPLE, Scores, TestSuite, forgetting_split
-from server.rounds import Watch, rounds
+from fl.roster import AnyNode, Assignment
+from server import best, checkpoint, evaluation, record, stages, versions
+from server.checkpoint import RunState
+from server.evaluation import Scores, Tests
+from server.record import Report, RoundRecord
+from server.rounds import Federation, Round, rounds
 from server.run_folder import played
-from server.stages import continual, staged, version
+
+PACKAGES = ("flwr", "ray", "tensorflow", "numpy")  # whose versions the report names
+
+
+class Watch(Onlooker, Protocol):
+    """Whoever looks on: the terminal, or a test."""
+
+    def ended(self, record: RoundRecord) -> None:
+        """A round is over."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is beside its state."""
+
+    federation: Federation
+    folder: Path
+    watch: Watch
+    data: Data
+    tests: Tests
+    before: Scores | None  # what the model knew before its first round, if there is anything that it could forget
+
+    @property
+    def scenario(self) -> Scenario:
+        """The federation's."""
+        return self.federation.scenario
 
 
 def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
-    """The ServerApp of one run; it leaves record.json, rounds.jsonl and checkpoints in the folder."""
+    """The ServerApp of one run; it leaves report.json, rounds.jsonl and checkpoints in the folder."""
     app = ServerApp()
 
     @app.main()
@@ -42,117 +70,106 @@ def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
     return app
 
 
-def run(
-    grid: Grid, scenario: Scenario, folder: Path, watch: Watch, assignment: roster.Assignment | None = None
-) -> dict[str, Any]:
-    """Train from the newest checkpoint, or from the start, to the end. Raises Stopped if the watcher says so."""
+def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, assignment: Assignment | None = None) -> Report:
+    """Train from the newest checkpoint, or from the start, to the end. Raises Stopped if the watcher says so.
+
+    assignment: which node plays which client, on real nodes; in a simulation any node plays any client.
+    """
     engine.one_thread()
+    channel = Channel(grid, scenario.round_timeout, watch, assignment or AnyNode())
     with played(folder):
-        return _run(grid, scenario, folder, watch, assignment)
+        this, state = restore(scenario, folder, channel, watch)
+
+        def rate(number: int) -> float | None:
+            return schedule.rate(scenario, number, schedule.losses(state.curve))
+
+        for done in rounds(this.federation, state, rate):
+            state = advance(this, state, done)
+        return finish(this, state)
 
 
-def _run(
-    grid: Grid, scenario: Scenario, folder: Path, watch: Watch, assignment: roster.Assignment | None
-) -> dict[str, Any]:
-    data = load(scenario)
+def restore(scenario: Scenario, folder: Path, channel: Channel, watch: Watch) -> tuple[Run, RunState]:
+    """A run and its state: as its newest checkpoint has it, or before the first round."""
+    data, real = load(scenario), not isinstance(channel.assignment, AnyNode)
     # A run that goes on from another has that one's version beside its own, older than all of them (continuation.py).
-    first = (
-        versions.weights(versions.listed(folder)[0]) if scenario.past else initial(scenario.seed, scenario.model.kind)
-    )
+    oldest = versions.listed(folder)[0] if scenario.past else None
+    first = versions.weights(oldest) if oldest else initial(scenario.seed, scenario.model.kind)
     saved, damaged = checkpoint.newest(folder, first)
-    state = saved or State(0, first)
-    events = list(state.events if state.round else data.notes)
+    state = saved or RunState(0, first)
+    events = [] if state.round else list(data.notes)
     events += [f"checkpoint {name} was damaged and not used" for name in damaged]
-    if assignment and saved and saved.round < scenario.rounds:  # a simulation that was interrupted is one that was not
+    if real and saved and saved.round < scenario.rounds:  # a simulation that was interrupted is one that was not
         events.append(f"the run was interrupted, and went on after round {saved.round}")
-    strategy = strategies.build(scenario.strategy, scenario.cohort)
-    strategies.restore(strategy, state.strategy)
-    step = _step(scenario, folder) if scenario.engine == "litert" or assignment else b""
-    history, arrays, shared = list(state.history), state.arrays, state.shared
-    best.keep(folder, history, arrays)
-
-    def rate(number: int) -> float | None:
-        return schedule.rate(scenario, number, [facts["validation_loss"] for facts in history])
-
-    def serve(weights: Arrays, number: int) -> tuple[list[dict[str, Any]], dict[int, str]]:
-        return evaluation.clients(grid, scenario, weights, watch, number, assignment, step)
-
-    suite, last = TestSuite.of(scenario, data.test), ends(scenario)
-    quick = suite.some(SAMPLE, scenario.seed) if set(suite.sets) != {PLAIN} else suite
-    probe = suite.some(scenario.probe, scenario.seed)
-    probed = probe.scores(arrays)
-    before = suite.scores(first) if staged(scenario) else None  # what the model knew before its first round
-    met = {task for facts in history for task in facts["tasks"].values() if 0 <= task < len(suite.tests)}
-
-    holdings = None if assignment else Holdings(scenario, data.train.y)
-    for done in rounds(
-        strategy, grid, scenario, arrays, rate, watch, state.round, state.shared, assignment, step, holdings
-    ):
-        start, arrays, shared = time.perf_counter(), done.arrays, dict(done.shared)
-        scores = (suite if done.number in last else quick).scores(arrays)
-        validation = evaluation.evaluate(arrays, data.validation) if len(data.validation) else None
-        seen = history[-1]["seen"] if history else 0
-        fact = record.fact(done, scores, validation, seen, 0.0)
-        if scenario.probe:
-            met |= {task for task in done.tasks.values() if 0 <= task < len(suite.tests)}
-            now = probe.scores(arrays)
-            fact["forgetting_split"], probed = forgetting_split(probe, probed, now, done.updates, done.tasks, met), now
-        fact["seconds"]["evaluate"] = time.perf_counter() - start
-        history.append(fact)
-        if before and done.number in last[:-1]:  # after the last stage all are asked anyway
-            shards, _ = serve(arrays, done.number)
-            history[-1]["clients_accuracy"] = {str(one["client"]): one["accuracy"] for one in shards}
-        if done.number in last:
-            _keep(folder, scenario, arrays, history, before, shared)
-        events += record.events(history[-1])
-        checkpoint.save(folder, State(done.number, arrays, strategies.state(strategy), history, events, shared))
-        best.keep(folder, history, arrays)
-        record.lines(folder, history)
-        watch.ended(history[-1])
-    if history and history[-1]["round"] not in last:  # the schedule stopped early
-        _keep(folder, scenario, arrays, history, before, shared)
-    ended = State(len(history), arrays, {}, history, events)
-    return _finish(scenario, folder, ended, suite, before, serve(arrays, len(history)))
+    best.keep(folder, state.curve, state.arrays)
+    step = _step(scenario, folder) if real or scenario.engine == "litert" else b""
+    holdings = None if real else Holdings(scenario, data.train.y)
+    federation = Federation(scenario, channel, step, holdings)
+    tests = Tests(scenario, data, state.arrays)
+    before = tests.suite.scores(first) if stages.staged(scenario) else None
+    return Run(federation, folder, watch, data, tests, before), state.with_events(*events)
 
 
 def _step(scenario: Scenario, folder: Path) -> bytes:
     """The training step's file, made once a run: for clients without TensorFlow."""
-    from core.engines.step import build
-
     file = folder / "step.tflite"
     if not file.exists():
         with placed(file) as made:
-            made.write(build(scenario.model.kind, scenario.local.batch))
+            made.write(build_step(scenario.model.kind, scenario.local.batch))
     return file.read_bytes()
 
 
-def _keep(
-    folder: Path, scenario: Scenario, arrays: Any, history: list[Any], before: Scores | None, shared: Shared
-) -> None:
+def advance(run: Run, state: RunState, done: Round) -> RunState:
+    """The state after a round: its model tested, kept as a version if a stage ends with it, and all of it written down."""
+    row = run.tests.tested(done, state.history)
+    if run.before and row.round in run.tests.ends[:-1]:  # after the last stage all are asked anyway
+        shards, _ = evaluation.clients(run.federation, done.arrays, row.round)
+        row = replace(row, clients_accuracy={one.client: one.accuracy for one in shards if one.accuracy is not None})
+    history = (*state.history, row)
+    state = RunState(row.round, done.arrays, done.strategy, done.shared, history, state.events)
+    state = state.with_events(*record.events(row))
+    if row.round in run.tests.ends:
+        _keep(run, state)
+    checkpoint.save(run.folder, state)
+    best.keep(run.folder, state.curve, state.arrays)
+    record.save_rounds(run.folder, history)
+    run.watch.ended(row)
+    return state
+
+
+def _keep(run: Run, state: RunState) -> None:
     """The model at the end of a stage, as a version."""
-    facts = version(scenario, history, before)
-    versions.keep(folder, facts["version"], arrays, facts, shared)
+    about = stages.version(run.scenario, state.history, run.before)
+    versions.keep(run.folder, about, state.arrays, state.shared)
 
 
-def _finish(
-    scenario: Scenario,
-    folder: Path,
-    state: State,
-    suite: TestSuite,
-    before: Scores | None,
-    served: tuple[list[dict[str, Any]], dict[int, str]],
-) -> dict[str, Any]:
-    """After the last round: the confusion matrix, every client's own accuracy (`served`), the report."""
-    start = time.perf_counter()
-    shards, failed = served
-    events = [*state.events, *(f"client {c} could not judge the final model: {why}" for c, why in failed.items())]
-    facts = record.run(scenario, state.history, state.arrays, events, folder)
-    facts["best"] = {"federated": best.facts(folder, state.history)}
-    turns = facts.pop("turns")
-    facts["shards"] = [one | {"rounds": turns.get(str(one["client"]), 0)} for one in shards]
-    own = {str(one["client"]): one["accuracy"] for one in shards}
-    facts["continual"] = continual(scenario, state.history, suite, before, own)
-    facts["confusion"] = evaluation.confusion(state.arrays, load(scenario).test).tolist()
-    facts["seconds"]["evaluation"] += time.perf_counter() - start
-    record.save(folder, facts)
-    return facts
+def finish(run: Run, state: RunState) -> Report:
+    """After the last round: the confusion matrix, every client's own accuracy, the report."""
+    if state.history and state.round not in run.tests.ends:  # the schedule stopped early
+        _keep(run, state)
+    start, turns = time.perf_counter(), Counter(client for row in state.history for client in row.clients)
+    shards, failed = evaluation.clients(run.federation, state.arrays, state.round)
+    events = [f"client {client} could not test the final model: {why}" for client, why in failed.items()]
+    own = {one.client: one.accuracy for one in shards if one.accuracy is not None}
+    last = state.history[-1] if state.history else None
+    spent = [row.seconds for row in state.history]
+    confusion = evaluation.confusion(state.arrays, run.data.test)
+    report = Report(
+        settings=run.scenario,
+        accuracy=last.accuracy if last else None,
+        loss=last.loss if last else None,
+        weights_sha256=digest(state.arrays),
+        history=state.history,
+        shards=tuple(replace(one, rounds=turns[one.client]) for one in shards),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        continual=stages.continual(run.scenario, state.history, run.before, own),
+        events=(*state.events, *events),
+        best={"federated": best.found(run.folder, state.curve)},
+        seconds={
+            "training": sum(one.train for one in spent),
+            "evaluation": sum(one.evaluate for one in spent) + time.perf_counter() - start,
+        },
+        versions={name: version(name) for name in PACKAGES},
+        folder=str(run.folder),
+    )
+    record.save(run.folder, report)
+    return report

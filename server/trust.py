@@ -1,4 +1,4 @@
-"""How much the server believes of an answer: enough that no admitted client can end a run, own it, or move it without bound.
+"""How much the server believes of a reply: enough that no admitted client can end a run, own it, or move it without bound.
 
 What can be known is checked (in simulation, how many examples a client has); what cannot is bounded: counts by the cohort's
 median, an update's length by the model's, the server's own step by the same. What stands out is named.
@@ -7,14 +7,16 @@ median, an update's length by the model's, the server's own step by the same. Wh
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import median, median_low
-from typing import Any
 
 import numpy as np
+from flwr.app import RecordDict
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
-from core.methods.base import Finetune
-from core.plan import Arrays, distance
+from core.methods.base import Finetune, Payloads, Received, Shared
+from core.plan import distance, steps
 from fl import wire
 from fl.checks import Limits
 from fl.holdings import Holdings
@@ -22,6 +24,93 @@ from fl.messages import Update
 
 ENOUGH = 4  # updates before one can stand out from the others
 APART = 6.0  # how many times their usual spread an update's direction must be from the others'
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the clients of a round were asked."""
+
+    scenario: Scenario
+    round: int
+    rate: float
+    arrays: Arrays  # the global weights that they were sent
+    shared: Shared  # what the server keeps for methods
+    method: Finetune  # all that a client does beside plain training
+    holdings: Holdings | None = None  # what clients of a simulation have; on devices nobody knows
+
+
+@dataclass(frozen=True)
+class Believed:
+    """What of a round's replies counts. Mappings are by client, in order."""
+
+    updates: Mapping[int, Update] = field(default_factory=dict)
+    drift: Mapping[int, float] = field(default_factory=dict)  # how far its weights moved, over their length
+    counts: Mapping[int, float] = field(default_factory=dict)  # its examples, as far as they are believed
+    payloads: Mapping[int, Payloads] = field(
+        default_factory=dict
+    )  # what methods accept of what it sent beside its weights
+    refused: Mapping[int, str] = field(default_factory=dict)  # the others, and why
+
+    @property
+    def learned(self) -> dict[int, Arrays]:
+        """The new weights of those who took a step."""
+        return {client: update.arrays for client, update in self.updates.items() if update.arrays}
+
+
+def believe(replies: Mapping[int, RecordDict], asked: Asked) -> Believed:
+    """Check every reply by itself, cap the counts of those that pass, and let methods look at what came for them."""
+    updates, drift, refused = dict[int, Update](), dict[int, float](), dict[int, str]()
+    for client, content in replies.items():
+        try:
+            updates[client], drift[client] = read(content, client, asked)
+        except ValueError as error:
+            refused[client] = str(error)
+    scenario, on_devices = asked.scenario, asked.holdings is None
+    said = {client: float(update.examples) for client, update in updates.items()}
+    counts = capped(updates, scenario.count_ratio) if on_devices else said
+    payloads = dict[int, Payloads]()
+    for client, update in updates.items():
+        try:
+            payloads[client] = asked.method.accept(update.payloads, received(update, counts[client], asked))
+        except ValueError as error:
+            refused[client] = str(error)
+    if on_devices:
+        payloads = asked.method.balance(payloads, scenario.count_ratio)
+    updates = {client: update for client, update in updates.items() if client not in refused}
+    return Believed(updates, drift, counts, payloads, refused)
+
+
+def received(update: Update, count: float, asked: Asked) -> Received:
+    """What a method needs to know of a reply. count: its examples, as far as they are believed."""
+    return Received(
+        scenario=asked.scenario,
+        round=asked.round,
+        rate=asked.rate,
+        start=asked.arrays,
+        arrays=update.arrays,
+        own=update.own,
+        steps=update.sums.examples // asked.scenario.local.batch,
+        share=count / update.examples if update.examples else 1.0,
+        shared=asked.shared,
+    )
+
+
+def read(content: RecordDict, client: int, asked: Asked) -> tuple[Update, float]:
+    """A reply that passed every check of its own, and how far its weights are. Raises ValueError, saying what is wrong."""
+    scenario, arrays = asked.scenario, asked.arrays
+    update = wire.update(content, client, arrays, asked.method.shapes(arrays), Limits.of(scenario), asked.round)
+    if asked.holdings:
+        counted(update, asked.holdings, asked.round)
+    if not update.arrays:
+        return update, 0.0
+    least = scenario.local.batch * steps(update.own or update.rehearsed, scenario.local.batch, scenario.local.epochs)
+    if update.sums.examples < least:
+        raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take at least {least:,}")
+    far = distance(arrays, update.arrays)
+    if far > scenario.max_update_ratio:
+        limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
+        raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
+    return update, far
 
 
 def counted(update: Update, holdings: Holdings, round: int) -> None:
@@ -40,26 +129,6 @@ def capped(updates: Mapping[int, Update], ratio: float) -> dict[int, float]:
     cohort = [said[c] for c, u in updates.items() if u.arrays] or [count for count in said.values() if count]
     most = ratio * median_low(cohort) if cohort else 0.0
     return {client: min(count, most) for client, count in said.items()}
-
-
-def read(
-    content: Any,
-    client: int,
-    arrays: Arrays,
-    scenario: Scenario,
-    method: Finetune,
-    holdings: Holdings | None,
-    round: int,
-) -> tuple[Update, float]:
-    """An answer that passed every check of its own, and how far its weights are. Raises ValueError, saying what is wrong."""
-    update = wire.update(content, client, arrays, method.shapes(arrays), Limits.of(scenario), round)
-    if holdings:
-        counted(update, holdings, round)
-    far = distance(arrays, update.arrays) if update.arrays else 0.0
-    if far > scenario.max_update_ratio:
-        limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
-        raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
-    return update, far
 
 
 def bounded(old: Arrays, new: Arrays, max_update_ratio: float) -> tuple[Arrays, float]:

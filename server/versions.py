@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core import arrays
+from core.arrays import Arrays
+from core.config.parse import typed
 from core.config.scenario import Gate
 from core.disk import placed
+from core.methods.base import Shared
 from core.safe_json import read_object
-from server.record import write
+from server.record import Exports, Version, plain, write
 
-Arrays = list[np.ndarray]
-Facts = dict[str, Any]
 CURRENT = "current"
 
 
-def keep(folder: Path, number: int, weights: Arrays, facts: Facts, shared: Mapping[str, np.ndarray]) -> Path:
-    """Write a version's weights, what the server keeps for methods, and facts; a repeated stage writes the same again."""
-    version = home(folder, number)
-    named = {f"weight{i}": a for i, a in enumerate(weights)} | {f"shared/{key}": a for key, a in shared.items()}
+def keep(folder: Path, about: Version, weights: Arrays, shared: Shared) -> Path:
+    """Write a version's weights, what the server keeps for methods, and its facts; a repeated stage writes the same again."""
+    version = home(folder, about.version)
+    named = arrays.numbered("weight", weights) | {f"shared/{key}": a for key, a in shared.items()}
     with placed(version / "weights.npz") as file:
         np.savez(file, **arrays.seal(named))  # type: ignore[arg-type]
-    write(version / "version.json", json.dumps(facts, indent=1) + "\n")
+    write(version / "version.json", json.dumps(plain(about), indent=1) + "\n")
     return version
 
 
@@ -43,7 +43,7 @@ def home(folder: Path, number: int) -> Path:
 def weights(version: Path) -> Arrays:
     """A version's weights. Raises ValueError, naming the file, if they cannot be read."""
     named = {name: array for name, array in _arrays(version).items() if not name.startswith("shared/")}
-    found = [named[name] for name in (f"weight{i}" for i in range(len(named))) if name in named]
+    found = arrays.in_order("weight", named)
     if not found or len(found) < len(named) or any(w.dtype != np.float32 for w in found):
         raise ValueError(
             f"{version / 'weights.npz'} does not hold a model's weights: {', '.join(named)[:100] or 'nothing'}"
@@ -63,24 +63,23 @@ def _arrays(version: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{version} holds no version: it has no weights.npz") from None
 
 
-def facts(version: Path) -> Facts:
-    """What version.json says of a version: its number, and what the gate objects to. Raises ValueError, naming the file."""
+def about(version: Path) -> Version:
+    """What version.json says of a version. Raises ValueError, naming the file, if it cannot be read."""
     file = version / "version.json"
-    found = read_object(file)
-    number, against = found.get("version"), found.get("objections")
-    if type(number) is not int or number < 0:
-        raise ValueError(f"{file}: version = {str(number)[:40]} should be a number")
-    if not isinstance(against, list) or not all(isinstance(why, str) for why in against):
-        raise ValueError(f"{file}: objections should be a list of sentences")
+    found: Version = typed(str(file), read_object(file), Version)
+    if found.version < 0:
+        raise ValueError(f"{file}: version = {found.version} should be 0 or more")
     return found
 
 
-def exported(version: Path) -> Facts:
-    """What an earlier export of a version found; nothing, if there was none or it cannot be read: then it is made again."""
+def exported(version: Path) -> Exports | None:
+    """What an earlier export of a version found; None, if there was none or it cannot be read: then it is made again."""
+    file = version / "export.json"
     try:
-        return read_object(version / "export.json", "files", "refused")
+        found: Exports = typed(str(file), read_object(file, "files", "refused"), Exports)
     except (FileNotFoundError, ValueError):
-        return {}
+        return None
+    return found
 
 
 def listed(folder: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from scenarios.environment import prepare
 
 prepare()  # before numpy and TensorFlow are imported by any test

@@ -103,8 +103,8 @@ def _run(home: Path, folder: Path) -> tuple[Path, str]:
 class Rest(LocalGrid):
     """The same federation in which whoever did not count in a round simply fails in it."""
 
-    def __init__(self, scenario: Scenario, history: list[dict[str, Any]]) -> None:
-        super().__init__(roster.nodes(scenario))
+    def __init__(self, scenario: Scenario, history: list[dict[str, Any]], folder: Path) -> None:
+        super().__init__(roster.nodes(scenario), {"memory": str(folder / "clients")})
         self.counted = {(client, row["round"]) for row in history for client in row["clients"]}
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
@@ -112,17 +112,15 @@ class Rest(LocalGrid):
         replies = super().pull_messages(message_ids)
         if ask is None or ask.metadata.message_type != "train":
             return replies
-        who = tuple(int(ask.content.config_records["config"][key]) for key in ("client", "server-round"))  # type: ignore[arg-type]
+        who = tuple(int(ask.content.config_records["config"][key]) for key in ("client", "round"))  # type: ignore[arg-type]
         return replies if who in self.counted else [Message(Error(code=0, reason="hostile"), reply_to=ask)]
 
 
 def _rest(folder: Path, history: list[dict[str, Any]]) -> str:
     """The digest of what the honest rest learns, in simulation."""
     scenario: Scenario = SCENARIOS["pi"][0].with_(*(setting.partition("=")[::2] for setting in SETTINGS))  # type: ignore[misc]
-    prepare(folder)
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    facts: dict[str, Any] = federate(scenario, folder, grid=Rest(scenario, history))
-    return str(facts["weights_sha256"])
+    return federate(scenario, folder, grid=Rest(scenario, history, folder)).weights_sha256
 
 
 def _judged(run: Path, words: str, place: Path) -> bool:

@@ -7,19 +7,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from flwr.app import Error, Message, RecordDict
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
+from core.plan import steps
 from core.scores import Sums
-from fl import roster, strategies, wire
+from fl import roster, wire
+from fl.channel import Channel
 from fl.messages import Task, Update
 from scenarios.backends.local import LocalGrid
-from server.rounds import Round, rounds
+from server.checkpoint import RunState
+from server.record import Report, RoundRecord
+from server.rounds import Federation, Round, rounds
 
-Arrays = list[np.ndarray]
 Client = Callable[[Task], RecordDict | None]  # None: never answers; raising: an error reply
 START: Arrays = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
 
@@ -35,8 +38,9 @@ def honest(task: Task) -> Update:
     """A client with no data: its weights and sizes follow from its number and the round."""
     noise = np.random.default_rng((task.client, task.round))
     moved = [w + noise.normal(0, task.rate, w.shape).astype(np.float32) for w in task.arrays]
-    examples = 10 * (task.client + 1)
-    return Update(task.client, moved, examples, Sums(0.5 * examples, examples // 2, examples), round=task.round)
+    local, examples = task.scenario.local, 10 * (task.client + 1)
+    seen = local.batch * steps(examples, local.batch, local.epochs)
+    return Update(task.client, moved, examples, Sums(0.5 * seen, seen // 2, seen), round=task.round)
 
 
 def well(task: Task) -> RecordDict:
@@ -97,7 +101,7 @@ class Onlooker:
     def __init__(self, at: float = math.inf) -> None:
         self.at, self.asked_to_stop = at, False
         self.replies: list[tuple[int, int, int]] = []
-        self.rounds: list[Mapping[str, Any]] = []
+        self.rounds: list[RoundRecord] = []
 
     def stopped(self) -> bool:
         return self.asked_to_stop
@@ -106,23 +110,28 @@ class Onlooker:
         self.replies.append((round, done, of))
         self.asked_to_stop = round == self.at
 
-    def ended(self, facts: Mapping[str, Any]) -> None:
-        self.rounds.append(facts)
+    def ended(self, record: RoundRecord) -> None:
+        self.rounds.append(record)
 
 
-def play(grid: FakeGrid, scenario: Scenario, strategy: Any = None, start: Arrays = START) -> list[Round]:
-    """All rounds of a scenario, with clients that need no data, at rate 0.1."""
-    strategy = strategy or strategies.build(scenario.strategy, scenario.cohort)
-    return list(rounds(strategy, grid, scenario, start, lambda number: 0.1, Onlooker()))
+def federation(grid: LocalGrid, scenario: Scenario) -> Federation:
+    """A federation of these nodes, which nobody watches; how much data clients have, nobody knows."""
+    return Federation(scenario, Channel(grid, scenario.round_timeout, Onlooker()))
 
 
-def federate(scenario: Scenario, folder: Path, watch: Onlooker | None = None, grid: LocalGrid | None = None) -> Any:
-    """A whole run in this process, real clients and all: the report's facts."""
+def play(grid: LocalGrid, scenario: Scenario, start: Arrays = START, state: RunState | None = None) -> list[Round]:
+    """All rounds of a scenario from these weights, or after this state, with clients that need no data, at rate 0.1."""
+    return list(rounds(federation(grid, scenario), state or RunState(0, start), lambda number: 0.1))
+
+
+def federate(scenario: Scenario, folder: Path, watch: Onlooker | None = None, grid: LocalGrid | None = None) -> Report:
+    """A whole run in this process, real clients and all."""
     from server import run
 
     identify()
     folder.mkdir(parents=True, exist_ok=True)
-    return run.run(grid or LocalGrid(roster.nodes(scenario)), scenario, folder, watch or Onlooker())
+    grid = grid or LocalGrid(roster.nodes(scenario), {"memory": str(folder / "clients")})
+    return run.run(grid, scenario, folder, watch or Onlooker())
 
 
 def same(one: Arrays, other: Arrays) -> bool:

@@ -72,13 +72,17 @@ def cases() -> dict[str, tuple[str, dict[str, str], str]]:
     return found
 
 
-def baselines() -> Any:
-    """That tree's baselines."""
+def baseline(kind: str, scenario: Any, folder: Path) -> None:
+    """That tree's baseline of this kind, made in the folder."""
     try:
+        from scenarios.experiment.baselines import reduced
+        from scenarios.experiment.baselines.__main__ import Beside, make
+    except ImportError:  # before the baselines had a folder
         from scenarios.experiment import baselines as module
-    except ImportError:
-        from scenarios import baseline as module  # type: ignore[no-redef, attr-defined]
-    return module
+
+        list(getattr(module, kind)(module.plain(scenario, kind), folder))  # type: ignore[attr-defined]
+    else:
+        make(kind, reduced(scenario, kind), folder, Beside(folder))
 
 
 def presets() -> dict[str, Any]:
@@ -98,8 +102,11 @@ def make(wanted: list[str], out: Path) -> None:
     from core.engines import tensorflow as engine
 
     engine.one_thread()
+    known = cases()
     for name in wanted:
-        preset, changes, how = cases()[name]
+        if name not in known:  # a piece that this tree does not have yet
+            continue
+        preset, changes, how = known[name]
         try:
             _made(preset, changes, how, out / name)
         except Exception:
@@ -118,11 +125,7 @@ def _made(preset: str, changes: dict[str, str], how: str, folder: Path) -> None:
         scenario = scenario.with_(("stream", "classes"), ("stream.per_task", changes["stream.per_task"]))
     if how in ("centralized", "local"):
         folder.mkdir(parents=True, exist_ok=True)
-        list(
-            {"centralized": baselines().centralized, "local": baselines().local}[how](
-                baselines().plain(scenario, how), folder
-            )
-        )
+        baseline(how, scenario, folder)
         return
     if how == "interrupted":
         from contextlib import suppress
@@ -212,7 +215,9 @@ def _run(tree: Path, out: Path, wanted: list[str]) -> None:
     code += f"from pathlib import Path; m['make']({wanted!r}, Path({str(out)!r}))"
     environment = os.environ | {"PYTHONPATH": str(tree)}
     with (out / "log").open("wb") as log:
-        subprocess.run([sys.executable, "-c", code], cwd=tree, stdout=log, stderr=log, check=False, env=environment)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tree, stdout=log, stderr=log, env=environment)
+    if done.returncode:  # else what it did not make would be taken for what it cannot make
+        raise RuntimeError(f"the cases of {tree} could not be made:\n{(out / 'log').read_text()[-2000:]}")
 
 
 def _table(wanted: list[str], out: Path, new: bool) -> int:
@@ -228,8 +233,9 @@ def _table(wanted: list[str], out: Path, new: bool) -> int:
         failed = [one for one in differ if not (new and " only " in one)]
         failed += [case["error"][-500:] for case in (before, here) if "error" in case]
         bad += bool(failed) or not here
+        verdict = "nothing there" if not here else "nothing" if before else "new: there was none before"
         shown = "; ".join(failed[:4]) + (f" … ({len(failed)})" if len(failed) > 4 else "")
-        table.add_row(name, f"{len(here):,}", shown or ("nothing there" if not here else "nothing"))
+        table.add_row(name, f"{len(here):,}", shown or verdict)
     Console(highlight=False, markup=False).print(table)
     print(f"{len(wanted) - bad} of {len(wanted)} cases equal")
     return 1 if bad else 0

@@ -14,16 +14,19 @@ import pytest
 
 from clients.learner import learn
 from clients.sources.simulated import Shard, shard
-from core.config.scenario import Local, Model, Part, Scenario
+from core.arrays import digest
+from core.config.part import Part
+from core.config.scenario import Local, Model, Scenario
 from core.engines import tensorflow as engine
 from core.methods import METHODS, Finetune
 from core.methods.base import Engine, Memory
 from core.model import SHAPES, initial
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from fl import roster
+from fl.messages import Task
 from scenarios.backends.local import LocalGrid
 from scenarios.experiment import baselines
-from server.record import digest
+from scenarios.experiment.baselines.centralized import centralized
 from tests.fakes import FakeGrid, federate, play, same
 
 Weights = list[np.ndarray]
@@ -57,6 +60,12 @@ def trained(lesson: Lesson, pull: Pull, change: Callable[[Plan], Plan] = lambda 
     return engine.train(START, change(draw(lesson, pull, Rehearsal.none()))).weights
 
 
+def learned(shard: Shard, scenario: Scenario) -> Weights:
+    """A client's weights after its first round."""
+    update, _ = learn(shard, Task(scenario, 1, shard.client, 0.05, START), {}, engine)
+    return update.arrays
+
+
 # ── zero pull and empty rehearsal ≡ fine-tuning ──
 
 ZERO_PULLS = {
@@ -84,7 +93,7 @@ def test_a_mask_of_ones_is_no_dropout(lesson: Lesson) -> None:
 @pytest.mark.parametrize("methods", ["finetune", "finetune+finetune"])
 def test_a_chain_of_fine_tuning_is_fine_tuning(busy: Scenario, mine: Shard, plain: Weights, methods: str) -> None:
     scenario = replace(busy.with_(("methods", methods)), model=replace(busy.model, l2=0.0))
-    assert same(learn(mine, scenario, 1, START, 0.05, {}).arrays, plain)
+    assert same(learned(mine, scenario), plain)
 
 
 class Idle(Finetune):
@@ -101,9 +110,7 @@ def test_a_method_that_does_nothing_is_fine_tuning(
     busy: Scenario, mine: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(METHODS, "idle", Idle)
-    plain, idle = (
-        learn(mine, busy.with_(("methods", name)), 1, START, 0.05, {}).arrays for name in ("finetune", "idle")
-    )
+    plain, idle = (learned(mine, busy.with_(("methods", name))) for name in ("finetune", "idle"))
     assert same(idle, plain)
 
 
@@ -113,7 +120,7 @@ TRAINING = [name for name in METHODS if name not in ("acil", "slda")]  # these t
 @pytest.mark.parametrize("name", TRAINING)
 def test_a_method_in_its_first_round_is_fine_tuning(busy: Scenario, mine: Shard, name: str) -> None:
     """Nothing is remembered yet, so nothing can hold or be rehearsed."""
-    plain, other = (learn(mine, busy.with_(("methods", n)), 1, START, 0.05, {}).arrays for n in ("finetune", name))
+    plain, other = (learned(mine, busy.with_(("methods", n))) for n in ("finetune", name))
     assert same(other, plain)
 
 
@@ -121,11 +128,11 @@ def test_a_method_in_its_first_round_is_fine_tuning(busy: Scenario, mine: Shard,
 
 
 def test_prox_without_mu_is_averaging(busy: Scenario, tmp_path: Path) -> None:
-    facts = [
+    reports = [
         federate(replace(busy, strategy=part), tmp_path / str(i))
         for i, part in enumerate([Part("fedavg"), Part("fedprox", {"mu": 0.0}), Part("fedprox", {"mu": 1.0})])
     ]
-    assert facts[0]["weights_sha256"] == facts[1]["weights_sha256"] != facts[2]["weights_sha256"]
+    assert reports[0].weights_sha256 == reports[1].weights_sha256 != reports[2].weights_sha256
 
 
 def test_trimming_nothing_is_averaging_two_equal_clients(busy: Scenario, tmp_path: Path) -> None:
@@ -135,7 +142,7 @@ def test_trimming_nothing_is_averaging_two_equal_clients(busy: Scenario, tmp_pat
         federate(replace(equal, strategy=part), tmp_path / part.name)
         for part in (Part("fedavg"), Part("fedtrimmedavg", {"beta": 0.0}))
     )
-    assert average["weights_sha256"] == trimmed["weights_sha256"]
+    assert average.weights_sha256 == trimmed.weights_sha256
 
 
 @pytest.mark.parametrize("part", [Part("fedavgm", {"rate": 1.0, "momentum": 0.0}), Part("fedprox", {"mu": 0.0})])
@@ -148,19 +155,18 @@ def test_a_server_that_adds_nothing_is_averaging(part: Part) -> None:
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_a_federation_of_one_is_the_centralized_baseline(busy: Scenario, schedule: str, tmp_path: Path) -> None:
     one = replace(busy, clients=1, cohort=1, rounds=3, schedule=Part(schedule))
-    facts = federate(one, tmp_path)
-    list(baselines.centralized(baselines.plain(one, "centralized"), tmp_path / "baseline"))
-    told: Any = baselines.result(tmp_path / "baseline")
-    assert told["weights_sha256"] == facts["weights_sha256"]
-    assert told["best"] == facts["best"]["federated"] and told["best"]["weights_sha256"]
-    for name in ("seen", "accuracy", "loss", "validation_loss"):
-        assert [point[name] for point in told["curve"]] == [one[name] for one in facts["history"]]
+    report = federate(one, tmp_path)
+    list(centralized(baselines.reduced(one, "centralized"), tmp_path / "baseline"))
+    baseline = baselines.result(tmp_path / "baseline")
+    assert baseline and baseline.weights_sha256 == report.weights_sha256
+    assert baseline.best == report.best["federated"] and baseline.best and baseline.best.weights_sha256
+    assert baseline.curve == tuple(row.point for row in report.history)
 
 
 @pytest.mark.parametrize("change", [{"name": "other"}, {"round_timeout": 99.0}])
 def test_what_only_names_or_waits_changes_nothing(tiny: Scenario, change: dict[str, Any], tmp_path: Path) -> None:
     one, other = (federate(s, tmp_path / s.name / str(i)) for i, s in enumerate([tiny, replace(tiny, **change)]))
-    assert one["weights_sha256"] == other["weights_sha256"]
+    assert one.weights_sha256 == other.weights_sha256
 
 
 @pytest.mark.parametrize(
@@ -170,7 +176,7 @@ def test_what_only_names_or_waits_changes_nothing(tiny: Scenario, change: dict[s
 )  # fmt: skip
 def test_what_should_matter_matters(tiny: Scenario, change: dict[str, Any], tmp_path: Path) -> None:
     one, other = (federate(s, tmp_path / str(i)) for i, s in enumerate([tiny, replace(tiny, **change)]))
-    assert one["weights_sha256"] != other["weights_sha256"]
+    assert one.weights_sha256 != other.weights_sha256
 
 
 # ── isolation ──
@@ -187,29 +193,31 @@ class Mixed(LocalGrid):
 def test_the_order_in_which_clients_play_changes_nothing(busy: Scenario, tmp_path: Path) -> None:
     """So nothing of one client reaches the next in the same process."""
     plain = federate(busy, tmp_path / "plain")
-    mixed = federate(busy, tmp_path / "mixed", grid=Mixed(roster.nodes(busy)))
-    assert plain["weights_sha256"] == mixed["weights_sha256"]
+    home = {"memory": str(tmp_path / "mixed" / "clients")}
+    mixed = federate(busy, tmp_path / "mixed", grid=Mixed(roster.nodes(busy), home))
+    assert plain.weights_sha256 == mixed.weights_sha256
 
 
 ALONE = """
-from scenarios.environment import prepare
-prepare()
+import scenarios
 import sys
 from clients.learner import learn
 from clients.sources.simulated import shard
 from core.engines import tensorflow as engine
 from core.model import initial
 from core.config.scenario import Scenario
-from server.record import digest
+from core.arrays import digest
+from fl.messages import Task
 engine.one_thread()
 scenario = Scenario.of(sys.argv[1])
-print(digest(learn(shard(scenario.json(), 1), scenario, 1, initial(2), 0.05, {}).arrays))
+update, _ = learn(shard(scenario.json(), 1), Task(scenario, 1, 1, 0.05, initial(2)), {}, engine)
+print(digest(update.arrays))
 """
 
 
 def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(busy: Scenario, mine: Shard) -> None:
-    learn(shard(busy.json(), 0), busy, 1, [w + 1 for w in START], 0.1, {})
-    here = digest(learn(mine, busy, 1, START, 0.05, {}).arrays)
+    learn(shard(busy.json(), 0), Task(busy, 1, 0, 0.1, [w + 1 for w in START]), {}, engine)
+    here = digest(learned(mine, busy))
     home = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", ALONE, busy.json()], cwd=home, capture_output=True, text=True, check=True
@@ -221,7 +229,8 @@ def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, mine: S
     """An engine traces its step once a process, whatever the client, the round or the pull."""
     trained(lesson, Pull.none(START))
     loops = engine._loop(SHAPES, False, False, False).experimental_get_tracing_count()
-    trained(replace(lesson, round=9, epochs=3.0), Pull([0.1 * w for w in START], START))
+    longer = replace(lesson.scenario, local=replace(lesson.scenario.local, epochs=3.0))
+    trained(replace(lesson, round=9, scenario=longer), Pull([0.1 * w for w in START], START))
     trained(replace(lesson, examples=mine.train.take(np.arange(20)), strength=lesson.strength[:20]), Pull.none(START))
     assert engine._loop(SHAPES, False, False, False).experimental_get_tracing_count() == loops == 1
     assert len(SHAPES) == 8

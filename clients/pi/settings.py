@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.config.scenario import shown, typed
+from core.config.parse import shown, typed
 from core.disk import contents
 from core.safe_json import json_object
 

@@ -3,71 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
-import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from core.config.overrides import changed
+from core.config.parse import shown, typed, unknown
+from core.config.part import Part
 from core.safe_json import json_object, read_object
 
 ENGINES = ("tensorflow", "litert")
-LONGEST = 200  # letters of a value in an error
-GREATEST = 10**300  # a whole number that is surely a float too
 INKS = ("auto", "dark", "light")
-Registry = Mapping[str, Callable[..., Any]]
 RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "weight_exponent"}  # in scenario files
-
-
-def unknown(kind: str, name: str, choices: typing.Iterable[str]) -> ValueError:
-    """The error for a name that does not exist: it names the value and the choices."""
-    return ValueError(f"unknown {kind} {shown(name)}; choose from {', '.join(sorted(choices))}")
-
-
-def shown(value: Any) -> str:
-    """A value in an error: it may come from outside, and be a book."""
-    text = repr(value)
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
-
-
-@dataclass(frozen=True)
-class Part:
-    """A registered piece and its settings, such as dirichlet with alpha = 0.3."""
-
-    name: str
-    args: Mapping[str, Any] = field(default_factory=dict)
-
-    def settings(self, kind: str, registry: Registry) -> dict[str, Any]:
-        """All settings of this piece, defaults included. Raises ValueError on an unknown name, key or a wrong type."""
-        if self.name not in registry:
-            raise unknown(kind, self.name, registry)
-        known = options(registry[self.name])
-        for key in self.args:
-            if key not in known:
-                raise unknown(f"setting of {kind} {self.name!r}:", key, known or ["(it has none)"])
-        defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
-        hints = typing.get_type_hints(registry[self.name])
-        given = {key: typed(f"{kind}.{key}", value, hints.get(key, Any)) for key, value in self.args.items()}
-        if missing := set(known) - set(defaults) - set(given):
-            raise ValueError(f"{kind} {self.name!r} needs {', '.join(sorted(missing))}")
-        return defaults | given
-
-    def build(self, kind: str, registry: Registry, *context: Any) -> Any:
-        """Call the registered piece with its settings, after whatever context it takes."""
-        settings = self.settings(kind, registry)
-        return registry[self.name](*context, **settings)
-
-    def __str__(self) -> str:
-        return self.name + (f"({', '.join(f'{k}={v}' for k, v in self.args.items())})" if self.args else "")
-
-
-def options(piece: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The settings of a registered piece: its keyword-only parameters."""
-    parameters = inspect.signature(piece).parameters
-    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
 @dataclass(frozen=True)
@@ -203,7 +153,7 @@ class Scenario:
             first, *rest = path.split(".")
             if first not in hints:
                 raise unknown("key", first, hints)
-            values[first] = _changed(path, values.get(first, getattr(self, first)), rest, text, hints[first])
+            values[first] = changed(path, values.get(first, getattr(self, first)), rest, text, hints[first])
         return replace(self, **values)
 
 
@@ -222,86 +172,3 @@ _RANGES = [
     ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
     ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999), ("local.clip", 0, 1e9),
 ]  # fmt: skip
-
-
-def _changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
-    """What `--set` makes of one field of a scenario."""
-    if text == "none" and typing.get_origin(hint) is tuple and not rest:
-        return ()
-    if typing.get_args(hint)[:1] == (Part,):
-        if not rest:
-            before = {part.name: part for part in old}  # a piece that is named again keeps its settings
-            return tuple(before.get(name, Part(name)) for name in text.split("+"))
-        if rest[0] not in [part.name for part in old]:
-            raise unknown(f"piece of {path.split('.')[0]!r}:", rest[0], [p.name for p in old] or ["none is set"])
-        return tuple(_changed(path, p, rest[1:], text, Part) if p.name == rest[0] else p for p in old)
-    if isinstance(old, Part):
-        if not rest:
-            return old if text == old.name else Part(text)
-        return Part(old.name, dict(old.args) | {".".join(rest): _plain(text)})
-    if dataclasses.is_dataclass(old):
-        known = typing.get_type_hints(type(old))
-        if not rest or rest[0] not in known:
-            raise unknown(f"key of {path.split('.')[0]!r}:", ".".join(rest), known)
-        return replace(old, **{rest[0]: typed(path, _plain(text), known[rest[0]])})  # type: ignore[type-var]
-    if rest:
-        raise ValueError(f"{path.split('.')[0]} has no parts; set it with {path.split('.')[0]}=value")
-    return typed(path, text if hint is str else _plain(text), hint)
-
-
-def _plain(text: str) -> Any:
-    """The value that a text on the command line means: a JSON number, list or truth value, else the text itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # the former is also raised for a number of many thousand digits
-        return text
-
-
-def typed(name: str, value: Any, hint: Any) -> Any:
-    """The value as the type that is asked for, or a ValueError that names both."""
-    if hint is Any:
-        return value
-    if hint is Part:
-        value = {"name": value} if isinstance(value, str) else value
-        if (
-            not isinstance(value, dict)
-            or not isinstance(value.get("name"), str)
-            or set(value) - {"name", "args"}
-            or not isinstance(value.get("args", {}), dict)
-        ):
-            raise ValueError(f"{name} = {shown(value)} is not a named piece")
-        for key, setting in value.get("args", {}).items():
-            if not _flat(setting):
-                raise ValueError(
-                    f"{name}.{shown(key)} = {shown(setting)} should be a number, a word, or a list of them"
-                )
-        return Part(value["name"], dict(value.get("args", {})))
-    if dataclasses.is_dataclass(hint):
-        known = typing.get_type_hints(hint)
-        if not isinstance(value, dict):
-            raise ValueError(f"{name} = {shown(value)} should be an object")
-        for key in set(value) - set(known):
-            raise unknown(f"key of {name}:", key, known)
-        needed = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}
-        if missing := needed - set(value):
-            raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
-        return typing.cast(type, hint)(**{key: typed(f"{name}.{key}", value[key], known[key]) for key in value})
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return value if value is None else typed(name, value, inner[0])
-    if origin is tuple and isinstance(value, list | tuple):
-        kinds = [inner[0]] * len(value) if inner[-1] is ... else list(inner)
-        if len(kinds) != len(value):
-            raise ValueError(f"{name} = {shown(value)} should have {len(kinds)} values")
-        return tuple(typed(f"{name}[{i}]", v, kind) for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < GREATEST:
-        return float(value)
-    if origin is tuple or type(value) is not hint or value != value:
-        raise ValueError(f"{name} = {shown(value)} should be of type {getattr(hint, '__name__', hint)}")
-    return value
-
-
-def _flat(setting: Any) -> bool:
-    """Is it what a piece's setting can be?"""
-    many = setting if isinstance(setting, list | tuple) else [setting]
-    return all(isinstance(one, str | int | float | None) and one == one for one in many)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from core.config.scenario import Scenario
 from core.methods.agem import AGem
 from core.methods.analytic import Acil, Slda
 from core.methods.base import Chain, Finetune
@@ -18,9 +17,4 @@ METHODS = {
     "si": Si, "lwf": Lwf, "fedcurv": FedCurv, "acil": Acil, "slda": Slda,
 }  # fmt: skip
 
-__all__ = ["METHODS", "Chain", "Finetune", "chain"]
-
-
-def chain(scenario: Scenario) -> Chain:
-    """The scenario's methods, joined."""
-    return Chain([part.build("methods", METHODS) for part in scenario.methods])
+__all__ = ["METHODS", "Chain", "Finetune"]

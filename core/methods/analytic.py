@@ -14,7 +14,7 @@ import numpy as np
 
 from core.data import CLASSES
 from core.data import HIDDEN as UNITS
-from core.methods.base import Engine, Finetune, Memory, Payloads, Shared
+from core.methods.base import Engine, Finetune, Memory, Payloads, Received, Shared
 from core.methods.sums import check, largest_features
 from core.plan import Arrays, Learned, Lesson
 
@@ -55,17 +55,16 @@ class Acil(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: [(PACKED,), (SIZE, CLASSES), (1,)]}
 
-    def accept(
-        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
-    ) -> Payloads:
+    def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """The sums, each weighed like the client itself, if that many images can have them."""
         if self.name not in payloads:
             return {}
         gram, cross, stage = payloads[self.name]
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
-        check(unpacked(gram), cross.astype(np.float64), examples, largest_features(weights))
-        return {self.name: [gram * np.float32(share), cross * np.float32(share), stage]}
+        check(unpacked(gram), cross.astype(np.float64), received.own, largest_features(received.start))
+        share = np.float32(received.share)
+        return {self.name: [gram * share, cross * share, stage]}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
         gram = shared.get(f"{self.name}/gram", np.zeros(PACKED))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol
 
 import numpy as np
 
+from core.config.scenario import Scenario
 from core.data import SIDE, Examples
 from core.plan import Arrays, Distillation, Learned, Lesson, Plan, Pull, Rehearsal
 
@@ -16,6 +18,21 @@ Slot = Mapping[str, np.ndarray]
 Memory = Mapping[str, Mapping[int, Slot]]
 Payloads = Mapping[str, Arrays]  # {method: arrays}: what a method sends beside the weights
 Shared = Mapping[str, np.ndarray]  # {"method/name": array}: what the server keeps for methods
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the server knows of a client's reply when a method looks at what it sent beside the weights."""
+
+    scenario: Scenario
+    round: int
+    rate: float
+    start: Arrays  # the weights that the client was sent
+    arrays: Arrays  # those that it came back with; none, if it took no step
+    own: int  # its own examples
+    steps: int  # that it took
+    share: float  # 1, or less where its count was not believed
+    shared: Shared  # what the server kept for methods before this round
 
 
 class Engine(Protocol):
@@ -69,17 +86,13 @@ class Finetune:
         return 0
 
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
-        """The shapes of the float32 arrays that an answer may hold, with such weights; anything else is refused."""
+        """The shapes of the float32 arrays that may come beside such weights; anything else is refused."""
         return {}
 
-    def accept(
-        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
-    ) -> Payloads:
-        """What the server makes of a client's answer before it uses it; the answer is finite and of the right shapes.
+    def accept(self, payloads: Payloads, received: Received) -> Payloads:
+        """What the server makes of a client's payloads before it uses them; they are finite and of the right shapes.
 
-        examples: the client's own; share: 1, or less where its count was capped; weights: those that the client received;
-        max_update_ratio: how far, in lengths of theirs, a client's may be from them. Raises ValueError if no honest client can have
-        sent it.
+        Raises ValueError if no honest client can have sent them.
         """
         return {}
 
@@ -88,14 +101,14 @@ class Finetune:
         return dict(uploads)
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
-        """After aggregation: what the server keeps from the uploads ({client: answer}), and the global weights.
+        """After aggregation: what the server keeps of the uploads, by client, and the global weights.
 
         Raises ArithmeticError if no honest clients' uploads can add up to these.
         """
         return shared, arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
-        """What a client is told beside the weights; its Lesson.payloads."""
+        """What a client is sent beside the weights: its Lesson.payloads."""
         return {}
 
 
@@ -138,14 +151,8 @@ class Chain(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {name: shapes for m in self.methods for name, shapes in m.shapes(weights).items()}
 
-    def accept(
-        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
-    ) -> Payloads:
-        return {
-            k: v
-            for m in self.methods
-            for k, v in m.accept(payloads, examples, share, weights, max_update_ratio).items()
-        }
+    def accept(self, payloads: Payloads, received: Received) -> Payloads:
+        return {k: v for m in self.methods for k, v in m.accept(payloads, received).items()}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         return reduce(lambda balanced, m: m.balance(balanced, ratio), self.methods, dict(uploads))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from core.config.scenario import unknown
+from core.config.parse import unknown
 from core.data import CLASSES, SIDE, Examples
 from core.methods.base import Engine, Slot, earlier
 from core.plan import Arrays, Lesson

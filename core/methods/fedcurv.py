@@ -7,7 +7,7 @@ from statistics import median_low
 
 import numpy as np
 
-from core.methods.base import Engine, Finetune, Memory, Payloads, Shared, earlier, kept, named, own, weights
+from core.methods.base import Engine, Finetune, Memory, Payloads, Received, Shared, earlier, kept, named, own, weights
 from core.methods.ewc import anchored, check, information
 from core.plan import Arrays, Learned, Lesson, Pull, distance
 
@@ -58,26 +58,23 @@ class FedCurv(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: 2 * [w.shape for w in weights]}
 
-    def accept(
-        self, payloads: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
-    ) -> Payloads:
+    def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """The sums, if they are of squares, and hold others to weights that a client can have had."""
         if self.name not in payloads:
             return {}
+        weights, most = received.start, received.scenario.max_update_ratio
         fisher, product = _fisher_and_product(payloads[self.name])
         if any((f < 0).any() or (f > LARGEST).any() for f in fisher):
             raise ValueError(f"its Fisher information is not 0 … {LARGEST:g}")
-        widest = (1 + max_update_ratio) * float(np.sqrt(sum(np.sum(np.square(w, dtype=np.float64)) for w in weights)))
+        widest = (1 + most) * float(np.sqrt(sum(np.sum(np.square(w, dtype=np.float64)) for w in weights)))
         if any((np.abs(p) > 1.001 * widest * f + TINY**2).any() for f, p in zip(fisher, product, strict=True)):
             raise ValueError(f"it holds others to single weights above {widest:.3g}, or where it has no information")
         # Where there is information, the weights that the others are held to; elsewhere they are held to nothing.
         anchor = [
             np.where(f > TINY, p / np.maximum(f, TINY), w) for f, p, w in zip(fisher, product, weights, strict=True)
         ]
-        if (far := distance(weights, anchor)) > max_update_ratio:
-            raise ValueError(
-                f"it holds others to weights {far:.3g} times their length away, more than {max_update_ratio:g}"
-            )
+        if (far := distance(weights, anchor)) > most:
+            raise ValueError(f"it holds others to weights {far:.3g} times their length away, more than {most:g}")
         return {self.name: [*fisher, *product]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:

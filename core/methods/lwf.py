@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.config.scenario import unknown
+from core.config.parse import unknown
 from core.data import CLASSES
 from core.methods.base import Engine, Finetune, Memory, earlier, kept, named, own, weights
 from core.plan import Distillation, Learned, Lesson

@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 
-from core.config.scenario import Part, Registry
+from core.config.part import Part, Registry
 from core.data import SIDE
 
 MARGIN = 4  # blank pixels around each image on a sheet; no filter here reaches farther

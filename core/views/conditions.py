@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.config.scenario import Part, unknown
+from core.config.parse import unknown
+from core.config.part import Part
 from core.seeds import rng
 from core.views.looks import LOOKS, look
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.config.scenario import Part, Registry
+from core.config.part import Part, Registry
 from core.views.augment import CHUNK, Warp, sheet, unsheet
 
 

@@ -21,14 +21,17 @@ def run(server: ServerApp, scenario: Scenario, workers: int, environment: Mappin
     from flwr.supercore.task_identity import TaskIdentity
 
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-    server(LocalGrid(roster.nodes(scenario)), Context(0, 0, {}, RecordDict(), {}))
+    server(
+        LocalGrid(roster.nodes(scenario), {"memory": environment["CLIENTS_HOME"]}), Context(0, 0, {}, RecordDict(), {})
+    )
 
 
 class LocalGrid(Grid):
     """A grid whose nodes live in this process and answer when they are asked for their reply."""
 
-    def __init__(self, nodes: int = 1) -> None:
-        self._ids = list(range(1, nodes + 1))
+    def __init__(self, nodes: int = 1, config: Mapping[str, str] | None = None) -> None:
+        """config: each node's own."""
+        self._ids, self._config = list(range(1, nodes + 1)), dict(config or {})
         self._asked: deque[Message] = deque()
 
     def get_node_ids(self) -> list[int]:
@@ -48,7 +51,7 @@ class LocalGrid(Grid):
             return []
         ask = self._asked.popleft()
         try:
-            return [client_app(ask, Context(0, ask.metadata.dst_node_id, {}, RecordDict(), {}))]
+            return [client_app(ask, Context(0, ask.metadata.dst_node_id, dict(self._config), RecordDict(), {}))]
         except Exception as error:  # a client's failure is its own, as on a real grid
             return [Message(Error(code=0, reason=str(error)), reply_to=ask)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from core.config.scenario import Scenario
 from scenarios.deployment import flwr_cli, processes
 from scenarios.deployment.flwr_cli import option
 from scenarios.terminal import Terminal
+from server.record import load_rounds
 
 POLL = 0.3  # seconds between looks at a run's folder
 LOOK = 5.0  # seconds between questions to the SuperLink, each of which costs a process
@@ -22,14 +22,14 @@ def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> Non
 
     Raises KeyboardInterrupt if somebody asked to stop, RuntimeError if the run failed.
     """
-    stop, lines = folder / "stop", folder / "rounds.jsonl"
+    stop = folder / "stop"
     stop.unlink(missing_ok=True)
-    shown = len(lines.read_text().splitlines()) if lines.exists() else 0  # a resumed run's are known
+    shown = len(load_rounds(folder))  # a resumed run's are known
     number, looked, asked, ended, details = flwr_cli.submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
     while not ended.startswith("finished"):
-        new = lines.read_text().splitlines()[shown:] if lines.exists() else []
-        for line in new:
-            terminal.ended(json.loads(line))
+        new = load_rounds(folder)[shown:]
+        for row in new:
+            terminal.ended(row)
         shown += len(new)
         now = time.monotonic()
         if terminal.stopped() and not asked:

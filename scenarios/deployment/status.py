@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from core.safe_json import read_lines, read_object
+from core.safe_json import read_object
 from scenarios.deployment import flwr_cli, processes
-
-Facts = Mapping[str, Any]
+from server.record import RoundRecord, load_rounds
 
 
 def show(home: Path) -> int:
@@ -26,7 +25,7 @@ def show(home: Path) -> int:
         return 1
     nodes, known = flwr_cli.nodes(home), flwr_cli.names(home)
     folder, number = _run(home)
-    history = _history(folder)
+    history = load_rounds(folder) if folder else []
     screen.print(_nodes(nodes, known, _clients(folder), history))
     screen.print(f"SuperLink on {flwr_cli.HOST}:{flwr_cli.port(home)}, logs in {home}/*.log", soft_wrap=True)
     if folder:
@@ -35,25 +34,25 @@ def show(home: Path) -> int:
 
 
 def _nodes(
-    nodes: list[dict[str, Any]], known: Mapping[str, str], plays: Mapping[str, int], history: list[dict[str, Any]]
+    nodes: list[dict[str, Any]], known: Mapping[str, str], plays: Mapping[str, int], history: Sequence[RoundRecord]
 ) -> Table:
     table = Table(title="nodes", title_justify="left")
     for name in ("node", "client", "last seen", "round", "examples", "memory", "battery"):
         table.add_column(name, justify="left" if name in ("node", "last seen") else "right", no_wrap=name != "node")
     for one in sorted(nodes, key=lambda one: known.get(one["node-id"], one["node-id"])):
         client = plays.get(one["node-id"])
-        last = next((facts for facts in reversed(history) if client in facts["clients"]), None)
-        numbers = [_number(last, client, name) for name in ("clients_examples", "memory", "battery")]
+        last = next((row for row in reversed(history) if client in row.clients), None)
+        numbers = _numbers(last, client)
         table.add_row(
             Text(known.get(one["node-id"], one["node-id"])), "–" if client is None else str(client), 
-            _seen(one), str(last["round"]) if last else "–",
+            _seen(one), str(last.round) if last else "–",
             "–" if numbers[0] is None else f"{numbers[0]:,.0f}", "–" if numbers[1] is None else f"{numbers[1] / 1000:,.0f} kB",
             "–" if numbers[2] is None else f"{numbers[2]:.0%}",
         )  # fmt: skip
     return table
 
 
-def _seen(one: Facts) -> str:
+def _seen(one: Mapping[str, Any]) -> str:
     """When the SuperLink last heard of a node."""
     if one["status"] != "offline":
         return "now" if one["status"] == "online" else "never"
@@ -64,18 +63,21 @@ def _seen(one: Facts) -> str:
     return f"{ago} s ago"
 
 
-def _number(facts: Facts | None, client: int | None, name: str) -> float | None:
-    return None if facts is None else facts.get(name, {}).get(str(client))
+def _numbers(row: RoundRecord | None, client: int | None) -> list[float | None]:
+    """A client's examples, bytes of memory and battery in a round."""
+    if row is None or client is None:
+        return [None] * 3
+    return [numbers.get(client) for numbers in (row.clients_examples, row.memory, row.battery)]
 
 
-def _how(home: Path, folder: Path, number: str, history: list[dict[str, Any]]) -> str:
+def _how(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) -> str:
     """The last run in a line, and what went wrong in it."""
     of = read_object(folder / "scenario.json", "rounds")["rounds"]
     last = history[-1] if history else None
     how, _ = flwr_cli.state(home, number)
-    words = f"last run: round {last['round'] if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"
-    words += f"; accuracy {last['accuracy']:.2%}" if last else ""
-    left_out = [f"round {one['round']}: client {who}: {why}" for one in history for who, why in one["failed"].items()]
+    words = f"last run: round {last.round if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"
+    words += f"; accuracy {last.accuracy:.2%}" if last and last.accuracy is not None else ""
+    left_out = [f"round {row.round}: client {who}: {why}" for row in history for who, why in row.failed.items()]
     return "\n".join([words, *(f"  {line}" for line in left_out[-5:])])
 
 
@@ -87,10 +89,6 @@ def _run(home: Path) -> tuple[Path | None, str]:
     run = read_object(file, "folder", "number")
     folder = Path(str(run["folder"]))
     return (folder if (folder / "scenario.json").exists() else None), str(run["number"])
-
-
-def _history(folder: Path | None) -> list[dict[str, Any]]:
-    return read_lines(folder / "rounds.jsonl", "round", "clients", "accuracy", "failed") if folder else []
 
 
 def _clients(folder: Path | None) -> dict[str, int]:

@@ -10,7 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.config.scenario import Scenario
-from core.safe_json import read_object
+from core.stream import course
+from server import checkpoint, record, run_folder, versions
+from server.checkpoint import RunState
+from server.record import Exports
+from server.report import page
 
 
 def source(run: Path) -> tuple[Path, int]:
@@ -18,9 +22,6 @@ def source(run: Path) -> tuple[Path, int]:
 
     Raises ValueError if there is none.
     """
-    from core.stream import course
-    from server import versions
-
     try:
         old = Scenario.read(run / "scenario.json")
     except FileNotFoundError:
@@ -48,10 +49,8 @@ def after(scenario: Scenario, run: Path) -> Scenario:
 
 def begin(run: Path, folder: Path) -> None:
     """Bring into a new run's folder what it starts from, as of round 0: a checkpoint, that version, each client's memory."""
-    from server import checkpoint, versions
-
     version, _ = source(run)
-    checkpoint.save(folder, checkpoint.State(0, versions.weights(version), shared=versions.shared(version)))
+    checkpoint.save(folder, RunState(0, versions.weights(version), shared=versions.shared(version)))
     # The model that it starts from is current until a better one passes the gate.
     shutil.copytree(version, folder / "versions" / version.name)
     versions.publish(folder, folder / "versions" / version.name)
@@ -64,8 +63,6 @@ def begin(run: Path, folder: Path) -> None:
 def rollback(version: Path) -> str:
     """Make this version (RUN/versions/NUMBER) its run's current one; its report says so too. Raises ValueError, naming the
     versions there are."""
-    from server import run_folder, versions
-
     run = version if (version / "versions").is_dir() else version.parent.parent
     there = versions.listed(run)
     number = version.name.zfill(4) if version.name.isdigit() else version.name
@@ -76,23 +73,21 @@ def rollback(version: Path) -> str:
         before = versions.linked(run)
         versions.publish(run, home)
         was = f", instead of {before.name}" if before and before != home else ""
-        against = list(versions.exported(home).get("refused", {}).values())
+        exports = versions.exported(home) or Exports()
+        against = list(exports.refused.values())
         with suppress(ValueError):  # one without readable facts can be taken back too
-            against += versions.facts(home)["objections"]
-        _reported(run, home)
+            against += versions.about(home).objections
+        _reported(run, home, exports)
     return f"{run}: version {home.name} is current{was}" + "".join(f"\nnote: {why}" for why in against)
 
 
-def _reported(run: Path, version: Path) -> None:
+def _reported(run: Path, version: Path, exports: Exports) -> None:
     """Say in a finished run's report and page which version is current now."""
-    from server import record, versions
-    from server.report import page
-
     try:
-        facts = read_object(run / "report.json", "history", "events", "current", "exports")
+        report = record.load(run)
     except (FileNotFoundError, ValueError):
-        return  # not finished, or damaged: there is no page to correct
-    facts |= {"current": version.name, "exports": versions.exported(version)}
-    facts["events"].append(f"version {int(version.name)} was made current by --rollback")
-    record.save(run, facts)
-    page.write(facts, run)
+        return  # not finished, damaged, or an older program's: there is no page to correct
+    number = int(version.name)
+    report = report.with_(f"version {number} was made current by --rollback", current=number, exports=exports)
+    record.save(run, report)
+    page.write(report, run)

@@ -7,81 +7,72 @@ import subprocess
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from clients.sources.simulated import shard
 from core.config.scenario import Scenario
+from core.data import load
 from core.metrics import behind
-from core.safe_json import read_object
 from core.stream import course
+from scenarios.backends import BACKENDS, superlink
 from scenarios.check import without_effect
 from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines
-from scenarios.experiment.workspace import opened
-from scenarios.terminal import Terminal
+from scenarios.experiment.options import Experiment, RunOptions
+from server import checkpoint, record, versions
+from server import run as server
+from server.export import export
+from server.record import Exports, Report
+from server.report import figures, page
 
-Facts = dict[str, Any]
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 COMPARED = {"none": (), "centralized": ("centralized",), "all": baselines.KINDS}
+PICTURED = 20  # clients whose images are shown
+IMAGES = 10  # of each
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run, which changes nothing about the result."""
-
-    workers: int = 1
-    backend: str = "ray"
-    baselines: str = "centralized"
-    source: Path | None = None  # the finished run that this one goes on from
-    federation: Path | None = None  # real nodes instead of a backend (scenarios/deploy.py)
-    quiet: bool = False
-    json: bool = False
-
-
-def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
-    """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code.
-
-    Raises ValueError, in a sentence, if the folder cannot be used; what another process is running there stays as it is.
-    """
-    terminal = Terminal(options.quiet)
-    with opened(scenario, folder, options.source) as environment:
-        return _run(scenario, folder, options, terminal, environment)
-
-
-def _run(scenario: Scenario, folder: Path, options: RunOptions, terminal: Terminal, environment: dict[str, str]) -> int:
-    start, children = time.perf_counter(), Children()
+def run(this: Experiment) -> int:
+    """All phases; the exit code."""
+    start, children, terminal = time.perf_counter(), Children(), this.terminal
     terminal.listen()
     try:
-        children |= _start_baselines(scenario, folder, options)
-        facts = _rounds(scenario, folder, options, terminal, environment)
-        facts["events"] += without_effect(scenario)
-        facts |= {"source": str(options.source)} if options.source else {}
+        children |= _start_baselines(this)
+        report = _rounds(this)
         waited = time.perf_counter()
-        _join_baselines(facts, scenario, folder, terminal, children)
-        facts["seconds"]["baselines"] = time.perf_counter() - waited
-        _export(facts, scenario, folder, terminal)
-        facts["seconds"]["total"] = time.perf_counter() - start
-        _draw(facts, scenario, folder)
+        report = _join_baselines(report, this, children)
+        report = _timed(report, baselines=time.perf_counter() - waited)
+        report = _export(report, this)
+        report = _timed(report, total=time.perf_counter() - start)
+        _draw(report, this)
     except Exception as error:
         traceback.print_exc()
         terminal.rest()
-        terminal.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {folder / 'run.log'}")
+        said = f"what was said on the way is in {this.folder / 'run.log'}"
+        terminal.fail(f"failed: {type(error).__name__}: {error}\n{said}")
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        terminal.fail(f"stopped; go on with: {flwr_cli.resume(folder, options.federation, _flags(options))}")
+        again = flwr_cli.resume(this.folder, this.options.federation, _flags(this.options))
+        terminal.fail(f"stopped; go on with: {again}")
         return 130
     finally:
         for _, child in children.values():
             child.terminate()
     terminal.rest()
-    if options.json:
-        terminal.line(json.dumps(brief(facts)))
-    elif not options.quiet:
-        terminal.print(closing(facts))
+    if this.options.json:
+        terminal.line(json.dumps(brief(report)))
+    elif not this.options.quiet:
+        terminal.print(closing(report))
     return 0
+
+
+def _timed(report: Report, **seconds: float) -> Report:
+    return report.with_(seconds={**report.seconds, **seconds})
 
 
 def _flags(options: RunOptions) -> str:
@@ -92,35 +83,33 @@ def _flags(options: RunOptions) -> str:
     )
 
 
-def brief(facts: Facts) -> Facts:
+def brief(report: Report) -> dict[str, Any]:
     """The report's main keys, for `--json`."""
     keys = (
         "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
         "seconds", "exports", "current", "folder",
     )  # fmt: skip
+    facts = record.report_json(report)
     return {key: facts[key] for key in keys}
 
 
-def _rounds(
-    scenario: Scenario, folder: Path, options: RunOptions, terminal: Terminal, environment: dict[str, str]
-) -> Facts:
+def _rounds(this: Experiment) -> Report:
     """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
-    from scenarios.backends import BACKENDS
-    from server import checkpoint, run
-
+    scenario, folder, options, terminal = this.scenario, this.folder, this.options, this.terminal
     saved, _ = checkpoint.newest(folder)
     done = saved.round if saved else 0
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / "report.json").unlink(missing_ok=True)
     if options.federation:
-        from scenarios.backends import superlink
-
         superlink.run(options.federation, scenario, folder, terminal)
     else:
-        BACKENDS[options.backend](run.build(scenario, folder, terminal), scenario, options.workers, environment)
+        play = BACKENDS[options.backend]
+        play(server.build(scenario, folder, terminal), scenario, options.workers, this.environment)
     terminal.pause()
-    return read_object(folder / "report.json")
+    report = record.load(folder)
+    source = str(options.source) if options.source else ""
+    return report.with_(*without_effect(scenario), source=source)
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:
@@ -133,11 +122,11 @@ def _comparable(scenario: Scenario, kind: str) -> bool:
     return scenario.clients > 1 and all(test.condition == "plain" for test in course(scenario).tests)
 
 
-def _start_baselines(scenario: Scenario, folder: Path, options: RunOptions) -> Children:
+def _start_baselines(this: Experiment) -> Children:
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
-    kinds = [kind for kind in COMPARED[options.baselines] if _comparable(scenario, kind)]
-    command, what = [sys.executable, "-m", "scenarios.experiment.baselines"], str(folder / "scenario.json")
-    folders = {kind: baselines.cache_folder(scenario, kind, folder.parent) for kind in kinds}
+    kinds = [kind for kind in COMPARED[this.options.baselines] if _comparable(this.scenario, kind)]
+    command, what = [sys.executable, "-m", "scenarios.experiment.baselines"], str(this.folder / "scenario.json")
+    folders = {kind: baselines.cache_folder(this.scenario, kind, this.folder.parent) for kind in kinds}
     return {
         kind: (
             path,
@@ -147,12 +136,9 @@ def _start_baselines(scenario: Scenario, folder: Path, options: RunOptions) -> C
     }
 
 
-def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal, children: Children) -> None:
+def _join_baselines(report: Report, this: Experiment, children: Children) -> Report:
     """Wait for the baselines and put their results into the report; whatever diverged is the first of its events."""
-
-    from server import record  # not before `prepare`
-
-    facts["curves"] = {}
+    scenario, terminal = this.scenario, this.terminal
     for kind, (path, child) in children.items():
         total = scenario.clients if kind == "local" else scenario.rounds
         terminal.bar(kind, total, f"{kind} baseline")
@@ -161,56 +147,59 @@ def _join_baselines(facts: Facts, scenario: Scenario, folder: Path, terminal: Te
             terminal.pause(0.2)
         result = baselines.result(path)
         if result is None:
-            facts["events"].append(f"the {kind} baseline failed with exit code {child.returncode}; see run.log")
-            continue
-        facts["baselines"][kind], facts["curves"][kind] = result["accuracy"], result["curve"]
-        facts["best"][kind] = result.get("best")
-        facts |= {f"local_{key}": result[key] for key in ("accuracies", "own_accuracies") if kind == "local"}
-        if kind == "joint" and facts["continual"]:
-            facts["continual"]["measures"]["intransigence"] = behind(facts["continual"], result["matrix"])
-    facts["diverged"] = record.diverged(facts)
-    facts["events"] = [*facts["diverged"].values(), *facts["events"]]
+            report = report.with_(f"the {kind} baseline failed with exit code {child.returncode}; see run.log")
+        else:
+            report = _beside(report, kind, result)
+    report = report.with_(diverged=record.divergences(report))
+    return replace(report, events=(*report.diverged.values(), *report.events))
 
 
-def _export(facts: Facts, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
+def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
+    """The report with a baseline's result in it."""
+    report = report.with_(
+        baselines={**report.baselines, kind: result.accuracy},
+        curves={**report.curves, kind: result.curve},
+        best={**report.best, kind: result.best},
+    )
+    if alone := result.last_alone:
+        report = report.with_(local_accuracies=alone.accuracies, local_own_accuracies=alone.own_accuracies)
+    if kind == "joint" and (staged := report.continual):
+        missing = behind(staged.matrix, staged.stages, result.matrix)
+        staged = replace(staged, measures=replace(staged.measures, intransigence=missing))
+        report = report.with_(continual=staged)
+    return report
+
+
+def _export(report: Report, this: Experiment) -> Report:
     """Every version's files, verified; then the newest that passed the gate becomes current."""
-    from core.data import load
-    from server import versions
-    from server.export import export
-
-    start, data = time.perf_counter(), load(scenario)
-    kept = versions.listed(folder)
+    start, data, scenario, terminal = time.perf_counter(), load(this.scenario), this.scenario, this.terminal
+    kept = versions.listed(this.folder)
     terminal.bar("export", len(kept), "exporting and verifying the model")
-    facts["stages"], facts["exports"], good = [], {}, None
+    current, exports = None, Exports()
     for done, version in enumerate(kept, 1):
-        about = versions.facts(version)
-        exports = versions.exported(version) or export(versions.weights(version), scenario.model, data, version)
-        facts["stages"].append(about)
-        against = about["objections"] if about["version"] > scenario.past else []  # what it started from had its say
-        facts["events"] += [f"version {about['version']} is not current: {why}" for why in against]
+        about = versions.about(version)
+        made = versions.exported(version) or export(versions.weights(version), scenario.model, data, version)
+        against = about.objections if about.version > scenario.past else ()  # what it started from had its say
+        objections = [f"version {about.version} is not current: {why}" for why in against]
+        report = report.with_(*objections, stages=(*report.stages, about))
         if not against:
-            good, facts["exports"] = version, exports
+            current, exports = version, made
         terminal.advance("export", done)
         terminal.pause()
-    if good:
-        versions.publish(folder, good)
-    facts["current"] = good.name if good else None
-    refused = facts["exports"].get("refused", {}).items()
-    facts["events"] += [f"{name} of version {int(facts['current'])} was refused: {why}" for name, why in refused]
-    facts["seconds"]["export"] = time.perf_counter() - start
+    if current:
+        versions.publish(this.folder, current)
+    number = int(current.name) if current else None
+    refused = [f"{name} of version {number} was refused: {why}" for name, why in exports.refused.items()]
+    report = report.with_(*refused, current=number, exports=exports)
+    return _timed(report, export=time.perf_counter() - start)
 
 
-def _draw(facts: Facts, scenario: Scenario, folder: Path) -> None:
-    """report.json, the pictures, record.html."""
-    import numpy as np
-
-    from clients.sources.simulated import shard
-    from server import record
-    from server.report import figures, page
-
-    record.save(folder, facts)
-    shown = [shard(scenario.json(), client).train for client in range(min(scenario.clients, 20))]
-    spread = [np.argsort(mine.y, kind="stable")[np.linspace(0, len(mine) - 1, 10).astype(int)] for mine in shown]
+def _draw(report: Report, this: Experiment) -> None:
+    """report.json, the pictures, report.html."""
+    record.save(this.folder, report)
+    clients = range(min(this.scenario.clients, PICTURED))
+    shown = [shard(this.scenario.json(), client).train for client in clients]
+    spread = [np.argsort(mine.y, kind="stable")[np.linspace(0, len(mine) - 1, IMAGES).astype(int)] for mine in shown]
     contact = np.stack([mine.x[rows] for mine, rows in zip(shown, spread, strict=True)])
-    figures.draw(facts, folder, contact)
-    page.write(facts, folder)
+    figures.draw(report, this.folder, contact)
+    page.write(report, this.folder)

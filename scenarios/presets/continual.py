@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.config.scenario import Local, Model, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Local, Model, Scenario
 
 # The Federated Split-MNIST protocol, with 157.8 kB a client (200 plain images) to remember by.
 CLASS_INCREMENTAL = Scenario(

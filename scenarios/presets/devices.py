@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from core.config.scenario import Local, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
 
 PI = Scenario(
     name="pi",

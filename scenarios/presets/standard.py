@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.config.scenario import Local, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
 
 GEOMETRY = tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic"))
 

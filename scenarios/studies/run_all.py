@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 from core.config.scenario import Scenario
 from scenarios.environment import prepare, temporary
-
-Facts = dict[str, Any]
+from server.record import RoundRecord
 
 
 class Quiet:
@@ -28,7 +26,7 @@ class Quiet:
         return self.stop.is_set() or os.getppid() != self.parent
 
     def replied(self, round: int, done: int, of: int) -> None: ...
-    def ended(self, facts: Mapping[str, Any]) -> None: ...
+    def ended(self, record: RoundRecord) -> None: ...
 
 
 def work(scenario: str, folder: Path) -> None:

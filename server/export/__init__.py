@@ -18,7 +18,8 @@ import numpy as np
 from core.config.scenario import Model
 from core.data import Data, Examples
 from server.export import check, keras, onnx, tflite
-from server.export.check import ParityTest, Predictor
+from server.export.check import ParityTest, Predictor, Score
+from server.record import ExportedFile, Exports, plain
 
 __all__ = ["EXPORTERS", "Exporter", "Predictor", "export", "verify"]
 
@@ -40,7 +41,7 @@ EXPORTERS = {  # by the file they make
 }
 
 
-def export(weights: Sequence[np.ndarray], model: Model, data: Data, folder: Path) -> dict[str, Any]:
+def export(weights: Sequence[np.ndarray], model: Model, data: Data, folder: Path) -> Exports:
     """Write model.* and export.json into this folder; returns what export.json says (see `verify`).
 
     weights: f32, as core/model.py lists them. Files of an earlier export are replaced, or removed if now refused.
@@ -53,20 +54,17 @@ def export(weights: Sequence[np.ndarray], model: Model, data: Data, folder: Path
         fresh = Path(name)
         failed = {file: why for file in EXPORTERS if (why := _save(file, whole, fresh, data.train.x))}
         report = _report(fresh, keras.predictor(whole), data.test, failed)
-        (fresh / "export.json").write_text(json.dumps(report, indent=1) + "\n")
+        (fresh / "export.json").write_text(json.dumps(plain(report), indent=1) + "\n")
         for file in EXPORTERS:
-            _publish(fresh / file, folder, refused=file in report["refused"])
+            _publish(fresh / file, folder, refused=file in report.refused)
         os.replace(fresh / "export.json", folder / "export.json")
     return report
 
 
-def verify(folder: Path, data: Data) -> dict[str, Any]:
+def verify(folder: Path, data: Data) -> Exports:
     """Check an export again, against its own model.keras; changes no file.
 
-    Returns {"images": n, "baselines": {"tf.function": {latency_ms, latency_p95_ms}}, "files": {name: {bytes, accuracy,
-    difference, agreement, latency_ms, latency_p95_ms, speedup}}, "refused": {name: why}}. `check.score` and
-    `check.latencies` say what is measured; speedup is tf.function's median over the file's own.
-    Raises FileNotFoundError if there is no model.keras.
+    `check.score` and `check.latencies` say what is measured. Raises FileNotFoundError if there is no model.keras.
     """
     reference = folder / "model.keras"
     if not reference.is_file():
@@ -83,10 +81,10 @@ def _save(file: str, model: Any, folder: Path, images: np.ndarray) -> str | None
     return None
 
 
-def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str, str]) -> dict[str, Any]:
+def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str, str]) -> Exports:
     """What `verify` returns, for the files that are in this folder."""
     parity, refused = ParityTest.of(reference, test), dict(failed)
-    files: dict[str, dict[str, Any]] = {}
+    scores: dict[str, Score] = {}
     contenders: dict[str, Predictor] = {"tf.function": reference}
     for file, exporter in EXPORTERS.items():
         if file in failed or not (folder / file).exists():
@@ -101,12 +99,18 @@ def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str
             refused[file] = why
             contenders.pop(file, None)
         else:
-            files[file] = {"bytes": (folder / file).stat().st_size} | found
+            scores[file] = found
     times = check.latencies(contenders, parity.images)
     base = times.pop("tf.function")
-    for file, time in times.items():
-        files[file] |= time | {"speedup": round(base["latency_ms"] / time["latency_ms"], 2)}
-    return {"images": len(test), "baselines": {"tf.function": base}, "files": files, "refused": refused}
+    files = {
+        file: ExportedFile(
+            bytes=(folder / file).stat().st_size, accuracy=scores[file].accuracy, difference=scores[file].difference,
+            agreement=scores[file].agreement, latency_ms=time.latency_ms, latency_p95_ms=time.latency_p95_ms,
+            speedup=round(base.latency_ms / time.latency_ms, 2),
+        )
+        for file, time in times.items()
+    }  # fmt: skip
+    return Exports(len(test), {"tf.function": base}, files, refused)
 
 
 def _publish(path: Path, folder: Path, refused: bool) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.data import Examples
+from server.record import Latency
 
 Predictor = Callable[[np.ndarray], np.ndarray]  # images f32 [n, 28, 28, 1] in 0 … 1 → probabilities f32 [n, 10]
 
@@ -52,26 +53,31 @@ def ask(predict: Predictor, images: np.ndarray) -> np.ndarray:
     return np.concatenate([predict(images[i : i + PAGE]) for i in range(0, len(images), PAGE)])
 
 
-def score(predict: Predictor, parity: ParityTest) -> dict[str, float]:
-    """How an export probabilities: its accuracy, and how near it is to Keras.
+@dataclass(frozen=True)
+class Score:
+    """What an export makes of the test images, and how near it is to Keras."""
 
-    accuracy, agreement: shares of all images, 0 … 1; difference: the greatest of all probabilities' differences.
-    Raises ValueError if its probabilities have the wrong shape.
-    """
+    accuracy: float  # share of images read right, 0 … 1
+    difference: float  # the greatest of all probabilities' differences from Keras'
+    agreement: float  # share of images for which both say the same class
+
+
+def score(predict: Predictor, parity: ParityTest) -> Score:
+    """Ask an export all test images. Raises ValueError if its probabilities have the wrong shape."""
     probabilities = ask(predict, parity.images)
     if probabilities.shape != parity.truth.shape:
         raise ValueError(f"probabilities should be {list(parity.truth.shape)}, not {list(probabilities.shape)}")
     chosen = probabilities.argmax(1)
-    return {
-        "accuracy": float((chosen == parity.labels).mean()),
-        "difference": float(np.abs(probabilities - parity.truth).max()),
-        "agreement": float((chosen == parity.truth.argmax(1)).mean()),
-    }
+    return Score(
+        accuracy=float((chosen == parity.labels).mean()),
+        difference=float(np.abs(probabilities - parity.truth).max()),
+        agreement=float((chosen == parity.truth.argmax(1)).mean()),
+    )
 
 
-def objection(found: Mapping[str, float], parity: ParityTest, quantized: bool) -> str | None:
+def objection(found: Score, parity: ParityTest, quantized: bool) -> str | None:
     """Why an export with these marks is refused; None if it may go out."""
-    fall, difference = round(parity.accuracy - found["accuracy"], 9), found["difference"]  # 0.95 - 0.947 > 0.003
+    fall, difference = round(parity.accuracy - found.accuracy, 9), found.difference  # 0.95 - 0.947 > 0.003
     if not math.isfinite(difference):  # NaN is not greater than any limit
         return "probabilities, its own or Keras', are not numbers"
     if quantized:
@@ -84,7 +90,7 @@ def objection(found: Mapping[str, float], parity: ParityTest, quantized: bool) -
     )
 
 
-def latencies(contenders: Mapping[str, Predictor], images: np.ndarray) -> dict[str, dict[str, float]]:
+def latencies(contenders: Mapping[str, Predictor], images: np.ndarray) -> dict[str, Latency]:
     """Milliseconds a call at batch 1, median and 95th percentile, each contender as the caller threaded it.
 
     They take turns in short rounds, so whatever else this machine does hits all alike. images: f32 [n, 28, 28, 1].
@@ -106,6 +112,6 @@ def _seconds(predict: Predictor, image: np.ndarray) -> float:
     return time.perf_counter() - start
 
 
-def _summary(seconds: list[float]) -> dict[str, float]:
+def _summary(seconds: list[float]) -> Latency:
     median, high = np.percentile(seconds, [50, 95]) * 1000
-    return {"latency_ms": round(float(median), 4), "latency_p95_ms": round(float(high), 4)}
+    return Latency(round(float(median), 4), round(float(high), 4))

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from scenarios.environment import prepare
 from scenarios.presets import SCENARIOS
 from tests.bench import measure

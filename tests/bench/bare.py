@@ -89,9 +89,16 @@ def our(scenario: Scenario) -> Step:
     """What a client of ours does between unpacking a message and packing its answer."""
     from clients.learner import learn
     from clients.sources.simulated import shard
+    from core.engines import tensorflow as engine
+    from fl.messages import Task
 
     text, rate = scenario.json(), scenario.local.rate
-    return lambda weights, client, number: learn(shard(text, client), scenario, number, weights, rate, {}).arrays
+
+    def step(weights: Arrays, client: int, number: int) -> Arrays:
+        update, _ = learn(shard(text, client), Task(scenario, number, client, rate, weights), {}, engine)
+        return update.arrays
+
+    return step
 
 
 def plain(scenario: Scenario) -> Step:

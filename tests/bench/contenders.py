@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from core.config.scenario import Scenario
 from scenarios.environment import prepare
+from server.record import RoundRecord
 from tests.bench.measure import Facts, Tell, memory
 
 WORKERS = 2
@@ -23,7 +22,7 @@ class Telling:
     """A `Watch` that tells when the first messages went out, the first answer came, and every round ended."""
 
     def __init__(self, tell: Tell, weigh: bool) -> None:
-        self.tell, self.weight_exponent = tell, weigh
+        self.tell, self.weigh = tell, weigh
         self._parent, self._seen = os.getppid(), set[str]()
 
     def _once(self, event: str) -> None:
@@ -38,12 +37,12 @@ class Telling:
     def replied(self, round: int, done: int, of: int) -> None:
         self._once("answered")
 
-    def ended(self, facts: Mapping[str, Any]) -> None:
+    def ended(self, record: RoundRecord) -> None:
         """Seconds without evaluation and checkpoint; memory, if it is to be weighed."""
-        if facts["failed"]:
-            raise RuntimeError(f"round {facts['round']} failed: {facts['failed']}")
-        weight: Facts = {"memory": memory()} if self.weight_exponent else {}
-        self.tell({"event": "round", "round": facts["round"], "seconds": facts["seconds"]["train"]} | weight)
+        if record.failed or record.server_error:
+            raise RuntimeError(f"round {record.round} failed: {record.failed}{record.server_error}")
+        weight: Facts = {"memory": memory()} if self.weigh else {}
+        self.tell({"event": "round", "round": record.round, "seconds": record.seconds.train} | weight)
 
 
 def ours(tell: Tell, folder: Path, scenario: str, weigh: bool = False) -> None:

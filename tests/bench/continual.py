@@ -15,8 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from core.config.scenario import Part
-from scenarios.environment import prepare
+from core.config.part import Part
 
 METHODS = ("replay", "der", "derpp", "agem", "ewc", "si", "lwf", "fedcurv")
 FIRST, SECOND = 1, 6  # a round of the first task, one of the second
@@ -29,8 +28,7 @@ def main() -> None:
     p.add_argument("--json", action="store_true", help="one line of JSON")
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        ratios = measured(args.repeats)
+        ratios = measured(args.repeats, Path(folder))
     told = {name: [statistics.median(r), min(r), max(r)] for name, r in ratios.items()}
     if args.json:
         print(json.dumps(told))
@@ -40,13 +38,14 @@ def main() -> None:
         print(f"{name:8s} {middle:5.2f} ×  ({low:.2f} to {high:.2f})")
 
 
-def measured(repeats: int) -> dict[str, list[float]]:
+def measured(repeats: int, home: Path) -> dict[str, list[float]]:
     """The ratios of each repeat."""
     from clients import memory
     from clients.learner import learn
     from clients.sources.simulated import shard
     from core.engines import tensorflow as engine
     from core.model import initial
+    from fl.messages import Task
     from scenarios.presets.continual import CLASS_INCREMENTAL as SCENARIO
 
     engine.one_thread()
@@ -56,10 +55,11 @@ def measured(repeats: int) -> dict[str, list[float]]:
     def spent(method: str, epochs: float | None = None) -> tuple[float, int]:
         """Seconds of a round in the second task, and its gradient examples."""
         scenario = replace(plain, methods=(Part(method),))
-        held = learn(mine, scenario, FIRST, start, 0.05, {}).memory
+        _, kept = learn(mine, Task(scenario, FIRST, 0, 0.05, start), {}, engine)
+        longer = replace(scenario, local=replace(scenario.local, epochs=epochs or scenario.local.epochs))
         begun = time.perf_counter()
-        done = learn(mine, scenario, SECOND, start, 0.05, held, epochs=epochs)
-        memory.save(0, SECOND, done.memory)
+        done, kept = learn(mine, Task(longer, SECOND, 0, 0.05, start), kept, engine)
+        memory.save(memory.home(home, 0), SECOND, kept)
         return time.perf_counter() - begun, done.sums.examples
 
     examples = {method: spent(method)[1] for method in METHODS}  # and every step is traced

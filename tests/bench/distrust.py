@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from core.config.scenario import Part, Scenario
-from core.safe_json import read_lines
-from scenarios.environment import prepare
+from core.config.part import Part
+from core.config.scenario import Scenario
 from scenarios.presets import SCENARIOS
+from server.record import RoundRecord, load_rounds
 
 SEEDS = (0, 1, 2)
 TURNED = 3  # the client whose update is turned round
@@ -45,15 +45,14 @@ def main() -> int:
     )
     p.add_argument("--rounds", type=int, default=0, metavar="N", help="only so many rounds of each preset (all)")
     args = p.parse_args()
-    prepare()
     lengths = Table(title="the largest honest update, over the length of the weights", title_justify="left")
     for name in ("preset", "largest", "in round", "by client", "alarms"):
         lengths.add_column(name, justify="left" if name == "preset" else "right")
     most = 0.0
     for name in args.only:
         history = _history(SCENARIOS[name][0], args.out / name, rounds=args.rounds)
-        far, round, client = max((d, row["round"], c) for row in history for c, d in row["drift"].items())
-        lengths.add_row(name, f"{far:.3f}", str(round), client, _alarms(history, ()))
+        far, round, client = max((d, row.round, c) for row in history for c, d in row.drift.items() if d is not None)
+        lengths.add_row(name, f"{far:.3f}", str(round), str(client), _alarms(history, ()))
         most = max(most, far)
     Console(highlight=False).print(lengths)
     print(f"the largest of all is {most:.3f}; three times that: {3 * most:.2f}")
@@ -71,43 +70,41 @@ def _directions(out: Path) -> Table:
         base = Scenario("directions", clients=10, cohort=10, rounds=8, train=12_000, validation=1000, partition=part)
         found = []
         for turned in (False, True):
-            rows: list[dict[str, Any]] = []
+            rows: list[RoundRecord] = []
             for seed in SEEDS:
                 folder = out / f"{part.name}-{'-'.join(map(str, part.args.values()))}-{seed}-{turned}"
                 rows += _history(base.with_(("seed", str(seed))), folder, turned)
-            found.append(_alarms(rows, {str(TURNED)} if turned else ()))
+            found.append(_alarms(rows, {TURNED} if turned else ()))
         table.add_row(kind, *found)
     return table
 
 
-def _alarms(history: Iterable[dict[str, Any]], only: Iterable[str]) -> str:
+def _alarms(history: Iterable[RoundRecord], only: Collection[int]) -> str:
     """How many updates were named, of all, or of those of one client."""
-    named = [client for row in history for client in row["odd"] if not only or client in only]
-    count = sum(len(set(row["drift"]) & set(only)) if only else len(row["drift"]) for row in history)
+    named = [client for row in history for client in row.odd if not only or client in only]
+    count = sum(len(set(row.drift) & set(only)) if only else len(row.drift) for row in history)
     return f"{len(named)} of {count} ({100 * len(named) / max(1, count):.1f} %)"
 
 
-def _history(scenario: Scenario, folder: Path, turned: bool = False, rounds: int = 0) -> list[dict[str, Any]]:
+def _history(scenario: Scenario, folder: Path, turned: bool = False, rounds: int = 0) -> list[RoundRecord]:
     """A run's rounds, all or its first ones; it goes on from where it was stopped."""
     from fl.channel import Stopped
     from tests.fakes import Onlooker, federate
 
-    lines = folder / "rounds.jsonl"
-    done = len(read_lines(lines)) if lines.exists() else 0
+    done = len(load_rounds(folder))
     if not (folder / "report.json").exists() and (not rounds or done < rounds):
         from core.engines.tensorflow import one_thread
 
         one_thread()
-        prepare(folder)
         with suppress(Stopped):
             watch = Onlooker(at=rounds + 1 if rounds else math.inf)
-            federate(scenario, folder, watch, _Turned(scenario) if turned else None)
-    rows = read_lines(lines)[: rounds or None]
+            federate(scenario, folder, watch, _Turned(scenario, folder) if turned else None)
+    rows = load_rounds(folder)[: rounds or None]
     print(f"{folder.name}: {len(rows)} rounds", file=sys.stderr, flush=True)
     return rows
 
 
-def _Turned(scenario: Scenario) -> Any:  # noqa: N802
+def _Turned(scenario: Scenario, folder: Path) -> Any:  # noqa: N802
     """A grid on which one client's update points the other way."""
     from fl import roster, wire
     from scenarios.backends.local import LocalGrid
@@ -126,7 +123,7 @@ def _Turned(scenario: Scenario) -> Any:  # noqa: N802
                     content[wire.ARRAYS] = wire.record([2 * a - b for a, b in zip(old, new, strict=True)])
             return replies
 
-    return Grid(roster.nodes(scenario))
+    return Grid(roster.nodes(scenario), {"memory": str(folder / "clients")})
 
 
 if __name__ == "__main__":

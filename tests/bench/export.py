@@ -23,6 +23,7 @@ def reports(tell: Tell, folder: Path, run: str | None, repeats: int) -> None:
     from core.data import load
     from core.engines import tensorflow as engine
     from server.export import export, verify
+    from server.record import plain
 
     engine.one_thread()
     if run:
@@ -33,7 +34,7 @@ def reports(tell: Tell, folder: Path, run: str | None, repeats: int) -> None:
         data = load(scenario)
         export(_learned(scenario, data), scenario.model, data, place)
     for _ in range(repeats):
-        tell(verify(place, data))
+        tell(plain(verify(place, data)))
 
 
 def _learned(scenario: Scenario, data: Any) -> Any:

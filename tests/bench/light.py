@@ -25,6 +25,7 @@ def child(engine: str, folder: Path, start: float) -> None:
     from clients.sources.image_folder import own
     from core.methods.base import Engine
     from core.seeds import rng
+    from fl.messages import Task
     from scenarios.presets.devices import PI as SCENARIO
 
     def one() -> Engine:
@@ -40,12 +41,12 @@ def child(engine: str, folder: Path, start: float) -> None:
     (mine, _), chosen = own(SCENARIO, 0, folder / "digits", folder / f"{engine}.json", 1), one()
     shapes = ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (1600, 128), (128,), (128, 10), (10,))
     weights = [(0.05 * rng(0, "bench", i).normal(size=shape)).astype("float32") for i, shape in enumerate(shapes)]
-    chosen.answers(weights, mine.train.x[:1])  # whatever is loaded or traced at first use
+    chosen.logits(weights, mine.train.x[:1])  # whatever is loaded or traced at first use
     first = time.time() - start
-    done = learn(mine, SCENARIO, 1, weights, 0.05, {}, engine=chosen)
+    done, _ = learn(mine, Task(SCENARIO, 1, 0, 0.05, weights), {}, chosen)
     cold = time.time() - start
     again = time.perf_counter()
-    learn(mine, SCENARIO, 2, done.arrays, 0.05, {}, engine=chosen)
+    learn(mine, Task(SCENARIO, 2, 0, 0.05, done.arrays), {}, chosen)
     speed = done.sums.examples / (time.perf_counter() - again)
     # Not ru_maxrss, which a process inherits from the one that started it.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

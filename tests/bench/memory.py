@@ -24,7 +24,7 @@ def once(rounds: int) -> Held:
     base, looks = SCENARIOS["pathological"][0], SCENARIOS["noniid"][0].looks
     scenario = replace(base, rounds=rounds, validation=0, looks=looks)
     held: Held = {}
-    for fact in measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weight_exponent=True):
+    for fact in measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weigh=True):
         if fact["event"] == "round":
             held[fact["round"]] = fact["memory"]
             if fact["round"] in MARKS:

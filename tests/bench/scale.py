@@ -14,7 +14,8 @@ from statistics import median
 
 import numpy as np
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.data import MNIST
 from tests.bench import measure
 
@@ -39,7 +40,7 @@ def once(data: Path, clients: int, rounds: int, into: Figures) -> None:
         "scale", data=str(data), train=IMAGES * clients, test=100, validation=0, clients=clients, cohort=10,
         rounds=rounds, partition=Part("iid"),
     )  # fmt: skip
-    facts = list(measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weight_exponent=True))
+    facts = list(measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weigh=True))
     ended = [fact for fact in facts if fact["event"] == "round"]
     first = {fact["event"]: fact["at"] for fact in reversed(facts)}
     for event in ("sent", "answered", "round"):

@@ -11,7 +11,8 @@ from collections import defaultdict
 from dataclasses import replace
 from statistics import median
 
-from core.config.scenario import Local, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
 from tests.bench import measure
 
 WARM = 3  # rounds that do not count

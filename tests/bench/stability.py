@@ -8,12 +8,11 @@ one takes about three minutes on a core.
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -54,15 +53,15 @@ def main() -> int:
     worst = 0.0
     for name in PARTITIONS:
         mine = [results[name, seed] for seed in seeds]
-        gap = max(one["best"]["accuracy"] - one["accuracy"] for one in mine)
+        gap = max(one.best.accuracy - one.accuracy for one in mine if one.best)
         worst = max(worst, gap)
-        shown = [f"{100 * r['accuracy']:.2f} / {100 * r['best']['accuracy']:.2f} ({r['best']['round']})" for r in mine]
+        shown = [f"{100 * r.accuracy:.2f} / {100 * r.best.accuracy:.2f} ({r.best.round})" for r in mine if r.best]
         table.add_row(name, *shown, f"{100 * gap:.2f}")
     Console(highlight=False, width=110).print(table)
     return 1 if worst > MOST else 0
 
 
-def _result(name: str, seed: int, out: Path) -> dict[str, Any]:
+def _result(name: str, seed: int, out: Path) -> baselines.Result:
     """One baseline's result, made unless it is there."""
     changes = [text.partition("=")[::2] for text in PARTITIONS[name]]
     scenario: Scenario = SCENARIOS["noniid"][0].with_(("seed", str(seed)), *changes)
@@ -79,12 +78,10 @@ def _result(name: str, seed: int, out: Path) -> dict[str, Any]:
             folder,
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb"))
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    print(
-        f"{name}, seed {seed}: {result['accuracy']:.4f}, best {result['best']['accuracy']:.4f}",
-        file=sys.stderr,
-        flush=True,
-    )
+    result = baselines.result(folder)
+    assert result
+    top = result.best.accuracy if result.best else math.nan
+    print(f"{name}, seed {seed}: {result.accuracy:.4f}, best {top:.4f}", file=sys.stderr, flush=True)
     return result
 
 

@@ -14,6 +14,7 @@ from clients import app, memory, work
 from clients.learner import learn
 from clients.sources.simulated import shard
 from clients.sources.simulated import test as own_test
+from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import read
 from core.engines import step
@@ -22,16 +23,17 @@ from core.model import initial
 from core.scores import score
 from fl import wire
 from fl.checks import Limits
+from fl.messages import Task
 from tests.fakes import identify, same
 
 START = initial(5)
 
 
-def ask(scenario: Scenario, kind: str, client: int = 2, round: int = 1, **extras: float) -> Message:
+def ask(scenario: Scenario, kind: str, client: int = 2, round: int = 1, file: bytes = b"") -> Message:
+    """A server's message to a client. file: a training step's."""
     identify()
-    told = ConfigRecord({**wire.config(scenario, 0.1), **extras, "server-round": round})
-    content = RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: told})
-    message = wire.addressed(Message(content, dst_node_id=1, message_type=kind), client, 1, round)
+    task = Task(scenario, round, client, 0.1, START, step=file, digest=step.digest(file) if file else "")
+    message = Message(wire.request(task, wire.record(START)), dst_node_id=1, message_type=kind)
     message.metadata.__dict__["_message_id"] = "1"  # a grid gives it
     return message
 
@@ -43,16 +45,16 @@ def play(message: Message, **node: str | int) -> RecordDict:
 def test_training_answers_what_the_client_learns(tiny: Scenario, home: Path) -> None:
     update = wire.update(play(ask(tiny, "train")), 2, START)
     mine = shard(tiny.json(), 2)
-    done = learn(mine, tiny, 1, START, 0.1, {})
+    done, _ = learn(mine, Task(tiny, 1, 2, 0.1, START), {}, engine)
     assert same(list(update.arrays), done.arrays) and not same(done.arrays, START)
     assert update.sums == done.sums and update.examples == len(mine.train) and update.earlier == ""
     assert not home.exists() or not any(home.iterdir())  # fine-tuning remembers nothing
 
 
-def test_the_servers_mu_holds_the_weights(tiny: Scenario) -> None:
+def test_fedprox_holds_the_weights(tiny: Scenario) -> None:
     free, zero, held = (
-        wire.update(play(ask(tiny, "train", **extras)), 2, START).arrays
-        for extras in ({}, {"proximal-mu": 0.0}, {"proximal-mu": 5.0})
+        wire.update(play(ask(replace(tiny, strategy=part), "train")), 2, START).arrays
+        for part in (Part("fedavg"), Part("fedprox", {"mu": 0.0}), Part("fedprox", {"mu": 5.0}))
     )
     assert same(list(free), list(zero))
     moved = [sum(float(((w - s) ** 2).sum()) for w, s in zip(ws, START, strict=True)) for ws in (free, held)]
@@ -68,7 +70,7 @@ def test_evaluation_judges_on_the_clients_own_images_and_says_what_it_holds(tiny
 
 
 def test_a_round_begun_before_and_lost_is_told_once(tiny: Scenario, home: Path) -> None:
-    lost = memory.begin(2, 1)
+    lost = memory.begin(memory.home(home, 2), 1)
     assert lost == ""
     (home / "client-00002" / "round-0001.begun").write_text("elsewhere:17")
     first, second = (wire.update(play(ask(tiny, "train")), 2, START) for _ in "ab")
@@ -93,14 +95,15 @@ def test_whatever_a_client_raises_does_not_end_its_worker(
 def test_two_clients_in_one_process_learn_as_each_does_alone(tiny: Scenario) -> None:
     scenario = replace(tiny, local=replace(tiny.local, momentum=0.9))
     a, b = (shard(scenario.json(), client) for client in (0, 1))
-    first = [learn(one, scenario, 1, START, 0.05, {}).arrays for one in (a, b)]
-    second = [learn(one, scenario, 1, START, 0.05, {}).arrays for one in (b, a)]
+    first, second = (
+        [learn(one, Task(scenario, 1, one.client, 0.05, START), {}, engine)[0].arrays for one in pair]
+        for pair in ((a, b), (b, a))
+    )
     assert same(first[0], second[1]) and same(first[1], second[0]) and not same(*first)
 
 
 def test_a_real_node_plays_its_owners_client_and_no_other(tiny: Scenario) -> None:
-    told = play(ask(tiny, "query.who"), client=3)
-    assert wire.who(told) == 3
+    assert wire.who(play(ask(tiny, "query.who"), client=3)) == 3
     assert wire.update(play(ask(tiny, "train"), client=2), 2, START).client == 2
     with pytest.raises(RuntimeError, match="plays client 3, not 2"):
         play(ask(tiny, "train"), client=3)
@@ -112,19 +115,16 @@ def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkey
     monkeypatch.setattr(work, "_there", lambda module: False)
     with pytest.raises(RuntimeError, match="has sent no training step"):
         play(ask(tiny, "train"))
-    message = ask(tiny, "train")
     file = step.build("cnn", tiny.local.batch)
-    sent = wire.addressed(message, 2, 1, 1, step=file)
-    sent.metadata.__dict__["_message_id"] = "1"
-    assert wire.size(sent.content) - wire.size(message.content) == len(file)
+    sent = ask(tiny, "train", file=file)
+    assert wire.size(sent.content) - wire.size(ask(tiny, "train").content) == len(file)
     light = wire.update(play(sent), 2, START)
     monkeypatch.setattr(work, "_there", lambda module: True)
     stock = wire.update(play(ask(tiny, "train")), 2, START)
     assert light.examples == stock.examples and light.sums.loss == pytest.approx(stock.sums.loss, rel=1e-2)
     assert not same(list(light.arrays), START)
-    spoiled = wire.addressed(message, 2, 1, 1, step=file)
+    spoiled = ask(tiny, "train", file=file)
     spoiled.content["step"] = ConfigRecord({"file": file[:-1] + b"x", "sha256": step.digest(file)})
-    spoiled.metadata.__dict__["_message_id"] = "1"
     monkeypatch.setattr(work, "_there", lambda module: False)
     with pytest.raises(RuntimeError, match="SHA-256"):
         play(spoiled)

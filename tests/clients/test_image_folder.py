@@ -15,10 +15,13 @@ import pytest
 from clients.learner import learn
 from clients.sources import image_folder
 from clients.sources.image_folder import own, survey
-from core.config.scenario import Local, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
 from core.data import read
+from core.engines import tensorflow as engine
 from core.methods.base import earlier
 from core.model import initial
+from fl.messages import Task
 
 SCENARIO = Scenario("device", clients=1, cohort=1, rounds=6, methods=(Part("replay"),), local=Local(batch=8))
 
@@ -98,8 +101,8 @@ def test_a_device_rehearses_what_it_met_before(tmp_path: Path) -> None:
         if round == 3:
             put(folder, 40, 80)
         shard, _ = own(SCENARIO, 0, folder, book, round)
-        done = learn(shard, SCENARIO, round, arrays, 0.05, memory)
-        arrays, memory = done.arrays, done.memory
+        done, memory = learn(shard, Task(SCENARIO, round, 0, 0.05, arrays), memory, engine)
+        arrays = done.arrays
     assert list(memory["replay"]) == [0, 1] and len(earlier(memory, "replay", 1)[0]["y"])
     assert done.own + done.rehearsed == len(shard.train)  # its new images, and all the old ones, which fit the memory
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from clients.sources import simulated as shards
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.data import load
 from core.views.looks import LOOKS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.config.scenario import Part
+from core.config.part import Part
 from core.data import read
 from core.seeds import rng
 from core.views.augment import AUGMENTS, CHUNK, augment

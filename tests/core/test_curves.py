@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from core.curves import best, diverged
+from core.curves import Point, best, diverged
 
 
-def curve(*points: tuple[float | None, float]) -> list[dict[str, Any]]:
+def curve(*points: tuple[float | None, float]) -> list[Point]:
     """From (validation loss, accuracy) of each round."""
-    return [
-        {"round": i, "validation_loss": loss, "accuracy": share, "loss": 0.5}
-        for i, (loss, share) in enumerate(points, 1)
-    ]
+    return [Point(share, i, 0.5, loss) for i, (loss, share) in enumerate(points, 1)]
 
 
 def test_the_best_round_has_the_lowest_validation_loss_whatever_the_test_images_say() -> None:
     found = best(curve((0.3, 0.9), (0.1, 0.95), (0.2, 0.99)))
-    assert found and found["round"] == 2
+    assert found and found.round == 2
 
 
 def test_of_equal_rounds_the_first_is_best() -> None:
     found = best(curve((0.3, 0.9), (0.1, 0.95), (0.1, 0.96)))
-    assert found and found["round"] == 2
+    assert found and found.round == 2
 
 
 def test_without_validation_images_no_round_is_best() -> None:
@@ -34,7 +31,7 @@ def test_without_validation_images_no_round_is_best() -> None:
 
 def test_a_loss_that_is_no_number_is_not_the_best() -> None:
     found = best(curve((math.nan, 0.9), (0.4, 0.95), (-math.inf, 0.9)))
-    assert found and found["round"] == 2
+    assert found and found.round == 2
 
 
 BROKEN = curve((0.3, 0.91), (0.08, 0.978), (0.6, 0.93), (1.25, 0.8315))
@@ -48,7 +45,7 @@ def test_a_training_that_breaks_down_has_diverged_and_the_words_say_by_how_much(
 @pytest.mark.parametrize("bad", [math.nan, math.inf, None])
 def test_a_loss_that_is_no_number_at_the_end_is_divergence(bad: float | None) -> None:
     for forgets in (False, True):
-        assert diverged([*BROKEN[:2], BROKEN[3] | {"loss": bad}], forgets)
+        assert diverged([*BROKEN[:2], replace(BROKEN[3], loss=bad)], forgets)
     assert diverged(curve((0.3, 0.9), (bad, 0.1)))
 
 
@@ -60,7 +57,7 @@ def test_neither_loss_nor_accuracy_alone_is_divergence(end: tuple[float, float])
 
 
 def test_without_validation_images_the_test_loss_tells() -> None:
-    without = [point | {"loss": point["validation_loss"], "validation_loss": None} for point in BROKEN]
+    without = [replace(point, loss=point.validation_loss, validation_loss=None) for point in BROKEN]
     why = diverged(without)
     assert why and "test loss" in why and diverged(without[:2]) is None
 

@@ -15,17 +15,17 @@ BEFORE = np.array([0.1, 0.05, 0.2])
 
 def test_the_textbook_matrix() -> None:
     told = metrics.summary(R, [0, 1, 2], BEFORE)
-    assert told["average_accuracy"] == pytest.approx(0.70)
-    assert told["backward_transfer"] == pytest.approx(-0.25) and told["forgetting"] == pytest.approx(0.25)
-    assert told["incremental_accuracy"] == pytest.approx((0.9 + 0.7 + 0.7) / 3)
-    assert told["forward_transfer"] == pytest.approx(((0.1 - 0.05) + (0.1 - 0.2)) / 2)
-    assert "intransigence" not in told
+    assert told.average_accuracy == pytest.approx(0.70)
+    assert told.backward_transfer == pytest.approx(-0.25) and told.forgetting == pytest.approx(0.25)
+    assert told.incremental_accuracy == pytest.approx((0.9 + 0.7 + 0.7) / 3)
+    assert told.forward_transfer == pytest.approx(((0.1 - 0.05) + (0.1 - 0.2)) / 2)
+    assert told.intransigence is None
 
 
 def test_intransigence_is_what_joint_training_has_more() -> None:
     joint = np.full((3, 3), 0.95)
-    assert metrics.summary(R, [0, 1, 2], BEFORE, joint)["intransigence"] == pytest.approx((0.05 + 0.15 + 0.05) / 3)
-    assert metrics.summary(R, [0, 1, 2], BEFORE, R)["intransigence"] == 0
+    assert metrics.summary(R, [0, 1, 2], BEFORE, joint).intransigence == pytest.approx((0.05 + 0.15 + 0.05) / 3)
+    assert metrics.summary(R, [0, 1, 2], BEFORE, R).intransigence == 0
 
 
 def test_forgetting_is_from_the_best_and_transfer_from_the_first() -> None:
@@ -40,7 +40,7 @@ def test_a_task_that_comes_back_was_taught_first_where_it_came_first() -> None:
 
 def test_one_stage_forgets_nothing() -> None:
     told = metrics.summary(np.array([[0.7]]), [0], np.array([0.1]))
-    assert told["forgetting"] == told["backward_transfer"] == told["forward_transfer"] == 0
+    assert told.forgetting == told.backward_transfer == told.forward_transfer == 0
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 99))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.scenario import Local, Model, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw, passes, steps, strengths
 
@@ -78,10 +79,6 @@ def test_another_client_round_or_seed_draws_another_plan(lesson: Lesson, name: s
     other = plain(replace(lesson, **{name: value}))  # type: ignore[arg-type]
     assert not equal(plain(lesson), other)
     assert plain(lesson).labels.tolist() != other.labels.tolist()
-
-
-def test_epochs_of_a_lesson_go_before_the_scenarios(lesson: Lesson) -> None:
-    assert len(plain(replace(lesson, epochs=2.0)).order) == 12
 
 
 def test_dropout_silences_its_share_and_keeps_the_mean(lesson: Lesson) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.scenario import Part, Scenario, options
+from core.config.part import Part, options
+from core.config.scenario import Scenario
 from core.methods import METHODS
 from core.schedule import SCHEDULES
 from core.views.augment import AUGMENTS

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from core.config.scenario import Local, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
 from core.schedule import SCHEDULES, constant, cosine, plateau, rate, restarts
 
 FALLING = [1.0, 0.9, 0.8, 0.7]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.stream import STREAMS, Stream, course, lay
 
 LABELS = st.lists(st.integers(0, 9), min_size=1, max_size=200)

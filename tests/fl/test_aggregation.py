@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
-from core.config.scenario import Part, Scenario
-from fl import roster, wire
+from core.arrays import Arrays
+from core.config.part import Part
+from core.config.scenario import Scenario
+from core.data import Examples
+from core.plan import Lesson
+from fl import roster, strategies
 from fl.messages import Task
 from tests.fakes import START, FakeGrid, honest, play, same
-
-Arrays = list[np.ndarray]
 
 
 def replies(scenario: Scenario, round: int, arrays: Arrays) -> tuple[list[Arrays], list[int]]:
@@ -135,25 +136,24 @@ def test_a_server_optimizer_follows_its_recursion_for_three_rounds(name: str) ->
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=3, strategy=Part(name, args))
     w, held = START, {}
     for done in play(FakeGrid(), scenario):
-        given = mean(*replies(scenario, done.number, w))
+        given = mean(*replies(scenario, done.record.round, w))
         held_now = [new - old for new, old in zip(given, w, strict=True)]
-        expected = step(done.number, w, held_now, held)
+        expected = step(done.record.round, w, held_now, held)
         for mine, other in zip(done.arrays, expected, strict=True):
             assert mine == pytest.approx(other, rel=1e-5, abs=1e-5)
         w = done.arrays
 
 
-def test_proximal_mu_reaches_the_clients_of_fedprox_and_of_no_other() -> None:
-    told: list[dict[str, float]] = []
-
-    def listening(task: Task) -> Any:
-        told.append(dict(task.extras))
-        return wire.reply(honest(task))
-
-    for part in (Part("fedprox", {"mu": 0.25}), Part("fedavg")):
-        scenario = Scenario("strategies", clients=2, cohort=2, rounds=1, strategy=part)
-        play(FakeGrid(dict.fromkeys(range(2), listening)), scenario)
-    assert told == [{"proximal-mu": 0.25}] * 2 + [{}] * 2
+def test_fedprox_brings_a_pull_to_the_received_weights_and_no_other_strategy_of_flowers_does() -> None:
+    start = [np.array([1.0, -2.0], np.float32)]
+    for name, strength in (("fedprox", 0.25), ("fedavg", 0.0)):
+        args = {"mu": strength} if strength else {}
+        scenario = Scenario("strategies", strategy=Part(name, args))
+        nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
+        lesson = Lesson(0, start, nothing, np.zeros((0, 0)), 0, 1, 0.1, scenario)
+        pull = strategies.chain(scenario).pull({}, lesson)
+        assert [float(a) for a in pull.a] == [strength]
+        assert np.array_equal(pull.b[0] + np.zeros(2), -strength * start[0])
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from core.config.scenario import Scenario
 from core.scores import Sums
 from fl import wire
 from fl.checks import Limits
-from fl.messages import Update
+from fl.messages import Task, Update
 from fl.serialization import FACTS, pack, unpack
 from tests.damage import arrays, spoiled
 from tests.fakes import same
@@ -51,10 +52,10 @@ def test_a_task_and_an_update_survive() -> None:
     back = wire.update(unpack(pack(wire.reply(update))), 3, update.arrays, limits=Limits(looks=1))
     assert same(back.arrays, update.arrays)
     assert back.sums == update.sums and back.battery == 0.5 and back.earlier == "w:1"
-    content = RecordDict({"config": wire.config(Scenario("x"), 0.1), "step": ConfigRecord({"file": b"\0\1" * 9})})
-    back_again = unpack(pack(content))
-    assert dict(back_again["config"]) == dict(content["config"])
-    assert dict(back_again["step"]) == {"file": b"\0\1" * 9}
+    task = Task(Scenario("x"), 3, 1, 0.1, update.arrays, {"der": update.arrays}, "run", b"\0\1" * 9, "d1")
+    again = wire.task(unpack(pack(wire.request(task, wire.record(task.arrays)))))
+    assert replace(again, arrays=[], payloads={}) == replace(task, arrays=[], payloads={})
+    assert same(again.arrays, task.arrays) and same(again.payloads["der"], task.payloads["der"])
 
 
 def test_a_pickle_is_not_opened() -> None:

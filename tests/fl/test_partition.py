@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.config.scenario import Part
+from core.config.part import Part
 from fl.partition import PARTITIONERS, noisy, partition, topped_up
 
 # What each partitioner can be asked for, the extremes too.

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from fl import strategies
 from fl.strategies import STRATEGIES
-from server.rounds import rounds
-from tests.fakes import START, FakeGrid, Onlooker, play, same
+from server import checkpoint
+from server.checkpoint import RunState
+from tests.fakes import START, FakeGrid, play, same
 
-Arrays = list[np.ndarray]
 SCENARIO = Scenario("strategies", clients=9, cohort=7, rounds=3)
 
 
@@ -24,15 +26,14 @@ QUICK = [pytest.param(n, marks=pytest.mark.slow) if n == "bulyan" else n for n i
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_state_put_back_goes_on_as_if_never_taken(name: str) -> None:
+def test_state_put_back_goes_on_as_if_never_taken(name: str, tmp_path: Path) -> None:
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=4, strategy=Part(name))
     whole = play(FakeGrid(), scenario)
-    first = strategies.build(scenario.strategy, 7)
-    half = play(FakeGrid(), Scenario("strategies", clients=9, cohort=7, rounds=2, strategy=Part(name)), first)
-    second = strategies.build(scenario.strategy, 7)
-    strategies.restore(second, strategies.state(first))
-    rest = list(rounds(second, FakeGrid(), scenario, half[-1].arrays, lambda number: 0.1, Onlooker(), after=2))
-    for one, other in zip([*half, *rest], whole, strict=True):
+    half = play(FakeGrid(), replace(scenario, rounds=2))
+    checkpoint.save(tmp_path, RunState(2, half[-1].arrays, half[-1].strategy, half[-1].shared))
+    state, damaged = checkpoint.newest(tmp_path)
+    assert state and not damaged
+    for one, other in zip([*half, *play(FakeGrid(), scenario, state=state)], whole, strict=True):
         assert same(one.arrays, other.arrays)
 
 
@@ -69,18 +70,19 @@ def test_impossible_arguments_are_refused_with_their_value(
     name: str, args: dict[str, Any], cohort: int, words: str
 ) -> None:
     with pytest.raises(ValueError) as caught:
-        strategies.check(Part(name, args), cohort)
+        strategies.build(Scenario("strategies", cohort=cohort, clients=cohort, strategy=Part(name, args)))
     assert words in str(caught.value)
 
 
 def test_they_are_refused_without_flower() -> None:
     program = f"""
 import sys
-from core.config.scenario import Part
+from core.config.part import Part
+from core.config.scenario import Scenario
 from fl import strategies
 for name, args, cohort, _ in {IMPOSSIBLE!r}:
     try:
-        strategies.check(Part(name, args), cohort)
+        strategies.build(Scenario("strategies", cohort=cohort, clients=cohort, strategy=Part(name, args)))
     except ValueError:
         continue
     sys.exit(name + " was not refused")

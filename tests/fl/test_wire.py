@@ -10,46 +10,48 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.scores import Sums
 from fl import wire
 from fl.checks import Limits
-from fl.messages import Update
-from tests.fakes import START, identify, same
+from fl.messages import Task, Update
+from tests.fakes import START, same
 
 UPDATE = Update(3, START, 120, Sums(12.5, 99, 128), (12,) * 10, (0.5,), "host:17", round=7)
 LIMITS = Limits(looks=1)
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
-def asked(extras: dict[str, float] | None = None) -> Message:
-    """A strategy's message as `rounds` makes it out."""
-    identify()
-    scenario = Scenario("wire", seed=2**62, partition=Part("labels", {"k": 3}))
-    told = ConfigRecord({**wire.config(scenario, 0.05), "server-round": 7, **(extras or {})})
-    content = RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: told})
-    return wire.addressed(Message(content, dst_node_id=4, message_type="train"), 3, 9, 8)
+SCENARIO = Scenario("wire", seed=2**62, partition=Part("labels", {"k": 3}))
+TASK = Task(SCENARIO, 8, 3, 0.05, START, run="abc", step=b"\0\1" * 9, digest="d1")
 
 
 def test_a_task_arrives_as_it_was_sent() -> None:
-    message = asked({"proximal-mu": 0.25})
-    task = wire.task(message.content)
-    assert message.metadata.dst_node_id == 9 and message.metadata.message_type == "train"
-    assert task.scenario == Scenario("wire", seed=2**62, partition=Part("labels", {"k": 3}))
-    assert (task.round, task.client, task.rate, task.extras) == (8, 3, 0.05, {"proximal-mu": 0.25})
-    assert same(task.arrays, START)
+    task = wire.task(wire.request(TASK, wire.record(TASK.arrays)))
+    assert replace(task, arrays=START) == TASK and same(task.arrays, START)
 
 
-def test_making_out_messages_leaves_the_strategys_own_alone() -> None:
-    identify()
-    told = ConfigRecord({"server-round": 7})
-    ask = Message(RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: told}), dst_node_id=4, message_type="train")
-    first, second = (wire.addressed(ask, client, 1, 8) for client in (3, 5))
-    assert [m.content[wire.CONFIG]["client"] for m in (first, second)] == [3, 5] and "client" not in told
+def test_the_tasks_of_a_round_share_their_weights() -> None:
+    weights = wire.record(START)
+    first, second = (wire.request(replace(TASK, client=client), weights) for client in (3, 5))
+    assert [wire.task(content).client for content in (first, second)] == [3, 5]
+    assert first[wire.ARRAYS] is second[wire.ARRAYS] is weights
+
+
+@pytest.mark.parametrize("schema", [None, 1, 3])
+def test_a_task_of_another_schema_is_refused_in_words(schema: int | None) -> None:
+    content = wire.request(TASK, wire.record(START))
+    settings = dict(content.config_records[wire.CONFIG]) | ({} if schema is None else {"schema": schema})
+    if schema is None:
+        del settings["schema"]
+    content[wire.CONFIG] = ConfigRecord(settings)
+    with pytest.raises(ValueError, match=f"have schema {schema or 1}, this client reads 2"):
+        wire.task(content)
 
 
 @given(
@@ -79,17 +81,13 @@ def test_a_client_that_took_no_step_sends_no_weights() -> None:
 
 
 def test_what_methods_say_arrives_either_way() -> None:
-    told = {"curious": [np.arange(3, dtype=np.float32), np.ones((2, 2), np.float32)]}
+    payloads = {"curious": [np.arange(3, dtype=np.float32), np.ones((2, 2), np.float32)]}
     shapes = {"curious": [(3,), (2, 2)]}
-    task = wire.task(wire.addressed(asked(), 3, 9, 8, told).content)
-    assert same(task.payloads["curious"], told["curious"]) and same(task.arrays, START)
-    content = wire.reply(replace(UPDATE, payloads=told, task=2, memory=99))
+    task = wire.task(wire.request(replace(TASK, payloads=payloads), wire.record(START)))
+    assert same(task.payloads["curious"], payloads["curious"]) and same(task.arrays, START)
+    content = wire.reply(replace(UPDATE, payloads=payloads, task=2, memory=99))
     got = wire.update(content, 3, START, shapes, LIMITS)
-    assert same(list(got.payloads["curious"]), told["curious"]) and (got.task, got.memory) == (2, 99)
-    wire.averaged(content, START, 60.5)
-    assert set(content) == {wire.ARRAYS, wire.METRICS} and dict(content.metric_records[wire.METRICS]) == {
-        "num-examples": 60.5
-    }
+    assert same(list(got.payloads["curious"]), payloads["curious"]) and (got.task, got.memory) == (2, 99)
 
 
 @pytest.mark.parametrize("shapes", [{}, {"other": [(3,)]}, {"curious": [(2,)]}, {"curious": [(3,), (1,)]}])

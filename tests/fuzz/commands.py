@@ -72,7 +72,7 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
 
 def _let_in(words: list[str]) -> Scenario:
     """The scenario that passes the door. Raises Broken if it does not."""
-    with mock.patch("scenarios.experiment.pipeline.run", return_value=0) as run:
+    with mock.patch("scenarios.run.run", return_value=0) as run:
         code, said = said_by(commands.main, [*words, "--out", "new"])
     if code:
         raise Broken(f"refused: {said}")
@@ -85,8 +85,8 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from core.config.scenario import Scenario
 from tests.fakes import federate
-history = federate(Scenario.of(sys.argv[2]), Path(sys.argv[3]))["history"]
-failed = [why for row in history for why in row["failed"].values()]
+history = federate(Scenario.of(sys.argv[2]), Path(sys.argv[3])).history
+failed = [why for row in history for why in row.failed.values()]
 most = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())  # getrusage tells what its parent had, too
 print(json.dumps({"failed": failed, "kB": int(most[1])}))
 """
@@ -170,7 +170,7 @@ def answered(name: str, words: list[str]) -> int:
     with contextlib.ExitStack() as stack:
         for what, result in {f"deployment.processes.{key}": value for key, value in federation.items()}.items():
             stack.enter_context(mock.patch(f"scenarios.{what}", return_value=result))
-        for what in ("experiment.pipeline.run", "table._run", "export._export", "terminal.redirect"):
+        for what in ("run.run", "table._run", "export._export", "terminal.redirect"):
             stack.enter_context(mock.patch(f"scenarios.{what}", return_value=0))
         stack.enter_context(
             mock.patch("scenarios.deployment.flwr_cli.ask", return_value={"success": False, "error-message": "nobody"})

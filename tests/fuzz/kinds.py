@@ -15,9 +15,12 @@ from clients.pi import settings
 from clients.sources import image_folder
 from core import data
 from core.config.scenario import Scenario
+from core.metrics import Measures
 from scenarios import compare
 from scenarios.presets import SCENARIOS
-from server import checkpoint, versions
+from server import checkpoint, record, versions
+from server.checkpoint import RunState
+from server.record import Continual, Report, RoundRecord, Shard, Version
 from tests.fuzz import mutate
 
 WEIGHTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)]
@@ -38,8 +41,8 @@ class Kind:
 
 def _checkpoint(folder: Path) -> Path:
     for number in (2, 3):
-        history = [{"round": number, "accuracy": 0.5, "tasks": {"0": 0}, "failed": {}}]
-        checkpoint.save(folder, checkpoint.State(number, WEIGHTS, {"m_t/0": WEIGHTS[1]}, history, ["a word"], SHARED))
+        history = (RoundRecord(number, accuracy=0.5, tasks={0: 0}),)
+        checkpoint.save(folder, RunState(number, WEIGHTS, {"m_t/0": WEIGHTS[1]}, SHARED, history, ("a word",)))
     return folder / "checkpoints" / "round-00003.npz"
 
 
@@ -48,7 +51,9 @@ def _read_checkpoint(file: Path) -> bool:
     assert state is not None and state.round == 3 - len(damaged)
     assert [w.dtype for w in state.arrays] == [np.float32] * 2
     assert all(np.array_equal(w, sound) for w, sound in zip(state.arrays, WEIGHTS, strict=True))
-    assert all(isinstance(one, dict) for one in state.history) and all(isinstance(one, str) for one in state.events)
+    assert all(isinstance(one, RoundRecord) for one in state.history) and all(
+        isinstance(one, str) for one in state.events
+    )
     return bool(damaged)
 
 
@@ -58,20 +63,20 @@ def _kept(round: int) -> dict[str, dict[int, dict[str, np.ndarray]]]:
 
 def _memory(folder: Path) -> Path:
     for round in (2, 3):
-        memory.save(CLIENT, round, _kept(round))
-    return memory.home(CLIENT) / "round-0003.npz"
+        memory.save(memory.home(folder, CLIENT), round, _kept(round))
+    return memory.home(folder, CLIENT) / "round-0003.npz"
 
 
 def _read_memory(file: Path) -> bool:
-    found = memory.before(CLIENT, 4)
+    found = memory.before(file.parent, 4)
     round = len(found["replay"][0]["y"])
     assert repr(found) == repr(_kept(round)) and round in (2, 3)
     return round == 2
 
 
 def _version(folder: Path) -> Path:
-    facts = {"version": 1, "round": 3, "matrix": [[0.5]], "objections": ["accuracy is too low"]}
-    return versions.keep(folder, 1, WEIGHTS, facts, SHARED)
+    about = Version(1, 3, 0.5, {"0, 1": 0.5}, ("accuracy is too low",))
+    return versions.keep(folder, about, WEIGHTS, SHARED)
 
 
 def _read_version(file: Path) -> bool:
@@ -81,8 +86,8 @@ def _read_version(file: Path) -> bool:
 
 
 def _read_facts(file: Path) -> bool:
-    found = versions.facts(file.parent)
-    return not (isinstance(found["version"], int) and list(map(str, found["objections"])) == found["objections"])
+    found = versions.about(file.parent)
+    return not (isinstance(found.version, int) and list(map(str, found.objections)) == list(found.objections))
 
 
 def _digits(count: int) -> np.ndarray:
@@ -153,12 +158,13 @@ def _read_scenario(file: Path) -> bool:
 
 def _report(folder: Path) -> Path:
     folder.mkdir(parents=True)
-    facts = {
-        "scenario": "x", "seed": 0, "accuracy": 0.9, "baselines": {"centralized": 0.95}, "seconds": {"total": 9.5},
-        "shards": [{"client": 0, "accuracy": 0.5}], "history": [{"round": 1, "seen": 100, "accuracy": 0.9}],
-        "continual": {"measures": {"forgetting": 0.1}, "memory_bytes": 1000},
-    }  # fmt: skip
-    (folder / "report.json").write_text(json.dumps(facts))
+    measures = Measures(0.8, 0.85, 0.1, -0.1, 0.0)
+    report = Report(
+        Scenario("x"), 0.9, history=(RoundRecord(1, seen=100, accuracy=0.9),), shards=(Shard(0, accuracy=0.5),),
+        continual=Continual(("0", "1"), (0, 1), (1, 2), ((0.9, 0.0), (0.8, 0.8)), measures, memory_bytes=1000),
+        baselines={"centralized": 0.95}, seconds={"total": 9.5},
+    )  # fmt: skip
+    record.save(folder, report)
     return folder / "report.json"
 
 

@@ -12,20 +12,24 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from core.arrays import DAMAGE, parsed
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.methods import Chain
-from core.methods.base import Finetune, Payloads
+from core.methods.base import Finetune, Payloads, Received
 from core.methods.fedcurv import FedCurv
 from core.plan import Arrays, distance
 from core.seeds import rng
 from fl import strategies, wire
 from fl.messages import Task
 from fl.strategies import STRATEGIES
+from fl.strategies.scaffold import reach
 from server import rounds, trust
-from tests.fakes import START, honest, identify
+from server.checkpoint import RunState
+from server.trust import Asked
+from tests.fakes import START, FakeGrid, federation, honest, identify
 
 FULL = 100_000
 COHORT = 7
@@ -33,8 +37,8 @@ SCENARIO = Scenario("fuzz", clients=COHORT, cohort=COHORT, looks=(Part("rotate")
 ROUND = 3
 GIANTS = (-1, 0, 1, 2, 10**6, 10**6 + 1, 2**31, 10**18, 2**63 - 1, -(2**63))
 ODD = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-308, 1e308, -1e308, 1e38, 0.5)
-NAMES = ("", "step", "config", "metrics", "arrays", "method.", "method.curious", "method.fedcurv", "0", "own", "x" * 10_000,
-         "\x1b[2J", "ключ", "__class__")  # fmt: skip
+NAMES = ("", "step", "config", "metrics", "arrays", "method.", "method.curious", "method.fedcurv", "method.scaffold", "0",
+         "own", "x" * 10_000, "\x1b[2J", "ключ", "__class__")  # fmt: skip
 
 
 class Curious(Finetune):
@@ -45,10 +49,8 @@ class Curious(Finetune):
     def shapes(self, weights: Arrays) -> Mapping[str, Any]:
         return {self.name: [(4,), (2, 2)]}
 
-    def accept(
-        self, answer: Payloads, examples: int, share: float, weights: Arrays, max_update_ratio: float
-    ) -> Payloads:
-        return answer
+    def accept(self, payloads: Payloads, received: Received) -> Payloads:
+        return payloads
 
     def server_update(self, shared: Any, answers: Any, arrays: Arrays) -> Any:
         return {f"curious/{c}": answer["curious"][0] for c, answer in answers.items() if "curious" in answer}, arrays
@@ -74,35 +76,27 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
 def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     """One round with one mutated reply. Raises whatever the server would not have expected."""
     task = Task(scenario, ROUND, 2, 0.1, START)
-    reply = Message(mutated(answer(task), draw), dst_node_id=1, message_type="train")
-    method = Chain([Curious(), FedCurv()])
+    method = Chain([Curious(), FedCurv(), *strategies.build(scenario).client()])
+    asked = Asked(scenario, ROUND, 0.1, START, {}, method)
+    reply = mutated(answer(task), draw)
     try:
-        update, far = trust.read(reply.content, 2, START, scenario, method, None, ROUND)
+        update, far = trust.read(reply, 2, asked)
     except ValueError as error:
-        return (
-            "refused" if str(error).isprintable() and len(str(error)) < 1000 else f"FINDING words: {str(error)[:50]!r}"
-        )
+        words = str(error)
+        return "refused" if words.isprintable() and len(words) < 1000 else f"FINDING words: {words[:50]!r}"
     assert far <= scenario.max_update_ratio and update.own <= scenario.max_examples
-    others = {c: honest(replace(task, client=c)) for c in range(COHORT) if c != 2}
-    messages = {c: Message(wire.reply(u), dst_node_id=1, message_type="train") for c, u in others.items()} | {2: reply}
-    updates = dict(sorted({**others, 2: update}.items()))
-    answers, refused, counts = rounds._believed(updates, method, START, scenario, cap=True)
-    learned = {c: (messages[c], u.arrays, counts[c]) for c, u in updates.items() if u.arrays and c not in refused}
-    failed: dict[int, str] = {}
-    strategy = strategies.build(scenario.strategy, COHORT)
-    strategy.configure_train(ROUND, wire.record(START), wire.config(scenario, 0.1), rounds.Cohort(list(learned)))
-    new = rounds._aggregated(strategy, scenario, ROUND, learned, START, failed)
-    alone = {c for c in failed if c >= 0}
-    assert not alone and (len(learned) < COHORT or rounds.SERVER not in failed or "cut" in failed[rounds.SERVER]), (
-        failed
-    )
-    kept, new = rounds._gathered(method, {}, answers, new, failed)
-    assert all(np.isfinite(w).all() for w in (*new, *kept.values())) and distance(
-        START, new
-    ) <= scenario.max_update_ratio * (1 + 1e-5)
-    assert counts[2] <= scenario.count_ratio * 60 and all(0 <= share < math.inf for share in counts.values())
+    others = {c: answer(replace(task, client=c)) for c in range(COHORT) if c != 2}
+    believed = trust.believe(dict(sorted({**others, 2: reply}.items())), asked)
+    assert set(believed.refused) <= {2} and believed.counts[2] <= scenario.count_ratio * 60
+    assert all(0 <= count < math.inf for count in believed.counts.values())
+    these = federation(FakeGrid(), scenario)
+    state, new, error_ = rounds._aggregated(these, RunState(ROUND - 1, START), believed, ROUND)
+    assert len(believed.learned) < COHORT or not error_ or "cut" in error_, error_
+    kept, new, unusable = rounds._server_updated(method, {}, believed.payloads, new)
+    assert not unusable and all(np.isfinite(w).all() for w in (*new, *kept.values(), *state.values()))
+    assert distance(START, new) <= scenario.max_update_ratio * (1 + 1e-5)
     _harmless(method.download(kept, 1).get("fedcurv", []), scenario.max_update_ratio)
-    trust.standing_out(trust.directions(START, {c: u.arrays for c, u in updates.items() if u.arrays}))
+    trust.standing_out(trust.directions(START, believed.learned))
     return "read, within the limits"
 
 
@@ -120,7 +114,12 @@ def answer(task: Task) -> RecordDict:
     """What an honest client answers that also has something to say for a method."""
     said = {"curious": [np.arange(4, dtype=np.float32), np.ones((2, 2), np.float32)]}
     said["fedcurv"] = [np.full_like(w, 0.5) for w in START] + [np.float32(0.5) * w for w in START]
-    return wire.reply(replace(honest(task), labels=(1,) * 10, looks=(0.5,), payloads=said, rehearsed=3))
+    update, local = honest(task), task.scenario.local
+    if task.scenario.strategy.name == "scaffold":
+        far = np.float32(reach(update.sums.examples // local.batch, task.rate, local.momentum))
+        moved = [(x - y) / far for x, y in zip(task.arrays, update.arrays, strict=True)]
+        said["scaffold"] = [*moved, np.array([far, task.round], np.float32)]
+    return wire.reply(replace(update, labels=(1,) * 10, looks=(0.5,), payloads=said, rehearsed=3))
 
 
 # ── mutations: each changes the records it is given ──
@@ -228,7 +227,7 @@ def _order(content: RecordDict, draw: np.random.Generator) -> None:
 def _again(content: RecordDict, draw: np.random.Generator) -> None:
     """Many arrays, or another way to name them."""
     names = _pick(([str(i) for i in range(500)], ["0", "01"], ["1", "2"], ["0", "1", "-1"], []), draw)
-    content[_pick((wire.ARRAYS, "method.curious", "method.fedcurv"), draw)] = ArrayRecord(
+    content[_pick((wire.ARRAYS, "method.curious", "method.fedcurv", "method.scaffold"), draw)] = ArrayRecord(
         {name: Array(START[0]) for name in names}
     )
 

@@ -59,6 +59,7 @@ def combination(draw: random.Random, data: Path) -> list[str]:
             some = [key for key in known if key in NEEDED or draw.random() < 0.5]
             changes += [f"{_path(kind, name, key)}={_value(draw, RANGES[key])}" for key in some]
     changes += [f"{key}={_value(draw, PLAIN[key])}" for key in draw.sample(sorted(PLAIN), 4)]
+    changes += ["local.clip=0"] * (strategy == "scaffold")  # it is refused with clipping
     return [draw.choice(sorted(SCENARIOS)), *(word for change in changes for word in ("--set", change))]
 
 

@@ -99,7 +99,7 @@ def _answered(app: Any, message: Any, context: Any) -> Any:
     if kind == "train" and WHO == "liar":
         from fl.serialization import pack
 
-        round = int(message.content.config_records["config"]["server-round"])
+        round = int(message.content.config_records["config"]["round"])
         if not _first().exists():
             _first().write_bytes(pack(reply.content))
         ATTACKS[(round - 1) % len(ATTACKS)][1](reply.content)

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from core import code_digest
-from core.config.scenario import Local, Model, Part, Scenario
+from core.arrays import digest
+from core.config.part import Part
+from core.config.scenario import Local, Model, Scenario
 from core.data import load
 from core.engines import tensorflow as engine
 from scenarios.experiment import baselines
+from scenarios.experiment.baselines import Result
+from scenarios.experiment.baselines.__main__ import Beside, make
+from scenarios.experiment.baselines.centralized import centralized
 from server import best, evaluation
-from server.record import digest
 from tests.fakes import federate
 
 
@@ -25,10 +29,13 @@ def one_thread() -> None:
     engine.one_thread()
 
 
-def whole(kind: str, scenario: Scenario, place: Path) -> Any:
-    place.mkdir(exist_ok=True)
-    list({"centralized": baselines.centralized, "local": baselines.local}[kind](baselines.plain(scenario, kind), place))
-    return baselines.result(place)
+def whole(kind: str, scenario: Scenario, folder: Path) -> Result:
+    """The finished baseline."""
+    folder.mkdir(exist_ok=True)
+    make(kind, baselines.reduced(scenario, kind), folder, Beside(folder))
+    found = baselines.result(folder)
+    assert found
+    return found
 
 
 IRRELEVANT: list[dict[str, Any]] = [
@@ -67,7 +74,7 @@ def test_an_edit_of_any_source_it_uses_makes_another_baseline(
         (tmp_path / file.relative_to(code_digest.HOME)).write_bytes(file.read_bytes())
     there = [tmp_path / file.relative_to(code_digest.HOME) for file in used]
     monkeypatch.setattr(code_digest, "HOME", tmp_path)
-    assert {"server/evaluation.py", "fl/strategies.py", "clients/learner.py"} <= {
+    assert {"server/evaluation.py", "fl/strategies/flower.py", "clients/learner.py"} <= {
         str(f.relative_to(tmp_path)) for f in there
     }
     folders = [baselines.cache_folder(tiny, kind, Path())]
@@ -83,65 +90,66 @@ def _sources(path: Path) -> list[Path]:
 
 
 def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp_path: Path) -> None:
-    told, facts = whole("centralized", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
-    assert [point["seen"] for point in told["curve"]] == [one["seen"] for one in facts["history"]]
-    assert [point["round"] for point in told["curve"]] == [1, 2]
-    assert told["accuracy"] == told["curve"][-1]["accuracy"]
+    found, report = whole("centralized", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
+    assert [point.seen for point in found.curve] == [row.seen for row in report.history]
+    assert [point.round for point in found.curve] == [1, 2]
+    assert found.accuracy == found.curve[-1].accuracy
 
 
 def test_centralized_goes_on_after_an_interruption_as_if_there_had_been_none(tiny: Scenario, tmp_path: Path) -> None:
-    scenario, place = replace(tiny, rounds=4), tmp_path / "forgetting_split"
-    first = list(islice(baselines.centralized(baselines.plain(scenario, "centralized"), place), 2))
-    assert [point["round"] for point in first] == [1, 2] and baselines.result(place) is None
-    assert whole("centralized", scenario, place) == whole("centralized", scenario, tmp_path / "whole")
+    scenario, parts = replace(tiny, rounds=4), tmp_path / "parts"
+    first = list(islice(centralized(baselines.reduced(scenario, "centralized"), parts), 2))
+    assert [point.round for point in first] == [1, 2] and baselines.result(parts) is None
+    assert whole("centralized", scenario, parts) == whole("centralized", scenario, tmp_path / "whole")
     for name in (best.BEST, best.LAST):
-        assert (place / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (parts / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_baseline_that_breaks_keeps_its_best_weights_beside_its_last(tiny: Scenario, tmp_path: Path) -> None:
     wild = replace(tiny, rounds=5, looks=(), augment=(), schedule=Part("constant"), local=Local(rate=0.6))
-    told = whole("centralized", wild, tmp_path / "wild")
-    losses = [point["validation_loss"] for point in told["curve"]]
-    assert told["best"]["round"] == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
-    for name, facts, number in ((best.BEST, told["best"], told["best"]["round"]), (best.LAST, told, 5)):
+    found = whole("centralized", wild, tmp_path / "wild")
+    losses = [point.validation_loss for point in found.curve if point.validation_loss is not None]
+    top = found.best
+    assert top and top.round == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
+    for name, sha256, number in ((best.BEST, top.weights_sha256, top.round), (best.LAST, found.weights_sha256, 5)):
         round_, arrays = best.weights(tmp_path / "wild" / name)
-        assert (round_, digest(arrays)) == (number, facts["weights_sha256"])
-    assert told["accuracy"] == told["curve"][-1]["accuracy"]
+        assert (round_, digest(arrays)) == (number, sha256)
+    assert found.accuracy == found.curve[-1].accuracy
 
 
 def test_without_validation_images_no_round_of_a_baseline_is_best(tiny: Scenario, tmp_path: Path) -> None:
-    told = whole("centralized", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
-    assert told["best"] is None and not (tmp_path / "blind" / best.BEST).exists()
+    found = whole("centralized", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
+    assert found.best is None and not (tmp_path / "blind" / best.BEST).exists()
 
 
 def test_each_client_alone_learns_only_in_the_rounds_that_would_ask_it(tiny: Scenario, tmp_path: Path) -> None:
-    told, facts = whole("local", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
-    (point,) = told["curve"]
-    assert point["seen"] == facts["history"][-1]["seen"] and point["round"] == 2
-    assert len(told["accuracies"]) == len(told["own_accuracies"]) == 4 and told["accuracy"] == pytest.approx(
-        sum(told["accuracies"]) / 4
-    )
-    assert (point["low"], point["high"]) == (min(told["accuracies"]), max(told["accuracies"]))
+    found, report = whole("local", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
+    (point,), alone = found.curve, found.last_alone
+    assert alone and point.seen == report.history[-1].seen and point.round == 2
+    assert len(alone.accuracies) == len(alone.own_accuracies) == 4
+    assert found.accuracy == pytest.approx(sum(alone.accuracies) / 4)
+    assert (point.low, point.high) == (min(alone.accuracies), max(alone.accuracies))
 
 
 def test_each_client_alone_keeps_its_best_weights_beside_its_last(tiny: Scenario, tmp_path: Path) -> None:
     wild = replace(tiny, rounds=5, looks=(), augment=(), schedule=Part("constant"), local=Local(rate=0.6))
     found = whole("local", wild, tmp_path / "wild")
-    assert found["rounds"] != found["best"]["rounds"]  # else the test would not tell best from last
+    last, top = found.last_alone, found.best_alone
+    assert last and top and last.rounds != top.rounds  # else the test would not tell best from last
     for client in range(wild.clients):
-        for name, facts in ((best.LAST, found), (best.BEST, found["best"])):
+        for name, alone in ((best.LAST, last), (best.BEST, top)):
             round_, arrays = best.weights(tmp_path / "wild" / "clients" / str(client) / name)
-            assert round_ == facts["rounds"][client]
-            assert evaluation.evaluate(arrays, load(wild).test).accuracy == facts["accuracies"][client]
+            assert round_ == alone.rounds[client]
+            assert evaluation.evaluate(arrays, load(wild).test).accuracy == alone.accuracies[client]
     blind = whole("local", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
-    assert blind["best"] is None and not list((tmp_path / "blind").rglob(best.BEST))
+    assert blind.best is None and not list((tmp_path / "blind").rglob(best.BEST))
 
 
 def test_one_client_alone_is_a_federation_of_one(tiny: Scenario, tmp_path: Path) -> None:
     one = replace(tiny, clients=1, cohort=1)
-    told, facts = whole("local", one, tmp_path / "baseline"), federate(one, tmp_path / "run")
-    assert told["accuracies"] == [facts["accuracy"]] and told["own"] == facts["shards"][0]["accuracy"]
-    assert told["own_accuracies"] == [told["own"]]
+    found, report = whole("local", one, tmp_path / "baseline"), federate(one, tmp_path / "run")
+    assert found.last_alone and found.last_alone.accuracies == (report.accuracy,)
+    assert found.last_alone.own_accuracies == (report.shards[0].accuracy,)
 
 
 def test_a_baseline_not_yet_done_has_no_result_and_no_progress(tmp_path: Path) -> None:
@@ -169,12 +177,11 @@ def test_without_federation_neither_strategy_nor_stream_matters_but_to_joint_tra
 
 def test_joint_is_the_federation_whose_clients_keep_everything(tiny: Scenario, tmp_path: Path) -> None:
     two = replace(tiny, stream=Part("classes", {"per_task": 5}))
-    place = tmp_path / "joint"
-    place.mkdir()
-    baselines.joint(baselines.plain(two, "joint"), place, baselines.Beside(place))
-    told, facts = baselines.result(place), federate(replace(two, methods=(Part("joint"),)), tmp_path / "run")
-    assert told and told["accuracy"] == facts["accuracy"] and told["matrix"] == facts["continual"]["matrix"]
-    assert baselines.progress(place) == 2 and len(told["curve"]) == 2
-    assert told["best"] == facts["best"]["federated"] and told["best"]["validation_loss"]
-    for name, one in ((best.BEST, told["best"]), (best.LAST, told)):
-        assert digest(best.weights(place / name)[1]) == one["weights_sha256"]
+    folder = tmp_path / "joint"
+    found = whole("joint", two, folder)
+    report = federate(replace(two, methods=(Part("joint"),)), tmp_path / "run")
+    assert found.accuracy == report.accuracy and report.continual and found.matrix == report.continual.matrix
+    assert baselines.progress(folder) == 2 and len(found.curve) == 2
+    assert found.best == report.best["federated"] and found.best and found.best.validation_loss
+    for name, sha256 in ((best.BEST, found.best.weights_sha256), (best.LAST, found.weights_sha256)):
+        assert digest(best.weights(folder / name)[1]) == sha256

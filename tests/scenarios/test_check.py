@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.scenario import Model, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Model, Scenario
 from scenarios.check import LOOK_BACK, REGISTRIES, check, listing, without_effect
 from scenarios.presets import SCENARIOS
 from tests.fakes import federate
@@ -127,6 +128,6 @@ def test_methods_that_look_back_learn_the_same_as_none_where_there_is_one_stage(
 ) -> None:
     """That a note says the truth, and that it is not said of what does have an effect."""
     small = replace(tiny, train=200, rounds=2, clients=2, cohort=2, looks=(), augment=())
-    with_it = federate(replace(small, methods=(Part(name),)), tmp_path / "with")["weights_sha256"]
-    without = federate(replace(small, methods=(Part("finetune"),)), tmp_path / "without")["weights_sha256"]
+    with_it = federate(replace(small, methods=(Part(name),)), tmp_path / "with").weights_sha256
+    without = federate(replace(small, methods=(Part("finetune"),)), tmp_path / "without").weights_sha256
     assert (with_it == without) == (name in LOOK_BACK)

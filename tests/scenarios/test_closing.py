@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from core.config.scenario import Scenario
 from scenarios.closing import closing, files
 from scenarios.terminal import Terminal
+from server.record import BestRound, ExportedFile, Exports, Report, RoundRecord, Shard, Version
 
-REPORT: dict[str, Any] = {
-    "scenario": "noniid", "seed": 3, "rounds": 2, "clients": 4, "accuracy": 0.9876, "loss": 0.0432,
-    "baselines": {"centralized": 0.99}, "weights_sha256": "c0ffee" * 11, "folder": "runs/noniid-3",
-    "seconds": {"training": 61.0}, "history": [{"seen": 12345}], "events": [f"event {i}" for i in range(7)],
-    "shards": [{"accuracy": 0.5}, {"accuracy": 1.0}],
-    "exports": {
-        "files": {"model.onnx": {"accuracy": 0.98, "bytes": 901_000, "latency_ms": 0.1}},
-        "refused": {"model.tflite": "it is wrong"},
-    },
-}  # fmt: skip
+REPORT = Report(
+    Scenario("noniid", seed=3, clients=4, cohort=2), 0.9876, 0.0432, "c0ffee" * 11,
+    (RoundRecord(1), RoundRecord(2, seen=12345)), (Shard(0, accuracy=0.5), Shard(1, accuracy=1.0)),
+    events=tuple(f"event {i}" for i in range(7)), baselines={"centralized": 0.99}, seconds={"training": 61.0},
+    folder="runs/noniid-3",
+    exports=Exports(
+        files={"model.onnx": ExportedFile(901_000, 0.98, 0.0, 1.0, latency_ms=0.1)}, refused={"model.tflite": "it is wrong"}
+    ),
+)  # fmt: skip
 
 
-def said(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+def said(report: Report, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     """What is said of each name; lines without a name belong to the one above."""
     Console(width=200).print(closing(report))
     found: dict[str, str] = {}
@@ -47,21 +48,18 @@ def test_the_closing_table_says_what_a_person_asks_first(capsys: pytest.CaptureF
     assert "event 5" not in said
 
 
-BEST = {
-    "federated": {"round": 1, "accuracy": 0.989, "loss": 0.04, "validation_loss": 0.03},
-    "centralized": {"round": 2, "accuracy": 0.993, "loss": 0.04, "validation_loss": 0.02},
-}
+BEST = {"federated": BestRound(0.989, 1, 0.04, 0.03), "centralized": BestRound(0.993, 2, 0.04, 0.02)}
 
 
 def test_what_clients_say_is_text_and_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
     """A reason `[/]` would end the table in an error, and others would colour it or make links."""
-    Terminal().print(closing({**REPORT, "events": ["client 3: [/]", "client 4: [link=file:///x]here[/link]"]}))
+    Terminal().print(closing(replace(REPORT, events=("client 3: [/]", "client 4: [link=file:///x]here[/link]"))))
     out = capfd.readouterr().out
     assert "client 3: [/]" in out and "[link=file:///x]here[/link]" in out
 
 
 def test_last_weights_are_compared_with_last_and_best_with_best(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(REPORT | {"best": BEST}, capsys)
+    rows = said(replace(REPORT, best=BEST), capsys)
     assert "98.76 % at the end" in rows["test accuracy"] and "98.90 % at its best round" in rows["test accuracy"]
     central = rows["centralized baseline"]
     assert "99.00 %   (-0.24 points) at the end" in central
@@ -69,49 +67,49 @@ def test_last_weights_are_compared_with_last_and_best_with_best(capsys: pytest.C
 
 
 def test_without_validation_images_nothing_is_compared_by_best(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(REPORT | {"best": {"federated": None, "centralized": None}}, capsys)
+    rows = said(replace(REPORT, best={"federated": None, "centralized": None}), capsys)
     assert "best round" not in " ".join(rows.values())
 
 
 def test_what_diverged_stands_above_all_and_is_said_beside_the_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     why = "the centralized baseline diverged: its validation loss rose"
-    rows = said(REPORT | {"diverged": {"centralized": why}, "events": [why]}, capsys)
+    rows = said(replace(REPORT, diverged={"centralized": why}, events=(why,)), capsys)
     assert next(iter(rows)) == "DIVERGED" and rows["DIVERGED"] == why
     assert "it diverged" in rows["centralized baseline"] and "note" not in rows
 
 
 def test_a_run_whose_loss_is_no_number_still_ends_with_its_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "loss not finite" in said(REPORT | {"loss": None}, capsys)["test accuracy"]
+    assert "loss not finite" in said(replace(REPORT, loss=None), capsys)["test accuracy"]
 
 
-STAGES = [{"version": 1, "accuracy": 0.97, "round": 1}, {"version": 2, "accuracy": 0.9876, "round": 2}]
+STAGES = (Version(1, 1, 0.97), Version(2, 2, 0.9876))
 
 
 def test_after_a_gate_refused_each_row_says_of_which_version_it_speaks(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(REPORT | {"stages": STAGES, "current": "0001"}, capsys)
+    rows = said(replace(REPORT, stages=STAGES, current=1), capsys)
     assert "version 2, which is not current" in rows["test accuracy"] and "version 2" in rows["weights"]
     assert rows["current"] == "version 1: 97.00 % after round 1"
     assert rows["model.onnx"].startswith("version 1: ") and rows["model.tflite REFUSED"].startswith("version 1: ")
 
 
 def test_a_version_that_is_current_is_not_called_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(REPORT | {"stages": STAGES, "current": "0002"}, capsys)
+    rows = said(replace(REPORT, stages=STAGES, current=2), capsys)
     assert "version 2)" in rows["test accuracy"] and "not current" not in " ".join(rows.values())
 
 
 def test_where_no_version_passed_it_says_why_there_are_no_files(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(REPORT | {"stages": STAGES, "current": None, "exports": {}}, capsys)
+    rows = said(replace(REPORT, stages=STAGES, exports=Exports()), capsys)
     assert "none passed the gate" in rows["current"] and "model.onnx" not in rows
 
 
 def test_a_clients_own_model_is_compared_on_its_own_digits(capsys: pytest.CaptureFixture[str]) -> None:
-    shards = [{"client": 0, "accuracy": 0.5}, {"client": 2, "accuracy": 1.0}]
-    rows = said(REPORT | {"shards": shards, "local_own_accuracies": [0.7, 0.1, 0.9]}, capsys)
+    shards = (Shard(0, accuracy=0.5), Shard(2, accuracy=1.0))
+    rows = said(replace(REPORT, shards=shards, local_own_accuracies=(0.7, 0.1, 0.9)), capsys)
     assert "alone 80.00 %; joining clearly helps 1 of 2" in rows["on clients' own digits"]
-    rows = said(REPORT | {"baselines": {"local": 0.6}}, capsys)
+    rows = said(replace(REPORT, baselines={"local": 0.6}), capsys)
     assert "on all ten digits" in rows["local baseline"]
 
 
 def test_the_table_of_exports_says_of_what(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=120).print(files({"files": {}, "refused": {}}, "version 3, the current one"))
+    Console(width=120).print(files(Exports(), "version 3, the current one"))
     assert "exports of version 3, the current one" in capsys.readouterr().out

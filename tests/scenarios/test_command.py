@@ -172,7 +172,7 @@ def test_what_is_odd_in_the_data_is_said_at_the_door(
         (tmp_path / "digits" / "3").mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "digits" / "3" / f"{number:02d}.png"), image)
     (tmp_path / "digits" / "ten").mkdir()
-    monkeypatch.setattr("scenarios.experiment.pipeline.run", lambda *_: 0)
+    monkeypatch.setattr("scenarios.run.run", lambda *_: 0)
     small = [
         f"--set={key}" for key in ("clients=1", "cohort=1", "validation=0", "minimum=1", f"data={tmp_path / 'digits'}")
     ]

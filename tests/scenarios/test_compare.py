@@ -11,18 +11,18 @@ import pytest
 
 from core.config.scenario import Scenario
 from scenarios import compare
+from server import record
 from tests.fakes import federate
 
 
 @pytest.fixture(scope="module")
 def runs(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three runs: two seeds of one scenario, and another."""
-    place, made = tmp_path_factory.mktemp("runs"), []
+    folder, made = tmp_path_factory.mktemp("runs"), []
     for name, change in {"a": {}, "b": {"seed": 1}, "c": {"noise": 0.2}}.items():
-        facts = federate(replace(tiny, rounds=1, **change), place / name)  # type: ignore[arg-type]
-        facts["seconds"]["total"] = 2.0
-        (place / name / "report.json").write_text(json.dumps(facts))
-        made.append(place / name)
+        report = federate(replace(tiny, rounds=1, **change), folder / name)  # type: ignore[arg-type]
+        record.save(folder / name, report.with_(seconds={**report.seconds, "total": 2.0}))
+        made.append(folder / name)
     return made
 
 
@@ -72,18 +72,15 @@ def test_no_word_is_broken(
 def test_what_diverged_is_named_below_the_table(
     runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    facts = json.loads((runs[0] / "report.json").read_text())
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "report.json").write_text(
-        json.dumps(facts | {"diverged": {"federated": "this run diverged"}})
-    )
+    record.save(tmp_path / "broken", record.load(runs[0]).with_(diverged={"federated": "this run diverged"}))
     assert compare.main([str(tmp_path / "broken"), "--out", str(tmp_path)]) == 0
     assert "seed 0: this run diverged" in capsys.readouterr().out
     assert compare.main([str(tmp_path / "broken"), "--json", "--out", str(tmp_path)]) == 0
     assert told(capsys)[0]["diverged"] == ["seed 0: this run diverged"]
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"history": []}'])
+@pytest.mark.parametrize("content", [None, "", "{}", '{"history": []}', '{"schema": 2, "settings": {"name": "x"}}'])
 def test_what_is_no_finished_run_is_refused_by_name(
     content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,9 @@ from scenarios import compare, deploy, export, run
 from scenarios.deployment import flwr_cli
 from scenarios.environment import temporary
 from scenarios.experiment import continuation, pipeline, workspace
-from server import versions
+from scenarios.experiment.options import RunOptions
+from server import record, versions
+from server.record import Report, Version
 
 HOME = Path(__file__).parents[2]
 Say = pytest.CaptureFixture[str]
@@ -45,7 +47,7 @@ def finished(tiny: Scenario, tmp_path: Path) -> Path:
     (folder / "scenario.json").write_text(tiny.json())
     (folder / "report.json").write_text("{}")
     for number in (1, 2):
-        versions.publish(folder, versions.keep(folder, number, [], {}, {}))
+        versions.publish(folder, versions.keep(folder, Version(number), [], {}))
     return folder
 
 
@@ -179,8 +181,8 @@ def test_a_run_that_is_killed_leaves_its_generated_files_in_its_own_folder(tiny:
 
 
 def test_a_hint_to_go_on_says_all_that_must_be_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wish = pipeline.RunOptions(backend="local", baselines="all")
-    assert pipeline._flags(wish) == " --baselines all --backend local" and pipeline._flags(pipeline.RunOptions()) == ""
+    wish = RunOptions(backend="local", baselines="all")
+    assert pipeline._flags(wish) == " --baselines all --backend local" and pipeline._flags(RunOptions()) == ""
     assert flwr_cli.resume(tmp_path / "a run", how=pipeline._flags(wish)).endswith(
         f"--resume '{tmp_path}/a run' --baselines all --backend local"
     )
@@ -190,14 +192,13 @@ def test_a_hint_to_go_on_says_all_that_must_be_said_again(tmp_path: Path, monkey
 
 def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     for number in (1, 2):
-        facts = {"version": number, "objections": ["too weak"] * (2 - number)}
-        versions.keep(tmp_path, number, [np.zeros(1, np.float32)], facts, {})
+        about = Version(number, objections=("too weak",) * (2 - number))
+        versions.keep(tmp_path, about, [np.zeros(1, np.float32)], {})
         (versions.home(tmp_path, number) / "export.json").write_text(json.dumps({"files": {}, "refused": {}}))
     versions.publish(tmp_path, versions.home(tmp_path, 2))
-    facts = {"history": [], "events": [], "current": "0002", "exports": {}, "scenario": "x", "settings": {}}
-    (tmp_path / "report.json").write_text(json.dumps(facts))
+    record.save(tmp_path, Report(Scenario("x"), current=2))
     said = continuation.rollback(tmp_path / "versions" / "1")
     assert "version 0001 is current, instead of 0002" in said and "too weak" in said
-    told = json.loads((tmp_path / "report.json").read_text())
-    assert told["current"] == "0001" and told["events"] == ["version 1 was made current by --rollback"]
+    report = record.load(tmp_path)
+    assert report.current == 1 and report.events == ("version 1 was made current by --rollback",)
     assert "made current by --rollback" in (tmp_path / "report.html").read_text()

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from core.config.scenario import Part
+from core.config.part import Part
 from scenarios import run
 from scenarios.overrides import changed
 from scenarios.presets import SCENARIOS

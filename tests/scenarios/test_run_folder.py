@@ -12,6 +12,7 @@ import pytest
 
 from core.config.scenario import Scenario
 from scenarios import export, run, table
+from server.record import Version
 from server.versions import keep
 
 HOME = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def finished(tiny: Scenario, tmp_path: Path) -> Path:
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "scenario.json").write_text(tiny.json())
     (folder / "report.json").write_text("{}")
-    keep(folder, 1, [], {}, {})
+    keep(folder, Version(1), [], {})
     return folder
 
 

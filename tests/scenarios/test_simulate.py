@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from core.config.scenario import Scenario
 from scenarios import backends
 from scenarios.backends import local
 from scenarios.backends.local import LocalGrid
-from server import run
+from server import record, run
 from tests.fakes import Onlooker, federate, identify
 
 
@@ -61,13 +60,13 @@ def test_every_message_has_one_reply_and_a_failure_is_an_error_of_its_own(
 
 def test_the_local_backend_runs_a_whole_server(tiny: Scenario, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    local.run(run.build(tiny, tmp_path / "run", Onlooker()), tiny, 1, {})
-    facts = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert facts["weights_sha256"] == federate(tiny, tmp_path / "other")["weights_sha256"]
+    home = {"CLIENTS_HOME": str(tmp_path / "clients")}
+    local.run(run.build(tiny, tmp_path / "run", Onlooker()), tiny, 1, home)
+    assert record.load(tmp_path / "run").weights_sha256 == federate(tiny, tmp_path / "other").weights_sha256
 
 
 def test_a_server_asked_to_stop_leaves_its_last_round_and_no_report(tiny: Scenario, tmp_path: Path) -> None:
-    local.run(run.build(tiny, tmp_path, Onlooker(at=2)), tiny, 1, {})
+    local.run(run.build(tiny, tmp_path, Onlooker(at=2)), tiny, 1, {"CLIENTS_HOME": str(tmp_path / "clients")})
     assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["round-00001.npz"]
     assert not (tmp_path / "report.json").exists()
 

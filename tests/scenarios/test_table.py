@@ -10,17 +10,20 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from core.config.scenario import Part, Scenario
-from core.methods import chain
+from core.config.part import Part
+from core.config.scenario import Scenario
+from core.metrics import Measures
+from fl.strategies import chain
 from scenarios import table
 from scenarios.check import check
 from scenarios.presets import SCENARIOS
 from scenarios.studies.aggregate import grid, markdown, results, shares, summary
 from scenarios.studies.split_mnist import Cell, cells
+from server import record
+from server.record import Continual, Megabytes, Report
 
 
 def test_every_cell_is_possible_and_is_the_protocol_but_for_what_it_names() -> None:
@@ -42,15 +45,14 @@ def test_a_budget_is_the_same_in_bytes_whatever_a_method_keeps_beside_each_image
         assert chain(replace(SCENARIOS["class_incremental"][0], methods=(part,)))
 
 
-def facts(cell: Cell, accuracy: float, lost: float) -> dict[str, Any]:
+def report(cell: Cell, accuracy: float, lost: float) -> Report:
     """A report in so far as the table reads it."""
-    matrix = [[accuracy + lost, 0.0], [accuracy, accuracy]]
-    measures = {"forgetting": lost, "incremental_accuracy": accuracy}
-    told = {"measures": measures, "memory_bytes": 157_000, "megabytes": {"received": 10.0}}
-    return {
-        "accuracy": accuracy, "settings": json.loads(cell.scenario().json()),
-        "continual": told | {"matrix": matrix, "stages": [0, 1]},
-    }  # fmt: skip
+    matrix = ((accuracy + lost, 0.0), (accuracy, accuracy))
+    measures = Measures(accuracy, accuracy, lost, -lost, 0.0)
+    staged = Continual(
+        ("0", "1"), (0, 1), (1, 2), matrix, measures, memory_bytes=157_000, megabytes=Megabytes(0.0, 10.0)
+    )
+    return Report(cell.scenario(), accuracy, continual=staged)
 
 
 def test_a_line_is_mean_and_deviation_over_seeds_and_what_joint_training_has_more() -> None:
@@ -58,11 +60,11 @@ def test_a_line_is_mean_and_deviation_over_seeds_and_what_joint_training_has_mor
     for seed, accuracy in enumerate((0.90, 0.94)):
         for name, share, lost in (("replay", accuracy, 0.02), ("joint", 0.98, 0.0)):
             cell = Cell(name, 200 if name == "replay" else 0, 1.0, "sync", seed)
-            found[cell] = facts(cell, share, lost)
+            found[cell] = report(cell, share, lost)
     line, joint = summary(found)
-    assert line["seeds"] == [0, 1] and line["accuracy"] == pytest.approx([92, 100 * 0.04 / 2**0.5])
-    assert line["forgetting"] == pytest.approx([2, 0]) and joint["intransigence"] is None
-    assert line["intransigence"][0] == pytest.approx(100 * (0.98 - 0.92) - 1)  # 0.06 and 0.04 in two tasks, on average
+    assert line.seeds == (0, 1) and line.accuracy == pytest.approx((92, 100 * 0.04 / 2**0.5))
+    assert line.forgetting == pytest.approx((2, 0)) and joint.intransigence is None
+    assert line.intransigence and line.intransigence[0] == pytest.approx(100 * (0.98 - 0.92) - 1)
 
 
 def test_the_grid_has_a_row_a_method_and_budget_and_a_column_a_setting() -> None:
@@ -71,23 +73,21 @@ def test_the_grid_has_a_row_a_method_and_budget_and_a_column_a_setting() -> None
         Cell("replay", 200, 1.0, "sync", 0),
         Cell("finetune", 0, 0.1, "async", 0),
     ]
-    head, rows = grid(summary({cell: facts(cell, 0.9, 0.1) for cell in there}))
+    head, rows = grid(summary({cell: report(cell, 0.9, 0.1) for cell in there}))
     assert head == ["method", "memory a client", "sync, Dirichlet 1", "async, Dirichlet 0.1"]
     assert [row[0] for row in rows] == ["finetune", "replay, 50 images", "replay, 200 images"]
     assert rows[0][2:] == ["–", "90.0 / 10.0 (1)"]
     assert markdown(head, rows).count("\n") == 5
-    assert shares(summary({there[0]: facts(there[0], 0.9, 0.1)})[0]) == (pytest.approx(0.9), None)  # one seed
+    assert shares(summary({there[0]: report(there[0], 0.9, 0.1)})[0]) == (pytest.approx(0.9), None)  # one seed
 
 
 def test_what_an_older_protocol_left_is_not_taken_for_a_result(tmp_path: Path) -> None:
     cell = Cell("replay", 200, 1.0, "sync", 0)
     (tmp_path / cell.name).mkdir()
-    report = tmp_path / cell.name / "report.json"
-    report.write_text(json.dumps(facts(cell, 0.9, 0.1)))
+    record.save(tmp_path / cell.name, report(cell, 0.9, 0.1))
     assert list(results([cell], tmp_path)) == [cell]
-    old = facts(cell, 0.9, 0.1)
-    old["settings"]["local"]["rate"] = 0.7
-    report.write_text(json.dumps(old))
+    settings = replace(cell.scenario(), local=replace(cell.scenario().local, rate=0.7))
+    record.save(tmp_path / cell.name, replace(report(cell, 0.9, 0.1), settings=settings))
     assert not results([cell], tmp_path)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from scenarios.terminal import Terminal
+from server.record import RoundRecord
 
 
 @pytest.fixture(autouse=True)
@@ -20,25 +20,29 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def facts(number: int, failed: dict[str, str] | None = None) -> dict[str, Any]:
-    return {"round": number, "accuracy": 0.9876, "failed": failed or {}}
+def done(number: int, failed: dict[int, str] | None = None, server_error: str = "") -> RoundRecord:
+    return RoundRecord(number, accuracy=0.9876, failed=failed or {}, server_error=server_error)
 
 
 def test_progress_goes_to_standard_error_and_results_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
     terminal.begin(20, 0, "a title")
-    terminal.ended(facts(1))
-    terminal.ended(facts(2, {"7": "no answer"}))
+    terminal.ended(done(1))
+    terminal.ended(done(2, {7: "no answer"}, "it made NaN"))
     terminal.line('{"a": 1}')
     out, err = capfd.readouterr()
     assert out == '{"a": 1}\n'
-    assert "a title" in err and "round 1/20  accuracy 98.76 %" in err and "left out: client 7" in err
+    assert (
+        "a title" in err
+        and "round 1/20  accuracy 98.76 %" in err
+        and "left out: the server's own step, client 7" in err
+    )
 
 
 def test_quiet_says_nothing_on_the_way_and_still_gives_the_result(capfd: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal(quiet=True)
     terminal.begin(20, 0, "a title")
-    terminal.ended(facts(1))
+    terminal.ended(done(1))
     terminal.line("result")
     assert capfd.readouterr() == ("result\n", "")
 

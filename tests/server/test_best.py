@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from core.arrays import Unreadable
-from core.config.scenario import Part, Scenario
+from core.arrays import Unreadable, digest
+from core.config.part import Part
+from core.config.scenario import Scenario
+from core.curves import Point
 from core.data import load
 from fl.channel import Stopped
 from server import best, evaluation
-from server.record import digest
+from server.record import BestRound, Report
 from tests.fakes import START, Onlooker, federate, same
 
 
-def history(*losses: float | None) -> list[dict[str, Any]]:
-    return [{"round": i, "validation_loss": loss, "accuracy": 0.9, "loss": 0.3} for i, loss in enumerate(losses, 1)]
+def history(*losses: float | None) -> list[Point]:
+    return [Point(0.9, i, 0.3, loss) for i, loss in enumerate(losses, 1)]
 
 
 def moved(by: int) -> list[np.ndarray]:
@@ -35,13 +36,12 @@ def test_only_a_better_round_takes_the_place(tmp_path: Path) -> None:
     assert kept == [1, 2, 2, 2, 5, 5]
     round_, arrays = best.weights(tmp_path / best.BEST)
     assert same(arrays, moved(round_))
-    found = best.facts(tmp_path, history(*losses))
-    assert found == history(*losses)[4] | {"weights_sha256": digest(moved(5))}
+    assert best.found(tmp_path, history(*losses)) == BestRound(0.9, 5, 0.3, 0.1, digest(moved(5)))
 
 
 def test_without_validation_images_nothing_is_best(tmp_path: Path) -> None:
     best.keep(tmp_path, history(None, None), START)
-    assert not list(tmp_path.iterdir()) and best.facts(tmp_path, history(None, None)) is None
+    assert not list(tmp_path.iterdir()) and best.found(tmp_path, history(None, None)) is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "of another round"])
@@ -52,8 +52,8 @@ def test_weights_that_are_not_those_of_the_best_round_are_not_called_so(damage: 
         file.unlink()
     elif damage == "cut":
         file.write_bytes(file.read_bytes()[:100])
-    found = best.facts(tmp_path, history(0.5, 0.1) if damage == "of another round" else history(0.5))
-    assert found and found["weights_sha256"] is None and found["round"] in (1, 2)
+    found = best.found(tmp_path, history(0.5, 0.1) if damage == "of another round" else history(0.5))
+    assert found and found.weights_sha256 is None and found.round in (1, 2)
 
 
 def test_a_file_without_a_round_is_refused_by_name(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_file_without_a_round_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path, dict[str, Any]]:
+def whole(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path, Report]:
     """A run that breaks after its best round: its rate is far too large."""
     scenario = replace(
         tiny, train=400, clients=3, cohort=3, rounds=5, looks=(), augment=(), schedule=Part("constant"),
@@ -74,24 +74,24 @@ def whole(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sce
 
 
 def test_the_best_weights_of_a_run_have_the_loss_that_the_report_says(
-    whole: tuple[Scenario, Path, dict[str, Any]],
+    whole: tuple[Scenario, Path, Report],
 ) -> None:
-    scenario, folder, facts = whole
+    scenario, folder, report = whole
     round_, arrays = best.weights(folder / best.BEST)
-    losses = [row["validation_loss"] for row in facts["history"]]
+    losses = [row.validation_loss for row in report.history if row.validation_loss is not None]
     assert round_ == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
-    found = facts["best"]["federated"]
-    assert found["round"] == round_ and found["weights_sha256"] == digest(arrays) != facts["weights_sha256"]
+    found = report.best["federated"]
+    assert found and found.round == round_ and found.weights_sha256 == digest(arrays) != report.weights_sha256
     assert evaluation.evaluate(arrays, load(scenario).validation).mean_loss == min(losses)
 
 
 @pytest.mark.parametrize("at", [2, 3, 5])
 def test_a_run_that_was_interrupted_leaves_the_same_file(
-    at: int, whole: tuple[Scenario, Path, dict[str, Any]], tmp_path: Path
+    at: int, whole: tuple[Scenario, Path, Report], tmp_path: Path
 ) -> None:
-    scenario, folder, facts = whole
+    scenario, folder, report = whole
     with pytest.raises(Stopped):
         federate(scenario, tmp_path, Onlooker(at))
     (tmp_path / best.BEST).unlink()  # as if power was lost between a checkpoint and what follows it
-    assert federate(scenario, tmp_path)["best"] == facts["best"]
+    assert federate(scenario, tmp_path).best == report.best
     assert (tmp_path / best.BEST).read_bytes() == (folder / best.BEST).read_bytes()

@@ -14,19 +14,20 @@ import pytest
 
 from core.arrays import SEAL
 from server import checkpoint
-from server.checkpoint import FACTS, State
+from server.checkpoint import FACTS, SCHEMA, OtherSchema, RunState
+from server.record import RoundRecord
 from tests.damage import arrays, spoiled
 
-STATE = State(
+STATE = RunState(
     3, [np.array([1.5, -2], np.float32), np.array([[3]], np.float32)],
-    {"m_t/0": np.array([0.25, 1e-30], np.float32), "v_t/1": np.array([[7.0]])},
-    [{"round": 3, "accuracy": 0.1 + 0.2, "failed": {"2": "naïve — ∞"}}], ["round 3: client 2: naïve — ∞; left out"],
+    {"m_t/0": np.array([0.25, 1e-30], np.float32), "v_t/1": np.array([[7.0]])}, {"acil/gram": np.eye(2)},
+    (RoundRecord(3, accuracy=0.1 + 0.2, failed={2: "naïve — ∞"}),), ("round 3: client 2: naïve — ∞; left out",),
 )  # fmt: skip
 
 
-def equal(one: State | None, other: State) -> bool:
-    def flat(state: State) -> list[object]:
-        arrays = [*enumerate(state.arrays), *sorted(state.strategy.items())]
+def equal(one: RunState | None, other: RunState) -> bool:
+    def flat(state: RunState) -> list[object]:
+        arrays = [*enumerate(state.arrays), *sorted(state.strategy.items()), *sorted(state.shared.items())]
         named = [(name, a.dtype.str, a.shape, a.tobytes()) for name, a in arrays]
         return [state.round, named, state.history, state.events]
 
@@ -94,7 +95,9 @@ def test_if_all_are_damaged_there_is_none_and_all_are_named(tmp_path: Path) -> N
 
 def test_any_flipped_bit_either_changes_nothing_or_is_noticed(tmp_path: Path) -> None:
     """One bit of every byte in turn. What a zip does not protect (dates, its system's name) does not matter."""
-    small = replace(STATE, arrays=STATE.arrays[:1], strategy={"v_t/0": STATE.arrays[0]}, history=[], events=[])
+    small = replace(
+        STATE, arrays=STATE.arrays[:1], strategy={"v_t/0": STATE.arrays[0]}, shared={}, history=(), events=()
+    )
     checkpoint.save(tmp_path, replace(small, round=2))
     checkpoint.save(tmp_path, small)
     newest = tmp_path / "checkpoints" / "round-00003.npz"
@@ -192,6 +195,20 @@ def test_another_models_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert equal(checkpoint.newest(tmp_path, STATE.arrays)[0], STATE)
     other = [*STATE.arrays[:1], STATE.arrays[1][0]]
     assert checkpoint.newest(tmp_path, other) == (None, ["round-00003.npz", "round-00002.npz"])
+
+
+@pytest.mark.parametrize("schema", [1, SCHEMA + 1])
+def test_a_checkpoint_of_another_program_is_not_called_damaged(schema: int, tmp_path: Path) -> None:
+    """To pass over it would be to begin anew in silence."""
+    newest = two(tmp_path)
+    with np.load(newest) as file:
+        named = {name: file[name] for name in file.files if name != SEAL}
+    newest.write_bytes(arrays(facts(schema=schema)(named)))
+    with pytest.raises(OtherSchema, match=rf"round-00003\.npz has schema {schema}"):
+        checkpoint.newest(tmp_path)
+    newest.write_bytes(arrays({"told": named.pop(FACTS), **named}))  # before there was a schema
+    with pytest.raises(OtherSchema, match=r"round-00003\.npz was written by an older version"):
+        checkpoint.newest(tmp_path)
 
 
 def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from flwr.app import RecordDict
 
 from core import model
 from core.config.scenario import Scenario
 from core.data import Data, load
+from core.scores import Sums
 from fl import wire
 from fl.messages import Task
 from server import evaluation
-from tests.fakes import START, FakeGrid, Onlooker, broken, honest, silent
+from server.record import Shard
+from tests.fakes import START, Client, FakeGrid, broken, federation, honest, silent
 
 WEIGHTS = model.initial(1)
 
@@ -38,32 +42,33 @@ def test_the_confusion_matrix_counts_every_image_once(digits: Data) -> None:
     assert matrix.trace() == evaluation.evaluate(WEIGHTS, digits.test).correct
 
 
-def judging(task: Task) -> object:
-    """An honest client asked to judge."""
-    return wire.reply(replace(honest(task), arrays=[], labels=(1,) * 10, looks=(0.25, 0.5)))
+def examined(task: Task) -> RecordDict:
+    """An honest client asked to test."""
+    sums = Sums(10.0, 10, 20)
+    return wire.reply(replace(honest(task), arrays=[], sums=sums, labels=(1,) * 10, looks=(0.25, 0.5)))
+
+
+def asked(clients: Mapping[int, Client], scenario: Scenario) -> tuple[list[Shard], dict[int, str]]:
+    return evaluation.clients(federation(FakeGrid(clients), scenario), START, 2)
 
 
 def test_clients_say_what_they_hold_and_how_good_the_model_is_for_them(tiny: Scenario) -> None:
-    told, failed = evaluation.clients(FakeGrid(dict.fromkeys(range(4), judging)), tiny, START, Onlooker(), 2)  # type: ignore[arg-type]
-    assert failed == {} and [one["client"] for one in told] == [0, 1, 2, 3]
-    assert told[1] == {
-        "client": 1, "examples": 20, "labels": [1] * 10, "looks": {"rotate": 0.25, "blur": 0.5}, "accuracy": 0.5,
-        "tested": 20,
-    }  # fmt: skip
+    shards, failed = asked(dict.fromkeys(range(4), examined), tiny)
+    assert failed == {} and [one.client for one in shards] == [0, 1, 2, 3]
+    assert shards[1] == Shard(1, 20, (1,) * 10, {"rotate": 0.25, "blur": 0.5}, accuracy=0.5, tested=20)
 
 
 def test_clients_that_do_not_answer_or_answer_nonsense_are_named(tiny: Scenario) -> None:
-    grid = FakeGrid({0: judging, 1: broken, 2: silent, 3: lambda task: wire.reply(honest(task))})  # type: ignore[dict-item]
-    told, failed = evaluation.clients(grid, replace(tiny, round_timeout=0.2), START, Onlooker(), 2)
-    assert [one["client"] for one in told] == [0]
+    clients: dict[int, Client] = {0: examined, 1: broken, 2: silent, 3: lambda task: wire.reply(honest(task))}
+    shards, failed = asked(clients, replace(tiny, round_timeout=0.2))
+    assert [one.client for one in shards] == [0]
     assert "disk is full" in failed[1] and "no answer" in failed[2] and "records" in failed[3]
 
 
 def test_of_many_clients_the_same_hundred_are_asked(tiny: Scenario) -> None:
-    many, asked = replace(tiny, clients=250), []
+    many, drawn = replace(tiny, clients=250), []
     for _ in "ab":
-        grid = FakeGrid(dict.fromkeys(range(250), judging))  # type: ignore[arg-type]
-        told, failed = evaluation.clients(grid, many, START, Onlooker(), 2)
-        asked.append([one["client"] for one in told])
-    assert asked[0] == asked[1] == sorted(set(asked[0])) and len(asked[0]) == 100 and failed == {}
-    assert asked[0][-1] > 150  # not simply the first
+        shards, failed = asked(dict.fromkeys(range(250), examined), many)
+        drawn.append([one.client for one in shards])
+    assert drawn[0] == drawn[1] == sorted(set(drawn[0])) and len(drawn[0]) == 100 and failed == {}
+    assert drawn[0][-1] > 150  # not simply the first

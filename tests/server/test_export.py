@@ -17,8 +17,9 @@ from core.data import Data
 from core.engines import tensorflow as engine
 from core.plan import Lesson, Pull, Rehearsal, draw
 from server import export as exports
+from server import versions
 from server.export import EXPORTERS, check, keras, onnx, tflite
-from server.export.check import ParityTest
+from server.export.check import ParityTest, Score
 
 SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
 OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should max_update_ratio an export
@@ -83,9 +84,9 @@ def test_a_run_exports_every_format_and_says_so(folder: Path) -> None:
 def test_every_format_answers_as_keras(file: str, folder: Path, parity: ParityTest) -> None:
     found = check.score(EXPORTERS[file].load(folder / file), parity)
     assert parity.accuracy > 0.93
-    assert found["accuracy"] == pytest.approx(parity.accuracy, abs=0.003)
-    assert found["agreement"] >= 0.99
-    assert file not in EXACT or found["difference"] < 1e-5
+    assert found.accuracy == pytest.approx(parity.accuracy, abs=0.003)
+    assert found.agreement >= 0.99
+    assert file not in EXACT or found.difference < 1e-5
 
 
 @pytest.mark.parametrize("file", EXPORTERS)
@@ -183,7 +184,7 @@ def test_what_is_no_number_is_refused(quantized: bool, parity: ParityTest) -> No
 def test_limits_themselves_may_go_out(parity: ParityTest) -> None:
     exact = replace(parity, labels=parity.truth.argmax(1))
     for fall, refused in ((0.003, False), (0.004, True)):
-        score = {"accuracy": 1 - fall, "difference": 0.5, "agreement": 1 - fall}
+        score = Score(1 - fall, 0.5, 1 - fall)
         assert bool(check.objection(score, exact, quantized=True)) is refused
 
 
@@ -196,11 +197,11 @@ def test_verify_finds_files_damaged_on_disk(folder: Path, digits: Data, tmp_path
         middle = slice(len(content) // 4, 3 * len(content) // 4)  # inside the dense kernel
         content[middle] = content[middle][::-1]
         (tmp_path / file).write_bytes(content)
-    report = exports.verify(tmp_path, digits)
-    assert list(report["refused"]) == damaged and list(report["files"]) == ["model.keras"]
+    found = exports.verify(tmp_path, digits)
+    assert list(found.refused) == damaged and list(found.files) == ["model.keras"]
     for file in damaged:
         (tmp_path / file).write_bytes((folder / file).read_bytes()[:1000])
-    assert list(exports.verify(tmp_path, digits)["refused"]) == damaged  # these cannot even be read
+    assert list(exports.verify(tmp_path, digits).refused) == damaged  # these cannot even be read
 
 
 def test_verify_needs_the_canonical_model(digits: Data, tmp_path: Path) -> None:
@@ -221,14 +222,14 @@ def test_a_refused_export_stays_in_and_the_others_go_out(
     copy(folder, tmp_path)  # an earlier export
     monkeypatch.setitem(EXPORTERS, "model.onnx", replace(EXPORTERS["model.onnx"], save=wrong))
     monkeypatch.setitem(EXPORTERS, "model.tflite", replace(EXPORTERS["model.tflite"], save=broken))
-    report = exports.export(weights, OPTIONS, digits, tmp_path)
-    assert "differ" in report["refused"]["model.onnx"] and "gave up" in report["refused"]["model.tflite"]
+    found = exports.export(weights, OPTIONS, digits, tmp_path)
+    assert "differ" in found.refused["model.onnx"] and "gave up" in found.refused["model.tflite"]
     names = {"export.json", "model.keras", "model.int8.tflite", "model.onnx.refused"}
     assert {path.name for path in tmp_path.iterdir()} == names
-    assert json.loads((tmp_path / "export.json").read_text()) == report
+    assert versions.exported(tmp_path) == found
 
     monkeypatch.undo()
-    assert exports.export(weights, OPTIONS, digits, tmp_path)["refused"] == {}
+    assert exports.export(weights, OPTIONS, digits, tmp_path).refused == {}
     assert {path.name for path in tmp_path.iterdir()} == {*EXPORTERS, "export.json"}
 
 
@@ -237,7 +238,7 @@ def test_int8_is_three_times_as_fast_as_tensorflow(folder: Path, parity: ParityT
 
     def ratio() -> float:
         times = check.latencies(both, parity.images)
-        return times["tf"]["latency_ms"] / times["int8"]["latency_ms"]
+        return times["tf"].latency_ms / times["int8"].latency_ms
 
     assert any(ratio() >= 3 for _ in range(3))  # once is enough: others may use this machine
 

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from server.report.figures import PLOTS, style
 from server.report.figures.compare import compare
-from tests.server.test_plots import fake, staged
+from tests.server.test_plots import fake, read, staged
 
 LABELLED = ("accuracy", "tasks", "clients", "alone", "drift")  # the pictures that have such labels
 
@@ -107,13 +107,13 @@ def check(figure: Figure) -> int:
 @pytest.mark.parametrize("kind", REPORTS)
 def test_labels_stand_at_the_ends_of_their_lines(kind: str, name: str) -> None:
     with style.applied():
-        figure = PLOTS[name](REPORTS[kind]() | {"contact": None})
+        figure = PLOTS[name](read(REPORTS[kind]()))
         assert figure is None or check(figure) >= 1
 
 
 def test_every_picture_with_such_labels_is_looked_at() -> None:
     with style.applied():
-        figures = {name: plot(staged(fake()) | {"contact": None}) for name, plot in PLOTS.items()}
+        figures = {name: plot(read(staged(fake()))) for name, plot in PLOTS.items()}
     noted = {name for name, figure in figures.items() if figure and any(map(_noted, figure.axes))}
     assert noted == set(LABELLED)
 
@@ -127,7 +127,7 @@ def test_so_they_do_in_comparisons(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)
     other = poor()
     other["settings"] = other["settings"] | {"cohort": 3}
-    compare([*(fake(4, 3, seed) for seed in range(3)), other], tmp_path)
+    compare([*(read(fake(4, 3, seed)) for seed in range(3)), read(other)], tmp_path)
     with style.applied():
         assert check(figures[0]) >= 4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.report.figures import PLOTS
-from tests.server.test_plots import fake, html, title
+from tests.server.test_plots import fake, html, read, title
 
 WHY = "the centralized baseline diverged: its validation loss rose from 0.07 in round 4 to 1.25 at the end"
 
@@ -24,7 +24,7 @@ def test_what_diverged_is_the_first_thing_said_and_never_compared_in_silence(tmp
     first, _, rest = notices.partition("<li>")[2].partition("</li>")
     assert first == WHY[0].upper() + WHY[1:] and "something" in rest and WHY[1:] not in rest
     assert "diverged" in text.partition("Gap to centralized")[2][:200]
-    assert "which diverged" in title(PLOTS["accuracy"](broken()))
+    assert "which diverged" in title(PLOTS["accuracy"](read(broken())))
     assert "diverged" not in html(broken() | {"diverged": {}, "events": []}, tmp_path)
 
 
@@ -42,10 +42,10 @@ def test_the_page_compares_last_with_last_and_best_with_best(tmp_path):
 
 def test_after_a_gate_refused_the_page_says_of_which_version_it_speaks(tmp_path):
     stages = [{"version": 1, "accuracy": 0.97, "round": 1}, {"version": 2, "accuracy": 0.99, "round": 2}]
-    text = html(fake(2, 2) | {"stages": stages, "current": "0001"}, tmp_path)
+    text = html(fake(2, 2) | {"stages": stages, "current": 1}, tmp_path)
     assert "version 2, not current" in text.partition("Test accuracy")[2][:200]
     assert "version 1" in text.partition("Smallest model")[2][:200]
     assert "The figures here are of version 2, which is not current; the files are version 1&#x27;s." in text
     assert "Files of version 1" in text and "is of version 2, which was refused" in text
-    text = html(fake(2, 2) | {"stages": stages, "current": "0002"}, tmp_path)
+    text = html(fake(2, 2) | {"stages": stages, "current": 2}, tmp_path)
     assert "Files of version 2, the current one" in text and "refused" not in text and "not current" not in text

@@ -10,8 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
+from core.curves import Point
 from core.metrics import summary
+from server import record
+from server.record import Report
 from server.report import page
 from server.report.figures import PLOTS, compare, draw, formatting, style
 from server.report.figures.compare import grouped, mean
@@ -24,8 +28,13 @@ SCENARIO = Scenario(
 )
 
 
+def read(facts: dict) -> Report:
+    """A report from these facts, as report.json has them."""
+    return record.parse({"schema": record.SCHEMA} | json.loads(json.dumps(facts)))
+
+
 def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict:
-    """A report as a run of this size could leave it; the numbers are drawn, and fall like real ones."""
+    """The facts of a run of this size, as it could leave them; the numbers are drawn, and fall like real ones."""
     rng = np.random.default_rng(seed)
     counts = np.array([rng.multinomial(rng.integers(300, 5000), rng.dirichlet([0.3] * 10)) for _ in range(clients)])
     cohort = max(1, clients // 2)
@@ -57,7 +66,7 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict:
         "loss": 0.034, "baselines": {"centralized": central[-1]["accuracy"], "local": 0.6134},
         "weights_sha256": "c0ffee" * 10 + "beef",
         "seconds": {"total": 192.4, "training": 94.2, "evaluation": 12.8, "baselines": 61.0, "export": 24.4},
-        "folder": f"runs/noniid-{seed}", "status": "finished", "history": history,
+        "folder": f"runs/noniid-{seed}", "history": history,
         "exports": {"files": {f"model.{kind}": {"bytes": size} | shown for kind, size in sizes.items()}, "refused": {}},
         "settings": json.loads(SCENARIO.json())
         | {"seed": seed, "clients": clients, "cohort": cohort, "rounds": rounds},
@@ -90,7 +99,7 @@ def staged(report: dict) -> dict:
     told = {
         "tasks": [f"{2 * i}, {2 * i + 1}" for i in range(tasks)], "stages": list(range(tasks)), "ends": ends,
         "matrix": matrix, "before": [0.1] * tasks, "memory_bytes": 157_800, "megabytes": {"sent": 225.0, "received": 225.0},
-        "measures": summary(np.array(matrix), list(range(tasks)), np.full(tasks, 0.1)),
+        "measures": record.plain(summary(np.array(matrix), list(range(tasks)), np.full(tasks, 0.1))),
         "forgetting_split": {"temporal": 0.07, "spatial": -0.08},
         "clients": [{str(n): 0.2 * stage + 0.0002 * n for n in range(20)} for stage in range(1, 5)] + [{"0": 0.9, "1": 0.8}],
     }  # fmt: skip
@@ -102,13 +111,13 @@ def staged(report: dict) -> dict:
 def full(tmp_path_factory):
     """(report, folder) of a whole run, drawn and written."""
     report, folder = staged(fake()), tmp_path_factory.mktemp("run")
-    draw(report, folder, np.random.default_rng(0).integers(0, 256, (20, 10, 28, 28), np.uint8))
-    page.write(report, folder)
+    draw(read(report), folder, np.random.default_rng(0).integers(0, 256, (20, 10, 28, 28), np.uint8))
+    page.write(read(report), folder)
     return report, folder
 
 
-def html(report: dict, folder) -> str:
-    return page.write(report, folder).read_text(encoding="utf-8")
+def html(facts: dict, folder) -> str:
+    return page.write(read(facts), folder).read_text(encoding="utf-8")
 
 
 def test_every_picture_is_drawn_and_shown(full):
@@ -121,7 +130,7 @@ def test_every_picture_is_drawn_and_shown(full):
 
 def test_equal_reports_give_equal_bytes(full, tmp_path):
     report, folder = full
-    drawn = draw(json.loads(json.dumps(report)) | {"shards": []}, tmp_path)
+    drawn = draw(read(json.loads(json.dumps(report)) | {"shards": []}), tmp_path)
     assert [path.name for path in drawn] == [
         f"{name}.png"
         for name in ("accuracy", "matrix", "tasks", "forgetting_split", "classes", "served", "confusion", "drift")
@@ -133,19 +142,19 @@ POOR = {
     "one round of one client": fake(1, 1) | {"baselines": {}, "curves": {}, "exports": {}, "events": []},
     "100 clients": fake(100, 4),
     "all failed": fake(3, 3) | {"history": [
-        {"round": 1, "clients": [], "failed": {"0": "timed out", "-1": "lost"}, "accuracy": 0.1, "loss": float("nan")}
+        {"round": 1, "clients": [], "failed": {"0": "timed out"}, "server_error": "lost", "accuracy": 0.1, "loss": None}
     ]},
-    "nothing judged": {"scenario": "x", "seed": 0, "clients": 2, "rounds": 0, "history": [], "accuracy": None},
-    "diverged": fake(2, 2) | {"accuracy": 0.098, "loss": float("nan"), "confusion": [[0] * 10] * 10},
+    "nothing tested": {"settings": {"name": "x", "clients": 2, "cohort": 2}, "history": [], "accuracy": None},
+    "diverged": fake(2, 2) | {"accuracy": 0.098, "loss": None, "confusion": [[0] * 10] * 10},
     "perfect": fake(2, 2) | {"accuracy": 1.0, "history": [r | {"accuracy": 1.0} for r in fake(2, 2)["history"]]},
-    "no one judged": fake(2, 2) | {"shards": [{"client": 0, "examples": 9}], "local_accuracies": []},
+    "no one tested": fake(2, 2) | {"shards": [{"client": 0, "examples": 9}], "local_accuracies": []},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", POOR)
 def test_poor_reports_do_no_harm(name, tmp_path, monkeypatch):
     monkeypatch.setattr(style, "DPI", 40)
-    draw(POOR[name], tmp_path)
+    draw(read(POOR[name]), tmp_path)
     assert "<h1>" in html(POOR[name], tmp_path)
 
 
@@ -160,10 +169,11 @@ def test_the_page_says_what_the_report_says(full):
 
 def test_the_page_escapes_everything(tmp_path):
     evil = "<script>alert(1)</script>"
-    report = fake(2, 2) | {"scenario": evil, "folder": evil, "events": [evil], "versions": {evil: evil}, "status": evil}
-    report["settings"]["data"] = evil
-    report["exports"] = {evil: {"bytes": 1, evil: evil}, "refused": {evil: evil}}
-    report["history"][0]["failed"] = {evil: evil}
+    report = fake(2, 2) | {"folder": evil, "events": [evil], "versions": {evil: evil}, "diverged": {evil: evil}}
+    report["settings"] |= {"data": evil, "name": evil}
+    one = {"bytes": 1, "accuracy": 0.9, "difference": 0.0, "agreement": 1.0}
+    report["exports"] = {"files": {evil: one}, "refused": {evil: evil}}
+    report["history"][0] |= {"failed": {"0": evil}, "retried": {"1": evil}, "server_error": evil}
     report["shards"][0]["looks"] = {evil: 1.0}
     assert "<script" not in html(report, tmp_path)
 
@@ -174,25 +184,29 @@ def test_the_page_loads_nothing(full):
 
 
 def test_what_went_wrong_stands_above_the_figures(tmp_path):
-    report = fake(2, 2) | {"status": "stopped", "events": [f"event {i}" for i in range(30)]}
+    report = fake(2, 2) | {"events": [f"event {i}" for i in range(30)]}
+    report["settings"] = report["settings"] | {"rounds": 9}
     report["exports"]["refused"] = {"model.int4.tflite": "too inexact"}
     top = html(report, tmp_path).partition('class="tiles"')[0]
-    assert all(told in top for told in ("stopped", "event 0", "event 29", "model.int4.tflite was not exported"))
-    quiet = fake(2, 2) | {"events": [], "settings": {}}
+    assert all(
+        told in top for told in ("2 of 9 planned rounds", "event 0", "event 29", "model.int4.tflite was not exported")
+    )
+    quiet = fake(2, 2) | {"events": []}
     assert 'class="warn"' not in html(quiet, tmp_path)
 
 
 def test_the_command_line_makes_the_same_scenario():
-    given = shlex.split(reproduce.command(fake() | {"settings": json.loads(SCENARIO.json()), "seed": 3}))
+    given = shlex.split(reproduce.command(read(fake() | {"settings": json.loads(SCENARIO.json())})))
     assert given[:4] == ["python", "-m", "scenarios.run", "noniid"]
     made = Scenario("noniid", clients=3, cohort=3, looks=(Part("stroke"),), partition=Part("labels", {"k": 1}))
     assert made.with_(*(tuple(word.split("=", 1)) for word in given[5::2])) == SCENARIO
 
 
 def test_runs_that_differ_by_seed_are_one_line(tmp_path):
-    runs = [fake(4, 3, seed) for seed in range(3)]
-    other = fake(4, 3) | {"curves": {}}
-    other["settings"] = other["settings"] | {"partition": {"name": "labels", "args": {"k": 1}}}
+    runs = [read(fake(4, 3, seed)) for seed in range(3)]
+    changed = fake(4, 3) | {"curves": {}}
+    changed["settings"] = changed["settings"] | {"partition": {"name": "labels", "args": {"k": 1}}}
+    other = read(changed)
     names = list(grouped([*runs, other]))
     assert names == ["noniid, partition=dirichlet, partition.alpha=0.3 (3 seeds)",
                      "noniid, partition=labels, partition.k=1 (1 seed)"]  # fmt: skip
@@ -202,9 +216,9 @@ def test_runs_that_differ_by_seed_are_one_line(tmp_path):
 
 
 def test_a_stopped_run_keeps_its_last_model():
-    long = [{"round": i, "seen": 10 * i, "accuracy": 0.9} for i in (1, 2)]
-    short = [{"round": 1, "seen": 30, "accuracy": 0.5}]
-    assert mean([long, short])[1] == {"accuracy": 0.7, "low": 0.5, "high": 0.9, "round": 2, "seen": 25.0}
+    long = [Point(0.9, i, seen=10 * i) for i in (1, 2)]
+    short = [Point(0.5, 1, seen=30)]
+    assert mean([long, short])[1] == Point(0.7, 2, seen=25.0, low=0.5, high=0.9)
 
 
 def test_labels_at_line_ends_keep_apart():
@@ -253,12 +267,12 @@ def title(figure) -> str:
     return " ".join(figure.get_suptitle().split())
 
 
-def test_joining_is_judged_on_the_clients_own_digits(tmp_path):
+def test_joining_is_tested_on_the_clients_own_digits(tmp_path):
     report = fake(4, 3)
     for shard, share in zip(report["shards"], (0.9, 0.9, 0.9, 0.9), strict=True):
         shard["accuracy"] = share
     report |= {"local_own_accuracies": [0.8, 0.95, 0.9, 0.7], "local_accuracies": [0.2] * 4, "accuracy": 0.88}
-    figure = PLOTS["alone"](report)
+    figure = PLOTS["alone"](read(report))
     said = title(figure).replace("\N{NO-BREAK SPACE}", " ")
     assert said.startswith(
         "On its own digits joining clearly helps 2 of 4 clients and harms 1"
@@ -273,7 +287,7 @@ def test_joining_is_judged_on_the_clients_own_digits(tmp_path):
 def test_without_own_accuracies_the_finding_says_on_what_it_is():
     report = fake(4, 3)
     del report["local_own_accuracies"]
-    assert title(PLOTS["alone"](report)).startswith("On all ten digits joining helps 4 of 4 clients")
+    assert title(PLOTS["alone"](read(report))).startswith("On all ten digits joining helps 4 of 4 clients")
 
 
 def legend(figure) -> list[str]:
@@ -294,11 +308,11 @@ def bands(figure) -> int:
 
 
 def test_a_band_says_what_it_is_and_one_seed_has_none(saved, tmp_path):
-    compare([fake(4, 3, seed) for seed in range(3)], tmp_path)
-    compare([fake(4, 3)], tmp_path)
+    compare([read(fake(4, 3, seed)) for seed in range(3)], tmp_path)
+    compare([read(fake(4, 3))], tmp_path)
     assert any("band: lowest to highest of 3 seeds" in text for text in legend(saved[0])) and bands(saved[0]) == 1
     assert not any("band" in text for text in legend(saved[1])) and bands(saved[1]) == 0
-    assert any("worst client alone to the best" in text for text in legend(PLOTS["accuracy"](fake())))
+    assert any("worst client alone to the best" in text for text in legend(PLOTS["accuracy"](read(fake()))))
 
 
 def test_bars_say_what_they_are_and_one_seed_has_none(saved, tmp_path):

@@ -11,14 +11,30 @@ from flwr.app import MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.scenario import Part, Scenario
+from core.arrays import Arrays
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.plan import distance
 from core.scores import Sums
-from fl import roster, strategies, wire
-from fl.channel import Stopped
+from fl import roster, wire
+from fl.channel import Channel, Stopped
 from fl.messages import Task, Update
-from server.rounds import Round, rounds
-from tests.fakes import START, Arrays, Client, FakeGrid, Onlooker, broken, honest, play, same, silent, well, with_arrays
+from server.checkpoint import RunState
+from server.rounds import Federation, Round, rounds
+from tests.fakes import (
+    START,
+    Client,
+    FakeGrid,
+    Onlooker,
+    broken,
+    federation,
+    honest,
+    play,
+    same,
+    silent,
+    well,
+    with_arrays,
+)  # fmt: skip
 
 SCENARIO = Scenario("rounds", clients=4, cohort=4, rounds=2, round_timeout=0.2)
 
@@ -76,10 +92,13 @@ def test_who_misbehaves_is_left_out_and_named_and_the_rest_go_on(how: str) -> No
     done = play(FakeGrid({2: client}), SCENARIO)
     start = START
     for one in done:
-        assert one.clients == [0, 1, 3] and list(one.failed) == [2] and why in one.failed[2]
-        rest = [honest(Task(SCENARIO, one.number, c, 0.1, start)) for c in (0, 1, 3)]
+        row = one.record
+        assert row.clients == (0, 1, 3) and list(row.failed) == [2] and why in row.failed[2]
+        rest = [honest(Task(SCENARIO, row.round, c, 0.1, start)) for c in (0, 1, 3)]
         assert close(one.arrays, mean(rest)) and not same(one.arrays, start)
-        assert one.sums == sum((u.sums for u in rest), Sums()) and set(one.drift) == {0, 1, 3}
+        total = sum((u.sums for u in rest), Sums())
+        assert (row.examples, row.train_loss, row.train_accuracy) == (total.examples, total.mean_loss, total.accuracy)
+        assert set(row.drift) == {0, 1, 3}
         start = one.arrays
     assert len(done) == 2
 
@@ -88,7 +107,7 @@ def test_who_misbehaves_is_left_out_and_named_and_the_rest_go_on(how: str) -> No
 def test_numbers_nobody_averages_do_not_cost_the_others_their_round(odd: dict[str, object]) -> None:
     """Flower's strategies average every number of an answer, and give up if their lists differ in length."""
     for one in play(FakeGrid({2: changed(**odd)}), SCENARIO):
-        assert -1 not in one.failed and {0, 1, 3} <= set(one.clients) and not same(one.arrays, START)
+        assert not one.record.server_error and {0, 1, 3} <= set(one.record.clients) and not same(one.arrays, START)
 
 
 @pytest.mark.parametrize("client", [broken, silent, with_arrays(infinite)])
@@ -96,8 +115,8 @@ def test_numbers_nobody_averages_do_not_cost_the_others_their_round(odd: dict[st
 def test_when_nobody_answers_the_old_weights_are_kept(client: Client) -> None:
     done = play(FakeGrid(dict.fromkeys(range(4), client)), SCENARIO)
     for one in done:
-        assert same(one.arrays, START) and one.clients == [] and set(one.failed) == {0, 1, 2, 3}
-        assert one.sums == Sums() and one.drift == {}
+        assert same(one.arrays, START) and one.record.clients == () and set(one.record.failed) == {0, 1, 2, 3}
+        assert one.record.examples == 0 and one.record.drift == {}
     assert len(done) == 2
 
 
@@ -114,7 +133,7 @@ def test_an_answer_that_comes_a_round_late_is_not_taken_for_the_next_rounds() ->
     """Client 2 sleeps through its first ask; its old answer must not count later."""
     grid = FakeGrid({2: lambda task: silent(task) if task.round == 1 else well(task)})
     first, second = play(grid, SCENARIO)
-    assert list(first.failed) == [2] and second.failed == {} and second.clients == [0, 1, 2, 3]
+    assert list(first.record.failed) == [2] and second.record.failed == {} and second.record.clients == (0, 1, 2, 3)
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=8, max_size=8))
@@ -122,8 +141,8 @@ def test_the_order_of_replies_changes_nothing(turns: list[int]) -> None:
     queue, patient = iter(turns), replace(SCENARIO, round_timeout=60)
     shuffled = play(FakeGrid(turn=lambda n: next(queue) % n), patient)
     for one, other in zip(shuffled, play(FakeGrid(), patient), strict=True):
-        assert same(one.arrays, other.arrays) and one.clients == other.clients
-        assert one.sums == other.sums and one.drift == other.drift
+        assert same(one.arrays, other.arrays)
+        assert replace(one.record, seconds=other.record.seconds) == other.record
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 4])
@@ -141,38 +160,38 @@ def test_every_client_of_the_cohort_is_asked_once_a_round_on_an_existing_node() 
 
 
 def test_rounds_go_on_after_the_last_finished_one() -> None:
-    whole = play(FakeGrid(), replace(SCENARIO, rounds=4))
-    strategy = strategies.build(SCENARIO.strategy, 4)
     scenario = replace(SCENARIO, rounds=4)
-    rest = list(rounds(strategy, FakeGrid(), scenario, whole[1].arrays, lambda number: 0.1, Onlooker(), after=2))
-    assert [one.number for one in rest] == [3, 4]
+    whole = play(FakeGrid(), scenario)
+    rest = play(FakeGrid(), scenario, state=RunState(2, whole[1].arrays))
+    assert [one.record.round for one in rest] == [3, 4]
     assert all(same(one.arrays, other.arrays) for one, other in zip(rest, whole[2:], strict=True))
 
 
 def test_a_rate_reaches_its_round_and_none_ends_the_run() -> None:
-    told: list[float] = []
+    rates: list[float] = []
 
     def listening(task: Task) -> RecordDict:
-        told.append(task.rate)
+        rates.append(task.rate)
         return well(task)
 
     rate = {1: 0.5, 2: 0.25, 3: None}.get
-    strategy, scenario = strategies.build(SCENARIO.strategy, 4), replace(SCENARIO, rounds=9)
-    done = list(rounds(strategy, FakeGrid({0: listening}), scenario, START, rate, Onlooker()))
-    assert [one.rate for one in done] == told == [0.5, 0.25]
+    these = federation(FakeGrid({0: listening}), replace(SCENARIO, rounds=9))
+    done = list(rounds(these, RunState(0, START), rate))
+    assert [one.record.rate for one in done] == rates == [0.5, 0.25]
 
 
 def test_whoever_looks_on_can_stop_the_run_inside_a_round() -> None:
-    watch, strategy = Onlooker(at=2), strategies.build(SCENARIO.strategy, 4)
+    watch = Onlooker(at=2)
+    these = Federation(SCENARIO, Channel(FakeGrid(), SCENARIO.round_timeout, watch))
     done: list[Round] = []
     with pytest.raises(Stopped):
-        done.extend(rounds(strategy, FakeGrid(), SCENARIO, START, lambda number: 0.1, watch))
+        done.extend(rounds(these, RunState(0, START), lambda number: 0.1))
     assert watch.replies == [(1, 1, 4), (1, 2, 4), (1, 3, 4), (1, 4, 4), (2, 1, 4)]
 
 
 def test_who_was_asked_again_is_named_with_the_worker_that_was_lost() -> None:
     grid = FakeGrid({1: lambda task: wire.reply(replace(honest(task), earlier="host:17"))})
-    assert [one.retried for one in play(grid, SCENARIO)] == [{1: "host:17"}] * 2
+    assert [one.record.retried for one in play(grid, SCENARIO)] == [{1: "host:17"}] * 2
     assert same(play(grid, SCENARIO)[-1].arrays, play(FakeGrid(), SCENARIO)[-1].arrays)
 
 
@@ -182,12 +201,14 @@ def test_a_robust_strategy_with_too_few_answers_keeps_the_old_weights_and_says_s
     scenario = Scenario("rounds", clients=cohort, cohort=cohort, rounds=1, round_timeout=0.2, strategy=Part(name))
     (done,) = play(FakeGrid({1: broken}), scenario)
     assert same(done.arrays, START)
-    assert "could not aggregate" in done.failed[-1] and f"{cohort - 1} answers" in done.failed[-1]
+    said = done.record.server_error
+    assert "could not aggregate" in said and f"{cohort - 1} replies" in said
 
 
 def test_drift_is_the_relative_distance_from_the_weights_received() -> None:
     (done, _) = play(FakeGrid(), SCENARIO)
-    for client, drift in done.drift.items():
+    for client, drift in done.record.drift.items():
+        assert drift is not None
         new = honest(Task(SCENARIO, 1, client, 0.1, START)).arrays
         flat = [np.concatenate([w.ravel() for w in ws]).astype(np.float64) for ws in (START, list(new))]
         assert drift == pytest.approx(np.linalg.norm(flat[1] - flat[0]) / np.linalg.norm(flat[0]), rel=1e-6)
@@ -195,7 +216,7 @@ def test_drift_is_the_relative_distance_from_the_weights_received() -> None:
 
 
 def test_strategies_that_empty_replies_do_not_spoil_what_is_measured() -> None:
-    plain = play(FakeGrid(), SCENARIO)[0]
+    plain = play(FakeGrid(), SCENARIO)[0].record
     for name in ("fedmedian", "fedtrimmedavg"):
-        done = play(FakeGrid(), replace(SCENARIO, strategy=Part(name)))[0]
-        assert (done.drift, done.sums, done.clients) == (plain.drift, plain.sums, plain.clients)
+        done = play(FakeGrid(), replace(SCENARIO, strategy=Part(name)))[0].record
+        assert replace(done, seconds=plain.seconds, odd=plain.odd) == plain

@@ -11,26 +11,31 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAvgM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.learner import learn
 from clients.sources.simulated import shard
-from core.config.scenario import Local, Part, Scenario
+from core.arrays import Arrays
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
 from core.data import load
+from core.engines import tensorflow as engine
 from core.methods.base import Finetune, Memory, Shared
 from core.model import initial
-from core.plan import distance
+from core.plan import distance, steps
 from core.scores import Sums
 from core.stream import STREAMS
-from fl import channel, roster, wire
+from fl import roster, wire
+from fl.channel import Channel
 from fl.holdings import Holdings
 from fl.messages import Task
 from fl.strategies import STRATEGIES
 from scenarios.backends.local import LocalGrid
 from server import trust
-from server.rounds import _gathered
-from tests.fakes import START, Arrays, FakeGrid, Onlooker, federate, honest, play, same, well
+from server.rounds import _server_updated
+from tests.fakes import START, FakeGrid, Onlooker, federate, honest, play, same, well
 
 SCENARIO = Scenario("trust", clients=7, cohort=7, rounds=3, round_timeout=5, count_ratio=4.0)
 WEIGHTS = initial(1)
@@ -39,7 +44,14 @@ NUMBER = st.one_of(st.floats(-20, 20, width=32), st.floats(-(2.0**127), 2.0**127
 
 def saying(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: arrays) -> Callable[[Task], RecordDict]:
     """A client that says it has so many examples, and sends changed weights."""
-    return lambda task: wire.reply(replace(honest(task), own=own, arrays=change(honest(task).arrays)))
+
+    def answer(task: Task) -> RecordDict:
+        batch = task.scenario.local.batch
+        seen = min(batch * steps(own, batch, task.scenario.local.epochs), 10**9)
+        sums = Sums(0.5 * seen, seen // 2, seen)
+        return wire.reply(replace(honest(task), own=own, sums=sums, arrays=change(honest(task).arrays)))
+
+    return answer
 
 
 def flipped(arrays: Arrays) -> Arrays:
@@ -51,7 +63,7 @@ def test_a_client_that_lies_about_its_count_counts_as_the_most_allowed(name: str
     """Honest counts are 10, 20 … 70; client 6's is then 4 times the lower median of 10 … 60 and its own."""
     scenario = replace(SCENARIO, strategy=Part(name), rounds=1)
     lied, capped = (play(FakeGrid({6: saying(n, flipped)}), scenario)[0] for n in (999_999, 160))
-    assert same(lied.arrays, capped.arrays) and lied.capped == {6: 999_999} and capped.capped == {}
+    assert same(lied.arrays, capped.arrays) and lied.record.capped == {6: 999_999} and capped.record.capped == {}
     most = play(FakeGrid({6: saying(60, flipped)}), scenario)[0]
     assert name not in ("fedavg", "fedprox") or not same(lied.arrays, most.arrays)  # the cap is no lower than it says
 
@@ -65,7 +77,7 @@ def test_whatever_a_client_sends_the_model_stays_finite_and_near(name: str, valu
     for one in play(FakeGrid({2: saying(own, lambda _: sent)}), replace(SCENARIO, strategy=Part(name), rounds=rounds)):
         assert all(np.isfinite(w).all() for w in one.arrays)
         assert distance(before, one.arrays) <= SCENARIO.max_update_ratio * (1 + 1e-5)
-        assert {0, 1, 3, 4, 5, 6} <= set(one.clients)
+        assert {0, 1, 3, 4, 5, 6} <= set(one.record.clients)
         before = one.arrays
 
 
@@ -79,17 +91,14 @@ def test_a_client_at_the_limit_moves_the_model_no_further_than_the_limit(name: s
     before = START
     for one in play(FakeGrid({0: saying(1000, lambda _: far)}), scenario):
         assert distance(before, one.arrays) <= SCENARIO.max_update_ratio * (1 + 1e-5)
-        if name == "fedavgm" and one.number == 1:
-            assert f"cut to {SCENARIO.max_update_ratio:g}" in one.failed[-1]
+        if name == "fedavgm" and one.record.round == 1:
+            assert f"cut to {SCENARIO.max_update_ratio:g}" in one.record.server_error
         before = one.arrays
 
 
 def test_a_strategy_that_made_nonsense_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its momentum too: else every later round would be lost."""
-    from fl import strategies
-
-    strategy = strategies.build(Part("fedavgm"), 7)
-    plain = type(strategy).aggregate_train
+    plain = FedAvgM.aggregate_train
 
     def spoil(self: Any, number: int, replies: Any) -> Any:
         new, metrics = plain(self, number, replies)
@@ -98,10 +107,10 @@ def test_a_strategy_that_made_nonsense_is_as_it_was(monkeypatch: pytest.MonkeyPa
             new = wire.record([w * np.float32("nan") for w in wire.arrays(new)])
         return new, metrics
 
-    monkeypatch.setattr(type(strategy), "aggregate_train", spoil)
-    done = play(FakeGrid(), replace(SCENARIO, rounds=4), strategy)
-    assert "made NaN" in done[1].failed[-1] and same(done[1].arrays, done[0].arrays)
-    assert -1 not in done[2].failed and not same(done[2].arrays, done[1].arrays)
+    monkeypatch.setattr(FedAvgM, "aggregate_train", spoil)
+    done = play(FakeGrid(), replace(SCENARIO, rounds=4, strategy=Part("fedavgm")))
+    assert "made NaN" in done[1].record.server_error and same(done[1].arrays, done[0].arrays)
+    assert not done[2].record.server_error and not same(done[2].arrays, done[1].arrays)
 
 
 def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Path) -> None:
@@ -110,7 +119,11 @@ def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Pat
 
     two = replace(SCENARIO, clients=2, cohort=2)
     for one in play(FakeGrid({0: idle}), two):
-        assert one.capped == {} and one.failed == {} and one.clients == [0, 1] and not same(one.arrays, START)
+        assert (
+            one.record.capped == {} == one.record.failed
+            and one.record.clients == (0, 1)
+            and not same(one.arrays, START)
+        )
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -125,7 +138,7 @@ def test_the_order_in_which_a_client_names_its_arrays_changes_nothing(name: str)
 
     scenario = replace(SCENARIO, strategy=Part(name), rounds=1 if name == "bulyan" else 2)
     one, other = (play(FakeGrid(clients), scenario)[-1] for clients in ({0: reversed_}, {}))
-    assert same(one.arrays, other.arrays) and one.failed == other.failed == {}
+    assert same(one.arrays, other.arrays) and one.record.failed == other.record.failed == {}
 
 
 class Picky(Finetune):
@@ -138,9 +151,8 @@ class Picky(Finetune):
 
 
 def test_whose_sums_make_no_sense_with_the_others_is_left_out_and_named() -> None:
-    failed: dict[int, str] = {}
     sent = {client: {"picky": START} for client in (0, 2, 3)}
-    kept, arrays = _gathered(Picky(), {}, sent, START, failed)
+    kept, arrays, failed = _server_updated(Picky(), {}, sent, START)
     assert kept["picky/who"].tolist() == [0, 3] and same(arrays, START)
     assert list(failed) == [2] and "no images" in failed[2]
 
@@ -168,9 +180,10 @@ def test_an_update_that_points_the_other_way_is_named() -> None:
         return wire.reply(replace(honest(task), arrays=[w - np.float32(0.3) for w in task.arrays]))
 
     clients: dict[int, Any] = dict.fromkeys(range(7), together)
-    assert [one.odd for one in play(FakeGrid(clients), SCENARIO)] == [{}] * 3
+    assert [one.record.odd for one in play(FakeGrid(clients), SCENARIO)] == [{}] * 3
     for one in play(FakeGrid(clients | {4: against}), SCENARIO):
-        assert list(one.odd) == [4] and "points away" in one.odd[4] and 4 in one.clients
+        row = one.record
+        assert list(row.odd) == [4] and "points away" in row.odd[4] and 4 in row.clients
 
 
 def test_cosines_are_to_the_mean_of_the_others() -> None:
@@ -191,8 +204,8 @@ def test_few_updates_or_equal_ones_do_not_stand_out() -> None:
 class Lying(LocalGrid):
     """Client 1 says other numbers than it has."""
 
-    def __init__(self, scenario: Scenario, **numbers: Callable[[int], int]) -> None:
-        super().__init__(roster.nodes(scenario))
+    def __init__(self, scenario: Scenario, home: str, **numbers: Callable[[int], int]) -> None:
+        super().__init__(roster.nodes(scenario), {"memory": home})
         self.numbers = numbers
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
@@ -220,8 +233,8 @@ def test_a_count_that_the_partition_does_not_give_is_refused(
     tiny: Scenario, tmp_path: Path, numbers: dict[str, Callable[[int], int]], why: str
 ) -> None:
     all_ = replace(tiny, cohort=4, rounds=1)
-    facts = federate(all_, tmp_path / "lied", grid=Lying(all_, **numbers))
-    assert facts["history"][0]["clients"] == [0, 2, 3] and why in facts["history"][0]["failed"]["1"]
+    row = federate(all_, tmp_path / "lied", grid=Lying(all_, str(tmp_path), **numbers)).history[0]
+    assert row.clients == (0, 2, 3) and why in row.failed[1]
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -240,8 +253,8 @@ def test_what_an_honest_client_says_is_what_the_server_knows(
     for client in range(2):
         memory: Memory = {}
         for round in range(1, 11):
-            done = learn(shard(scenario.json(), client), scenario, round, WEIGHTS, 0.05, memory)
-            memory = done.memory
+            task = Task(scenario, round, client, 0.05, WEIGHTS)
+            done, memory = learn(shard(scenario.json(), client), task, memory, engine)
             assert done.own == known.own(client, round) and done.rehearsed <= known.rehearsed(client, round)
             said.append(done.rehearsed)
     assert (max(said) > 0) == (kept and stream != "whole")
@@ -275,15 +288,17 @@ class Slow(FakeGrid):
         return got
 
 
+class Apart(roster.AnyNode):
+    """Each reply is pulled by itself, as on real nodes."""
+
+    pause, apart = 0.01, True
+
+
 def test_a_reply_that_never_comes_or_cannot_be_read_costs_the_others_and_the_round_nothing() -> None:
     grid, clients = Slow(waits=1, breaks=2), [0, 1, 2, 3]
-    asks = {}
-    for client in clients:
-        content = RecordDict({wire.ARRAYS: wire.record(START), wire.CONFIG: wire.config(SCENARIO, 0.1)})
-        asks[client] = wire.addressed(
-            Message(content, dst_node_id=client + 1, message_type="train"), client, client + 1, 1
-        )
+    asks = {client: wire.request(Task(SCENARIO, 1, client, 0.1, START), wire.record(START)) for client in clients}
     start = time.monotonic()
-    replies, failed = channel.ask(grid, asks, 1.0, Onlooker(), 0.01, 1, apart=True)
-    assert time.monotonic() - start < 2 and sorted(replies) == [0, 3]
+    replies = Channel(grid, 1.0, Onlooker(), Apart()).ask("train", asks, 1)
+    failed = replies.failed
+    assert time.monotonic() - start < 2 and sorted(replies.contents) == [0, 3]
     assert failed[1] == "no answer within 1 s" and "no such object" in failed[2] and failed[2].isprintable()

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.config.scenario import Gate, Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Gate, Scenario
 from scenarios.experiment import continuation
 from server import checkpoint, versions
+from server.record import Version
 from tests.damage import arrays, spoiled
 from tests.fakes import federate, same
 
@@ -42,22 +44,22 @@ def staged(tiny: Scenario) -> Scenario:
 
 
 def test_every_stage_leaves_a_version_and_what_it_knew(staged: Scenario, tmp_path: Path) -> None:
-    facts = federate(staged, tmp_path)
+    report = federate(staged, tmp_path)
     first, second = versions.listed(tmp_path)
     assert [p.name for p in (first, second)] == ["0001", "0002"] and versions.current(tmp_path) is None
     state, _ = checkpoint.newest(tmp_path)
     assert state is not None and same(versions.weights(second), state.arrays)
     assert not same(versions.weights(first), state.arrays)
-    assert np.array(facts["continual"]["matrix"]).shape == (2, 2) and facts["continual"]["ends"] == [2, 4]
+    assert report.continual and np.array(report.continual.matrix).shape == (2, 2) and report.continual.ends == (2, 4)
 
 
 def test_what_is_published_is_the_runs_own_and_an_older_version_can_be_taken_back(tmp_path: Path) -> None:
     for number in (1, 2):
         kept = {"acil/gram": np.full(2, number)}
-        place = versions.keep(tmp_path, number, [np.full(1, number, np.float32)], {"version": number}, kept)
-        assert versions.shared(place)["acil/gram"].tolist() == [number, number]
-        (place / "model.tflite").write_text(f"model {number}")
-        versions.publish(tmp_path, place)
+        folder = versions.keep(tmp_path, Version(number), [np.full(1, number, np.float32)], kept)
+        assert versions.shared(folder)["acil/gram"].tolist() == [number, number]
+        (folder / "model.tflite").write_text(f"model {number}")
+        versions.publish(tmp_path, folder)
     (versions.home(tmp_path, 2) / "model.onnx").write_text("only here")
     versions.publish(tmp_path, versions.home(tmp_path, 2))
     assert versions.current(tmp_path) == versions.home(tmp_path, 2) and (tmp_path / "model.onnx").exists()
@@ -67,20 +69,17 @@ def test_what_is_published_is_the_runs_own_and_an_older_version_can_be_taken_bac
         continuation.rollback(tmp_path / "versions" / "7")
 
 
-def finished(scenario: Scenario, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def finished(scenario: Scenario, folder: Path) -> None:
     """A run as the command leaves it, but for its pictures and exports."""
-    monkeypatch.setenv("CLIENTS_HOME", str(folder / "clients"))
     folder.mkdir(exist_ok=True)
     (folder / "scenario.json").write_text(scenario.json())
     federate(scenario, folder)
     versions.publish(folder, versions.listed(folder)[-1])
 
 
-def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(
-    staged: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(staged: Scenario, tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    finished(replace(staged, digits=(0, 1, 2, 3, 4, 5), stream=Part("classes", {"per_task": 3})), old, monkeypatch)
+    finished(replace(staged, digits=(0, 1, 2, 3, 4, 5), stream=Part("classes", {"per_task": 3})), old)
     later = continuation.after(replace(staged, digits=(6, 7, 8, 9), stream=Part("whole"), rounds=2), old)
     assert later.past == 2
     new.mkdir()
@@ -88,17 +87,16 @@ def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(
     held = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
     assert (new / "clients" / held.parent.name / "round-0000.npz").read_bytes() == held.read_bytes()
     assert versions.current(new) == new / "versions" / "0002"
-    finished(later, new, monkeypatch)
+    finished(later, new)
     told = [one.name for one in versions.listed(new)]
     assert told == ["0002", "0003"]  # what it started from, and what came of it
     state, _ = checkpoint.newest(new)
     assert state is not None
-    tasks = state.history[-1]["tasks_accuracy"]
-    assert len(tasks) == 2  # the new digits, and the earlier ones
+    assert len(state.history[-1].tasks_accuracy) == 2  # the new digits, and the earlier ones
     again = tmp_path / "again"
     again.mkdir()
     continuation.begin(old, again)
-    finished(later, again, monkeypatch)
+    finished(later, again)
     assert same(versions.weights(versions.listed(again)[-1]), state.arrays)
 
 
@@ -116,7 +114,7 @@ def test_a_run_without_a_current_version_cannot_be_gone_on_from(tmp_path: Path) 
 def kept(folder: Path) -> Path:
     """A version of two arrays, and one that the server keeps."""
     weights = [np.ones(3, np.float32), np.ones((2, 2), np.float32)]
-    return versions.keep(folder, 1, weights, {"version": 1, "objections": []}, {"acil/gram": np.eye(2)})
+    return versions.keep(folder, Version(1), weights, {"acil/gram": np.eye(2)})
 
 
 def test_a_version_that_cannot_be_read_is_one_sentence_that_names_the_file(tmp_path: Path) -> None:
@@ -156,22 +154,22 @@ def test_a_version_whose_arrays_were_exchanged_is_refused(tmp_path: Path) -> Non
      {"weight0": np.zeros(3, np.float32), "other": np.zeros(3, np.float32)}],
 )  # fmt: skip
 def test_a_version_of_other_arrays_is_no_model(named: dict[str, np.ndarray], tmp_path: Path) -> None:
-    place = kept(tmp_path)
-    (place / "weights.npz").write_bytes(arrays(named))
+    folder = kept(tmp_path)
+    (folder / "weights.npz").write_bytes(arrays(named))
     with pytest.raises(ValueError, match=r"weights\.npz does not hold a model's weights: "):
-        versions.weights(place)
+        versions.weights(folder)
 
 
 @pytest.mark.parametrize(
     "text, why",
     [(b"{", "cannot be read"), (b"", "cannot be read"), (b"\xff", "cannot be read"), (b"[]", "no object"),
-     (b"[" * 100_000, "nested too deep"), (b"{}", "version = None"), (b'{"version": "1", "objections": []}', "version = 1 should"),
-     (b'{"version": 1}', "objections should be"), (b'{"version": 1, "objections": [5]}', "objections should be"),
-     (b'{"version": true, "objections": []}', "version = True")],
+     (b"[" * 100_000, "nested too deep"), (b"{}", "lacks version"), (b'{"version": "1", "objections": []}', "version = '1' should"),
+     (b'{"version": 1, "objections": 5}', "objections = 5 should be"), (b'{"version": 1, "objections": [5]}', "= 5 should be"),
+     (b'{"version": true, "objections": []}', "version = True"), (b'{"version": -1}', "version = -1 should")],
 )  # fmt: skip
 def test_a_garbled_version_json_is_one_sentence_that_names_the_file(text: bytes, why: str, tmp_path: Path) -> None:
-    place = kept(tmp_path)
-    assert versions.facts(place) == {"version": 1, "objections": []}
-    (place / "version.json").write_bytes(text)
+    folder = kept(tmp_path)
+    assert versions.about(folder) == Version(1)
+    (folder / "version.json").write_bytes(text)
     with pytest.raises(ValueError, match=rf"version\.json.*{why}"):
-        versions.facts(place)
+        versions.about(folder)

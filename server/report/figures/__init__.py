@@ -5,10 +5,12 @@ Importing this loads no matplotlib; drawing does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from server.record import Report
 from server.report.figures import style
 from server.report.figures.compare import compare
 from server.report.figures.continual import classes, forgetting_split, matrix, served, tasks
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PLOTS", "compare", "draw"]
 
-# In the order of the page. Each takes the report, with the images of `looks` as "contact"; None: its data are missing.
-PLOTS: dict[str, Callable[[Mapping[str, Any]], Figure | None]] = {
+# In the order of the page. Each takes the report, `looks` also images of clients; None: its data are missing.
+PLOTS: dict[str, Callable[..., Figure | None]] = {
     "accuracy": accuracy,
     "matrix": matrix,
     "tasks": tasks,
@@ -40,10 +42,10 @@ PLOTS: dict[str, Callable[[Mapping[str, Any]], Figure | None]] = {
 }
 
 
-def draw(report: Mapping[str, Any], folder: Path, contact: np.ndarray | None = None) -> list[Path]:
+def draw(report: Report, folder: Path, contact: np.ndarray | None = None) -> list[Path]:
     """Draw every picture for which there are data as <folder>/<name>.png. contact: uint8 [clients, k, 28, 28]."""
     folder.mkdir(parents=True, exist_ok=True)
-    seen = {**report, "contact": contact}
+    plots = PLOTS | {"looks": partial(looks, contact=contact)}
     with style.applied():
-        pictures = {name: plot(seen) for name, plot in PLOTS.items()}
+        pictures = {name: plot(report) for name, plot in plots.items()}
         return [style.save(figure, folder / f"{name}.png") for name, figure in pictures.items() if figure is not None]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from server.record import Continual, Report
 from server.report.figures import style
 from server.report.figures.formatting import percent, some
 
@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Report = Mapping[str, Any]
 
-
-def _section(report: Report) -> Mapping[str, Any] | None:
-    section: Mapping[str, Any] = report.get("continual") or {}
-    return section if len(section.get("tasks", [])) > 1 else None
+def _section(report: Report) -> Continual | None:
+    return report.continual if report.continual and len(report.continual.tasks) > 1 else None
 
 
 def matrix(report: Report) -> Figure | None:
@@ -30,19 +27,18 @@ def matrix(report: Report) -> Figure | None:
     """
     if (section := _section(report)) is None:
         return None
-    shares, stages = 100 * np.array(section["matrix"]), section["stages"]
-    measures = section["measures"]
-    title = f"{percent(measures['average_accuracy'])} over all tasks at the end, {_lost(measures['forgetting'])}"
+    shares, measures = 100 * np.array(section.matrix), section.measures
+    title = f"{percent(measures.average_accuracy)} over all tasks at the end, {_lost(measures.forgetting)}"
     figure = style.figure(max(5.2, 1.4 + 0.85 * shares.shape[1]), 1.5 + 0.5 * len(shares), title)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=130, aspect="auto")
     for (stage, task), share in np.ndenumerate(shares):
         axes.text(task, stage, f"{share:.1f}", ha="center", va="center", fontsize=8.5,
                   color="white" if share > 80 else style.INK)  # fmt: skip
-    for stage, task in enumerate(stages):
+    for stage, task in enumerate(section.stages):
         _frame(axes, task, stage)
-    axes.set_xticks(range(shares.shape[1]), section["tasks"], fontsize=8.5, rotation=0 if shares.shape[1] < 8 else 30)
-    axes.set_yticks(range(len(shares)), [f"stage {i + 1} (round {end})" for i, end in enumerate(section["ends"])])
+    axes.set_xticks(range(shares.shape[1]), section.tasks, fontsize=8.5, rotation=0 if shares.shape[1] < 8 else 30)
+    axes.set_yticks(range(len(shares)), [f"stage {i + 1} (round {end})" for i, end in enumerate(section.ends)])
     axes.set_xlabel("Task")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -72,21 +68,20 @@ def tasks(report: Report) -> Figure | None:
     """
     if (section := _section(report)) is None:
         return None
-    history = report["history"]
-    rounds = np.array([row["round"] for row in history])
-    shares = 100 * np.array([row["tasks_accuracy"] for row in history])
+    rounds = np.array([row.round for row in report.history])
+    shares = 100 * np.array([row.tasks_accuracy for row in report.history])
     worst = int(np.argmin(shares[-1]))
     equal = int((np.abs(shares[-1] - shares[-1, worst]) < 0.05).sum()) - 1
     also = f" (and {some(equal, 'task')} more as little)" if equal else ""
-    title = f"At the end it knows {section['tasks'][worst]} least: {shares[-1, worst]:.1f} %{also}"
+    title = f"At the end it knows {section.tasks[worst]} least: {shares[-1, worst]:.1f} %{also}"
     figure = style.figure(8.6, 4.2, title)
     axes = figure.subplots()
-    for end in section["ends"][:-1]:
+    for end in section.ends[:-1]:
         axes.axvline(end + 0.5, color=style.GREY, linestyle=":", linewidth=1)
     colours = [style.PALETTE[i % len(style.PALETTE)] for i in range(shares.shape[1])]
     for task, colour in enumerate(colours):
         axes.plot(rounds, shares[:, task], color=colour, linestyle="-" if task < len(style.PALETTE) else "--")
-    named = [(shares[-1, i], f"{shares[-1, i]:.1f}  {section['tasks'][i]}", c) for i, c in enumerate(colours)]
+    named = [(shares[-1, i], f"{shares[-1, i]:.1f}  {section.tasks[i]}", c) for i, c in enumerate(colours)]
     style.label_ends(axes, named)
     axes.set_ylim(0, 101)
     axes.set_ylabel("Test accuracy (%)")
@@ -102,19 +97,20 @@ def forgetting_split(report: Report) -> Figure | None:
     client's own new one) and by averaging their models (spatial: their own models against the new global one). Bars below
     zero gave something back. Both together are what the global model lost.
     """
-    history = [row for row in report.get("history", []) if row.get("forgetting_split")]
-    if _section(report) is None or not history:
+    found = {row.round: row.forgetting_split for row in report.history if row.forgetting_split}
+    if (section := _section(report)) is None or not found:
         return None
-    rounds = np.array([row["round"] for row in history])
+    rounds = np.array(list(found))
     parts = {
-        kind: 100 * np.array([row["forgetting_split"][kind] for row in history]) for kind in ("temporal", "spatial")
+        "temporal": 100 * np.array([one.temporal for one in found.values()]),
+        "spatial": 100 * np.array([one.spatial for one in found.values()]),
     }
     total = {kind: part.sum() for kind, part in parts.items()}
     how = {k: f"{'took' if t >= 0 else 'gave back'} {abs(t):.1f} points" for k, t in total.items()}
     title = f"Summed over all rounds, clients' training {how['temporal']}, averaging {how['spatial']}"
     figure = style.figure(8.6, 3.9, title.replace("-", "−"))
     axes = figure.subplots()
-    for end in report["continual"]["ends"][:-1]:
+    for end in section.ends[:-1]:
         axes.axvline(end + 0.5, color=style.GREY, linestyle=":", linewidth=1)
     axes.bar(rounds - 0.2, parts["temporal"], 0.4, color=style.ORANGE, label="temporal: clients' own training")
     axes.bar(rounds + 0.2, parts["spatial"], 0.4, color=style.BLUE, label="spatial: averaging")
@@ -132,20 +128,18 @@ def classes(report: Report) -> Figure | None:
     One row a digit, one column a round, darker for more of its test images read right: digits that nobody shows any more
     pale if they are forgotten.
     """
-    history = [row for row in report.get("history", []) if row.get("classes_accuracy")]
-    settings = report.get("settings", {})
-    changing = (
-        settings.get("join") or settings.get("leave") or (settings.get("stream") or {}).get("name", "whole") != "whole"
-    )
+    history = [row for row in report.history if row.classes_accuracy]
+    settings = report.settings
+    changing = settings.join or settings.leave or settings.stream.name != "whole"
     if not changing or not history:
         return None
-    shares = np.array([[np.nan if s is None else 100 * s for s in row["classes_accuracy"]] for row in history]).T
+    shares = np.array([[np.nan if s is None else 100 * s for s in row.classes_accuracy] for row in history]).T
     worst = int(np.nanargmin(shares[:, -1]))
     figure = style.figure(8.6, 3.6, f"At the end it reads {shares[worst, -1]:.1f} % of the {worst}s, its worst digit")
     axes = figure.subplots()
-    edges = (history[0]["round"] - 0.5, history[-1]["round"] + 0.5, 9.5, -0.5)
+    edges = (history[0].round - 0.5, history[-1].round + 0.5, len(shares) - 0.5, -0.5)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto", extent=edges)
-    moves = [("joins", settings.get("join") or []), ("leaves", settings.get("leave") or [])]
+    moves = [("joins", settings.join), ("leaves", settings.leave)]
     for round_ in sorted({round_ for _, pairs in moves for _, round_ in pairs}):
         axes.axvline(round_ - 0.5, color=style.ORANGE, linestyle=":", linewidth=1.4)
         moved = [f"{some(len(who), 'client')} {word if len(who) == 1 else word[:-1]}" for word, pairs in moves
@@ -153,7 +147,7 @@ def classes(report: Report) -> Figure | None:
         axes.annotate(
             ", ".join(moved), (round_ - 0.5, -0.5), (3, 4), textcoords="offset points", fontsize=8, color=style.GREY
         )
-    axes.set_yticks(range(10))
+    axes.set_yticks(range(len(shares)))
     axes.set(xlabel="Round", ylabel="Digit")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -168,10 +162,10 @@ def served(report: Report) -> Figure | None:
     through its own looks, as it meets them in that stage.
     """
     section = _section(report)
-    if section is None or len(section.get("clients", [])) < 2 or not section["clients"][-1]:
+    if section is None or len(section.clients) < 2 or not section.clients[-1]:
         return None
-    names = list(section["clients"][-1])
-    shares = np.array([[100 * row.get(name, np.nan) for row in section["clients"]] for name in names])
+    names = list(section.clients[-1])
+    shares = np.array([[100 * row.get(name, np.nan) for row in section.clients] for name in names])
     worst = int(np.nanargmin(shares[:, -1]))
     title = f"At the end it serves client {names[worst]} worst: {shares[worst, -1]:.1f} % of its digits"
     few = len(names) <= 25
@@ -182,7 +176,7 @@ def served(report: Report) -> Figure | None:
         for (client, stage), share in np.ndenumerate(shares):
             axes.text(stage, client, f"{share:.1f}", ha="center", va="center", fontsize=8,
                       color="white" if share > 80 else style.INK)  # fmt: skip
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), list(map(str, names)))
     else:
         figure.colorbar(image, ax=axes, label="Read right (%)", shrink=0.8).outline.set_visible(False)
     axes.set_xticks(range(shares.shape[1]), [str(stage + 1) for stage in range(shares.shape[1])])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from server.record import Report, Shard
 from server.report.figures import formatting, style
 
 if TYPE_CHECKING:
@@ -14,29 +15,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def clients(report: Mapping[str, Any]) -> Figure | None:
+def clients(report: Report) -> Figure | None:
     """How well it serves each client
 
     The finished global model on test images as each client sees them; a larger dot is a client with more training
     images, and bars are 95 % intervals for so many test images (Wilson 1927), so what overlaps widely may be equal.
     """
-    shards = [shard for shard in report.get("shards", []) if formatting.known(shard.get("accuracy"))]
-    if not shards:
+    found = [(shard.accuracy, shard.client, shard) for shard in report.shards if shard.accuracy is not None]
+    if not found:
         return None
-    shards = sorted(shards, key=lambda shard: (shard["accuracy"], shard["client"]))
-    shares = np.array([shard["accuracy"] for shard in shards])
-    sizes = np.array([shard.get("examples", 0) for shard in shards], float)
+    found = sorted(found, key=lambda one: one[:2])
+    shards, shares = [shard for *_, shard in found], np.array([share for share, *_ in found])
+    sizes = np.array([shard.examples for shard in shards], float)
     ranks = np.arange(len(shards))
     figure = style.figure(float(np.clip(2.5 + 0.33 * len(shards), 7, 9.4)), 4.0, _fairness(shards, shares))
     axes = figure.subplots()
-    low, high = wilson(shares, np.array([shard.get("tested") or np.nan for shard in shards], float))
+    low, high = wilson(shares, np.array([shard.tested or np.nan for shard in shards], float))
     axes.vlines(ranks, 100 * low, 100 * high, color="#C9DDEC", linewidth=2.5 if len(shards) <= 40 else 1.5, zorder=1)
     colours = [style.ORANGE] + [style.BLUE] * (len(shards) - 1)
     areas = 12 + 110 * sizes / max(sizes.max(), 1)
     axes.scatter(ranks, 100 * shares, s=areas, c=colours, edgecolors="white", zorder=3)
     axes.axhline(100 * shares.mean(), color=style.INK, linestyle="--", linewidth=1)
     style.label_ends(axes, [(100 * shares.mean(), f"mean {100 * shares.mean():.2f}", style.INK)])
-    _name(axes, shards)
+    _name(axes, shards, shares)
     _legend(figure, axes, sizes, areas)
     return figure
 
@@ -48,26 +49,26 @@ def wilson(shares: np.ndarray, counts: np.ndarray, z: float = 1.96) -> tuple[np.
     return middle - half, middle + half
 
 
-def _fairness(shards: list[Mapping[str, Any]], shares: np.ndarray) -> str:
+def _fairness(shards: Sequence[Shard], shares: np.ndarray) -> str:
     if len(shards) == 1:
-        return f"Client {shards[0]['client']} gets {formatting.percent(float(shares[0]))} right"
-    worst = f"client {shards[0]['client']}, gets {formatting.percent(float(shares[0]))}"
+        return f"Client {shards[0].client} gets {formatting.percent(float(shares[0]))} right"
+    worst = f"client {shards[0].client}, gets {formatting.percent(float(shares[0]))}"
     return f"The worst served, {worst} right; the mean is {formatting.percent(float(shares.mean()))}"
 
 
-def _name(axes: Axes, shards: list[Mapping[str, Any]]) -> None:
+def _name(axes: Axes, shards: Sequence[Shard], shares: np.ndarray) -> None:
     axes.set(xlabel="Client, from worst to best", ylabel="Accuracy on the client's test images (%)")
     axes.grid(axis="y")
     axes.margins(x=0.03)
     if len(shards) <= 40:
-        axes.set_xticks(range(len(shards)), [str(shard["client"]) for shard in shards])
+        axes.set_xticks(range(len(shards)), [str(shard.client) for shard in shards])
         axes.tick_params(axis="x", labelsize=9.5 if len(shards) <= 25 else 7)
         return
     axes.set_xticks([])
     ends = {0: (8, -3, "left"), len(shards) - 1: (0, 9, "right")}
     for rank, (right, up, side) in ends.items():
-        at = (rank, 100 * shards[rank]["accuracy"])
-        name = f"client {shards[rank]['client']}"
+        at = (rank, 100 * shares[rank])
+        name = f"client {shards[rank].client}"
         axes.annotate(name, at, (right, up), textcoords="offset points", ha=side, fontsize=8.5)
 
 
@@ -78,13 +79,13 @@ def _legend(figure: Figure, axes: Axes, sizes: np.ndarray, areas: np.ndarray) ->
     figure.legend(loc="outside lower right", ncols=2, fontsize=8.5)
 
 
-def confusion(report: Mapping[str, Any]) -> Figure | None:
+def confusion(report: Report) -> Figure | None:
     """What it mixes up
 
     One row a true digit, one column what the model read: coloured cells are mistakes, stronger for more, and grey cells
     and the share on the right are what it read right.
     """
-    counts = np.array(report.get("confusion") or [], int)
+    counts = np.array(report.confusion, int)
     if counts.ndim != 2 or not counts.sum():
         return None
     wrong = counts * (1 - np.eye(len(counts), dtype=int))

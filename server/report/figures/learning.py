@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.curves import Point
+from server.record import Report
 from server.report.figures import style
 from server.report.figures.formatting import gap, known, number, percent
 from server.report.figures.lines import Dash, Line, panels
@@ -19,7 +21,7 @@ BASELINES: dict[str, tuple[str, Dash]] = {
 }  # fmt: skip
 
 
-def accuracy(report: Mapping[str, Any]) -> Figure | None:
+def accuracy(report: Report) -> Figure | None:
     """Accuracy, round by round
 
     Share of test images read right after each round (left) and for the training examples it took (right); on a
@@ -27,16 +29,16 @@ def accuracy(report: Mapping[str, Any]) -> Figure | None:
     data in one place, local the mean of clients that train alone, from the worst to the best of them, joint a federation
     whose clients keep all that they met.
     """
-    rounds = [row for row in report.get("history", []) if known(row.get("accuracy"))]
+    rounds = [row.point for row in report.history if known(row.accuracy)]
     if not rounds:
         return None
     lines = [Line("federated", style.BLUE, rounds, width=2.4)]
     for name, (colour, dash) in BASELINES.items():
-        points = report.get("curves", {}).get(name) or [{"accuracy": report.get("baselines", {}).get(name)}]
-        if any(known(point.get("accuracy")) for point in points):
+        points = report.curves.get(name) or [Point(report.baselines.get(name, float("nan")))]
+        if any(known(point.accuracy) for point in points):
             band = "local: bar from the worst client alone to the best" if name == "local" else ""
             lines.append(Line(name, colour, points, dash, 1.6, band=band))
-    return panels(_finding(lines, report.get("diverged") or {}), lines)
+    return panels(_finding(lines, report.diverged), lines)
 
 
 def _finding(lines: list[Line], diverged: Mapping[str, str]) -> str:
@@ -49,16 +51,16 @@ def _finding(lines: list[Line], diverged: Mapping[str, str]) -> str:
     return ": ".join([f"Federated reaches {percent(federated)}", ", ".join(others)][: 1 + bool(others)])
 
 
-def drift(report: Mapping[str, Any]) -> Figure | None:
+def drift(report: Report) -> Figure | None:
     """How far clients pull apart
 
     Each dot is how far one client's own training moved the weights from the global ones it was given, and the line is
     the round's median: clients with unusual data stand out, and dots sink as the model settles.
     """
     dots = [
-        (row["round"], 100 * value, client)
-        for row in report.get("history", [])
-        for client, value in (row.get("drift") or {}).items()
+        (row.round, 100 * value, client)
+        for row in report.history
+        for client, value in row.drift.items()
         if known(value)
     ]
     if not dots:

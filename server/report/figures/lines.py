@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from core.curves import Point
 from server.report.figures import style
 from server.report.figures.formatting import known
 
@@ -21,11 +22,11 @@ Dash = Literal["-", "--", ":", "-."]
 
 @dataclass(frozen=True)
 class Line:
-    """One line: points are mappings with accuracy, and where known round, seen, low and high (shares, 0 … 1)."""
+    """One line of accuracy, with what is known of round, seen, low and high."""
 
     name: str
     colour: str
-    points: Sequence[Mapping[str, Any]]
+    points: Sequence[Point]
     dash: Dash = "-"
     width: float = 2.0
     marked: bool = True  # a dot at each of a few points
@@ -34,7 +35,7 @@ class Line:
 
     def values(self, key: str) -> np.ndarray:
         """f64 [points], NaN where unknown."""
-        return np.array([p[key] if known(p.get(key)) else np.nan for p in self.points], float)
+        return np.array([v if known(v := getattr(point, key)) else np.nan for point in self.points], float)
 
     @property
     def last(self) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from server.record import Report
 from server.report.figures import formatting, style
 
 if TYPE_CHECKING:
@@ -27,40 +28,41 @@ class Client:
     everywhere: float | None  # its own model, on the whole test set
 
 
-def own_models(report: Mapping[str, Any]) -> list[Client]:
-    """The clients that judged the global model and have a model of their own, from fewest to most training images."""
-    everywhere, own = (report.get(f"local_{key}") or [] for key in ("accuracies", "own_accuracies"))
+def own_models(report: Report) -> list[Client]:
+    """The clients that tested the global model and have a model of their own, from fewest to most training images."""
     found = []
-    for shard in report.get("shards", []):
-        client, size = shard["client"], shard.get("examples")
-        shares = [_share(own, client), _share([shard.get("accuracy")], 0), _share(everywhere, client)]
-        if size and not (shares[0] is None and shares[2] is None):
-            found.append(Client(client, size, *shares))
+    for shard in report.shards:
+        own, everywhere = (
+            _share(report.local_own_accuracies, shard.client),
+            _share(report.local_accuracies, shard.client),
+        )
+        if shard.examples and not (own is None and everywhere is None):
+            found.append(Client(shard.client, shard.examples, own, shard.accuracy, everywhere))
     return sorted(found, key=lambda one: (one.examples, one.number))
 
 
-def _share(shares: list[Any], i: int) -> float | None:
-    return float(shares[i]) if i < len(shares) and formatting.known(shares[i]) else None
+def _share(shares: Sequence[float], i: int) -> float | None:
+    return shares[i] if i < len(shares) else None
 
 
-def on_own_digits(report: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """(alone, together) of each client for which both models were judged on its own digits."""
+def on_own_digits(report: Report) -> list[tuple[float, float]]:
+    """(alone, together) of each client whose own model and the global one were tested on its own digits."""
     return [(one.alone, one.joined) for one in own_models(report) if one.alone is not None and one.joined is not None]
 
 
 CLEAR = 0.01  # share of its test images by which a client is clearly better or worse off: a few single ones are chance
 
 
-def alone(report: Mapping[str, Any]) -> Figure | None:
+def alone(report: Report) -> Figure | None:
     """What joining brings
 
-    Orange is a client's own model, trained on nothing but its own images. On the left it is judged on the client's own
+    Orange is a client's own model, trained on nothing but its own images. On the left it is tested on the client's own
     digits, in its own mix and as it sees them, and so is the global model (blue): that is what a client gains or loses by
-    joining. On the right it is judged on all ten digits, also those that it may never have seen; lines are the models
-    that learned from everybody, judged on the same.
+    joining. On the right it is tested on all digits, also those that it may never have seen; lines are the models
+    that learned from everybody, tested on the same.
     """
     there, pairs = own_models(report), on_own_digits(report)
-    if not there or not formatting.known(report.get("accuracy")):
+    if not there or report.accuracy is None:
         return None
     figure = style.figure(9.4, 4.1, _finding(report, there, pairs))
     panels = figure.subplots(1, 1 + bool(pairs), squeeze=False)[0]
@@ -88,26 +90,27 @@ def _own(axes: Axes, there: list[Client]) -> None:
     style.accuracy_axis(axes, y)
 
 
-def _everywhere(axes: Axes, report: Mapping[str, Any], there: list[Client]) -> None:
+def _everywhere(axes: Axes, report: Report, there: list[Client]) -> None:
     """A dot a client, and a line for each model that learned from everybody."""
     y = np.array([one.everywhere for one in there], float)
     axes.set_title("On all ten digits", loc="left", fontsize=9.5)
     axes.scatter(range(len(there)), 100 * y, s=28, color=style.ORANGE, edgecolors="white", label="its own model")
-    diverged = " (diverged)" if "centralized" in (report.get("diverged") or {}) else ""
-    lines = [
-        (report["accuracy"], "federated", style.BLUE, "-"),
-        (report.get("baselines", {}).get("centralized"), f"centralized{diverged}", style.INK, "--"),
+    diverged = " (diverged)" if "centralized" in report.diverged else ""
+    found = [
+        (report.accuracy, "federated", style.BLUE, "-"),
+        (report.baselines.get("centralized"), f"centralized{diverged}", style.INK, "--"),
     ]
-    lines = [line for line in lines if formatting.known(line[0])]
+    lines = [(share, name, colour, dash) for share, name, colour, dash in found if share is not None]
     for share, _, colour, dash in lines:
         axes.axhline(100 * share, color=colour, linestyle=dash, linewidth=1.6)
     style.accuracy_axis(axes, [*y, *[line[0] for line in lines]])
     style.label_ends(axes, [(100 * share, f"{100 * share:.2f} {name}", colour) for share, name, colour, _ in lines])
 
 
-def _finding(report: Mapping[str, Any], there: list[Client], pairs: list[tuple[float, float]]) -> str:
+def _finding(report: Report, there: list[Client], pairs: list[tuple[float, float]]) -> str:
     if not pairs:
-        gained = sum(one.everywhere is not None and one.everywhere < report["accuracy"] for one in there)
+        everybody = report.accuracy or 0.0
+        gained = sum(one.everywhere is not None and one.everywhere < everybody for one in there)
         return f"On all ten digits joining helps {gained} of {formatting.some(len(there), 'client')}"
     gained, lost = (sum(side * (joined - alone) >= CLEAR for alone, joined in pairs) for side in (1, -1))
     means = [formatting.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]

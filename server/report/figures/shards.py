@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from server.record import Report
 from server.report.figures import formatting, style
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COUNTED = 25  # clients up to which each cell shows its count
 
 
-def labels(report: Mapping[str, Any]) -> Figure | None:
+def labels(report: Report) -> Figure | None:
     """Who holds which digits
 
     One column a client: bars are how many training images it has, cells how many of each digit, stronger for more (by
@@ -25,10 +25,10 @@ def labels(report: Mapping[str, Any]) -> Figure | None:
     """
     from matplotlib.colors import PowerNorm
 
-    shards = [shard for shard in report.get("shards", []) if any(shard.get("labels") or [])]
+    shards = [shard for shard in report.shards if any(shard.labels)]
     if not shards:
         return None
-    counts = np.array([shard["labels"] for shard in shards])  # [clients, digits]
+    counts = np.array([shard.labels for shard in shards])  # [clients, digits]
     figure = style.figure(float(np.clip(2 + 0.37 * len(shards), 6.5, 9.4)), 4.7, _shares(report, counts))
     top, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.7])
     sizes = top.bar(np.arange(len(shards)), counts.sum(1), color=style.GREY, width=0.8)
@@ -39,7 +39,7 @@ def labels(report: Mapping[str, Any]) -> Figure | None:
     top.yaxis.set_major_formatter("{x:,.0f}")
     top.tick_params(bottom=False, labelbottom=False)
     step = 1 if len(shards) <= 40 else 5
-    heat.set_xticks(range(0, len(shards), step), [str(shard["client"]) for shard in shards[::step]])
+    heat.set_xticks(range(0, len(shards), step), [str(shard.client) for shard in shards[::step]])
     if len(shards) <= COUNTED:
         top.bar_label(
             sizes, [formatting.number(int(n)) for n in counts.sum(1)], fontsize=7, color=style.GREY, padding=1
@@ -51,8 +51,8 @@ def labels(report: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
-def _shares(report: Mapping[str, Any], counts: np.ndarray) -> str:
-    everybody, listed = report.get("clients", len(counts)), len(counts)
+def _shares(report: Report, counts: np.ndarray) -> str:
+    everybody, listed = report.settings.clients, len(counts)
     who = "Clients hold" if everybody > 1 else "The only client holds"
     who = who if listed >= everybody else f"The {listed} of {everybody:,} clients shown hold"
     digits = (counts > 0).sum(1).tolist()
@@ -71,27 +71,26 @@ def _write(heat: Axes, counts: np.ndarray) -> None:
             heat.text(client, digit, text, ha="center", va="center", in_layout=False, **look)
 
 
-def looks(report: Mapping[str, Any]) -> Figure | None:
+def looks(report: Report, contact: np.ndarray | None = None) -> Figure | None:
     """What clients see
 
     One row a client: some of its own training images as its camera shows them, and what is particular to that camera,
     in training and in test.
     """
-    contact = report.get("contact")  # uint8 [clients, k, 28, 28]
-    if contact is None or not np.asarray(contact).size:
+    if contact is None or not contact.size:  # uint8 [clients, k, height, width]
         return None
-    shards = report.get("shards", [])[: len(contact)]
-    captions = [formatting.looks(shard.get("looks") or {}) for shard in shards]
+    shards = report.shards[: len(contact)]
+    captions = [formatting.looks(shard.looks) for shard in shards]
     title = "Each client sees digits in its own way" if any(captions) else "All clients see digits alike"
-    if (everybody := report.get("clients", len(contact))) > len(contact):
+    if (everybody := report.settings.clients) > len(contact):
         title += f" ({len(contact)} of {everybody:,} clients)"
-    sheet = _sheet(np.asarray(contact))
+    sheet = _sheet(contact)
     figure = style.figure(9.2, 0.8 + 0.42 * len(contact), title)
     axes = figure.subplots()
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
     axes.set_anchor("W")
     middles = [32 * row + 16 for row in range(len(shards))]
-    axes.set_yticks(middles, [f"client {shard['client']}" for shard in shards])
+    axes.set_yticks(middles, [f"client {shard.client}" for shard in shards])
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)

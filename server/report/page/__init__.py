@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from core.disk import placed
+from server.record import Report
 from server.report.figures import PLOTS
 from server.report.page import header, reproduce, tables
 from server.report.page.html import Html, image, join, tag
@@ -19,19 +18,19 @@ __all__ = ["write"]
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def write(report: Mapping[str, Any], folder: Path) -> Path:
-    """Write report.html beside the pictures that `plots.draw` left in the folder; those that are there are shown."""
+def write(report: Report, folder: Path) -> Path:
+    """Write report.html beside the pictures that `figures.draw` left in the folder; those that are there are shown."""
     path = folder / "report.html"
     with placed(path) as file:
         file.write(_page(report, folder).encode())
     return path
 
 
-def _page(report: Mapping[str, Any], folder: Path) -> str:
+def _page(report: Report, folder: Path) -> str:
     head = join([
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><link rel="icon" href="data:,">'),
-        tag("title", f"{report.get('scenario')}, seed {report.get('seed')}"),
+        tag("title", f"{report.name}, seed {report.seed}"),
         tag("style", Html(CSS)),
     ])  # fmt: skip
     parts = [header.subtitle, header.headline, header.notices, header.tiles]

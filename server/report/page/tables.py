@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
+from server.record import Report, RoundRecord
 from server.report.figures.formatting import NONE, duration, known, number, percent, points, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
-from server.report.page.header import current, files, last
+from server.report.page.header import last
 from server.report.page.html import Html, fold, join, table, tag, words
 
 EXPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -23,51 +24,43 @@ EXPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 
 
-def exports(report: Mapping[str, Any]) -> Html:
+def exports(report: Report) -> Html:
     """The exported files and how they compare with the Keras model; nothing if there are none."""
-    rows = files(report)
-    if not rows:
+    files = report.exports.files
+    if not files:
         return Html("")
-    known_keys = [key for key in EXPORTS if any(key in facts for facts in rows.values())]
-    others = list(dict.fromkeys(k for facts in rows.values() for k in facts if k not in EXPORTS))
-    head = ["File", *(EXPORTS[key][0] for key in known_keys), *others]
-    cells = [
-        [name, *(EXPORTS[k][1](facts.get(k)) for k in known_keys), *(_plain(facts.get(k)) for k in others)]
-        for name, facts in rows.items()
-    ]
+    head = ["File", *(name for name, _ in EXPORTS.values())]
+    cells = [[name, *(shown(getattr(one, k)) for k, (_, shown) in EXPORTS.items())] for name, one in files.items()]
     how = "Each file beside the Keras model on the test images; difference: the largest between two probabilities"
-    how += "; speed-up: over TensorFlow's tf.function." if "speedup" in known_keys else "."
+    how += "; speed-up: over TensorFlow's tf.function."
     return join([tag("h2", "Exported models"), tag("p", _which(report) + how, class_="soft"), table(head, cells)])
 
 
-def _which(report: Mapping[str, Any]) -> str:
+def _which(report: Report) -> str:
     """Of which version the files are, and that what else the page says is of another, if so."""
-    version = current(report)
-    if not version:
+    if not report.current:
         return ""
+    files = f"Files of version {report.current}, the current one"
     if not last(report):
-        return f"Files of version {version}, the current one. "
-    other = report["stages"][-1]["version"]
-    return (
-        f"Files of version {version}, the current one; all else on this page is of version {other}, which was refused. "
-    )
+        return f"{files}. "
+    return f"{files}; all else on this page is of version {report.version}, which was refused. "
 
 
-def baselines(report: Mapping[str, Any]) -> Html:
+def baselines(report: Report) -> Html:
     """The run beside its baselines, last weights beside last and best beside best; nothing if there are none."""
-    if not report.get("baselines"):
+    if not report.baselines:
         return Html("")
-    best, diverged = report.get("best") or {}, report.get("diverged") or {}
-    shares = {"federated": report.get("accuracy"), **report["baselines"]}
-    mine = best.get("federated") or {}
+    diverged, mine = report.diverged, report.best.get("federated")
+    shares: dict[str, float | None] = {"federated": report.accuracy, **report.baselines}
     rows = []
     for name, share in shares.items():
-        found = best.get(name) or {}
-        gaps = [_apart(report.get("accuracy"), share), _apart(mine.get("accuracy"), found.get("accuracy"))]
+        found = report.best.get(name)
+        top = found.accuracy if found else None
+        gaps = [_apart(report.accuracy, share), _apart(mine.accuracy if mine else None, top)]
         gaps = [NONE, NONE] if name == "federated" else gaps
         rows.append([
             f"{name}, all ten digits" if name == "local" else name, percent(share), gaps[0],
-            number(found.get("round")), percent(found.get("accuracy")), gaps[1],
+            number(found.round if found else None), percent(top), gaps[1],
             *["diverged" if name in diverged else ""] * bool(diverged),
         ])  # fmt: skip
     head = ["Training", "At the end", "The run, points", "Best round", "In that round", "The run, points"]
@@ -79,7 +72,7 @@ def baselines(report: Mapping[str, Any]) -> Html:
     return join([tag("h2", "Beside its baselines"), tag("p", how, class_="soft"), table(head, rows)])
 
 
-def _apart(mine: Any, other: Any) -> str:
+def _apart(mine: float | None, other: float | None) -> str:
     return f"{points(mine, other):+.2f}".replace("-", "−") if known(mine) and known(other) else NONE
 
 
@@ -93,47 +86,39 @@ MEASURES = {
 }
 
 
-def continual(report: Mapping[str, Any]) -> Html:
+def continual(report: Report) -> Html:
     """The measures of learning in stages; nothing if there was one."""
-    section = report.get("continual") or {}
-    if not section:
+    if (section := report.continual) is None:
         return Html("")
-    rows = [
-        [name, percent(section["measures"][key]), words(how)]
-        for key, (name, how) in MEASURES.items()
-        if key in section["measures"]
-    ]
-    split = section.get("split") or {}
-    where = {"temporal": "lost in clients' own training, all rounds", "spatial": "lost in averaging, all rounds"}
-    rows += [[f"Forgetting, {kind}", percent(split[kind]), words(how)] for kind, how in where.items() if kind in split]
-    rows += [["Memory", size(section["memory_bytes"]), words("most that a client keeps for its methods; never sent")]]
-    sent = section["megabytes"]
-    rows += [["Traffic", f"{number(sent['sent'])} + {number(sent['received'])} MB", words("to clients + from clients")]]
+    measures, sent = section.measures, section.megabytes
+    found = {key: getattr(measures, key) for key in MEASURES}
+    rows = [[*MEASURES[key][:1], percent(v), words(MEASURES[key][1])] for key, v in found.items() if v is not None]
+    if split := section.forgetting_split:
+        rows += [["Forgetting, temporal", percent(split.temporal), words("lost in clients' own training, all rounds")]]
+        rows += [["Forgetting, spatial", percent(split.spatial), words("lost in averaging, all rounds")]]
+    rows += [["Memory", size(section.memory_bytes), words("most that a client keeps for its methods; never sent")]]
+    rows += [["Traffic", f"{number(sent.sent)} + {number(sent.received)} MB", words("to clients + from clients")]]
     return join([tag("h2", "Learning in stages"), table(["Measure", "Value", "Meaning"], rows)])
 
 
-def _plain(value: Any) -> str:
-    return NONE if value is None else number(value) if known(value) else str(value)
-
-
-def clients(report: Mapping[str, Any]) -> Html:
+def clients(report: Report) -> Html:
     """One row a client: what it has, how often it was asked, how well it is served."""
-    shards = report.get("shards", [])
+    shards = report.shards
     if not shards:
         return Html("")
     alone = {one.number: one for one in own_models(report)}
-    looks = any(shard.get("looks") for shard in shards)
-    digits = range(max(len(shard.get("labels") or []) for shard in shards))
+    looks = any(shard.looks for shard in shards)
+    digits = range(max(len(shard.labels) for shard in shards))
     head = ["Client", "Images", "Rounds", "Accuracy", "Tested on"]
     head += ["Alone, own digits", "Alone, all digits"] * bool(alone)
     head += [*map(str, digits), *["Look"] * looks]
     rows = [
         [
-            *(shard["client"], number(shard.get("examples")), number(shard.get("rounds"))),
-            *(percent(shard.get("accuracy")), number(shard.get("tested"))),
-            *_alone(alone, shard["client"]),
-            *(number(n) for n in shard.get("labels") or [NONE] * len(digits)),
-            *[tag("span", look_words(shard.get("looks") or {}) or "plain", class_="line")] * looks,
+            *(shard.client, number(shard.examples), number(shard.rounds)),
+            *(percent(shard.accuracy), number(shard.tested)),
+            *_alone(alone, shard.client),
+            *(number(n) for n in shard.labels or [None] * len(digits)),
+            *[tag("span", look_words(shard.looks) or "plain", class_="line")] * looks,
         ]
         for shard in shards
     ]
@@ -153,9 +138,9 @@ def _alone(alone: Mapping[int, Client], client: int) -> list[str]:
     return [percent(mine.alone), percent(mine.everywhere)] if mine else [NONE, NONE]
 
 
-def rounds(report: Mapping[str, Any]) -> Html:
+def rounds(report: Report) -> Html:
     """One row a round, folded."""
-    history = report.get("history", [])
+    history = report.history
     if not history:
         return Html("")
     head = ["Round", "Rate", "Images", "Train loss", "Train acc.", "Valid. loss", "Valid. acc.", "Test loss"]
@@ -163,17 +148,17 @@ def rounds(report: Mapping[str, Any]) -> Html:
     return fold(f"All {len(history):,} rounds" if len(history) > 1 else "The round", table(head, map(_round, history)))
 
 
-def _round(row: Mapping[str, Any]) -> list[Any]:
-    drifts = [drift for drift in (row.get("drift") or {}).values() if known(drift)]
-    seconds = row.get("seconds", {})
-    remarks = [f"client {c}: {why}" for kind in ("failed", "retried") for c, why in (row.get(kind) or {}).items()]
+def _round(row: RoundRecord) -> list[Any]:
+    drifts = [drift for drift in row.drift.values() if known(drift)]
+    remarks = [f"the server: {row.server_error}"] if row.server_error else []
+    remarks += [f"client {c}: {why}" for group in (row.failed, row.retried) for c, why in group.items()]
     return [
-        *(row["round"], number(row.get("rate")), number(row.get("examples"))),
-        *(number(row.get("train_loss")), percent(row.get("train_accuracy"))),
-        *(number(row.get("validation_loss")), percent(row.get("validation_accuracy"))),
-        *(number(row.get("loss")), percent(row.get("accuracy"))),
+        *(row.round, number(row.rate), number(row.examples)),
+        *(number(row.train_loss), percent(row.train_accuracy)),
+        *(number(row.validation_loss), percent(row.validation_accuracy)),
+        *(number(row.loss), percent(row.accuracy)),
         percent(median(drifts)) if drifts else NONE,
-        *(duration(seconds.get("train")), duration(seconds.get("evaluate"))),
-        words(", ".join(map(str, row.get("clients") or [])) or "nobody"),
+        *(duration(row.seconds.train), duration(row.seconds.evaluate)),
+        words(", ".join(map(str, row.clients)) or "nobody"),
         words("; ".join(remarks)),
     ]

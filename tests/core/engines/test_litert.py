@@ -145,9 +145,10 @@ from clients.learner import learn
 from clients.sources.simulated import shard
 from core.engines import litert, step
 from core.config.scenario import Scenario
+from fl.messages import Task
 scenario, file = Scenario.of(sys.argv[1]), open(sys.argv[2], "rb").read()
 start = [w for _, w in sorted(np.load(sys.argv[3]).items())]
-done = learn(shard(scenario.json(), 0), scenario, 2, start, 0.05, {}, engine=litert.Engine(file))
+done, _ = learn(shard(scenario.json(), 0), Task(scenario, 2, 0, 0.05, start), {}, litert.Engine(file))
 print(done.sums.examples, len(done.arrays))
 """
 

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.data import Examples, read
 from core.engines import tensorflow as engine
 from core.methods import METHODS
 from core.methods.analytic import unpacked
-from core.methods.base import Finetune
+from core.methods.base import Finetune, Received
 from core.methods.sums import largest_features
 from core.model import initial
 from core.plan import Arrays, Learned, Lesson
 from core.scores import Sums
-from server.rounds import _gathered
+from server.rounds import _server_updated
 from tests.fakes import federate, same
 
 START = initial(3)
@@ -42,8 +43,13 @@ def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
     return method, list(method.upload(memory, lesson, learned, engine)[name])
 
 
+def received(examples: int = 60, share: float = 1.0) -> Received:
+    """A reply from such a client to the weights START."""
+    return Received(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, START, examples, 1, share, {})
+
+
 def accept(method: Finetune, name: str, arrays: Arrays, share: float = 1.0, examples: int = 60) -> Arrays:
-    return list(method.accept({name: arrays}, examples, share, START, 2.0)[name])
+    return list(method.accept({name: arrays}, received(examples, share))[name])
 
 
 def test_who_sends_is_tried_here() -> None:
@@ -55,7 +61,7 @@ def test_an_honest_answer_is_taken_to_the_bit(name: str, digits: Examples) -> No
     for count in (1, 60):
         method, sent = honest(name, digits.take(np.arange(count)))
         assert same(accept(method, name, sent, examples=count), sent)
-    assert method.accept({}, 60, 1.0, START, 2.0) == {}
+    assert method.accept({}, received()) == {}
 
 
 @pytest.mark.parametrize("extreme", [0, 255])
@@ -165,8 +171,7 @@ def test_whatever_is_sent_what_the_server_keeps_is_finite(name: str, seed: int, 
         taken = {9: {name: accept(method, name, odd)}}
     except ValueError:
         return
-    failed: dict[int, str] = {}
-    kept, arrays = _gathered(method, {}, taken, START, failed)
+    kept, arrays, failed = _server_updated(method, {}, taken, START)
     assert all(np.isfinite(array).all() for array in (*kept.values(), *arrays)) and not failed
 
 
@@ -177,5 +182,5 @@ def test_a_run_of_honest_clients_refuses_nobody(methods: str, tiny: Scenario, tm
         tiny, cohort=4, rounds=6, stream=Part("classes", {"per_task": 5}), methods=(Part(methods),), augment=(), looks=(),
         max_update_ratio=2.0,
     )  # fmt: skip
-    facts = federate(scenario, tmp_path)
-    assert facts["events"] == [] and all(len(row["clients"]) == 4 for row in facts["history"])
+    report = federate(scenario, tmp_path)
+    assert report.events == () and all(len(row.clients) == 4 for row in report.history)

@@ -3,23 +3,29 @@ met in several rounds leaves one slot."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.learner import Result, learn
+from clients.learner import learn
 from clients.memory import size
 from clients.sources.simulated import Shard
-from core.config.scenario import Local, Part, Scenario
+from core.arrays import Arrays
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
 from core.data import Examples, read
 from core.engines import tensorflow as engine
-from core.methods import METHODS, chain
+from core.methods import METHODS
 from core.methods.analytic import FEATURES, packed, unpacked
+from core.methods.base import Memory, Payloads, Shared
 from core.methods.buffer import Buffer, herded
 from core.model import initial
+from fl.messages import Task
+from fl.strategies import chain
 from tests.fakes import same
 
 BASE = Scenario(
@@ -43,14 +49,24 @@ def mine(digits: Examples) -> Shard:
     return Shard(0, digits, np.zeros(0, np.float32), {})
 
 
-def through(shard: Shard, scenario: Scenario) -> list[Result]:
-    """All rounds of a client alone, told what a server would tell it."""
-    results, memory, arrays, shared, method = [], {}, START, {}, chain(scenario)
+@dataclass(frozen=True)
+class Done:
+    """A round of a client alone."""
+
+    arrays: Arrays
+    payloads: Payloads
+    memory: Memory
+
+
+def through(shard: Shard, scenario: Scenario) -> list[Done]:
+    """All its rounds, with what a server would send it."""
+    results, memory, arrays, method = [], dict[str, Any](), START, chain(scenario)
+    shared: Shared = {}
     for round in range(1, scenario.rounds + 1):
-        done = learn(shard, scenario, round, arrays, 0.05, memory, payloads=method.download(shared, 0))
-        memory, arrays = done.memory, done.arrays or arrays
-        shared, arrays = method.server_update(shared, {0: done.payloads}, arrays)
-        results.append(replace(done, arrays=arrays))
+        task = Task(scenario, round, 0, 0.05, arrays, method.download(shared, 0))
+        update, memory = learn(shard, task, memory, engine)  # type: ignore[assignment]
+        shared, arrays = method.server_update(shared, {0: update.payloads}, update.arrays or arrays)
+        results.append(Done(arrays, update.payloads, memory))
     return results
 
 

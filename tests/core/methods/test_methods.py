@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.data import Examples
 from core.engines import tensorflow as engine
 from core.methods import METHODS, Chain, Finetune

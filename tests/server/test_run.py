@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from core.config.scenario import Part, Scenario
+from core.config.part import Part
+from core.config.scenario import Scenario
 from core.methods import METHODS
 from fl.channel import Stopped
 from fl.strategies import STRATEGIES
 from scenarios.backends.local import LocalGrid
+from server import record
+from server.record import Report, RoundSeconds
 from server.run_folder import played
 from tests.fakes import Onlooker, federate
-
-SECONDS = {"seconds", "folder"}
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +31,10 @@ def four(tiny: Scenario) -> Scenario:
     return replace(tiny, train=400, test=100, validation=50, clients=8, cohort=7, rounds=4, looks=())
 
 
-def timeless(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts without how long it took and where it is."""
-    history = [{k: v for k, v in one.items() if k not in SECONDS} for one in facts["history"]]
-    return {k: v for k, v in facts.items() if k not in SECONDS} | {"history": history}
+def timeless(report: Report) -> Report:
+    """The report without how long it took and where it is."""
+    history = tuple(replace(row, seconds=RoundSeconds()) for row in report.history)
+    return replace(report, history=history, seconds={}, folder="")
 
 
 def interrupted(scenario: Scenario, folder: Path, at: int) -> None:
@@ -51,8 +52,8 @@ def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: 
     whole = federate(scenario, tmp_path / "whole")
     interrupted(scenario, tmp_path / "forgetting_split", at=3)
     assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
-    assert whole["rounds"] == 4 and whole["events"] == []
-    assert len({one["loss"] for one in whole["history"]}) == 4  # every round moved the weights
+    assert len(whole.history) == 4 and whole.events == ()
+    assert len({row.loss for row in whole.history}) == 4  # every round moved the weights
 
 
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
@@ -88,9 +89,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(four: Scenario
     interrupted(scenario, tmp_path / "forgetting_split", at=4)
     newest = tmp_path / "forgetting_split" / "checkpoints" / "round-00003.npz"
     newest.write_bytes(damage(newest.read_bytes()))
-    facts = federate(scenario, tmp_path / "forgetting_split")
-    assert facts["events"] == ["checkpoint round-00003.npz was damaged and not used"]
-    assert timeless(facts) | {"events": []} == timeless(whole)
+    report = federate(scenario, tmp_path / "forgetting_split")
+    assert report.events == ("checkpoint round-00003.npz was damaged and not used",)
+    assert replace(timeless(report), events=()) == timeless(whole)
 
 
 class Failing(LocalGrid):
@@ -108,7 +109,7 @@ class Failing(LocalGrid):
 def test_a_server_that_dies_inside_a_round_goes_on_from_the_one_before(four: Scenario, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, rounds=2)
     with pytest.raises(MemoryError):
-        federate(scenario, tmp_path / "forgetting_split", grid=Failing(2))
+        federate(scenario, tmp_path / "forgetting_split", grid=Failing(2, {"memory": str(tmp_path / "clients")}))
     whole = federate(scenario, tmp_path / "whole")
     assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
 
@@ -120,18 +121,19 @@ def test_a_finished_run_resumed_is_the_same_run(four: Scenario, tmp_path: Path) 
 
 def test_a_run_leaves_its_facts(tiny: Scenario, tmp_path: Path) -> None:
     watch = Onlooker()
-    facts = federate(tiny, tmp_path, watch)
-    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(facts))
-    lines = [json.loads(line) for line in (tmp_path / "rounds.jsonl").read_text().splitlines()]
-    assert lines == facts["history"] == list(watch.rounds) and [one["round"] for one in lines] == [1, 2]
-    assert (facts["scenario"], facts["seed"], facts["rounds"], facts["clients"]) == ("tiny", 0, 2, 4)
-    assert facts["accuracy"] == lines[-1]["accuracy"] and facts["events"] == []
-    assert [one["client"] for one in facts["shards"]] == [0, 1, 2, 3]
-    assert sum(one["examples"] for one in facts["shards"]) == 500
-    assert sum(one["rounds"] for one in facts["shards"]) == 6
-    assert sum(map(sum, facts["confusion"])) == 150
-    assert lines[-1]["seen"] == sum(one["examples"] for one in lines)
-    assert Scenario.of(json.dumps(facts["settings"])) == tiny
+    report = federate(tiny, tmp_path, watch)
+    assert record.load(tmp_path) == report
+    rows = record.load_rounds(tmp_path)
+    assert tuple(rows) == report.history == tuple(watch.rounds) and [row.round for row in rows] == [1, 2]
+    top = json.loads((tmp_path / "report.json").read_text())
+    assert (top["scenario"], top["seed"], top["rounds"], top["clients"]) == ("tiny", 0, 2, 4)
+    assert report.accuracy == rows[-1].accuracy and report.events == ()
+    assert [one.client for one in report.shards] == [0, 1, 2, 3]
+    assert sum(one.examples for one in report.shards) == 500
+    assert sum(one.rounds for one in report.shards) == 6
+    assert sum(map(sum, report.confusion)) == 150
+    assert rows[-1].seen == sum(row.examples for row in rows)
+    assert report.settings == tiny
     assert {file.name for file in tmp_path.iterdir()} - {"clients"} == {
         "report.json",
         "rounds.jsonl",
@@ -142,27 +144,27 @@ def test_a_run_leaves_its_facts(tiny: Scenario, tmp_path: Path) -> None:
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 
-def test_a_worker_lost_on_the_way_is_named_in_the_report(tiny: Scenario, tmp_path: Path, home: Path) -> None:
-    mark = home / "client-00002" / "round-0002.begun"
+def test_a_worker_lost_on_the_way_is_named_in_the_report(tiny: Scenario, tmp_path: Path) -> None:
+    mark = tmp_path / "run" / "clients" / "client-00002" / "round-0002.begun"
     mark.parent.mkdir(parents=True)
     mark.write_text("host:17")
     scenario = replace(tiny, cohort=4)
-    facts = federate(scenario, tmp_path / "run")
-    assert [one["retried"] for one in facts["history"]] == [{}, {"2": "host:17"}]
-    assert facts["events"] == ["round 2: worker host:17 was lost while it played client 2, who was asked again"]
-    assert facts["weights_sha256"] == federate(scenario, tmp_path / "other")["weights_sha256"]
+    report = federate(scenario, tmp_path / "run")
+    assert [row.retried for row in report.history] == [{}, {2: "host:17"}]
+    assert report.events == ("round 2: worker host:17 was lost while it played client 2, who was asked again",)
+    assert report.weights_sha256 == federate(scenario, tmp_path / "other").weights_sha256
 
 
 def test_a_plateau_stops_early_and_the_report_says_how_many_rounds(four: Scenario, tmp_path: Path) -> None:
     still = replace(four.local, rate=0.0)  # nothing gets better; the mean of one is itself to the last bit
     scenario = replace(four, cohort=1, rounds=9, local=still, schedule=Part("plateau", {"stop": 2}))
-    facts = federate(scenario, tmp_path)
-    assert facts["rounds"] == len(facts["history"]) == 3
+    assert len(federate(scenario, tmp_path).history) == 3
 
 
 def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:
     scenario = replace(tiny, rounds=6, cohort=4, looks=(), local=replace(tiny.local, epochs=3.0, rate=0.1))
-    assert federate(scenario, tmp_path)["accuracy"] > 0.5  # a guess is right one time in ten
+    accuracy = federate(scenario, tmp_path).accuracy
+    assert accuracy and accuracy > 0.5  # a guess is right one time in ten
 
 
 LONG = [n if n in ("replay", "slda", "fedcurv") else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
@@ -170,25 +172,23 @@ LONG = [n if n in ("replay", "slda", "fedcurv") else pytest.param(n, marks=pytes
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_continual_run_interrupted_in_any_stage_goes_on_to_the_same_weights(
-    tiny: Scenario, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Scenario, name: str, tmp_path: Path
 ) -> None:
     scenario = replace(
         tiny, train=300, rounds=4, clients=3, cohort=3, stream=Part("classes", {"per_task": 5}), methods=(Part(name),),
         order=1.0, probe=20, looks=(),
     )  # fmt: skip
-    monkeypatch.setenv("CLIENTS_HOME", str(tmp_path / "one"))
     whole = federate(scenario, tmp_path / "whole")
-    monkeypatch.setenv("CLIENTS_HOME", str(tmp_path / "other"))
     for at in (2, 3, 4):
         interrupted(scenario, tmp_path / "parts", at)
     parts = federate(scenario, tmp_path / "parts")
     assert timeless(parts) == timeless(whole)
-    temporal, spatial = (whole["continual"]["forgetting_split"][kind] for kind in ("temporal", "spatial"))
-    assert np.isfinite([temporal, spatial]).all()
+    split = whole.continual and whole.continual.forgetting_split
+    assert split and np.isfinite([split.temporal, split.spatial]).all()
 
 
 @pytest.mark.parametrize("name", ["replay", "der", "derpp", "agem", "joint"])
-def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp_path: Path, home: Path) -> None:
+def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp_path: Path) -> None:
     """Every byte that clients send, against every image that they keep."""
     sent: list[bytes] = []
 
@@ -204,13 +204,14 @@ def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp
     scenario = replace(
         tiny, clients=2, cohort=2, rounds=2, stream=Part("classes", {"per_task": 5}), methods=(Part(name),)
     )
-    facts = federate(scenario, tmp_path, grid=Tapped(2))
+    home = tmp_path / "clients"
+    report = federate(scenario, tmp_path, grid=Tapped(2, {"memory": str(home)}))
     files = [np.load(file) for file in home.glob("*/round-*.npz")]
     kept = [file[key] for file in files for key in file.files if key.endswith("/x")]
     images = [image.tobytes() for stack in kept for image in stack if image.any()]
-    assert len(images) > 50 and facts["continual"]["memory_bytes"] > 0
-    weights = sum(facts["history"][0]["bytes"].values())
-    assert facts["history"][1]["bytes"]["received"] <= weights  # nothing but weights
+    assert len(images) > 50 and report.continual and report.continual.memory_bytes > 0
+    first, second = (row.bytes for row in report.history)
+    assert second.received <= first.sent + first.received  # nothing but weights
     everything = b"".join(sent)
     assert not any(image in everything for image in images)
 
@@ -218,7 +219,7 @@ def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp
 def test_two_processes_never_run_in_one_folder(tiny: Scenario, tmp_path: Path) -> None:
     with played(tmp_path), pytest.raises(ValueError, match="in use"):
         federate(tiny, tmp_path)
-    assert federate(replace(tiny, rounds=1), tmp_path)["rounds"] == 1
+    assert len(federate(replace(tiny, rounds=1), tmp_path).history) == 1
 
 
 def test_what_was_odd_in_the_data_is_an_event_once_and_not_again_after_an_interruption(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_what_was_odd_in_the_data_is_an_event_once_and_not_again_after_an_interr
         "own", data=str(tmp_path / "digits"), validation=0, clients=2, cohort=2, rounds=3, minimum=2, partition=Part("iid")
     )  # fmt: skip
     interrupted(scenario, tmp_path / "run", at=3)
-    left, inverted = federate(scenario, tmp_path / "run")["events"]
+    left, inverted = federate(scenario, tmp_path / "run").events
     assert (
         left == "left out of digits, for they are no label folders 0 … 9: 1 (10)" and "they were inverted" in inverted
     )

@@ -1,0 +1,167 @@
+"""Flower's strategies, each as a frozen value whose state is explicit arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from core.arrays import Arrays
+from core.config.scenario import Scenario
+from core.methods.base import Finetune
+from fl.strategies.base import Contribution, State, within
+
+# What they carry from round to round, beside the weights.
+CARRIED = ("momentum_vector", "m_t", "v_t")
+
+
+@dataclass(frozen=True)
+class Flower:
+    """One of Flower's aggregation rules, by its class's name and arguments."""
+
+    rule: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    needed: int = 1  # clients, of fewer it promises nothing
+    why: str = ""  # that many
+    methods: tuple[Finetune, ...] = ()  # its half on the client
+
+    def client(self) -> Sequence[Finetune]:
+        return self.methods
+
+    def start(self, arrays: Arrays) -> State:
+        return {}
+
+    def aggregate(
+        self, state: State, arrays: Arrays, contributions: Sequence[Contribution], round: int
+    ) -> tuple[State, Arrays]:
+        from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+
+        self.check(len(contributions))
+        rule = self._restored(state)
+        # Adaptive rules keep the weights that they step from when they send them; who takes part is the roster's business.
+        rule.configure_train(round, ArrayRecord(arrays), ConfigRecord(), _Cohort(len(contributions)))
+        replies = [
+            Message(
+                RecordDict({"arrays": ArrayRecord(one.arrays), "metrics": MetricRecord({"num-examples": one.weight})}),
+                dst_node_id=1,
+                message_type=MessageType.TRAIN,
+            )
+            for one in contributions
+        ]
+        made, _ = rule.aggregate_train(round, replies)
+        mixed = made.to_numpy_ndarrays() if made else arrays
+        return _carried(rule), [w.astype(old.dtype) for w, old in zip(mixed, arrays, strict=True)]
+
+    def finish(self, state: State, arrays: Arrays) -> Arrays:
+        return arrays
+
+    def check(self, count: int) -> Flower:
+        """The rule itself. Raises ValueError if it promises nothing of so few clients."""
+        if count < self.needed:
+            raise ValueError(
+                f"strategy {self.rule.lower()} needs a cohort of at least {self.needed} ({self.why}), not {count}"
+            )
+        return self
+
+    def _restored(self, state: State) -> Any:
+        """Flower's object, as an earlier round left it."""
+        from flwr.serverapp import strategy
+
+        everyone = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
+        rule = getattr(strategy, self.rule)(**everyone, **self.arguments)
+        for attribute in CARRIED:
+            pairs = {name.split("/")[1]: array for name, array in state.items() if name.startswith(attribute + "/")}
+            if pairs:
+                a_list = attribute == "momentum_vector"
+                setattr(rule, attribute, [pairs[str(i)] for i in range(len(pairs))] if a_list else pairs)
+        return rule
+
+
+class _Cohort:
+    """What a rule sees of the grid: so many nodes. Flower numbers them from 1."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def get_node_ids(self) -> list[int]:
+        return list(range(1, self.count + 1))
+
+
+def _carried(rule: Any) -> State:
+    """A rule's own arrays, named `attribute/key`."""
+    found: dict[str, np.ndarray] = {}
+    for attribute in CARRIED:
+        value = getattr(rule, attribute, None)
+        pairs = value.items() if isinstance(value, dict) else enumerate(value or [])
+        found |= {f"{attribute}/{key}": np.asarray(array) for key, array in pairs}
+    return found
+
+
+def fedavg(scenario: Scenario) -> Flower:
+    """mean of the clients' weights, by their number of examples (McMahan et al. 2017, arXiv:1602.05629)"""
+    return Flower("FedAvg")
+
+
+def fedavgm(scenario: Scenario, *, rate: float = 1.0, momentum: float = 0.7) -> Flower:
+    """FedAvg with momentum on the server (Hsu et al. 2019, arXiv:1909.06335)"""
+    within("momentum", momentum, 0, 0.9999)
+    return Flower("FedAvgM", {"server_learning_rate": within("rate", rate, 0, 100), "server_momentum": momentum})
+
+
+def _adaptive(rule: str, rate: float, beta_1: float, beta_2: float, tau: float) -> Flower:
+    betas = {"beta_1": within("beta_1", beta_1, 0, 0.9999), "beta_2": within("beta_2", beta_2, 0, 0.9999)}
+    return Flower(rule, {"eta": within("rate", rate, 0, 100), "tau": within("tau", tau, 1e-12, 1e6)} | betas)
+
+
+def fedadam(
+    scenario: Scenario, *, rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 0.001
+) -> Flower:
+    """Adam on the server (Reddi et al. 2021, arXiv:2003.00295)"""
+    return _adaptive("FedAdam", rate, beta_1, beta_2, tau)
+
+
+def fedyogi(
+    scenario: Scenario, *, rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 0.001
+) -> Flower:
+    """Yogi on the server (Reddi et al. 2021, arXiv:2003.00295)"""
+    return _adaptive("FedYogi", rate, beta_1, beta_2, tau)
+
+
+def fedadagrad(scenario: Scenario, *, rate: float = 0.03, tau: float = 0.001) -> Flower:
+    """Adagrad on the server (Reddi et al. 2021, arXiv:2003.00295)"""
+    return Flower("FedAdagrad", {"eta": within("rate", rate, 0, 100), "tau": within("tau", tau, 1e-12, 1e6)})
+
+
+def fedmedian(scenario: Scenario) -> Flower:
+    """median of each weight (Yin et al. 2018, arXiv:1803.01498)"""
+    return Flower("FedMedian")
+
+
+def fedtrimmedavg(scenario: Scenario, *, beta: float = 0.2) -> Flower:
+    """mean of each weight without its beta lowest and beta highest shares (Yin et al. 2018, arXiv:1803.01498)"""
+    return Flower("FedTrimmedAvg", {"beta": within("beta", beta, 0, 0.49)})
+
+
+def krum(scenario: Scenario, *, malicious: int = 1) -> Flower:
+    """the one client closest to its neighbours, `malicious` being bad (Blanchard et al. 2017, arXiv:1703.02757)"""
+    within("malicious", malicious, 0, 1_000_000)
+    rule = Flower("Krum", {"num_malicious_nodes": malicious}, 2 * malicious + 3, "2·malicious + 3")
+    return rule.check(scenario.cohort)
+
+
+def multikrum(scenario: Scenario, *, malicious: int = 1, selected: int = 5) -> Flower:
+    """mean of the `selected` clients closest to their neighbours (Blanchard et al. 2017, arXiv:1703.02757)"""
+    within("malicious", malicious, 0, 1_000_000)
+    within("selected", selected, 1, scenario.cohort)
+    needed, why = max((2 * malicious + 3, "2·malicious + 3"), (selected, "selected"))
+    arguments = {"num_malicious_nodes": malicious, "num_nodes_to_select": selected}
+    return Flower("MultiKrum", arguments, needed, why).check(scenario.cohort)
+
+
+def bulyan(scenario: Scenario, *, malicious: int = 1) -> Flower:
+    """Krum's choice, then a trimmed mean around the median (El Mhamdi et al. 2018, arXiv:1802.07927)"""
+    within("malicious", malicious, 0, 1_000_000)
+    rule = Flower("Bulyan", {"num_malicious_nodes": malicious}, 4 * malicious + 3, "4·malicious + 3")
+    return rule.check(scenario.cohort)

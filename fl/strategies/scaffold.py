@@ -1,0 +1,165 @@
+"""SCAFFOLD: control variates correct the drift of clients whose data differ (Karimireddy et al. 2020, arXiv:1910.06378).
+
+Client i adds c − cᵢ to each gradient, c being the server's control variate and cᵢ its own; after K steps of size η from x to
+yᵢ its own becomes cᵢ⁺ = cᵢ − c + (x − yᵢ) / (Kη) (option II), and it uploads the difference. The server adds the mean of these
+differences over *all* N clients to c. Under heavy-ball momentum μ a constant gradient g moves the weights by η·g·E with
+E = Σₖ (1 − μᵏ) / (1 − μ), so E takes the place of K.
+
+A reply that is lost moves a client's control variate, but not the server's: so a client keeps the one before too, and the
+server tells it in which round a reply of its last counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median_low
+
+import numpy as np
+
+from core.arrays import Arrays, in_order, numbered
+from core.config.scenario import Scenario
+from core.methods.base import Engine, Finetune, Memory, Payloads, Received, Shared, Slot
+from core.plan import Learned, Lesson, Pull
+from fl.strategies.flower import Flower, fedavg
+
+ROUNDING = 1e-3  # relative; clients compute in float32
+NEVER = -1  # the round of a client that never counted
+
+
+def scaffold(scenario: Scenario) -> Flower:
+    """FedAvg whose clients correct their drift by control variates (Karimireddy et al. 2020, arXiv:1910.06378)"""
+    if scenario.local.clip:
+        raise ValueError(
+            f"strategy = scaffold needs local.clip = 0, not {scenario.local.clip:g}: a gradient that is cut no longer says "
+            f"how steep a client's loss is, from which its control variate is made"
+        )
+    return replace(fedavg(scenario), methods=(ControlVariates(scenario.clients),))
+
+
+def reach(steps: int, rate: float, momentum: float) -> float:
+    """η·E: how far so many steps of this size carry the weights, for each unit of a constant gradient."""
+    return rate * sum((1 - momentum**k) / (1 - momentum) for k in range(1, steps + 1))
+
+
+class ControlVariates(Finetune):
+    """what SCAFFOLD does on a client, and keeps on the server"""
+
+    name = "scaffold"
+
+    def __init__(self, clients: int) -> None:
+        self.clients = clients
+
+    # ── on the client ──
+
+    def pull(self, memory: Memory, lesson: Lesson) -> Pull:
+        server, own = self._variates(memory, lesson)
+        return Pull(Pull.none(lesson.start).a, [c - mine for c, mine in zip(server, own, strict=True)])
+
+    def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
+        if not learned.sums.examples:
+            return memory
+        before, after = self._variates(memory, lesson)[1], self._after(memory, lesson, learned)
+        rounds = np.array([lesson.round, self._counted(lesson)], np.int64)
+        slot = {"rounds": rounds, **numbered("own", after), **numbered("before", before)}
+        return {**memory, self.name: {lesson.stage: slot}}
+
+    def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
+        if not learned.sums.examples:
+            return {}
+        slot = self._slot(memory)
+        pairs = zip(in_order("own", slot), in_order("before", slot), strict=True)
+        said = np.array([_reach(lesson, learned), lesson.round], np.float32)
+        return {self.name: [*(after - before for after, before in pairs), said]}
+
+    def _variates(self, memory: Memory, lesson: Lesson) -> tuple[Arrays, Arrays]:
+        """The server's control variate, and the client's own as of the round that last counted; zeros at first."""
+        zeros = [np.zeros_like(w) for w in lesson.start]
+        sent, slot, counted = lesson.payloads.get(self.name), self._slot(memory), self._counted(lesson)
+        rounds = [int(n) for n in slot.get("rounds", ())]
+        which = ("own", "before")[rounds.index(counted)] if counted in rounds and counted != NEVER else ""
+        return list(sent[:-1]) if sent else zeros, in_order(which, slot) if which else zeros
+
+    def _counted(self, lesson: Lesson) -> int:
+        """The round in which a reply of this client last counted."""
+        sent = lesson.payloads.get(self.name)
+        return int(sent[-1][0]) if sent else NEVER
+
+    def _after(self, memory: Memory, lesson: Lesson, learned: Learned) -> Arrays:
+        """The client's new control variate."""
+        server, own = self._variates(memory, lesson)
+        far = np.float32(_reach(lesson, learned))
+        moved = zip(own, server, lesson.start, learned.weights, strict=True)
+        return [mine - c + (x - y) / far for mine, c, x, y in moved]
+
+    def _slot(self, memory: Memory) -> Slot:
+        """There is one, whatever the stage in which it was written."""
+        return next(iter(memory.get(self.name, {}).values()), {})
+
+    # ── on the server ──
+
+    def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
+        return {self.name: [*(w.shape for w in weights), (2,)]}
+
+    def accept(self, payloads: Payloads, received: Received) -> Payloads:
+        """The difference, if it follows from the client's own weights."""
+        if self.name not in payloads or not received.arrays:
+            return {}
+        *change, (far, round_) = payloads[self.name]
+        local = received.scenario.local
+        wanted = reach(received.steps, received.rate, local.momentum)
+        if round_ != received.round or not abs(far - wanted) <= ROUNDING * wanted:
+            raise ValueError(f"its control variate is of {far:.4g} in round {round_:g}, not of {wanted:.4g}")
+        server = self._server(received.shared) or [np.zeros_like(w) for w in received.start]
+        due = [
+            (x - y) / np.float32(wanted) - c for x, y, c in zip(received.start, received.arrays, server, strict=True)
+        ]
+        off = _length([a - b for a, b in zip(change, due, strict=True)])
+        if not off <= ROUNDING * (_length(due) + _length(server)) + 1e-6:
+            raise ValueError("its control variate does not follow from its weights")
+        return {self.name: payloads[self.name]}
+
+    def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
+        """No change is longer than `ratio` times the cohort's median (the lower of two): one client shall not lead all others."""
+        long = {c: _length(sent[self.name][:-1]) for c, sent in uploads.items() if self.name in sent}
+        most = ratio * median_low(long.values()) if long else 0.0
+        share = {client: np.float32(most / one) for client, one in long.items() if one > most}
+        shorter = {
+            c: {
+                **uploads[c],
+                self.name: [*(d * share[c] for d in uploads[c][self.name][:-1]), uploads[c][self.name][-1]],
+            }
+            for c in share
+        }
+        return {**uploads, **shorter}
+
+    def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
+        sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}
+        if not sent:
+            return shared, arrays
+        server = self._server(shared) or [np.zeros_like(w) for w in arrays]
+        total = [np.sum(np.stack(each), 0) for each in zip(*(said[:-1] for said in sent.values()), strict=True)]
+        server = [(c + d / np.float32(self.clients)).astype(np.float32) for c, d in zip(server, total, strict=True)]
+        counted = {int(c): int(r) for c, r in shared.get(f"{self.name}/counted", ())}
+        counted |= {client: int(said[1]) for client, (*_, said) in sent.items()}
+        kept = {f"{self.name}/{i}": c for i, c in enumerate(server)}
+        return {**shared, **kept, f"{self.name}/counted": np.array(sorted(counted.items()), np.int64)}, arrays
+
+    def download(self, shared: Shared, client: int) -> Payloads:
+        if not (server := self._server(shared)):
+            return {}
+        counted = {int(c): int(r) for c, r in shared[f"{self.name}/counted"]}
+        return {self.name: [*server, np.array([counted.get(client, NEVER)], np.float32)]}
+
+    def _server(self, shared: Shared) -> Arrays:
+        """The server's control variate; none before anybody has counted."""
+        return in_order(f"{self.name}/", shared)
+
+
+def _reach(lesson: Lesson, learned: Learned) -> float:
+    local = lesson.scenario.local
+    return reach(learned.sums.examples // local.batch, lesson.rate, local.momentum)
+
+
+def _length(arrays: Arrays) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(a, dtype=np.float64)) for a in arrays)))

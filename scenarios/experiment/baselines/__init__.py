@@ -1,0 +1,98 @@
+"""What a run is compared with: the same data without federation, `centralized` (pooled) and `local` (each client alone), and
+for streams `joint` (clients that keep everything).
+
+The first two take the same model, looks, augmentations, rates and number of gradient examples as the federation: a baseline *is*
+a client's own `learn`, given all data, or no one else's. A federation of one is the centralized baseline, bit for bit.
+Results are cached by everything that can change them, so that runs which differ only in strategy share them.
+
+`python -m scenarios.experiment.baselines KIND SCENARIO FOLDER` makes one; a run starts that beside itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from core import code_digest
+from core.config.parse import typed
+from core.config.part import Part
+from core.config.scenario import Scenario
+from core.curves import Point
+from core.safe_json import read_object
+from server.record import BestRound, plain, write
+
+KINDS = ("centralized", "local", "joint")
+# Whole rooms: whoever adds or moves a file there need not remember that results of the old code are still lying about.
+CODE = (
+    "core", "fl", "clients", "server", "scenarios/experiment/baselines", "scenarios/environment.py", "scenarios/backends",
+)  # fmt: skip
+FEDERATED = ("strategy", "weight_exponent", "methods", "stream", "order", "lag", "join", "leave")
+ASIDE = ("name", "engine", "softmax", "probe", "gate", "round_timeout")  # what changes no baseline
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What each client's own model reads, client by client; and after how many of the federation's rounds."""
+
+    accuracies: tuple[float, ...]  # on all test images
+    own_accuracies: tuple[float, ...]  # on its own test images
+    rounds: tuple[int, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over clients, all test images."""
+        return fmean(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished baseline, as result.json has it."""
+
+    accuracy: float  # of the last weights; of `local`, the mean over clients
+    curve: tuple[Point, ...]
+    best: BestRound | None = None
+    loss: float | None = None
+    weights_sha256: str = ""
+    last_alone: Alone | None = None  # of `local`: each client's last weights
+    best_alone: Alone | None = None  # and those of its best round
+    matrix: tuple[tuple[float, ...], ...] = ()  # of `joint`: accuracy on each task after each stage
+
+
+def cache_folder(scenario: Scenario, kind: str, runs: Path) -> Path:
+    """Where this baseline's result and checkpoints are, named by the settings and the code that make it."""
+    total = hashlib.sha256(reduced(scenario, kind).json().encode() + code_digest.digest(*CODE).encode())
+    return runs / ".baselines" / f"{kind}-{total.hexdigest()[:16]}"
+
+
+def reduced(scenario: Scenario, kind: str) -> Scenario:
+    """A scenario without what this baseline does not depend on: its name, say; without federation no strategy or stream either."""
+    usual = Scenario("baseline")
+    names = ASIDE if kind == "joint" else (*ASIDE, *FEDERATED)
+    without = replace(scenario, **{name: getattr(usual, name) for name in names})
+    return replace(without, methods=(Part("joint"),)) if kind == "joint" else without
+
+
+def result(folder: Path) -> Result | None:
+    """The finished baseline's, if it is finished; one that cannot be read is made again."""
+    file = folder / "result.json"
+    try:
+        found: Result = typed(str(file), read_object(file), Result)
+    except (FileNotFoundError, ValueError):
+        return None
+    return found
+
+
+def finished(folder: Path, found: Result) -> None:
+    """Write result.json: the baseline is done."""
+    write(folder / "result.json", json.dumps(plain(found)) + "\n")
+
+
+def progress(folder: Path) -> int:
+    """Rounds, or clients, done so far."""
+    try:
+        return int((folder / "done").read_text())
+    except (OSError, ValueError):  # not begun, or in the middle of being written
+        return 0

@@ -1,0 +1,73 @@
+"""Training on everybody's data in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from clients.learner import learn
+from clients.sources.simulated import Shard, shard, world
+from core import schedule
+from core.arrays import digest
+from core.config.scenario import Scenario
+from core.curves import Point
+from core.data import Examples
+from core.engines import tensorflow as engine
+from core.model import initial
+from core.plan import steps
+from fl import roster
+from fl.messages import Task
+from scenarios.experiment.baselines import Result, finished
+from server import best, checkpoint, evaluation
+from server.checkpoint import RunState
+from server.record import RoundRecord
+
+
+def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
+    """Train on the pooled data; yield the curve's points as they come, and leave the result in the folder."""
+    shards = [shard(scenario.json(), client) for client in range(scenario.clients)]
+    pool, (data, _) = pooled(shards), world(scenario.json())
+    state = checkpoint.newest(folder)[0] or RunState(0, initial(scenario.seed, scenario.model.kind))
+    best.keep(folder, state.curve, state.arrays)
+    yield from state.curve
+    for number in range(state.round + 1, scenario.rounds + 1):
+        rate = schedule.rate(scenario, number, schedule.losses(state.curve))
+        if rate is None:
+            break
+        done, _ = learn(pool, _task(scenario, number, rate, state, shards), {}, engine)
+        arrays = done.arrays or state.arrays
+        test = evaluation.evaluate(arrays, data.test)
+        validation = evaluation.evaluate(arrays, data.validation).mean_loss if len(data.validation) else None
+        row = RoundRecord(
+            number,
+            rate,
+            seen=state.seen + done.sums.examples,
+            accuracy=test.accuracy,
+            loss=test.mean_loss,
+            validation_loss=validation,
+        )
+        state = RunState(number, arrays, history=(*state.history, row))
+        checkpoint.save(folder, state)
+        best.keep(folder, state.curve, arrays)
+        yield row.point
+    last = state.curve[-1]
+    best.write(folder / best.LAST, state.round, state.arrays)
+    chosen = best.found(folder, state.curve)
+    finished(folder, Result(last.accuracy, tuple(state.curve), chosen, last.loss, digest(state.arrays)))
+
+
+def pooled(shards: list[Shard]) -> Shard:
+    """All clients' data as one client's, each image augmented as strongly as its own client does."""
+    strength = np.concatenate([np.tile(one.strength, (len(one.train), 1)) for one in shards])
+    return Shard(0, Examples.join([one.train for one in shards]), strength, {})
+
+
+def _task(scenario: Scenario, number: int, rate: float, state: RunState, shards: list[Shard]) -> Task:
+    """A round in as many steps as the federation's clients take in it together."""
+    batch, local = scenario.local.batch, scenario.local
+    cohort = [len(shards[client].train) for client in roster.choose(scenario, number)]
+    epochs = sum(steps(count, batch, local.epochs) for count in cohort) * batch / sum(len(one.train) for one in shards)
+    return Task(replace(scenario, local=replace(local, epochs=epochs)), number, 0, rate, state.arrays)

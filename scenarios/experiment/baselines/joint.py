@@ -1,0 +1,26 @@
+"""The upper bound of continual methods: the federation itself, whose clients keep everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from scenarios.backends import local as here
+from scenarios.environment import prepare
+from scenarios.experiment.baselines import Result, finished
+from server import best, checkpoint, record, run
+from server.run import Watch
+
+
+def joint(scenario: Scenario, folder: Path, watch: Watch) -> None:
+    """Train stage by stage, each client keeping all that it met; leave the result in the folder, if nobody stops it."""
+    here.run(run.build(scenario, folder, watch), scenario, 1, prepare(folder))
+    state, _ = checkpoint.newest(folder)
+    if (folder / "report.json").exists() and state:
+        best.write(folder / best.LAST, state.round, state.arrays)
+        report = record.load(folder)
+        matrix = report.continual.matrix if report.continual else ()
+        accuracy = state.curve[-1].accuracy
+        sha256 = report.weights_sha256
+        top = report.best["federated"]
+        finished(folder, Result(accuracy, tuple(state.curve), top, report.loss, sha256, matrix=matrix))

@@ -1,0 +1,68 @@
+"""Training each client alone, on nothing but its own data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from clients.learner import learn
+from clients.sources.simulated import shard, test, world
+from core import schedule
+from core.config.scenario import Scenario
+from core.curves import Point
+from core.engines import tensorflow as engine
+from core.model import initial
+from fl import roster
+from fl.messages import Task
+from scenarios.experiment.baselines import Alone, Result, finished
+from server import best, evaluation
+from server.record import BestRound
+
+
+def local(scenario: Scenario, folder: Path) -> Iterator[int]:
+    """Train each client alone, in just the rounds in which the federation would ask it; yield each one's number as it is done.
+
+    Each client's last weights, and those of its best round by the server's validation images, stay in clients/N.
+    """
+    turns = [roster.choose(scenario, number) for number in range(1, scenario.rounds + 1)]
+    homes, seen = [folder / "clients" / str(client) for client in range(scenario.clients)], 0
+    for client, home in enumerate(homes):
+        home.mkdir(parents=True, exist_ok=True)
+        seen += _alone(scenario, client, [number for number, cohort in enumerate(turns, 1) if client in cohort], home)
+        yield client
+    last, chosen = _tested(scenario, [home / best.LAST for home in homes]), None
+    if scenario.validation:  # where no loss was ever finite, no round is best, and the last has to do
+        files = [home / (best.BEST if (home / best.BEST).exists() else best.LAST) for home in homes]
+        chosen = _tested(scenario, files)
+    low, high = min(last.accuracies), max(last.accuracies)
+    point = Point(last.accuracy, scenario.rounds, seen=seen, low=low, high=high)
+    top = BestRound(chosen.accuracy) if chosen else None
+    finished(folder, Result(last.accuracy, (point,), top, last_alone=last, best_alone=chosen))
+
+
+def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path) -> int:
+    """One client's training without the others; how many gradient examples it took."""
+    data, _ = world(scenario.json())
+    arrays, seen, curve = initial(scenario.seed, scenario.model.kind), 0, list[Point]()
+    (home / best.BEST).unlink(missing_ok=True)  # of an attempt that was cut off
+    for number in turns:
+        # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
+        rate = schedule.rate(scenario, number, [])
+        assert rate is not None  # no schedule stops before its first loss
+        done, _ = learn(shard(scenario.json(), client), Task(scenario, number, client, rate, arrays), {}, engine)
+        if done.arrays:
+            arrays, seen = done.arrays, seen + done.sums.examples
+        loss = evaluation.evaluate(arrays, data.validation).mean_loss if len(data.validation) else None
+        curve.append(Point(float("nan"), number, validation_loss=loss))
+        best.keep(home, curve, arrays)
+    best.write(home / best.LAST, turns[-1] if turns else 0, arrays)
+    return seen
+
+
+def _tested(scenario: Scenario, files: Sequence[Path]) -> Alone:
+    """How each client's weights read all test images, and its own."""
+    data, _ = world(scenario.json())
+    found = [best.weights(file) for file in files]
+    everywhere = [evaluation.evaluate(arrays, data.test).accuracy for _, arrays in found]
+    own = [evaluation.evaluate(arrays, test(scenario.json(), i)).accuracy for i, (_, arrays) in enumerate(found)]
+    return Alone(tuple(everywhere), tuple(own), tuple(round for round, _ in found))

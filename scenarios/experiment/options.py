@@ -1,0 +1,34 @@
+"""What an experiment works with, beside its scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from scenarios.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, which changes nothing about the result."""
+
+    workers: int = 1
+    backend: str = "ray"
+    baselines: str = "centralized"
+    source: Path | None = None  # the finished run that this one goes on from
+    federation: Path | None = None  # real nodes instead of a backend (scenarios/deploy.py)
+    quiet: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every phase of it works with."""
+
+    scenario: Scenario
+    folder: Path
+    options: RunOptions
+    terminal: Terminal
+    environment: Mapping[str, str]  # what a worker's must have

@@ -1,0 +1,24 @@
+"""Begin an experiment: its folder is held and what libraries say goes to its log before any of them is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from scenarios.experiment.options import Experiment, RunOptions
+from scenarios.experiment.workspace import opened
+from scenarios.terminal import Terminal
+
+
+def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
+    """Run a scenario in its folder, from its newest checkpoint if there is one. Returns the exit code.
+
+    Raises ValueError, in a sentence, if the folder cannot be used; what another process is running there stays as it is.
+    """
+    terminal = Terminal(options.quiet)
+    with opened(scenario, folder, options.source) as environment:
+        from scenarios.experiment import (
+            pipeline,  # TensorFlow writes past Python as it is loaded: into the run's log, now
+        )
+
+        return pipeline.run(Experiment(scenario, folder, options, terminal, environment))

@@ -1,0 +1,174 @@
+"""SCAFFOLD against its closed form, and what becomes of replies that are lost or lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.arrays import Arrays
+from core.config.part import Part
+from core.config.scenario import Local, Scenario
+from core.data import Examples
+from core.methods.base import Memory, Received, Shared
+from core.plan import Learned, Lesson
+from core.scores import Sums
+from fl import strategies
+from fl.strategies.base import Contribution
+from fl.strategies.scaffold import ControlVariates, reach
+from tests.fakes import federate, identify
+
+CURVED, CENTRED = np.array([1.0, 2, 5, 10]), np.array([0.0, 1, 2, 3])  # client i has the loss aᵢ/2 · (w − bᵢ)²
+OPTIMUM = float((CURVED * CENTRED).sum() / CURVED.sum())
+STEPS, RATE = 10, 0.02
+NOTHING = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
+
+
+def scenario(name: str, momentum: float = 0.0, cohort: int = 4) -> Scenario:
+    return Scenario(
+        "quadratics", clients=4, cohort=cohort, strategy=Part(name), local=Local(batch=1, momentum=momentum, rate=RATE)
+    )
+
+
+class Quadratics:
+    """Four clients of one weight each under a strategy: its halves really called, only the loss is made."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        identify()  # Flower's rules make messages
+        self.scenario = scenario
+        self.strategy, self.chain = strategies.build(scenario), strategies.chain(scenario)
+        self.arrays: Arrays = [np.zeros(1, np.float32)]
+        self.state, self.shared = self.strategy.start(self.arrays), dict[str, np.ndarray]()
+        self.memory: dict[int, Memory] = {client: {} for client in range(4)}
+        self.round = 0
+
+    def lesson(self, client: int) -> Lesson:
+        payloads = self.chain.download(self.shared, client)
+        return Lesson(0, self.arrays, NOTHING, np.zeros((0, 0)), client, self.round, RATE, self.scenario, payloads)
+
+    def learn(self, client: int) -> tuple[Arrays, dict[str, Arrays]]:
+        """A client's round: its new weight, and what it sends beside."""
+        lesson, momentum = self.lesson(client), self.scenario.local.momentum
+        pull, w, speed = self.chain.pull(self.memory[client], lesson), float(self.arrays[0][0]), 0.0
+        a, b = (float(np.broadcast_to(array, 1)[0]) for array in (pull.a[0], pull.b[0]))
+        for _ in range(STEPS):
+            speed = momentum * speed + CURVED[client] * (w - CENTRED[client]) + a * w + b
+            w -= RATE * speed
+        learned = Learned([np.array([w], np.float32)], Sums(0.0, 0, STEPS), [])
+        engine = object()
+        self.memory[client] = self.chain.remember(self.memory[client], lesson, learned, engine)  # type: ignore[arg-type]
+        return learned.weights, dict(self.chain.upload(self.memory[client], lesson, learned, engine))  # type: ignore[arg-type]
+
+    def received(self, arrays: Arrays) -> Received:
+        return Received(self.scenario, self.round, RATE, self.arrays, arrays, 10, STEPS, 1.0, self.shared)
+
+    def play(self, rounds: int, lost: Sequence[tuple[int, int]] = (), cohort: Sequence[int] = range(4)) -> float:
+        """So many rounds; lost: (round, client) whose reply never arrives. Returns the global weight."""
+        for _ in range(rounds):
+            self.round += 1
+            replies = {client: self.learn(client) for client in cohort}
+            replies = {c: reply for c, reply in replies.items() if (self.round, c) not in lost}
+            sent = {c: self.chain.accept(beside, self.received(arrays)) for c, (arrays, beside) in replies.items()}
+            there = [Contribution(c, arrays, 1.0) for c, (arrays, _) in replies.items()]
+            self.state, arrays = self.strategy.aggregate(self.state, self.arrays, there, self.round)
+            shared, self.arrays = self.chain.server_update(self.shared, sent, arrays)
+            self.shared = dict(shared)
+        return float(self.arrays[0][0])
+
+
+def variates(shared: Shared) -> float:
+    return float(shared["scaffold/0"][0])
+
+
+def test_averaging_stops_beside_the_optimum_and_scaffold_reaches_it() -> None:
+    assert pytest.approx(2.3333, abs=1e-4) == OPTIMUM
+    assert Quadratics(scenario("fedavg")).play(200) == pytest.approx(2.0929, abs=1e-4)
+    assert Quadratics(scenario("scaffold")).play(200) == pytest.approx(OPTIMUM, abs=1e-4)
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+def test_under_momentum_the_variates_are_of_the_effective_steps(momentum: float) -> None:
+    """Divided by Kη alone they would be several times too long, and it would end elsewhere or nowhere."""
+    assert Quadratics(scenario("scaffold", momentum)).play(600) == pytest.approx(OPTIMUM, abs=1e-3)
+    assert reach(2, 1.0, momentum) == pytest.approx(1 + (1 + momentum))
+
+
+def test_the_first_round_is_averaging() -> None:
+    one, other = (Quadratics(scenario(name)) for name in ("fedavg", "scaffold"))
+    assert one.play(1) == other.play(1) and one.play(1) != other.play(1)
+
+
+def test_a_lost_reply_leaves_the_variates_of_client_and_server_in_step() -> None:
+    """The server's is always the mean of what clients' are as of the round that last counted."""
+    federation = Quadratics(scenario("scaffold"))
+    federation.play(12, lost=[(3, 1), (4, 1), (7, 3), (12, 0)])
+    own = [
+        federation.chain.methods[-1]._variates(federation.memory[c], federation.lesson(c))[1][0][0]  # type: ignore[attr-defined]
+        for c in range(4)
+    ]
+    assert variates(federation.shared) == pytest.approx(np.mean(own), abs=1e-5)
+    assert federation.play(200) == pytest.approx(OPTIMUM, abs=1e-4)
+
+
+def test_a_client_that_was_not_drawn_keeps_its_share() -> None:
+    federation = Quadratics(scenario("scaffold"))
+    for round in range(600):
+        federation.play(1, cohort=[round % 4, (round + 1 + round // 4 % 3) % 4])
+    assert variates(federation.shared) == pytest.approx(0, abs=0.5)  # gradients at the optimum add up to nothing
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda change, said: [change * 3, said], "does not follow from its weights"),
+        (lambda change, said: [change, said * np.float32([0.1, 1])], "is of"),
+        (lambda change, said: [change, said + np.float32([0, 1])], "in round"),
+        (lambda change, said: [change + 1, said], "does not follow from its weights"),
+    ],
+)
+def test_a_variate_that_no_honest_client_can_have_is_refused(change: object, words: str) -> None:
+    federation = Quadratics(scenario("scaffold"))
+    federation.play(3)
+    federation.round += 1
+    arrays, beside = federation.learn(2)
+    assert federation.chain.accept(beside, federation.received(arrays))
+    with pytest.raises(ValueError, match=words):
+        federation.chain.accept({"scaffold": change(*beside["scaffold"])}, federation.received(arrays))  # type: ignore[operator]
+
+
+def test_no_variate_leads_all_others() -> None:
+    method = ControlVariates(4)
+    said = np.zeros(2, np.float32)
+    uploads = {c: {"scaffold": [np.full(3, 1.0 if c else 100.0, np.float32), said]} for c in range(4)}
+    balanced = method.balance(uploads, 4.0)
+    assert balanced[0]["scaffold"][0] == pytest.approx(4.0) and balanced[1]["scaffold"][0] == pytest.approx(1.0)
+
+
+def test_clipping_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"scaffold needs local\.clip = 0, not 2"):
+        strategies.build(replace(scenario("scaffold"), local=Local(clip=2.0)))
+
+
+def test_its_first_round_is_averaging_to_the_last_bit_in_a_whole_run(tiny: Scenario, tmp_path: Path) -> None:
+    one = replace(tiny, rounds=1)
+    reports = [
+        federate(replace(one, strategy=Part(name)), tmp_path / name).weights_sha256 for name in ("fedavg", "scaffold")
+    ]
+    two = replace(tiny, rounds=2, cohort=4)
+    reports += [
+        federate(replace(two, strategy=Part(name)), tmp_path / "two" / name).weights_sha256
+        for name in ("fedavg", "scaffold")
+    ]
+    assert reports[0] == reports[1] and reports[2] != reports[3]
+
+
+def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
+    base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("scaffold"))
+    losses = [
+        [row.train_loss for row in federate(replace(base, engine=engine), tmp_path / engine).history]
+        for engine in ("tensorflow", "litert")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
