@@ -9,7 +9,8 @@ import numpy as np
 from clients.sources.simulated import Shard
 from core.config.scenario import Scenario
 from core.data import Examples
-from core.methods.base import Engine, Finetune, Memory
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
 from core.stream import Stream, course, lay

@@ -20,8 +20,10 @@ from clients.sources import image_folder
 from clients.sources.simulated import Shard, forget, shard, test
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
-from core.data import CLASSES, ELSEWHERE, Examples
-from core.methods.base import Engine
+from core.data import Examples, dataset
+from core.data.mnist import ELSEWHERE
+from core.engines import Engine, get
+from core.models import of
 from core.scores import score
 from core.views.conditions import under
 from fl import wire
@@ -50,7 +52,7 @@ def evaluate(content: RecordDict, config: Config) -> RecordDict:
     own = tests()
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
     sums = score(_engine(task, config).logits(task.arrays, seen), own.y)
-    labels = np.bincount(mine.train.y, minlength=CLASSES).tolist()
+    labels = np.bincount(mine.train.y, minlength=dataset(task.scenario).classes).tolist()
     looks = list(mine.looks.values())
     return wire.reply(Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round))
 
@@ -98,15 +100,10 @@ def _engine(task: Task, config: Config) -> Engine:
     if wanted not in ENGINES:
         raise unknown("engine", wanted, ENGINES)
     if wanted == "litert" or not _there("tensorflow"):
-        from core.engines.litert import engine
-
         if not task.step:
             raise ValueError("there is no TensorFlow here, and the server has sent no training step (engine = litert)")
-        return engine(task.step, task.digest)
-    from core.engines import tensorflow
-
-    tensorflow.one_thread()
-    return tensorflow
+        return get("litert", of(task.scenario), task.step, task.digest)
+    return get("tensorflow", of(task.scenario))
 
 
 @cache

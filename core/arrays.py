@@ -6,6 +6,7 @@ be encrypted, packed in ways that take long, or unpack to far more than they are
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import math
@@ -134,7 +135,7 @@ def _array(file: IO[bytes], size: int) -> np.ndarray:
     if count * dtype.itemsize > size:  # before anything of that size is allocated
         raise ValueError(f"an array of {dtype} {list(shape)} in {size:,} bytes")
     flat = np.empty(count, dtype)
-    if _filled(file, flat.view(np.uint8).data) < flat.nbytes or file.read(1):
+    if filled(file, flat.view(np.uint8).data) < flat.nbytes or file.read(1):
         raise ValueError(f"not as long as an array of {dtype} {list(shape)}")
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
@@ -155,7 +156,7 @@ def _why(error: BaseException) -> str:
     return str(error)[:WORDS] or type(error).__name__
 
 
-def _filled(file: IO[bytes], room: memoryview) -> int:
+def filled(file: IO[bytes] | gzip.GzipFile, room: memoryview) -> int:
     """Fill this memory from a file; returns how many bytes there were."""
     done = 0
     while done < len(room) and (got := file.read(min(CHUNK, len(room) - done))):

@@ -13,7 +13,8 @@ import numpy as np
 
 from core.config.part import Part
 from core.config.scenario import Scenario
-from core.data import CLASSES, HIDDEN, SIDE, Examples
+from core.data import Examples, dataset
+from core.models import of
 from core.scores import Sums
 from core.seeds import rng
 from core.softmax import SOFTMAXES
@@ -57,35 +58,34 @@ class Rehearsal:
 
     examples: Examples
     hard: np.ndarray  # f32 [k]
-    soft: np.ndarray  # f32 [k, 10]
-    logits: np.ndarray  # f32 [k, 10]
+    soft: np.ndarray  # f32 [k, classes], or [k, 1]: the same for all classes
+    logits: np.ndarray  # f32, of the same shape
     share: float = 0.5
 
     @classmethod
     def none(cls) -> Rehearsal:
         """Nothing."""
-        empty = Examples(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.int64))
-        return replace(cls.labels(empty), share=0.0)
+        return replace(cls.labels(Examples.none()), share=0.0)
 
     @classmethod
     def labels(cls, examples: Examples, share: float = 0.5) -> Rehearsal:
         """Examples that teach their labels."""
         n = len(examples)
-        flat = np.zeros((n, CLASSES), np.float32)
+        flat = np.zeros((n, 1), np.float32)
         return cls(examples, np.ones(n, np.float32), flat, flat, share)
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """What a lesson's own examples teach beside their labels: ½ Σ_c soft_c (z_c − logits_c)² / 10 for each."""
+    """What a lesson's own examples teach beside their labels: ½ Σ_c soft_c (z_c − logits_c)² / classes for each."""
 
-    soft: np.ndarray  # f32 [n, 10]
-    logits: np.ndarray  # f32 [n, 10]
+    soft: np.ndarray  # f32 [n, classes], or [n, 1]: the same for all classes
+    logits: np.ndarray  # f32, of the same shape
 
     @classmethod
     def nothing(cls, count: int) -> Distillation:
         """Their labels only."""
-        return cls(*(np.zeros((count, CLASSES), np.float32) for _ in "sl"))
+        return cls(*(np.zeros((count, 1), np.float32) for _ in "sl"))
 
     def __add__(self, other: Distillation) -> Distillation:
         """Two teachers pull like one: with both their weights, towards the weighted mean of what they say."""
@@ -114,17 +114,17 @@ class Lesson:
 class Plan:
     """A client's round: what to look at, what each look teaches, and what holds the weights.
 
-    The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / 10, z being
-    the model's logits. With rows to guard, the step's gradient is bent where it would raise their loss (A-GEM).
+    The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes, z
+    being the model's logits. With rows to guard, the step's gradient is bent where it would raise their loss (A-GEM).
     """
 
     images: np.ndarray  # uint8 [m, 28, 28]: own experience, augmented, then what is rehearsed
     order: np.ndarray  # int32 [steps, batch]: rows of images
     labels: np.ndarray  # int32 [m]
     hard: np.ndarray  # f32 [m]: weight of the cross-entropy with the label
-    shift: np.ndarray  # f32 [m, 10]: added to the logits inside the cross-entropy
-    soft: np.ndarray  # f32 [m, 10]: weight of matching `logits`
-    logits: np.ndarray  # f32 [m, 10]: a teacher's answers (LwF, DER); they count where soft is not 0
+    shift: np.ndarray  # f32 [m, classes]: added to the logits inside the cross-entropy
+    soft: np.ndarray  # f32 [m, classes]: weight of matching `logits`
+    logits: np.ndarray  # f32 [m, classes]: a teacher's answers (LwF, DER); they count where soft is not 0
     dropout_mask: (
         np.ndarray
     )  # f32 [steps, batch, hidden], or [steps, 1, 1] of ones: dropout, what multiplies the hidden units
@@ -143,6 +143,11 @@ class Learned:
     weights: Arrays
     sums: Sums  # over all rows seen
     path: Arrays  # Σ over steps of −gradient · movement, of the weights' shapes; empty unless the plan asks
+
+
+def joined(tables: Sequence[np.ndarray], classes: int) -> np.ndarray:
+    """Tables of rows, each f32 [n, classes] or one column for all of them, under each other: f32 [rows, classes]."""
+    return np.concatenate([np.broadcast_to(table, (len(table), classes)) for table in tables])
 
 
 def distance(old: Arrays, new: Arrays) -> float:
@@ -177,7 +182,7 @@ def draw(
     A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step.
     """
     scenario, local = lesson.scenario, lesson.scenario.local
-    at = (lesson.client, lesson.round)
+    at, classes = (lesson.client, lesson.round), dataset(scenario).classes
     extra = _extra(lesson, rehearsal)
     own = local.batch - extra if len(lesson.examples) else 0
     source = len(lesson.examples) if own else len(rehearsal.examples)
@@ -199,9 +204,9 @@ def draw(
         order=order,
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[again]]),
-        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own),
-        soft=np.concatenate([beside.soft[rows], rehearsal.soft[again]]),
-        logits=np.concatenate([beside.logits[rows], rehearsal.logits[again]]),
+        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes),
+        soft=joined([beside.soft[rows], rehearsal.soft[again]], classes),
+        logits=joined([beside.logits[rows], rehearsal.logits[again]], classes),
         dropout_mask=_dropout_mask(scenario, count, at),
         pull=pull,
         rate=np.full(count, lesson.rate, np.float32),
@@ -246,7 +251,7 @@ def _dropout_mask(scenario: Scenario, count: int, at: Sequence[int]) -> np.ndarr
     share = scenario.model.dropout
     if not share:
         return np.ones((count, 1, 1), np.float32)
-    shape = (count, scenario.local.batch, HIDDEN[scenario.model.kind])
+    shape = (count, scenario.local.batch, of(scenario).hidden)
     kept = rng(scenario.seed, "dropout", *at).random(shape, np.float32) >= share
     return kept.astype(np.float32) / np.float32(1 - share)
 

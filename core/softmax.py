@@ -1,7 +1,7 @@
 """What the cross-entropy compares: options against the bias of a classifier to the classes it saw last.
 
-Each returns what is added to the logits inside the loss, f32 [n, 10], given the labels of the rows, which of them are
-the client's own experience (not rehearsed), and the images of each class that the plan holds.
+Each returns what is added to the logits inside the loss, f32 [n, classes], given the labels of the rows, which of them are
+the client's own experience (not rehearsed), and how many classes there are.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from core.config.part import Registry
-from core.data import CLASSES
 
 NEVER = np.float32(-1e4)  # far below any logit, and finite
 
 
-def plain(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+def plain(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
     """cross-entropy over all classes"""
-    return np.zeros((len(labels), CLASSES), np.float32)
+    return np.zeros((len(labels), classes), np.float32)
 
 
-def masked(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+def masked(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
     """own images compete only with the classes of the client's own experience, so they push no old class down; as many of
     them as of an old class are rehearsed compete with all (ER-ACE, Caccia et al. 2022, arXiv:2104.05025)"""
     mine, old = np.unique(labels[own]), np.unique(labels[~own])
@@ -28,22 +27,22 @@ def masked(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
     for label in mine:
         rows = np.flatnonzero(own & (labels == label))
         alone[rows[np.linspace(0, len(rows) - 1, min(fair, len(rows))).astype(int)]] = False
-    return np.where(alone[:, None] & ~np.isin(np.arange(CLASSES), mine), NEVER, np.float32(0)).astype(np.float32)
+    return np.where(alone[:, None] & ~np.isin(np.arange(classes), mine), NEVER, np.float32(0)).astype(np.float32)
 
 
-def present(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+def present(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
     """classes of which the client holds no image, new or remembered, do not compete: what others know, or nobody yet, is not
     pushed down (restricted softmax, FedRS, Li and Zhan 2021, KDD)"""
-    absent = ~np.isin(np.arange(CLASSES), labels)
+    absent = ~np.isin(np.arange(classes), labels)
     return np.tile(np.where(absent, NEVER, np.float32(0)), (len(labels), 1)).astype(np.float32)
 
 
-def balanced(labels: np.ndarray, own: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
+def balanced(labels: np.ndarray, own: np.ndarray, classes: int, *, strength: float = 1.0) -> np.ndarray:
     """adds the log of each class's share of the client's images, so that rare classes weigh like common ones
     (logit adjustment, Menon et al. 2021, arXiv:2007.07314; in a federation FedLC, arXiv:2209.00189)"""
     if not 0 <= strength <= 10:
         raise ValueError(f"strength = {strength} of balanced should be 0 … 10")
-    count = np.bincount(labels, minlength=CLASSES).astype(np.float32)
+    count = np.bincount(labels, minlength=classes).astype(np.float32)
     share = np.maximum(count, 0.5) / max(1, len(labels))  # a class that is not there: half an image
     return np.tile(np.float32(strength) * np.log(share), (len(labels), 1)).astype(np.float32)
 

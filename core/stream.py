@@ -14,7 +14,7 @@ import numpy as np
 
 from core.config.part import Registry
 from core.config.scenario import Scenario
-from core.data import CLASSES
+from core.data import dataset
 from core.seeds import rng
 from core.views.conditions import parsed
 
@@ -53,11 +53,12 @@ class Stream:
 
 
 def _digits(scenario: Scenario) -> tuple[int, ...]:
-    return scenario.digits or tuple(range(CLASSES))
+    return scenario.digits or tuple(range(dataset(scenario).classes))
 
 
-def _named(labels: tuple[int, ...]) -> str:
-    return ", ".join(map(str, labels))
+def _named(scenario: Scenario, labels: tuple[int, ...]) -> str:
+    names = dataset(scenario).labels
+    return ", ".join(names[label] if label < len(names) else str(label) for label in labels)
 
 
 def _holding(groups: list[tuple[int, ...]]) -> Callable[[np.ndarray, np.random.Generator], Rows]:
@@ -81,7 +82,7 @@ def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
     if not 1 <= per_task <= len(digits):
         raise ValueError(f"per_task = {per_task} of classes should be 1 … {len(digits)}")
     groups = [digits[i : i + per_task] for i in range(0, len(digits), per_task)]
-    return Course(tuple(TaskTest(_named(g), g) for g in groups), tuple(range(len(groups))), _holding(groups))
+    return Course(tuple(TaskTest(_named(scenario, g), g) for g in groups), tuple(range(len(groups))), _holding(groups))
 
 
 def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+contrast+invert") -> Course:
@@ -125,18 +126,18 @@ def seasons(scenario: Scenario, *, seasons: int = 4, years: int = 2, mix: float 
         raise ValueError(f"years = {years} of seasons should be at least 1")
     if not 0 <= mix <= 1:
         raise ValueError(f"mix = {mix} of seasons should be 0 … 1")
-    digits = _digits(scenario)
+    digits, count = _digits(scenario), dataset(scenario).classes
     if not 1 <= seasons <= len(digits):
         raise ValueError(f"seasons = {seasons} should be 1 … {len(digits)}")
     groups = [tuple(int(d) for d in part) for part in np.array_split(digits, seasons)]
 
     def split(labels: np.ndarray, rng: np.random.Generator) -> Rows:
-        season = np.array([next((s for s, g in enumerate(groups) if y in g), 0) for y in range(CLASSES)])[labels]
+        season = np.array([next((s for s, g in enumerate(groups) if y in g), 0) for y in range(count)])[labels]
         strays = rng.permutation(len(labels))[: round(mix * len(labels))]
         season[strays] = rng.integers(0, seasons, len(strays))
         return [np.flatnonzero(season == s) for s in range(seasons)]
 
-    return _again(Course(tuple(TaskTest(_named(g), g) for g in groups), tuple(range(seasons)), split), years)
+    return _again(Course(tuple(TaskTest(_named(scenario, g), g) for g in groups), tuple(range(seasons)), split), years)
 
 
 def _again(once: Course, times: int) -> Course:
@@ -158,8 +159,8 @@ STREAMS: Registry = {
 def course(scenario: Scenario) -> Course:
     """The scenario's course. Raises ValueError if there are more stages than rounds."""
     built: Course = scenario.stream.build("stream", STREAMS, scenario)
-    if scenario.past and (rest := tuple(set(range(CLASSES)) - set(_digits(scenario)))):
-        built = replace(built, tests=(*built.tests, TaskTest(f"earlier: {_named(rest)}", rest)))
+    if scenario.past and (rest := tuple(set(range(dataset(scenario).classes)) - set(_digits(scenario)))):
+        built = replace(built, tests=(*built.tests, TaskTest(f"earlier: {_named(scenario, rest)}", rest)))
     if len(built.tasks) > scenario.rounds:
         raise ValueError(
             f"stream {scenario.stream} has {len(built.tasks)} stages, more than rounds = {scenario.rounds}"

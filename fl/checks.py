@@ -11,6 +11,7 @@ from flwr.app import ArrayRecord
 
 from core.arrays import DAMAGE, parsed
 from core.config.scenario import Scenario
+from core.data import dataset, mnist
 from core.plan import Arrays
 from core.stream import course
 from core.text import cleaned
@@ -32,12 +33,19 @@ class Limits:
     rows: int = 10**12  # gradient examples of a round
     looks: int = 100
     tasks: int = 100_000
+    classes: int = mnist.SPEC.classes
 
     @classmethod
     def of(cls, scenario: Scenario) -> Limits:
         """Those of a scenario. A client takes at most a step for each of its examples and passes, and one more."""
         most, batch, passes = scenario.max_examples, scenario.local.batch, max(1.0, scenario.local.epochs)
-        return cls(most, batch * (int(2 * most * passes) + 1), len(scenario.looks), len(course(scenario).tests))
+        return cls(
+            most,
+            batch * (int(2 * most * passes) + 1),
+            len(scenario.looks),
+            len(course(scenario).tests),
+            dataset(scenario).classes,
+        )
 
 
 def whole(numbers: Numbers, name: str, low: int, high: int) -> int:

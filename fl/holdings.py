@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from core.config.scenario import Scenario
+from core.data import dataset
 from core.seeds import rng
 from core.stream import Stream, lay
 from fl.partition import noisy, partition
@@ -22,11 +23,12 @@ class Holdings:
     def __init__(self, scenario: Scenario, labels: np.ndarray) -> None:
         self.scenario, self.labels, self.method = scenario, labels, chain(scenario)
         self.rows = partition(scenario.partition, labels, scenario.clients, scenario.minimum, scenario.seed)
+        self.classes = dataset(scenario).classes
         self._stream = lru_cache(maxsize=1000)(self._lay)
 
     def _lay(self, client: int) -> Stream:
         mine, s = self.labels[self.rows[client]], self.scenario
-        return lay(s, noisy(mine, s.noise, rng(s.seed, "noise", client)) if s.noise else mine, client)
+        return lay(s, noisy(mine, s.noise, rng(s.seed, "noise", client), self.classes) if s.noise else mine, client)
 
     def own(self, client: int, round: int) -> int:
         """What it learns from in a round: its examples of the stage that it is in."""

@@ -115,7 +115,7 @@ def partition(part: Part, labels: np.ndarray, clients: int, minimum: int, seed: 
     return parts
 
 
-def noisy(labels: np.ndarray, share: float, rng: np.random.Generator, classes: int = 10) -> np.ndarray:
+def noisy(labels: np.ndarray, share: float, rng: np.random.Generator, classes: int) -> np.ndarray:
     """Labels of which this share is replaced by a *wrong* one, uniformly."""
     wrong = rng.permutation(len(labels))[: round(share * len(labels))]
     labels = labels.copy()

@@ -1,6 +1,6 @@
 """What crosses the wire: `Task` and `Update` as Flower records. The only file that knows a record key.
 
-Weights travel as arrays named 0 … 7, numbers as sums and counts. Nothing is ever unpickled.
+Weights travel as arrays named 0, 1 …, numbers as sums and counts. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from core.arrays import Arrays
 from core.config.scenario import Scenario
-from core.data import CLASSES
 from core.scores import Sums
 from core.text import cleaned
 from fl import checks
@@ -166,7 +165,7 @@ def update(
         checks.whole(numbers, "correct", 0, seen),
         seen,
     )
-    labels = checks.several(numbers, "labels", CLASSES, 0, limits.examples)
+    labels = checks.several(numbers, "labels", limits.classes, 0, limits.examples)
     looks = checks.several(numbers, "looks", limits.looks, -1e6, 1e6)
     task, memory = (
         checks.whole(numbers, "task", -1, limits.tasks - 1),

@@ -10,8 +10,9 @@ import numpy as np
 
 from core.config.part import Part, options
 from core.config.scenario import Scenario
-from core.data import load
+from core.data import dataset, load
 from core.methods import METHODS
+from core.models import of
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
 from core.stream import STREAMS, course
@@ -52,15 +53,16 @@ def check(scenario: Scenario) -> tuple[str, ...]:
         names = [part.name for part in getattr(scenario, kind)]
         if len(set(names)) < len(names):
             raise ValueError(f"{kind} = {'+'.join(names)} names one piece twice")
+    known, model = dataset(scenario), of(scenario)
+    if wrong := [digit for digit in scenario.digits if digit >= known.classes]:
+        raise ValueError(f"digits = {wrong[0]} is out of range: 0 … {known.classes - 1}")
     for part in scenario.methods:
-        part.build("methods", METHODS)
-    if scenario.model.kind != "cnn" and (heads := {p.name for p in scenario.methods} & {"acil", "slda"}):
-        raise ValueError(f"methods = {min(heads)} needs model.kind = cnn: it reads the convolutions' features")
+        part.build("methods", METHODS, model)
     for part in scenario.augment:
         part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
     for part in scenario.looks:
-        part.build("looks", LOOKS, np.zeros((1, 28, 28), np.uint8), 0.5)
-    scenario.softmax.build("softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool))
+        part.build("looks", LOOKS, np.zeros((1, *known.image), np.uint8), 0.5)
+    scenario.softmax.build("softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool), known.classes)
     course(scenario)
     for round in {1, *(first for _, first in (*scenario.join, *scenario.leave))}:
         if not roster.present(scenario, round):

@@ -66,10 +66,10 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
     if args.check:
         exports = verify(args.run, data)
     elif version:
-        exports = export(versions.weights(version), scenario.model, data, version)
+        exports = export(versions.weights(version), scenario, data, version)
         versions.publish(args.run, version)
     else:
-        exports = export(state.arrays, scenario.model, data, args.run)
+        exports = export(state.arrays, scenario, data, args.run)
     source = f"version {int(version.name)}, the current one" if version else f"the checkpoint of round {state.round}"
     terminal.line(json.dumps(plain(exports))) if args.json else terminal.print(files(exports, source))
     return 1 if exports.refused else 0

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from core.config.parse import unknown
 from core.config.scenario import Scenario
+from core.data import settled
 from scenarios.check import check, listing, without_effect
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.continuation import after, rollback
@@ -129,7 +130,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     changes += [
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
     ]
-    scenario = changed(SCENARIOS[args.name][0], changes)
+    scenario = settled(changed(SCENARIOS[args.name][0], changes))
     if args.source and real:
         raise ValueError(
             "--from cannot go on with a simulation on real nodes, whose memories are their own; use --resume"

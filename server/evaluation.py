@@ -11,8 +11,8 @@ from flwr.app import MessageType
 
 from core.arrays import Arrays
 from core.config.scenario import Scenario
-from core.data import CLASSES, Data, Examples
-from core.engines import tensorflow as engine
+from core.data import Data, Examples
+from core.engines import Engine, default
 from core.metrics import split
 from core.scores import Sums, score
 from core.seeds import rng
@@ -29,15 +29,16 @@ SAMPLE = 1000  # test images for each condition within a stage; at its end all o
 PLAIN = "plain"
 
 
-def evaluate(arrays: Arrays, examples: Examples) -> Sums:
+def evaluate(engine: Engine, arrays: Arrays, examples: Examples) -> Sums:
     """Loss and right answers over these examples."""
     return score(engine.logits(arrays, examples.x), examples.y)
 
 
-def confusion(arrays: Arrays, examples: Examples) -> np.ndarray:
-    """int [10, 10]: how many of each true class (row) were taken for which (column)."""
+def confusion(engine: Engine, arrays: Arrays, examples: Examples) -> np.ndarray:
+    """int [classes, classes]: how many of each true class (row) were taken for which (column)."""
     taken = engine.logits(arrays, examples.x).argmax(1)
-    return np.bincount(CLASSES * examples.y + taken, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+    count = engine.model.classes
+    return np.bincount(count * examples.y + taken, minlength=count**2).reshape(count, count)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Scores:
 class TestSuite:
     """The test images of every task: those of one condition are looked at once, whatever tasks ask of them."""
 
+    engine: Engine
     tests: tuple[TaskTest, ...]
     sets: Mapping[str, Examples]  # by condition
 
@@ -62,7 +64,7 @@ class TestSuite:
         tests = course(scenario).tests
         conditions = dict.fromkeys(one.condition for one in tests)
         sets = {c: Examples(under(c, test.x, scenario.seed, "test"), test.y) for c in conditions}
-        return cls(tests, sets)
+        return cls(default(scenario), tests, sets)
 
     def some(self, count: int, seed: int) -> TestSuite:
         """The same with at most `count` images a condition, classes in equal numbers, drawn by address."""
@@ -70,15 +72,15 @@ class TestSuite:
         for condition, examples in self.sets.items():
             order = rng(seed, "exam", condition).permutation(len(examples))
             rank = np.zeros(len(order), np.int64)
-            for label in range(CLASSES):
+            for label in range(self.engine.model.classes):
                 mine = order[examples.y[order] == label]
                 rank[mine] = np.arange(len(mine))
             cut[condition] = examples.take(np.sort(np.argsort(rank, kind="stable")[:count]))
-        return TestSuite(self.tests, cut)
+        return TestSuite(self.engine, self.tests, cut)
 
     def scores(self, arrays: Arrays) -> Scores:
         """What this model makes of them."""
-        logits = {c: engine.logits(arrays, examples.x) for c, examples in self.sets.items()}
+        logits = {c: self.engine.logits(arrays, examples.x) for c, examples in self.sets.items()}
         right = {c: z.argmax(1) == self.sets[c].y for c, z in logits.items()}
         total = sum((score(z, self.sets[c].y) for c, z in logits.items()), Sums())
         tasks = []
@@ -86,7 +88,7 @@ class TestSuite:
             mine = right[test.condition][np.isin(self.sets[test.condition].y, test.labels)]
             tasks.append(float(mine.mean()) if len(mine) else 0.0)
         labels, correct = np.concatenate([e.y for e in self.sets.values()]), np.concatenate(list(right.values()))
-        classes = [correct[labels == c] for c in range(CLASSES)]
+        classes = [correct[labels == c] for c in range(self.engine.model.classes)]
         return Scores(total, tuple(tasks), tuple(float(one.mean()) if len(one) else None for one in classes))
 
 
@@ -122,7 +124,7 @@ class Tests:
         """A round's record with what its model reads. history: the rounds before it."""
         start, record = time.perf_counter(), done.record
         scores = (self.suite if record.round in self.ends else self.quick).scores(done.arrays)
-        validation = evaluate(done.arrays, self.validation) if len(self.validation) else None
+        validation = evaluate(self.suite.engine, done.arrays, self.validation) if len(self.validation) else None
         met = {task for row in (*history, record) for task in row.tasks.values() if 0 <= task < len(self.suite.tests)}
         seen = history[-1].seen if history else 0
         record = replace(

@@ -18,9 +18,8 @@ from core.arrays import digest
 from core.config.scenario import Scenario
 from core.data import Data, load
 from core.disk import placed
-from core.engines import tensorflow as engine
-from core.engines.step import build as build_step
-from core.model import initial
+from core.engines.step_file import build as build_step
+from core.models import of
 from fl.channel import Channel, Onlooker, Stopped
 from fl.holdings import Holdings
 from fl.roster import AnyNode, Assignment
@@ -75,7 +74,6 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, assignment: 
 
     assignment: which node plays which client, on real nodes; in a simulation any node plays any client.
     """
-    engine.one_thread()
     channel = Channel(grid, scenario.round_timeout, watch, assignment or AnyNode())
     with played(folder):
         this, state = restore(scenario, folder, channel, watch)
@@ -93,7 +91,7 @@ def restore(scenario: Scenario, folder: Path, channel: Channel, watch: Watch) ->
     data, real = load(scenario), not isinstance(channel.assignment, AnyNode)
     # A run that goes on from another has that one's version beside its own, older than all of them (continuation.py).
     oldest = versions.listed(folder)[0] if scenario.past else None
-    first = versions.weights(oldest) if oldest else initial(scenario.seed, scenario.model.kind)
+    first = versions.weights(oldest) if oldest else of(scenario).initial(scenario.seed)
     saved, damaged = checkpoint.newest(folder, first)
     state = saved or RunState(0, first)
     events = [] if state.round else list(data.notes)
@@ -114,7 +112,7 @@ def _step(scenario: Scenario, folder: Path) -> bytes:
     file = folder / "step.tflite"
     if not file.exists():
         with placed(file) as made:
-            made.write(build_step(scenario.model.kind, scenario.local.batch))
+            made.write(build_step(of(scenario), scenario.local.batch))
     return file.read_bytes()
 
 
@@ -152,7 +150,7 @@ def finish(run: Run, state: RunState) -> Report:
     own = {one.client: one.accuracy for one in shards if one.accuracy is not None}
     last = state.history[-1] if state.history else None
     spent = [row.seconds for row in state.history]
-    confusion = evaluation.confusion(state.arrays, run.data.test)
+    confusion = evaluation.confusion(run.tests.suite.engine, state.arrays, run.data.test)
     report = Report(
         settings=run.scenario,
         accuracy=last.accuracy if last else None,

@@ -17,10 +17,10 @@ from clients.sources.simulated import Shard, shard
 from core.arrays import digest
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
-from core.engines import tensorflow as engine
+from core.engines import tensorflow
+from core.engines.base import Engine
 from core.methods import METHODS, Finetune
-from core.methods.base import Engine, Memory
-from core.model import SHAPES, initial
+from core.methods.base import Memory
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from fl import roster
 from fl.messages import Task
@@ -28,6 +28,7 @@ from scenarios.backends.local import LocalGrid
 from scenarios.experiment import baselines
 from scenarios.experiment.baselines.centralized import centralized
 from tests.fakes import FakeGrid, federate, play, same
+from tests.models import engine, initial, spec
 
 Weights = list[np.ndarray]
 START = initial(2)
@@ -203,14 +204,14 @@ import scenarios
 import sys
 from clients.learner import learn
 from clients.sources.simulated import shard
-from core.engines import tensorflow as engine
-from core.model import initial
-from core.config.scenario import Scenario
 from core.arrays import digest
+from core.config.scenario import Scenario
+from core.engines import default
+from core.models import of
 from fl.messages import Task
-engine.one_thread()
 scenario = Scenario.of(sys.argv[1])
-update, _ = learn(shard(scenario.json(), 1), Task(scenario, 1, 1, 0.05, initial(2)), {}, engine)
+task = Task(scenario, 1, 1, 0.05, of(scenario).initial(2))
+update, _ = learn(shard(scenario.json(), 1), task, {}, default(scenario))
 print(digest(update.arrays))
 """
 
@@ -228,9 +229,9 @@ def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(bu
 def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, mine: Shard) -> None:
     """An engine traces its step once a process, whatever the client, the round or the pull."""
     trained(lesson, Pull.none(START))
-    loops = engine._loop(SHAPES, False, False, False).experimental_get_tracing_count()
+    loops = tensorflow._loop(spec(), False, False, False).experimental_get_tracing_count()
     longer = replace(lesson.scenario, local=replace(lesson.scenario.local, epochs=3.0))
     trained(replace(lesson, round=9, scenario=longer), Pull([0.1 * w for w in START], START))
     trained(replace(lesson, examples=mine.train.take(np.arange(20)), strength=lesson.strength[:20]), Pull.none(START))
-    assert engine._loop(SHAPES, False, False, False).experimental_get_tracing_count() == loops == 1
-    assert len(SHAPES) == 8
+    assert tensorflow._loop(spec(), False, False, False).experimental_get_tracing_count() == loops == 1
+    assert len(spec().shapes) == 8

@@ -20,7 +20,7 @@ import numpy as np
 
 from clients.sources.simulated import Shard
 from core.config.scenario import Scenario
-from core.data import CLASSES, SIDE, Examples
+from core.data import SIDE, Examples, dataset
 from core.data import folder as layout
 from core.data.pictures import picture
 from core.disk import contents, placed
@@ -30,7 +30,7 @@ from core.stream import Stream
 
 LONGEST = 100_000_000  # bytes of experiences.json
 LAST = 1_000_000  # the greatest number of a round
-NAME = re.compile(r"[0-9]/[^/\0]+\.png")
+NAME = re.compile(r"[0-9]{1,3}/[^/\0]+\.png")
 log = logging.getLogger("flwr")
 
 
@@ -58,16 +58,18 @@ def survey(
     scenario: Scenario, client: int, folder: Path, book: Path, round: int
 ) -> tuple[Shard, Examples, tuple[str, ...]]:
     """The same as `own`, and sentences on what is odd in the folder, or left out."""
-    known = _looked(folder, book, round)
+    known, classes = _looked(folder, book, round, dataset(scenario).classes), dataset(scenario).classes
     came = {name: first for name, first in known.came.items() if first <= round}
     there = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
     train = [name for name in there if zlib.crc32(os.fsencode(name)) % 6]
-    unread = [name for name in layout.pictures(folder) if name not in known.came and _picture(folder / name) is None]
-    notes = (*layout.left_out(folder), *layout.unread(unread))
+    unread = [
+        name for name in layout.pictures(folder, classes) if name not in known.came and _picture(folder / name) is None
+    ]
+    notes = (*layout.left_out(folder, classes), *layout.unread(unread))
     if not train:
         found = f" ({'; '.join(notes)})" if notes else ""
         raise ValueError(
-            f"{folder.name} holds no image to train on: they should be 0 … {CLASSES - 1}/*.png in it{found}"
+            f"{folder.name} holds no image to train on: they should be 0 … {classes - 1}/*.png in it{found}"
         )
     dark = _dark(scenario, known, np.stack(list(there.values())), book)
     rounds = np.array([came[name] for name in train])
@@ -79,12 +81,14 @@ def survey(
     return shard, _examples(there, tested, dark), (*notes, *layout.odd(there, dark))
 
 
-def _looked(folder: Path, book: Path, round: int) -> Book:
+def _looked(folder: Path, book: Path, round: int, classes: int) -> Book:
     """What came in which round, after this round's look; it is looked once a round."""
     known = read(book)
     if round > known.looked:
         new = [
-            name for name in layout.pictures(folder) if name not in known.came and _picture(folder / name) is not None
+            name
+            for name in layout.pictures(folder, classes)
+            if name not in known.came and _picture(folder / name) is not None
         ]
         known = replace(known, looked=round, came=known.came | dict.fromkeys(new, round))
         _write(book, known)

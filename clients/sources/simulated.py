@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from core.config.scenario import Scenario
-from core.data import CLASSES, Data, Examples, load
+from core.data import Data, Examples, dataset, load
 from core.plan import strengths
 from core.seeds import rng
 from core.stream import Stream
@@ -43,7 +43,7 @@ def shard(scenario: str, client: int) -> Shard:
     s = Scenario.of(scenario)
     data, rows = world(scenario)
     mine = data.train.take(rows[client])
-    labels = noisy(mine.y, s.noise, rng(s.seed, "noise", client)) if s.noise else mine.y
+    labels = noisy(mine.y, s.noise, rng(s.seed, "noise", client), dataset(s).classes) if s.noise else mine.y
     return Shard(
         client, Examples(_seen(s, client, mine.x), labels), strengths(s.augment, s.seed, client), amounts(s, client)
     )
@@ -53,11 +53,11 @@ def shard(scenario: str, client: int) -> Shard:
 def test(scenario: str, client: int) -> Examples:
     """Test images as this client meets them: through its looks, in its own mix of labels."""
     s = Scenario.of(scenario)
-    data, rows = world(scenario)
-    share = np.bincount(data.train.y[rows[client]], minlength=CLASSES) / len(rows[client])
+    (data, rows), classes = world(scenario), dataset(s).classes
+    share = np.bincount(data.train.y[rows[client]], minlength=classes) / len(rows[client])
     generator = rng(s.seed, "own test", client)
     picked = []
-    for label in range(CLASSES):
+    for label in range(classes):
         there = np.flatnonzero(data.test.y == label)
         picked.append(generator.permutation(there)[: int(np.ceil(share[label] * min(TESTED, len(data.test))))])
     mine = data.test.take(np.sort(np.concatenate(picked)))

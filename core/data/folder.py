@@ -1,4 +1,7 @@
-"""A folder of digits, <label>/*.png: what is in it, what is left out, and which of its pictures' two colours is the ink."""
+"""A folder of pictures, <label>/*.png: what is in it, what is left out, and which of its pictures' two colours is the ink.
+
+A label is a number from 0 on, written without leading zeros.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,60 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data import CLASSES
+from core.data.pictures import picture
+from core.data.spec import MOST, SIDE, DatasetSpec, Examples, Source
 
 SHOWN = 3  # names in a sentence
-LABELS = tuple(str(label) for label in range(CLASSES))
 
 
-def pictures(folder: Path) -> list[str]:
-    """The names <label>/<file>.png of a folder's pictures, label by label, by name in each."""
-    return [f"{label}/{name}" for label in LABELS for name in sorted(p.name for p in (folder / label).glob("*.png"))]
+def read(path: Path, ink: str, count: int = 0) -> Source:
+    """All that the folder holds; every sixth image of each label (by name) is a test image.
+
+    count: of classes; what is above is left out; 0: as many as there are. Raises ValueError, naming it, if there are too few; of a
+    picture that cannot be read, its name.
+    """
+    count = count or classes(path)
+    names, notes = pictures(path, count), left_out(path, count)
+    labels = np.array([int(name.split("/")[0]) for name in names], np.int64)
+    test = (np.arange(len(names)) - np.searchsorted(labels, labels)) % 6 == 5
+    if not test.any():
+        found = "; ".join(notes) or "it is empty"
+        raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label ({found})")
+    drawn = {name: picture(path / name, SIDE) for name in names}
+    images = np.stack(list(drawn.values()))
+    dark = dark_ink(images, ink)
+    x = inked(images, dark)
+    if dark and ink == "auto":
+        notes += (
+            f"{path.name}: its ink is dark, its paper light (judged by the pictures' borders), so they were inverted",
+        )
+    train, tested = Examples(x[~test], labels[~test]), Examples(x[test], labels[test])
+    return Source(DatasetSpec(path.name, count), train, tested, (*notes, *odd(drawn, dark)))
 
 
-def left_out(folder: Path) -> tuple[str, ...]:
+def classes(folder: Path) -> int:
+    """How many labels its pictures have: up to the greatest that has one, and two at least."""
+    labels = _labels(folder, MOST)
+    return max(1, *([label for label in labels if any((folder / str(label)).glob("*.png"))] or labels or [1])) + 1
+
+
+def pictures(folder: Path, classes: int) -> list[str]:
+    """The names <label>/<file>.png of a folder's pictures with labels 0 … classes - 1, label by label, by name in each."""
+    labels = _labels(folder, classes)
+    return [
+        f"{label}/{name}" for label in labels for name in sorted(p.name for p in (folder / str(label)).glob("*.png"))
+    ]
+
+
+def left_out(folder: Path, classes: int) -> tuple[str, ...]:
     """What is in the folder and is not read, in sentences; hidden files are nobody's mistake."""
-    files = {label: [f"{label}/{name}" for name in _visible(folder / label)] for label in LABELS}
-    others = sorted(set(_visible(folder)) - {label for label in LABELS if (folder / label).is_dir()})
+    labels = [str(label) for label in _labels(folder, classes)]
+    files = {label: [f"{label}/{name}" for name in _visible(folder / label)] for label in labels}
+    others = sorted(set(_visible(folder)) - set(labels))
     strays = [name for names in files.values() for name in names if not name.endswith(".png")]
-    empty = [label for label, names in files.items() if (folder / label).is_dir() and not set(names) - set(strays)]
+    empty = [label for label, names in files.items() if not set(names) - set(strays)]
     return (
-        *_sentence(f"left out of {folder.name}, for they are no label folders 0 … {CLASSES - 1}", others),
+        *_sentence(f"left out of {folder.name}, for they are no label folders 0 … {classes - 1}", others),
         *_sentence(f"label folders of {folder.name} without any *.png", empty),
         *_sentence(f"left out of {folder.name}, for they are not *.png", strays),
     )
@@ -70,6 +108,12 @@ def _borders(images: np.ndarray) -> np.ndarray:
     """The median of each image's border pixels."""
     edges = [images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]]
     return np.median(np.concatenate(edges, axis=1), axis=1)
+
+
+def _labels(folder: Path, classes: int) -> list[int]:
+    """The label folders that there are, 0 … classes - 1, smallest first."""
+    names = [name for name in _visible(folder) if name.isascii() and name.isdecimal() and str(int(name[:9])) == name]
+    return sorted(int(name) for name in names if int(name) < classes and (folder / name).is_dir())
 
 
 def _visible(folder: Path) -> list[str]:

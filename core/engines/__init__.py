@@ -1,4 +1,33 @@
-"""Engines carry out plans: the only gradient loops in the project.
+"""Engines carry out plans. `get` is the only door: what an engine needs is imported when it is first asked for."""
 
-An engine has `train`, `logits`, `features` and `fisher` (core.methods.base.Engine).
-"""
+from __future__ import annotations
+
+from core.config.parse import unknown
+from core.config.scenario import ENGINES, Scenario
+from core.engines.base import Engine
+from core.models import ModelSpec, of
+
+__all__ = ["Engine", "default", "get"]
+
+
+def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Engine:
+    """The engine of this name for a model; made once a process.
+
+    step: the training step's file, for litert, and digest: the SHA-256 that it should have. Raises ValueError on an unknown
+    name, with the choices, and if the file is missing, not the one that is wanted, or another model's.
+    """
+    if name == "tensorflow":
+        from core.engines import tensorflow
+
+        tensorflow.one_thread()
+        return tensorflow.engine(model)
+    if name == "litert":
+        from core.engines import litert
+
+        return litert.engine(model, step, digest)
+    raise unknown("engine", name, ENGINES)
+
+
+def default(scenario: Scenario) -> Engine:
+    """TensorFlow's for a scenario's model: the server's, and the baselines'."""
+    return get("tensorflow", of(scenario))

@@ -1,4 +1,4 @@
-"""Carry out a plan without TensorFlow: gradients by LiteRT (core/engines/step.py makes the file), the rest in numpy.
+"""Carry out a plan without TensorFlow: gradients by LiteRT (core/engines/step_file.py makes the file), the rest in numpy.
 
 The same functions as core/engines/tensorflow.py. A single step agrees with TensorFlow's within 1e-6; long runs agree in
 accuracy, not in bits, for a ReLU or a maximum that sits on its kink may fall to the other side.
@@ -6,27 +6,38 @@ accuracy, not in bits, for a ReLU or a maximum that sits on its kink may fall to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from core.data import CLASSES
-from core.engines.step import PAGE, digest
+from core.engines.step import FISHER_PAGE, PAGE, digest
+from core.models import ModelSpec
 from core.plan import Arrays, Learned, Plan
 from core.scores import Sums
 
 
-class Engine:
-    """One training step's file, loaded. Not for two threads at once."""
+class LiteRTEngine:
+    """One model's training step, loaded. Not for two threads at once."""
 
-    def __init__(self, step: bytes) -> None:
+    def __init__(self, model: ModelSpec, step: bytes) -> None:
+        self.model = model
         self._held = Interpreter(model_content=step, num_threads=1)
-        self._step, self._look = (self._held.get_signature_runner(name) for name in ("step", "look"))
+        self._step, self._look, self._squares = (
+            self._held.get_signature_runner(name) for name in ("step", "look", "squares")
+        )
         details = self._step.get_input_details()
-        self.batch, self.hidden = (int(n) for n in details["dropout_mask"]["shape"])
-        self.shapes = [tuple(int(n) for n in details[f"w{i}"]["shape"]) for i in range(8)]
+        shapes = tuple(
+            tuple(int(n) for n in details[name]["shape"])
+            for name in sorted((n for n in details if re.fullmatch("w[0-9]+", n)), key=lambda n: int(n[1:]))
+        )
+        if shapes != model.shapes:
+            raise ValueError(
+                f"the training step's file is of another model than {model.name}: its weights are {shapes}"
+            )
+        self.batch = int(details["dropout_mask"]["shape"][0])
 
     def train(self, weights: Arrays, plan: Plan) -> Learned:
         """SGD, with heavy-ball momentum if asked, over the plan's batches."""
@@ -54,23 +65,28 @@ class Engine:
         return Learned(held, total, path)
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
-        """The model's logits, f32 [n, 10], for images uint8 [n, 28, 28]."""
+        """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
         return self._looked(weights, images, "logits")
 
     def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
-        """What the layers before the last two see, f32 [n, 1600] for the CNN, for images uint8 [n, 28, 28]."""
+        """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
         return self._looked(weights, images, "features")
 
     def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        """Mean over examples of the squared gradient of each one's own log-likelihood; one example at a time."""
-        total = [np.zeros(shape) for shape in self.shapes]
-        alone = np.zeros(self.batch, np.float32)
-        alone[0] = 1
-        for image, label in zip(images, labels, strict=True):
-            given = self._blank(image[None], np.array([label])) | {"hard": alone}
-            outputs = self._step(**_named(weights), **given)
-            for sum_, i in zip(total, range(8), strict=True):
-                sum_ += np.square(outputs[f"g{i}"], dtype=np.float64)
+        """Mean over examples of the squared gradient of each one's own log-likelihood (core.engines.base)."""
+        total = [np.zeros(w.shape) for w in weights]
+        for i in range(0, len(images), FISHER_PAGE):
+            rows = slice(i, i + FISHER_PAGE)
+            n = len(images[rows])
+            given = {
+                "images": _page(images[rows], FISHER_PAGE),
+                "labels": _page(np.eye(self.model.classes, dtype=np.float32)[labels[rows]], FISHER_PAGE),
+                "counts": _page(np.ones(n, np.float32), FISHER_PAGE),
+            }
+            given["images"] /= np.float32(255)
+            outputs = self._squares(**_named(weights), **given)
+            for j, sum_ in enumerate(total):
+                sum_ += outputs[f"f{j}"]
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
     def _slopes(self, weights: Arrays, plan: Plan, rows: np.ndarray, dropout_mask: np.ndarray) -> tuple[Arrays, Sums]:
@@ -84,21 +100,21 @@ class Engine:
         given["dropout_mask"][:n] = dropout_mask
         outputs = self._step(**_named(weights), **given)
         right = int((outputs["logits"][:n].argmax(1) == labels).sum())
-        return [outputs[f"g{i}"] for i in range(8)], Sums(float(outputs["cross"][:n].sum()), right, n)
+        return _slopes(outputs, weights), Sums(float(outputs["cross"][:n].sum()), right, n)
 
     def _kept(self, weights: Arrays, plan: Plan, rows: np.ndarray) -> Arrays:
         """The gradient of the mean cross-entropy of rows to guard."""
         given = self._blank(plan.images[rows], plan.labels[rows])
         given["hard"][: len(rows)] = 1 / np.float32(len(rows))
         outputs = self._step(**_named(weights), **given)
-        return [outputs[f"g{i}"] for i in range(8)]
+        return _slopes(outputs, weights)
 
     def _blank(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """A batch of these images, in which nothing counts yet. Raises ValueError if they are more than a batch."""
         n = len(images)
         if n > self.batch:
             raise ValueError(f"{n} examples a step are more than the {self.batch} of this training step's file")
-        table = (self.batch, CLASSES)
+        table = (self.batch, self.model.classes)
         given: dict[str, np.ndarray] = {
             name: np.zeros(table, np.float32) for name in ("labels", "shift", "soft", "teacher")
         }
@@ -106,12 +122,12 @@ class Engine:
         given["images"] = np.zeros((self.batch, *images.shape[1:]), np.float32)
         given["images"][:n] = images.astype(np.float32) / 255
         given["hard"] = np.zeros(self.batch, np.float32)
-        given["dropout_mask"] = np.ones((self.batch, self.hidden), np.float32)
+        given["dropout_mask"] = np.ones((self.batch, self.model.hidden), np.float32)
         return given
 
     def _looked(self, weights: Arrays, images: np.ndarray, what: str) -> np.ndarray:
         pages = [page[what][:n] for page, n in self._pages(weights, images)]
-        width = CLASSES if what == "logits" else self.shapes[4][0]
+        width = self.model.classes if what == "logits" else self.model.features
         return np.concatenate(pages) if pages else np.zeros((0, width), np.float32)
 
     def _pages(self, weights: Arrays, images: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], int]]:
@@ -123,11 +139,23 @@ class Engine:
 
 
 @lru_cache(maxsize=2)
-def engine(step: bytes, wanted: str) -> Engine:
-    """The engine of this file, loaded once a process. Raises ValueError if it is not the one that is wanted."""
+def engine(model: ModelSpec, step: bytes, wanted: str) -> LiteRTEngine:
+    """The engine of this file, loaded once a process. Raises ValueError if it is not the one that is wanted, or another model's."""
     if (found := digest(step)) != wanted:
         raise ValueError(f"the training step's file has SHA-256 {found[:16]}…, not {wanted[:16]}…")
-    return Engine(step)
+    return LiteRTEngine(model, step)
+
+
+def _slopes(outputs: Mapping[str, np.ndarray], weights: Arrays) -> Arrays:
+    """The gradient of each weight."""
+    return [outputs[f"g{i}"] for i in range(len(weights))]
+
+
+def _page(rows: np.ndarray, length: int) -> np.ndarray:
+    """Rows as f32, with zeros behind them."""
+    page = np.zeros((length, *rows.shape[1:]), np.float32)
+    page[: len(rows)] = rows
+    return page
 
 
 def _named(weights: Arrays) -> dict[str, np.ndarray]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from core import model
-from core.data import CLASSES
-from core.model import Weights, squares
-from core.plan import Learned, Plan
+from core.models import ModelSpec
+from core.models import stock as ops
+from core.models.fisher import squares
+from core.plan import Arrays, Learned, Plan
 from core.scores import Sums
-
-Shapes = tuple[tuple[int, ...], ...]
 
 PAGE = 500  # images at a time when only looking
 FISHER_PAGE = 100  # each has 51,200 numbers of the second convolution's gradient, and more
@@ -25,45 +25,52 @@ def one_thread() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def train(weights: Weights, plan: Plan) -> Learned:
-    """SGD, with heavy-ball momentum if asked, over the plan's batches."""
-    if not len(plan.order):
-        return Learned(weights, Sums(), [])
-    out, loss, correct, path = _loop(_shapes(weights), plan.guard.shape[1] > 0, plan.path, plan.clip > 0)(
-        weights, plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.dropout_mask,
-        plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), np.float32(plan.clip), plan.guard,
-    )  # fmt: skip
-    sums = Sums(float(loss), int(correct), plan.order.size)
-    return Learned([w.numpy() for w in out], sums, [p.numpy() for p in path])
+@dataclass(frozen=True)
+class TensorFlowEngine:
+    """TensorFlow's engine for one model."""
+
+    model: ModelSpec
+
+    def train(self, weights: Arrays, plan: Plan) -> Learned:
+        """SGD, with heavy-ball momentum if asked, over the plan's batches."""
+        if not len(plan.order):
+            return Learned(weights, Sums(), [])
+        out, loss, correct, path = _loop(self.model, plan.guard.shape[1] > 0, plan.path, plan.clip > 0)(
+            weights, plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.dropout_mask,
+            plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), np.float32(plan.clip), plan.guard,
+        )  # fmt: skip
+        sums = Sums(float(loss), int(correct), plan.order.size)
+        return Learned([w.numpy() for w in out], sums, [p.numpy() for p in path])
+
+    def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
+        """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
+        if not len(images):
+            return np.zeros((0, self.model.classes), np.float32)
+        look, tensors = _look(self.model), [tf.constant(w) for w in weights]
+        return np.concatenate([look(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)])
+
+    def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
+        """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
+        if not len(images):
+            return np.zeros((0, self.model.features), np.float32)
+        look, tensors = _body(self.model), [tf.constant(w) for w in weights]
+        return np.concatenate([look(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)])
+
+    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Mean over examples of the squared gradient of each one's own log-likelihood (core.engines.base)."""
+        tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
+        for i in range(0, len(images), FISHER_PAGE):
+            rows = slice(i, i + FISHER_PAGE)
+            pages = _squares(self.model)(tensors, images[rows], labels[rows].astype(np.int32))
+            for sum_, page in zip(total, pages, strict=True):
+                sum_ += page.numpy()
+        return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
 
-def logits(weights: Weights, images: np.ndarray) -> np.ndarray:
-    """The model's logits, f32 [n, 10], for images uint8 [n, 28, 28]."""
-    if not len(images):
-        return np.zeros((0, CLASSES), np.float32)
-    tensors = [tf.constant(w) for w in weights]
-    pages = [_look(_shapes(weights))(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)]
-    return np.concatenate(pages)
-
-
-def features(weights: Weights, images: np.ndarray) -> np.ndarray:
-    """What the layers before the last two see, f32 [n, 1600] for the CNN, for images uint8 [n, 28, 28]."""
-    tensors = [tf.constant(w) for w in weights]
-    pages = [_watch(_shapes(weights))(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)]
-    return np.concatenate(pages) if pages else np.zeros((0, len(weights[4])), np.float32)
-
-
-def fisher(weights: Weights, images: np.ndarray, labels: np.ndarray) -> Weights:
-    """Mean over examples of the squared gradient of each one's own log-likelihood: the diagonal of the Fisher information
-    if the labels are drawn from the model's own answers. images: uint8 [n, 28, 28]; labels: int [n]."""
-    tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
-    for i in range(0, len(images), FISHER_PAGE):
-        rows = slice(i, i + FISHER_PAGE)
-        for sum_, page in zip(
-            total, _squares(_shapes(weights))(tensors, images[rows], labels[rows].astype(np.int32)), strict=True
-        ):
-            sum_ += page.numpy()
-    return [(one / max(1, len(images))).astype(np.float32) for one in total]
+@cache
+def engine(model: ModelSpec) -> TensorFlowEngine:
+    """The engine of this model."""
+    return TensorFlowEngine(model)
 
 
 def _spec(*shape: int | None, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
@@ -74,45 +81,47 @@ def _scaled(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 255
 
 
-def _shapes(weights: Weights) -> Shapes:
-    return tuple(w.shape for w in weights)
-
-
-_IMAGES = _spec(None, 28, 28, dtype=tf.uint8)
-
-
-@cache
-def _look(shapes: Shapes) -> tf.types.experimental.PolymorphicFunction:
-    specs = [_spec(*shape) for shape in shapes]
-    return tf.function(lambda weights, images: model.logits(weights, _scaled(images)), [specs, _IMAGES])
+def _signature(model: ModelSpec) -> list[Any]:
+    """Weights and images."""
+    return [[_spec(*shape) for shape in model.shapes], _spec(None, *model.image, dtype=tf.uint8)]
 
 
 @cache
-def _watch(shapes: Shapes) -> tf.types.experimental.PolymorphicFunction:
-    specs = [_spec(*shape) for shape in shapes]
-    return tf.function(lambda weights, images: model.seen(weights, _scaled(images)), [specs, _IMAGES])
+def _look(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
+    return tf.function(lambda w, images: model.logits(ops, w, _scaled(images)), _signature(model))
 
 
 @cache
-def _squares(shapes: Shapes) -> tf.types.experimental.PolymorphicFunction:
-    signature = [[_spec(*shape) for shape in shapes], _IMAGES, _spec(None, dtype=tf.int32)]
-    return tf.function(lambda weights, images, labels: squares(weights, _scaled(images), labels), signature)
+def _body(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
+    return tf.function(lambda w, images: model.body(ops, w, _scaled(images)), _signature(model))
 
 
 @cache
-def _loop(shapes: Shapes, guarded: bool, path: bool, clipped: bool) -> tf.types.experimental.PolymorphicFunction:
+def _squares(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
+    def page(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        def loss(z: tf.Tensor) -> tf.Tensor:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=z)
+
+        return squares(model, ops, weights, _scaled(images), loss)
+
+    return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)])
+
+
+@cache
+def _loop(model: ModelSpec, guarded: bool, path: bool, clipped: bool) -> tf.types.experimental.PolymorphicFunction:
     """The training loop, with shapes that no client, round or number of stages changes.
 
     Weights and speeds live in variables of this process, both set at the start of every call (so nothing of one client
     reaches the next), for then one fused kernel a weight moves them in variable. `guarded` bends gradients (A-GEM), `path`
     sums −gradient · movement (SI), `clipped` bounds their length; a loop without them does not pay for them.
     """
-    variables = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
-    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
-    specs = [tf.TensorSpec(None, tf.float32) for _ in shapes]  # a scalar, or the weight's shape
+    variables = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes]
+    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes]
+    specs = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the weight's shape
+    table = _spec(None, model.classes)
     signature = [
-        [_spec(*shape) for shape in shapes], _IMAGES, _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
-        _spec(None), _spec(None, 10), _spec(None, 10), _spec(None, 10), _spec(None, None, None), specs, specs,
+        *_signature(model), _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
+        _spec(None), table, table, table, _spec(None, None, None), specs, specs,
         _spec(None), _spec(), _spec(), _spec(None, None, dtype=tf.int32),
     ]  # fmt: skip
 
@@ -133,7 +142,7 @@ def _loop(shapes: Shapes, guarded: bool, path: bool, clipped: bool) -> tf.types.
             weights = [variable.read_value() for variable in variables]
 
             def teach(x, y, rows):  # type: ignore[no-untyped-def]
-                z = model.logits(weights, x, dropout_mask[i])
+                z = model.logits(ops, weights, x, dropout_mask[i])
                 cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z + tf.gather(shift, rows))
                 match = tf.reduce_mean(tf.gather(soft, rows) * tf.square(z - tf.gather(teacher, rows)), 1) / 2
                 right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
@@ -141,7 +150,7 @@ def _loop(shapes: Shapes, guarded: bool, path: bool, clipped: bool) -> tf.types.
 
             def keep(x, y, rows):  # type: ignore[no-untyped-def]
                 return tf.reduce_mean(
-                    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=model.logits(weights, x))
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=model.logits(ops, weights, x))
                 ), ()
 
             slopes, (cross, right) = slopes_at(weights, order[i], teach)
@@ -162,7 +171,7 @@ def _loop(shapes: Shapes, guarded: bool, path: bool, clipped: bool) -> tf.types.
                     path_ = [p + g * (w - v) for p, g, w, v in zip(path_, slopes, weights, after, strict=True)]
                 return i + 1, loss + cross, correct + right, path_
 
-        empty = [tf.zeros(shape) for shape in shapes] if path else []
+        empty = [tf.zeros(shape) for shape in model.shapes] if path else []
         zero = (tf.constant(0), tf.constant(0.0), tf.constant(0), empty)
         _, loss, correct, along = tf.while_loop(lambda i, *_: i < tf.shape(order)[0], step, zero, parallel_iterations=1)
         return [variable.read_value() for variable in variables], loss, correct, along

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from core.data import Examples
-from core.methods.base import Engine, Finetune, Memory
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory
 from core.methods.buffer import examples, stored
 from core.methods.replay import Replay
+from core.models import ModelSpec
 from core.plan import Lesson, Rehearsal
 
 
@@ -14,8 +16,10 @@ class AGem(Replay):
 
     name = "agem"
 
-    def __init__(self, *, images: int = 200, kilobytes: float = 0.0, select: str = "balanced") -> None:
-        super().__init__(images=images, kilobytes=kilobytes, select=select)
+    def __init__(
+        self, model: ModelSpec, *, images: int = 200, kilobytes: float = 0.0, select: str = "balanced"
+    ) -> None:
+        super().__init__(model, images=images, kilobytes=kilobytes, select=select)
 
     def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
         return Finetune.rehearse(self, memory, lesson, engine)

@@ -1,9 +1,9 @@
 """Closed-form heads: no stored images, no gradient, nothing to forget. Two solutions of the same sums.
 
-The convolutions stay as they are from round `warm` on. Each client sends, once for each of its experiences, the sums
-Σ φφᵀ and Σ φyᵀ over its images (φ: the 1,600 features and a 1; y: one-hot labels). Sums do not care who sent them, in
+The model's body stays as it is from round `warm` on. Each client sends, once for each of its experiences, the sums
+Σ φφᵀ and Σ φyᵀ over its images (φ: the features and a 1; y: one-hot labels). Sums do not care who sent them, in
 which order, how skewed or in how many parts: the head that the server solves for is *the same* as with all data in one
-place. It lives in the same CNN: the linear map φ → z goes through the hidden layer as relu(z) − relu(−z).
+place. It lives in the same model: the linear map φ → z goes through the hidden layer as relu(z) − relu(−z).
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.data import CLASSES
-from core.data import HIDDEN as UNITS
-from core.methods.base import Engine, Finetune, Memory, Payloads, Received, Shared
-from core.methods.sums import check, largest_features
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory, Payloads, Received, Shared
+from core.methods.sums import check
+from core.models import ModelSpec
 from core.plan import Arrays, Learned, Lesson
 
-FEATURES = 1600
-SIZE = FEATURES + 1
-HIDDEN = UNITS["cnn"]
-PACKED = SIZE * (SIZE + 1) // 2  # the lower triangle of a symmetric matrix
+FEATURES = 4096  # at most: the server holds and solves a matrix of so many rows
 STAGES = 1_000_000  # more than any stream has
 UNMET = -30.0  # the logit of a class that nobody has shown yet
 
 
 class Acil(Finetune):
-    """ridge regression on the convolutions' features, solved from clients' sums; no images kept, no gradient
+    """ridge regression on the body's features, solved from clients' sums; no images kept, no gradient
     (ACIL, Zhuang et al. 2022, arXiv:2205.14922; federated as AFL, He et al. 2025, arXiv:2405.16240)"""
 
     name = "acil"
 
-    def __init__(self, *, ridge: float = 0.1, warm: int = 0) -> None:
+    def __init__(self, model: ModelSpec, *, ridge: float = 0.1, warm: int = 0) -> None:
+        super().__init__(model)
+        if model.dense < 2 or model.hidden < 2 * model.classes or model.features > FEATURES:
+            needs = f"two dense layers at its end, {2 * model.classes} units before the logits, {FEATURES:,} features at most"
+            raise ValueError(f"methods = {self.name} cannot be had with model.kind = {model.name}: it needs {needs}")
         if not 0 < ridge < 1e9:
             raise ValueError(f"ridge = {ridge} of {self.name} should be above 0")
         if warm < 0:
@@ -48,12 +49,13 @@ class Acil(Finetune):
             return {}
         seen = engine.features(lesson.start, lesson.examples.x).astype(np.float64)
         seen = np.concatenate([seen, np.ones((len(seen), 1))], 1)
-        gram, cross = seen.T @ seen, seen.T @ np.eye(CLASSES)[lesson.examples.y]
+        gram, cross = seen.T @ seen, seen.T @ np.eye(self.model.classes)[lesson.examples.y]
         stage = np.array([lesson.stage], np.float32)
         return {self.name: [packed(gram).astype(np.float32), cross.astype(np.float32), stage]}
 
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
-        return {self.name: [(PACKED,), (SIZE, CLASSES), (1,)]}
+        size = self.model.features + 1
+        return {self.name: [(size * (size + 1) // 2,), (size, self.model.classes), (1,)]}  # the first: a lower triangle
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """The sums, each weighed like the client itself, if that many images can have them."""
@@ -62,13 +64,14 @@ class Acil(Finetune):
         gram, cross, stage = payloads[self.name]
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
-        check(unpacked(gram), cross.astype(np.float64), received.own, largest_features(received.start))
+        check(unpacked(gram), cross.astype(np.float64), received.own, self.model.largest_features(received.start))
         share = np.float32(received.share)
         return {self.name: [gram * share, cross * share, stage]}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
-        gram = shared.get(f"{self.name}/gram", np.zeros(PACKED))
-        cross = shared.get(f"{self.name}/cross", np.zeros((SIZE, CLASSES)))
+        triangle, table, _ = self.shapes(arrays)[self.name]
+        gram = shared.get(f"{self.name}/gram", np.zeros(triangle))
+        cross = shared.get(f"{self.name}/cross", np.zeros(table))
         absorbed = {int(c): int(s) for c, s in shared.get(f"{self.name}/absorbed", np.zeros((0, 2), np.int64))}
         fresh = {c: payloads[self.name] for c, payloads in sorted(uploads.items()) if self.name in payloads}
         fresh = {c: sent for c, sent in fresh.items() if sent[2][0] > absorbed.get(c, -1)}
@@ -79,7 +82,8 @@ class Acil(Finetune):
             absorbed[client] = int(stage[0])
         kept = {"gram": gram, "cross": cross, "absorbed": np.array(sorted(absorbed.items()), np.int64)}
         shared = {**shared, **{f"{self.name}/{key}": value for key, value in kept.items()}}
-        return shared, [*arrays[:4], *head(*self.solve(unpacked(gram), cross))]
+        body, _ = self.model.body_and_head(arrays)
+        return shared, [*body, *head(*self.solve(unpacked(gram), cross), self.model.hidden)]
 
     def download(self, shared: Shared, client: int) -> Payloads:
         for who, stage in shared.get(f"{self.name}/absorbed", ()):
@@ -88,33 +92,35 @@ class Acil(Finetune):
         return {}
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits as a linear map: f64 [1600, 10] and [10]. Ridge uploads lie near 0 and 1; times 12 they spread like logits.
+        """Logits as a linear map: f64 [features, classes] and [classes].
+
+        Answers of ridge regression lie near 0 and 1; times 12 they spread like logits.
 
         Raises ArithmeticError if the map is longer than √n / (2√ridge), which that of no n images is (their singular values σ
         enter as σ / (σ² + ridge)).
         """
-        found = np.linalg.solve(gram + self.ridge * np.eye(SIZE), cross)
+        found = np.linalg.solve(gram + self.ridge * np.eye(len(gram)), cross)
         _short(found, np.sqrt(cross[-1].sum() / self.ridge) / 2)
         found = 12 * found
         return found[:-1], np.where(cross[-1] > 0, found[-1], UNMET)
 
 
 class Slda(Acil):
-    """linear discriminants: class means and one covariance on the convolutions' features, solved from clients' sums; no
+    """linear discriminants: class means and one covariance on the body's features, solved from clients' sums; no
     images kept, no gradient, every class weighs the same (streaming LDA, Hayes and Kanan 2020, arXiv:1909.01520)"""
 
     name = "slda"
 
-    def __init__(self, *, ridge: float = 0.001, warm: int = 0) -> None:
-        super().__init__(ridge=ridge, warm=warm)
+    def __init__(self, model: ModelSpec, *, ridge: float = 0.001, warm: int = 0) -> None:
+        super().__init__(model, ridge=ridge, warm=warm)
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As above. ridge: how much of the mean variance is added to every feature's, so that no variance is below it."""
         count = cross[-1]
         means = cross[:-1].T / np.maximum(count, 1)[:, None]
         spread = (gram[:-1, :-1] - (means.T * count) @ means) / max(1.0, count.sum())
-        least = self.ridge * np.trace(spread) / FEATURES
-        spread += least * np.eye(FEATURES)
+        least = self.ridge * np.trace(spread) / len(spread)
+        spread += least * np.eye(len(spread))
         weights = np.linalg.solve(spread, means.T)
         _short(weights, np.linalg.norm(means) / max(least, 1e-30))
         bias = -0.5 * np.einsum("cd,dc->c", means, weights)
@@ -128,14 +134,15 @@ def _short(found: np.ndarray, longest: float) -> None:
         raise ArithmeticError(f"the head is {np.linalg.norm(found):.3g} long, that of no images is over {longest:.3g}")
 
 
-def head(weights: np.ndarray, bias: np.ndarray) -> Arrays:
-    """The last four arrays of the CNN that computes features @ weights + bias, exactly but for rounding."""
-    k3, b3 = np.zeros((FEATURES, HIDDEN)), np.zeros(HIDDEN)
-    k4, eye = np.zeros((HIDDEN, CLASSES)), np.eye(CLASSES)
-    k3[:, :CLASSES], k3[:, CLASSES : 2 * CLASSES] = weights, -weights
-    b3[:CLASSES], b3[CLASSES : 2 * CLASSES] = bias, -bias
-    k4[:CLASSES], k4[CLASSES : 2 * CLASSES] = eye, -eye
-    return [array.astype(np.float32) for array in (k3, b3, k4, np.zeros(CLASSES))]
+def head(weights: np.ndarray, bias: np.ndarray, hidden: int) -> Arrays:
+    """The arrays of a head of two dense layers that computes features @ weights + bias, exactly but for rounding."""
+    features, n = weights.shape
+    kernel, offset = np.zeros((features, hidden)), np.zeros(hidden)
+    last, eye = np.zeros((hidden, n)), np.eye(n)
+    kernel[:, :n], kernel[:, n : 2 * n] = weights, -weights
+    offset[:n], offset[n : 2 * n] = bias, -bias
+    last[:n], last[n : 2 * n] = eye, -eye
+    return [array.astype(np.float32) for array in (kernel, offset, last, np.zeros(n))]
 
 
 def packed(matrix: np.ndarray) -> np.ndarray:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Protocol
 
 import numpy as np
 
 from core.config.scenario import Scenario
-from core.data import SIDE, Examples
-from core.plan import Arrays, Distillation, Learned, Lesson, Plan, Pull, Rehearsal
+from core.data import Examples
+from core.engines.base import Engine
+from core.models import ModelSpec
+from core.plan import Arrays, Distillation, Learned, Lesson, Pull, Rehearsal, joined
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
 Slot = Mapping[str, np.ndarray]
@@ -35,19 +36,14 @@ class Received:
     shared: Shared  # what the server kept for methods before this round
 
 
-class Engine(Protocol):
-    """Who carries out plans and looks (core/engines)."""
-
-    def train(self, weights: Arrays, plan: Plan) -> Learned: ...
-    def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray: ...
-    def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray: ...
-    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays: ...
-
-
 class Finetune:
     """plain SGD on what is there now; the lower bound of every continual method"""
 
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
+
+    def __init__(self, model: ModelSpec) -> None:
+        """model: which its weights are of. Raises ValueError if the method cannot be had with it."""
+        self.model = model
 
     # ── on the client ──
 
@@ -69,7 +65,7 @@ class Finetune:
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         """Examples whose loss no step may raise."""
-        return Examples(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.int64))
+        return Examples.none()
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         """The memory after the round: overwrites this stage's own slot, for nobody knows which round is the last."""
@@ -129,7 +125,8 @@ class Chain(Finetune):
         parts = [p for m in self.methods if len((p := m.rehearse(memory, lesson, engine)).examples)]
         if not parts:
             return Rehearsal.none()
-        hard, soft, logits = (np.concatenate([getattr(p, name) for p in parts]) for name in ("hard", "soft", "logits"))
+        hard, width = np.concatenate([p.hard for p in parts]), max(p.soft.shape[1] for p in parts)
+        soft, logits = (joined([getattr(p, name) for p in parts], width) for name in ("soft", "logits"))
         return Rehearsal(Examples.join([p.examples for p in parts]), hard, soft, logits, max(p.share for p in parts))
 
     def distil(self, memory: Memory, lesson: Lesson, engine: Engine) -> Distillation:

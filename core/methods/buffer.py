@@ -1,6 +1,7 @@
 """Exemplars: the few images that a client keeps of each stage, within a budget that is never exceeded.
 
-A slot holds x uint8 [k, 28, 28], y uint8 [k], key f32 [k] (small is kept first), and what a method adds for each image.
+A slot holds x uint8 [k, 28, 28], y uint8 [k] (uint16 of more than 256 classes), key f32 [k] (small is kept first), and
+what a method adds for each image.
 Which images stay follows from the keys alone, so a round that is repeated, or a stage met in one round or in five, leaves
 the same memory.
 """
@@ -13,12 +14,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from core.config.parse import unknown
-from core.data import CLASSES, SIDE, Examples
-from core.methods.base import Engine, Slot, earlier
+from core.data import SIDE, Examples
+from core.engines.base import Engine
+from core.methods.base import Slot, earlier
 from core.plan import Arrays, Lesson
 from core.seeds import rng
 
-IMAGE = SIDE * SIDE + 1 + 4  # bytes of an image, its label and its key
+IMAGE = SIDE * SIDE + 4  # bytes of an image and its key
 SELECT = ("balanced", "reservoir", "herding")
 
 
@@ -30,16 +32,17 @@ class Buffer:
     nearest the class's (iCaRL, Rebuffi et al. 2017, arXiv:1611.07725).
     """
 
-    def __init__(self, images: int, kilobytes: float, select: str) -> None:
+    def __init__(self, images: int, kilobytes: float, select: str, classes: int) -> None:
         if select not in SELECT:
             raise unknown("select", select, SELECT)
         if images < 0 or kilobytes < 0:
             raise ValueError(f"images = {images} and kilobytes = {kilobytes:g} should be 0 or more")
         self.images, self.bytes, self.select = images, 1000 * kilobytes, select
+        self.label = label_type(classes)
 
     def fit(self, lesson: Lesson, weights: Arrays, engine: Engine) -> Slot:
         """All images of a lesson as a slot, before the budget."""
-        x, y = lesson.examples.x, lesson.examples.y.astype(np.uint8)
+        x, y = lesson.examples.x, lesson.examples.y.astype(self.label)
         key = rng(lesson.scenario.seed, "exemplars", lesson.client, lesson.stage).random(len(y), np.float32)
         if self.select == "herding" and len(y):
             key = herded(engine.features(weights, x), y)
@@ -54,7 +57,7 @@ class Buffer:
         order = np.argsort(key, kind="stable")
         if self.select != "reservoir":  # first one of each class, then a second of each …
             rank = np.zeros(len(y), np.int64)
-            for label in range(CLASSES):
+            for label in np.unique(y):
                 mine = order[y[order] == label]
                 rank[mine] = np.arange(len(mine))
             order = np.lexsort((key, rank))
@@ -75,11 +78,16 @@ class Buffer:
 
     def most(self, beside: int) -> int:
         """The same for images that each have so many bytes beside them: the most that this budget ever holds."""
-        return self._fits(IMAGE + beside)
+        return self._fits(IMAGE + self.label.itemsize + beside)
 
     def _fits(self, each: int) -> int:
         limits = [self.images] if self.images else []
         return min([*limits, int(self.bytes // each)] if self.bytes else limits, default=0)
+
+
+def label_type(classes: int) -> np.dtype:
+    """The smallest unsigned number that holds a label."""
+    return np.min_scalar_type(classes - 1)
 
 
 def herded(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -103,8 +111,7 @@ def herded(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def examples(slots: Mapping[int, Slot]) -> Examples:
     """The images of slots, in order."""
-    none = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
-    return Examples.join([none, *(Examples(s["x"], s["y"].astype(np.int64)) for s in slots.values())])
+    return Examples.join([Examples.none(), *(Examples(s["x"], s["y"].astype(np.int64)) for s in slots.values())])
 
 
 def stored(memory: Mapping[str, Mapping[int, Slot]], method: str, lesson: Lesson) -> dict[int, Slot]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.data import CLASSES
-from core.methods.base import Engine, Memory
+from core.engines.base import Engine
+from core.methods.base import Memory
 from core.methods.buffer import examples, stored
 from core.methods.replay import Replay
+from core.models import ModelSpec
 from core.plan import Learned, Lesson, Rehearsal
 
 
@@ -17,9 +18,9 @@ class Der(Replay):
     name = "der"
     beta = 0.0
 
-    def __init__(self, *, alpha: float = 0.3, images: int = 200, kilobytes: float = 0.0, select: str = "balanced",
+    def __init__(self, model: ModelSpec, *, alpha: float = 0.3, images: int = 200, kilobytes: float = 0.0, select: str = "balanced",
                  share: float = 0.5) -> None:  # fmt: skip
-        super().__init__(images=images, kilobytes=kilobytes, select=select, share=share)
+        super().__init__(model, images=images, kilobytes=kilobytes, select=select, share=share)
         if not 0 <= alpha <= 100:
             raise ValueError(f"alpha = {alpha} of {self.name} should be 0 … 100")
         self.alpha = alpha
@@ -27,17 +28,17 @@ class Der(Replay):
     def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
         slots = stored(memory, self.name, lesson)
         old = examples(slots)
-        none = [np.zeros((0, CLASSES), np.float32)]
+        none = [np.zeros((0, self.model.classes), np.float32)]
         return Rehearsal(
             old,
             np.full(len(old), self.beta, np.float32),
-            np.full((len(old), CLASSES), 2 * self.alpha, np.float32),  # a plan's match has a half
+            np.full((len(old), self.model.classes), 2 * self.alpha, np.float32),  # a plan's match has a half
             np.concatenate([*none, *(slot["logits"] for slot in slots.values())]),
             self.share,
         )
 
     def blank(self, count: int) -> dict[str, np.ndarray]:
-        return {"logits": np.zeros((count, CLASSES), np.float32)}
+        return {"logits": np.zeros((count, self.model.classes), np.float32)}
 
     def filled(self, slot: dict[str, np.ndarray], learned: Learned, engine: Engine) -> dict[str, np.ndarray]:
         return slot | {"logits": engine.logits(learned.weights, slot["x"])}
@@ -48,9 +49,9 @@ class DerPP(Der):
 
     name = "derpp"
 
-    def __init__(self, *, alpha: float = 0.3, beta: float = 1.0, images: int = 200, kilobytes: float = 0.0,
+    def __init__(self, model: ModelSpec, *, alpha: float = 0.3, beta: float = 1.0, images: int = 200, kilobytes: float = 0.0,
                  select: str = "balanced", share: float = 0.5) -> None:  # fmt: skip
-        super().__init__(alpha=alpha, images=images, kilobytes=kilobytes, select=select, share=share)
+        super().__init__(model, alpha=alpha, images=images, kilobytes=kilobytes, select=select, share=share)
         if not 0 <= beta <= 100:
             raise ValueError(f"beta = {beta} of {self.name} should be 0 … 100")
         self.beta = beta

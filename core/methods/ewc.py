@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.methods.base import Engine, Finetune, Memory, Slot, earlier, kept, named, weights
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory, Slot, earlier, kept, named, weights
+from core.models import ModelSpec
 from core.plan import Arrays, Learned, Lesson, Pull
 from core.seeds import rng
 
@@ -15,7 +17,8 @@ class Ewc(Finetune):
 
     name = "ewc"
 
-    def __init__(self, *, strength: float = 1000.0, decay: float = 1.0, samples: int = 200) -> None:
+    def __init__(self, model: ModelSpec, *, strength: float = 1000.0, decay: float = 1.0, samples: int = 200) -> None:
+        super().__init__(model)
         check(self.name, strength, samples)
         if not 0 <= decay <= 1:
             raise ValueError(f"decay = {decay} of ewc should be 0 … 1")

@@ -7,8 +7,10 @@ from statistics import median_low
 
 import numpy as np
 
-from core.methods.base import Engine, Finetune, Memory, Payloads, Received, Shared, earlier, kept, named, own, weights
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory, Payloads, Received, Shared, earlier, kept, named, own, weights
 from core.methods.ewc import anchored, check, information
+from core.models import ModelSpec
 from core.plan import Arrays, Learned, Lesson, Pull, distance
 
 LARGEST = 1e6  # of a weight's Fisher information, over all stages: a generous limit, which keeps sums finite
@@ -24,7 +26,8 @@ class FedCurv(Finetune):
 
     name = "fedcurv"
 
-    def __init__(self, *, strength: float = 100.0, samples: int = 200) -> None:
+    def __init__(self, model: ModelSpec, *, strength: float = 100.0, samples: int = 200) -> None:
+        super().__init__(model)
         check(self.name, strength, samples)
         self.strength, self.samples = strength, samples
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from core.config.parse import unknown
-from core.data import CLASSES
-from core.methods.base import Engine, Finetune, Memory, earlier, kept, named, own, weights
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory, earlier, kept, named, own, weights
+from core.models import ModelSpec
 from core.plan import Distillation, Learned, Lesson
 
 TEACHERS = ("stage", "round")
@@ -19,7 +20,8 @@ class Lwf(Finetune):
 
     name = "lwf"
 
-    def __init__(self, *, strength: float = 1.0, teacher: str = "stage") -> None:
+    def __init__(self, model: ModelSpec, *, strength: float = 1.0, teacher: str = "stage") -> None:
+        super().__init__(model)
         if not 0 <= strength <= 1000:
             raise ValueError(f"strength = {strength} of lwf should be 0 … 1000")
         if teacher not in TEACHERS:
@@ -32,7 +34,7 @@ class Lwf(Finetune):
             return Distillation.nothing(len(lesson.examples))
         slot = own(memory, self.name, lesson.stage)
         model = weights(slot, "w") if slot else lesson.start
-        other = ~np.isin(np.arange(CLASSES), lesson.examples.y)
+        other = ~np.isin(np.arange(self.model.classes), lesson.examples.y)
         soft = np.tile(np.float32(2 * self.strength) * other.astype(np.float32), (len(lesson.examples), 1))
         return Distillation(soft, engine.logits(model, lesson.examples.x))
 

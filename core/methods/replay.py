@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.methods.base import Engine, Finetune, Memory, earlier, kept
-from core.methods.buffer import Buffer, examples, stored
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory, earlier, kept
+from core.methods.buffer import Buffer, examples, label_type, stored
+from core.models import ModelSpec
 from core.plan import Learned, Lesson, Rehearsal
 
 
@@ -15,11 +17,18 @@ class Replay(Finetune):
     name = "replay"
 
     def __init__(
-        self, *, images: int = 200, kilobytes: float = 0.0, select: str = "balanced", share: float = 0.5
+        self,
+        model: ModelSpec,
+        *,
+        images: int = 200,
+        kilobytes: float = 0.0,
+        select: str = "balanced",
+        share: float = 0.5,
     ) -> None:
+        super().__init__(model)
         if not 0 <= share < 1:
             raise ValueError(f"share = {share} of {self.name} should be 0 … 1, below 1")
-        self.buffer, self.share = Buffer(images, kilobytes, select), share
+        self.buffer, self.share = Buffer(images, kilobytes, select, model.classes), share
 
     def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
         return Rehearsal.labels(examples(stored(memory, self.name, lesson)), self.share)
@@ -62,5 +71,5 @@ class Joint(Finetune):
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         slots = earlier(memory, self.name, lesson.stage)
-        slots[lesson.stage] = {"x": lesson.examples.x, "y": lesson.examples.y.astype(np.uint8)}
+        slots[lesson.stage] = {"x": lesson.examples.x, "y": lesson.examples.y.astype(label_type(self.model.classes))}
         return kept(memory, self.name, slots)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.methods.base import Engine, Finetune, Memory, earlier, kept, named, own, weights
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory, earlier, kept, named, own, weights
 from core.methods.ewc import anchored, check, newest
+from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
 
 
@@ -16,7 +18,8 @@ class Si(Finetune):
     name = "si"
     path = True
 
-    def __init__(self, *, strength: float = 0.5, damping: float = 0.01) -> None:
+    def __init__(self, model: ModelSpec, *, strength: float = 0.5, damping: float = 0.01) -> None:
+        super().__init__(model)
         check(self.name, strength)
         if not damping > 0:
             raise ValueError(f"damping = {damping} of si should be above 0")

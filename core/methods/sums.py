@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.plan import Arrays
-
 ROUNDING = 1e-3  # relative; features and sums are float32
-
-
-def largest_features(weights: Arrays) -> np.ndarray:
-    """f64 [1600]: no image with pixels 0 … 1 has a larger feature under these weights of the CNN.
-
-    A ReLU's output is at most the sum of what its positive weights can bring.
-    """
-    kernel1, bias1, kernel2, bias2 = (w.astype(np.float64) for w in weights[:4])
-    first = np.maximum(np.maximum(kernel1, 0).sum((0, 1, 2)) + bias1, 0)
-    second = np.maximum((np.maximum(kernel2, 0) * first[:, None]).sum((0, 1, 2)) + bias2, 0)
-    return np.tile(second, len(weights[4]) // len(second))
 
 
 def check(gram: np.ndarray, cross: np.ndarray, examples: int, largest: np.ndarray) -> None:

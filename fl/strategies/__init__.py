@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.config.scenario import Scenario
 from core.methods import METHODS, Chain
+from core.models import of
 from fl.strategies.base import Contribution, State, Strategy
 from fl.strategies.fedprox import fedprox
 from fl.strategies.flower import (
@@ -37,5 +38,5 @@ def build(scenario: Scenario) -> Strategy:
 
 def chain(scenario: Scenario) -> Chain:
     """What a client does beside plain training: the scenario's methods, then its strategy's half."""
-    methods = [part.build("methods", METHODS) for part in scenario.methods]
+    methods = [part.build("methods", METHODS, of(scenario)) for part in scenario.methods]
     return Chain([*methods, *build(scenario).client()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.config.scenario import Scenario
 from core.methods.base import Finetune, Memory
+from core.models import ModelSpec, of
 from core.plan import Lesson, Pull
 from fl.strategies.base import within
 from fl.strategies.flower import Flower
@@ -14,7 +15,8 @@ class Proximal(Finetune):
 
     name = "proximal"
 
-    def __init__(self, mu: float) -> None:
+    def __init__(self, model: ModelSpec, mu: float) -> None:
+        super().__init__(model)
         self.mu = mu
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
@@ -23,4 +25,4 @@ class Proximal(Finetune):
 
 def fedprox(scenario: Scenario, *, mu: float = 0.01) -> Flower:
     """FedAvg whose clients are held to the received weights by mu/2·|w - w₀|² (Li et al. 2020, arXiv:1812.06127)"""
-    return Flower("FedAvg", methods=(Proximal(within("mu", mu, 0, 1e6)),))
+    return Flower("FedAvg", methods=(Proximal(of(scenario), within("mu", mu, 0, 1e6)),))

@@ -19,7 +19,9 @@ import numpy as np
 
 from core.arrays import Arrays, in_order, numbered
 from core.config.scenario import Scenario
-from core.methods.base import Engine, Finetune, Memory, Payloads, Received, Shared, Slot
+from core.engines.base import Engine
+from core.methods.base import Finetune, Memory, Payloads, Received, Shared, Slot
+from core.models import ModelSpec, of
 from core.plan import Learned, Lesson, Pull
 from fl.strategies.flower import Flower, fedavg
 
@@ -34,7 +36,7 @@ def scaffold(scenario: Scenario) -> Flower:
             f"strategy = scaffold needs local.clip = 0, not {scenario.local.clip:g}: a gradient that is cut no longer says "
             f"how steep a client's loss is, from which its control variate is made"
         )
-    return replace(fedavg(scenario), methods=(ControlVariates(scenario.clients),))
+    return replace(fedavg(scenario), methods=(ControlVariates(of(scenario), scenario.clients),))
 
 
 def reach(steps: int, rate: float, momentum: float) -> float:
@@ -47,7 +49,8 @@ class ControlVariates(Finetune):
 
     name = "scaffold"
 
-    def __init__(self, clients: int) -> None:
+    def __init__(self, model: ModelSpec, clients: int) -> None:
+        super().__init__(model)
         self.clients = clients
 
     # ── on the client ──

@@ -178,7 +178,7 @@ def _export(report: Report, this: Experiment) -> Report:
     current, exports = None, Exports()
     for done, version in enumerate(kept, 1):
         about = versions.about(version)
-        made = versions.exported(version) or export(versions.weights(version), scenario.model, data, version)
+        made = versions.exported(version) or export(versions.weights(version), scenario, data, version)
         against = about.objections if about.version > scenario.past else ()  # what it started from had its say
         objections = [f"version {about.version} is not current: {why}" for why in against]
         report = report.with_(*objections, stages=(*report.stages, about))

@@ -11,14 +11,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from core.config.scenario import Model
+from core.config.scenario import Scenario
 from core.data import Data, Examples
+from core.models import of
 from server.export import check, keras, onnx, tflite
 from server.export.check import ParityTest, Predictor, Score
+from server.export.keras import Outgoing
 from server.record import ExportedFile, Exports, plain
 
 __all__ = ["EXPORTERS", "Exporter", "Predictor", "export", "verify"]
@@ -28,7 +29,7 @@ __all__ = ["EXPORTERS", "Exporter", "Predictor", "export", "verify"]
 class Exporter:
     """A format: how it is written, how it is read, and by which rule it is judged."""
 
-    save: Callable[[Any, Path, np.ndarray], None]  # Keras model (logits out), path, training images uint8 [n, 28, 28]
+    save: Callable[[Outgoing, Path], None]
     load: Callable[[Path], Predictor]
     quantized: bool = False  # judged by its accuracy, else by its probabilities
 
@@ -41,18 +42,19 @@ EXPORTERS = {  # by the file they make
 }
 
 
-def export(weights: Sequence[np.ndarray], model: Model, data: Data, folder: Path) -> Exports:
+def export(weights: Sequence[np.ndarray], scenario: Scenario, data: Data, folder: Path) -> Exports:
     """Write model.* and export.json into this folder; returns what export.json says (see `verify`).
 
-    weights: f32, as core/model.py lists them. Files of an earlier export are replaced, or removed if now refused.
+    weights: f32, of the scenario's model. Files of an earlier export are replaced, or removed if now refused.
     """
-    from core.model import keras_model
+    from core.models.keras import keras_model
 
     folder.mkdir(parents=True, exist_ok=True)
-    whole = keras_model(list(weights), model)
+    whole = keras_model(of(scenario), list(weights), scenario.model)
+    leaving = Outgoing(whole, data.train.x, data.spec.labels)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         fresh = Path(name)
-        failed = {file: why for file in EXPORTERS if (why := _save(file, whole, fresh, data.train.x))}
+        failed = {file: why for file in EXPORTERS if (why := _save(file, leaving, fresh))}
         report = _report(fresh, keras.predictor(whole), data.test, failed)
         (fresh / "export.json").write_text(json.dumps(plain(report), indent=1) + "\n")
         for file in EXPORTERS:
@@ -72,10 +74,10 @@ def verify(folder: Path, data: Data) -> Exports:
     return _report(folder, keras.load(reference), data.test, {})
 
 
-def _save(file: str, model: Any, folder: Path, images: np.ndarray) -> str | None:
+def _save(file: str, model: Outgoing, folder: Path) -> str | None:
     """Write one file; why it could not be written, if so."""
     try:
-        EXPORTERS[file].save(model, folder / file, images)
+        EXPORTERS[file].save(model, folder / file)
     except Exception as error:  # a converter may fail in any way, and that should not cost the other formats
         return _why(error)
     return None

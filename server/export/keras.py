@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,18 @@ from server.export.check import Predictor
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a ZIP file calls the beginning of time
 
 
-def save(model: Any, path: Path, images: np.ndarray) -> None:
+@dataclass(frozen=True)
+class Outgoing:
+    """A model on its way out, and what an exporter may need beside it."""
+
+    keras: Any  # logits out
+    images: np.ndarray  # uint8 [n, rows, columns]: training images, by which int8 measures its ranges
+    labels: tuple[str, ...]  # what its classes are called
+
+
+def save(model: Outgoing, path: Path) -> None:
     """Write an uncompiled .keras file, logits out. Same weights, same bytes: dates and addresses are taken out."""
-    model.save(path)
+    model.keras.save(path)
     with zipfile.ZipFile(path) as file:
         parts = {name: file.read(name) for name in file.namelist()}
     about = json.loads(parts["metadata.json"]) | {"date_saved": "1980-01-01@00:00:00"}
@@ -47,19 +57,19 @@ def predictor(model: Any) -> Predictor:
     """A Keras model with logits out, as one compiled graph for any batch."""
     import tensorflow as tf
 
-    run = tf.function(lambda image: tf.nn.softmax(model(image, training=False)), input_signature=[signature()])
+    run = tf.function(lambda image: tf.nn.softmax(model(image, training=False)), input_signature=[signature(model)])
     return lambda images: run(images).numpy()
 
 
-def signature() -> Any:
-    """What goes in: image f32 [n, 28, 28, 1]."""
+def signature(model: Any) -> Any:
+    """What goes into a Keras model: image f32 [n, rows, columns, 1]."""
     import tensorflow as tf
 
-    return tf.TensorSpec((None, 28, 28, 1), tf.float32, name="image")
+    return tf.TensorSpec(model.input_shape, tf.float32, name="image")
 
 
 def forward(model: Any, image: Any, order: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, Any]:
-    """Apply a Keras model with logits out, layer by layer: image → {"probabilities": f32 [n, 10]}.
+    """Apply a Keras model with logits out, layer by layer: image → {"probabilities": f32 [n, classes]}.
 
     Flattening is one static reshape (of axes in this order) where Keras' own asks for the batch's size at run time:
     four operations fewer in every export.

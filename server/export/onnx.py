@@ -1,4 +1,4 @@
-"""ONNX, through tf2onnx: image float32 [n, 28, 28, 1] → probabilities float32 [n, 10], any n; run by ONNX Runtime.
+"""ONNX, through tf2onnx: image float32 [n, rows, columns, 1] → probabilities float32 [n, classes], any n; run by ONNX Runtime.
 
 ONNX convolves channels first. With one channel the way in is a free Reshape; the way back before flattening is saved by
 flattening channels first and putting the rows of the first dense kernel in that order: no Transpose is left.
@@ -11,30 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from core.data import CLASSES
 from server.export.check import Predictor
-from server.export.keras import forward, signature
+from server.export.keras import Outgoing, forward, signature
 
 OPSET = 18  # the newest that tf2onnx writes
 CONTRACT = {
-    "labels": ",".join(map(str, range(CLASSES))),
-    "input.layout": "image: NHWC, n x 28 x 28 x 1, float32",
+    "input.layout": "image: NHWC, n x {} x {} x 1, float32",
     "input.range": "0..1 (a byte divided by 255)",
     "input.polarity": "ink=1 on paper=0",
 }
 
 
-def save(model: Any, path: Path, images: np.ndarray) -> None:
+def save(model: Outgoing, path: Path) -> None:
     """Write the file, with the input's contract and the labels as metadata. The same weights give the same bytes."""
     import onnx
     import tensorflow as tf
     import tf2onnx
 
-    twin = _channels_first(model)
-    run = tf.function(lambda image: forward(twin, image, (0, 3, 1, 2)), input_signature=[signature()])
-    proto, _ = tf2onnx.convert.from_function(run, input_signature=[signature()], opset=OPSET)
+    twin, given = _channels_first(model.keras), [signature(model.keras)]
+    run = tf.function(lambda image: forward(twin, image, (0, 3, 1, 2)), input_signature=given)
+    proto, _ = tf2onnx.convert.from_function(run, input_signature=given, opset=OPSET)
     _tidy(proto)
-    onnx.helper.set_model_props(proto, CONTRACT)
+    rows, columns = given[0].shape[1:3]
+    contract = {key: text.format(rows, columns) for key, text in CONTRACT.items()}
+    onnx.helper.set_model_props(proto, {"labels": ",".join(model.labels)} | contract)
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
@@ -45,8 +45,10 @@ def _channels_first(model: Any) -> Any:
 
     twin = keras.models.clone_model(model)
     twin.set_weights(model.get_weights())
-    kernel = twin.get_layer("hidden").kernel
-    height, width, channels = model.get_layer("pool2").output.shape[1:]
+    names = [layer.name for layer in model.layers]
+    flat = next(layer for layer in model.layers if isinstance(layer, keras.layers.Flatten))
+    kernel = twin.get_layer(names[names.index(flat.name) + 1]).kernel
+    height, width, channels = flat.input.shape[1:]
     rows = np.arange(kernel.shape[0]).reshape(height, width, channels).transpose(2, 0, 1).ravel()
     kernel.assign(kernel.numpy()[rows])
     return twin

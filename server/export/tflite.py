@@ -1,7 +1,7 @@
 """TFLite, float32 and int8: Keras → SavedModel with a named endpoint → converter; run by LiteRT on one thread.
 
 The int8 file takes bytes (uint8, scale 1/255, zero point 0): a device feeds its image as it is, 0 = paper, 255 = ink.
-Both give float32 probabilities [n, 10]; int8's are multiples of 1/256, so a few images tie.
+Both give float32 probabilities [n, classes]; int8's are multiples of 1/256, so a few images tie.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from typing import Any
 import numpy as np
 
 from server.export.check import Predictor, floats
-from server.export.keras import forward, signature
+from server.export.keras import Outgoing, forward, signature
 
 CALIBRATION = 300  # training images
 
 
 def saved_model(model: Any, folder: Path) -> None:
-    """Write a SavedModel with the endpoint `serve`: image f32 [n, 28, 28, 1] → probabilities f32 [n, 10]."""
+    """Write a SavedModel with the endpoint `serve`: image f32 [n, rows, columns, 1] → probabilities f32 [n, classes]."""
     from tensorflow import keras
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", lambda image: forward(model, image), input_signature=[signature()])
+    archive.add_endpoint("serve", lambda image: forward(model, image), input_signature=[signature(model)])
     archive.write_out(folder, verbose=False)
 
 
-def save(model: Any, path: Path, images: np.ndarray) -> None:
+def save(model: Outgoing, path: Path) -> None:
     """Write the float32 file."""
-    _convert(model, path)
+    _convert(model.keras, path)
 
 
-def save_int8(model: Any, path: Path, images: np.ndarray) -> None:
-    """Write the int8 file, its ranges measured on training images, uint8 [n, 28, 28]."""
+def save_int8(model: Outgoing, path: Path) -> None:
+    """Write the int8 file, its ranges measured on training images."""
     import tensorflow as tf
 
-    sample = calibration(images)
+    sample = calibration(model.images)
 
     def batches() -> Iterator[list[np.ndarray]]:
         return ([sample[i : i + 1]] for i in range(len(sample)))
 
     _convert(
-        model,
+        model.keras,
         path,
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=batches,

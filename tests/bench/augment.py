@@ -30,11 +30,9 @@ def timed(tell: Tell, folder: Path, parts: list[list[Any]], images: int, repeats
     import numpy as np
 
     from core.data import load
-    from core.engines import tensorflow as engine
-    from core.model import initial
     from core.plan import Lesson, Pull, Rehearsal, draw, strengths
+    from tests.models import engine, initial
 
-    engine.one_thread()
     start, plain = initial(0), Scenario("augment", train=images, test=100, validation=0)
     fancy = replace(plain, augment=tuple(Part(name, args) for name, args in parts))
     train = load(plain).train

@@ -30,8 +30,8 @@ Step = Callable[[Arrays, int, int], Arrays]  # (weights, client, round) → new 
 def bare(tell: Tell, folder: Path, scenario: str, step: str) -> None:
     """All rounds; tells each one's seconds, from the first message sent to the weights averaged."""
     prepare(folder)
-    from core.model import initial
     from fl import roster
+    from tests.models import initial
 
     wanted, context = Scenario.of(scenario), multiprocessing.get_context("spawn")
     pipes = []
@@ -70,9 +70,7 @@ def _next(pipe: Connection, waiting: Iterator[int]) -> None:
 
 def _work(pipe: Connection, scenario: str, step: str) -> None:
     from clients.sources.simulated import world
-    from core.engines import tensorflow as engine
 
-    engine.one_thread()
     wanted, rows = Scenario.of(scenario), world(scenario)[1]
     learn = {"plain": plain, "our": our}[step](wanted)
     with contextlib.suppress(EOFError):  # the parent is done
@@ -89,8 +87,8 @@ def our(scenario: Scenario) -> Step:
     """What a client of ours does between unpacking a message and packing its answer."""
     from clients.learner import learn
     from clients.sources.simulated import shard
-    from core.engines import tensorflow as engine
     from fl.messages import Task
+    from tests.models import engine
 
     text, rate = scenario.json(), scenario.local.rate
 

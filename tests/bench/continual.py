@@ -43,12 +43,10 @@ def measured(repeats: int, home: Path) -> dict[str, list[float]]:
     from clients import memory
     from clients.learner import learn
     from clients.sources.simulated import shard
-    from core.engines import tensorflow as engine
-    from core.model import initial
     from fl.messages import Task
     from scenarios.presets.continual import CLASS_INCREMENTAL as SCENARIO
+    from tests.models import engine, initial
 
-    engine.one_thread()
     plain = replace(SCENARIO, methods=(Part("finetune"),))
     mine, start = shard(SCENARIO.json(), 0), initial(0)
 

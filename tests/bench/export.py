@@ -21,18 +21,16 @@ def reports(tell: Tell, folder: Path, run: str | None, repeats: int) -> None:
     """The child: tell what `server.export.verify` says, so many times."""
     prepare()
     from core.data import load
-    from core.engines import tensorflow as engine
     from server.export import export, verify
     from server.record import plain
 
-    engine.one_thread()
     if run:
         place = Path(run)
         data = load(Scenario.of((place / "scenario.json").read_text()))
     else:
         scenario, place = Scenario("export", local=Local(epochs=1, rate=0.1)), folder / "run"
         data = load(scenario)
-        export(_learned(scenario, data), scenario.model, data, place)
+        export(_learned(scenario, data), scenario, data, place)
     for _ in range(repeats):
         tell(plain(verify(place, data)))
 
@@ -40,9 +38,8 @@ def reports(tell: Tell, folder: Path, run: str | None, repeats: int) -> None:
 def _learned(scenario: Scenario, data: Any) -> Any:
     import numpy as np
 
-    from core.engines import tensorflow as engine
-    from core.model import initial
     from core.plan import Lesson, Pull, Rehearsal, draw
+    from tests.models import engine, initial
 
     start = initial(scenario.seed)
     plain = np.zeros((len(data.train), 0), np.float32)

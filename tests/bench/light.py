@@ -23,24 +23,20 @@ def child(engine: str, folder: Path, start: float) -> None:
     """One client process."""
     from clients.learner import learn
     from clients.sources.image_folder import own
-    from core.methods.base import Engine
-    from core.seeds import rng
+    from core.engines import Engine, get
+    from core.engines.step import digest
+    from core.models import of
     from fl.messages import Task
     from scenarios.presets.devices import PI as SCENARIO
 
     def one() -> Engine:
         if engine == "litert":
-            from core.engines.litert import Engine as Light
-
-            return Light((folder / "step.tflite").read_bytes())
-        from core.engines import tensorflow
-
-        tensorflow.one_thread()
-        return tensorflow
+            file = (folder / "step.tflite").read_bytes()
+            return get("litert", of(SCENARIO), file, digest(file))
+        return get("tensorflow", of(SCENARIO))
 
     (mine, _), chosen = own(SCENARIO, 0, folder / "digits", folder / f"{engine}.json", 1), one()
-    shapes = ((3, 3, 1, 32), (32,), (3, 3, 32, 64), (64,), (1600, 128), (128,), (128, 10), (10,))
-    weights = [(0.05 * rng(0, "bench", i).normal(size=shape)).astype("float32") for i, shape in enumerate(shapes)]
+    weights = of(SCENARIO).initial(0)
     chosen.logits(weights, mine.train.x[:1])  # whatever is loaded or traced at first use
     first = time.time() - start
     done, _ = learn(mine, Task(SCENARIO, 1, 0, 0.05, weights), {}, chosen)
@@ -63,7 +59,8 @@ def _filled(folder: Path) -> None:
     import cv2
 
     from core.data import read
-    from core.engines import step
+    from core.engines import step_file
+    from core.models import of
     from scenarios.presets.devices import PI as SCENARIO
 
     train, _ = read("mnist")
@@ -71,7 +68,7 @@ def _filled(folder: Path) -> None:
         home = folder / "digits" / str(train.y[i])
         home.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(home / f"{i:05d}.png"), train.x[i])
-    (folder / "step.tflite").write_bytes(step.build("cnn", SCENARIO.local.batch))
+    (folder / "step.tflite").write_bytes(step_file.build(of(SCENARIO), SCENARIO.local.batch))
 
 
 def main() -> None:

@@ -17,14 +17,13 @@ from clients.sources.simulated import test as own_test
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import read
-from core.engines import step
-from core.engines import tensorflow as engine
-from core.model import initial
+from core.engines import step, step_file
 from core.scores import score
 from fl import wire
 from fl.checks import Limits
 from fl.messages import Task
 from tests.fakes import identify, same
+from tests.models import engine, initial, spec
 
 START = initial(5)
 
@@ -115,7 +114,7 @@ def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkey
     monkeypatch.setattr(work, "_there", lambda module: False)
     with pytest.raises(RuntimeError, match="has sent no training step"):
         play(ask(tiny, "train"))
-    file = step.build("cnn", tiny.local.batch)
+    file = step_file.build(spec(), tiny.local.batch)
     sent = ask(tiny, "train", file=file)
     assert wire.size(sent.content) - wire.size(ask(tiny, "train").content) == len(file)
     light = wire.update(play(sent), 2, START)

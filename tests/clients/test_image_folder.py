@@ -18,10 +18,9 @@ from clients.sources.image_folder import own, survey
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import read
-from core.engines import tensorflow as engine
 from core.methods.base import earlier
-from core.model import initial
 from fl.messages import Task
+from tests.models import engine, initial
 
 SCENARIO = Scenario("device", clients=1, cohort=1, rounds=6, methods=(Part("replay"),), local=Local(batch=8))
 

@@ -65,22 +65,22 @@ def test_mnist_with_one_changed_value_is_refused(
     arrays = {"x_train": train.x, "y_train": train.y, "x_test": test.x, "y_test": test.y}
     arrays[name] = arrays[name].copy()
     arrays[name].flat[1234] ^= 1
-    monkeypatch.setattr(data, "MNIST", saved(tmp_path / "mnist.npz", arrays))
+    monkeypatch.setattr(data.mnist, "FILE", saved(tmp_path / "mnist.npz", arrays))
     with pytest.raises(
-        ValueError, match=rf"mnist\.npz is damaged: {name} has MD5 [0-9a-f]{{32}}.*{data.IDX_MD5[name]}"
+        ValueError, match=rf"mnist\.npz is damaged: {name} has MD5 [0-9a-f]{{32}}.*{data.mnist.MD5[name]}"
     ):
         data.read("mnist")
 
 
 def test_mnist_cut_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mnist.npz").write_bytes(data.MNIST.read_bytes()[:100_000])
-    monkeypatch.setattr(data, "MNIST", tmp_path / "mnist.npz")
+    (tmp_path / "mnist.npz").write_bytes(data.mnist.FILE.read_bytes()[:100_000])
+    monkeypatch.setattr(data.mnist, "FILE", tmp_path / "mnist.npz")
     with pytest.raises(ValueError, match=r"mnist\.npz"):
         data.read("mnist")
 
 
 def test_idx_bytes_are_magic_number_sizes_and_values() -> None:
-    assert data.idx(np.array([[1, 2, 3]], np.uint8)) == bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3])
+    assert data.idx.octets(np.array([[1, 2, 3]], np.uint8)) == bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3])
 
 
 def test_an_npz_of_a_user_is_read(own: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_images_with_a_channel_and_labels_in_a_column_are_the_same_examples(
         ({"x_train": np.zeros((29, 28, 28), np.uint8)}, "29 images, but 30 labels"),
         ({"x_train": np.zeros((30, 784), np.uint8)}, "[30, 784]"),
         ({"x_train": np.zeros((0, 28, 28), np.uint8), "y_train": np.zeros(0, np.uint8)}, "[0, 28, 28]"),
-        ({"y_train": np.full(30, 10)}, "10"),
+        ({"y_train": np.full(30, 1000)}, "labels should be 0 … 999, not"),
         ({"y_train": np.full(30, -1)}, "-1"),
         ({"y_train": np.full((30, 10), 1)}, "labels"),
         ({"y_train": np.full(30, 1.5)}, "labels"),
@@ -164,7 +164,7 @@ def test_a_source_that_no_system_can_have_is_one_sentence() -> None:
 
 
 def test_a_source_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'no/such\.npz' is neither 'mnist' nor an .npz file nor a folder"):
+    with pytest.raises(ValueError, match=r"'no/such\.npz' is neither 'mnist', 'fashion' nor an .npz file nor a folder"):
         data.read("no/such.npz")
 
 

@@ -20,6 +20,7 @@ from fl import strategies
 from fl.strategies.base import Contribution
 from fl.strategies.scaffold import ControlVariates, reach
 from tests.fakes import federate, identify
+from tests.models import spec
 
 CURVED, CENTRED = np.array([1.0, 2, 5, 10]), np.array([0.0, 1, 2, 3])  # client i has the loss aᵢ/2 · (w − bᵢ)²
 OPTIMUM = float((CURVED * CENTRED).sum() / CURVED.sum())
@@ -140,7 +141,7 @@ def test_a_variate_that_no_honest_client_can_have_is_refused(change: object, wor
 
 
 def test_no_variate_leads_all_others() -> None:
-    method = ControlVariates(4)
+    method = ControlVariates(spec(), 4)
     said = np.zeros(2, np.float32)
     uploads = {c: {"scaffold": [np.full(3, 1.0 if c else 100.0, np.float32), said]} for c in range(4)}
     balanced = method.balance(uploads, 4.0)

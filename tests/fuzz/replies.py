@@ -30,6 +30,7 @@ from server import rounds, trust
 from server.checkpoint import RunState
 from server.trust import Asked
 from tests.fakes import START, FakeGrid, federation, honest, identify
+from tests.models import spec
 
 FULL = 100_000
 COHORT = 7
@@ -76,7 +77,7 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
 def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     """One round with one mutated reply. Raises whatever the server would not have expected."""
     task = Task(scenario, ROUND, 2, 0.1, START)
-    method = Chain([Curious(), FedCurv(), *strategies.build(scenario).client()])
+    method = Chain([Curious(spec()), FedCurv(spec()), *strategies.build(scenario).client()])
     asked = Asked(scenario, ROUND, 0.1, START, {}, method)
     reply = mutated(answer(task), draw)
     try:

@@ -14,19 +14,20 @@ from core.arrays import digest
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import load
-from core.engines import tensorflow as engine
+from core.engines import tensorflow
 from scenarios.experiment import baselines
 from scenarios.experiment.baselines import Result
 from scenarios.experiment.baselines.__main__ import Beside, make
 from scenarios.experiment.baselines.centralized import centralized
 from server import best, evaluation
 from tests.fakes import federate
+from tests.models import engine
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """As every process of a run does, before the first use."""
-    engine.one_thread()
+    tensorflow.one_thread()
 
 
 def whole(kind: str, scenario: Scenario, folder: Path) -> Result:
@@ -140,7 +141,7 @@ def test_each_client_alone_keeps_its_best_weights_beside_its_last(tiny: Scenario
         for name, alone in ((best.LAST, last), (best.BEST, top)):
             round_, arrays = best.weights(tmp_path / "wild" / "clients" / str(client) / name)
             assert round_ == alone.rounds[client]
-            assert evaluation.evaluate(arrays, load(wild).test).accuracy == alone.accuracies[client]
+            assert evaluation.evaluate(engine, arrays, load(wild).test).accuracy == alone.accuracies[client]
     blind = whole("local", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
     assert blind.best is None and not list((tmp_path / "blind").rglob(best.BEST))
 

@@ -178,5 +178,5 @@ def test_what_is_odd_in_the_data_is_said_at_the_door(
     ]
     assert run.main(["iid", *small, "--out", str(tmp_path / "run"), "--json"]) == 0
     out, error = capsys.readouterr()
-    note = "left out of digits, for they are no label folders 0 … 9: 1 (ten)"
+    note = "left out of digits, for they are no label folders 0 … 3: 1 (ten)"
     assert out == "" and error == f"note: {note}\n"

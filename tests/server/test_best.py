@@ -17,6 +17,7 @@ from fl.channel import Stopped
 from server import best, evaluation
 from server.record import BestRound, Report
 from tests.fakes import START, Onlooker, federate, same
+from tests.models import engine
 
 
 def history(*losses: float | None) -> list[Point]:
@@ -82,7 +83,7 @@ def test_the_best_weights_of_a_run_have_the_loss_that_the_report_says(
     assert round_ == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
     found = report.best["federated"]
     assert found and found.round == round_ and found.weights_sha256 == digest(arrays) != report.weights_sha256
-    assert evaluation.evaluate(arrays, load(scenario).validation).mean_loss == min(losses)
+    assert evaluation.evaluate(engine, arrays, load(scenario).validation).mean_loss == min(losses)
 
 
 @pytest.mark.parametrize("at", [2, 3, 5])

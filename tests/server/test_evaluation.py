@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-from core import model
 from core.config.scenario import Scenario
 from core.data import Data, load
 from core.scores import Sums
@@ -17,7 +16,9 @@ from fl import wire
 from fl.messages import Task
 from server import evaluation
 from server.record import Shard
+from tests import models as model
 from tests.fakes import START, Client, FakeGrid, broken, federation, honest, silent
+from tests.models import engine
 
 WEIGHTS = model.initial(1)
 
@@ -30,16 +31,16 @@ def digits(tiny: Scenario) -> Data:
 def test_the_score_is_that_of_keras(digits: Data) -> None:
     keras = model.keras_model(WEIGHTS, probabilities=True)
     p = keras(digits.test.x[..., None].astype(np.float32) / 255).numpy()
-    sums = evaluation.evaluate(WEIGHTS, digits.test)
+    sums = evaluation.evaluate(engine, WEIGHTS, digits.test)
     assert sums.correct == int((p.argmax(1) == digits.test.y).sum()) and sums.examples == 150
     assert sums.loss == pytest.approx(-np.log(p[np.arange(150), digits.test.y]).sum(), rel=1e-4)
 
 
 def test_the_confusion_matrix_counts_every_image_once(digits: Data) -> None:
-    matrix = evaluation.confusion(WEIGHTS, digits.test)
+    matrix = evaluation.confusion(engine, WEIGHTS, digits.test)
     assert matrix.shape == (10, 10) and matrix.sum() == 150
     assert matrix.sum(1).tolist() == np.bincount(digits.test.y, minlength=10).tolist()  # rows are the true classes
-    assert matrix.trace() == evaluation.evaluate(WEIGHTS, digits.test).correct
+    assert matrix.trace() == evaluation.evaluate(engine, WEIGHTS, digits.test).correct
 
 
 def examined(task: Task) -> RecordDict:

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import data, model
+from core import data
+from core.arrays import Arrays
 from core.config.scenario import Local, Model, Scenario
 from core.data import Data
-from core.engines import tensorflow as engine
 from core.plan import Lesson, Pull, Rehearsal, draw
 from server import export as exports
 from server import versions
 from server.export import EXPORTERS, check, keras, onnx, tflite
 from server.export.check import ParityTest, Score
+from server.export.keras import Outgoing
+from tests import models as model
+from tests.models import engine
 
 SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
 OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should max_update_ratio an export
@@ -32,7 +35,7 @@ def digits() -> Data:
 
 
 @pytest.fixture(scope="module")
-def weights(digits: Data) -> model.Weights:
+def weights(digits: Data) -> Arrays:
     start = model.initial(0)
     strength = np.zeros((len(digits.train), 0), np.float32)
     lesson = Lesson(0, start, digits.train, strength, client=0, round=1, rate=SCENARIO.local.rate, scenario=SCENARIO)
@@ -40,14 +43,14 @@ def weights(digits: Data) -> model.Weights:
 
 
 @pytest.fixture(scope="module")
-def folder(weights: model.Weights, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(weights: Arrays, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("export")
-    exports.export(weights, OPTIONS, digits, path)
+    exports.export(weights, replace(SCENARIO, model=OPTIONS), digits, path)
     return path
 
 
 @pytest.fixture(scope="module")
-def parity(weights: model.Weights, digits: Data) -> ParityTest:
+def parity(weights: Arrays, digits: Data) -> ParityTest:
     return ParityTest.of(keras.predictor(model.keras_model(weights)), digits.test)
 
 
@@ -57,13 +60,18 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "ROUNDS", 1)
 
 
+def leaving(weights: Arrays, digits: Data, options: Model | None = None) -> Outgoing:
+    """A model with these weights on its way out."""
+    return Outgoing(model.keras_model(weights, options), digits.train.x, digits.spec.labels)
+
+
 def copy(folder: Path, to: Path) -> None:
     """Put an export that is right into another folder."""
     for file in EXPORTERS:
         (to / file).write_bytes((folder / file).read_bytes())
 
 
-def spoiled(weights: model.Weights, place: int = 7, index: tuple[int, ...] = (3,), by: float = 30.0) -> model.Weights:
+def spoiled(weights: Arrays, place: int = 7, index: tuple[int, ...] = (3,), by: float = 30.0) -> Arrays:
     """The same weights but for one number: as it stands, every digit looks like a 3."""
     wrong = [w.copy() for w in weights]
     wrong[place][index] += by
@@ -99,16 +107,14 @@ def test_answers_do_not_depend_on_the_company(file: str, folder: Path, parity: P
         np.testing.assert_allclose(predict(parity.images[part]), many[part], atol=1e-6)
 
 
-def test_the_same_weights_give_the_same_bytes(
-    folder: Path, weights: model.Weights, digits: Data, tmp_path: Path
-) -> None:
-    whole = model.keras_model(weights, OPTIONS)
+def test_the_same_weights_give_the_same_bytes(folder: Path, weights: Arrays, digits: Data, tmp_path: Path) -> None:
+    whole = leaving(weights, digits, OPTIONS)
     for file, exporter in EXPORTERS.items():
-        exporter.save(whole, tmp_path / file, digits.train.x)
+        exporter.save(whole, tmp_path / file)
         assert (tmp_path / file).read_bytes() == (folder / file).read_bytes(), file
 
 
-def test_keras_file_is_the_canonical_model(folder: Path, weights: model.Weights) -> None:
+def test_keras_file_is_the_canonical_model(folder: Path, weights: Arrays) -> None:
     from tensorflow import keras as tk
 
     loaded = tk.models.load_model(folder / "model.keras")
@@ -162,11 +168,11 @@ def test_onnx_says_how_it_is_used(folder: Path) -> None:
 
 @pytest.mark.parametrize("file", EXPORTERS)
 def test_a_wrong_weight_is_noticed(
-    file: str, weights: model.Weights, digits: Data, parity: ParityTest, tmp_path: Path
+    file: str, weights: Arrays, digits: Data, parity: ParityTest, tmp_path: Path
 ) -> None:
     slightly = spoiled(weights, place=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
     wrong = slightly if file in EXACT else spoiled(weights)
-    EXPORTERS[file].save(model.keras_model(wrong), tmp_path / file, digits.train.x)
+    EXPORTERS[file].save(leaving(wrong, digits), tmp_path / file)
     assert check.objection(
         check.score(EXPORTERS[file].load(tmp_path / file), parity), parity, EXPORTERS[file].quantized
     )
@@ -211,25 +217,25 @@ def test_verify_needs_the_canonical_model(digits: Data, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_a_refused_export_stays_in_and_the_others_go_out(
-    folder: Path, weights: model.Weights, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, weights: Arrays, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(whole: object, path: Path, images: np.ndarray) -> None:
-        onnx.save(model.keras_model(spoiled(weights)), path, images)
+    def wrong(whole: Outgoing, path: Path) -> None:
+        onnx.save(leaving(spoiled(weights), digits), path)
 
-    def broken(whole: object, path: Path, images: np.ndarray) -> None:
+    def broken(whole: Outgoing, path: Path) -> None:
         raise RuntimeError("the converter gave up")
 
     copy(folder, tmp_path)  # an earlier export
     monkeypatch.setitem(EXPORTERS, "model.onnx", replace(EXPORTERS["model.onnx"], save=wrong))
     monkeypatch.setitem(EXPORTERS, "model.tflite", replace(EXPORTERS["model.tflite"], save=broken))
-    found = exports.export(weights, OPTIONS, digits, tmp_path)
+    found = exports.export(weights, replace(SCENARIO, model=OPTIONS), digits, tmp_path)
     assert "differ" in found.refused["model.onnx"] and "gave up" in found.refused["model.tflite"]
     names = {"export.json", "model.keras", "model.int8.tflite", "model.onnx.refused"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert versions.exported(tmp_path) == found
 
     monkeypatch.undo()
-    assert exports.export(weights, OPTIONS, digits, tmp_path).refused == {}
+    assert exports.export(weights, replace(SCENARIO, model=OPTIONS), digits, tmp_path).refused == {}
     assert {path.name for path in tmp_path.iterdir()} == {*EXPORTERS, "export.json"}
 
 

@@ -21,9 +21,7 @@ from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import load
-from core.engines import tensorflow as engine
 from core.methods.base import Finetune, Memory, Shared
-from core.model import initial
 from core.plan import distance, steps
 from core.scores import Sums
 from core.stream import STREAMS
@@ -36,6 +34,7 @@ from scenarios.backends.local import LocalGrid
 from server import trust
 from server.rounds import _server_updated
 from tests.fakes import START, FakeGrid, Onlooker, federate, honest, play, same, well
+from tests.models import engine, initial, spec
 
 SCENARIO = Scenario("trust", clients=7, cohort=7, rounds=3, round_timeout=5, count_ratio=4.0)
 WEIGHTS = initial(1)
@@ -152,7 +151,7 @@ class Picky(Finetune):
 
 def test_whose_sums_make_no_sense_with_the_others_is_left_out_and_named() -> None:
     sent = {client: {"picky": START} for client in (0, 2, 3)}
-    kept, arrays, failed = _server_updated(Picky(), {}, sent, START)
+    kept, arrays, failed = _server_updated(Picky(spec()), {}, sent, START)
     assert kept["picky/who"].tolist() == [0, 3] and same(arrays, START)
     assert list(failed) == [2] and "no images" in failed[2]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from core.config.scenario import Scenario
 from core.disk import hold
-from core.engines import tensorflow as engine
 from scenarios.experiment.baselines import KINDS, reduced, result
 from scenarios.experiment.baselines.centralized import centralized
 from scenarios.experiment.baselines.joint import joint
@@ -48,7 +47,6 @@ def main() -> int:
     parser.add_argument("scenario", type=Path, help="a run's scenario.json")
     parser.add_argument("folder", type=Path, help="the folder for its result and checkpoints")
     args = parser.parse_args()
-    engine.one_thread()
     scenario = reduced(Scenario.of(args.scenario.read_text()), args.kind)
     args.folder.mkdir(parents=True, exist_ok=True)
     with hold(args.folder, wait=True):  # another run may want the same one at the same time

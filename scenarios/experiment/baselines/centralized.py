@@ -15,8 +15,8 @@ from core.arrays import digest
 from core.config.scenario import Scenario
 from core.curves import Point
 from core.data import Examples
-from core.engines import tensorflow as engine
-from core.model import initial
+from core.engines import default
+from core.models import of
 from core.plan import steps
 from fl import roster
 from fl.messages import Task
@@ -29,8 +29,8 @@ from server.record import RoundRecord
 def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
     """Train on the pooled data; yield the curve's points as they come, and leave the result in the folder."""
     shards = [shard(scenario.json(), client) for client in range(scenario.clients)]
-    pool, (data, _) = pooled(shards), world(scenario.json())
-    state = checkpoint.newest(folder)[0] or RunState(0, initial(scenario.seed, scenario.model.kind))
+    pool, (data, _), engine = pooled(shards), world(scenario.json()), default(scenario)
+    state = checkpoint.newest(folder)[0] or RunState(0, of(scenario).initial(scenario.seed))
     best.keep(folder, state.curve, state.arrays)
     yield from state.curve
     for number in range(state.round + 1, scenario.rounds + 1):
@@ -39,8 +39,8 @@ def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
             break
         done, _ = learn(pool, _task(scenario, number, rate, state, shards), {}, engine)
         arrays = done.arrays or state.arrays
-        test = evaluation.evaluate(arrays, data.test)
-        validation = evaluation.evaluate(arrays, data.validation).mean_loss if len(data.validation) else None
+        test = evaluation.evaluate(engine, arrays, data.test)
+        validation = evaluation.evaluate(engine, arrays, data.validation).mean_loss if len(data.validation) else None
         row = RoundRecord(
             number,
             rate,

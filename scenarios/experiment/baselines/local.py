@@ -10,8 +10,8 @@ from clients.sources.simulated import shard, test, world
 from core import schedule
 from core.config.scenario import Scenario
 from core.curves import Point
-from core.engines import tensorflow as engine
-from core.model import initial
+from core.engines import default
+from core.models import of
 from fl import roster
 from fl.messages import Task
 from scenarios.experiment.baselines import Alone, Result, finished
@@ -43,7 +43,8 @@ def local(scenario: Scenario, folder: Path) -> Iterator[int]:
 def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path) -> int:
     """One client's training without the others; how many gradient examples it took."""
     data, _ = world(scenario.json())
-    arrays, seen, curve = initial(scenario.seed, scenario.model.kind), 0, list[Point]()
+    arrays, engine = of(scenario).initial(scenario.seed), default(scenario)
+    seen, curve = 0, list[Point]()
     (home / best.BEST).unlink(missing_ok=True)  # of an attempt that was cut off
     for number in turns:
         # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
@@ -52,7 +53,7 @@ def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path) ->
         done, _ = learn(shard(scenario.json(), client), Task(scenario, number, client, rate, arrays), {}, engine)
         if done.arrays:
             arrays, seen = done.arrays, seen + done.sums.examples
-        loss = evaluation.evaluate(arrays, data.validation).mean_loss if len(data.validation) else None
+        loss = evaluation.evaluate(engine, arrays, data.validation).mean_loss if len(data.validation) else None
         curve.append(Point(float("nan"), number, validation_loss=loss))
         best.keep(home, curve, arrays)
     best.write(home / best.LAST, turns[-1] if turns else 0, arrays)
@@ -61,8 +62,10 @@ def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path) ->
 
 def _tested(scenario: Scenario, files: Sequence[Path]) -> Alone:
     """How each client's weights read all test images, and its own."""
-    data, _ = world(scenario.json())
+    (data, _), engine = world(scenario.json()), default(scenario)
     found = [best.weights(file) for file in files]
-    everywhere = [evaluation.evaluate(arrays, data.test).accuracy for _, arrays in found]
-    own = [evaluation.evaluate(arrays, test(scenario.json(), i)).accuracy for i, (_, arrays) in enumerate(found)]
+    everywhere = [evaluation.evaluate(engine, arrays, data.test).accuracy for _, arrays in found]
+    own = [
+        evaluation.evaluate(engine, arrays, test(scenario.json(), i)).accuracy for i, (_, arrays) in enumerate(found)
+    ]
     return Alone(tuple(everywhere), tuple(own), tuple(round for round, _ in found))

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import model
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.engines import litert, step
-from core.engines import tensorflow as stock
+from core.engines import litert, step, step_file
 from core.plan import Learned, Lesson, Plan, Pull, Rehearsal, draw
+from tests import models as model
 from tests.fakes import same
 
 Arrays = list[np.ndarray]
@@ -25,7 +24,7 @@ BATCH = 16
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    return {kind: step.build(kind, BATCH) for kind in model.KINDS}
+    return {kind: step_file.build(model.spec(kind), BATCH) for kind in model.KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,10 @@ def assert_alike(ours: Learned, theirs: Learned) -> None:
 def test_a_step_is_tensorflows(files: dict[str, bytes], planned: Callable[..., Plan], kind: str, full: bool) -> None:
     plan = planned(1, kind, **(rich(kind) if full else {}))
     start = started(kind)
-    ours, theirs = litert.Engine(files[kind]).train(start, plan), stock.train(start, plan)
+    ours, theirs = (
+        litert.LiteRTEngine(model.spec(kind), files[kind]).train(start, plan),
+        model.tensorflow(kind).train(start, plan),
+    )
     assert_alike(ours, theirs)
     assert max(np.abs(new - old).max() for new, old in zip(ours.weights, start, strict=True)) > 1e-4
     assert same(start, started(kind))  # it is given weights to read
@@ -88,7 +90,7 @@ def test_a_step_is_tensorflows(files: dict[str, bytes], planned: Callable[..., P
 
 def test_what_is_guarded_bends_a_step(files: dict[str, bytes], planned: Callable[..., Plan]) -> None:
     """One image, learned as a 3 and guarded as each other digit: some of these steps would raise the guarded loss."""
-    plan, start, engine = planned(1), started("cnn"), litert.Engine(files["cnn"])
+    plan, start, engine = planned(1), started("cnn"), litert.LiteRTEngine(model.spec("cnn"), files["cnn"])
     plan = replace(plan, images=np.repeat(plan.images[:1], 16, 0), labels=np.full(16, 3, np.int32))
     twice = {name: np.concatenate([getattr(plan, name)] * 2) for name in ("images", "hard", "shift", "soft", "logits")}
     free, acted = engine.train(start, plan).weights, 0
@@ -96,7 +98,7 @@ def test_what_is_guarded_bends_a_step(files: dict[str, bytes], planned: Callable
         labels = np.repeat(np.array([3, other], np.int32), 16)
         turned = replace(plan, **twice, labels=labels, guard=np.arange(16, 32, dtype=np.int32)[None])
         bent = engine.train(start, turned)
-        assert_alike(bent, stock.train(start, turned))
+        assert_alike(bent, model.tensorflow().train(start, turned))
         acted += not same(bent.weights, free)
     assert acted
 
@@ -104,14 +106,16 @@ def test_what_is_guarded_bends_a_step(files: dict[str, bytes], planned: Callable
 def test_a_batch_may_be_shorter_than_the_files(files: dict[str, bytes], planned: Callable[..., Plan]) -> None:
     plan, start = planned(1), started("cnn")
     short = replace(plan, order=plan.order[:, :10])
-    assert_alike(litert.Engine(files["cnn"]).train(start, short), stock.train(start, short))
+    assert_alike(
+        litert.LiteRTEngine(model.spec("cnn"), files["cnn"]).train(start, short), model.tensorflow().train(start, short)
+    )
     longer = replace(plan, order=np.zeros((1, 17), np.int32))
     with pytest.raises(ValueError, match="17 examples a step are more than the 16"):
-        litert.Engine(files["cnn"]).train(start, longer)
+        litert.LiteRTEngine(model.spec("cnn"), files["cnn"]).train(start, longer)
 
 
 def test_a_rate_of_zero_and_no_step_change_nothing(files: dict[str, bytes], planned: Callable[..., Plan]) -> None:
-    engine, start = litert.Engine(files["cnn"]), started("cnn")
+    engine, start = litert.LiteRTEngine(model.spec("cnn"), files["cnn"]), started("cnn")
     assert same(engine.train(start, planned(3, rate=np.zeros(3, np.float32), momentum=0.9)).weights, start)
     none = replace(planned(1), order=np.zeros((0, BATCH), np.int32))
     assert same(engine.train(start, none).weights, start)
@@ -119,22 +123,21 @@ def test_a_rate_of_zero_and_no_step_change_nothing(files: dict[str, bytes], plan
 
 @pytest.mark.parametrize("kind", model.KINDS)
 def test_it_looks_with_the_same_eyes(files: dict[str, bytes], digits: Examples, kind: str) -> None:
-    engine, weights = litert.Engine(files[kind]), started(kind)
+    engine, weights = litert.LiteRTEngine(model.spec(kind), files[kind]), started(kind)
     for look in ("logits", "features"):
-        ours, theirs = (getattr(one, look)(weights, digits.x) for one in (engine, stock))
+        ours, theirs = (getattr(one, look)(weights, digits.x) for one in (engine, model.tensorflow(kind)))
         assert ours == pytest.approx(theirs, abs=1e-5) and ours.shape == theirs.shape
         assert getattr(engine, look)(weights, digits.x[:0]).shape == (0, ours.shape[1])
-    ours, theirs = (one.fisher(weights, digits.x[:5], digits.y[:5]) for one in (engine, stock))
+    ours, theirs = (one.fisher(weights, digits.x[:5], digits.y[:5]) for one in (engine, model.tensorflow(kind)))
     for mine, other in zip(ours, theirs, strict=True):
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-8)
 
 
 def test_a_file_that_is_not_the_one_asked_for_is_refused(files: dict[str, bytes]) -> None:
-    assert litert.engine(files["cnn"], step.digest(files["cnn"])) is litert.engine(
-        files["cnn"], step.digest(files["cnn"])
-    )
+    args = model.spec("cnn"), files["cnn"], step.digest(files["cnn"])
+    assert litert.engine(*args) is litert.engine(*args)
     with pytest.raises(ValueError, match="has SHA-256"):
-        litert.engine(files["mlp"], step.digest(files["cnn"]))
+        litert.engine(model.spec("mlp"), files["mlp"], step.digest(files["cnn"]))
 
 
 ALONE = """
@@ -143,12 +146,14 @@ sys.modules["tensorflow"] = None  # importing it fails
 import numpy as np
 from clients.learner import learn
 from clients.sources.simulated import shard
-from core.engines import litert, step
+from core.engines import get, step
+from core.models import of
 from core.config.scenario import Scenario
 from fl.messages import Task
 scenario, file = Scenario.of(sys.argv[1]), open(sys.argv[2], "rb").read()
 start = [w for _, w in sorted(np.load(sys.argv[3]).items())]
-done, _ = learn(shard(scenario.json(), 0), Task(scenario, 2, 0, 0.05, start), {}, litert.Engine(file))
+engine = get("litert", of(scenario), file, step.digest(file))
+done, _ = learn(shard(scenario.json(), 0), Task(scenario, 2, 0, 0.05, start), {}, engine)
 print(done.sums.examples, len(done.arrays))
 """
 

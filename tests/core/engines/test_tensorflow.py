@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from core import model
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.engines import tensorflow as engine
+from core.engines import tensorflow
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
+from tests import models as model
 from tests.fakes import same
+from tests.models import engine
 
 WEIGHTS = [w + np.float32(0.05) * (w.ndim == 1) for w in model.initial(3)]
 Weights = list[np.ndarray]
@@ -137,7 +138,7 @@ def test_answers_are_the_models_page_by_page(digits: Examples, monkeypatch: pyte
     whole = engine.logits(WEIGHTS, digits.x)
     expected = model.keras_model(WEIGHTS)(digits.x[..., None].astype(np.float32) / 255).numpy()
     assert whole == pytest.approx(expected, abs=1e-5)
-    monkeypatch.setattr(engine, "PAGE", 40)
+    monkeypatch.setattr(tensorflow, "PAGE", 40)
     assert engine.logits(WEIGHTS, digits.x) == pytest.approx(whole, abs=1e-5)
     assert engine.logits(WEIGHTS, digits.x[:0]).shape == (0, 10)
 
@@ -170,7 +171,7 @@ def gradient(weights: Weights, images: np.ndarray, labels: np.ndarray, kind: str
 def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(digits: Examples, kind: str) -> None:
     weights = model.initial(0, kind)
     each = [gradient(weights, digits.x[i : i + 1], digits.y[i : i + 1], kind) for i in range(6)]
-    told = engine.fisher(weights, digits.x[:6], digits.y[:6])
+    told = model.tensorflow(kind).fisher(weights, digits.x[:6], digits.y[:6])
     for mine, *theirs in zip(told, *each, strict=True):
         assert mine == pytest.approx(np.mean(np.square(theirs), 0), rel=1e-3, abs=1e-8)
     mean = gradient(weights, digits.x[:6], digits.y[:6], kind)
@@ -179,12 +180,13 @@ def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(digits: Exam
 
 def test_the_mlp_learns_by_the_same_loop(digits: Examples, planned: Callable[..., Plan]) -> None:
     start, plan = model.initial(0, "mlp"), planned(1)
-    assert [w.shape for w in start] == list(model.MLP) and sum(w.size for w in start) == 638_810
+    assert [w.shape for w in start] == list(model.spec("mlp").shapes) and sum(w.size for w in start) == 638_810
     expected = model.keras_model(start, Model(kind="mlp"))(digits.x[..., None].astype(np.float32) / 255).numpy()
-    assert engine.logits(start, digits.x) == pytest.approx(expected, abs=1e-5)
+    mlp = model.tensorflow("mlp")
+    assert mlp.logits(start, digits.x) == pytest.approx(expected, abs=1e-5)
     rows = plan.order[0]
     slopes = gradient(start, plan.images[rows], plan.labels[rows], "mlp")
-    for w, slope, new in zip(start, slopes, engine.train(start, plan).weights, strict=True):
+    for w, slope, new in zip(start, slopes, mlp.train(start, plan).weights, strict=True):
         assert new == pytest.approx(w - plan.rate[0] * slope, abs=1e-6)
 
 

@@ -12,20 +12,18 @@ import pytest
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import Examples, read
-from core.engines import tensorflow as engine
 from core.methods import METHODS
 from core.methods.analytic import unpacked
 from core.methods.base import Finetune, Received
-from core.methods.sums import largest_features
-from core.model import initial
 from core.plan import Arrays, Learned, Lesson
 from core.scores import Sums
 from server.rounds import _server_updated
 from tests.fakes import federate, same
+from tests.models import engine, initial, spec
 
 START = initial(3)
 LESSON = Lesson(0, START, Examples(np.zeros((0, 28, 28)), np.zeros(0)), np.zeros((0, 0)), 5, 1, 0.1, Scenario("accept"))
-SENDING = [name for name in METHODS if Part(name).build("methods", METHODS).shapes(START)]
+SENDING = [name for name in METHODS if Part(name).build("methods", METHODS, spec()).shapes(START)]
 HEADS = ["acil", "slda"]
 
 
@@ -37,7 +35,7 @@ def digits() -> Examples:
 
 def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
     """A method, and what an honest client sends for it after a round on these digits."""
-    method: Finetune = Part(name).build("methods", METHODS)
+    method: Finetune = Part(name).build("methods", METHODS, spec())
     lesson, learned = replace(LESSON, examples=digits), Learned([w * np.float32(1.01) for w in START], Sums(), [])
     memory = method.remember({}, lesson, learned, engine)
     return method, list(method.upload(memory, lesson, learned, engine)[name])
@@ -69,7 +67,7 @@ def test_no_image_has_a_larger_feature_than_the_largest(extreme: int, digits: Ex
     odd = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (200, 28, 28))
     images = np.concatenate([digits.x, np.full((1, 28, 28), extreme, np.uint8), odd])
     for weights in (START, initial(4), [5 * w for w in START]):
-        assert (engine.features(weights, images) <= largest_features(weights) * 1.001).all()
+        assert (engine.features(weights, images) <= spec().largest_features(weights) * 1.001).all()
 
 
 def test_sums_of_a_client_whose_count_was_capped_weigh_as_much_less(digits: Examples) -> None:

@@ -18,15 +18,14 @@ from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import Examples, read
-from core.engines import tensorflow as engine
 from core.methods import METHODS
-from core.methods.analytic import FEATURES, packed, unpacked
+from core.methods.analytic import packed, unpacked
 from core.methods.base import Memory, Payloads, Shared
 from core.methods.buffer import Buffer, herded
-from core.model import initial
 from fl.messages import Task
 from fl.strategies import chain
 from tests.fakes import same
+from tests.models import engine, initial, spec
 
 BASE = Scenario(
     "two stages", clients=1, cohort=1, rounds=4, stream=Part("classes", {"per_task": 5}), local=Local(batch=16)
@@ -120,7 +119,7 @@ def test_a_buffer_keeps_as_many_as_it_may_and_is_fair(
         i: {"x": np.zeros((len(y), 28, 28), np.uint8), "y": np.array(y, np.uint8), "key": draw.random(len(y))}
         for i, y in enumerate(stages)
     }
-    cut = Buffer(images, 0.0, select).within(slots)
+    cut = Buffer(images, 0.0, select, 10).within(slots)
     held = np.concatenate([slot["y"] for slot in cut.values()])
     there = np.concatenate([slot["y"] for slot in slots.values()])
     assert len(held) == min(images, len(there))
@@ -129,7 +128,7 @@ def test_a_buffer_keeps_as_many_as_it_may_and_is_fair(
         have, had = np.bincount(held, minlength=10), np.bincount(there, minlength=10)
         least = min((n for n, all_ in zip(have, had, strict=True) if n < all_), default=images)
         assert have.max(initial=0) <= least + 1  # no class has two more than one that would have had more to give
-    again = Buffer(images, 0.0, select).within(cut)
+    again = Buffer(images, 0.0, select, 10).within(cut)
     assert all(np.array_equal(again[i]["key"], cut[i]["key"]) for i in cut)
 
 
@@ -176,8 +175,8 @@ def test_packing_a_symmetric_matrix_loses_nothing() -> None:
 def test_the_head_is_the_ridge_regression_that_numpy_finds(digits: Examples, mine: Shard) -> None:
     arrays = through(mine, replace(BASE, stream=Part("whole"), methods=(Part("acil", {"ridge": 1.0}),)))[0].arrays
     seen = np.concatenate([engine.features(START, digits.x), np.ones((120, 1))], 1)
-    target = np.concatenate([12 * np.eye(10)[digits.y], np.zeros((FEATURES + 1, 10))])
-    found = np.linalg.lstsq(np.concatenate([seen, np.eye(FEATURES + 1)]), target, rcond=None)[0]
+    target = np.concatenate([12 * np.eye(10)[digits.y], np.zeros((spec().features + 1, 10))])
+    found = np.linalg.lstsq(np.concatenate([seen, np.eye(spec().features + 1)]), target, rcond=None)[0]
     assert engine.logits(arrays, digits.x) == pytest.approx(seen @ found, abs=2e-3)
 
 

@@ -8,11 +8,12 @@ import pytest
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import Examples
-from core.engines import tensorflow as engine
+from core.engines.base import Engine
 from core.methods import METHODS, Chain, Finetune
-from core.methods.base import Engine, Memory, Payloads
+from core.methods.base import Memory, Payloads
 from core.plan import Learned, Lesson, Pull, Rehearsal
 from core.scores import Sums
+from tests.models import engine, spec
 
 START = [np.array([1, -2, 3], np.float32)]
 EXAMPLES = Examples(np.zeros((4, 28, 28), np.uint8), np.arange(4))
@@ -24,6 +25,7 @@ class Pulling(Finetune):
     """Pulls to zero, rehearses `n` sevens, remembers its name."""
 
     def __init__(self, name: str, strength: float, n: int, share: float) -> None:
+        super().__init__(spec())
         self.name, self.strength, self.n, self.share = name, strength, n, share
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
@@ -42,7 +44,7 @@ class Pulling(Finetune):
 
 
 def test_pulls_of_a_chain_add_up() -> None:
-    pull = Chain([Pulling("a", 0.25, 0, 0), Finetune(), Pulling("b", 0.5, 0, 0)]).pull({}, LESSON)
+    pull = Chain([Pulling("a", 0.25, 0, 0), Finetune(spec()), Pulling("b", 0.5, 0, 0)]).pull({}, LESSON)
     assert pull.a[0] == 0.75 and not pull.b[0].any()
 
 
@@ -56,17 +58,17 @@ def test_rehearsals_of_a_chain_are_joined_in_order_and_empty_ones_left_out() -> 
 
 
 def test_methods_of_a_chain_remember_and_upload_apart() -> None:
-    chain = Chain([Pulling("a", 0, 0, 0), Finetune(), Pulling("b", 0, 0, 0)])
+    chain = Chain([Pulling("a", 0, 0, 0), Finetune(spec()), Pulling("b", 0, 0, 0)])
     before: Memory = {"c": {0: {"w": START[0]}}}
     after = chain.remember(before, LESSON, LEARNED, engine)
     assert set(after) == {"a", "b", "c"} and set(before) == {"c"}
     assert set(chain.upload({}, LESSON, LEARNED, engine)) == {"a", "b"}
 
 
-@pytest.mark.parametrize("chain", [[], [Finetune()], [Finetune(), Finetune()]])
+@pytest.mark.parametrize("chain", [[], [Finetune(spec())], [Finetune(spec()), Finetune(spec())]])
 def test_a_chain_of_fine_tuning_is_fine_tuning(chain: list[Finetune]) -> None:
     whole, memory = Chain(chain), {"x": {0: {"w": START[0]}}}
-    assert whole.pull(memory, LESSON) == Finetune().pull(memory, LESSON)
+    assert whole.pull(memory, LESSON) == Finetune(spec()).pull(memory, LESSON)
     assert len(whole.rehearse(memory, LESSON, engine).examples) == 0
     assert whole.remember(memory, LESSON, LEARNED, engine) is memory
     assert whole.upload(memory, LESSON, LEARNED, engine) == {}
@@ -75,7 +77,7 @@ def test_a_chain_of_fine_tuning_is_fine_tuning(chain: list[Finetune]) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_rests_in_the_first_stage_with_no_memory(name: str) -> None:
     first = Lesson(0, START, EXAMPLES, np.zeros((4, 0), np.float32), 0, 1, 0.1, Scenario("methods"))
-    method = Part(name).build("methods", METHODS)
+    method = Part(name).build("methods", METHODS, spec())
     pull = method.pull({}, first)
     assert all(np.isfinite(part).all() for part in (*pull.a, *pull.b))
     assert not any((a * w + b).any() for a, w, b in zip(pull.a, START, pull.b, strict=True))

@@ -1,0 +1,31 @@
+"""What an engine does. Each is made for one model and keeps nothing from one call to the next."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from core.models import ModelSpec
+from core.plan import Arrays, Learned, Plan
+
+
+class Engine(Protocol):
+    """Who carries out plans, and looks: the only gradient loops in the project."""
+
+    @property
+    def model(self) -> ModelSpec:
+        """Whose weights it takes."""
+
+    def train(self, weights: Arrays, plan: Plan) -> Learned:
+        """SGD over the plan's batches."""
+
+    def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
+        """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
+
+    def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
+        """What the model's head sees, f32 [n, features]."""
+
+    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Mean over examples of the squared gradient of each one's own log-likelihood: the diagonal of the Fisher
+        information, if the labels, int [n], are drawn from the model's own answers."""

@@ -1,0 +1,97 @@
+"""Make the training step's file: LiteRT, builtin operations only, about 60 kB.
+
+Three signatures, all functions of the weights w0, w1 …. `step`: a batch of fixed size → the gradient of Plan's loss and what is
+counted on the way. `look`: a page of images → logits and features. `squares`: a page of examples → Σ of each one's squared
+gradients. Tests hold them equal to TensorFlow's own (core/engines/tensorflow.py).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from typing import Any
+
+import tensorflow as tf
+
+from core.engines.step import FISHER_PAGE, PAGE
+from core.engines.tensorflow import one_thread
+from core.models import ModelSpec, builtin
+from core.models.fisher import squares
+
+
+@cache
+def build(model: ModelSpec, batch: int) -> bytes:
+    """The step of a model for batches of this size."""
+    one_thread()  # this may be the first use of TensorFlow in its process
+    signatures = {"step": _step(model, batch), "look": _look(model), "squares": _squares(model)}
+    module = tf.Module()
+    for name, function in signatures.items():
+        setattr(module, f"_{name}", function)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        made: bytes = converter.convert()
+    return made
+
+
+def _spec(name: str, *shape: int) -> tf.TensorSpec:
+    return tf.TensorSpec(shape, tf.float32, name)
+
+
+def _weights(model: ModelSpec) -> list[tf.TensorSpec]:
+    return [_spec(f"w{i}", *shape) for i, shape in enumerate(model.shapes)]
+
+
+def _cross(y: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of each row. labels: f32 [n, classes], one-hot."""
+    top = tf.stop_gradient(tf.reduce_max(y, 1, keepdims=True))
+    return tf.math.log(tf.reduce_sum(tf.exp(y - top), 1)) + top[:, 0] - tf.reduce_sum(y * labels, 1)
+
+
+def _step(model: ModelSpec, batch: int) -> Any:
+    weights, table = _weights(model), (batch, model.classes)
+    rows = [
+        _spec("images", batch, *model.image), _spec("labels", *table), _spec("hard", batch), _spec("shift", *table),
+        _spec("soft", *table), _spec("teacher", *table), _spec("dropout_mask", batch, model.hidden),
+    ]  # fmt: skip
+
+    @tf.function(input_signature=[*weights, *rows])
+    def step(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        own, (images, labels, hard, shift, soft, teacher, mask) = list(given[: len(weights)]), given[len(weights) :]
+        with tf.GradientTape() as tape:
+            tape.watch(own)
+            z = model.logits(builtin, own, images, mask)
+            cross = _cross(z + shift, labels)
+            match = tf.reduce_mean(soft * (z - teacher) * (z - teacher), 1) / 2
+            loss = tf.reduce_sum(hard * cross + match)
+        slopes = tape.gradient(loss, own)
+        return {f"g{i}": g for i, g in enumerate(slopes)} | {"cross": cross, "logits": z}
+
+    return step
+
+
+def _look(model: ModelSpec) -> Any:
+    @tf.function(input_signature=[*_weights(model), _spec("images", PAGE, *model.image)])
+    def look(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        *own, images = given
+        features = model.body(builtin, own, images)
+        return {"features": features, "logits": model.head(builtin, own, features)}
+
+    return look
+
+
+def _squares(model: ModelSpec) -> Any:
+    rows = [
+        _spec("images", FISHER_PAGE, *model.image),
+        _spec("labels", FISHER_PAGE, model.classes),
+        _spec("counts", FISHER_PAGE),  # 1, or 0 where a page is not full
+    ]
+
+    @tf.function(input_signature=[*_weights(model), *rows])
+    def page(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        *own, images, labels, counts = given
+        found = squares(model, builtin, own, images, lambda z: tf.reduce_sum(counts * _cross(z, labels)))
+        return {f"f{i}": f for i, f in enumerate(found)}
+
+    return page

@@ -1,0 +1,35 @@
+"""Models as specifications: MODELS names them all; nothing else knows which arrays a model has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from core.config.parse import unknown
+from core.config.scenario import Scenario
+from core.data import dataset
+from core.data.spec import DatasetSpec
+from core.models.cnn import cnn
+from core.models.mlp import mlp
+from core.models.spec import ModelSpec
+
+__all__ = ["MODELS", "ModelSpec", "build", "of"]
+
+MODELS: dict[str, Callable[[tuple[int, int], int], ModelSpec]] = {"cnn": cnn, "mlp": mlp}  # image, classes → model
+
+
+def build(kind: str, data: DatasetSpec) -> ModelSpec:
+    """The model of this kind for a data set's images and classes. Raises ValueError on an unknown kind, with the choices."""
+    if kind not in MODELS:
+        raise unknown("model.kind", kind, MODELS)
+    return _made(MODELS[kind], data.image, data.classes)
+
+
+def of(scenario: Scenario) -> ModelSpec:
+    """A scenario's model."""
+    return build(scenario.model.kind, dataset(scenario))
+
+
+@lru_cache(maxsize=64)
+def _made(function: Callable[[tuple[int, int], int], ModelSpec], image: tuple[int, int], classes: int) -> ModelSpec:
+    return function(image, classes)

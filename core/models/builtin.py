@@ -1,0 +1,52 @@
+"""The same operations as core/models/stock.py from what LiteRT has builtin: matrix products, comparisons and reshapes.
+
+Stock gradients of convolution, pooling and ReLU are no builtin operations of it. All shapes are static here: a training step's
+file has one batch size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from core.models.stock import conv_pool, dense_squares, greatest, squared
+
+__all__ = ["conv", "conv_pool", "conv_squares", "dense_squares", "flat", "pool", "relu"]
+
+
+def relu(x: tf.Tensor) -> Any:
+    """ReLU whose gradient is a product (ReluGrad is no builtin operation)."""
+    return x * tf.stop_gradient(tf.cast(x > 0, tf.float32))
+
+
+def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Convolution as one matrix product over patches."""
+    size, _, channels, filters = kernel.shape
+    p = patches(x, size)
+    count, h, w, depth = p.shape
+    z = tf.reshape(p, [count * h * w, depth]) @ tf.reshape(kernel, [size * size * channels, filters])
+    return tf.reshape(z, [count, h, w, filters])
+
+
+def pool(x: tf.Tensor, size: int) -> tf.Tensor:
+    """Max-pool; the gradient goes to the first of equal maxima, as in TensorFlow."""
+    return greatest(*tf.split(tf.nn.space_to_depth(x, size), size * size, 3))
+
+
+def flat(x: tf.Tensor) -> tf.Tensor:
+    """[n, h, w, c] → [n, h · w · c]."""
+    return tf.reshape(x, [x.shape[0], int(np.prod(x.shape[1:]))])
+
+
+def patches(x: tf.Tensor, size: int) -> tf.Tensor:
+    """What a kernel of size × size lies on, at each position: [n, h, w, c] → [n, h', w', size² · c]."""
+    count, rows, columns, channels = x.shape
+    h, w = rows - size + 1, columns - size + 1
+    return tf.concat([tf.slice(x, [0, i, j, 0], [count, h, w, channels]) for i in range(size) for j in range(size)], 3)
+
+
+def conv_squares(x: tf.Tensor, slope: tf.Tensor, size: int) -> list[tf.Tensor]:
+    """Σ over examples of the squared gradients of a convolution's kernel and bias."""
+    return squared(patches(x, size), slope, (size, size, x.shape[-1], slope.shape[-1]))

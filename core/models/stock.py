@@ -1,0 +1,101 @@
+"""TensorFlow's own operations, for the models' forward and squares."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+relu = tf.nn.relu
+
+
+def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Convolution, stride 1, no padding: [n, h, w, c] → [n, h - k + 1, w - k + 1, filters]."""
+    return tf.nn.conv2d(x, kernel, 1, "VALID")
+
+
+def pool(x: tf.Tensor, size: int) -> tf.Tensor:
+    """Max-pool: [n, size · h, size · w, c] → [n, h, w, c]."""
+    return tf.nn.max_pool2d(x, size, size, "VALID")
+
+
+def flat(x: tf.Tensor) -> tf.Tensor:
+    """[n, h, w, c] → [n, h · w · c]."""
+    return tf.reshape(x, [-1, int(np.prod(x.shape[1:]))])
+
+
+def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
+    """Convolution of one channel and max-pool, as products with windows: [n, rows, columns, 1] → [n, h, w, filters].
+
+    The rows are as many as the last window reaches: size · (h - 1) + size + k - 1.
+    """
+    side = (kernel.shape[0] - 1) // size + 1  # cells of size × size pixels in a window's row
+    cells = tf.nn.space_to_depth(x, size)
+    h, w = cells.shape[1] - side + 1, cells.shape[2] - side + 1
+    near = [cells[:, i : i + h, j : j + w] for i in range(side) for j in range(side)]
+    windows = tf.reshape(tf.concat(near, -1), [-1, (side * size) ** 2])  # the window of each pooled cell
+    rows = tf.reshape(kernel, [-1, kernel.shape[-1]])
+    found = greatest(*[windows @ (tf.constant(mask) @ rows) for mask in _masks(kernel.shape[0], size)])
+    return tf.reshape(found, [-1, h, w, kernel.shape[-1]])
+
+
+def _masks(side: int, size: int) -> np.ndarray:
+    """f32 [size², window, side²]: where the kernel lies in a cell's window, for each of the cell's positions."""
+    cells = (side - 1) // size + 1
+    masks = np.zeros((size**2, (cells * size) ** 2, side**2), np.float32)
+    for position in range(size**2):
+        for pixel in range((cells * size) ** 2):
+            cell, inner = divmod(pixel, size**2)  # space_to_depth's order: cells of size × size pixels
+            row = size * (cell // cells) + inner // size - position // size
+            column = size * (cell % cells) + inner % size - position % size
+            if 0 <= row < side and 0 <= column < side:
+                masks[position, pixel, side * row + column] = 1
+    return masks
+
+
+@tf.custom_gradient
+def greatest(*parts: tf.Tensor) -> Any:
+    """The greatest of several; the gradient goes to the first that reaches it, as max-pooling's does in TensorFlow.
+
+    Ties are common on blank paper.
+    """
+    rest = list(parts)
+    while len(rest) > 1:  # in pairs
+        rest = [reduce(tf.maximum, rest[i : i + 2]) for i in range(0, len(rest), 2)]
+    (top,) = rest
+
+    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        shares, zero = [], tf.zeros_like(g)
+        for one in parts[:-1]:
+            shares.append(tf.where(tf.equal(one, top), g, zero))
+            g = g - shares[-1]
+        return (*shares, g)
+
+    return top, gradient
+
+
+def patches(x: tf.Tensor, size: int) -> tf.Tensor:
+    """What a kernel of size × size lies on, at each position: [n, h, w, c] → [n, h', w', size² · c]."""
+    return tf.image.extract_patches(x, [1, size, size, 1], [1] * 4, [1] * 4, "VALID")
+
+
+def conv_squares(x: tf.Tensor, slope: tf.Tensor, size: int) -> list[tf.Tensor]:
+    """Σ over examples of the squared gradients of a convolution's kernel and bias."""
+    return squared(patches(x, size), slope, (size, size, x.shape[-1], slope.shape[-1]))
+
+
+def squared(patches: tf.Tensor, slope: tf.Tensor, shape: tuple[int, ...]) -> list[tf.Tensor]:
+    """The same, from the patches. shape: the kernel's."""
+    n = tf.shape(slope)[0] if slope.shape[0] is None else slope.shape[0]
+    p = tf.reshape(patches, [n, -1, patches.shape[-1]])
+    d = tf.reshape(slope, [n, -1, slope.shape[-1]])
+    each = tf.matmul(p, d, transpose_a=True)  # one gradient an example: [n, size² · c, filters]
+    kernel = tf.reshape(tf.reduce_sum(tf.square(each), 0), shape)
+    return [kernel, tf.reduce_sum(tf.square(tf.reduce_sum(d, 1)), 0)]
+
+
+def dense_squares(x: tf.Tensor, slope: tf.Tensor) -> list[tf.Tensor]:
+    """Σ over examples of the squared gradients of a dense layer's kernel and bias: (x · slope)² = x² · slope²."""
+    return [tf.matmul(tf.square(x), tf.square(slope), transpose_a=True), tf.reduce_sum(tf.square(slope), 0)]
