@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
-BENCH := speed memory scale export accuracy continual light
+BENCH := speed memory scale export accuracy continual methods light
 
 .PHONY: help noniid iid pathological centralized pi test fast lint bench fuzz drill drill-hostile clean
 help:  ## show this

@@ -191,10 +191,7 @@ def draw(
     rows = passes(len(lesson.examples), count * own, rng(scenario.seed, "batches", *at))
     again = passes(len(rehearsal.examples), count * extra, rng(scenario.seed, "rehearse", *at))
     mine, old = lesson.examples.take(rows), rehearsal.examples.take(again)
-    views = augment(mine.x, scenario.augment, lesson.strength[rows], rng(scenario.seed, "augment", *at))
-    if len(again):
-        strong = np.broadcast_to(lesson.typical, (len(again), len(scenario.augment)))
-        views = np.concatenate([views, augment(old.x, scenario.augment, strong, rng(scenario.seed, "revise", *at))])
+    views = _views(lesson, mine.x, rows, old.x)
     labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
     beside = taught or Distillation.nothing(len(lesson.examples))
     order = np.arange(count * own, dtype=np.int32).reshape(count, own)
@@ -216,6 +213,16 @@ def draw(
         path=path,
     )
     return _guarded(plan, guard, rng(scenario.seed, "guard", *at)) if guard is not None and len(guard) else plan
+
+
+def _views(lesson: Lesson, own: np.ndarray, rows: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """A fresh view of each image, own ones (those of these rows of the lesson) first: uint8 [n, 28, 28]."""
+    parts, seed, at = lesson.scenario.augment, lesson.scenario.seed, (lesson.client, lesson.round)
+    views = augment(own, parts, lesson.strength[rows], rng(seed, "augment", *at))
+    if not len(old):
+        return views
+    strong = np.broadcast_to(lesson.typical, (len(old), len(parts)))
+    return np.concatenate([views, augment(old, parts, strong, rng(seed, "revise", *at))])
 
 
 def _extra(lesson: Lesson, rehearsal: Rehearsal) -> int:

@@ -13,14 +13,14 @@ from core.stream import ends
 
 
 def constant(rate: float, round: int, ends: Sequence[int], losses: Sequence[float]) -> float | None:
-    """the same rate in every round"""
+    """The same rate in every round"""
     return rate
 
 
 def cosine(
     rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, floor: float = 0.02
 ) -> float | None:
-    """falls along half a cosine from the full rate to floor (0.02) of it (Loshchilov and Hutter 2017, arXiv:1608.03983)"""
+    """Falls along half a cosine from the full rate to floor (0.02) of it (Loshchilov and Hutter 2017, arXiv:1608.03983)"""
     if not 0 <= floor <= 1:
         raise ValueError(f"floor = {floor} of cosine should be 0 … 1")
     return rate * _fall(round, ends[-1], floor)
@@ -29,7 +29,7 @@ def cosine(
 def restarts(
     rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, floor: float = 0.02
 ) -> float | None:
-    """a cosine from the full rate to floor (0.02) of it in every stage of the stream, for each task its own
+    """A cosine from the full rate to floor (0.02) of it in every stage of the stream, for each task its own
     (SGDR, Loshchilov and Hutter 2017, arXiv:1608.03983)"""
     if not 0 <= floor <= 1:
         raise ValueError(f"floor = {floor} of restarts should be 0 … 1")
@@ -47,7 +47,7 @@ def _fall(round: int, rounds: int, floor: float) -> float:
 def plateau(
     rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, halve: int = 3, stop: int = 5
 ) -> float | None:
-    """halved after `halve` (3) rounds without a better validation loss, stops after `stop` (5)"""
+    """Halved after `halve` (3) rounds without a better validation loss, stops after `stop` (5)"""
     if halve < 1 or stop < 1:
         raise ValueError(f"halve = {halve} and stop = {stop} of plateau should be at least 1")
     best, waited = math.inf, 0

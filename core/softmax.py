@@ -14,12 +14,12 @@ NEVER = np.float32(-1e4)  # far below any logit, and finite
 
 
 def plain(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
-    """cross-entropy over all classes"""
+    """Cross-entropy over all classes"""
     return np.zeros((len(labels), classes), np.float32)
 
 
 def masked(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
-    """own images compete only with the classes of the client's own experience, so they push no old class down; as many of
+    """Own images compete only with the classes of the client's own experience, so they push no old class down; as many of
     them as of an old class are rehearsed compete with all (ER-ACE, Caccia et al. 2022, arXiv:2104.05025)"""
     mine, old = np.unique(labels[own]), np.unique(labels[~own])
     fair = int((~own).sum() / max(1, len(old)))  # as the paper's buffer, in which new classes lie too
@@ -31,14 +31,14 @@ def masked(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
 
 
 def present(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
-    """classes of which the client holds no image, new or remembered, do not compete: what others know, or nobody yet, is not
+    """Classes of which the client holds no image, new or remembered, do not compete: what others know, or nobody yet, is not
     pushed down (restricted softmax, FedRS, Li and Zhan 2021, KDD)"""
     absent = ~np.isin(np.arange(classes), labels)
     return np.tile(np.where(absent, NEVER, np.float32(0)), (len(labels), 1)).astype(np.float32)
 
 
 def balanced(labels: np.ndarray, own: np.ndarray, classes: int, *, strength: float = 1.0) -> np.ndarray:
-    """adds the log of each class's share of the client's images, so that rare classes weigh like common ones
+    """Adds the log of each class's share of the client's images, so that rare classes weigh like common ones
     (logit adjustment, Menon et al. 2021, arXiv:2007.07314; in a federation FedLC, arXiv:2209.00189)"""
     if not 0 <= strength <= 10:
         raise ValueError(f"strength = {strength} of balanced should be 0 … 10")

@@ -1,6 +1,6 @@
 """Which of its examples a client meets when: experiences, in the order this client meets them.
 
-A *course* is what all clients share: the tasks, an test for each, and which task each stage brings. A *stream* is one
+A *course* is what all clients share: the tasks, a test for each, and which task each stage brings. A *stream* is one
 client's way through it, drawn by address from its own shard, so the server need not know a client's private order.
 """
 
@@ -72,12 +72,12 @@ def _dealt(portions: int) -> Callable[[np.ndarray, np.random.Generator], Rows]:
 
 
 def whole(scenario: Scenario) -> Course:
-    """everything at once: one experience"""
+    """Everything at once: one experience"""
     return Course((TaskTest("all", _digits(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
 
 
 def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
-    """class-incremental: per_task (2) new digits in each stage"""
+    """Class-incremental: per_task (2) new digits in each stage"""
     digits = _digits(scenario)
     if not 1 <= per_task <= len(digits):
         raise ValueError(f"per_task = {per_task} of classes should be 1 … {len(digits)}")
@@ -86,7 +86,7 @@ def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
 
 
 def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+contrast+invert") -> Course:
-    """domain-incremental: the same digits under a new condition in each stage, each with its own part of the images"""
+    """Domain-incremental: the same digits under a new condition in each stage, each with its own part of the images"""
     names = conditions.split("+")
     for name in names:
         parsed(name)
@@ -97,7 +97,7 @@ def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+co
 
 
 def permuted(scenario: Scenario, *, tasks: int = 10) -> Course:
-    """domain-incremental: all images again in each stage, their pixels in a new order (Goodfellow et al. 2013)"""
+    """Domain-incremental: all images again in each stage, their pixels in a new order (Goodfellow et al. 2013)"""
     if tasks < 1:
         raise ValueError(f"tasks = {tasks} of permuted should be at least 1")
     tests = tuple(TaskTest(f"order {i}", _digits(scenario), f"permute:{i}") for i in range(tasks))
@@ -105,7 +105,7 @@ def permuted(scenario: Scenario, *, tasks: int = 10) -> Course:
 
 
 def arrivals(scenario: Scenario, *, portions: int = 5, online: bool = False) -> Course:
-    """data-incremental: the same distribution arrives in portions (5); online: one a round, so each image is seen once"""
+    """Data-incremental: the same distribution arrives in portions (5); online: one a round, so each image is seen once"""
     if portions < 1:
         raise ValueError(f"portions = {portions} of arrivals should be at least 1")
     count = scenario.rounds if online else portions
@@ -113,7 +113,7 @@ def arrivals(scenario: Scenario, *, portions: int = 5, online: bool = False) -> 
 
 
 def repeats(scenario: Scenario, *, per_task: int = 2, times: int = 2) -> Course:
-    """class-incremental, and every task comes back, times (2) in all, with new images of it"""
+    """Class-incremental, and every task comes back, times (2) in all, with new images of it"""
     if times < 1:
         raise ValueError(f"times = {times} of repeats should be at least 1")
     once = classes(scenario, per_task=per_task)
@@ -121,7 +121,7 @@ def repeats(scenario: Scenario, *, per_task: int = 2, times: int = 2) -> Course:
 
 
 def seasons(scenario: Scenario, *, seasons: int = 4, years: int = 2, mix: float = 0.0) -> Course:
-    """seasonal label drift (arXiv:2601.13456): each season has its own digits, but for a share `mix`; years repeat"""
+    """Seasonal label drift (arXiv:2601.13456): each season has its own digits, but for a share `mix`; years repeat"""
     if years < 1:
         raise ValueError(f"years = {years} of seasons should be at least 1")
     if not 0 <= mix <= 1:

@@ -17,12 +17,12 @@ Parts = list[np.ndarray]
 
 
 def iid(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int) -> Parts:
-    """equal parts, drawn at random"""
+    """Equal parts, drawn at random"""
     return [np.sort(part) for part in np.array_split(rng.permutation(len(labels)), clients)]
 
 
 def dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, alpha: float = 0.3) -> Parts:
-    """each class in Dirichlet(alpha) shares (Hsu et al. 2019, arXiv:1909.06335): small alpha is skewed, large is IID
+    """Each class in Dirichlet(alpha) shares (Hsu et al. 2019, arXiv:1909.06335): small alpha is skewed, large is IID
 
     Clients left with fewer than the minimum are topped up with random examples of whoever then holds most.
     Raises ValueError if alpha ≤ 0.
@@ -42,7 +42,7 @@ def dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator, minimu
 
 
 def shards(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, per_client: int = 2) -> Parts:
-    """sort by label, cut into equal shards, deal per_client (2) to each (McMahan et al. 2017, arXiv:1602.05629)"""
+    """Sort by label, cut into equal shards, deal per_client (2) to each (McMahan et al. 2017, arXiv:1602.05629)"""
     if per_client < 1 or clients * per_client > len(labels):
         raise ValueError(f"per_client = {per_client} of shards should be 1 … {len(labels) // clients}")
     order = rng.permutation(len(labels))
@@ -70,7 +70,7 @@ def labels(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: 
 
 
 def quantity(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, power: float = 1.0) -> Parts:
-    """same mix, unequal sizes: the i-th largest client gets a share in proportion to i^-power (Zipf); 0 is equal"""
+    """Same mix, unequal sizes: the i-th largest client gets a share in proportion to i^-power (Zipf); 0 is equal"""
     if not 0 <= power <= 10:
         raise ValueError(f"power = {power} of quantity should be 0 … 10")
     shares = rng.permutation(np.arange(1, clients + 1, dtype=float) ** -power)

@@ -157,14 +157,9 @@ def update(
         raise ValueError(f"the answer is one to round {answered}")
     least = 1 if learned or not like else 0
     own, rehearsed = (checks.whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
-    seen = checks.whole(numbers, "seen", least, limits.rows)
     if own + rehearsed < least:
         raise ValueError("the answer's numbers make no sense: it learned from 0 examples")
-    sums = Sums(
-        checks.real(numbers, "loss", -1e-3 * seen, checks.LOSS * max(1, seen)),
-        checks.whole(numbers, "correct", 0, seen),
-        seen,
-    )
+    sums = _sums(numbers, least, limits.rows)
     labels = checks.several(numbers, "labels", limits.classes, 0, limits.examples)
     looks = checks.several(numbers, "looks", limits.looks, -1e6, 1e6)
     task, memory = (
@@ -176,6 +171,13 @@ def update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content), task, memory,
         checks.real(numbers, "battery", -1, 1), answer, rehearsed, answered,
     )  # fmt: skip
+
+
+def _sums(numbers: MetricRecord, least: int, most: int) -> Sums:
+    """What it saw, over `least` to `most` rows."""
+    seen = checks.whole(numbers, "seen", least, most)
+    loss = checks.real(numbers, "loss", -1e-3 * seen, checks.LOSS * max(1, seen))
+    return Sums(loss, checks.whole(numbers, "correct", 0, seen), seen)
 
 
 def size(content: RecordDict) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from server.record import Exports, Report
+from server.report.figures.formatting import everything
 from server.report.figures.local_baseline import CLEAR
 
 
@@ -40,7 +41,7 @@ def _compared(report: Report) -> Iterator[tuple[str, str]]:
     if found := best.get("federated"):
         yield "", f"{100 * found.accuracy:.2f} % at its best round by validation loss, {found.round}"
     for name, accuracy in report.baselines.items():
-        on = ", on all ten digits" if name == "local" else ""
+        on = f", on {everything(len(report.confusion) or 10)}" if name == "local" else ""
         broken = "; it diverged" if name in report.diverged else ""
         yield f"{name} baseline", f"{_against(mine, accuracy)} at the end{on}{broken}"
         if found and (other := best.get(name)):

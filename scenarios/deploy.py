@@ -19,6 +19,8 @@ from core.config.parse import unknown
 from core.config.scenario import ENGINES
 from scenarios.deployment import flwr_cli, processes
 from scenarios.deployment.flwr_cli import CODE, HOME, option
+from scenarios.deployment.status import show
+from scenarios.run import main as command
 
 PORT = 8000
 EXAMPLES = """examples:
@@ -94,8 +96,6 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         flwr_cli.port(home)  # is there a federation?
         if args.command == "status":
-            from scenarios.deployment.status import show
-
             return show(home)
         if args.command == "run":
             return _run(home, rest)
@@ -148,8 +148,6 @@ def _admit(home: Path, name: str, key: str, client: int) -> None:
 
 def _run(home: Path, arguments: Sequence[str]) -> int:
     """The same experiment as `scenarios.run`, its rounds on the nodes."""
-    from scenarios.run import main as command
-
     return command(["--baselines", "none", *arguments], home)
 
 

@@ -8,13 +8,16 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from core.config.scenario import Scenario
+from core.data import load
+from core.engines import default
+from scenarios.closing import files
 from scenarios.environment import temporary
-
-if TYPE_CHECKING:
-    from core.config.scenario import Scenario
-    from scenarios.terminal import Terminal
+from scenarios.terminal import Terminal, redirect
+from server import checkpoint, run_folder, versions
+from server.export import export, verify
+from server.record import plain
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,10 +28,6 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
     p.add_argument("--json", action="store_true", help="print export.json on one line instead of the table")
     args = p.parse_args(argv)
-    from core.config.scenario import Scenario
-    from scenarios.terminal import Terminal, redirect
-    from server import run_folder
-
     with ExitStack() as stack:
         try:
             scenario = Scenario.read(args.run / "scenario.json")
@@ -49,14 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) -> int:
-    from core.data import load
-    from core.engines import tensorflow as engine
-    from scenarios.closing import files
-    from server import checkpoint, versions
-    from server.export import export, verify
-    from server.record import plain
-
-    engine.one_thread()
+    default(scenario)  # TensorFlow's one thread
     state, _ = checkpoint.newest(args.run)
     if state is None or (args.check and not (args.run / "model.keras").exists()):
         terminal.say(f"{args.run} has no {'model.keras' if state else 'checkpoint'} yet")

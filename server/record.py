@@ -209,6 +209,7 @@ class Report:
     versions: Mapping[str, str] = field(default_factory=dict)  # of packages
     folder: str = ""
     source: str = ""  # the run that it went on from
+    labels: tuple[str, ...] = ()  # what the classes are called; none: by their numbers
 
     @property
     def name(self) -> str:
@@ -224,6 +225,15 @@ class Report:
     def version(self) -> int | None:
         """The number of the version that the last weights are."""
         return self.stages[-1].version if self.stages else None
+
+    def called(self, label: int) -> str:
+        """What a class is called."""
+        return self.labels[label] if label < len(self.labels) else str(label)
+
+    @property
+    def numbers(self) -> bool:
+        """Are the classes called by numbers, as digits are?"""
+        return all(label.isdecimal() for label in self.labels)
 
     def with_(self, *events: str, **changes: Any) -> Report:
         """A copy with more events, and other facts."""

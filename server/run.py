@@ -168,6 +168,7 @@ def finish(run: Run, state: RunState) -> Report:
         },
         versions={name: version(name) for name in PACKAGES},
         folder=str(run.folder),
+        labels=run.data.spec.labels,
     )
     record.save(run.folder, report)
     return report

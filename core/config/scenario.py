@@ -26,7 +26,7 @@ class Model:
     """The shared model (core/models)."""
 
     kind: str = "cnn"  # or "mlp", of the literature on permuted MNIST
-    dropout: float = 0.0  # share of the units before the logits dropout_mask in training; usual 0.5, range [0, 1)
+    dropout: float = 0.0  # share of the units before the logits that is dropped in training; usual 0.5, range [0, 1)
     l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001, ≥ 0
 
 

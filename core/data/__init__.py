@@ -32,7 +32,10 @@ class Dataset:
     read: Callable[[], Source]
 
 
-DATASETS = {"mnist": Dataset(mnist.SPEC, mnist.read), "fashion": Dataset(fashion.SPEC, fashion.read)}
+DATASETS = {
+    "mnist": Dataset(mnist.SPEC, mnist.read),
+    "fashion": Dataset(fashion.SPEC, fashion.read),
+}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from core.plan import Lesson, Rehearsal
 
 
 class AGem(Replay):
-    """bends each step so that the loss on stored images does not rise (Chaudhry et al. 2019, arXiv:1812.00420)"""
+    """Bends each step so that the loss on stored images does not rise (Chaudhry et al. 2019, arXiv:1812.00420)"""
 
     name = "agem"
 

@@ -24,7 +24,7 @@ UNMET = -30.0  # the logit of a class that nobody has shown yet
 
 
 class Acil(Finetune):
-    """ridge regression on the body's features, solved from clients' sums; no images kept, no gradient
+    """Ridge regression on the body's features, solved from clients' sums; no images kept, no gradient
     (ACIL, Zhuang et al. 2022, arXiv:2205.14922; federated as AFL, He et al. 2025, arXiv:2405.16240)"""
 
     name = "acil"
@@ -106,7 +106,7 @@ class Acil(Finetune):
 
 
 class Slda(Acil):
-    """linear discriminants: class means and one covariance on the body's features, solved from clients' sums; no
+    """Linear discriminants: class means and one covariance on the body's features, solved from clients' sums; no
     images kept, no gradient, every class weighs the same (streaming LDA, Hayes and Kanan 2020, arXiv:1909.01520)"""
 
     name = "slda"

@@ -37,7 +37,7 @@ class Received:
 
 
 class Finetune:
-    """plain SGD on what is there now; the lower bound of every continual method"""
+    """Plain SGD on what is there now; the lower bound of every continual method"""
 
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
 

@@ -12,7 +12,7 @@ from core.seeds import rng
 
 
 class Ewc(Finetune):
-    """online EWC: λ/2 · Σ F (w − w*)², F = γF + the new stage's true Fisher (Kirkpatrick et al. 2017, arXiv:1612.00796;
+    """Online EWC: λ/2 · Σ F (w − w*)², F = γF + the new stage's true Fisher (Kirkpatrick et al. 2017, arXiv:1612.00796;
     Schwarz et al. 2018, arXiv:1805.06370)"""
 
     name = "ewc"

@@ -14,7 +14,7 @@ TEACHERS = ("stage", "round")
 
 
 class Lwf(Finetune):
-    """matches a teacher's answers for classes that the client's own images are not: teacher=stage, the model of before
+    """Matches a teacher's answers for classes that the client's own images are not: teacher=stage, the model of before
     this stage (Li and Hoiem 2016, arXiv:1606.09282; on logits, as Buzzega et al. 2020 do); teacher=round, the global model
     as received, which knows what other clients hold (after FedNTD, Lee et al. 2022, arXiv:2106.03097)"""
 

@@ -12,7 +12,7 @@ from core.plan import Learned, Lesson, Rehearsal
 
 
 class Replay(Finetune):
-    """rehearses stored images of earlier stages (Chaudhry et al. 2019, arXiv:1902.10486)"""
+    """Rehearses stored images of earlier stages (Chaudhry et al. 2019, arXiv:1902.10486)"""
 
     name = "replay"
 
@@ -58,7 +58,7 @@ class Replay(Finetune):
 
 
 class Joint(Finetune):
-    """keeps everything, with no budget: all data so far in every round; the upper bound of every continual method"""
+    """Keeps everything, with no budget: all data so far in every round; the upper bound of every continual method"""
 
     name = "joint"
 

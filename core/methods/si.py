@@ -12,7 +12,7 @@ from core.plan import Learned, Lesson, Pull
 
 
 class Si(Finetune):
-    """c · Σ Ω (w − w*)², Ω = Σ over stages of (path integral of −gradient · movement) / (movement² + ξ)
+    """C · Σ Ω (w − w*)², Ω = Σ over stages of (path integral of −gradient · movement) / (movement² + ξ)
     (Zenke et al. 2017, arXiv:1703.04200); the path is the client's own steps, not what averaging moves"""
 
     name = "si"

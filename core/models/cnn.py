@@ -11,7 +11,7 @@ from core.models.spec import ModelSpec
 
 
 def cnn(image: tuple[int, int], classes: int) -> ModelSpec:
-    """two convolutions, each with a pool, and two dense layers"""
+    """Two convolutions, each with a pool, and two dense layers"""
     layers = (
         Conv("conv1", 32), Pool("pool1"), Conv("conv2", 64), Pool("pool2"), Flatten(),
         Dense("hidden", 128), Dense("logits", classes, relu=False),

@@ -7,6 +7,6 @@ from core.models.spec import ModelSpec
 
 
 def mlp(image: tuple[int, int], classes: int) -> ModelSpec:
-    """three dense layers of 400 units, and the logits"""
+    """Three dense layers of 400 units, and the logits"""
     dense = (Dense(name, 400) for name in ("first", "second", "hidden"))
     return ModelSpec("mlp", image, classes, (Flatten(), *dense, Dense("logits", classes, relu=False)))

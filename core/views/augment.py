@@ -123,19 +123,19 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 
 def rotate(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, degrees: float = 15.0) -> Warp:
-    """turn by up to ±degrees (15)"""
+    """Turn by up to ±degrees (15)"""
     _within("rotate: degrees", degrees, 0, 180)
     return warp.turned(rng.uniform(-degrees, degrees, len(strength)) * strength)
 
 
 def zoom(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, amount: float = 0.1) -> Warp:
-    """scale by 1 ± amount (0.1), below 1"""
+    """Scale by 1 ± amount (0.1), below 1"""
     _within("zoom: amount", amount, 0, 0.99)
     return warp.zoomed(1 + rng.uniform(-amount, amount, len(strength)) * strength)
 
 
 def shift(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.1) -> Warp:
-    """move by up to ±share (0.1) of the width, each way"""
+    """Move by up to ±share (0.1) of the width, each way"""
     _within("shift: share", share, 0, 1)
     return warp.moved(rng.uniform(-share * SIDE, share * SIDE, (len(strength), 2)) * strength[:, None])
 
@@ -143,7 +143,7 @@ def shift(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: 
 def elastic(
     warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, alpha: float = 20.0, sigma: float = 4.0
 ) -> Warp:
-    """bend like paper: uniform noise smoothed by a Gaussian of sigma (4) pixels, times alpha (20) (Simard et al. 2003)"""
+    """Bend like paper: uniform noise smoothed by a Gaussian of sigma (4) pixels, times alpha (20) (Simard et al. 2003)"""
     _within("elastic: alpha", alpha, 0, 1000)
     _within("elastic: sigma", sigma, 0.1, SIDE)
     noise = rng.random((len(strength), 2, SIDE, SIDE), np.float32)
@@ -168,19 +168,19 @@ def _gaussian(sigma: float) -> np.ndarray:
 
 
 def stroke(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.5) -> Warp:
-    """a thicker or thinner pen, by up to ±share (0.5) of a pixel all round"""
+    """A thicker or thinner pen, by up to ±share (0.5) of a pixel all round"""
     _within("stroke: share", share, 0, 1)
     return replace(warp, stroke=rng.uniform(-share, share, len(strength)) * strength)
 
 
 def focus(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.7) -> Warp:
-    """out of focus, or sharpened: up to ±share (0.7) of the way to a blur of one pixel, or away from it"""
+    """Out of focus, or sharpened: up to ±share (0.7) of the way to a blur of one pixel, or away from it"""
     _within("focus: share", share, 0, 1)
     return replace(warp, focus=rng.uniform(-share, share, len(strength)) * strength)
 
 
 def contrast(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, amount: float = 0.3) -> Warp:
-    """paler or stronger ink, by a factor 1 ± amount (0.3), below 1"""
+    """Paler or stronger ink, by a factor 1 ± amount (0.3), below 1"""
     _within("contrast: amount", amount, 0, 0.99)
     return replace(warp, contrast=1 + rng.uniform(-amount, amount, len(strength)) * strength)
 

@@ -19,7 +19,7 @@ Condition = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
 def plain(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """as they are"""
+    """As they are"""
     return images
 
 
@@ -30,12 +30,12 @@ def noise(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.nda
 
 
 def invert(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """white on black becomes black on white, to this share"""
+    """White on black becomes black on white, to this share"""
     return np.clip(images + np.float32(amount) * (255 - 2 * images.astype(np.float32)) + 0.5, 0, 255).astype(np.uint8)
 
 
 def permute(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """all pixels change places, in the same way for everybody (Goodfellow et al. 2013, arXiv:1312.6211); 0 changes nothing"""
+    """All pixels change places, in the same way for everybody (Goodfellow et al. 2013, arXiv:1312.6211); 0 changes nothing"""
     if not amount:
         return images
     return images.reshape(len(images), -1)[:, rng.permutation(images[0].size)].reshape(images.shape)

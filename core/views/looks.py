@@ -24,29 +24,29 @@ def _all(images: np.ndarray, *amount: float) -> np.ndarray:
 
 
 def turned(images: np.ndarray, position: float, *, low: float = -5.0, high: float = 5.0) -> np.ndarray:
-    """the camera is turned, degrees"""
+    """The camera is turned, degrees"""
     amount = _amount("rotate", position, low, high, (-180, 180))
     return Warp.none(len(images)).turned(_all(images, amount)).apply(images)
 
 
 def zoomed(images: np.ndarray, position: float, *, low: float = 0.95, high: float = 1.05) -> np.ndarray:
-    """the digit is larger or smaller, factor"""
+    """The digit is larger or smaller, factor"""
     amount = _amount("zoom", position, low, high, (0.25, 4))
     return Warp.none(len(images)).zoomed(_all(images, amount)).apply(images)
 
 
 def right(images: np.ndarray, position: float, *, low: float = -0.5, high: float = 0.5) -> np.ndarray:
-    """the digit sits to the right (or left), pixels"""
+    """The digit sits to the right (or left), pixels"""
     return Warp.none(len(images)).moved(_all(images, _amount("right", position, low, high, (-14, 14)), 0)).apply(images)
 
 
 def down(images: np.ndarray, position: float, *, low: float = -0.5, high: float = 0.5) -> np.ndarray:
-    """the digit sits lower (or higher), pixels"""
+    """The digit sits lower (or higher), pixels"""
     return Warp.none(len(images)).moved(_all(images, 0, _amount("down", position, low, high, (-14, 14)))).apply(images)
 
 
 def stroke(images: np.ndarray, position: float, *, low: float = -0.3, high: float = 0.5) -> np.ndarray:
-    """a thicker (to 1) or thinner (to -1) pen, share of a pixel all round"""
+    """A thicker (to 1) or thinner (to -1) pen, share of a pixel all round"""
     import cv2
 
     amount = _amount("stroke", position, low, high, (-1, 1))
@@ -56,7 +56,7 @@ def stroke(images: np.ndarray, position: float, *, low: float = -0.3, high: floa
 
 
 def blur(images: np.ndarray, position: float, *, low: float = 0.0, high: float = 0.7) -> np.ndarray:
-    """out of focus, Gaussian sigma in pixels"""
+    """Out of focus, Gaussian sigma in pixels"""
     import cv2
 
     amount = _amount("blur", position, low, high, (0, 1.5))
@@ -64,7 +64,7 @@ def blur(images: np.ndarray, position: float, *, low: float = 0.0, high: float =
 
 
 def contrast(images: np.ndarray, position: float, *, low: float = 0.75, high: float = 1.2) -> np.ndarray:
-    """paler or stronger ink, factor"""
+    """Paler or stronger ink, factor"""
     amount = _amount("contrast", position, low, high, (0, 4))
     return np.clip(images * np.float32(amount) + np.float32(0.5), 0, 255).astype(np.uint8)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from core.config.scenario import Scenario
 from core.methods import METHODS, Chain
 from core.models import of
@@ -21,7 +23,7 @@ from fl.strategies.flower import (
 )
 from fl.strategies.scaffold import scaffold
 
-STRATEGIES = {
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "fedadam": fedadam,
     "fedyogi": fedyogi, "fedadagrad": fedadagrad, "fedmedian": fedmedian, "fedtrimmedavg": fedtrimmedavg, "krum": krum,
     "multikrum": multikrum, "bulyan": bulyan,

@@ -100,7 +100,7 @@ def _carried(rule: Any) -> State:
 
 
 def fedavg(scenario: Scenario) -> Flower:
-    """mean of the clients' weights, by their number of examples (McMahan et al. 2017, arXiv:1602.05629)"""
+    """Mean of the clients' weights, by their number of examples (McMahan et al. 2017, arXiv:1602.05629)"""
     return Flower("FedAvg")
 
 
@@ -135,24 +135,24 @@ def fedadagrad(scenario: Scenario, *, rate: float = 0.03, tau: float = 0.001) ->
 
 
 def fedmedian(scenario: Scenario) -> Flower:
-    """median of each weight (Yin et al. 2018, arXiv:1803.01498)"""
+    """Median of each weight (Yin et al. 2018, arXiv:1803.01498)"""
     return Flower("FedMedian")
 
 
 def fedtrimmedavg(scenario: Scenario, *, beta: float = 0.2) -> Flower:
-    """mean of each weight without its beta lowest and beta highest shares (Yin et al. 2018, arXiv:1803.01498)"""
+    """Mean of each weight without its beta lowest and beta highest shares (Yin et al. 2018, arXiv:1803.01498)"""
     return Flower("FedTrimmedAvg", {"beta": within("beta", beta, 0, 0.49)})
 
 
 def krum(scenario: Scenario, *, malicious: int = 1) -> Flower:
-    """the one client closest to its neighbours, `malicious` being bad (Blanchard et al. 2017, arXiv:1703.02757)"""
+    """The one client closest to its neighbours, `malicious` being bad (Blanchard et al. 2017, arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
     rule = Flower("Krum", {"num_malicious_nodes": malicious}, 2 * malicious + 3, "2·malicious + 3")
     return rule.check(scenario.cohort)
 
 
 def multikrum(scenario: Scenario, *, malicious: int = 1, selected: int = 5) -> Flower:
-    """mean of the `selected` clients closest to their neighbours (Blanchard et al. 2017, arXiv:1703.02757)"""
+    """Mean of the `selected` clients closest to their neighbours (Blanchard et al. 2017, arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
     within("selected", selected, 1, scenario.cohort)
     needed, why = max((2 * malicious + 3, "2·malicious + 3"), (selected, "selected"))

@@ -45,7 +45,7 @@ def reach(steps: int, rate: float, momentum: float) -> float:
 
 
 class ControlVariates(Finetune):
-    """what SCAFFOLD does on a client, and keeps on the server"""
+    """What SCAFFOLD does on a client, and keeps on the server"""
 
     name = "scaffold"
 

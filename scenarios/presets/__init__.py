@@ -5,7 +5,7 @@ from __future__ import annotations
 from scenarios.presets import continual, devices, standard
 
 SCENARIOS = {
-    "iid": (standard.IID, "every client holds a fair sample: the easy case, and the ceiling for the others"),
+    "iid": (standard.IID, "Every client holds a fair sample: the easy case, and the ceiling for the others"),
     "noniid": (
         standard.NONIID,
         "20 clients, Dirichlet 0.3, each with its own looks and augmentations: the default experience",
@@ -16,23 +16,23 @@ SCENARIOS = {
     ),
     "centralized": (
         standard.CENTRALIZED,
-        "one client with all data, 20 epochs: what the model can do when nothing is in its way",
+        "One client with all data, 20 epochs: what the model can do when nothing is in its way",
     ),
     "class_incremental": (
         continual.CLASS_INCREMENTAL,
-        "new digits, two at a time, with a replay memory (Federated Split-MNIST)",
+        "New digits, two at a time, with a replay memory (Federated Split-MNIST)",
     ),
     "domain_incremental": (
         continual.DOMAIN_INCREMENTAL,
-        "the same digits turned, blurred, noisy, pale, inverted, stage by stage",
+        "The same digits turned, blurred, noisy, pale, inverted, stage by stage",
     ),
-    "arrivals": (continual.ARRIVALS, "more of the same data arrives in five portions"),
+    "arrivals": (continual.ARRIVALS, "More of the same data arrives in five portions"),
     "asynchronous": (
         continual.ASYNCHRONOUS,
         "class_incremental with an order of its own for each client, and late starts",
     ),
-    "newcomers": (continual.NEWCOMERS, "clients join with digits that nobody had, and others leave"),
-    "permuted": (continual.PERMUTED, "ten tasks, each with all pixels in a new order (permuted MNIST)"),
-    "seasonal": (continual.SEASONAL, "seasons, each with its own digits, that come back every year"),
-    "pi": (devices.PI, "a small federation for real devices: four clients, five rounds"),
+    "newcomers": (continual.NEWCOMERS, "Clients join with digits that nobody had, and others leave"),
+    "permuted": (continual.PERMUTED, "Ten tasks, each with all pixels in a new order (permuted MNIST)"),
+    "seasonal": (continual.SEASONAL, "Seasons, each with its own digits, that come back every year"),
+    "pi": (devices.PI, "A small federation for real devices: four clients, five rounds"),
 }

@@ -12,7 +12,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from core.config.scenario import Scenario
+from scenarios.backends import local
 from scenarios.environment import prepare, temporary
+from scenarios.terminal import redirect
+from server import run_folder
 from server.record import RoundRecord
 
 
@@ -31,8 +34,7 @@ class Quiet:
 
 def work(scenario: str, folder: Path) -> None:
     """Run a scenario in its folder, from its newest checkpoint; leave its report alone. In a process of the pool."""
-    from scenarios.backends import local
-    from server import run, run_folder
+    from server import run  # it loads TensorFlow: in the pool's processes only
 
     with run_folder.driven(folder), temporary(folder / ".tmp"):
         environment, built = prepare(folder), Scenario.of(scenario)
@@ -44,8 +46,6 @@ def work(scenario: str, folder: Path) -> None:
 
 def _begin(stop: Event, log: Path) -> None:
     """A process of the pool: Ctrl-C is the parent's to hear; what libraries say goes to a file."""
-    from scenarios.terminal import redirect
-
     global _watched
     _watched = (stop, os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)

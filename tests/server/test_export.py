@@ -25,7 +25,7 @@ from tests import models as model
 from tests.models import engine
 
 SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
-OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should max_update_ratio an export
+OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should reach an export
 EXACT = [file for file in EXPORTERS if not EXPORTERS[file].quantized]
 
 

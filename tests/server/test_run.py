@@ -50,8 +50,8 @@ QUICK = [pytest.param(n, marks=pytest.mark.slow) if n in ("bulyan", "krum") else
 def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: str, tmp_path: Path) -> None:
     scenario = replace(four, strategy=Part(name))
     whole = federate(scenario, tmp_path / "whole")
-    interrupted(scenario, tmp_path / "forgetting_split", at=3)
-    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
+    interrupted(scenario, tmp_path / "parts", at=3)
+    assert timeless(federate(scenario, tmp_path / "parts")) == timeless(whole)
     assert len(whole.history) == 4 and whole.events == ()
     assert len({row.loss for row in whole.history}) == 4  # every round moved the weights
 
@@ -60,17 +60,15 @@ def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: 
 def test_a_schedule_goes_on_where_it_was(four: Scenario, schedule: str, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, schedule=Part(schedule))
     whole = federate(scenario, tmp_path / "whole")
-    interrupted(scenario, tmp_path / "forgetting_split", at=2)
-    interrupted(scenario, tmp_path / "forgetting_split", at=4)
-    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
+    interrupted(scenario, tmp_path / "parts", at=2)
+    interrupted(scenario, tmp_path / "parts", at=4)
+    assert timeless(federate(scenario, tmp_path / "parts")) == timeless(whole)
 
 
 def test_a_run_interrupted_in_its_first_round_starts_anew(four: Scenario, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, rounds=2)
-    interrupted(scenario, tmp_path / "forgetting_split", at=1)
-    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(
-        federate(scenario, tmp_path / "whole")
-    )
+    interrupted(scenario, tmp_path / "parts", at=1)
+    assert timeless(federate(scenario, tmp_path / "parts")) == timeless(federate(scenario, tmp_path / "whole"))
 
 
 def truncated(content: bytes) -> bytes:
@@ -86,10 +84,10 @@ def flipped(content: bytes) -> bytes:
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(four: Scenario, damage: Any, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, strategy=Part("fedadam"))
     whole = federate(scenario, tmp_path / "whole")
-    interrupted(scenario, tmp_path / "forgetting_split", at=4)
-    newest = tmp_path / "forgetting_split" / "checkpoints" / "round-00003.npz"
+    interrupted(scenario, tmp_path / "parts", at=4)
+    newest = tmp_path / "parts" / "checkpoints" / "round-00003.npz"
     newest.write_bytes(damage(newest.read_bytes()))
-    report = federate(scenario, tmp_path / "forgetting_split")
+    report = federate(scenario, tmp_path / "parts")
     assert report.events == ("checkpoint round-00003.npz was damaged and not used",)
     assert replace(timeless(report), events=()) == timeless(whole)
 
@@ -109,9 +107,9 @@ class Failing(LocalGrid):
 def test_a_server_that_dies_inside_a_round_goes_on_from_the_one_before(four: Scenario, tmp_path: Path) -> None:
     scenario = replace(four, cohort=2, rounds=2)
     with pytest.raises(MemoryError):
-        federate(scenario, tmp_path / "forgetting_split", grid=Failing(2, {"memory": str(tmp_path / "clients")}))
+        federate(scenario, tmp_path / "parts", grid=Failing(2, {"memory": str(tmp_path / "clients")}))
     whole = federate(scenario, tmp_path / "whole")
-    assert timeless(federate(scenario, tmp_path / "forgetting_split")) == timeless(whole)
+    assert timeless(federate(scenario, tmp_path / "parts")) == timeless(whole)
 
 
 def test_a_finished_run_resumed_is_the_same_run(four: Scenario, tmp_path: Path) -> None:

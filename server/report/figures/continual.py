@@ -135,7 +135,7 @@ def classes(report: Report) -> Figure | None:
         return None
     shares = np.array([[np.nan if s is None else 100 * s for s in row.classes_accuracy] for row in history]).T
     worst = int(np.nanargmin(shares[:, -1]))
-    figure = style.figure(8.6, 3.6, f"At the end it reads {shares[worst, -1]:.1f} % of the {worst}s, its worst digit")
+    figure = style.figure(8.6, 3.6, _worst(report, worst, shares[worst, -1]))
     axes = figure.subplots()
     edges = (history[0].round - 0.5, history[-1].round + 0.5, len(shares) - 0.5, -0.5)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto", extent=edges)
@@ -147,12 +147,18 @@ def classes(report: Report) -> Figure | None:
         axes.annotate(
             ", ".join(moved), (round_ - 0.5, -0.5), (3, 4), textcoords="offset points", fontsize=8, color=style.GREY
         )
-    axes.set_yticks(range(len(shares)))
-    axes.set(xlabel="Round", ylabel="Digit")
+    axes.set_yticks(range(len(shares)), [report.called(label) for label in range(len(shares))])
+    axes.set(xlabel="Round", ylabel="Digit" if report.numbers else "Class")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="Read right (%)", shrink=0.8).outline.set_visible(False)
     return figure
+
+
+def _worst(report: Report, label: int, share: float) -> str:
+    if report.numbers:
+        return f"At the end it reads {share:.1f} % of the {label}s, its worst digit"
+    return f"At the end it reads {share:.1f} % of “{report.called(label)}”, its worst class"
 
 
 def served(report: Report) -> Figure | None:

@@ -89,7 +89,9 @@ def confusion(report: Report) -> Figure | None:
     if counts.ndim != 2 or not counts.sum():
         return None
     wrong = counts * (1 - np.eye(len(counts), dtype=int))
-    figure = style.figure(6.6, 5.4, _mistakes(counts, wrong))
+    figure = style.figure(
+        6.6 + 0.5 * (not report.numbers), 5.4 + 0.5 * (not report.numbers), _mistakes(report, counts, wrong)
+    )
     axes = figure.subplots()
     axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=max(1, wrong.max()) * 1.15)
     for (true, read), count in np.ndenumerate(counts):
@@ -98,12 +100,13 @@ def confusion(report: Report) -> Figure | None:
         right = formatting.percent(row[digit] / row.sum(), 1) if row.sum() else formatting.NONE
         axes.text(len(counts) - 0.3, digit, right, va="center", color=style.GREY, fontsize=8.5)
     axes.text(len(counts) - 0.3, -0.85, "read right", va="center", color=style.GREY, fontsize=8.5)
-    axes.set_xticks(range(len(counts)))
-    axes.set_yticks(range(len(counts)))
+    names = [report.called(label) for label in range(len(counts))]
+    axes.set_xticks(range(len(counts)), names, rotation=0 if report.numbers else 90)
+    axes.set_yticks(range(len(counts)), names)
     edges = np.arange(len(counts) + 1) - 0.5
     axes.hlines(edges, edges[0], edges[-1], color=style.PALE, linewidth=0.7, clip_on=False)
     axes.vlines(edges, edges[0], edges[-1], color=style.PALE, linewidth=0.7, clip_on=False)
-    axes.set(xlabel="Read as", ylabel="True digit")
+    axes.set(xlabel="Read as", ylabel="True digit" if report.numbers else "True class")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
@@ -119,9 +122,15 @@ def _cell(axes: Axes, true: int, read: int, count: int, dark: bool) -> None:
         axes.text(read, true, f"{count:,}", ha="center", va="center", fontsize=8.5, color=colour, in_layout=False)
 
 
-def _mistakes(counts: np.ndarray, wrong: np.ndarray) -> str:
+def _mistakes(report: Report, counts: np.ndarray, wrong: np.ndarray) -> str:
     title = f"{wrong.sum():,} of {counts.sum():,} misread"
     if not wrong.sum():
         return title
     true, read = np.unravel_index(np.argmax(wrong), wrong.shape)
-    return f"{title}; most often a {true} as a {read} ({formatting.some(int(wrong.max()), 'time')})"
+    taken = f"{_one(report, int(true))} as {_one(report, int(read))}"
+    return f"{title}; most often {taken} ({formatting.some(int(wrong.max()), 'time')})"
+
+
+def _one(report: Report, label: int) -> str:
+    """One example of a class, in a sentence."""
+    return f"a {label}" if report.numbers else f"“{report.called(label)}”"

@@ -93,7 +93,7 @@ def _own(axes: Axes, there: list[Client]) -> None:
 def _everywhere(axes: Axes, report: Report, there: list[Client]) -> None:
     """A dot a client, and a line for each model that learned from everybody."""
     y = np.array([one.everywhere for one in there], float)
-    axes.set_title("On all ten digits", loc="left", fontsize=9.5)
+    axes.set_title(f"On {_all(report)}", loc="left", fontsize=9.5)
     axes.scatter(range(len(there)), 100 * y, s=28, color=style.ORANGE, edgecolors="white", label="its own model")
     diverged = " (diverged)" if "centralized" in report.diverged else ""
     found = [
@@ -111,10 +111,14 @@ def _finding(report: Report, there: list[Client], pairs: list[tuple[float, float
     if not pairs:
         everybody = report.accuracy or 0.0
         gained = sum(one.everywhere is not None and one.everywhere < everybody for one in there)
-        return f"On all ten digits joining helps {gained} of {formatting.some(len(there), 'client')}"
+        return f"On {_all(report)} joining helps {gained} of {formatting.some(len(there), 'client')}"
     gained, lost = (sum(side * (joined - alone) >= CLEAR for alone, joined in pairs) for side in (1, -1))
     means = [formatting.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]
     title = (
         f"On its own digits joining clearly helps {gained} of {formatting.some(len(pairs), 'client')} and harms {lost}"
     )
     return f"{title}: alone they read {means[0]} on average, together {means[1]}"
+
+
+def _all(report: Report) -> str:
+    return formatting.everything(len(report.confusion) or 10)

@@ -33,8 +33,9 @@ def labels(report: Report) -> Figure | None:
     top, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.7])
     sizes = top.bar(np.arange(len(shards)), counts.sum(1), color=style.GREY, width=0.8)
     cells = heat.imshow(counts.T, aspect="auto", cmap="Blues", norm=PowerNorm(0.5, 0, counts.max()))
-    heat.set_yticks(range(counts.shape[1]))
-    heat.set(xlabel="Client", ylabel="Digit")
+    heat.set_yticks(range(counts.shape[1]), [report.called(label) for label in range(counts.shape[1])])
+    kind = "digit" if report.numbers else "class"
+    heat.set(xlabel="Client", ylabel=kind.capitalize())
     top.set_ylabel("Images")
     top.yaxis.set_major_formatter("{x:,.0f}")
     top.tick_params(bottom=False, labelbottom=False)
@@ -46,7 +47,13 @@ def labels(report: Report) -> Figure | None:
         )
         _write(heat, counts)
     else:
-        bar = figure.colorbar(cells, ax=[top, heat], label="Images of the digit", pad=0.01, aspect=35)
+        bar = figure.colorbar(
+            cells,
+            ax=[top, heat],
+            label="Images of the digit" if report.numbers else "Images of the class",
+            pad=0.01,
+            aspect=35,
+        )
         bar.outline.set_visible(False)
     return figure
 
@@ -56,7 +63,8 @@ def _shares(report: Report, counts: np.ndarray) -> str:
     who = "Clients hold" if everybody > 1 else "The only client holds"
     who = who if listed >= everybody else f"The {listed} of {everybody:,} clients shown hold"
     digits = (counts > 0).sum(1).tolist()
-    return f"{who} {formatting.span(counts.sum(1).tolist())} images and {formatting.span(digits)} of the {counts.shape[1]} digits"
+    of = f"{formatting.span(digits)} of the {counts.shape[1]} {'digits' if report.numbers else 'classes'}"
+    return f"{who} {formatting.span(counts.sum(1).tolist())} images and {of}"
 
 
 def _write(heat: Axes, counts: np.ndarray) -> None:

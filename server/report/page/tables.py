@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from server.record import Report, RoundRecord
-from server.report.figures.formatting import NONE, duration, known, number, percent, points, size
+from server.report.figures.formatting import NONE, duration, everything, known, number, percent, points, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
 from server.report.page.header import last
@@ -59,7 +59,7 @@ def baselines(report: Report) -> Html:
         gaps = [_apart(report.accuracy, share), _apart(mine.accuracy if mine else None, top)]
         gaps = [NONE, NONE] if name == "federated" else gaps
         rows.append([
-            f"{name}, all ten digits" if name == "local" else name, percent(share), gaps[0],
+            f"{name}, {everything(len(report.confusion) or 10)}" if name == "local" else name, percent(share), gaps[0],
             number(found.round if found else None), percent(top), gaps[1],
             *["diverged" if name in diverged else ""] * bool(diverged),
         ])  # fmt: skip
@@ -111,7 +111,7 @@ def clients(report: Report) -> Html:
     digits = range(max(len(shard.labels) for shard in shards))
     head = ["Client", "Images", "Rounds", "Accuracy", "Tested on"]
     head += ["Alone, own digits", "Alone, all digits"] * bool(alone)
-    head += [*map(str, digits), *["Look"] * looks]
+    head += [*map(report.called, digits), *["Look"] * looks]
     rows = [
         [
             *(shard.client, number(shard.examples), number(shard.rounds)),

@@ -41,7 +41,7 @@ def planned(digits: Examples) -> Callable[..., Plan]:
 
 
 def stock(weights: Weights, plan: Plan) -> Weights:
-    """The same plan with what every TensorFlow user knows; hidden units are dropout_mask between two Keras layers."""
+    """The same plan with what every TensorFlow user knows; hidden units are dropped between two Keras layers."""
     w, speed = weights, [np.zeros_like(w) for w in weights]
     keras = model.keras_model()
     *below, last = keras.layers
