@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 from flwr.app import Error, Message, RecordDict
@@ -95,6 +97,19 @@ class FakeGrid(LocalGrid):
         return [] if content is None else [Message(content, reply_to=ask)]
 
 
+class Clock:
+    """Time that passes only while somebody waits: how fast a machine answers decides nothing."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 class Onlooker:
     """A Watch that writes down what it is told; it asks to stop inside round `at`, after its first reply."""
 
@@ -119,9 +134,13 @@ def federation(grid: LocalGrid, scenario: Scenario) -> Federation:
     return Federation(scenario, Channel(grid, scenario.round_timeout, Onlooker()))
 
 
-def play(grid: LocalGrid, scenario: Scenario, start: Arrays = START, state: RunState | None = None) -> list[Round]:
-    """All rounds of a scenario from these weights, or after this state, with clients that need no data, at rate 0.1."""
-    return list(rounds(federation(grid, scenario), state or RunState(0, start), lambda number: 0.1))
+def play(grid: LocalGrid, scenario: Scenario, state: RunState | None = None, clock: Any = None) -> list[Round]:
+    """All rounds of a scenario, or those after this state, with clients that need no data, at rate 0.1.
+
+    clock: what tells the channel the time (a module like `time`); None: a Clock.
+    """
+    with mock.patch("fl.channel.time", clock or Clock()):
+        return list(rounds(federation(grid, scenario), state or RunState(0, START), lambda number: 0.1))
 
 
 def federate(scenario: Scenario, folder: Path, watch: Onlooker | None = None, grid: LocalGrid | None = None) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from fl.messages import Task
 from server import evaluation
 from server.record import Shard
 from tests import models as model
-from tests.fakes import START, Client, FakeGrid, broken, federation, honest, silent
+from tests.fakes import START, Client, Clock, FakeGrid, broken, federation, honest, silent
 from tests.models import engine
 
 WEIGHTS = model.initial(1)
@@ -50,7 +51,8 @@ def examined(task: Task) -> RecordDict:
 
 
 def asked(clients: Mapping[int, Client], scenario: Scenario) -> tuple[list[Shard], dict[int, str]]:
-    return evaluation.clients(federation(FakeGrid(clients), scenario), START, 2)
+    with mock.patch("fl.channel.time", Clock()):
+        return evaluation.clients(federation(FakeGrid(clients), scenario), START, 2)
 
 
 def test_clients_say_what_they_hold_and_how_good_the_model_is_for_them(tiny: Scenario) -> None:

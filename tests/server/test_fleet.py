@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
@@ -14,7 +15,7 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from fl import wire
 from server.fleet import TRIES, Fleet
 from server.flower import Wanted
-from tests.fakes import identify
+from tests.fakes import Clock, identify
 
 Says = Callable[[], RecordDict | None]
 
@@ -140,12 +141,12 @@ def test_words_of_a_node_reach_no_terminal_as_escape_codes(tmp_path: Path) -> No
 
 
 def test_a_client_that_never_comes_is_waited_for_once(tmp_path: Path) -> None:
-    grid, fleet = Nodes({50: plays(0)}), Fleet(tmp_path, wait=0.5)
-    spent = []
-    for _ in range(3):
-        start = time.monotonic()
-        assert fleet(grid, [0, 1]) == {0: 50}  # type: ignore[arg-type]
-        spent.append(time.monotonic() - start)
+    grid, fleet, clock, spent = Nodes({50: plays(0)}), Fleet(tmp_path, wait=0.5), Clock(), []
+    with mock.patch("server.fleet.time", clock):
+        for _ in range(3):
+            start = clock.now
+            assert fleet(grid, [0, 1]) == {0: 50}  # type: ignore[arg-type]
+            spent.append(clock.now - start)
     assert spent[0] >= 0.5 and max(spent[1:]) < 0.4
 
 

@@ -122,10 +122,10 @@ def test_when_nobody_answers_the_old_weights_are_kept(client: Client) -> None:
 
 def test_a_round_ends_when_all_have_answered_and_waits_no_longer_than_its_patience() -> None:
     start = time.monotonic()
-    play(FakeGrid(), replace(SCENARIO, rounds=1, round_timeout=60))
+    play(FakeGrid(), replace(SCENARIO, rounds=1, round_timeout=60), clock=time)
     assert time.monotonic() - start < 10
     start = time.monotonic()
-    play(FakeGrid({1: silent}), replace(SCENARIO, rounds=1))
+    play(FakeGrid({1: silent}), replace(SCENARIO, rounds=1), clock=time)
     assert 0.2 <= time.monotonic() - start < 10
 
 
