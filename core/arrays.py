@@ -55,6 +55,11 @@ def in_order(prefix: str, named: Mapping[str, np.ndarray]) -> Arrays:
     return [named[name] for name in (f"{prefix}{i}" for i in range(len(named))) if name in named]
 
 
+def squared_length(arrays: Arrays) -> float:
+    """The sum of squares over all of a model's weights, summed in float64."""
+    return sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays)
+
+
 class Unreadable(ValueError):
     """A file or message that does not hold the arrays that it should; the error names it, and says why."""
 

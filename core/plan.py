@@ -6,11 +6,13 @@ a·w + b, and pulls add up); data-space methods are *rehearsal* (more rows, with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from core.arrays import Arrays, squared_length
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import Examples, dataset
@@ -19,8 +21,6 @@ from core.scores import Sums
 from core.seeds import rng
 from core.softmax import SOFTMAXES
 from core.views.augment import augment
-
-Arrays = list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def joined(tables: Sequence[np.ndarray], classes: int) -> np.ndarray:
 
 def distance(old: Arrays, new: Arrays) -> float:
     """|new − old| / |old|, over all weights."""
-    moved = sum(float(np.sum(np.square(b - a, dtype=np.float64))) for a, b in zip(old, new, strict=True))
-    return float(np.sqrt(moved / max(sum(float(np.sum(np.square(a, dtype=np.float64))) for a in old), 1e-30)))
+    moved = squared_length([b - a for a, b in zip(old, new, strict=True)])
+    return math.sqrt(moved / max(squared_length(old), 1e-30))
 
 
 def steps(examples: int, batch: int, epochs: float) -> int:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord
 
-from core.arrays import DAMAGE, parsed
+from core.arrays import DAMAGE, Arrays, parsed
 from core.config.scenario import Scenario
 from core.data import dataset, mnist
-from core.plan import Arrays
 from core.stream import course
 from core.text import cleaned
 

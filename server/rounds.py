@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
 
 import numpy as np
 from flwr.app import MessageType, RecordDict
 
 from core.arrays import Arrays
 from core.config.scenario import Scenario
-from core.methods.base import Finetune, Payloads, Shared
+from core.engines.step import digest
+from core.methods.base import Asked, Finetune, Payloads, Shared
 from core.scores import Sums
 from fl import roster, strategies, wire
 from fl.channel import Channel
@@ -24,7 +24,7 @@ from fl.strategies import Contribution, State, Strategy
 from server import trust
 from server.checkpoint import RunState
 from server.record import RoundRecord, RoundSeconds, Traffic
-from server.trust import Asked, Believed
+from server.trust import Believed
 
 Rate = Callable[[int], float | None]  # the step size of a round; None: stop before it
 
@@ -51,7 +51,7 @@ class Federation:
     @cached_property
     def digest(self) -> str:
         """Of the step's file."""
-        return sha256(self.step).hexdigest() if self.step else ""
+        return digest(self.step) if self.step else ""
 
     def task(self, round: int, client: int, rate: float, arrays: Arrays, payloads: Payloads | None = None) -> Task:
         """What a client is asked to do in a round."""
@@ -83,10 +83,10 @@ def rounds(federation: Federation, state: RunState, rate: Rate) -> Iterator[Roun
 def one(federation: Federation, state: RunState, number: int, rate: float) -> Round:
     """One round: ask its clients, believe what makes sense of their replies, make one model of many."""
     start = time.perf_counter()
-    asked = Asked(federation.scenario, number, rate, state.arrays, state.shared, federation.method, federation.holdings)
+    asked = Asked(federation.scenario, number, rate, state.arrays, state.shared)
     contents = _contents(federation, asked)
     replies = federation.channel.ask(MessageType.TRAIN, contents, number)
-    believed = trust.believe(replies.contents, asked)
+    believed = trust.believe(replies.contents, asked, federation.method, federation.holdings)
     strategy, arrays, error = _aggregated(federation, state, believed, number)
     if number == federation.scenario.rounds:
         arrays = federation.strategy.finish(strategy, arrays)

@@ -7,15 +7,14 @@ median, an update's length by the model's, the server's own step by the same. Wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median, median_low
 
 import numpy as np
 from flwr.app import RecordDict
 
 from core.arrays import Arrays
-from core.config.scenario import Scenario
-from core.methods.base import Finetune, Payloads, Received, Shared
+from core.methods.base import Asked, Finetune, Payloads, Received
 from core.plan import distance, steps
 from fl import wire
 from fl.checks import Limits
@@ -27,29 +26,14 @@ APART = 6.0  # how many times their usual spread an update's direction must be f
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the clients of a round were asked."""
-
-    scenario: Scenario
-    round: int
-    rate: float
-    arrays: Arrays  # the global weights that they were sent
-    shared: Shared  # what the server keeps for methods
-    method: Finetune  # all that a client does beside plain training
-    holdings: Holdings | None = None  # what clients of a simulation have; on devices nobody knows
-
-
-@dataclass(frozen=True)
 class Believed:
     """What of a round's replies counts. Mappings are by client, in order."""
 
-    updates: Mapping[int, Update] = field(default_factory=dict)
-    drift: Mapping[int, float] = field(default_factory=dict)  # how far its weights moved, over their length
-    counts: Mapping[int, float] = field(default_factory=dict)  # its examples, as far as they are believed
-    payloads: Mapping[int, Payloads] = field(
-        default_factory=dict
-    )  # what methods accept of what it sent beside its weights
-    refused: Mapping[int, str] = field(default_factory=dict)  # the others, and why
+    updates: Mapping[int, Update]
+    drift: Mapping[int, float]  # how far its weights moved, over their length
+    counts: Mapping[int, float]  # its examples, as far as they are believed
+    payloads: Mapping[int, Payloads]  # what methods accept of what it sent beside its weights
+    refused: Mapping[int, str]  # the others, and why
 
     @property
     def learned(self) -> dict[int, Arrays]:
@@ -57,25 +41,31 @@ class Believed:
         return {client: update.arrays for client, update in self.updates.items() if update.arrays}
 
 
-def believe(replies: Mapping[int, RecordDict], asked: Asked) -> Believed:
-    """Check every reply by itself, cap the counts of those that pass, and let methods look at what came for them."""
+def believe(
+    replies: Mapping[int, RecordDict], asked: Asked, method: Finetune, holdings: Holdings | None = None
+) -> Believed:
+    """Check every reply by itself, cap the counts of those that pass, and let methods look at what came for them.
+
+    method: all that a client does beside plain training; holdings: what clients of a simulation have, None on devices, where
+    nobody knows.
+    """
     updates, drift, refused = dict[int, Update](), dict[int, float](), dict[int, str]()
     for client, content in replies.items():
         try:
-            updates[client], drift[client] = read(content, client, asked)
+            updates[client], drift[client] = read(content, client, asked, method, holdings)
         except ValueError as error:
             refused[client] = str(error)
-    scenario, on_devices = asked.scenario, asked.holdings is None
+    scenario, on_devices = asked.scenario, holdings is None
     said = {client: float(update.examples) for client, update in updates.items()}
     counts = capped(updates, scenario.count_ratio) if on_devices else said
     payloads = dict[int, Payloads]()
     for client, update in updates.items():
         try:
-            payloads[client] = asked.method.accept(update.payloads, received(update, counts[client], asked))
+            payloads[client] = method.accept(update.payloads, received(update, counts[client], asked))
         except ValueError as error:
             refused[client] = str(error)
     if on_devices:
-        payloads = asked.method.balance(payloads, scenario.count_ratio)
+        payloads = method.balance(payloads, scenario.count_ratio)
     updates = {client: update for client, update in updates.items() if client not in refused}
     return Believed(updates, drift, counts, payloads, refused)
 
@@ -83,24 +73,22 @@ def believe(replies: Mapping[int, RecordDict], asked: Asked) -> Believed:
 def received(update: Update, count: float, asked: Asked) -> Received:
     """What a method needs to know of a reply. count: its examples, as far as they are believed."""
     return Received(
-        scenario=asked.scenario,
-        round=asked.round,
-        rate=asked.rate,
-        start=asked.arrays,
+        asked=asked,
         arrays=update.arrays,
         own=update.own,
         steps=update.sums.examples // asked.scenario.local.batch,
         share=count / update.examples if update.examples else 1.0,
-        shared=asked.shared,
     )
 
 
-def read(content: RecordDict, client: int, asked: Asked) -> tuple[Update, float]:
+def read(
+    content: RecordDict, client: int, asked: Asked, method: Finetune, holdings: Holdings | None
+) -> tuple[Update, float]:
     """A reply that passed every check of its own, and how far its weights are. Raises ValueError, saying what is wrong."""
     scenario, arrays = asked.scenario, asked.arrays
-    update = wire.update(content, client, arrays, asked.method.shapes(arrays), Limits.of(scenario), asked.round)
-    if asked.holdings:
-        counted(update, asked.holdings, asked.round)
+    update = wire.update(content, client, arrays, method.shapes(arrays), Limits.of(scenario), asked.round)
+    if holdings:
+        counted(update, holdings, asked.round)
     if not update.arrays:
         return update, 0.0
     least = scenario.local.batch * steps(update.own or update.rehearsed, scenario.local.batch, scenario.local.epochs)

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from core.arrays import Arrays
 from core.models import ModelSpec
-from core.plan import Arrays, Learned, Plan
+from core.plan import Learned, Plan
 
 
 class Engine(Protocol):

@@ -6,6 +6,7 @@ accuracy, not in bits, for a ReLU or a maximum that sits on its kink may fall to
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -13,9 +14,10 @@ from functools import lru_cache
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from core.arrays import Arrays, numbered, squared_length
 from core.engines.step import FISHER_PAGE, PAGE, digest
 from core.models import ModelSpec
-from core.plan import Arrays, Learned, Plan
+from core.plan import Learned, Plan
 from core.scores import Sums
 
 
@@ -84,7 +86,7 @@ class LiteRTEngine:
                 "counts": _page(np.ones(n, np.float32), FISHER_PAGE),
             }
             given["images"] /= np.float32(255)
-            outputs = self._squares(**_named(weights), **given)
+            outputs = self._squares(**numbered("w", weights), **given)
             for j, sum_ in enumerate(total):
                 sum_ += outputs[f"f{j}"]
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
@@ -98,7 +100,7 @@ class LiteRTEngine:
         given["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
         given["hard"] /= np.float32(n)
         given["dropout_mask"][:n] = dropout_mask
-        outputs = self._step(**_named(weights), **given)
+        outputs = self._step(**numbered("w", weights), **given)
         right = int((outputs["logits"][:n].argmax(1) == labels).sum())
         return _slopes(outputs, weights), Sums(float(outputs["cross"][:n].sum()), right, n)
 
@@ -106,7 +108,7 @@ class LiteRTEngine:
         """The gradient of the mean cross-entropy of rows to guard."""
         given = self._blank(plan.images[rows], plan.labels[rows])
         given["hard"][: len(rows)] = 1 / np.float32(len(rows))
-        outputs = self._step(**_named(weights), **given)
+        outputs = self._step(**numbered("w", weights), **given)
         return _slopes(outputs, weights)
 
     def _blank(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,7 +137,7 @@ class LiteRTEngine:
             mine = images[i : i + PAGE].astype(np.float32) / 255
             page = np.zeros((PAGE, *images.shape[1:]), np.float32)
             page[: len(mine)] = mine
-            yield self._look(images=page, **_named(weights)), len(mine)
+            yield self._look(images=page, **numbered("w", weights)), len(mine)
 
 
 @lru_cache(maxsize=2)
@@ -158,10 +160,6 @@ def _page(rows: np.ndarray, length: int) -> np.ndarray:
     return page
 
 
-def _named(weights: Arrays) -> dict[str, np.ndarray]:
-    return {f"w{i}": w for i, w in enumerate(weights)}
-
-
 def _bent(slopes: Arrays, kept: Arrays) -> Arrays:
     """A-GEM's projection, as in core/engines/tensorflow.py."""
     dot, size = (float(sum(np.sum(g * k) for g, k in zip(one, kept, strict=True))) for one in (slopes, kept))
@@ -171,5 +169,5 @@ def _bent(slopes: Arrays, kept: Arrays) -> Arrays:
 
 def _clipped(slopes: Arrays, clip: float) -> Arrays:
     """All of them shortened alike, if together they are longer than `clip`."""
-    length = float(np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in slopes)))
+    length = math.sqrt(squared_length(slopes))
     return [g * np.float32(clip / length) for g in slopes] if length > clip else slopes

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from core.arrays import Arrays
 from core.models import ModelSpec
 from core.models import stock as ops
 from core.models.fisher import squares
-from core.plan import Arrays, Learned, Plan
+from core.plan import Learned, Plan
 from core.scores import Sums
 
 PAGE = 500  # images at a time when only looking

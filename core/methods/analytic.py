@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from core.arrays import Arrays
 from core.engines.base import Engine
 from core.methods.base import Finetune, Memory, Payloads, Received, Shared
 from core.methods.sums import check
 from core.models import ModelSpec
-from core.plan import Arrays, Learned, Lesson
+from core.plan import Learned, Lesson
 
 FEATURES = 4096  # at most: the server holds and solves a matrix of so many rows
 STAGES = 1_000_000  # more than any stream has
@@ -64,7 +65,9 @@ class Acil(Finetune):
         gram, cross, stage = payloads[self.name]
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
-        check(unpacked(gram), cross.astype(np.float64), received.own, self.model.largest_features(received.start))
+        check(
+            unpacked(gram), cross.astype(np.float64), received.own, self.model.largest_features(received.asked.arrays)
+        )
         share = np.float32(received.share)
         return {self.name: [gram * share, cross * share, stage]}
 

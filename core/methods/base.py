@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from statistics import median_low
 
 import numpy as np
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.data import Examples
 from core.engines.base import Engine
 from core.models import ModelSpec
-from core.plan import Arrays, Distillation, Learned, Lesson, Pull, Rehearsal, joined
+from core.plan import Distillation, Learned, Lesson, Pull, Rehearsal, joined
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
 Slot = Mapping[str, np.ndarray]
@@ -22,18 +24,25 @@ Shared = Mapping[str, np.ndarray]  # {"method/name": array}: what the server kee
 
 
 @dataclass(frozen=True)
-class Received:
-    """What the server knows of a client's reply when a method looks at what it sent beside the weights."""
+class Asked:
+    """What the clients of a round were asked."""
 
     scenario: Scenario
     round: int
     rate: float
-    start: Arrays  # the weights that the client was sent
-    arrays: Arrays  # those that it came back with; none, if it took no step
+    arrays: Arrays  # the global weights that they were sent
+    shared: Shared  # what the server kept for methods before this round
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the server knows of a client's reply when a method looks at what it sent beside the weights."""
+
+    asked: Asked
+    arrays: Arrays  # the client's new weights; none, if it took no step
     own: int  # its own examples
     steps: int  # that it took
     share: float  # 1, or less where its count was not believed
-    shared: Shared  # what the server kept for methods before this round
 
 
 class Finetune:
@@ -178,11 +187,10 @@ def kept(memory: Memory, method: str, slots: Mapping[int, Slot]) -> Memory:
     return {**memory, method: slots}
 
 
-def weights(slot: Slot, name: str) -> Arrays:
-    """The arrays name0, name1 … of a slot."""
-    return [slot[f"{name}{i}"] for i in range(sum(key.rstrip("0123456789") == name for key in slot))]
+def shares(sizes: Mapping[int, float], ratio: float) -> dict[int, np.float32]:
+    """What is left of each client's upload so that none weighs over `ratio` times the median (the lower of two middles): below 1.
 
-
-def named(name: str, arrays: Arrays) -> dict[str, np.ndarray]:
-    """Arrays as name0, name1 …"""
-    return {f"{name}{i}": array for i, array in enumerate(arrays)}
+    sizes: how much each weighs. Clients that need not be cut are not in it.
+    """
+    most = ratio * median_low(sizes.values()) if sizes else 0.0
+    return {client: np.float32(most / size) for client, size in sizes.items() if size > most}

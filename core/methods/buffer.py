@@ -13,11 +13,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from core.arrays import Arrays
 from core.config.parse import unknown
 from core.data import SIDE, Examples
 from core.engines.base import Engine
 from core.methods.base import Slot, earlier
-from core.plan import Arrays, Lesson
+from core.plan import Lesson
 from core.seeds import rng
 
 IMAGE = SIDE * SIDE + 4  # bytes of an image and its key

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.arrays import Arrays, in_order, numbered
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Slot, earlier, kept, named, weights
+from core.methods.base import Finetune, Memory, Slot, earlier, kept
 from core.models import ModelSpec
-from core.plan import Arrays, Learned, Lesson, Pull
+from core.plan import Learned, Lesson, Pull
 from core.seeds import rng
 
 
@@ -28,7 +29,7 @@ class Ewc(Finetune):
         slot = newest(memory, self.name, lesson.stage)
         if not slot or not self.strength:
             return Pull.none(lesson.start)
-        return anchored(weights(slot, "f"), weights(slot, "w"), self.strength, lesson)
+        return anchored(in_order("f", slot), in_order("w", slot), self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         before = newest(memory, self.name, lesson.stage)
@@ -36,10 +37,10 @@ class Ewc(Finetune):
             return memory
         fisher = information(lesson, learned.weights, engine, self.samples)
         if before:
-            fisher = [f + np.float32(self.decay) * old for f, old in zip(fisher, weights(before, "f"), strict=True)]
+            fisher = [f + np.float32(self.decay) * old for f, old in zip(fisher, in_order("f", before), strict=True)]
         slots = earlier(memory, self.name, lesson.stage)
         last = {s: slots[s] for s in list(slots)[-1:]}  # older ones are in its running sum
-        return kept(memory, self.name, last | {lesson.stage: named("f", fisher) | named("w", learned.weights)})
+        return kept(memory, self.name, last | {lesson.stage: numbered("f", fisher) | numbered("w", learned.weights)})
 
 
 def newest(memory: Memory, method: str, stage: int) -> Slot:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from statistics import median_low
 
 import numpy as np
 
+from core.arrays import Arrays, in_order, numbered, squared_length
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Payloads, Received, Shared, earlier, kept, named, own, weights
+from core.methods.base import Finetune, Memory, Payloads, Received, Shared, earlier, kept, own, shares
 from core.methods.ewc import anchored, check, information
 from core.models import ModelSpec
-from core.plan import Arrays, Learned, Lesson, Pull, distance
+from core.plan import Learned, Lesson, Pull, distance
 
 LARGEST = 1e6  # of a weight's Fisher information, over all stages: a generous limit, which keeps sums finite
 TINY = 1e-12  # what is less holds nothing
@@ -39,8 +40,8 @@ class FedCurv(Finetune):
         fisher, product = _fisher_and_product(both)
         slot = own(memory, self.name, lesson.stage)
         if slot and counted.any():
-            fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, weights(slot, "f"), strict=True)]
-            product = [p - q for p, q in zip(product, weights(slot, "p"), strict=True)]
+            fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, in_order("f", slot), strict=True)]
+            product = [p - q for p, q in zip(product, in_order("p", slot), strict=True)]
         anchor = [p / np.maximum(f, TINY) for p, f in zip(product, fisher, strict=True)]
         return anchored(fisher, anchor, 2 * self.strength, lesson)
 
@@ -50,13 +51,13 @@ class FedCurv(Finetune):
         fisher = information(lesson, learned.weights, engine, self.samples)
         product = [f * w for f, w in zip(fisher, learned.weights, strict=True)]
         slots = earlier(memory, self.name, lesson.stage)
-        return kept(memory, self.name, slots | {lesson.stage: named("f", fisher) | named("p", product)})
+        return kept(memory, self.name, slots | {lesson.stage: numbered("f", fisher) | numbered("p", product)})
 
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         slots = list(memory.get(self.name, {}).values())
         if not slots:
             return {}
-        return {self.name: [*_sum([weights(s, "f") for s in slots]), *_sum([weights(s, "p") for s in slots])]}
+        return {self.name: [*_sum([in_order("f", s) for s in slots]), *_sum([in_order("p", s) for s in slots])]}
 
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: 2 * [w.shape for w in weights]}
@@ -65,11 +66,11 @@ class FedCurv(Finetune):
         """The sums, if they are of squares, and hold others to weights that a client can have had."""
         if self.name not in payloads:
             return {}
-        weights, most = received.start, received.scenario.max_update_ratio
+        weights, most = received.asked.arrays, received.asked.scenario.max_update_ratio
         fisher, product = _fisher_and_product(payloads[self.name])
         if any((f < 0).any() or (f > LARGEST).any() for f in fisher):
             raise ValueError(f"its Fisher information is not 0 … {LARGEST:g}")
-        widest = (1 + most) * float(np.sqrt(sum(np.sum(np.square(w, dtype=np.float64)) for w in weights)))
+        widest = (1 + most) * math.sqrt(squared_length(weights))
         if any((np.abs(p) > 1.001 * widest * f + TINY**2).any() for f, p in zip(fisher, product, strict=True)):
             raise ValueError(f"it holds others to single weights above {widest:.3g}, or where it has no information")
         # Where there is information, the weights that the others are held to; elsewhere they are held to nothing.
@@ -82,15 +83,9 @@ class FedCurv(Finetune):
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         """What a client knows weighs at most `ratio` times the cohort's median (the lower of two): else one holds all others."""
-        total = {
-            c: float(sum(f.sum(dtype=np.float64) for f in _fisher_and_product(a[self.name])[0]))
-            for c, a in uploads.items()
-            if self.name in a
-        }
-        if not total:
-            return dict(uploads)
-        most = ratio * median_low(total.values())
-        share = {client: np.float32(most / one) for client, one in total.items() if one > most}
+        fisher = {c: _fisher_and_product(sent[self.name])[0] for c, sent in uploads.items() if self.name in sent}
+        total = {client: float(sum(f.sum(dtype=np.float64) for f in one)) for client, one in fisher.items()}
+        share = shares(total, ratio)
         lighter = {c: {**uploads[c], self.name: [a * share[c] for a in uploads[c][self.name]]} for c in share}
         return {**uploads, **lighter}
 
@@ -98,15 +93,14 @@ class FedCurv(Finetune):
         sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}
         if not sent:
             return shared, arrays
-        total = {f"{self.name}/{i}": array for i, array in enumerate(_sum(list(sent.values())))}
+        total = numbered(f"{self.name}/", _sum(list(sent.values())))
         return {**shared, **total, f"{self.name}/clients": np.array(sorted(sent), np.int64)}, arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
         if f"{self.name}/clients" not in shared:
             return {}
-        count = sum(key.startswith(f"{self.name}/") for key in shared) - 1
         counted = np.array([client in shared[f"{self.name}/clients"]], np.float32)
-        return {self.name: [*(shared[f"{self.name}/{i}"] for i in range(count)), counted]}
+        return {self.name: [*in_order(f"{self.name}/", shared), counted]}
 
 
 def _fisher_and_product(both: Sequence[np.ndarray]) -> tuple[Arrays, Arrays]:

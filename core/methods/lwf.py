@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.arrays import in_order, numbered
 from core.config.parse import unknown
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, earlier, kept, named, own, weights
+from core.methods.base import Finetune, Memory, earlier, kept, own
 from core.models import ModelSpec
 from core.plan import Distillation, Learned, Lesson
 
@@ -33,7 +34,7 @@ class Lwf(Finetune):
         if first or not self.strength:
             return Distillation.nothing(len(lesson.examples))
         slot = own(memory, self.name, lesson.stage)
-        model = weights(slot, "w") if slot else lesson.start
+        model = in_order("w", slot) if slot else lesson.start
         other = ~np.isin(np.arange(self.model.classes), lesson.examples.y)
         soft = np.tile(np.float32(2 * self.strength) * other.astype(np.float32), (len(lesson.examples), 1))
         return Distillation(soft, engine.logits(model, lesson.examples.x))
@@ -41,6 +42,6 @@ class Lwf(Finetune):
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if self.teacher == "round":
             return memory
-        slot = own(memory, self.name, lesson.stage) or named("w", lesson.start)
+        slot = own(memory, self.name, lesson.stage) or numbered("w", lesson.start)
         slots = {s: {"met": np.ones(1, np.uint8)} for s in earlier(memory, self.name, lesson.stage)}
         return kept(memory, self.name, slots | {lesson.stage: slot})

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.arrays import in_order, numbered
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, earlier, kept, named, own, weights
+from core.methods.base import Finetune, Memory, earlier, kept, own
 from core.methods.ewc import anchored, check, newest
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
 
 
 class Si(Finetune):
-    """C · Σ Ω (w − w*)², Ω = Σ over stages of (path integral of −gradient · movement) / (movement² + ξ)
+    """c · Σ Ω (w − w*)², Ω = Σ over stages of (path integral of −gradient · movement) / (movement² + ξ)
     (Zenke et al. 2017, arXiv:1703.04200); the path is the client's own steps, not what averaging moves"""
 
     name = "si"
@@ -29,7 +30,7 @@ class Si(Finetune):
         slot = newest(memory, self.name, lesson.stage)
         if not slot or not self.strength:
             return Pull.none(lesson.start)
-        return anchored(weights(slot, "omega"), weights(slot, "w"), 2 * self.strength, lesson)
+        return anchored(in_order("omega", slot), in_order("w", slot), 2 * self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if not learned.path:
@@ -37,12 +38,17 @@ class Si(Finetune):
         slot, before = own(memory, self.name, lesson.stage), newest(memory, self.name, lesson.stage)
         path, moved = learned.path, [w - s for w, s in zip(learned.weights, lesson.start, strict=True)]
         if slot:
-            path = [p + q for p, q in zip(path, weights(slot, "path"), strict=True)]
-            moved = [m + q for m, q in zip(moved, weights(slot, "moved"), strict=True)]
+            path = [p + q for p, q in zip(path, in_order("path", slot), strict=True)]
+            moved = [m + q for m, q in zip(moved, in_order("moved", slot), strict=True)]
         omega = [np.maximum(p, 0) / (m * m + np.float32(self.damping)) for p, m in zip(path, moved, strict=True)]
         if before:
-            omega = [o + q for o, q in zip(omega, weights(before, "omega"), strict=True)]
+            omega = [o + q for o, q in zip(omega, in_order("omega", before), strict=True)]
         slots = earlier(memory, self.name, lesson.stage)
         last = {s: slots[s] for s in list(slots)[-1:]}
-        new = named("omega", omega) | named("w", learned.weights) | named("path", path) | named("moved", moved)
+        new = (
+            numbered("omega", omega)
+            | numbered("w", learned.weights)
+            | numbered("path", path)
+            | numbered("moved", moved)
+        )
         return kept(memory, self.name, last | {lesson.stage: new})

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from core.arrays import Arrays
 from core.models.layers import Dense, Layer, Shape, Watch
 from core.models.pairs import paired
 from core.seeds import rng
-
-Arrays = list[np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ server tells it in which round a reply of its last counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import median_low
 
 import numpy as np
 
-from core.arrays import Arrays, in_order, numbered
+from core.arrays import Arrays, in_order, numbered, squared_length
 from core.config.scenario import Scenario
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Payloads, Received, Shared, Slot
+from core.methods.base import Finetune, Memory, Payloads, Received, Shared, Slot, shares
 from core.models import ModelSpec, of
 from core.plan import Learned, Lesson, Pull
 from fl.strategies.flower import Flower, fedavg
@@ -109,14 +109,13 @@ class ControlVariates(Finetune):
         if self.name not in payloads or not received.arrays:
             return {}
         *change, (far, round_) = payloads[self.name]
-        local = received.scenario.local
-        wanted = reach(received.steps, received.rate, local.momentum)
-        if round_ != received.round or not abs(far - wanted) <= ROUNDING * wanted:
+        asked = received.asked
+        wanted = reach(received.steps, asked.rate, asked.scenario.local.momentum)
+        if round_ != asked.round or not abs(far - wanted) <= ROUNDING * wanted:
             raise ValueError(f"its control variate is of {far:.4g} in round {round_:g}, not of {wanted:.4g}")
-        server = self._server(received.shared) or [np.zeros_like(w) for w in received.start]
-        due = [
-            (x - y) / np.float32(wanted) - c for x, y, c in zip(received.start, received.arrays, server, strict=True)
-        ]
+        server = self._server(asked.shared) or [np.zeros_like(w) for w in asked.arrays]
+        moved = zip(asked.arrays, received.arrays, server, strict=True)
+        due = [(x - y) / np.float32(wanted) - c for x, y, c in moved]
         off = _length([a - b for a, b in zip(change, due, strict=True)])
         if not off <= ROUNDING * (_length(due) + _length(server)) + 1e-6:
             raise ValueError("its control variate does not follow from its weights")
@@ -124,17 +123,10 @@ class ControlVariates(Finetune):
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         """No change is longer than `ratio` times the cohort's median (the lower of two): one client shall not lead all others."""
-        long = {c: _length(sent[self.name][:-1]) for c, sent in uploads.items() if self.name in sent}
-        most = ratio * median_low(long.values()) if long else 0.0
-        share = {client: np.float32(most / one) for client, one in long.items() if one > most}
-        shorter = {
-            c: {
-                **uploads[c],
-                self.name: [*(d * share[c] for d in uploads[c][self.name][:-1]), uploads[c][self.name][-1]],
-            }
-            for c in share
-        }
-        return {**uploads, **shorter}
+        sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}
+        share = shares({client: _length(change) for client, (*change, _) in sent.items()}, ratio)
+        shorter = {c: {self.name: [*(d * share[c] for d in sent[c][:-1]), sent[c][-1]]} for c in share}
+        return {c: {**payloads, **shorter.get(c, {})} for c, payloads in uploads.items()}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
         sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}
@@ -145,8 +137,11 @@ class ControlVariates(Finetune):
         server = [(c + d / np.float32(self.clients)).astype(np.float32) for c, d in zip(server, total, strict=True)]
         counted = {int(c): int(r) for c, r in shared.get(f"{self.name}/counted", ())}
         counted |= {client: int(said[1]) for client, (*_, said) in sent.items()}
-        kept = {f"{self.name}/{i}": c for i, c in enumerate(server)}
-        return {**shared, **kept, f"{self.name}/counted": np.array(sorted(counted.items()), np.int64)}, arrays
+        return {
+            **shared,
+            **numbered(f"{self.name}/", server),
+            f"{self.name}/counted": np.array(sorted(counted.items()), np.int64),
+        }, arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
         if not (server := self._server(shared)):
@@ -165,4 +160,4 @@ def _reach(lesson: Lesson, learned: Learned) -> float:
 
 
 def _length(arrays: Arrays) -> float:
-    return float(np.sqrt(sum(np.sum(np.square(a, dtype=np.float64)) for a in arrays)))
+    return math.sqrt(squared_length(arrays))

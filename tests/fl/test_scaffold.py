@@ -13,7 +13,7 @@ from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import Examples
-from core.methods.base import Memory, Received, Shared
+from core.methods.base import Asked, Memory, Received, Shared
 from core.plan import Learned, Lesson
 from core.scores import Sums
 from fl import strategies
@@ -64,7 +64,7 @@ class Quadratics:
         return learned.weights, dict(self.chain.upload(self.memory[client], lesson, learned, engine))  # type: ignore[arg-type]
 
     def received(self, arrays: Arrays) -> Received:
-        return Received(self.scenario, self.round, RATE, self.arrays, arrays, 10, STEPS, 1.0, self.shared)
+        return Received(Asked(self.scenario, self.round, RATE, self.arrays, self.shared), arrays, 10, STEPS, 1.0)
 
     def play(self, rounds: int, lost: Sequence[tuple[int, int]] = (), cohort: Sequence[int] = range(4)) -> float:
         """So many rounds; lost: (round, client) whose reply never arrives. Returns the global weight."""

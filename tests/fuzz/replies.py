@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from core.arrays import DAMAGE, parsed
+from core.arrays import DAMAGE, Arrays, parsed
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.methods import Chain
-from core.methods.base import Finetune, Payloads, Received
+from core.methods.base import Asked, Finetune, Payloads, Received
 from core.methods.fedcurv import FedCurv
-from core.plan import Arrays, distance
+from core.plan import distance
 from core.seeds import rng
 from fl import strategies, wire
 from fl.messages import Task
@@ -28,7 +28,6 @@ from fl.strategies import STRATEGIES
 from fl.strategies.scaffold import reach
 from server import rounds, trust
 from server.checkpoint import RunState
-from server.trust import Asked
 from tests.fakes import START, FakeGrid, federation, honest, identify
 from tests.models import spec
 
@@ -78,16 +77,16 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     """One round with one mutated reply. Raises whatever the server would not have expected."""
     task = Task(scenario, ROUND, 2, 0.1, START)
     method = Chain([Curious(spec()), FedCurv(spec()), *strategies.build(scenario).client()])
-    asked = Asked(scenario, ROUND, 0.1, START, {}, method)
+    asked = Asked(scenario, ROUND, 0.1, START, {})
     reply = mutated(answer(task), draw)
     try:
-        update, far = trust.read(reply, 2, asked)
+        update, far = trust.read(reply, 2, asked, method, None)
     except ValueError as error:
         words = str(error)
         return "refused" if words.isprintable() and len(words) < 1000 else f"FINDING words: {words[:50]!r}"
     assert far <= scenario.max_update_ratio and update.own <= scenario.max_examples
     others = {c: answer(replace(task, client=c)) for c in range(COHORT) if c != 2}
-    believed = trust.believe(dict(sorted({**others, 2: reply}.items())), asked)
+    believed = trust.believe(dict(sorted({**others, 2: reply}.items())), asked, method)
     assert set(believed.refused) <= {2} and believed.counts[2] <= scenario.count_ratio * 60
     assert all(0 <= count < math.inf for count in believed.counts.values())
     these = federation(FakeGrid(), scenario)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import Examples, read
 from core.methods import METHODS
 from core.methods.analytic import unpacked
-from core.methods.base import Finetune, Received
-from core.plan import Arrays, Learned, Lesson
+from core.methods.base import Asked, Finetune, Received
+from core.plan import Learned, Lesson
 from core.scores import Sums
 from server.rounds import _server_updated
 from tests.fakes import federate, same
@@ -43,7 +44,7 @@ def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
 
 def received(examples: int = 60, share: float = 1.0) -> Received:
     """A reply from such a client to the weights START."""
-    return Received(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, START, examples, 1, share, {})
+    return Received(Asked(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, {}), START, examples, 1, share)
 
 
 def accept(method: Finetune, name: str, arrays: Arrays, share: float = 1.0, examples: int = 60) -> Arrays:
