@@ -125,9 +125,7 @@ class Plan:
     shift: np.ndarray  # f32 [m, classes]: added to the logits inside the cross-entropy
     soft: np.ndarray  # f32 [m, classes]: weight of matching `logits`
     logits: np.ndarray  # f32 [m, classes]: a teacher's answers (LwF, DER); they count where soft is not 0
-    dropout_mask: (
-        np.ndarray
-    )  # f32 [steps, batch, hidden], or [steps, 1, 1] of ones: dropout, what multiplies the hidden units
+    dropout_mask: np.ndarray  # f32 [steps, batch, hidden] that multiplies the hidden units; [steps, 1, 1] of ones: none
     pull: Pull
     rate: np.ndarray  # f32 [steps]
     momentum: float

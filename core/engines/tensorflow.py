@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -36,10 +36,8 @@ class TensorFlowEngine:
         """SGD, with heavy-ball momentum if asked, over the plan's batches."""
         if not len(plan.order):
             return Learned(weights, Sums(), [])
-        out, loss, correct, path = _loop(self.model, plan.guard.shape[1] > 0, plan.path, plan.clip > 0)(
-            weights, plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.dropout_mask,
-            plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), np.float32(plan.clip), plan.guard,
-        )  # fmt: skip
+        loop = _loop(self.model, plan.guard.shape[1] > 0, plan.path, plan.clip > 0)
+        out, loss, correct, path = loop(weights, Given.of(plan))
         sums = Sums(float(loss), int(correct), plan.order.size)
         return Learned([w.numpy() for w in out], sums, [p.numpy() for p in path])
 
@@ -108,76 +106,116 @@ def _squares(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
     return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)])
 
 
+class Given(NamedTuple):
+    """What a training loop takes beside the weights: a plan (core.plan.Plan), as tensors."""
+
+    images: Any
+    order: Any
+    labels: Any
+    hard: Any
+    shift: Any
+    soft: Any
+    logits: Any
+    dropout_mask: Any
+    a: Any
+    b: Any
+    rate: Any
+    momentum: Any
+    clip: Any
+    guard: Any
+
+    @classmethod
+    def of(cls, plan: Plan) -> Given:
+        """This plan's."""
+        return cls(
+            plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.dropout_mask,
+            plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), np.float32(plan.clip), plan.guard,
+        )  # fmt: skip
+
+    @classmethod
+    def specs(cls, model: ModelSpec) -> Given:
+        """Of every plan for this model."""
+        pulls = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the weight's shape
+        rows, table = _spec(None, None, dtype=tf.int32), _spec(None, model.classes)
+        return cls(
+            _signature(model)[1], rows, _spec(None, dtype=tf.int32), _spec(None), table, table, table,
+            _spec(None, None, None), pulls, pulls, _spec(None), _spec(), _spec(), rows,
+        )  # fmt: skip
+
+
 @cache
 def _loop(model: ModelSpec, guarded: bool, path: bool, clipped: bool) -> tf.types.experimental.PolymorphicFunction:
     """The training loop, with shapes that no client, round or number of stages changes.
 
     Weights and speeds live in variables of this process, both set at the start of every call (so nothing of one client
-    reaches the next), for then one fused kernel a weight moves them in variable. `guarded` bends gradients (A-GEM), `path`
+    reaches the next), for then one fused kernel a weight moves them in place. `guarded` bends gradients (A-GEM), `path`
     sums −gradient · movement (SI), `clipped` bounds their length; a loop without them does not pay for them.
     """
     variables = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes]
     speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes]
-    specs = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the weight's shape
-    table = _spec(None, model.classes)
-    signature = [
-        *_signature(model), _spec(None, None, dtype=tf.int32), _spec(None, dtype=tf.int32),
-        _spec(None), table, table, table, _spec(None, None, None), specs, specs,
-        _spec(None), _spec(), _spec(), _spec(None, None, dtype=tf.int32),
-    ]  # fmt: skip
 
-    @tf.function(input_signature=signature, autograph=False)
-    def run(start, images, order, labels, hard, shift, soft, teacher, dropout_mask, a, b, rate, momentum, clip, guard):  # type: ignore[no-untyped-def]
+    @tf.function(input_signature=[_signature(model)[0], Given.specs(model)], autograph=False)
+    def run(start: list[tf.Tensor], given: Given) -> Any:
         for variable, speed, w in zip(variables, speeds, start, strict=True):
             variable.assign(w)
             speed.assign(tf.zeros_like(w))
 
-        def slopes_at(weights, rows, loss):  # type: ignore[no-untyped-def]
-            x, y = _scaled(tf.gather(images, rows)), tf.gather(labels, rows)
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                total, counts = loss(x, y, rows)
-            return tape.gradient(total, weights), counts
-
-        def step(i, loss, correct, path_):  # type: ignore[no-untyped-def]
+        def step(i: Any, loss: Any, correct: Any, along: Any) -> Any:
             weights = [variable.read_value() for variable in variables]
-
-            def teach(x, y, rows):  # type: ignore[no-untyped-def]
-                z = model.logits(ops, weights, x, dropout_mask[i])
-                cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z + tf.gather(shift, rows))
-                match = tf.reduce_mean(tf.gather(soft, rows) * tf.square(z - tf.gather(teacher, rows)), 1) / 2
-                right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
-                return tf.reduce_mean(tf.gather(hard, rows) * cross + match), (tf.reduce_sum(cross), right)
-
-            def keep(x, y, rows):  # type: ignore[no-untyped-def]
-                return tf.reduce_mean(
-                    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=model.logits(ops, weights, x))
-                ), ()
-
-            slopes, (cross, right) = slopes_at(weights, order[i], teach)
+            slopes, cross, right = _taught(model, weights, given, i)
             if guarded:
-                slopes = _bent(slopes, slopes_at(weights, guard[i], keep)[0])
-            pulled = [slope + ai * w + bi for slope, ai, w, bi in zip(slopes, a, weights, b, strict=True)]
+                slopes = _bent(slopes, _kept(model, weights, given, i))
+            pulled = [slope + a * w + b for slope, a, w, b in zip(slopes, given.a, weights, given.b, strict=True)]
             if clipped:
-                pulled, _ = tf.clip_by_global_norm(pulled, clip)
-            moves = [
-                tf.raw_ops.ResourceApplyMomentum(  # speed = momentum·speed + slope; variable -= rate·speed
-                    var=variable.handle, accum=speed.handle, lr=rate[i], momentum=momentum, grad=slope
-                )
-                for variable, speed, slope in zip(variables, speeds, pulled, strict=True)
-            ]
-            with tf.control_dependencies(moves):
+                pulled, _ = tf.clip_by_global_norm(pulled, given.clip)
+            with tf.control_dependencies(_moved(variables, speeds, pulled, given.rate[i], given.momentum)):
                 if path:
                     after = [variable.read_value() for variable in variables]
-                    path_ = [p + g * (w - v) for p, g, w, v in zip(path_, slopes, weights, after, strict=True)]
-                return i + 1, loss + cross, correct + right, path_
+                    along = [p + g * (w - v) for p, g, w, v in zip(along, slopes, weights, after, strict=True)]
+                return i + 1, loss + cross, correct + right, along
 
-        empty = [tf.zeros(shape) for shape in model.shapes] if path else []
-        zero = (tf.constant(0), tf.constant(0.0), tf.constant(0), empty)
-        _, loss, correct, along = tf.while_loop(lambda i, *_: i < tf.shape(order)[0], step, zero, parallel_iterations=1)
+        zeros = [tf.zeros(shape) for shape in model.shapes] if path else []
+        begin, steps = (tf.constant(0), tf.constant(0.0), tf.constant(0), zeros), tf.shape(given.order)[0]
+        _, loss, correct, along = tf.while_loop(lambda i, *_: i < steps, step, begin, parallel_iterations=1)
         return [variable.read_value() for variable in variables], loss, correct, along
 
     return run
+
+
+def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
+    """The gradient of a step's loss, and what it saw: the sum of cross-entropies, how many images it read right."""
+    rows = given.order[i]
+    x, y = _scaled(tf.gather(given.images, rows)), tf.gather(given.labels, rows)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        z = model.logits(ops, weights, x, given.dropout_mask[i])
+        cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z + tf.gather(given.shift, rows))
+        match = tf.reduce_mean(tf.gather(given.soft, rows) * tf.square(z - tf.gather(given.logits, rows)), 1) / 2
+        loss = tf.reduce_mean(tf.gather(given.hard, rows) * cross + match)
+    right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
+    return tape.gradient(loss, weights), tf.reduce_sum(cross), right
+
+
+def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> list[tf.Tensor]:
+    """The gradient of the mean cross-entropy of rows to guard."""
+    rows = given.guard[i]
+    x, y = _scaled(tf.gather(given.images, rows)), tf.gather(given.labels, rows)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        logits = model.logits(ops, weights, x)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
+    slopes: list[tf.Tensor] = tape.gradient(loss, weights)
+    return slopes
+
+
+def _moved(variables: Any, speeds: Any, slopes: Any, rate: tf.Tensor, momentum: tf.Tensor) -> list[tf.Operation]:
+    """A step: speed = momentum · speed + slope; variable −= rate · speed."""
+    return [
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle, accum=speed.handle, lr=rate, momentum=momentum, grad=slope
+        )
+        for variable, speed, slope in zip(variables, speeds, slopes, strict=True)
+    ]
 
 
 def _bent(slopes: list[tf.Tensor], kept: list[tf.Tensor]) -> list[tf.Tensor]:
