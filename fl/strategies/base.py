@@ -11,9 +11,8 @@ import numpy as np
 from core.arrays import Arrays
 from core.methods.base import Finetune
 
-State = Mapping[
-    str, np.ndarray
-]  # {name: array}: what a strategy carries from round to round; a checkpoint keeps it as it is
+# {name: array}: what a strategy carries from round to round; a checkpoint keeps it as it is.
+State = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
