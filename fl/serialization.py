@@ -17,7 +17,7 @@ from core import arrays
 from core.safe_json import json_object
 
 KINDS = {"config": ConfigRecord, "metrics": MetricRecord}
-FACTS = "told"  # the zip's entry for all that is no array; arrays have a slash in their names
+FACTS = "facts"  # the zip's entry for all that is no array; arrays have a slash in their names
 
 
 def pack(content: RecordDict) -> bytes:
@@ -33,17 +33,17 @@ def pack(content: RecordDict) -> bytes:
         named |= {f"{key}/{name}": np.frombuffer(value, np.uint8) for name, value in files.items()}
         plain = {name: value for name, value in record.items() if name not in files}
         facts[key] = ["config" if isinstance(record, ConfigRecord) else "metrics", plain, list(files)]
-    parcel = io.BytesIO()
-    np.savez(parcel, **{FACTS: np.frombuffer(json.dumps(facts).encode(), np.uint8)}, **named)  # type: ignore[arg-type]
-    return parcel.getvalue()
+    file = io.BytesIO()
+    np.savez(file, **{FACTS: np.frombuffer(json.dumps(facts).encode(), np.uint8)}, **named)  # type: ignore[arg-type]
+    return file.getvalue()
 
 
-def unpack(parcel: bytes) -> RecordDict:
-    """The records of a parcel. Raises Unreadable if it is none, and says why."""
+def unpack(packed: bytes) -> RecordDict:
+    """The records again. Raises Unreadable if these bytes are none, and says why."""
     try:
-        return _records(arrays.unpacked(io.BytesIO(parcel)))
+        return _records(arrays.unpacked(io.BytesIO(packed)))
     except (*arrays.DAMAGE, TypeError) as error:  # TypeError: a record's own check of what may be in it
-        raise arrays.Unreadable(f"no parcel of records: {str(error)[: arrays.WORDS]}") from None
+        raise arrays.Unreadable(f"no packed records: {str(error)[: arrays.WORDS]}") from None
 
 
 def _records(named: Mapping[str, np.ndarray]) -> RecordDict:

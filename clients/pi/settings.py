@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Node:
 
 
 def home(name: str) -> Path:
-    """Where a node of this name lives, unless told otherwise."""
+    """Where a node of this name lives, unless another is named."""
     return Path.home() / ".federation" / name
 
 
@@ -97,23 +98,24 @@ def _check(node: Node) -> None:
 def command(node: Node, folder: Path) -> list[str]:
     """The SuperNode's command."""
     program = str(Path(sys.executable).with_name("flower-supernode"))
-    return [
-        program,
-        *options(node.server, folder / "ca.crt", folder / "key", node.port, node.client, node.data, "litert"),
-    ]
+    config: dict[str, int | str] = {"client": node.client, "data": node.data, "engine": "litert"}
+    return [program, *options(node.server, folder / "ca.crt", folder / "key", node.port, config)]
 
 
-def options(server: str, authority: Path, key: Path, port: int, client: int, data: str, engine: str = "") -> list[str]:
-    """What a SuperNode's command is told, here and on the server's own computer; engine: none, if each scenario says."""
-    config = f'client={client} data="{data}"' + (f' engine="{engine}"' if engine else "")
+def options(server: str, authority: Path, key: Path, port: int, config: Mapping[str, int | str]) -> list[str]:
+    """The arguments of a SuperNode's command, here and on the server's own computer.
+
+    config: its own settings: which client it plays, its data, its engine (none, if each scenario says).
+    """
+    words = (f"{name}={value}" if isinstance(value, int) else f'{name}="{value}"' for name, value in config.items())
     return [
         "--superlink", server, "--root-certificates", str(authority), "--auth-supernode-private-key", str(key),
-        "--host", "127.0.0.1", "--port", str(port), "--node-config", config,
+        "--host", "127.0.0.1", "--port", str(port), "--node-config", " ".join(words),
     ]  # fmt: skip
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What it and the processes that it starts are told."""
+    """The environment of it and of the processes that it starts."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     own = {"CLIENTS_HOME": str(folder / "memory"), "FLWR_HOME": str(folder / "flwr"), "PATH": path}
     return os.environ | SETTINGS | own

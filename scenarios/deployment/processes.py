@@ -72,7 +72,8 @@ def superlink(home: Path, port: int) -> list[str]:
 
 def supernode(home: Path, folder: Path, client: int, port: int, data: Path, engine: str = "") -> list[str]:
     """A SuperNode's command."""
-    arguments = options(f"{HOST}:{port}", home / "ca.crt", folder / "key", port + 1 + client, client, str(data), engine)
+    config: dict[str, int | str] = {"client": client, "data": str(data), **({"engine": engine} if engine else {})}
+    arguments = options(f"{HOST}:{port}", home / "ca.crt", folder / "key", port + 1 + client, config)
     return ["flower-supernode", *arguments]
 
 

@@ -1,4 +1,4 @@
-"""A parcel gives back what was packed, kinds and bits."""
+"""What is packed gives back what was packed, kinds and bits."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ def test_a_task_and_an_update_survive() -> None:
 def test_a_pickle_is_not_opened() -> None:
     evil = io.BytesIO()
     np.savez(evil, told=np.array([pickle.dumps("boo"), None], dtype=object))
-    with pytest.raises(ValueError, match="no parcel of records: an array of object"):
+    with pytest.raises(ValueError, match="no packed records: an array of object"):
         unpack(evil.getvalue())
 
 
-def test_what_is_no_parcel_is_one_error() -> None:
+def test_what_is_not_packed_is_one_error() -> None:
     content = RecordDict(
         {"arrays": wire.record([np.ones(3, np.float32)]), "config": ConfigRecord({"a": 1, "file": b"xyz"})}
     )
     for octets in spoiled(pack(content)).values():
-        with pytest.raises(Unreadable, match="no parcel of records: "):
+        with pytest.raises(Unreadable, match="no packed records: "):
             unpack(octets)
 
 
@@ -80,6 +80,6 @@ def test_what_is_no_parcel_is_one_error() -> None:
      '{"a": ["config"]}', '{"a": ["config", [], []]}', '{"a": ["config", {"x": {}}, []]}', '{"a": ["config", {}, ["x"]]}',
      '{"a": ["pickle", {}]}', '{"a": [{}, {}]}', '{"a": ["metrics", {"x": "word"}, []]}', '{"a": ["config", {}, []], "a": 1}'],
 )  # fmt: skip
-def test_a_parcel_that_says_nonsense_is_one_error(facts: str) -> None:
-    with pytest.raises(Unreadable, match="no parcel of records: "):
+def test_packed_records_that_say_nonsense_is_one_error(facts: str) -> None:
+    with pytest.raises(Unreadable, match="no packed records: "):
         unpack(arrays({FACTS: np.frombuffer(facts.encode(), np.uint8)}))
