@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.disk import emptied
+from server import run_folder
 
 SETTINGS = {
     # The same arithmetic everywhere: results differ with oneDNN on or off, and between one thread and two.
@@ -32,7 +33,7 @@ SETTINGS = {
 def prepare(folder: Path | None = None) -> dict[str, str]:
     """Set them for this process and its children; returns what a worker needs. folder: the run's, for clients' memory."""
     os.environ.update(SETTINGS)
-    return SETTINGS | ({"CLIENTS_HOME": str(folder.absolute() / "clients")} if folder else {})
+    return SETTINGS | ({"CLIENTS_HOME": str(folder.absolute() / run_folder.CLIENTS)} if folder else {})
 
 
 @contextmanager

@@ -30,12 +30,12 @@ def main(argv: list[str] | None = None) -> int:
     args = p.parse_args(argv)
     with ExitStack() as stack:
         try:
-            scenario = Scenario.read(args.run / "scenario.json")
+            scenario = Scenario.read(args.run / run_folder.SCENARIO)
             if not args.check:
                 stack.enter_context(run_folder.driven(args.run))
-                stack.enter_context(temporary(args.run / ".tmp"))
+                stack.enter_context(temporary(args.run / run_folder.TEMPORARY))
             terminal = Terminal()
-            redirect(Path(os.devnull) if args.check else args.run / "run.log")
+            redirect(Path(os.devnull) if args.check else args.run / run_folder.LOG)
         except FileNotFoundError:
             p.exit(2, f"{p.prog}: {args.run} is not a run (no scenario.json)\n")
         except (ValueError, OSError) as error:

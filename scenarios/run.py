@@ -22,6 +22,7 @@ from scenarios.experiment.options import RunOptions
 from scenarios.experiment.start import run
 from scenarios.overrides import changed
 from scenarios.presets import SCENARIOS
+from server import run_folder
 
 RUNS = Path("runs")
 EXAMPLES = """examples:
@@ -144,7 +145,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
         if args.out.exists() and any(args.out.iterdir()):
             again = (
                 f", or go on with --resume {shlex.quote(str(args.out))}"
-                if (args.out / "scenario.json").exists()
+                if (args.out / run_folder.SCENARIO).exists()
                 else ""
             )
             raise ValueError(f"--out {args.out} is not empty; choose another{again}")
@@ -170,7 +171,9 @@ def _free(folder: Path) -> Path:
 
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else RUNS / args.resume
-    if (folder / "checkpoints").exists() and real != (folder / "id").exists():  # the name by which nodes know it
+    if (folder / run_folder.CHECKPOINTS).exists() and real != (
+        folder / run_folder.ID
+    ).exists():  # the name by which nodes know it
         where = "this computer" if real else "real nodes"
         command = flwr_cli.resume(args.resume, None if real else flwr_cli.home(folder))
         raise ValueError(f"--resume {args.resume}: its clients' memories are on {where}; use: {command}")
@@ -180,7 +183,7 @@ def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
             "--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds, --engine, --from or --out"
         )
     try:
-        return Scenario.read(folder / "scenario.json"), folder
+        return Scenario.read(folder / run_folder.SCENARIO), folder
     except FileNotFoundError:
         raise ValueError(f"--resume {args.resume}: no run there (no readable scenario.json)") from None
 

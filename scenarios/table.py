@@ -22,6 +22,7 @@ from core.config.scenario import Scenario
 from scenarios.studies.aggregate import Line, grid, markdown, results, shares, summary
 from scenarios.studies.run_all import fill
 from scenarios.studies.split_mnist import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
+from server import run_folder
 from server.record import Report, plain
 from server.report.figures.memory import MemoryPoint, against_memory
 from server.run_folder import driven
@@ -54,7 +55,7 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
         bar = progress.add_task("runs", total=len(wanted), completed=len(wanted) - len(left))
         try:
             scenarios = {folder: cell.scenario() for folder, cell in left.items()}
-            for folder, error in fill(scenarios, out / "run.log", workers):
+            for folder, error in fill(scenarios, out / run_folder.LOG, workers):
                 cell = left[folder]
                 report = results([cell], out).get(cell)
                 if report is None:
@@ -77,7 +78,7 @@ def _finished(cell: Cell, report: Report) -> str:
 
 def _clear(folder: Path, cell: Cell) -> None:
     """Take away what another protocol left there."""
-    file, settings = folder / "scenario.json", json.loads(cell.scenario().json())
+    file, settings = folder / run_folder.SCENARIO, json.loads(cell.scenario().json())
     if folder.exists() and (not file.exists() or Scenario.read(file) != cell.scenario()):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

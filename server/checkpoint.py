@@ -18,6 +18,7 @@ from core.disk import numbered, placed
 from core.methods.base import Shared
 from core.safe_json import json_object
 from fl.strategies import State
+from server import run_folder
 from server.record import RoundRecord, plain
 
 KEPT = 2
@@ -57,7 +58,7 @@ class OtherSchema(ValueError):
 
 def save(folder: Path, state: RunState) -> None:
     """Write checkpoints/round-00007.npz: beside, then renamed; then forget all but the newest two."""
-    home = folder / "checkpoints"
+    home = folder / run_folder.CHECKPOINTS
     named = arrays.numbered("weight/", state.arrays)
     named |= {f"strategy/{k}": a for k, a in state.strategy.items()}
     named |= {f"shared/{k}": a for k, a in state.shared.items()}
@@ -79,7 +80,7 @@ def newest(folder: Path, like: Arrays | None = None) -> tuple[RunState | None, l
     the file, if another version of this program wrote it.
     """
     damaged: list[str] = []
-    for number, path in reversed(numbered(folder / "checkpoints").items()):
+    for number, path in reversed(numbered(folder / run_folder.CHECKPOINTS).items()):
         try:
             state = _read(path, number)
             if like is not None and [w.shape for w in state.arrays] != [w.shape for w in like]:

@@ -18,11 +18,11 @@ from core.safe_json import read_object
 from core.text import cleaned
 from fl import wire
 from fl.channel import Channel, exchange
+from server import run_folder
 from server.record import write
 
 log = logging.getLogger("flwr")
 WAIT = 60.0  # seconds that the run waits for a client's node the first time that it is missed
-NODES = "nodes.json"  # in the run's folder: which node plays each client
 ANSWER = 30.0  # seconds for a node to say who it is
 TRIES = 3  # times that it is asked: one that is silent on purpose should not hold up every round
 
@@ -66,7 +66,7 @@ class Fleet:
                 break
             time.sleep(self.pause)
         if self._plays != self._written:  # for `scenarios.deploy status`
-            write(self.folder / NODES, json.dumps(self._plays))
+            write(self.folder / run_folder.NODES, json.dumps(self._plays))
             self._written = dict(self._plays)
         return {client: assignment[client] for client in clients if client in assignment}
 
@@ -144,7 +144,7 @@ def admitted(file: Path) -> dict[int, Admitted]:
 
 def _named(folder: Path) -> str:
     """This run's own name, by which clients keep its memory apart from other runs'."""
-    file = folder / "id"
+    file = folder / run_folder.ID
     if not file.exists():
         write(file, uuid.uuid4().hex)
     return file.read_text()

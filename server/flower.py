@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from core.config.scenario import Scenario
 from fl.channel import Stopped
+from server import run_folder
 from server.fleet import Fleet
 from server.record import RoundRecord
 from server.run import run
@@ -32,7 +33,7 @@ class Wanted:
     """Stops the run when its folder holds a file named `stop`; whoever looks on reads rounds.jsonl."""
 
     def __init__(self, folder: Path) -> None:
-        self.stop = folder / "stop"
+        self.stop = folder / run_folder.STOP
 
     def stopped(self) -> bool:
         """Has somebody asked to stop?"""

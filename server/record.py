@@ -21,6 +21,7 @@ from core.curves import Point
 from core.disk import placed
 from core.metrics import Measures
 from core.safe_json import read_lines, read_object
+from server import run_folder
 
 SCHEMA = 2  # 1: before the facts had types
 
@@ -304,24 +305,24 @@ def parse(found: Mapping[str, Any], name: str = "report") -> Report:
 
 def save(folder: Path, report: Report) -> None:
     """Write report.json and rounds.jsonl."""
-    write(folder / "report.json", json.dumps(report_json(report), indent=1, allow_nan=False) + "\n")
+    write(folder / run_folder.REPORT, json.dumps(report_json(report), indent=1, allow_nan=False) + "\n")
     save_rounds(folder, report.history)
 
 
 def load(folder: Path) -> Report:
     """A run's report. Raises ValueError, naming the file, if it cannot be read; FileNotFoundError if it is not there."""
-    file = folder / "report.json"
+    file = folder / run_folder.REPORT
     return parse(read_object(file), str(file))
 
 
 def save_rounds(folder: Path, history: Sequence[RoundRecord]) -> None:
     """Write rounds.jsonl anew."""
-    write(folder / "rounds.jsonl", "".join(json.dumps(plain(row), allow_nan=False) + "\n" for row in history))
+    write(folder / run_folder.ROUNDS, "".join(json.dumps(plain(row), allow_nan=False) + "\n" for row in history))
 
 
 def load_rounds(folder: Path) -> list[RoundRecord]:
     """The rounds of a run so far; none if it has none. Raises ValueError, naming the file, if they cannot be read."""
-    file = folder / "rounds.jsonl"
+    file = folder / run_folder.ROUNDS
     return [typed(f"{file}, a round", row, RoundRecord) for row in read_lines(file, "round")]
 
 

@@ -23,7 +23,7 @@ from core.models import of
 from fl.channel import Channel, Onlooker, Stopped
 from fl.holdings import Holdings
 from fl.roster import AnyNode, Assignment
-from server import best, checkpoint, evaluation, record, stages, versions
+from server import best, checkpoint, evaluation, record, run_folder, stages, versions
 from server.checkpoint import RunState
 from server.evaluation import Scores, Tests
 from server.record import Report, RoundRecord
@@ -109,7 +109,7 @@ def restore(scenario: Scenario, folder: Path, channel: Channel, watch: Watch) ->
 
 def _step(scenario: Scenario, folder: Path) -> bytes:
     """The training step's file, made once a run: for clients without TensorFlow."""
-    file = folder / "step.tflite"
+    file = folder / run_folder.STEP
     if not file.exists():
         with placed(file) as made:
             made.write(build_step(of(scenario), scenario.local.batch))

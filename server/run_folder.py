@@ -1,6 +1,7 @@
-"""Who may write to a run's folder: one driver, from its first write to its last, and one process that plays its rounds.
+"""A run's folder: what its files are called, and who may write there.
 
-They are two locks, because on real nodes the rounds run in a process of Flower's, which may outlive the driver.
+One driver writes, from its first write to its last, and one process that plays the rounds. They are two locks, because on real
+nodes the rounds run in a process of Flower's, which may outlive the driver.
 """
 
 from __future__ import annotations
@@ -11,6 +12,23 @@ from pathlib import Path
 
 from core.disk import hold
 
+SCENARIO = "scenario.json"
+ROUNDS = "rounds.jsonl"  # a line a round, while it goes on
+REPORT = "report.json"  # all of a finished run
+PAGE = "report.html"
+LOG = "run.log"  # what libraries say
+EXPORTS = "export.json"  # what was found of model.*
+CHECKPOINTS = "checkpoints"  # the newest two rounds
+VERSIONS = "versions"  # a folder a stage; of them one is current
+CLIENTS = "clients"  # their memories, in a simulation
+STEP = "step.tflite"  # a training step, for clients without TensorFlow
+TEMPORARY = ".tmp"
+# On real nodes:
+ID = "id"  # the name by which nodes know the run
+NODES = "nodes.json"  # which node plays each client
+FEDERATION = "federation.json"  # the home of the nodes that it is on
+STOP = "stop"  # is there when the run shall stop after this round
+
 
 @contextmanager
 def driven(folder: Path) -> Iterator[None]:
@@ -19,7 +37,7 @@ def driven(folder: Path) -> Iterator[None]:
     Raises ValueError, before anything in it changes, if it cannot be made or another process drives or plays this run.
     """
     with _locked(folder):
-        rounds = folder / "checkpoints"
+        rounds = folder / CHECKPOINTS
         if rounds.exists():  # whoever drove it may have died while its rounds go on
             with _locked(rounds, folder):
                 pass
@@ -32,7 +50,7 @@ def played(folder: Path) -> Iterator[None]:
 
     Raises ValueError if another process does.
     """
-    with _locked(folder / "checkpoints", folder):
+    with _locked(folder / CHECKPOINTS, folder):
         yield
 
 

@@ -20,6 +20,7 @@ from core.config.scenario import Gate
 from core.disk import placed
 from core.methods.base import Shared
 from core.safe_json import read_object
+from server import run_folder
 from server.record import Exports, Version, plain, write
 
 CURRENT = "current"
@@ -37,7 +38,7 @@ def keep(folder: Path, about: Version, weights: Arrays, shared: Shared) -> Path:
 
 def home(folder: Path, number: int) -> Path:
     """A version's folder."""
-    return folder / "versions" / f"{number:04d}"
+    return folder / run_folder.VERSIONS / f"{number:04d}"
 
 
 def weights(version: Path) -> Arrays:
@@ -74,7 +75,7 @@ def about(version: Path) -> Version:
 
 def exported(version: Path) -> Exports | None:
     """What an earlier export of a version found; None, if there was none or it cannot be read: then it is made again."""
-    file = version / "export.json"
+    file = version / run_folder.EXPORTS
     try:
         found: Exports = typed(str(file), read_object(file, "files", "refused"), Exports)
     except (FileNotFoundError, ValueError):
@@ -84,7 +85,7 @@ def exported(version: Path) -> Exports | None:
 
 def listed(folder: Path) -> list[Path]:
     """All versions, oldest first."""
-    return sorted(p for p in (folder / "versions").glob("[0-9]*") if (p / "version.json").exists())
+    return sorted(p for p in (folder / run_folder.VERSIONS).glob("[0-9]*") if (p / "version.json").exists())
 
 
 def current(folder: Path) -> Path | None:
@@ -100,8 +101,8 @@ def current(folder: Path) -> Path | None:
 
 def linked(folder: Path) -> Path | None:
     """What the link `current` names, whether it is there or not."""
-    link = folder / "versions" / CURRENT
-    return folder / "versions" / os.readlink(link) if link.is_symlink() else None
+    link = folder / run_folder.VERSIONS / CURRENT
+    return folder / run_folder.VERSIONS / os.readlink(link) if link.is_symlink() else None
 
 
 def objections(gate: Gate, row: Sequence[float], best: Sequence[float | None]) -> list[str]:
@@ -124,13 +125,13 @@ def objections(gate: Gate, row: Sequence[float], best: Sequence[float | None]) -
 
 def publish(folder: Path, version: Path) -> None:
     """Make a version the current one: the link, and the run's own model.* and export.json. Each step is a rename."""
-    link = folder / "versions" / f".{CURRENT}"
+    link = folder / run_folder.VERSIONS / f".{CURRENT}"
     link.unlink(missing_ok=True)
     link.symlink_to(version.name)
-    os.replace(link, folder / "versions" / CURRENT)
-    for old in (*folder.glob("model.*"), *folder.glob("export.json")):
+    os.replace(link, folder / run_folder.VERSIONS / CURRENT)
+    for old in (*folder.glob("model.*"), *folder.glob(run_folder.EXPORTS)):
         if not (version / old.name).exists():
             old.unlink()
-    for file in (*version.glob("model.*"), *version.glob("export.json")):
+    for file in (*version.glob("model.*"), *version.glob(run_folder.EXPORTS)):
         with placed(folder / file.name) as copy:
             copy.write(file.read_bytes())

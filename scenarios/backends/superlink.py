@@ -10,6 +10,7 @@ from core.config.scenario import Scenario
 from scenarios.deployment import flwr_cli, processes
 from scenarios.deployment.flwr_cli import option
 from scenarios.terminal import Terminal
+from server import run_folder
 from server.record import load_rounds
 
 POLL = 0.3  # seconds between looks at a run's folder
@@ -22,7 +23,7 @@ def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> Non
 
     Raises KeyboardInterrupt if somebody asked to stop, RuntimeError if the run failed.
     """
-    stop = folder / "stop"
+    stop = folder / run_folder.STOP
     stop.unlink(missing_ok=True)
     shown = len(load_rounds(folder))  # a resumed run's are known
     number, looked, asked, ended, details = flwr_cli.submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
@@ -38,7 +39,7 @@ def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> Non
         if asked and now - asked > HEARD:
             flwr_cli.ask(home, "stop", number, flwr_cli.LINK)
             asked = now
-        if now - looked > LOOK or (folder / "report.json").exists():
+        if now - looked > LOOK or (folder / run_folder.REPORT).exists():
             if "superlink" not in processes.running(home):
                 again = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} up"
                 raise RuntimeError(
@@ -49,7 +50,7 @@ def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> Non
         time.sleep(POLL)
     stop.unlink(missing_ok=True)
     terminal.pause()
-    if not (folder / "report.json").exists():
+    if not (folder / run_folder.REPORT).exists():
         why, said = flwr_cli.error(home, number)
         print(said, file=sys.stderr)  # into the run's log
         raise RuntimeError(f"the run ended as {ended}{details and f' ({details})'}; the server's last words:\n{why}")

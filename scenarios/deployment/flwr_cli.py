@@ -19,12 +19,12 @@ from core.disk import placed
 from core.safe_json import read_object
 from core.text import cleaned
 from scenarios.environment import SETTINGS
+from server import run_folder
 
 Reply = dict[str, Any]
 CODE = Path(__file__).parents[2]
 HOME = Path("federation")
 ADMITTED = "nodes.json"  # which nodes were admitted, by Flower's number
-FEDERATION = "federation.json"  # in a run's folder: the home of the nodes that it is on
 LINK = "here"  # how the command line's configuration calls this SuperLink
 HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
 
@@ -88,7 +88,7 @@ def python() -> str:
 def home(folder: Path) -> Path:
     """The home of the real nodes that a run is on; the usual one, if the run does not say."""
     try:
-        return Path(str(read_object(folder / FEDERATION, "home")["home"]))
+        return Path(str(read_object(folder / run_folder.FEDERATION, "home")["home"]))
     except FileNotFoundError:
         return HOME.absolute()
 
@@ -202,7 +202,7 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     settings = {"scenario": scenario.json(), "folder": str(folder.absolute()), "nodes": str(home / ADMITTED)}
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
-    with placed(folder / FEDERATION) as file:
+    with placed(folder / run_folder.FEDERATION) as file:
         file.write(json.dumps({"home": str(home)}).encode())
     with placed(home / "run.json") as file:  # for whoever asks how it goes
         file.write(json.dumps({"number": number, "folder": str(folder.absolute())}).encode())

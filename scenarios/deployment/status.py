@@ -13,6 +13,7 @@ from rich.text import Text
 
 from core.safe_json import read_object
 from scenarios.deployment import flwr_cli, processes
+from server import run_folder
 from server.record import RoundRecord, load_rounds
 
 
@@ -72,7 +73,7 @@ def _numbers(row: RoundRecord | None, client: int | None) -> list[float | None]:
 
 def _how(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) -> str:
     """The last run in a line, and what went wrong in it."""
-    of = read_object(folder / "scenario.json", "rounds")["rounds"]
+    of = read_object(folder / run_folder.SCENARIO, "rounds")["rounds"]
     last = history[-1] if history else None
     how, _ = flwr_cli.state(home, number)
     words = f"last run: round {last.round if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"
@@ -88,10 +89,10 @@ def _run(home: Path) -> tuple[Path | None, str]:
         return None, ""
     run = read_object(file, "folder", "number")
     folder = Path(str(run["folder"]))
-    return (folder if (folder / "scenario.json").exists() else None), str(run["number"])
+    return (folder if (folder / run_folder.SCENARIO).exists() else None), str(run["number"])
 
 
 def _clients(folder: Path | None) -> dict[str, int]:
     """{node's number: client} in the newest run."""
-    file = folder / "nodes.json" if folder else None
+    file = folder / run_folder.NODES if folder else None
     return read_object(file) if file and file.exists() else {}

@@ -23,12 +23,12 @@ def source(run: Path) -> tuple[Path, int]:
     Raises ValueError if there is none.
     """
     try:
-        old = Scenario.read(run / "scenario.json")
+        old = Scenario.read(run / run_folder.SCENARIO)
     except FileNotFoundError:
         raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
-    if not (run / "report.json").exists():
+    if not (run / run_folder.REPORT).exists():
         raise ValueError(f"--from {run}: the run is not finished; go on with --resume {shlex.quote(str(run))} first")
-    if (run / "id").exists():
+    if (run / run_folder.ID).exists():
         raise ValueError(f"--from {run}: its clients' memories are on devices of their own")
     version = versions.current(run)
     if version is None:
@@ -41,7 +41,7 @@ def source(run: Path) -> tuple[Path, int]:
 def after(scenario: Scenario, run: Path) -> Scenario:
     """The scenario as one that follows a run: its stages are counted on from there."""
     _, stages = source(run)
-    model = Scenario.read(run / "scenario.json").model
+    model = Scenario.read(run / run_folder.SCENARIO).model
     if model.kind != scenario.model.kind:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
     return replace(scenario, past=stages)
@@ -52,21 +52,21 @@ def begin(run: Path, folder: Path) -> None:
     version, _ = source(run)
     checkpoint.save(folder, RunState(0, versions.weights(version), shared=versions.shared(version)))
     # The model that it starts from is current until a better one passes the gate.
-    shutil.copytree(version, folder / "versions" / version.name)
-    versions.publish(folder, folder / "versions" / version.name)
-    for home in sorted((run / "clients").glob("client-*")):
+    shutil.copytree(version, folder / run_folder.VERSIONS / version.name)
+    versions.publish(folder, folder / run_folder.VERSIONS / version.name)
+    for home in sorted((run / run_folder.CLIENTS).glob("client-*")):
         if files := sorted(home.glob("round-*.npz")):
-            (folder / "clients" / home.name).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(files[-1], folder / "clients" / home.name / "round-0000.npz")
+            (folder / run_folder.CLIENTS / home.name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(files[-1], folder / run_folder.CLIENTS / home.name / "round-0000.npz")
 
 
 def rollback(version: Path) -> str:
     """Make this version (RUN/versions/NUMBER) its run's current one; its report says so too. Raises ValueError, naming the
     versions there are."""
-    run = version if (version / "versions").is_dir() else version.parent.parent
+    run = version if (version / run_folder.VERSIONS).is_dir() else version.parent.parent
     there = versions.listed(run)
     number = version.name.zfill(4) if version.name.isdigit() else version.name
-    if (home := run / "versions" / number) not in there:
+    if (home := run / run_folder.VERSIONS / number) not in there:
         names = ", ".join(str(one) for one in there) or "there are none"
         raise ValueError(f"--rollback {version}: no such version; choose from {names}")
     with run_folder.driven(run):

@@ -24,7 +24,7 @@ from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines
 from scenarios.experiment.options import Experiment, RunOptions
-from server import checkpoint, record, versions
+from server import checkpoint, record, run_folder, versions
 from server import run as server
 from server.export import export
 from server.record import Exports, Report
@@ -100,7 +100,7 @@ def _rounds(this: Experiment) -> Report:
     done = saved.round if saved else 0
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
-    (folder / "report.json").unlink(missing_ok=True)
+    (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:
         superlink.run(options.federation, scenario, folder, terminal)
     else:
@@ -125,7 +125,7 @@ def _comparable(scenario: Scenario, kind: str) -> bool:
 def _start_baselines(this: Experiment) -> Children:
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
     kinds = [kind for kind in COMPARED[this.options.baselines] if _comparable(this.scenario, kind)]
-    command, what = [sys.executable, "-m", "scenarios.experiment.baselines"], str(this.folder / "scenario.json")
+    command, what = [sys.executable, "-m", "scenarios.experiment.baselines"], str(this.folder / run_folder.SCENARIO)
     folders = {kind: baselines.cache_folder(this.scenario, kind, this.folder.parent) for kind in kinds}
     return {
         kind: (

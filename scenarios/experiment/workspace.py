@@ -26,12 +26,12 @@ def opened(scenario: Scenario, folder: Path, source: Path | None) -> Iterator[di
     with ExitStack() as stack:
         stack.enter_context(run_folder.driven(folder))
         try:
-            stack.enter_context(temporary(folder / ".tmp"))
+            stack.enter_context(temporary(folder / run_folder.TEMPORARY))
             if source:
                 continuation.begin(source, folder)
-            with placed(folder / "scenario.json") as file:
+            with placed(folder / run_folder.SCENARIO) as file:
                 file.write((json.dumps(json.loads(scenario.json()), indent=1) + "\n").encode())
-            redirect(folder / "run.log")
+            redirect(folder / run_folder.LOG)
         except OSError as error:
             raise ValueError(f"{folder} cannot be written to: {error.strerror or error}") from None
         yield prepare(folder) | {"TMPDIR": os.environ["TMPDIR"]}

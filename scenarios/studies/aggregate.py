@@ -10,7 +10,7 @@ from pathlib import Path
 from core.metrics import behind
 from scenarios.compare import Spread, spread
 from scenarios.studies.split_mnist import ALPHAS, PACES, SPLIT, Cell
-from server import record
+from server import record, run_folder
 from server.record import Continual, Report
 
 
@@ -35,7 +35,7 @@ def results(wanted: Sequence[Cell], runs: Path) -> dict[Cell, Report]:
     """What is finished of it: its scenario must be the one that is wanted, not one of an older protocol."""
     found = {}
     for cell in wanted:
-        if (runs / cell.name / "report.json").exists():
+        if (runs / cell.name / run_folder.REPORT).exists():
             report = record.load(runs / cell.name)
             if report.settings == cell.scenario():
                 found[cell] = report

@@ -36,11 +36,11 @@ def work(scenario: str, folder: Path) -> None:
     """Run a scenario in its folder, from its newest checkpoint; leave its report alone. In a process of the pool."""
     from server import run  # it loads TensorFlow: in the pool's processes only
 
-    with run_folder.driven(folder), temporary(folder / ".tmp"):
+    with run_folder.driven(folder), temporary(folder / run_folder.TEMPORARY):
         environment, built = prepare(folder), Scenario.of(scenario)
         local.run(run.build(built, folder, Quiet(*_watched)), built, 1, environment)
-        if (folder / "report.json").exists():
-            for left in ("clients", "checkpoints", "versions"):
+        if (folder / run_folder.REPORT).exists():
+            for left in (run_folder.CLIENTS, run_folder.CHECKPOINTS, run_folder.VERSIONS):
                 shutil.rmtree(folder / left, ignore_errors=True)
 
 

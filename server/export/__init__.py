@@ -17,6 +17,7 @@ import numpy as np
 from core.config.scenario import Scenario
 from core.data import Data, Examples
 from core.models import of
+from server import run_folder
 from server.export import check, keras, onnx, tflite
 from server.export.check import ParityTest, Predictor, Score
 from server.export.keras import Outgoing
@@ -56,10 +57,10 @@ def export(weights: Sequence[np.ndarray], scenario: Scenario, data: Data, folder
         fresh = Path(name)
         failed = {file: why for file in EXPORTERS if (why := _save(file, leaving, fresh))}
         report = _report(fresh, keras.predictor(whole), data.test, failed)
-        (fresh / "export.json").write_text(json.dumps(plain(report), indent=1) + "\n")
+        (fresh / run_folder.EXPORTS).write_text(json.dumps(plain(report), indent=1) + "\n")
         for file in EXPORTERS:
             _publish(fresh / file, folder, refused=file in report.refused)
-        os.replace(fresh / "export.json", folder / "export.json")
+        os.replace(fresh / run_folder.EXPORTS, folder / run_folder.EXPORTS)
     return report
 
 

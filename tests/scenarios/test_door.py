@@ -22,7 +22,7 @@ from scenarios.deployment import flwr_cli
 from scenarios.environment import temporary
 from scenarios.experiment import continuation, pipeline, workspace
 from scenarios.experiment.options import RunOptions
-from server import record, versions
+from server import record, run_folder, versions
 from server.record import Report, Version
 
 HOME = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def test_a_hint_to_go_on_can_be_pasted(tmp_path: Path) -> None:
 def test_who_resumes_a_run_of_real_nodes_is_told_their_home(finished: Path, tmp_path: Path, capsys: Say) -> None:
     home = tmp_path / "my home"
     (finished / "id").write_text("a name")
-    (finished / flwr_cli.FEDERATION).write_text(json.dumps({"home": str(home)}))
+    (finished / run_folder.FEDERATION).write_text(json.dumps({"home": str(home)}))
     assert flwr_cli.resume(finished, home) in refused(capsys, run.main, "--resume", str(finished))
 
 

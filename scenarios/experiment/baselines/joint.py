@@ -8,7 +8,7 @@ from core.config.scenario import Scenario
 from scenarios.backends import local as here
 from scenarios.environment import prepare
 from scenarios.experiment.baselines import Result, finished
-from server import best, checkpoint, record, run
+from server import best, checkpoint, record, run, run_folder
 from server.run import Watch
 
 
@@ -16,7 +16,7 @@ def joint(scenario: Scenario, folder: Path, watch: Watch) -> None:
     """Train stage by stage, each client keeping all that it met; leave the result in the folder, if nobody stops it."""
     here.run(run.build(scenario, folder, watch), scenario, 1, prepare(folder))
     state, _ = checkpoint.newest(folder)
-    if (folder / "report.json").exists() and state:
+    if (folder / run_folder.REPORT).exists() and state:
         best.write(folder / best.LAST, state.round, state.arrays)
         report = record.load(folder)
         matrix = report.continual.matrix if report.continual else ()

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 from core.disk import placed
+from server import run_folder
 from server.record import Report
 from server.report.figures import PLOTS
 from server.report.page import header, reproduce, tables
@@ -20,7 +21,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def write(report: Report, folder: Path) -> Path:
     """Write report.html beside the pictures that `figures.draw` left in the folder; those that are there are shown."""
-    path = folder / "report.html"
+    path = folder / run_folder.PAGE
     with placed(path) as file:
         file.write(_page(report, folder).encode())
     return path
