@@ -18,7 +18,7 @@ from core.arrays import digest
 from core.config.scenario import Scenario
 from core.data import Data, load
 from core.disk import placed
-from core.engines.step_file import build as build_step
+from core.engines import training_step
 from core.models import of
 from fl.channel import Channel, Onlooker, Stopped
 from fl.holdings import Holdings
@@ -112,7 +112,7 @@ def _step(scenario: Scenario, folder: Path) -> bytes:
     file = folder / run_folder.STEP
     if not file.exists():
         with placed(file) as made:
-            made.write(build_step(of(scenario), scenario.local.batch))
+            made.write(training_step(of(scenario), scenario.local.batch))
     return file.read_bytes()
 
 

@@ -1,4 +1,7 @@
-"""Engines carry out plans. `get` is the only door: what an engine needs is imported when it is first asked for."""
+"""Engines carry out plans. This is the only door to them: what one needs is imported when it is first asked for.
+
+TensorFlow takes three seconds to load; a run that has Ray's workers start meanwhile does not wait for both.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from core.config.scenario import ENGINES, Scenario
 from core.engines.base import Engine
 from core.models import ModelSpec, of
 
-__all__ = ["Engine", "default", "get"]
+__all__ = ["Engine", "default", "get", "training_step"]
 
 
 def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Engine:
@@ -26,6 +29,13 @@ def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Eng
 
         return litert.engine(model, step, digest)
     raise unknown("engine", name, ENGINES)
+
+
+def training_step(model: ModelSpec, batch: int) -> bytes:
+    """A training step's file for engines without TensorFlow, in batches of this size; made once a process."""
+    from core.engines import step_file
+
+    return step_file.build(model, batch)
 
 
 def default(scenario: Scenario) -> Engine:

@@ -87,12 +87,12 @@ def _signature(model: ModelSpec) -> list[Any]:
 
 @cache
 def _look(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(lambda w, images: model.logits(ops, w, _scaled(images)), _signature(model))
+    return tf.function(lambda w, images: model.logits(ops, w, _scaled(images)), _signature(model), autograph=False)
 
 
 @cache
 def _body(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(lambda w, images: model.body(ops, w, _scaled(images)), _signature(model))
+    return tf.function(lambda w, images: model.body(ops, w, _scaled(images)), _signature(model), autograph=False)
 
 
 @cache
@@ -103,7 +103,7 @@ def _squares(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
 
         return squares(model, ops, weights, _scaled(images), loss)
 
-    return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)])
+    return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)], autograph=False)
 
 
 class Given(NamedTuple):

@@ -185,3 +185,11 @@ def test_what_is_odd_in_the_data_is_said_at_the_door(
     out, error = capsys.readouterr()
     note = "left out of digits, for they are no label folders 0 … 3: 1 (ten)"
     assert out == "" and error == f"note: {note}\n"
+
+
+def test_a_run_begins_before_the_heavy_libraries_are_loaded() -> None:
+    """TensorFlow loads while Ray's workers start; a run that imports it first waits for both."""
+    code = "import sys; from scenarios.experiment import pipeline; print([*sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True).stdout
+    assert "'server.run'" in loaded
+    assert not [name for name in ("tensorflow", "keras", "ray", "matplotlib", "onnx") if f"'{name}'" in loaded]
