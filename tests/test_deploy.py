@@ -28,6 +28,8 @@ for _change in (
     "stream.per_task=5",
 ):  # fmt: skip
     SMALL += ["--set", _change]
+# No version passes the gate, so nothing is exported: that takes longer than the rounds.
+UNEXPORTED = ["--set", "gate.accuracy=1"]
 
 
 def free() -> int:
@@ -36,7 +38,7 @@ def free() -> int:
         return probe.getsockname()[1]  # type: ignore[no-any-return]
 
 
-def command(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", *arguments], cwd=CODE, capture_output=True, text=True, timeout=timeout)
 
 
@@ -50,19 +52,26 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not processes.running(place)
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the nodes' runs of three rounds are compared with: a simulation's."""
+    folder = tmp_path_factory.mktemp("runs") / "simulated"
+    alone = ["--backend", "local", "--baselines", "none", "--quiet", "--out", str(folder)]
+    assert command("scenarios.run", "pi", *SMALL, "--rounds", "3", *alone).returncode == 0
+    return folder
+
+
 def report(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "report.json").read_text())  # type: ignore[no-any-return]
 
 
-def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, tmp_path: Path) -> None:
+def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, simulated: Path, tmp_path: Path) -> None:
     out = os.path.relpath(tmp_path / "real", CODE)  # as users name folders
-    real = command("scenarios.deploy", "--home", str(home), "run", "pi", *SMALL, "--rounds", "2", "--out", out)
+    real = command("scenarios.deploy", "--home", str(home), "run", "pi", *SMALL, "--rounds", "3", "--out", out)
     assert real.returncode == 0, real.stderr
-    told = ["pi", *SMALL, "--rounds", "2", "--backend", "local", "--baselines", "none", "--quiet"]
-    assert command("scenarios.run", *told, "--out", str(tmp_path / "simulated")).returncode == 0
-    mine, theirs = report(tmp_path / "real"), report(tmp_path / "simulated")
+    mine, theirs = report(tmp_path / "real"), report(simulated)
     assert mine["weights_sha256"] == theirs["weights_sha256"] and mine["events"] == theirs["events"] == []
-    left = [{file.name for file in (tmp_path / name).iterdir()} for name in ("real", "simulated")]
+    left = [{file.name for file in folder.iterdir()} for folder in (tmp_path / "real", simulated)]
     assert left[1] - left[0] <= {"clients"} and "report.html" in left[0]  # a real client's memory is its own
     assert list(home.glob("node-1/memory/*/client-00001/round-*.npz"))
 
@@ -79,40 +88,38 @@ def reached(process: subprocess.Popen[str], folder: Path, round: int) -> None:
         time.sleep(0.1)
 
 
-def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, simulated: Path, tmp_path: Path) -> None:
     """With its clients' memories, to the bits of a run that nobody stopped."""
-    told, real = ["pi", *SMALL, "--rounds", "5"], tmp_path / "real"
+    told, real = ["pi", *SMALL, *UNEXPORTED, "--rounds", "3"], tmp_path / "real"
     process = start(home, *told, "--out", str(real))
-    reached(process, real, 2)
+    reached(process, real, 1)
     process.send_signal(signal.SIGINT)
-    words = process.communicate(timeout=120)[1]
+    words = process.communicate(timeout=240)[1]
     assert f"scenarios.deploy --home {home} run --resume" in words and process.returncode == 130
     elsewhere = command("scenarios.run", "--resume", str(real))
     assert elsewhere.returncode == 2 and "memories are on real nodes" in elsewhere.stderr
 
     process = start(home, "--resume", str(real))
-    reached(process, real, 4)
+    reached(process, real, 2)
     os.killpg(processes.running(home)["superlink"], signal.SIGKILL)
-    said = process.communicate(timeout=120)[1]
+    said = process.communicate(timeout=240)[1]
     assert process.returncode == 1 and re.search(rf"up, then: \S+ -m scenarios.deploy --home {home} run --resume", said)
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
     assert again.returncode == 0, again.stderr
     last = command("scenarios.deploy", "--home", str(home), "run", "--resume", str(real))
     assert last.returncode == 0, last.stderr
 
-    alone = ["--backend", "local", "--baselines", "none", "--quiet", "--out", str(tmp_path / "whole")]
-    assert command("scenarios.run", *told, *alone).returncode == 0
-    assert report(real)["weights_sha256"] == report(tmp_path / "whole")["weights_sha256"]
+    assert report(real)["weights_sha256"] == report(simulated)["weights_sha256"]
     interruptions = [event for event in report(real)["events"] if "interrupted" in event]
-    assert 1 <= len(interruptions) <= 2 and len(report(real)["history"]) == 5
+    assert 1 <= len(interruptions) <= 2 and len(report(real)["history"]) == 3
 
 
 def test_status_tells_who_plays_whom_and_how_far_the_run_is(home: Path) -> None:
     told = command("scenarios.deploy", "--home", str(home), "status").stdout
     for client in (0, 1):
         line = next(line for line in told.splitlines() if f"node-{client}" in line)
-        assert [cell.strip() for cell in line.split("│")[1:5]] == [f"node-{client}", str(client), "now", "5"]
-    assert "round 5 of 5, finished:completed" in told
+        assert [cell.strip() for cell in line.split("│")[1:5]] == [f"node-{client}", str(client), "now", "3"]
+    assert "round 3 of 3, finished:completed" in told
 
 
 def test_a_device_is_admitted_by_its_key_and_shut_out_by_its_name(home: Path, tmp_path: Path) -> None:
@@ -213,11 +220,11 @@ def test_a_run_that_fails_on_the_server_is_told_in_its_words(home: Path, tmp_pat
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
     """SIGKILL to a whole node inside a run; it is the last test that needs this one."""
-    told = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
+    told = ["pi", *SMALL, *UNEXPORTED, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
     process = start(home, *told)
     reached(process, tmp_path / "run", 1)
     os.killpg(processes.running(home)["node-1"], signal.SIGKILL)
-    assert process.wait(timeout=280) == 0, process.communicate()[1]
+    assert process.wait(timeout=400) == 0, process.communicate()[1]
     facts = report(tmp_path / "run")
     assert len(facts["history"]) == 3 and all(0 in row["clients"] for row in facts["history"])
     assert any("client 1" in event for event in facts["events"]) and facts["history"][0]["clients"] == [0, 1]
