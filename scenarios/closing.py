@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from server.record import Exports, Report
-from server.report.figures.formatting import everything
 from server.report.figures.local_baseline import CLEAR
 
 
@@ -41,7 +40,7 @@ def _compared(report: Report) -> Iterator[tuple[str, str]]:
     if found := best.get("federated"):
         yield "", f"{100 * found.accuracy:.2f} % at its best round by validation loss, {found.round}"
     for name, accuracy in report.baselines.items():
-        on = f", on {everything(len(report.confusion) or 10)}" if name == "local" else ""
+        on = f", on {report.everything}" if name == "local" else ""
         broken = "; it diverged" if name in report.diverged else ""
         yield f"{name} baseline", f"{_against(mine, accuracy)} at the end{on}{broken}"
         if found and (other := best.get(name)):
@@ -73,7 +72,7 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
     tested = [(shard.client, shard.accuracy) for shard in report.shards if shard.accuracy is not None]
     own = [accuracy for _, accuracy in tested]
     if own:
-        yield "on clients' own digits", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %"
+        yield f"on clients' own {report.kinds}", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %"
     if own and alone:
         mine = [alone[client] for client, _ in tested]
         helped = sum(joined - one >= CLEAR for joined, one in zip(own, mine, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,15 +98,17 @@ class Probe:
     def __init__(self, suite: TestSuite, arrays: Arrays) -> None:
         self.suite, self.newest = suite, suite.scores(arrays)
 
-    def split(self, done: Round, met: Collection[int]) -> ForgettingSplit:
+    def split(self, done: Round, history: Sequence[RoundRecord]) -> ForgettingSplit:
         """This round's (core.metrics.split), on the tasks met so far that a client is not being taught."""
+        there, rows = range(len(self.suite.tests)), (*history, done.record)
+        met = {task for row in rows for task in row.tasks.values() if task in there}
         before, self.newest = self.newest, self.suite.scores(done.arrays)
         if not done.updates:  # nobody trained: what changed is the server's doing (a closed-form head)
             lost = [before.tasks[task] - self.newest.tasks[task] for task in met]
             return ForgettingSplit(0.0, float(np.mean(lost)) if lost else 0.0)
         local = np.array([self.suite.scores(arrays).tasks for arrays in done.updates.values()])
-        tasks, count = done.record.tasks, range(len(self.suite.tests))
-        old = np.array([[task in met and task != tasks[client] for task in count] for client in done.updates])
+        tasks = done.record.tasks
+        old = np.array([[task in met and task != tasks[client] for task in there] for client in done.updates])
         return ForgettingSplit(*split(np.array(before.tasks), local, np.array(self.newest.tasks), old))
 
 
@@ -125,7 +127,6 @@ class Tests:
         start, record = time.perf_counter(), done.record
         scores = (self.suite if record.round in self.ends else self.quick).scores(done.arrays)
         validation = evaluate(self.suite.engine, done.arrays, self.validation) if len(self.validation) else None
-        met = {task for row in (*history, record) for task in row.tasks.values() if 0 <= task < len(self.suite.tests)}
         seen = history[-1].seen if history else 0
         record = replace(
             record,
@@ -136,7 +137,7 @@ class Tests:
             classes_accuracy=scores.classes,
             validation_loss=validation.mean_loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
-            forgetting_split=self.probe.split(done, met) if self.probe else None,
+            forgetting_split=self.probe.split(done, history) if self.probe else None,
         )
         return replace(record, seconds=replace(record.seconds, evaluate=time.perf_counter() - start))
 

@@ -91,7 +91,7 @@ class RoundRecord:
     forgetting_split: ForgettingSplit | None = None
     clients_accuracy: Mapping[int, float] = field(
         default_factory=dict
-    )  # on each client's own test images, at a stage's end
+    )  # on each one's own test images, at a stage's end
     seconds: RoundSeconds = RoundSeconds()
 
     @property
@@ -236,6 +236,17 @@ class Report:
         """Are the classes called by numbers, as digits are?"""
         return all(label.isdecimal() for label in self.labels)
 
+    @property
+    def kinds(self) -> str:
+        """What people call the classes."""
+        return "digits" if self.numbers else "classes"
+
+    @property
+    def everything(self) -> str:
+        """All classes, as a person says it: "all ten digits" of MNIST."""
+        count = len(self.confusion) or 10
+        return f"all {'ten' if count == 10 else count} {self.kinds}"
+
     def with_(self, *events: str, **changes: Any) -> Report:
         """A copy with more events, and other facts."""
         return replace(self, events=(*self.events, *events), **changes)
@@ -320,10 +331,11 @@ def save_rounds(folder: Path, history: Sequence[RoundRecord]) -> None:
     write(folder / run_folder.ROUNDS, "".join(json.dumps(plain(row), allow_nan=False) + "\n" for row in history))
 
 
-def load_rounds(folder: Path) -> list[RoundRecord]:
-    """The rounds of a run so far; none if it has none. Raises ValueError, naming the file, if they cannot be read."""
+def load_rounds(folder: Path, known: int = 0) -> list[RoundRecord]:
+    """The rounds of a run so far but for the first `known`; none if it has none. Raises ValueError, naming the file, if they
+    cannot be read."""
     file = folder / run_folder.ROUNDS
-    return [typed(f"{file}, a round", row, RoundRecord) for row in read_lines(file, "round")]
+    return [typed(f"{file}, a round", row, RoundRecord) for row in read_lines(file, "round")[known:]]
 
 
 def write(path: Path, text: str) -> None:

@@ -77,9 +77,7 @@ def continual(
         clients=(*(row.clients_accuracy for row in rows[:-1]), dict(clients)),
         before=before.tasks,
         memory_bytes=max((most for row in history for most in row.memory.values()), default=0),
-        megabytes=Megabytes(
-            *(sum(each) / 1e6 for each in zip(*((r.bytes.sent, r.bytes.received) for r in history), strict=True))
-        ),
+        megabytes=Megabytes(sum(r.bytes.sent for r in history) / 1e6, sum(r.bytes.received for r in history) / 1e6),
         forgetting_split=_summed(history) if scenario.probe else None,
     )
 

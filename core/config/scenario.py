@@ -16,7 +16,7 @@ from core.config.part import Part
 from core.safe_json import json_object, read_object
 
 ENGINES = ("tensorflow", "litert")
-CLASSES = 1000  # at most; how many there are is the data set's to say (core/data)
+CLASSES = 1000  # at most: a label above is more likely a number of something else; how many there are, core/data says
 INKS = ("auto", "dark", "light")
 RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "weight_exponent"}  # in scenario files
 

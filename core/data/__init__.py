@@ -8,7 +8,7 @@ counted once, where a run begins (`settled`), and travels in the scenario, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,11 +30,12 @@ class Dataset:
 
     spec: DatasetSpec
     read: Callable[[], Source]
+    md5: Mapping[str, str]  # of its four IDX files before gzip, by the names of their arrays
 
 
 DATASETS = {
-    "mnist": Dataset(mnist.SPEC, mnist.read),
-    "fashion": Dataset(fashion.SPEC, fashion.read),
+    "mnist": Dataset(mnist.SPEC, mnist.read, mnist.MD5),
+    "fashion": Dataset(fashion.SPEC, fashion.read, fashion.MD5),
 }
 
 
@@ -128,8 +129,8 @@ def _source(source: str, ink: str, classes: int = 0) -> Source:
 def _published(path: Path) -> Source:
     """Four IDX files: a data set that is known here by its digests, or somebody's own, which is said."""
     found, digests = idx.read(path)
-    for module in (mnist, fashion):
-        if digests == module.MD5:
-            return replace(found, spec=module.SPEC)
+    for known in DATASETS.values():
+        if digests == known.md5:
+            return replace(found, spec=known.spec)
     note = f"{path.name}: its IDX files are not those of {' or '.join(DATASETS)}; they are taken as they are"
     return replace(found, notes=(note,))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from core.config.scenario import CLASSES
 from core.data.pictures import picture
-from core.data.spec import MOST, SIDE, DatasetSpec, Examples, Source
+from core.data.spec import SIDE, DatasetSpec, Examples, Source
 
 SHOWN = 3  # names in a sentence
 
@@ -43,7 +44,7 @@ def read(path: Path, ink: str, count: int = 0) -> Source:
 
 def classes(folder: Path) -> int:
     """How many labels its pictures have: up to the greatest that has one, and two at least."""
-    labels = _labels(folder, MOST)
+    labels = _labels(folder, CLASSES)
     return max(1, *([label for label in labels if any((folder / str(label)).glob("*.png"))] or labels or [1])) + 1
 
 

@@ -26,7 +26,8 @@ MD5 = {
 def read() -> Source:
     """All of it. Raises ValueError if the file is missing, or not what was published."""
     path = Path(os.environ.get(ELSEWHERE) or FILE)
-    for name, array in npz.unpacked(path).items():
+    arrays = npz.unpacked(path)
+    for name, array in arrays.items():
         if (found := md5(array)) != MD5[name]:
             raise ValueError(f"{path.name} is damaged: {name} has MD5 {found}, the original IDX file {MD5[name]}")
-    return replace(npz.read(path), spec=SPEC)
+    return replace(npz.source(path.name, arrays), spec=SPEC)

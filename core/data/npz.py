@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,15 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 def read(path: Path) -> Source:
     """All that the file holds. Raises ValueError, naming it, if it is damaged or of the wrong kind."""
-    named = unpacked(path)
-    train, test = (checked(named[f"x_{part}"], named[f"y_{part}"], path.name) for part in ("train", "test"))
+    return source(path.name, unpacked(path))
+
+
+def source(name: str, four: Mapping[str, np.ndarray]) -> Source:
+    """The data set of these four arrays. Raises ValueError, naming their file, if they are none."""
+    train, test = (checked(four[f"x_{part}"], four[f"y_{part}"], name) for part in ("train", "test"))
     if train.x.max() == 1:
-        raise ValueError(f"{path.name}: images should be 0 … 255, not 0 … 1: multiply them by 255")
-    return Source(counted(path.name, train.y, test.y), train, test)
+        raise ValueError(f"{name}: images should be 0 … 255, not 0 … 1: multiply them by 255")
+    return Source(counted(name, train.y, test.y), train, test)
 
 
 def unpacked(path: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ import numpy as np
 from core.config.scenario import CLASSES
 
 SIDE = 28  # pixels a side of every image here, whatever it was drawn with
-MOST = CLASSES  # a label above is more likely a number of something else
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ def checked(x: np.ndarray, y: np.ndarray, name: str) -> Examples:
     if y.shape not in ((len(x),), (len(x), 1)) or y.dtype.kind not in "iu":
         raise ValueError(f"{name}: labels should be integers [{len(x)}], not {y.dtype} {list(y.shape)}")
     y = y.reshape(len(x)).astype(np.int64)
-    if y.min() < 0 or y.max() >= MOST:
-        raise ValueError(f"{name}: labels should be 0 … {MOST - 1}, not {y.min()} … {y.max()}")
+    if y.min() < 0 or y.max() >= CLASSES:
+        raise ValueError(f"{name}: labels should be 0 … {CLASSES - 1}, not {y.min()} … {y.max()}")
     return Examples(x, y)
 
 

@@ -43,17 +43,11 @@ class TensorFlowEngine:
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
-        if not len(images):
-            return np.zeros((0, self.model.classes), np.float32)
-        look, tensors = _look(self.model), [tf.constant(w) for w in weights]
-        return np.concatenate([look(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)])
+        return _paged(_look(self.model), weights, images, self.model.classes)
 
     def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
-        if not len(images):
-            return np.zeros((0, self.model.features), np.float32)
-        look, tensors = _body(self.model), [tf.constant(w) for w in weights]
-        return np.concatenate([look(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE)])
+        return _paged(_body(self.model), weights, images, self.model.features)
 
     def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
         """Mean over examples of the squared gradient of each one's own log-likelihood (core.engines.base)."""
@@ -70,6 +64,12 @@ class TensorFlowEngine:
 def engine(model: ModelSpec) -> TensorFlowEngine:
     """The engine of this model."""
     return TensorFlowEngine(model)
+
+
+def _paged(look: Any, weights: Arrays, images: np.ndarray, width: int) -> np.ndarray:
+    """What a graph says of images, a page at a time: f32 [n, width]."""
+    tensors, none = [tf.constant(w) for w in weights], np.zeros((0, width), np.float32)
+    return np.concatenate([none, *(look(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE))])
 
 
 def _spec(*shape: int | None, dtype: tf.DType = tf.float32) -> tf.TensorSpec:

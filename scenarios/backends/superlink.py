@@ -28,7 +28,7 @@ def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> Non
     shown = len(load_rounds(folder))  # a resumed run's are known
     number, looked, asked, ended, details = flwr_cli.submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
     while not ended.startswith("finished"):
-        new = load_rounds(folder)[shown:]
+        new = load_rounds(folder, shown)
         for row in new:
             terminal.ended(row)
         shown += len(new)

@@ -211,7 +211,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         packed = name.startswith("x")
         (folder / (idx.FILES[name] + ".gz" * packed)).write_bytes(gzip.compress(octets) if packed else octets)
     digests = {name: hashlib.md5(idx.octets(array)).hexdigest() for name, array in arrays.items()}
-    monkeypatch.setattr(fashion, "MD5", digests)
+    for name, digest in digests.items():
+        monkeypatch.setitem(fashion.MD5, name, digest)
     return folder
 
 

@@ -173,7 +173,7 @@ def served(report: Report) -> Figure | None:
     names = list(section.clients[-1])
     shares = np.array([[100 * row.get(name, np.nan) for row in section.clients] for name in names])
     worst = int(np.nanargmin(shares[:, -1]))
-    title = f"At the end it serves client {names[worst]} worst: {shares[worst, -1]:.1f} % of its digits"
+    title = f"At the end it serves client {names[worst]} worst: {shares[worst, -1]:.1f} % of its {report.kinds}"
     few = len(names) <= 25
     figure = style.figure(max(5.6, 1.6 + 0.8 * shares.shape[1]), 1.6 + (0.3 * len(names) if few else 4.5), title)
     axes = figure.subplots()

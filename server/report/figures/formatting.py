@@ -87,11 +87,6 @@ def looks(amounts: Mapping[str, float]) -> str:
     return ", ".join(one.replace("-", "−").replace(" ", SPACE) for one in shown)
 
 
-def everything(classes: int) -> str:
-    """All classes, as a person says it: "all ten digits" of MNIST."""
-    return "all ten digits" if classes == 10 else f"all {classes} classes"
-
-
 def flat(settings: Mapping[str, Any]) -> dict[str, str]:
     """A scenario as {path: text}, in the notation and an order that `--set path=text` takes."""
     paths: dict[str, str] = {}

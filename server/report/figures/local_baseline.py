@@ -67,7 +67,7 @@ def alone(report: Report) -> Figure | None:
     figure = style.figure(9.4, 4.1, _finding(report, there, pairs))
     panels = figure.subplots(1, 1 + bool(pairs), squeeze=False)[0]
     if pairs:
-        _own(panels[0], there)
+        _own(panels[0], report, there)
     _everywhere(panels[-1], report, there)
     for axes in panels:
         axes.set_xlabel("Client, from fewest to most training images")
@@ -79,11 +79,11 @@ def alone(report: Report) -> Figure | None:
     return figure
 
 
-def _own(axes: Axes, there: list[Client]) -> None:
+def _own(axes: Axes, report: Report, there: list[Client]) -> None:
     """A stroke a client, from its own model to the global one."""
     y = np.array([[one.alone, one.joined] for one in there], float).T
     x = np.arange(len(there))
-    axes.set_title("On the client's own digits", loc="left", fontsize=9.5)
+    axes.set_title(f"On the client's own {report.kinds}", loc="left", fontsize=9.5)
     axes.vlines(x, *(100 * y), color=style.PALE, linewidth=2, zorder=1)
     for shares, colour, name in zip(y, (style.ORANGE, style.BLUE), ("its own model", "the global model"), strict=True):
         axes.scatter(x, 100 * shares, s=28, color=colour, edgecolors="white", label=name, zorder=2)
@@ -93,7 +93,7 @@ def _own(axes: Axes, there: list[Client]) -> None:
 def _everywhere(axes: Axes, report: Report, there: list[Client]) -> None:
     """A dot a client, and a line for each model that learned from everybody."""
     y = np.array([one.everywhere for one in there], float)
-    axes.set_title(f"On {_all(report)}", loc="left", fontsize=9.5)
+    axes.set_title(f"On {report.everything}", loc="left", fontsize=9.5)
     axes.scatter(range(len(there)), 100 * y, s=28, color=style.ORANGE, edgecolors="white", label="its own model")
     diverged = " (diverged)" if "centralized" in report.diverged else ""
     found = [
@@ -111,14 +111,8 @@ def _finding(report: Report, there: list[Client], pairs: list[tuple[float, float
     if not pairs:
         everybody = report.accuracy or 0.0
         gained = sum(one.everywhere is not None and one.everywhere < everybody for one in there)
-        return f"On {_all(report)} joining helps {gained} of {formatting.some(len(there), 'client')}"
+        return f"On {report.everything} joining helps {gained} of {formatting.some(len(there), 'client')}"
     gained, lost = (sum(side * (joined - alone) >= CLEAR for alone, joined in pairs) for side in (1, -1))
     means = [formatting.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]
-    title = (
-        f"On its own digits joining clearly helps {gained} of {formatting.some(len(pairs), 'client')} and harms {lost}"
-    )
-    return f"{title}: alone they read {means[0]} on average, together {means[1]}"
-
-
-def _all(report: Report) -> str:
-    return formatting.everything(len(report.confusion) or 10)
+    title = f"On its own {report.kinds} joining clearly helps {gained} of {formatting.some(len(pairs), 'client')}"
+    return f"{title} and harms {lost}: alone they read {means[0]} on average, together {means[1]}"

@@ -63,7 +63,7 @@ def _shares(report: Report, counts: np.ndarray) -> str:
     who = "Clients hold" if everybody > 1 else "The only client holds"
     who = who if listed >= everybody else f"The {listed} of {everybody:,} clients shown hold"
     digits = (counts > 0).sum(1).tolist()
-    of = f"{formatting.span(digits)} of the {counts.shape[1]} {'digits' if report.numbers else 'classes'}"
+    of = f"{formatting.span(digits)} of the {counts.shape[1]} {report.kinds}"
     return f"{who} {formatting.span(counts.sum(1).tolist())} images and {of}"
 
 
@@ -89,7 +89,9 @@ def looks(report: Report, contact: np.ndarray | None = None) -> Figure | None:
         return None
     shards = report.shards[: len(contact)]
     captions = [formatting.looks(shard.looks) for shard in shards]
-    title = "Each client sees digits in its own way" if any(captions) else "All clients see digits alike"
+    title = (
+        f"Each client sees {report.kinds} in its own way" if any(captions) else f"All clients see {report.kinds} alike"
+    )
     if (everybody := report.settings.clients) > len(contact):
         title += f" ({len(contact)} of {everybody:,} clients)"
     sheet = _sheet(contact)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from server.record import ExportedFile, Report
-from server.report.figures.formatting import NONE, duration, everything, gap, number, percent, points, size, some, span
+from server.report.figures.formatting import NONE, duration, gap, number, percent, points, size, some, span
 from server.report.figures.local_baseline import on_own_digits
 from server.report.page.html import Html, fold, join, tag
 
@@ -42,7 +42,7 @@ def _alone(report: Report) -> str:
     """What clients' own models read: on the whole test set, and on their own digits beside the global model."""
     said = []
     if (local := report.baselines.get("local")) is not None:
-        said.append(f"{percent(local)} on {everything(len(report.confusion) or 10)}")
+        said.append(f"{percent(local)} on {report.everything}")
     if pairs := on_own_digits(report):
         alone, joined = (percent(fmean(shares)) for shares in zip(*pairs, strict=True))
         said.append(f"{alone} on their own, where together they read {joined}")

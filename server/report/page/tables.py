@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from server.record import Report, RoundRecord
-from server.report.figures.formatting import NONE, duration, everything, known, number, percent, points, size
+from server.report.figures.formatting import NONE, duration, known, number, percent, points, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
 from server.report.page.header import last
@@ -59,7 +59,7 @@ def baselines(report: Report) -> Html:
         gaps = [_apart(report.accuracy, share), _apart(mine.accuracy if mine else None, top)]
         gaps = [NONE, NONE] if name == "federated" else gaps
         rows.append([
-            f"{name}, {everything(len(report.confusion) or 10)}" if name == "local" else name, percent(share), gaps[0],
+            f"{name}, {report.everything}" if name == "local" else name, percent(share), gaps[0],
             number(found.round if found else None), percent(top), gaps[1],
             *["diverged" if name in diverged else ""] * bool(diverged),
         ])  # fmt: skip
@@ -92,7 +92,8 @@ def continual(report: Report) -> Html:
         return Html("")
     measures, sent = section.measures, section.megabytes
     found = {key: getattr(measures, key) for key in MEASURES}
-    rows = [[*MEASURES[key][:1], percent(v), words(MEASURES[key][1])] for key, v in found.items() if v is not None]
+    named = [(*MEASURES[key], share) for key, share in found.items() if share is not None]
+    rows = [[name, percent(share), words(meaning)] for name, meaning, share in named]
     if split := section.forgetting_split:
         rows += [["Forgetting, temporal", percent(split.temporal), words("lost in clients' own training, all rounds")]]
         rows += [["Forgetting, spatial", percent(split.spatial), words("lost in averaging, all rounds")]]
@@ -108,25 +109,25 @@ def clients(report: Report) -> Html:
         return Html("")
     alone = {one.number: one for one in own_models(report)}
     looks = any(shard.looks for shard in shards)
-    digits = range(max(len(shard.labels) for shard in shards))
+    classes, kinds = range(max(len(shard.labels) for shard in shards)), report.kinds
     head = ["Client", "Images", "Rounds", "Accuracy", "Tested on"]
-    head += ["Alone, own digits", "Alone, all digits"] * bool(alone)
-    head += [*map(report.called, digits), *["Look"] * looks]
+    head += [f"Alone, own {kinds}", f"Alone, all {kinds}"] * bool(alone)
+    head += [*map(report.called, classes), *["Look"] * looks]
     rows = [
         [
             *(shard.client, number(shard.examples), number(shard.rounds)),
             *(percent(shard.accuracy), number(shard.tested)),
             *_alone(alone, shard.client),
-            *(number(n) for n in shard.labels or [None] * len(digits)),
+            *(number(n) for n in shard.labels or [None] * len(classes)),
             *[tag("span", look_words(shard.looks) or "plain", class_="line")] * looks,
         ]
         for shard in shards
     ]
-    how = "Accuracy: the finished global model on test images as this client sees them, in its own mix of digits."
-    how += " 0 to 9: its training images."
+    how = f"Accuracy: the finished global model on test images as this client sees them, in its own mix of {kinds}."
+    how += f" {report.called(0)} to {report.called(classes[-1])}: its training images." if classes else ""
     if alone:
-        how += " Alone: a model trained on nothing but this client's images, on those same test images (own digits)"
-        how += " and on the whole test set (all digits)."
+        how += f" Alone: a model trained on nothing but this client's images, on those same test images (own {kinds})"
+        how += f" and on the whole test set (all {kinds})."
     return join([tag("h2", "Clients"), tag("p", how, class_="soft"), table(head, rows)])
 
 
