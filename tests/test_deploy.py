@@ -28,8 +28,6 @@ for _change in (
     "stream.per_task=5",
 ):  # fmt: skip
     SMALL += ["--set", _change]
-# No version passes the gate, so nothing is exported: that takes longer than the rounds.
-UNEXPORTED = ["--set", "gate.accuracy=1"]
 
 
 def free() -> int:
@@ -90,7 +88,7 @@ def reached(process: subprocess.Popen[str], folder: Path, round: int) -> None:
 
 def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, simulated: Path, tmp_path: Path) -> None:
     """With its clients' memories, to the bits of a run that nobody stopped."""
-    told, real = ["pi", *SMALL, *UNEXPORTED, "--rounds", "3"], tmp_path / "real"
+    told, real = ["pi", *SMALL, "--rounds", "3"], tmp_path / "real"
     process = start(home, *told, "--out", str(real))
     reached(process, real, 1)
     process.send_signal(signal.SIGINT)
@@ -220,7 +218,7 @@ def test_a_run_that_fails_on_the_server_is_told_in_its_words(home: Path, tmp_pat
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
     """SIGKILL to a whole node inside a run; it is the last test that needs this one."""
-    told = ["pi", *SMALL, *UNEXPORTED, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
+    told = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
     process = start(home, *told)
     reached(process, tmp_path / "run", 1)
     os.killpg(processes.running(home)["node-1"], signal.SIGKILL)

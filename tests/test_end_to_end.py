@@ -77,11 +77,6 @@ def fresh(folder: Path, *words: str) -> list[str]:
     return [*SETTINGS, "--json", "--baselines", "none", "--workers", "2", "--out", str(folder), *words]
 
 
-def bare(folder: Path, *words: str) -> list[str]:
-    """The same to its last weights, but no version passes the gate, so nothing is exported: that takes longer than its rounds."""
-    return fresh(folder, "--set", "gate.accuracy=1", *words)
-
-
 def inside(folder: Path, number: int, process: subprocess.Popen[str]) -> tuple[int, int]:
     """Wait until a worker of this process plays some client's round; returns the client and the worker's process."""
     end = time.monotonic() + 120
@@ -169,7 +164,7 @@ def test_a_run_is_not_started_over_another(reference: Run) -> None:
 
 @pytest.mark.parametrize("words", [["--backend", "local"], ["--workers", "1"]], ids=" ".join)
 def test_backend_and_workers_change_nothing(reference: Run, words: list[str], tmp_path: Path) -> None:
-    other = run(tmp_path / "run", *bare(tmp_path / "run", *words))
+    other = run(tmp_path / "run", *fresh(tmp_path / "run", *words))
     assert other.code == 0, other.err
     assert other.sha == reference.sha
     for one, mine in zip(reference.report["history"], other.report["history"], strict=True):
@@ -204,7 +199,7 @@ def test_a_run_interrupted_inside_a_round_again_and_again_goes_on_to_the_same_we
 ) -> None:
     """SIGKILL, Ctrl-C and SIGTERM, one after another to one run: each time it goes on after its last whole round."""
     folder = tmp_path / "run"
-    words = bare(folder)
+    words = fresh(folder)
     for number, interrupt in ((2, killed), (2, interrupted), (3, terminated)):
         with started(folder, *words) as process:
             inside(folder, number, process)
@@ -223,7 +218,7 @@ def test_a_worker_killed_inside_a_round_is_replaced_and_named_and_changes_nothin
     reference: Run, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    with started(folder, *bare(folder)) as process:
+    with started(folder, *fresh(folder)) as process:
         client, worker = inside(folder, 2, process)
         title = Path(f"/proc/{worker}/cmdline").read_text()
         assert "ray::ClientAppActor" in title and descends(worker, process.pid)
