@@ -28,7 +28,7 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
     for left in path.parent.glob(".*.writing"):
         with suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()
+                removed(left)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         with temporary.open("wb") as file:
@@ -84,3 +84,36 @@ def numbered(folder: Path) -> dict[int, Path]:
     """The files round-NUMBER.npz of a folder, by number, smallest first; whatever has another name is not one of them."""
     found = {file.stem.removeprefix("round-"): file for file in folder.glob("round-*.npz")}
     return dict(sorted((int(number), file) for number, file in found.items() if re.fullmatch("[0-9]{1,9}", number)))
+
+
+def removed(path: Path) -> None:
+    """Take away a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replaced(path: Path, by: Path) -> None:
+    """Give a file or a folder another name, which may be taken: of a file in one step."""
+    if by.is_dir():
+        removed(by)
+    os.replace(path, by)
+
+
+def copied(path: Path, to: Path) -> None:
+    """Copy a file or a folder, whole or not at all."""
+    if path.is_dir():
+        beside = to.with_name(f".{to.name}.writing")
+        removed(beside)
+        shutil.copytree(path, beside)
+        replaced(beside, to)
+    else:
+        with placed(to) as copy:
+            copy.write(path.read_bytes())
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -1,4 +1,8 @@
-"""Export a run's global model again and verify it: `python -m scenarios.export RUN`."""
+"""Export a run's global model and verify it: `python -m scenarios.export RUN [--to FORMAT …]`.
+
+What is written is checked on every test image against Keras; a file that falls short is refused by name, and kept as
+FILE.refused. Each says inside what goes in and comes out, its labels, and which run and version it is of.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import argparse
 import json
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from core.config.scenario import Scenario
@@ -15,19 +20,39 @@ from core.engines import default
 from scenarios.closing import files
 from scenarios.environment import temporary
 from scenarios.terminal import Terminal, redirect
-from server import checkpoint, run_folder, versions
-from server.export import export, verify
-from server.record import plain
+from server import checkpoint, record, run_folder, versions
+from server.export import EXPORTERS, STANDARD, export, verify
+from server.record import Exports, plain
+from server.report import card
+
+TARGETS = {exporter.target: file for file, exporter in EXPORTERS.items()}
+EXAMPLES = """examples:
+  python -m scenarios.export runs/noniid-0                            the files that every run leaves, written and checked again
+  python -m scenarios.export runs/noniid-0 --to all                   every format
+  python -m scenarios.export runs/noniid-0 --to tflite-int4 savedmodel   these beside those that are there
+  python -m scenarios.export runs/class_incremental-0 --version 2     of an older version, into its own folder
+  python -m scenarios.export runs/noniid-0 --check                    write nothing, check what is there
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write model.* and export.json from the current version, or else from the newest checkpoint of a run that has none yet;
     print what was found. Exit code 1 if one is refused."""
-    p = argparse.ArgumentParser(prog="python -m scenarios.export", description=__doc__)
+    p = argparse.ArgumentParser(
+        prog="python -m scenarios.export", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     p.add_argument("run", type=Path, metavar="RUN", help="a run's folder, finished or not")
+    p.add_argument(
+        "--to", nargs="+", choices=[*TARGETS, "all"], default=[], metavar="FORMAT",
+        help=f"write these too: {', '.join(TARGETS)} or all (those that are there, and at least {_names(STANDARD)})",
+    )  # fmt: skip
+    p.add_argument("--version", type=int, metavar="N", help="of this version, in RUN/versions/N (the current one)")
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
     p.add_argument("--json", action="store_true", help="print export.json on one line instead of the table")
     args = p.parse_args(argv)
+    if args.check and args.to:
+        p.error("--check writes nothing: give no --to with it")
     with ExitStack() as stack:
         try:
             scenario = Scenario.read(args.run / run_folder.SCENARIO)
@@ -47,24 +72,40 @@ def main(argv: list[str] | None = None) -> int:
             return 2
 
 
+def _names(made: tuple[str, ...]) -> str:
+    return ", ".join(EXPORTERS[file].target for file in made)
+
+
 def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) -> int:
     default(scenario)  # TensorFlow's one thread
+    version = versions.current(args.run) if args.version is None else versions.one(args.run, args.version)
     state, _ = checkpoint.newest(args.run)
-    if state is None or (args.check and not (args.run / "model.keras").exists()):
-        terminal.say(f"{args.run} has no {'model.keras' if state else 'checkpoint'} yet")
+    folder = args.run if args.version is None else version or args.run
+    if (state is None and version is None) or (args.check and not (folder / "model.keras").exists()):
+        terminal.say(f"{folder} has no {'model.keras' if state or version else 'checkpoint'} yet")
         return 1
-    data = load(scenario)
-    version = versions.current(args.run)
-    if args.check:
-        exports = verify(args.run, data)
-    elif version:
-        exports = export(versions.weights(version), scenario, data, version)
-        versions.publish(args.run, version)
-    else:
-        exports = export(state.arrays, scenario, data, args.run)
-    source = f"version {int(version.name)}, the current one" if version else f"the checkpoint of round {state.round}"
+    exports = verify(folder, load(scenario)) if args.check else _written(args, scenario, version)
+    which = ", the current one" if version and version == versions.linked(args.run) else ""
+    source = (
+        f"version {int(version.name)}{which}" if version else f"the checkpoint of round {state.round}" if state else ""
+    )
     terminal.line(json.dumps(plain(exports))) if args.json else terminal.print(files(exports, source))
     return 1 if exports.refused else 0
+
+
+def _written(args: argparse.Namespace, scenario: Scenario, version: Path | None) -> Exports:
+    """Write what was asked for, beside what is there, and make the current version's files the run's own."""
+    folder = version or args.run
+    asked = set(TARGETS.values()) if "all" in args.to else {TARGETS[name] for name in args.to}
+    wanted = {*STANDARD, *asked, *(file for file in EXPORTERS if (folder / file).exists())}
+    state, _ = checkpoint.newest(args.run)
+    weights = versions.weights(version) if version else state.arrays if state else []
+    exports = export(weights, scenario, load(scenario), folder, wanted, versions.origin(args.run, version))
+    if version and version == versions.linked(args.run):
+        versions.publish(args.run, version)
+        with suppress(FileNotFoundError, ValueError):  # a run that is not finished has no card yet
+            card.save(replace(record.load(args.run), exports=exports), args.run)
+    return exports
 
 
 if __name__ == "__main__":

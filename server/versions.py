@@ -17,7 +17,7 @@ from core import arrays
 from core.arrays import Arrays
 from core.config.parse import typed
 from core.config.scenario import Gate
-from core.disk import placed
+from core.disk import copied, placed, removed
 from core.methods.base import Shared
 from core.safe_json import read_object
 from server import run_folder
@@ -88,6 +88,19 @@ def listed(folder: Path) -> list[Path]:
     return sorted(p for p in (folder / run_folder.VERSIONS).glob("[0-9]*") if (p / "version.json").exists())
 
 
+def one(folder: Path, number: int) -> Path:
+    """The version of this number. Raises ValueError, naming those that there are."""
+    if (version := home(folder, number)) not in (there := listed(folder)):
+        names = ", ".join(str(int(other.name)) for other in there) or "there are none"
+        raise ValueError(f"version {number} is not in {folder}; choose from {names}")
+    return version
+
+
+def origin(folder: Path, version: Path | None = None) -> dict[str, str]:
+    """Where exported files come from, as they say it: the run, and which of its versions."""
+    return {"run": folder.absolute().name} | ({"version": str(int(version.name))} if version else {})
+
+
 def current(folder: Path) -> Path | None:
     """The current version's folder, if there is one. Raises ValueError if the link leads nowhere."""
     version = linked(folder)
@@ -131,7 +144,6 @@ def publish(folder: Path, version: Path) -> None:
     os.replace(link, folder / run_folder.VERSIONS / CURRENT)
     for old in (*folder.glob("model.*"), *folder.glob(run_folder.EXPORTS)):
         if not (version / old.name).exists():
-            old.unlink()
+            removed(old)
     for file in (*version.glob("model.*"), *version.glob(run_folder.EXPORTS)):
-        with placed(folder / file.name) as copy:
-            copy.write(file.read_bytes())
+        copied(file, folder / file.name)

@@ -14,7 +14,7 @@ from core.stream import course
 from server import checkpoint, record, run_folder, versions
 from server.checkpoint import RunState
 from server.record import Exports
-from server.report import page
+from server.report import card, page
 
 
 def source(run: Path) -> tuple[Path, int]:
@@ -91,3 +91,4 @@ def _reported(run: Path, version: Path, exports: Exports) -> None:
     report = report.with_(f"version {number} was made current by --rollback", current=number, exports=exports)
     record.save(run, report)
     page.write(report, run)
+    card.save(report, run)

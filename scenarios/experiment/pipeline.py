@@ -15,7 +15,7 @@ import numpy as np
 
 from clients.sources.simulated import shard
 from core.config.scenario import Scenario
-from core.data import load
+from core.data import Data, load
 from core.metrics import behind
 from core.stream import course
 from scenarios.backends import BACKENDS, superlink
@@ -28,7 +28,7 @@ from server import checkpoint, record, run_folder, versions
 from server import run as server
 from server.export import export
 from server.record import Exports, Report
-from server.report import figures, page
+from server.report import card, figures, page
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 COMPARED = {"none": (), "centralized": ("centralized",), "all": baselines.KINDS}
@@ -178,7 +178,7 @@ def _export(report: Report, this: Experiment) -> Report:
     current, exports = None, Exports()
     for done, version in enumerate(kept, 1):
         about = versions.about(version)
-        made = versions.exported(version) or export(versions.weights(version), scenario, data, version)
+        made = versions.exported(version) or _exported(this, version, data)
         against = about.objections if about.version > scenario.past else ()  # what it started from had its say
         objections = [f"version {about.version} is not current: {why}" for why in against]
         report = report.with_(*objections, stages=(*report.stages, about))
@@ -194,8 +194,14 @@ def _export(report: Report, this: Experiment) -> Report:
     return _timed(report, export=time.perf_counter() - start)
 
 
+def _exported(this: Experiment, version: Path, data: Data) -> Exports:
+    """A version's files, as every run leaves them."""
+    origin = versions.origin(this.folder, version)
+    return export(versions.weights(version), this.scenario, data, version, origin=origin)
+
+
 def _draw(report: Report, this: Experiment) -> None:
-    """report.json, the pictures, report.html."""
+    """report.json, the pictures, report.html, the model card."""
     record.save(this.folder, report)
     clients = range(min(this.scenario.clients, PICTURED))
     shown = [shard(this.scenario.json(), client).train for client in clients]
@@ -203,3 +209,4 @@ def _draw(report: Report, this: Experiment) -> None:
     contact = np.stack([mine.x[rows] for mine, rows in zip(shown, spread, strict=True)])
     figures.draw(report, this.folder, contact)
     page.write(report, this.folder)
+    card.save(report, this.folder)

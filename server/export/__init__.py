@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,49 +16,59 @@ import numpy as np
 
 from core.config.scenario import Scenario
 from core.data import Data, Examples
+from core.disk import removed, replaced, size
 from core.models import of
+from core.predict import Predictor, compiled, load
 from server import run_folder
-from server.export import check, keras, onnx, tflite
-from server.export.check import ParityTest, Predictor, Score
-from server.export.keras import Outgoing
+from server.export import check, keras, onnx, savedmodel, tflite
+from server.export.check import ParityTest, Score
+from server.export.outgoing import Outgoing
 from server.record import ExportedFile, Exports, plain
 
-__all__ = ["EXPORTERS", "Exporter", "Predictor", "export", "verify"]
+__all__ = ["EXPORTERS", "STANDARD", "Exporter", "export", "verify"]
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """A format: how it is written, how it is read, and by which rule it is judged."""
+    """A format: its name on the command line, how it is written, and by which rule it is judged."""
 
+    target: str
     save: Callable[[Outgoing, Path], None]
-    load: Callable[[Path], Predictor]
-    quantized: bool = False  # judged by its accuracy, else by its probabilities
+    rounded: bool = False  # weights or activations are: judged by its accuracy, else by its probabilities
 
 
-EXPORTERS = {  # by the file they make
-    "model.keras": Exporter(keras.save, keras.load),
-    "model.tflite": Exporter(tflite.save, tflite.load),
-    "model.int8.tflite": Exporter(tflite.save_int8, tflite.load, quantized=True),
-    "model.onnx": Exporter(onnx.save, onnx.load),
+EXPORTERS = {  # by the file, or folder, that they make
+    "model.keras": Exporter("keras", keras.save),
+    "model.tflite": Exporter("tflite", tflite.save),
+    "model.fp16.tflite": Exporter("tflite-fp16", tflite.save_float16, rounded=True),
+    "model.int8.tflite": Exporter("tflite-int8", tflite.save_int8, rounded=True),
+    "model.int4.tflite": Exporter("tflite-int4", tflite.save_int4, rounded=True),
+    "model.onnx": Exporter("onnx", onnx.save),
+    "model.int8.onnx": Exporter("onnx-int8", onnx.save_int8, rounded=True),
+    "model.savedmodel": Exporter("savedmodel", savedmodel.save),
 }
+STANDARD = ("model.keras", "model.tflite", "model.int8.tflite", "model.onnx")  # what every run leaves
 
 
-def export(weights: Sequence[np.ndarray], scenario: Scenario, data: Data, folder: Path) -> Exports:
-    """Write model.* and export.json into this folder; returns what export.json says (see `verify`).
+def export(
+    weights: Sequence[np.ndarray], scenario: Scenario, data: Data, folder: Path, files: Collection[str] = STANDARD,
+    origin: Mapping[str, str] | None = None,
+) -> Exports:  # fmt: skip
+    """Write these files and export.json into this folder; returns what export.json says (see `verify`).
 
-    weights: f32, of the scenario's model. Files of an earlier export are replaced, or removed if now refused.
+    weights: f32, of the scenario's model; origin: where they come from, which the files say: run, version. Files of an earlier
+    export are replaced, or removed if now refused.
     """
-    from core.models.keras import keras_model
-
     folder.mkdir(parents=True, exist_ok=True)
-    whole = keras_model(of(scenario), list(weights), scenario.model)
-    leaving = Outgoing(whole, data.train.x, data.spec.labels)
+    origin = {"scenario": scenario.name, "seed": str(scenario.seed), **(origin or {})}
+    leaving = Outgoing(of(scenario), list(weights), data.train.x, data.spec.labels, scenario.model, origin)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         fresh = Path(name)
-        failed = {file: why for file in EXPORTERS if (why := _save(file, leaving, fresh))}
-        report = _report(fresh, keras.predictor(whole), data.test, failed)
+        wanted = [file for file in EXPORTERS if file in files]
+        failed = {file: why for file in wanted if (why := _save(file, leaving, fresh))}
+        report = _report(fresh, compiled(leaving.keras), data.test, failed)
         (fresh / run_folder.EXPORTS).write_text(json.dumps(plain(report), indent=1) + "\n")
-        for file in EXPORTERS:
+        for file in wanted:
             _publish(fresh / file, folder, refused=file in report.refused)
         os.replace(fresh / run_folder.EXPORTS, folder / run_folder.EXPORTS)
     return report
@@ -72,7 +82,7 @@ def verify(folder: Path, data: Data) -> Exports:
     reference = folder / "model.keras"
     if not reference.is_file():
         raise FileNotFoundError(f"there is no {reference.name} in {folder}")
-    return _report(folder, keras.load(reference), data.test, {})
+    return _report(folder, load(reference), data.test, {})
 
 
 def _save(file: str, model: Outgoing, folder: Path) -> str | None:
@@ -93,9 +103,9 @@ def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str
         if file in failed or not (folder / file).exists():
             continue
         try:
-            contenders[file] = exporter.load(folder / file)
+            contenders[file] = load(folder / file)
             found = check.score(contenders[file], parity)
-            why = check.objection(found, parity, exporter.quantized)
+            why = check.objection(found, parity, exporter.rounded)
         except Exception as error:  # every runtime has its own errors for a file that it cannot read
             why = _why(error)
         if why:
@@ -107,7 +117,7 @@ def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str
     base = times.pop("tf.function")
     files = {
         file: ExportedFile(
-            bytes=(folder / file).stat().st_size, accuracy=scores[file].accuracy, difference=scores[file].difference,
+            bytes=size(folder / file), accuracy=scores[file].accuracy, difference=scores[file].difference,
             agreement=scores[file].agreement, latency_ms=time.latency_ms, latency_p95_ms=time.latency_p95_ms,
             speedup=round(base.latency_ms / time.latency_ms, 2),
         )
@@ -117,11 +127,11 @@ def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str
 
 
 def _publish(path: Path, folder: Path, refused: bool) -> None:
-    """Give a checked file its name, and take away what an earlier export called so."""
+    """Give a checked file (or folder) its name, and take away what an earlier export called so."""
     good, bad = folder / path.name, folder / f"{path.name}.refused"
     if path.exists():
-        os.replace(path, bad if refused else good)
-    (good if refused else bad).unlink(missing_ok=True)
+        replaced(path, bad if refused else good)
+    removed(good if refused else bad)
 
 
 def _why(error: Exception) -> str:

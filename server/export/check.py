@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.data import Examples
+from core.predict import Predictor, floats
 from server.record import Latency
-
-Predictor = Callable[[np.ndarray], np.ndarray]  # images f32 [n, 28, 28, 1] in 0 … 1 → probabilities f32 [n, 10]
 
 PAGE = 500  # images a call, when there are many
 DIFFERENCE = 1e-4  # greatest difference of a float export's probabilities from Keras'
@@ -41,11 +40,6 @@ class ParityTest:
     def accuracy(self) -> float:
         """Keras' own."""
         return float((self.truth.argmax(1) == self.labels).mean())
-
-
-def floats(images: np.ndarray) -> np.ndarray:
-    """uint8 [n, 28, 28] as every export wants it: f32 [n, 28, 28, 1] in 0 … 1."""
-    return images[..., None].astype(np.float32) / np.float32(255)
 
 
 def ask(predict: Predictor, images: np.ndarray) -> np.ndarray:

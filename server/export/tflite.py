@@ -1,37 +1,43 @@
-"""TFLite, float32 and int8: Keras → SavedModel with a named endpoint → converter; run by LiteRT on one thread.
+"""TFLite: Keras → SavedModel with a named endpoint → converter. float32, float16, int8, and int4 with int8.
 
-The int8 file takes bytes (uint8, scale 1/255, zero point 0): a device feeds its image as it is, 0 = paper, 255 = ink.
-Both give float32 probabilities [n, classes]; int8's are multiples of 1/256, so a few images tie.
+The int8 file takes bytes (uint8, scale 1/255, zero point 0): a device feeds its image as it is, 0 = paper, 255 = ink. The
+others take float32. All give float32 probabilities [n, classes]; int8's are multiples of 1/256, so a few images tie.
+
+Inside each file: the signature `serve` (image → probabilities), an entry of its metadata that says what the file is
+(core.predict.about), and `labels.txt`, appended as a zip archive, where Android's libraries look for it.
 """
 
 from __future__ import annotations
 
+import io
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from server.export.check import Predictor, floats
-from server.export.keras import Outgoing, forward, signature
+from core.predict import ABOUT, LABELS, floats, packed
+from server.export import savedmodel
+from server.export.outgoing import Outgoing
 
 CALIBRATION = 300  # training images
-
-
-def saved_model(model: Any, folder: Path) -> None:
-    """Write a SavedModel with the endpoint `serve`: image f32 [n, rows, columns, 1] → probabilities f32 [n, classes]."""
-    from tensorflow import keras
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", lambda image: forward(model, image), input_signature=[signature(model)])
-    archive.write_out(folder, verbose=False)
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a zip archive calls the beginning of time
+MAGIC = b"TFL3"
 
 
 def save(model: Outgoing, path: Path) -> None:
     """Write the float32 file."""
-    _convert(model.keras, path)
+    path.write_bytes(_tagged(_converted(model), model))
+
+
+def save_float16(model: Outgoing, path: Path) -> None:
+    """Write a file whose weights are float16; a runtime computes in float32."""
+    import tensorflow as tf
+
+    halves = {"optimizations": [tf.lite.Optimize.DEFAULT]}
+    path.write_bytes(_tagged(_converted(model, supported_types=[tf.float16], **halves), model))
 
 
 def save_int8(model: Outgoing, path: Path) -> None:
@@ -43,14 +49,36 @@ def save_int8(model: Outgoing, path: Path) -> None:
     def batches() -> Iterator[list[np.ndarray]]:
         return ([sample[i : i + 1]] for i in range(len(sample)))
 
-    _convert(
-        model.keras,
-        path,
+    content = _converted(
+        model,
+        supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8],
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=batches,
         inference_input_type=tf.uint8,
         inference_output_type=tf.float32,
     )
+    path.write_bytes(_tagged(content, model))
+
+
+def save_int4(model: Outgoing, path: Path) -> None:
+    """Write a file whose dense layers have int4 weights, its convolutions int8, each with a scale a channel; what goes in
+    between is float32, and quantized as it comes."""
+    from ai_edge_quantizer import qtyping, quantizer
+
+    made = quantizer.Quantizer(_converted(model))
+    kinds = {
+        qtyping.TFLOperationName.CONV_2D: 8,
+        qtyping.TFLOperationName.FULLY_CONNECTED: 4,
+    }
+    for operation, bits in kinds.items():
+        weights = qtyping.TensorQuantizationConfig(
+            num_bits=bits, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
+        )
+        config = qtyping.OpQuantizationConfig(
+            weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER
+        )
+        made.update_quantization_recipe(".*", operation, config)
+    path.write_bytes(_tagged(bytes(made.quantize().quantized_model), model))
 
 
 def calibration(images: np.ndarray) -> np.ndarray:
@@ -64,48 +92,33 @@ def calibration(images: np.ndarray) -> np.ndarray:
     return sample
 
 
-def _convert(model: Any, path: Path, **options: Any) -> None:
+def _converted(model: Outgoing, **options: Any) -> bytes:
+    """The converter's file. options: the converter's own, or its target's."""
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
-        saved_model(model, Path(folder))
+        savedmodel.write(model.keras, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.TFLITE_BUILTINS_INT8 if options else tf.lite.OpsSet.TFLITE_BUILTINS
-        ]
-        for name, value in options.items():
-            setattr(converter, name, value)
-        path.write_bytes(converter.convert())
+        for name, value in ({"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]} | options).items():
+            setattr(converter.target_spec if name.startswith("supported") else converter, name, value)
+        made: bytes = converter.convert()
+    return made
 
 
-def load(path: Path) -> Predictor:
-    """Either file, on one thread. Not for several threads at once: an interpreter holds its input.
+def _tagged(content: bytes, model: Outgoing) -> bytes:
+    """The file with what it says of itself inside, and its labels appended."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
 
-    Raises ValueError on a damaged file, or if bytes go in at another scale than 1/255.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=path.read_bytes(), num_threads=1)
-    into, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    bytes_in = into["dtype"] == np.uint8
-    if bytes_in and (np.float32(1 / 255), 0) != into["quantization"]:
-        raise ValueError(f"{path.name} takes bytes with (scale, zero point) {into['quantization']}, not (1/255, 0)")
-    batch = 0
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        nonlocal batch
-        if len(images) != batch:
-            interpreter.resize_tensor_input(into["index"], images.shape)
-            interpreter.allocate_tensors()
-            batch = len(images)
-        interpreter.set_tensor(into["index"], quantized(images) if bytes_in else images)
-        interpreter.invoke()
-        return interpreter.get_tensor(out["index"])
-
-    return predict
-
-
-def quantized(images: np.ndarray) -> np.ndarray:
-    """f32 in 0 … 1 → uint8: the very bytes that the floats came from."""
-    scaled: np.ndarray = np.rint(images * np.float32(255))
-    return scaled.clip(0, 255).astype(np.uint8)
+    whole = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(packed(model.about), np.uint8)
+    entry.name, entry.buffer = ABOUT, len(whole.buffers)
+    whole.buffers.append(buffer)
+    whole.metadata.append(entry)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(whole.Pack(builder), MAGIC)
+    out = io.BytesIO(bytes(builder.Output()))
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS, LONG_AGO), "".join(f"{label}\n" for label in model.labels))
+    return out.getvalue()

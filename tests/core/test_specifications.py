@@ -96,7 +96,7 @@ def test_a_third_model_learns_by_methods_that_look_inside_it(scenario: Scenario,
 
 def test_a_third_model_leaves_in_every_format(scenario: Scenario, tmp_path: Path) -> None:
     mine, weights = load(scenario), of(scenario).initial(1)
-    exports = export(weights, scenario, mine, tmp_path)
+    exports = export(weights, scenario, mine, tmp_path, EXPORTERS)
     assert not exports.refused and set(exports.files) == set(EXPORTERS)
 
 
@@ -173,7 +173,7 @@ def test_twenty_six_classes_go_from_the_file_to_the_report_and_the_exports(
     assert len(report.confusion) == 26 and len(report.history[-1].classes_accuracy) == 26
     assert all(len(shard.labels) == 26 for shard in report.shards) and report.accuracy and report.accuracy > 0.2
     found = load(scenario)
-    exports = export(list(of(scenario).initial(0)), scenario, found, tmp_path / "out")
+    exports = export(list(of(scenario).initial(0)), scenario, found, tmp_path / "out", EXPORTERS)
     assert set(exports.files) | set(exports.refused) == set(EXPORTERS) and "model.onnx" in exports.files
     drawn = figures.draw(report, tmp_path / "out", np.zeros((3, 10, 28, 28), np.uint8))
     assert {"confusion.png", "classes.png", "labels.png", "matrix.png"} <= {path.name for path in drawn}

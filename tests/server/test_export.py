@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +14,25 @@ import numpy as np
 import pytest
 
 from core import data
-from core.arrays import Arrays
+from core.arrays import Arrays, digest
 from core.config.scenario import Local, Model, Scenario
 from core.data import Data
+from core.disk import copied, size
 from core.plan import Lesson, Pull, Rehearsal, draw
+from core.predict import Predictor, about, compiled, floats, load, quantized
 from server import export as exports
 from server import versions
-from server.export import EXPORTERS, check, keras, onnx, tflite
+from server.export import EXPORTERS, STANDARD, check, onnx, tf2onnx, tflite
 from server.export.check import ParityTest, Score
-from server.export.keras import Outgoing
+from server.export.outgoing import Outgoing
+from server.report import card
 from tests import models as model
 from tests.models import engine
 
 SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
+ORIGIN = {"run": "runs/export-0", "version": "3"}
 OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should reach an export
-EXACT = [file for file in EXPORTERS if not EXPORTERS[file].quantized]
+EXACT = [file for file in EXPORTERS if not EXPORTERS[file].rounded]
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +51,13 @@ def weights(digits: Data) -> Arrays:
 @pytest.fixture(scope="module")
 def folder(weights: Arrays, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("export")
-    exports.export(weights, replace(SCENARIO, model=OPTIONS), digits, path)
+    exports.export(weights, replace(SCENARIO, model=OPTIONS), digits, path, EXPORTERS, ORIGIN)
     return path
 
 
 @pytest.fixture(scope="module")
 def parity(weights: Arrays, digits: Data) -> ParityTest:
-    return ParityTest.of(keras.predictor(model.keras_model(weights)), digits.test)
+    return ParityTest.of(compiled(model.keras_model(weights)), digits.test)
 
 
 @pytest.fixture
@@ -62,13 +68,14 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leaving(weights: Arrays, digits: Data, options: Model | None = None) -> Outgoing:
     """A model with these weights on its way out."""
-    return Outgoing(model.keras_model(weights, options), digits.train.x, digits.spec.labels)
+    origin = {"scenario": SCENARIO.name, "seed": "0", **ORIGIN}
+    return Outgoing(model.spec(), weights, digits.train.x, digits.spec.labels, options or Model(), origin)
 
 
 def copy(folder: Path, to: Path) -> None:
     """Put an export that is right into another folder."""
-    for file in EXPORTERS:
-        (to / file).write_bytes((folder / file).read_bytes())
+    for file in STANDARD:
+        copied(folder / file, to / file)
 
 
 def spoiled(weights: Arrays, place: int = 7, index: tuple[int, ...] = (3,), by: float = 30.0) -> Arrays:
@@ -83,14 +90,14 @@ def test_a_run_exports_every_format_and_says_so(folder: Path) -> None:
     assert report["refused"] == {} and set(report["files"]) == set(EXPORTERS) and report["images"] == 1000
     assert {path.name for path in folder.iterdir()} == {*EXPORTERS, "export.json"}  # nothing temporary stays
     for file, row in report["files"].items():
-        assert row["bytes"] == (folder / file).stat().st_size
+        assert row["bytes"] == size(folder / file)
         assert 0 < row["latency_ms"] <= row["latency_p95_ms"]
     assert report["files"]["model.int8.tflite"]["bytes"] <= 260_000
 
 
 @pytest.mark.parametrize("file", EXPORTERS)
 def test_every_format_answers_as_keras(file: str, folder: Path, parity: ParityTest) -> None:
-    found = check.score(EXPORTERS[file].load(folder / file), parity)
+    found = check.score(load(folder / file), parity)
     assert parity.accuracy > 0.93
     assert found.accuracy == pytest.approx(parity.accuracy, abs=0.003)
     assert found.agreement >= 0.99
@@ -99,7 +106,7 @@ def test_every_format_answers_as_keras(file: str, folder: Path, parity: ParityTe
 
 @pytest.mark.parametrize("file", EXPORTERS)
 def test_answers_do_not_depend_on_the_company(file: str, folder: Path, parity: ParityTest) -> None:
-    predict = EXPORTERS[file].load(folder / file)
+    predict = load(folder / file)
     many = predict(parity.images[:33])
     assert many.dtype == np.float32 and many.shape == (33, 10)
     np.testing.assert_allclose(many.sum(1), 1, atol=0.02)
@@ -111,7 +118,8 @@ def test_the_same_weights_give_the_same_bytes(folder: Path, weights: Arrays, dig
     whole = leaving(weights, digits, OPTIONS)
     for file, exporter in EXPORTERS.items():
         exporter.save(whole, tmp_path / file)
-        assert (tmp_path / file).read_bytes() == (folder / file).read_bytes(), file
+        if file != "model.savedmodel":  # TensorFlow gives each an identifier of its own
+            assert (tmp_path / file).read_bytes() == (folder / file).read_bytes(), file
 
 
 def test_keras_file_is_the_canonical_model(folder: Path, weights: Arrays) -> None:
@@ -130,15 +138,15 @@ def test_int8_takes_raw_bytes(folder: Path, digits: Data) -> None:
     serve = interpreter.get_signature_runner("serve")
     into = serve.get_input_details()["image"]
     assert into["dtype"] == np.uint8 and into["quantization"] == (np.float32(1 / 255), 0)
-    predict, images = tflite.load(folder / "model.int8.tflite"), digits.test.x[:5]
+    predict, images = load(folder / "model.int8.tflite"), digits.test.x[:5]
     answers = serve(image=images[..., None])["probabilities"]
-    np.testing.assert_array_equal(answers, predict(check.floats(images)))
+    np.testing.assert_array_equal(answers, predict(floats(images)))
 
 
 def test_every_byte_survives_the_way_to_floats_and_back() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    np.testing.assert_array_equal(tflite.quantized(check.floats(every))[..., 0], every)
-    np.testing.assert_array_equal(tflite.quantized(np.array([-0.1, 1.1], np.float32)), [0, 255])
+    np.testing.assert_array_equal(quantized(floats(every))[..., 0], every)
+    np.testing.assert_array_equal(quantized(np.array([-0.1, 1.1], np.float32)), [0, 255])
 
 
 def test_calibration_sees_paper_and_ink_whatever_the_images() -> None:
@@ -173,9 +181,7 @@ def test_a_wrong_weight_is_noticed(
     slightly = spoiled(weights, place=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
     wrong = slightly if file in EXACT else spoiled(weights)
     EXPORTERS[file].save(leaving(wrong, digits), tmp_path / file)
-    assert check.objection(
-        check.score(EXPORTERS[file].load(tmp_path / file), parity), parity, EXPORTERS[file].quantized
-    )
+    assert check.objection(check.score(load(tmp_path / file), parity), parity, EXPORTERS[file].rounded)
 
 
 @pytest.mark.parametrize("quantized", [False, True])
@@ -236,11 +242,11 @@ def test_a_refused_export_stays_in_and_the_others_go_out(
 
     monkeypatch.undo()
     assert exports.export(weights, replace(SCENARIO, model=OPTIONS), digits, tmp_path).refused == {}
-    assert {path.name for path in tmp_path.iterdir()} == {*EXPORTERS, "export.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {*STANDARD, "export.json"}
 
 
 def test_int8_is_three_times_as_fast_as_tensorflow(folder: Path, parity: ParityTest) -> None:
-    both = {"tf": keras.load(folder / "model.keras"), "int8": tflite.load(folder / "model.int8.tflite")}
+    both = {"tf": load(folder / "model.keras"), "int8": load(folder / "model.int8.tflite")}
 
     def ratio() -> float:
         times = check.latencies(both, parity.images)
@@ -253,7 +259,7 @@ def test_latencies_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "CALLS", 1)
     calls: list[str] = []
 
-    def one(name: str) -> check.Predictor:
+    def one(name: str) -> Predictor:
         def predict(image: np.ndarray) -> np.ndarray:
             calls.append(f"{name}{len(image)}")
             return image
@@ -275,3 +281,79 @@ def test_answers_of_the_wrong_shape_are_an_error() -> None:
     parity = ParityTest(np.zeros((2, 28, 28, 1), np.float32), np.zeros(2, np.int64), np.zeros((2, 10), np.float32))
     with pytest.raises(ValueError, match=r"\[2, 10\], not \[2, 3\]"):
         check.score(lambda images: np.zeros((len(images), 3), np.float32), parity)
+
+
+# ── what a file says of itself, and the ways to ONNX ──
+
+
+@pytest.mark.parametrize("file", EXPORTERS)
+def test_every_file_says_what_goes_in_and_where_it_comes_from(file: str, folder: Path, weights: Arrays) -> None:
+    said = about(folder / file)
+    assert said["labels"].split(",") == list("0123456789") and "28 x 28" in said["input.layout"]
+    assert {"input.range", "input.polarity", "output"} <= set(said)
+    assert (said["origin.run"], said["origin.version"]) == ("runs/export-0", "3")
+    assert said["origin.weights_sha256"] == digest(weights)
+
+
+def test_a_file_that_says_nothing_or_is_of_no_kind(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes((folder / "model.tflite").read_bytes()[:5000])
+    with pytest.raises(ValueError, match="damaged"):
+        about(tmp_path / "model.tflite")
+    with pytest.raises(ValueError, match=r"model\.pb.*\.tflite, \.onnx"):
+        load(tmp_path / "model.pb")
+    (tmp_path / "model.savedmodel").mkdir()
+    with pytest.raises(ValueError, match="no numbered version"):
+        load(tmp_path / "model.savedmodel")
+
+
+@pytest.mark.parametrize("file", [name for name in EXPORTERS if name.endswith(".tflite")])
+def test_labels_lie_in_a_tflite_file_as_android_looks_for_them(file: str, folder: Path) -> None:
+    with zipfile.ZipFile(folder / file) as archive:
+        assert archive.read("labels.txt").decode().splitlines() == list("0123456789")
+
+
+def test_sizes_are_those_of_the_format(folder: Path) -> None:
+    whole = size(folder / "model.tflite")
+    ratios = {
+        name: whole / size(folder / name) for name in ("model.fp16.tflite", "model.int8.tflite", "model.int4.tflite")
+    }
+    assert ratios["model.fp16.tflite"] > 1.9 and ratios["model.int8.tflite"] > 3.8 and ratios["model.int4.tflite"] > 6.5
+    assert whole / size(folder / "model.int8.onnx") > 3.8
+
+
+def test_the_savedmodel_is_what_tensorflow_serving_loads(folder: Path) -> None:
+    told = subprocess.run(
+        [Path(sys.executable).with_name("saved_model_cli"), "show", "--dir", folder / "model.savedmodel" / "3",
+         "--tag_set", "serve", "--signature_def", "serving_default"], capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "inputs['image']" in told and "shape: (-1, 28, 28, 1)" in told and "outputs['probabilities']" in told
+
+
+@pytest.mark.parametrize("kind", model.KINDS)
+def test_both_ways_to_onnx_agree(kind: str, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer without a writer sends the model through tf2onnx."""
+    leaving = Outgoing(model.spec(kind), model.initial(1, kind), digits.train.x, digits.spec.labels, Model(kind=kind))
+    onnx.save(leaving, tmp_path / "own.onnx")
+    general = []
+    monkeypatch.setattr(onnx, "WRITERS", {})
+    monkeypatch.setattr(tf2onnx, "converted", lambda *given, real=tf2onnx.converted: general.append(1) or real(*given))
+    onnx.save(leaving, tmp_path / "general.onnx")
+    one, other = (load(tmp_path / name)(floats(digits.test.x[:200])) for name in ("own.onnx", "general.onnx"))
+    assert general == [1] and np.abs(one - other).max() < 1e-5
+    assert np.abs(one - compiled(leaving.keras)(floats(digits.test.x[:200]))).max() < 1e-5
+
+
+def test_the_cards_python_runs_as_it_stands(folder: Path, digits: Data, parity: ParityTest) -> None:
+    for name, code in card.PYTHON.items():
+        given = code.format(rows=28, columns=28)
+        assert len(given.splitlines()) == 6
+        told = subprocess.run(
+            [sys.executable, "-c", "import numpy; digits = numpy.load('digits.npy')\n" + given],
+            cwd=_with_digits(folder, digits.test.x[:5]), capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert re.findall(r"\d", told) == [str(i) for i in parity.truth[:5].argmax(1)], name
+
+
+def _with_digits(folder: Path, images: np.ndarray) -> Path:
+    np.save(folder / "digits.npy", images)
+    return folder
