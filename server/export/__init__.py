@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from core.config.scenario import Scenario
 from core.data import Data, Examples
 from core.disk import removed, replaced, size
 from core.models import of
-from core.predict import Predictor, compiled, load
+from core.predict import Predictor, compiled, floats, load
 from server import run_folder
 from server.export import check, keras, onnx, savedmodel, tflite
 from server.export.check import ParityTest, Score
@@ -62,11 +62,15 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     origin = {"scenario": scenario.name, "seed": str(scenario.seed), **(origin or {})}
     leaving = Outgoing(of(scenario), list(weights), data.train.x, data.spec.labels, scenario.model, origin)
+    reference, steered = compiled(leaving.keras), data.validation
+    if len(steered):
+        sure = check.threshold(check.ask(reference, floats(steered.x)), steered.y)
+        leaving = replace(leaving, threshold=sure)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         fresh = Path(name)
         wanted = [file for file in EXPORTERS if file in files]
         failed = {file: why for file in wanted if (why := _save(file, leaving, fresh))}
-        report = _report(fresh, compiled(leaving.keras), data.test, failed)
+        report = _report(fresh, reference, data.test, failed)
         (fresh / run_folder.EXPORTS).write_text(json.dumps(plain(report), indent=1) + "\n")
         for file in wanted:
             _publish(fresh / file, folder, refused=file in report.refused)

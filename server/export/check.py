@@ -18,6 +18,7 @@ from server.record import Latency
 
 PAGE = 500  # images a call, when there are many
 DIFFERENCE = 1e-4  # greatest difference of a float export's probabilities from Keras'
+WRONG = 0.001  # of what is read with enough confidence
 DROP = 0.003  # greatest loss of accuracy of a quantized export
 ROUNDS, CALLS, WARM = 40, 25, 25  # timing: rounds, calls a contender in each, calls before them
 
@@ -82,6 +83,18 @@ def objection(found: Score, parity: ParityTest, quantized: bool) -> str | None:
         if difference > DIFFERENCE
         else None
     )
+
+
+def threshold(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """The least probability to be relied on: of images read with at least this one, at most WRONG are misread.
+
+    probabilities: f32 [n, classes]; labels: int64 [n]. None if too few images to say so.
+    """
+    confidence, wrong = probabilities.max(1), probabilities.argmax(1) != labels
+    order = np.argsort(-confidence, kind="stable")
+    share = wrong[order].cumsum() / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(share <= WRONG)
+    return float(confidence[order[good[-1]]]) if len(order) >= 1 / WRONG and len(good) else None
 
 
 def latencies(contenders: Mapping[str, Predictor], images: np.ndarray) -> dict[str, Latency]:

@@ -1,0 +1,130 @@
+"""Read handwritten digits in photographs and scans with an exported model: `python -m clients.reader MODEL IMAGE…`.
+
+Pictures may be of any size, ink dark on light or light on dark, on ruled paper, in a shadow, with many digits on a sheet. Each
+digit is found, cut out, made 28 × 28 in MNIST's manner, and read. What the model is not sure of is marked with a question mark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from clients.reader import reading
+from clients.reader.photograph import camera, decoded, photograph
+from clients.reader.reading import Digit, Reader
+from clients.reader.segment import LONGEST
+
+ENDINGS = (".png", ".jpg", ".jpeg")
+EXAMPLES = """examples:
+  python -m clients.reader runs/noniid-0/model.int8.tflite sheet.jpg              7 3 1 … with confidence and milliseconds
+  python -m clients.reader model.onnx --folder scans --json                       a line of JSON a picture
+  python -m clients.reader model.tflite sheet.jpg --draw read.png                 the picture with what was read
+  python -m clients.reader model.tflite --camera                                  one picture of the first camera
+  python -m clients.reader model.tflite seven.jpg --learn digits --label 7        it was a 7: keep it for the node to learn from
+  python -m clients.reader model.tflite sheet.jpg --learn digits                  what it is unsure of, to digits/unsure
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m clients.reader", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument(
+        "model", type=Path, metavar="MODEL", help="an exported file: .tflite (LiteRT) or .onnx (ONNX Runtime)"
+    )
+    p.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="PNG or JPEG files")
+    p.add_argument("--folder", type=Path, metavar="DIR", help="all PNG and JPEG files in a folder, by name")
+    p.add_argument("--camera", type=int, nargs="?", const=0, metavar="N", help="one picture of camera N (0)")
+    p.add_argument("--json", action="store_true", help="a line of JSON a picture instead of words")
+    p.add_argument("--draw", type=Path, metavar="FILE", help="the (last) picture with what was read, as PNG")
+    p.add_argument(
+        "--learn", type=Path, metavar="DIR",
+        help="keep digits as DIR/<label>/*.png, what a node's --data is: with --label these, else the unsure ones in DIR/unsure",
+    )  # fmt: skip
+    p.add_argument("--label", default="", metavar="L[,L…]", help="what they are: one for all, or one for each, as read")
+    p.add_argument(
+        "--threshold", type=float, metavar="SHARE",
+        help=f"least confidence to be relied on, 0 … 1 (what the file states, from validation images; else {reading.THRESHOLD})",
+    )  # fmt: skip
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read each picture and say what is on it. Exit code 1 if one could not be read."""
+    p = parser()
+    args = p.parse_args(argv)
+    if not (args.images or args.folder or args.camera is not None):
+        p.error("nothing to read: give IMAGE files, --folder DIR or --camera")
+    if args.label and not args.learn:
+        p.error(f"--label {args.label} is of no use without --learn DIR")
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        p.error(f"--threshold {args.threshold:g} should be 0 … 1")
+    cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a camera that is not there is told in our words
+    failed = 0
+    try:
+        reader = Reader(args.model, args.threshold)
+        for name, source in _sources(args):
+            try:
+                _one(args, reader, name, source)
+            except (ValueError, OSError) as error:
+                failed = 1
+                print(f"{p.prog}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+    return failed
+
+
+def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Path | np.ndarray]]:
+    """Each picture's name, and the file or the camera's frame."""
+    if args.folder and not args.folder.is_dir():
+        raise ValueError(f"--folder {args.folder} is no folder")
+    folder = sorted(one for one in args.folder.iterdir() if one.suffix.lower() in ENDINGS) if args.folder else []
+    if args.folder and not folder:
+        raise ValueError(f"--folder {args.folder} holds no {', '.join(ENDINGS)}")
+    yield from ((str(file), file) for file in [*args.images, *folder])
+    if args.camera is not None:
+        (frame,) = islice(camera(args.camera), 1)
+        yield f"camera {args.camera}", frame
+
+
+def _one(args: argparse.Namespace, reader: Reader, name: str, source: Path | np.ndarray) -> None:
+    start = time.perf_counter()
+    picture, times = (source, 1) if isinstance(source, np.ndarray) else photograph(source, LONGEST)
+    digits = reader.read(picture, times)
+    spent = 1000 * (time.perf_counter() - start)
+    if args.json:
+        rows = [
+            {"label": d.label, "confidence": round(d.confidence, 4), "sure": d.sure, "box": list(d.box)} for d in digits
+        ]
+        print(json.dumps({"picture": name, "ms": round(spent, 1), "digits": rows}), flush=True)
+    else:
+        said = "  ".join(f"{d.label}{'' if d.sure else '?'} {100 * d.confidence:.0f}%" for d in digits)
+        print(f"{name}: {said or 'no digit'}   ({spent:.0f} ms)", flush=True)
+    if args.draw:
+        whole = source if isinstance(source, np.ndarray) else decoded(source.read_bytes(), 1 << 30)[0]
+        args.draw.write_bytes(cv2.imencode(".png", reading.drawn(whole, digits))[1].tobytes())
+    if args.learn:
+        _kept(args, digits)
+
+
+def _kept(args: argparse.Namespace, digits: list[Digit]) -> None:
+    labels = [label.strip() for label in args.label.split(",") if label.strip()]
+    if wrong := [label for label in labels if not label.isdecimal()]:
+        raise ValueError(f"--label {wrong[0]!r} should be a class's number, 0 …")
+    files = reading.keep(digits, args.learn, labels)
+    print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Pictures for the reader, grey: PNG and JPEG files, with limits that are looked at before anything is decoded; a camera's."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from core.disk import contents
+
+LARGEST = 60_000_000  # bytes of a file
+PIXELS = 64_000_000  # of a picture
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+FRAMES = [
+    *range(0xC0, 0xC4),
+    *range(0xC5, 0xC8),
+    *range(0xC9, 0xCC),
+    *range(0xCD, 0xD0),
+]  # JPEG's markers that tell a size
+REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
+
+
+def photograph(file: Path, longest: int) -> tuple[np.ndarray, int]:
+    """A file as grey uint8 [h, w], and how many times smaller than it is: the smallest that is no less than `longest` pixels.
+
+    Raises ValueError, naming the file, if it is not there, no PNG or JPEG, damaged, or too large.
+    """
+    try:
+        return decoded(contents(file, LARGEST), longest)
+    except (OSError, ValueError, MemoryError, cv2.error) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ValueError(f"{file} is not a readable picture: {why}") from None
+
+
+def decoded(octets: bytes, longest: int) -> tuple[np.ndarray, int]:
+    """The same of a file's bytes."""
+    width, height = size(octets)
+    if not 0 < width * height <= PIXELS:
+        raise ValueError(f"it is {width:,} × {height:,} pixels, at most {PIXELS / 1e6:.0f} million are read")
+    times = next((n for n in REDUCED if max(width, height) >= n * longest), 1)
+    found = cv2.imdecode(np.frombuffer(octets, np.uint8), REDUCED.get(times, cv2.IMREAD_GRAYSCALE))
+    if found is None:
+        raise ValueError("it is damaged")
+    return found, times
+
+
+def size(octets: bytes) -> tuple[int, int]:
+    """Width and height, as a PNG or JPEG file's header tells. Raises ValueError if it is neither."""
+    if octets[:8] == PNG and octets[12:16] == b"IHDR" and len(octets) >= 33:
+        width, height = struct.unpack(">II", octets[16:24])
+        return width, height
+    if octets[:2] == JPEG:
+        for marker, at in _markers(octets):
+            if marker in FRAMES and at + 9 <= len(octets):
+                height, width = struct.unpack(">HH", octets[at + 5 : at + 9])
+                return width, height
+        raise ValueError("it is damaged")
+    raise ValueError("it is neither PNG nor JPEG")
+
+
+def _markers(octets: bytes) -> Iterator[tuple[int, int]]:
+    """JPEG's markers and where they stand, up to the picture's own data."""
+    at = 2
+    while at + 4 <= len(octets) and octets[at] == 0xFF:
+        marker = octets[at + 1]
+        yield marker, at
+        if marker == 0xDA:
+            return
+        at += 2 + struct.unpack(">H", octets[at + 2 : at + 4])[0]
+
+
+def camera(number: int) -> Iterator[np.ndarray]:
+    """A camera's frames, grey uint8 [h, w], until the caller has enough. A Pi's own camera by Picamera2, others by OpenCV.
+
+    Raises ValueError if there is none.
+    """
+    try:
+        from picamera2 import Picamera2
+    except ImportError:
+        yield from _frames(number)
+        return
+    device: Any = Picamera2(number)
+    device.configure(device.create_still_configuration({"size": (1640, 1232)}))
+    device.start()
+    try:
+        while True:
+            yield cv2.cvtColor(device.capture_array(), cv2.COLOR_RGB2GRAY)
+    finally:
+        device.stop()
+
+
+def _frames(number: int) -> Iterator[np.ndarray]:
+    device = cv2.VideoCapture(number)
+    if not device.isOpened():
+        raise ValueError(
+            f"camera {number} cannot be opened. A Raspberry Pi's own camera needs Picamera2 (`sudo apt install "
+            f"python3-picamera2`, and an environment made with --system-site-packages), others a /dev/video{number} that this user "
+            f"may read"
+        )
+    try:
+        while (frame := device.read())[0]:
+            yield cv2.cvtColor(frame[1], cv2.COLOR_BGR2GRAY)
+    finally:
+        device.release()
+    raise ValueError(f"camera {number} gives no picture")

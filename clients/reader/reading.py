@@ -1,0 +1,97 @@
+"""Read the digits in a picture with an exported model, and say which readings are not to be relied on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from clients.reader.segment import find
+from core.data.prepare import prepared
+from core.predict import about, floats, load
+
+UNSURE = "unsure"  # the folder of digits that nobody has named yet
+THRESHOLD = 0.9  # for files that state none
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A digit in a picture, as it was read."""
+
+    box: tuple[int, int, int, int]  # left, top, width, height
+    label: str
+    confidence: float  # the model's probability, 0 … 1
+    sure: bool  # is it at least the threshold?
+    image: np.ndarray  # uint8 [28, 28], as the model saw it
+
+
+class Reader:
+    """A model that reads pictures. Not for several threads at once."""
+
+    def __init__(self, model: Path, threshold: float | None = None) -> None:
+        """model: an exported file; threshold: the least confidence to be relied on, or None for what the file states.
+
+        Raises ValueError, naming the file, if it cannot be loaded.
+        """
+        try:
+            self._predict, said = load(model), about(model)
+        except Exception as error:  # every runtime has its own errors for a file that it cannot read
+            raise ValueError(f"{model} cannot be loaded: {error}") from None
+        self.labels = said["labels"].split(",") if said.get("labels") else None
+        self.threshold = float(said.get("confidence.threshold", THRESHOLD)) if threshold is None else threshold
+
+    def read(self, picture: np.ndarray, times: int = 1) -> list[Digit]:
+        """The digits in a picture, grey uint8 [h, w], line by line. times: how many times smaller than the original it is."""
+        found = find(picture)
+        if not found:
+            return []
+        images = np.stack([prepared(one.ink) for one in found])
+        digits = [self._named(row, image) for row, image in zip(self._predict(floats(images)), images, strict=True)]
+        scaled = [tuple(times * n for n in one.box) for one in found]
+        return [replace(digit, box=box) for digit, box in zip(digits, scaled, strict=True)]  # type: ignore[arg-type]
+
+    def _named(self, probabilities: np.ndarray, image: np.ndarray) -> Digit:
+        best = int(probabilities.argmax())
+        share = float(probabilities[best])
+        label = self.labels[best] if self.labels else str(best)
+        return Digit((0, 0, 0, 0), label, share, share >= self.threshold, image)
+
+
+def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
+    """Write digits as folder/<label>/*.png, which is what a node's `--data` is; returns the files.
+
+    labels: one for all, or one for each; none: those that are unsure go to folder/unsure, for a person to move. A file is named
+    by its content, so nothing is kept twice. Raises ValueError if there are neither one nor as many labels as digits.
+    """
+    if len(labels) not in (0, 1, len(digits)):
+        raise ValueError(
+            f"--label names {len(labels)} digits, but {len(digits)} were found: give one for all, or one for each"
+        )
+    named = labels * len(digits) if len(labels) == 1 else labels
+    kept = list(zip(digits, named, strict=True)) if named else [(one, UNSURE) for one in digits if not one.sure]
+    files = []
+    for digit, label in kept:
+        name = hashlib.sha256(digit.image.tobytes()).hexdigest()[:16]
+        files.append(folder / label / f"{name}.png")
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        files[-1].write_bytes(cv2.imencode(".png", digit.image)[1].tobytes())
+    return files
+
+
+def drawn(picture: np.ndarray, digits: list[Digit]) -> np.ndarray:
+    """The picture with each digit's box and reading, uint8 [h, w, 3]: blue, or orange where it is unsure."""
+    canvas = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+    size = max(picture.shape) / 1000
+    for one in digits:
+        left, top, width, height = one.box
+        colour = (178, 114, 0) if one.sure else (0, 94, 213)
+        cv2.rectangle(canvas, (left, top), (left + width, top + height), colour, max(1, round(2 * size)))
+        words = f"{one.label}{'' if one.sure else '?'} {100 * one.confidence:.0f}"
+        cv2.putText(
+            canvas, words, (left, max(12, top - round(6 * size))), cv2.FONT_HERSHEY_SIMPLEX, 0.8 * size, colour,
+            max(1, round(2 * size)), cv2.LINE_AA,
+        )  # fmt: skip
+    return canvas

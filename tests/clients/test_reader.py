@@ -1,0 +1,197 @@
+"""The reader: photographs → digits, what it is sure of, and what is kept to learn from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from clients.reader import __main__ as command
+from clients.reader import photograph, reading, segment
+from clients.reader.reading import Reader
+from core.arrays import Arrays
+from core.config.scenario import Local, Scenario
+from core.data import Data, folder, load
+from core.plan import Lesson, Pull, Rehearsal, draw
+from server.export import check, onnx, tflite
+from server.export.outgoing import Outgoing
+from tests import models as model
+from tests.bench import sheets
+from tests.bench.reader import judged
+from tests.bench.sheets import Glyph
+from tests.models import engine
+
+SCENARIO = Scenario("reader", train=6000, test=1000, validation=1500, local=Local(epochs=4, rate=0.05, momentum=0.9))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return load(SCENARIO)
+
+
+@pytest.fixture(scope="module")
+def home(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of a few thousand images, as both kinds of file."""
+    weights: Arrays = model.initial(0)
+    strength = np.zeros((len(digits.train), 0), np.float32)
+    lesson = Lesson(0, weights, digits.train, strength, client=0, round=1, rate=0.05, scenario=SCENARIO)
+    weights = engine.train(weights, draw(lesson, Pull.none(weights), Rehearsal.none())).weights
+    leaving = Outgoing(model.spec(), weights, digits.train.x, digits.spec.labels, threshold=0.8)
+    path: Path = tmp_path_factory.mktemp("reader")
+    tflite.save_int8(leaving, path / "model.int8.tflite")
+    onnx.save(leaving, path / "model.onnx")
+    return path
+
+
+@pytest.fixture(scope="module")
+def glyph(digits: Data) -> Glyph:
+    return sheets.mnist(digits.test.x, digits.test.y)
+
+
+@pytest.fixture(scope="module")
+def sheet(glyph: Glyph, home: Path) -> Path:
+    (home / "sheet.jpg").write_bytes(sheets.sheet(0, 2, glyph).jpeg)
+    return home / "sheet.jpg"
+
+
+def test_digits_on_photographed_sheets_are_found_and_read(home: Path, glyph: Glyph) -> None:
+    """The figures of a good model: `python -m tests.bench.reader`."""
+    counts = judged(Reader(home / "model.int8.tflite"), [sheets.sheet(1, k, glyph) for k in range(12)])
+    assert counts["digits"] > 200 and counts["found"] >= 0.97 * counts["digits"]
+    assert counts["right"] >= 0.93 * counts["digits"] and counts["nothing there"] <= 6
+
+
+def test_nothing_is_found_where_nothing_is(home: Path) -> None:
+    reader = Reader(home / "model.onnx")
+    blank = judged(reader, [sheets.blank(0, k) for k in range(8)])
+    assert blank["nothing there"] == 0
+    none = judged(reader, [sheets.scene(0, k) for k in range(25)])
+    assert none["nothing there"] <= 30
+    for flat in (np.full((300, 400), 200, np.uint8), np.zeros((2, 2), np.uint8), np.full((1, 900), 7, np.uint8)):
+        assert segment.find(flat) == []
+
+
+def test_light_ink_and_dark_are_read_alike(home: Path, glyph: Glyph) -> None:
+    picture, reader = sheets.sheet(3, 1, glyph).picture, Reader(home / "model.onnx")
+    one, other = (reader.read(p) for p in (picture, 255 - picture))
+    assert [d.label for d in one] == [d.label for d in other] and len(one) > 5
+
+
+def test_ruled_lines_are_taken_out_and_strokes_mended() -> None:
+    page = np.full((400, 600), 220, np.uint8)
+    for y in range(40, 400, 60):
+        page[y : y + 2] = 150
+    cv2.line(page, (300, 70), (300, 190), 30, 9)  # a 1 over two lines
+    (one,) = segment.find(page)
+    left, top, width, height = one.box
+    assert abs(top - 70) < 12 and abs(top + height - 190) < 12 and width < 30 and left < 300 < left + width
+
+
+def test_the_threshold_is_the_files_own_or_the_users(home: Path) -> None:
+    assert Reader(home / "model.int8.tflite").threshold == Reader(home / "model.onnx").threshold == 0.8
+    assert Reader(home / "model.onnx", 0.5).threshold == 0.5
+
+
+def test_of_what_is_read_with_the_threshold_one_in_a_thousand_is_wrong() -> None:
+    confidence = np.linspace(1, 0.5, 2000, dtype=np.float32)
+    probabilities = np.stack([confidence, 1 - confidence], 1)
+    labels = np.zeros(2000, np.int64)
+    labels[[1500, 1700, 1750]] = 1  # misread
+    found = check.threshold(probabilities, labels)
+    assert found == pytest.approx(float(confidence[1699]))  # one of 1,700 is; with the next it would be two
+    assert check.threshold(probabilities[:500], labels[:500]) is None
+    assert check.threshold(probabilities, np.ones(2000, np.int64)) is None
+
+
+def test_the_command_reads_draws_and_keeps(
+    home: Path, sheet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [str(home / "model.int8.tflite"), str(sheet)]
+    assert command.main([*told, "--json", "--draw", str(tmp_path / "read.png")]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["picture"] == str(sheet) and row["ms"] > 0 and len(row["digits"]) > 10
+    assert set(row["digits"][0]) == {"label", "confidence", "sure", "box"}
+    assert cv2.imread(str(tmp_path / "read.png")).shape[:2] == cv2.imread(str(sheet)).shape[:2]
+    assert command.main([*told, "--threshold", "1", "--learn", str(tmp_path / "kept")]) == 0
+    assert len(list((tmp_path / "kept" / "unsure").glob("*.png"))) > 0
+    assert "?" in capsys.readouterr().out
+
+
+def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_path: Path) -> None:
+    picture, times = photograph.photograph(sheet, segment.LONGEST)
+    found = Reader(home / "model.onnx").read(picture, times)
+    names = [digit.label for digit in found]
+    assert len(reading.keep(found, tmp_path, names)) == len(found)
+    reading.keep(found, tmp_path, names)  # nothing twice
+    assert len(list(tmp_path.rglob("*.png"))) == len(found) == len(folder.pictures(tmp_path, 10))
+    images = np.stack([folder.picture(tmp_path / name, 28) for name in folder.pictures(tmp_path, 10)])
+    assert not folder.dark_ink(images, "auto") and {x.tobytes() for x in images} == {d.image.tobytes() for d in found}
+    with pytest.raises(ValueError, match=f"names 2 digits, but {len(found)} were found"):
+        reading.keep(found, tmp_path, ["1", "2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "nothing to read"),
+        (["sheet.jpg", "--label", "7"], "--label 7 is of no use without --learn"),
+        (["sheet.jpg", "--threshold", "7"], "--threshold 7 should be 0 … 1"),
+        (["--folder", "nowhere"], "--folder nowhere is no folder"),
+    ],
+)
+def test_what_is_wrong_is_said(home: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command.main([str(home / "model.onnx"), *words])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_files_that_are_no_pictures_are_named_and_cost_the_others_nothing(
+    home: Path, sheet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = sheet.read_bytes()
+    bad = {
+        "text.jpg": b"hello", "cut.jpg": whole[:30], "empty.png": b"", "huge.png": photograph.PNG + b"\0\0\0\rIHDR"
+        + (60_000).to_bytes(4, "big") * 2 + bytes(20),
+    }  # fmt: skip
+    for name, octets in bad.items():
+        (tmp_path / name).write_bytes(octets)
+    files = [*(str(tmp_path / name) for name in [*bad, "none.jpg"]), str(sheet)]
+    assert command.main([str(home / "model.onnx"), *files]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 and out.startswith(str(sheet))
+    assert all(name in err for name in [*bad, "none.jpg"]) and "60,000 × 60,000" in err and "Traceback" not in err
+
+
+def test_a_model_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("model.tflite", "model.onnx", "model.pb"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(SystemExit):
+            command.main([str(tmp_path / name), "sheet.jpg"])
+        assert name in capsys.readouterr().err
+
+
+def test_it_needs_no_tensorflow_and_no_flower(home: Path, sheet: Path) -> None:
+    code = (
+        "import sys; from clients.reader.__main__ import main; code = main(sys.argv[1:]);"
+        "print({'tensorflow', 'flwr', 'ray', 'matplotlib', 'keras', 'rich'} & set(sys.modules)); sys.exit(code)"
+    )
+    for file in ("model.int8.tflite", "model.onnx"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(home / file), str(sheet)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_pen_digits_in_unipens_format_are_read(tmp_path: Path) -> None:
+    (tmp_path / "pen").write_text(
+        '.LEXICON "0"\n\n.SEGMENT DIGIT 0 ? "1"\n.COMMENT 1 6 138\n.PEN_DOWN\n 250 300\n 250 100\n.PEN_UP\n.DT 9\n'
+        '.SEGMENT DIGIT 1 ? "7"\n.COMMENT 7 2 9\n.PEN_DOWN\n 1 9\n 5 9\n.PEN_UP\n.PEN_DOWN\n 5 9\n 2 1\n.PEN_UP\n'
+    )
+    (one, seven) = sheets.unipen(tmp_path / "pen")
+    assert one[:2] == (6, 1) and seven[:2] == (2, 7) and len(seven[2]) == 2
+    np.testing.assert_array_equal(one[2][0], [[250, -300], [250, -100]])
