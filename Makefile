@@ -14,8 +14,8 @@ noniid iid pathological centralized: .venv/installed  ## run that scenario
 pi: .venv/installed  ## a federation of real nodes on this computer: brings up five processes, runs `pi` on them, stops them
 	trap '$(DEPLOY) down' EXIT; trap 'exit 130' INT TERM; $(DEPLOY) up --nodes 4 && $(DEPLOY) run pi && $(DEPLOY) status
 
-test: .venv/installed  ## all tests, three files at a time: those of real nodes wait most of the time, and others compute
-	$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: fast  ## all tests: the fast ones side by side, then the slow ones, which need the machine to themselves
+	$(RUN) -m pytest -m slow
 
 fast: .venv/installed  ## tests that take under two minutes in all
 	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4

@@ -25,12 +25,6 @@ def pytest_runtest_setup() -> None:
         one_thread()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Longest first: the tests of real nodes wait most of the time, and others compute meanwhile (`make test`)."""
-    longest = ("test_deploy.py", "test_end_to_end.py")
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's clients keep their memory."""
