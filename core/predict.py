@@ -100,9 +100,15 @@ def compiled(model: Any) -> Predictor:
     """A Keras model with logits out, as one compiled graph for any batch."""
     import tensorflow as tf
 
-    given = tf.TensorSpec(model.input_shape, tf.float32, name="image")
-    run = tf.function(lambda image: tf.nn.softmax(model(image, training=False)), input_signature=[given])
+    run = tf.function(lambda image: tf.nn.softmax(model(image, training=False)), input_signature=[signature(model)])
     return lambda images: run(images).numpy()
+
+
+def signature(model: Any) -> Any:
+    """What goes into a Keras model: image f32 [n, rows, columns, 1]."""
+    import tensorflow as tf
+
+    return tf.TensorSpec(model.input_shape, tf.float32, name="image")
 
 
 def saved_model(path: Path) -> Predictor:

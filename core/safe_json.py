@@ -49,14 +49,16 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
     return _object(str(path), read_json(path), keys)
 
 
-def read_lines(path: Path, *keys: str) -> list[dict[str, Any]]:
-    """The objects of a file that has one a line, with at least these keys; none, if there is no such file.
+def read_lines(path: Path, *keys: str, known: int = 0) -> list[dict[str, Any]]:
+    """The objects of a file that has one a line, with at least these keys, but for the first `known`; none, if there is no file.
 
     Raises ValueError as `read_json`.
     """
     try:
         lines = contents(path, LARGEST).splitlines()
-        values = [(f"line {number} of {path}", json_value(line)) for number, line in enumerate(lines, 1)]
+        values = [
+            (f"line {number} of {path}", json_value(line)) for number, line in enumerate(lines[known:], known + 1)
+        ]
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.data import load
 from core.engines import default
@@ -84,7 +85,8 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
     if (state is None and version is None) or (args.check and not (folder / "model.keras").exists()):
         terminal.say(f"{folder} has no {'model.keras' if state or version else 'checkpoint'} yet")
         return 1
-    exports = verify(folder, load(scenario)) if args.check else _written(args, scenario, version)
+    weights = versions.weights(version) if version else state.arrays if state else []
+    exports = verify(folder, load(scenario)) if args.check else _written(args, scenario, version, weights)
     which = ", the current one" if version and version == versions.linked(args.run) else ""
     source = (
         f"version {int(version.name)}{which}" if version else f"the checkpoint of round {state.round}" if state else ""
@@ -93,13 +95,11 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
     return 1 if exports.refused else 0
 
 
-def _written(args: argparse.Namespace, scenario: Scenario, version: Path | None) -> Exports:
+def _written(args: argparse.Namespace, scenario: Scenario, version: Path | None, weights: Arrays) -> Exports:
     """Write what was asked for, beside what is there, and make the current version's files the run's own."""
     folder = version or args.run
     asked = set(TARGETS.values()) if "all" in args.to else {TARGETS[name] for name in args.to}
     wanted = {*STANDARD, *asked, *(file for file in EXPORTERS if (folder / file).exists())}
-    state, _ = checkpoint.newest(args.run)
-    weights = versions.weights(version) if version else state.arrays if state else []
     exports = export(weights, scenario, load(scenario), folder, wanted, versions.origin(args.run, version))
     if version and version == versions.linked(args.run):
         versions.publish(args.run, version)

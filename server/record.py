@@ -335,7 +335,7 @@ def load_rounds(folder: Path, known: int = 0) -> list[RoundRecord]:
     """The rounds of a run so far but for the first `known`; none if it has none. Raises ValueError, naming the file, if they
     cannot be read."""
     file = folder / run_folder.ROUNDS
-    return [typed(f"{file}, a round", row, RoundRecord) for row in read_lines(file, "round")[known:]]
+    return [typed(f"{file}, a round", row, RoundRecord) for row in read_lines(file, "round", known=known)]
 
 
 def write(path: Path, text: str) -> None:

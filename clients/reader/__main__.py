@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from clients.reader import reading
-from clients.reader.photograph import camera, decoded, photograph
+from clients.reader.photograph import camera, photograph
 from clients.reader.reading import Digit, Reader
 from clients.reader.segment import LONGEST
 
@@ -112,7 +112,7 @@ def _one(args: argparse.Namespace, reader: Reader, name: str, source: Path | np.
         said = "  ".join(f"{d.label}{'' if d.sure else '?'} {100 * d.confidence:.0f}%" for d in digits)
         print(f"{name}: {said or 'no digit'}   ({spent:.0f} ms)", flush=True)
     if args.draw:
-        whole = source if isinstance(source, np.ndarray) else decoded(source.read_bytes(), 1 << 30)[0]
+        whole = source if isinstance(source, np.ndarray) else photograph(source)[0]
         args.draw.write_bytes(cv2.imencode(".png", reading.drawn(whole, digits))[1].tobytes())
     if args.learn:
         _kept(args, digits)

@@ -10,22 +10,19 @@ from typing import Any
 import cv2
 import numpy as np
 
+from core.data.pictures import SIGNATURE, png, sides
 from core.disk import contents
 
 LARGEST = 60_000_000  # bytes of a file
 PIXELS = 64_000_000  # of a picture
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-FRAMES = [
-    *range(0xC0, 0xC4),
-    *range(0xC5, 0xC8),
-    *range(0xC9, 0xCC),
-    *range(0xCD, 0xD0),
-]  # JPEG's markers that tell a size
+JPEG = b"\xff\xd8"
+# JPEG's markers that tell a size.
+FRAMES = [*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)]
 REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
 
 
-def photograph(file: Path, longest: int) -> tuple[np.ndarray, int]:
-    """A file as grey uint8 [h, w], and how many times smaller than it is: the smallest that is no less than `longest` pixels.
+def photograph(file: Path, longest: int = PIXELS) -> tuple[np.ndarray, int]:
+    """A file as grey uint8 [h, w], and how many times smaller than it is: a JPEG's smallest that is no less than `longest`.
 
     Raises ValueError, naming the file, if it is not there, no PNG or JPEG, damaged, or too large.
     """
@@ -38,9 +35,14 @@ def photograph(file: Path, longest: int) -> tuple[np.ndarray, int]:
 
 def decoded(octets: bytes, longest: int) -> tuple[np.ndarray, int]:
     """The same of a file's bytes."""
-    width, height = size(octets)
+    packed = octets[:8] == SIGNATURE
+    if not packed and octets[:2] != JPEG:
+        raise ValueError("it is neither PNG nor JPEG")
+    width, height = sides(octets) if packed else _sides(octets)
     if not 0 < width * height <= PIXELS:
         raise ValueError(f"it is {width:,} × {height:,} pixels, at most {PIXELS / 1e6:.0f} million are read")
+    if packed:
+        return png(octets), 1
     times = next((n for n in REDUCED if max(width, height) >= n * longest), 1)
     found = cv2.imdecode(np.frombuffer(octets, np.uint8), REDUCED.get(times, cv2.IMREAD_GRAYSCALE))
     if found is None:
@@ -48,18 +50,13 @@ def decoded(octets: bytes, longest: int) -> tuple[np.ndarray, int]:
     return found, times
 
 
-def size(octets: bytes) -> tuple[int, int]:
-    """Width and height, as a PNG or JPEG file's header tells. Raises ValueError if it is neither."""
-    if octets[:8] == PNG and octets[12:16] == b"IHDR" and len(octets) >= 33:
-        width, height = struct.unpack(">II", octets[16:24])
-        return width, height
-    if octets[:2] == JPEG:
-        for marker, at in _markers(octets):
-            if marker in FRAMES and at + 9 <= len(octets):
-                height, width = struct.unpack(">HH", octets[at + 5 : at + 9])
-                return width, height
-        raise ValueError("it is damaged")
-    raise ValueError("it is neither PNG nor JPEG")
+def _sides(octets: bytes) -> tuple[int, int]:
+    """Width and height, as a JPEG file's header tells. Raises ValueError if it does not."""
+    for marker, at in _markers(octets):
+        if marker in FRAMES and at + 9 <= len(octets):
+            height, width = struct.unpack(">HH", octets[at + 5 : at + 9])
+            return width, height
+    raise ValueError("it is damaged")
 
 
 def _markers(octets: bytes) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -49,15 +49,14 @@ class Reader:
         if not found:
             return []
         images = np.stack([prepared(one.ink) for one in found])
-        digits = [self._named(row, image) for row, image in zip(self._predict(floats(images)), images, strict=True)]
-        scaled = [tuple(times * n for n in one.box) for one in found]
-        return [replace(digit, box=box) for digit, box in zip(digits, scaled, strict=True)]  # type: ignore[arg-type]
-
-    def _named(self, probabilities: np.ndarray, image: np.ndarray) -> Digit:
-        best = int(probabilities.argmax())
-        share = float(probabilities[best])
-        label = self.labels[best] if self.labels else str(best)
-        return Digit((0, 0, 0, 0), label, share, share >= self.threshold, image)
+        probabilities = self._predict(floats(images))
+        digits = []
+        for one, image, row in zip(found, images, probabilities, strict=True):
+            best, share = int(row.argmax()), float(row.max())
+            label = self.labels[best] if self.labels else str(best)
+            left, top, width, height = (times * n for n in one.box)
+            digits.append(Digit((left, top, width, height), label, share, share >= self.threshold, image))
+        return digits
 
 
 def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:

@@ -46,7 +46,7 @@ def find(picture: np.ndarray) -> list[Found]:
     parts = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= LEAST]
     if not parts or len(parts) > MANY:
         return []
-    groups = _grouped([tuple(int(n) for n in stats[i, :4]) for i in parts], page.shape)
+    groups = _grouped([tuple(int(n) for n in stats[i, :4]) for i in parts])
     found = []
     for box, members in _likely(groups, page.shape):
         left, top, width, height = box
@@ -138,7 +138,7 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 Box = tuple[int, int, int, int]
 
 
-def _grouped(boxes: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> list[tuple[Box, list[int]]]:
+def _grouped(boxes: Sequence[tuple[int, ...]]) -> list[tuple[Box, list[int]]]:
     """Parts that lie above each other, close by, as one: (box, which parts)."""
     tall = sorted(h for _, _, _, h in boxes)
     usual = tall[int(0.8 * (len(tall) - 1))]

@@ -26,27 +26,46 @@ def picture(file: Path, side: int) -> np.ndarray:
     import cv2
 
     try:
-        octets = np.frombuffer(_checked(contents(file, LARGEST)), np.uint8)
-        grey, full = (cv2.imdecode(octets, how) for how in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_UNCHANGED))
-        if grey is None or full is None or grey.shape != full.shape[:2]:
-            raise ValueError("it is damaged")
+        octets = contents(file, LARGEST)
+        width, height = sides(octets)
+        if not 0 < width <= WIDEST or not 0 < height <= WIDEST:
+            raise ValueError(f"it is {width:,} × {height:,} pixels, at most {WIDEST} × {WIDEST} are read")
+        grey = png(octets)
     except (OSError, ValueError, MemoryError, cv2.error) as error:
         name = "/".join(file.parts[-3:])
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise ValueError(f"{name} is not a readable PNG: {why}") from None
-    if full.shape[2:] == (4,):
-        alpha: np.ndarray = full[..., 3].astype(np.float32) / (255 if full.dtype == np.uint8 else 65535)
-        grey = composed(grey, alpha)
     return grey if grey.shape == (side, side) else cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def _checked(octets: bytes) -> bytes:
-    """The same bytes, if they are a PNG's that asks for no more than it should: OpenCV believes what it reads of sizes."""
+def sides(octets: bytes) -> tuple[int, int]:
+    """Width and height, as a PNG file's header tells. Raises ValueError if it is none."""
     if octets[:8] != SIGNATURE or octets[12:16] != b"IHDR" or len(octets) < 33:
         raise ValueError("it does not begin as one")
     width, height = struct.unpack(">II", octets[16:24])
-    if not 0 < width <= WIDEST or not 0 < height <= WIDEST:
-        raise ValueError(f"it is {width:,} × {height:,} pixels, at most {WIDEST} × {WIDEST} are read")
+    return width, height
+
+
+def png(octets: bytes) -> np.ndarray:
+    """A PNG file's bytes as uint8 [h, w], as light as it is drawn, transparency laid on paper. Its `sides` decide how much memory
+    that takes: look at them first.
+
+    Raises ValueError or one of OpenCV's errors if it is damaged.
+    """
+    import cv2
+
+    packed = np.frombuffer(_checked(octets), np.uint8)
+    grey, full = (cv2.imdecode(packed, how) for how in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_UNCHANGED))
+    if grey is None or full is None or grey.shape != full.shape[:2]:
+        raise ValueError("it is damaged")
+    if full.shape[2:] != (4,):
+        return grey
+    alpha: np.ndarray = full[..., 3].astype(np.float32) / (255 if full.dtype == np.uint8 else 65535)
+    return composed(grey, alpha)
+
+
+def _checked(octets: bytes) -> bytes:
+    """The same bytes, if they are one PNG that stands still: another's header would tell OpenCV of other sides."""
     kinds = Counter(_chunks(octets))
     if kinds[b"IHDR"] > 1 or kinds[b"IEND"] != 1 or set(kinds) & MOVING:
         raise ValueError("it is damaged or moves: a picture has one beginning, one end, and stands still")

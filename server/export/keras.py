@@ -10,9 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from core.predict import ABOUT, packed
-from server.export.outgoing import Outgoing
-
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a zip archive calls the beginning of time
+from server.export.outgoing import LONG_AGO, Outgoing
 
 
 def save(model: Outgoing, path: Path) -> None:

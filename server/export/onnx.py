@@ -19,6 +19,7 @@ import numpy as np
 from core.models.layers import Conv, Dense, Flatten, Pool
 from server.export import tf2onnx
 from server.export.outgoing import Outgoing
+from server.export.tflite import calibration
 
 OPSET = 18
 IR = 9  # the file format's version: that of onnx 1.14, which every runtime since 2023 reads
@@ -37,8 +38,6 @@ def save_int8(model: Outgoing, path: Path) -> None:
     """
     import onnx
     from onnxruntime import quantization
-
-    from server.export.tflite import calibration
 
     pages = iter([{"image": image[None]} for image in calibration(model.images)])
 
@@ -130,7 +129,7 @@ def _flatten(graph: Graph, layer: Flatten, arrays: Sequence[np.ndarray], x: str,
 def _dense(graph: Graph, layer: Dense, arrays: Sequence[np.ndarray], x: str, shape: tuple[int, ...]) -> str:
     kernel, bias = arrays
     if graph.flat:  # its rows from (rows, columns, channels) to (channels, rows, columns)
-        kernel = kernel[np.arange(len(kernel)).reshape(graph.flat).transpose(2, 0, 1).ravel()]
+        kernel = tf2onnx.channels_first(kernel, graph.flat)
         graph.flat = ()
     z = graph.add("Gemm", layer.name, x, kernel, bias)
     return graph.add("Relu", f"{layer.name}.relu", z) if layer.relu else z

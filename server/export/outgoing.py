@@ -13,6 +13,8 @@ from core.arrays import Arrays, digest
 from core.config.scenario import Model
 from core.models import ModelSpec
 
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a zip archive calls the beginning of time: the same bytes whenever it is made
+
 
 @dataclass(frozen=True)
 class Outgoing:
@@ -32,6 +34,11 @@ class Outgoing:
         from core.models.keras import keras_model
 
         return keras_model(self.spec, self.weights, self.options)
+
+    @property
+    def lines(self) -> str:
+        """Its labels as labels.txt has them, a line a class."""
+        return "".join(f"{label}\n" for label in self.labels)
 
     @property
     def about(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.predict import ABOUT, LABELS, packed
+from core.predict import ABOUT, LABELS, packed, signature
 from server.export.outgoing import Outgoing
 
 
@@ -18,7 +18,7 @@ def save(model: Outgoing, path: Path) -> None:
     extra = version / "assets.extra"
     extra.mkdir()
     (extra / ABOUT).write_bytes(packed(model.about))
-    (extra / LABELS).write_text("".join(f"{label}\n" for label in model.labels))
+    (extra / LABELS).write_text(model.lines)
 
 
 def write(model: Any, folder: Path) -> None:
@@ -30,13 +30,6 @@ def write(model: Any, folder: Path) -> None:
     archive.track(model)
     archive.add_endpoint("serve", lambda image: forward(model, image), input_signature=[signature(model)])
     archive.write_out(folder, verbose=False)
-
-
-def signature(model: Any) -> Any:
-    """What goes into a Keras model: image f32 [n, rows, columns, 1]."""
-    import tensorflow as tf
-
-    return tf.TensorSpec(model.input_shape, tf.float32, name="image")
 
 
 def forward(model: Any, image: Any, order: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from core.predict import signature
 from server.export.outgoing import Outgoing
-from server.export.savedmodel import forward, signature
+from server.export.savedmodel import forward
 
 
 def converted(model: Outgoing, opset: int) -> Any:
@@ -23,6 +25,11 @@ def converted(model: Outgoing, opset: int) -> Any:
     return proto
 
 
+def channels_first(kernel: np.ndarray, flat: Sequence[int]) -> np.ndarray:
+    """A dense kernel [features, units] whose rows come as (rows, columns, channels) = flat, for (channels, rows, columns)."""
+    return kernel[np.arange(len(kernel)).reshape(flat).transpose(2, 0, 1).ravel()]
+
+
 def _channels_first(model: Any) -> Any:
     """The model, its first dense kernel's rows moved from (h, w, c) to (c, h, w), to be flattened channels first."""
     from tensorflow import keras
@@ -32,9 +39,7 @@ def _channels_first(model: Any) -> Any:
     names = [layer.name for layer in model.layers]
     flat = next(layer for layer in model.layers if isinstance(layer, keras.layers.Flatten))
     kernel = twin.get_layer(names[names.index(flat.name) + 1]).kernel
-    height, width, channels = flat.input.shape[1:]
-    rows = np.arange(kernel.shape[0]).reshape(height, width, channels).transpose(2, 0, 1).ravel()
-    kernel.assign(kernel.numpy()[rows])
+    kernel.assign(channels_first(kernel.numpy(), flat.input.shape[1:]))
     return twin
 
 

@@ -20,10 +20,9 @@ import numpy as np
 
 from core.predict import ABOUT, LABELS, floats, packed
 from server.export import savedmodel
-from server.export.outgoing import Outgoing
+from server.export.outgoing import LONG_AGO, Outgoing
 
 CALIBRATION = 300  # training images
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a zip archive calls the beginning of time
 MAGIC = b"TFL3"
 
 
@@ -120,5 +119,5 @@ def _tagged(content: bytes, model: Outgoing) -> bytes:
     builder.Finish(whole.Pack(builder), MAGIC)
     out = io.BytesIO(bytes(builder.Output()))
     with zipfile.ZipFile(out, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(LABELS, LONG_AGO), "".join(f"{label}\n" for label in model.labels))
+        archive.writestr(zipfile.ZipInfo(LABELS, LONG_AGO), model.lines)
     return out.getvalue()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
+from core.data import SIDE
 from server.record import Report, write
 from server.report.figures.formatting import number, percent
 
@@ -81,15 +82,11 @@ def accuracy(report: Report) -> float:
 
 def _about(report: Report) -> str:
     which = f"version {report.current}" if report.current is not None else "the last weights"
-    size = " × ".join(map(str, _image(report)))
     return f"""# {report.name}, seed {report.seed}: {which}
 
-Reads one of {len(report.confusion) or 10} {report.kinds} from a grey image of {size} pixels. Learned by federated averaging:
-{report.settings.clients:,} clients kept their images and sent weights. The weights' SHA-256 begins {report.weights_sha256[:16]}."""
-
-
-def _image(report: Report) -> tuple[int, int]:
-    return 28, 28  # every image here (core.data.spec.SIDE), whatever it was drawn with
+Reads one of {len(report.confusion) or 10} {report.kinds} from a grey image of {SIDE} × {SIDE} pixels.
+Learned by federated averaging: {report.settings.clients:,} clients kept their images and sent weights.
+The weights' SHA-256 begins {report.weights_sha256[:16]}."""
 
 
 def _files(report: Report) -> str:
@@ -154,8 +151,7 @@ def _limits(report: Report) -> str:
 
 
 def _use(report: Report) -> str:
-    rows, columns = _image(report)
     parts = [("python", name, code) for name, code in PYTHON.items()]
     parts += [("kotlin", "Kotlin, on Android", KOTLIN), ("javascript", "JavaScript, in a browser", JAVASCRIPT)]
-    blocks = [f"{name}:\n\n```{kind}\n{code.format(rows=rows, columns=columns)}\n```" for kind, name, code in parts]
+    blocks = [f"{name}:\n\n```{kind}\n{code.format(rows=SIDE, columns=SIDE)}\n```" for kind, name, code in parts]
     return "\n\n".join(["## Use", *blocks])

@@ -31,6 +31,7 @@ from tests.bench import sheets
 from tests.bench.sheets import Sheet
 
 Counts = dict[str, float]
+SHARES = ("found", "right", "sure", "sure and wrong")
 CAPTION = "strays: found a picture where no digit is"
 
 
@@ -87,49 +88,57 @@ def milliseconds(reader: Reader, jpegs: list[bytes], repeats: int) -> list[float
 
 def main() -> None:
     """Print the figures."""
-    p = argparse.ArgumentParser(prog="python -m tests.bench.reader", description=__doc__)
+    p = argparse.ArgumentParser(
+        prog="python -m tests.bench.reader", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("model", type=Path, metavar="MODEL", help="an exported file")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--sheets", type=int, default=50, help="of each kind (%(default)s)")
     p.add_argument("--pen", type=Path, nargs="*", default=[], metavar="FILE", help="UCI's pendigits-orig.tes, .tra")
     args = p.parse_args()
     cv2.setNumThreads(1)
-    reader, (_, test) = Reader(args.model), read("mnist")
-    pen = [sample for file in args.pen for sample in sheets.unipen(file)]
+    reader, console = Reader(args.model), Console(highlight=False)
+    pen = {file: sheets.unipen(file) for file in args.pen}
+    glyphs = _glyphs([sample for samples in pen.values() for sample in samples])
+    kinds: dict[str, Callable[[int], Sheet]] = {
+        name: lambda k, glyph=glyph: sheets.sheet(args.seed, k, glyph)  # type: ignore[misc]
+        for name, glyph in glyphs.items()
+    }
+    kinds |= {"blank pages": lambda k: sheets.blank(args.seed, k), "no digits": lambda k: sheets.scene(args.seed, k)}
+    totals = {name: judged(reader, [make(k) for k in range(args.sheets)]) for name, make in kinds.items()}
+    console.print(_table(f"{args.model.name}, threshold {reader.threshold:.3f}", totals))
+    _times(console, reader, [sheets.sheet(args.seed, k, next(iter(glyphs.values()))) for k in range(10)])
+    for file, samples in pen.items():
+        found = writers(args.model, samples)
+        right = sum(n * share for n, share in found.values()) / len(samples)
+        rows = ", ".join(f"{writer}: {100 * share:.1f}" for writer, (_, share) in found.items())
+        console.print(f"{file.name}: {len(samples):,} pen digits, {100 * right:.2f} % right; by writer, %: {rows}")
+
+
+def _glyphs(pen: list[tuple[int, int, list[np.ndarray]]]) -> dict[str, sheets.Glyph]:
+    """What can be drawn here, by kind: MNIST's digits first."""
+    _, test = read("mnist")
     glyphs: dict[str, sheets.Glyph] = {"MNIST's test digits": sheets.mnist(test.x, test.y)}
     if faces := sheets.handwriting():
         glyphs[f"{len(faces)} handwriting fonts"] = sheets.fonts(faces)
     if pen:
         glyphs["pen strokes"] = sheets.strokes([(digit, strokes) for _, digit, strokes in pen])
-    kinds: dict[str, Callable[[int], Sheet]] = {
-        name: lambda k, glyph=glyph: sheets.sheet(args.seed, k, glyph)
-        for name, glyph in glyphs.items()  # type: ignore[misc]
-    }
-    kinds |= {"blank pages": lambda k: sheets.blank(args.seed, k), "no digits": lambda k: sheets.scene(args.seed, k)}
-    console, table = (
-        Console(highlight=False),
-        Table(title=f"{args.model.name}, threshold {reader.threshold:.3f}", caption=CAPTION),
-    )
-    for name in (
-        "pictures of",
-        "digits",
-        "found",
-        "right",
-        "sure",
-        "sure, wrong",
-        "strays (sure)",
-    ):
+    return glyphs
+
+
+def _table(title: str, totals: dict[str, Counts]) -> Table:
+    table = Table(title=title, caption=CAPTION)
+    for name in ("pictures of", "digits", "found", "right", "sure", "sure, wrong", "strays (sure)"):
         table.add_column(name, justify="left" if name == "pictures of" else "right")
-    for name, make in kinds.items():
-        total = judged(reader, [make(k) for k in range(args.sheets)])
-        share = lambda key, of=total["digits"], total=total: f"{100 * total[key] / of:.2f} %" if of else "–"  # noqa: E731
-        extra = [total[key] / total["pictures"] for key in ("nothing there", "nothing there, sure")]
-        table.add_row(
-            name, f"{total['digits']:.0f}", share("found"), share("right"), share("sure"), share("sure and wrong"),
-            f"{extra[0]:.2f} ({extra[1]:.2f})",
-        )  # fmt: skip
-    console.print(table)
-    some = [sheets.sheet(args.seed, k, glyphs["MNIST's test digits"]) for k in range(10)]
+    for name, total in totals.items():
+        shares = [total[key] / total["digits"] if total["digits"] else None for key in SHARES]
+        strays, sure = (total[key] / total["pictures"] for key in ("nothing there", "nothing there, sure"))
+        shown = ["–" if share is None else f"{100 * share:.2f} %" for share in shares]
+        table.add_row(name, f"{total['digits']:.0f}", *shown, f"{strays:.2f} ({sure:.2f})")
+    return table
+
+
+def _times(console: Console, reader: Reader, some: list[Sheet]) -> None:
     large = [cv2.resize(one.picture, (4000, 3000), interpolation=cv2.INTER_CUBIC) for one in some[:3]]
     quality = [cv2.IMWRITE_JPEG_QUALITY, 88]
     packed = {2: [one.jpeg for one in some], 12: [cv2.imencode(".jpg", one, quality)[1].tobytes() for one in large]}
@@ -138,11 +147,6 @@ def main() -> None:
         console.print(
             f"{size}-megapixel JPEG to all its digits, one thread: median {median:.1f} ms, 95 % within {high:.1f} ms"
         )
-    for file in args.pen:
-        found = writers(args.model, sheets.unipen(file))
-        total_, right = sum(n for n, _ in found.values()), sum(n * share for n, share in found.values())
-        rows = ", ".join(f"{writer}: {100 * share:.1f}" for writer, (_, share) in found.items())
-        console.print(f"{file.name}: {total_:,} pen digits, {100 * right / total_:.2f} % right; by writer, %: {rows}")
 
 
 if __name__ == "__main__":

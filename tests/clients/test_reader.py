@@ -14,17 +14,14 @@ import pytest
 from clients.reader import __main__ as command
 from clients.reader import photograph, reading, segment
 from clients.reader.reading import Reader
-from core.arrays import Arrays
 from core.config.scenario import Local, Scenario
 from core.data import Data, folder, load
-from core.plan import Lesson, Pull, Rehearsal, draw
 from server.export import check, onnx, tflite
 from server.export.outgoing import Outgoing
 from tests import models as model
 from tests.bench import sheets
 from tests.bench.reader import judged
 from tests.bench.sheets import Glyph
-from tests.models import engine
 
 SCENARIO = Scenario("reader", train=6000, test=1000, validation=1500, local=Local(epochs=4, rate=0.05, momentum=0.9))
 
@@ -37,10 +34,7 @@ def digits() -> Data:
 @pytest.fixture(scope="module")
 def home(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of a few thousand images, as both kinds of file."""
-    weights: Arrays = model.initial(0)
-    strength = np.zeros((len(digits.train), 0), np.float32)
-    lesson = Lesson(0, weights, digits.train, strength, client=0, round=1, rate=0.05, scenario=SCENARIO)
-    weights = engine.train(weights, draw(lesson, Pull.none(weights), Rehearsal.none())).weights
+    weights = model.trained(SCENARIO, digits.train)
     leaving = Outgoing(model.spec(), weights, digits.train.x, digits.spec.labels, threshold=0.8)
     path: Path = tmp_path_factory.mktemp("reader")
     tflite.save_int8(leaving, path / "model.int8.tflite")
@@ -155,7 +149,7 @@ def test_files_that_are_no_pictures_are_named_and_cost_the_others_nothing(
 ) -> None:
     whole = sheet.read_bytes()
     bad = {
-        "text.jpg": b"hello", "cut.jpg": whole[:30], "empty.png": b"", "huge.png": photograph.PNG + b"\0\0\0\rIHDR"
+        "text.jpg": b"hello", "cut.jpg": whole[:30], "empty.png": b"", "huge.png": photograph.SIGNATURE + b"\0\0\0\rIHDR"
         + (60_000).to_bytes(4, "big") * 2 + bytes(20),
     }  # fmt: skip
     for name, octets in bad.items():
@@ -165,6 +159,17 @@ def test_files_that_are_no_pictures_are_named_and_cost_the_others_nothing(
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1 and out.startswith(str(sheet))
     assert all(name in err for name in [*bad, "none.jpg"]) and "60,000 × 60,000" in err and "Traceback" not in err
+
+
+def test_a_transparent_scan_is_read_as_it_is_seen(home: Path, sheet: Path, tmp_path: Path) -> None:
+    """Only the ink is drawn: what is transparent is paper."""
+    opaque = cv2.imread(str(sheet), cv2.IMREAD_GRAYSCALE)
+    ink = np.where(cv2.GaussianBlur(opaque, (0, 0), 2) < 128, 255, 0).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "scan.png"), np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink]))
+    cv2.imwrite(str(tmp_path / "plain.png"), 255 - ink)
+    reader = Reader(home / "model.onnx")
+    one, other = (reader.read(*photograph.photograph(tmp_path / name, 800)) for name in ("scan.png", "plain.png"))
+    assert [d.label for d in one] == [d.label for d in other] and len(one) > 10
 
 
 def test_a_model_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

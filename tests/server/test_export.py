@@ -18,7 +18,6 @@ from core.arrays import Arrays, digest
 from core.config.scenario import Local, Model, Scenario
 from core.data import Data
 from core.disk import copied, size
-from core.plan import Lesson, Pull, Rehearsal, draw
 from core.predict import Predictor, about, compiled, floats, load, quantized
 from server import export as exports
 from server import versions
@@ -27,7 +26,6 @@ from server.export.check import ParityTest, Score
 from server.export.outgoing import Outgoing
 from server.report import card
 from tests import models as model
-from tests.models import engine
 
 SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
 ORIGIN = {"run": "runs/export-0", "version": "3"}
@@ -42,10 +40,7 @@ def digits() -> Data:
 
 @pytest.fixture(scope="module")
 def weights(digits: Data) -> Arrays:
-    start = model.initial(0)
-    strength = np.zeros((len(digits.train), 0), np.float32)
-    lesson = Lesson(0, start, digits.train, strength, client=0, round=1, rate=SCENARIO.local.rate, scenario=SCENARIO)
-    return engine.train(start, draw(lesson, Pull.none(start), Rehearsal.none())).weights
+    return model.trained(SCENARIO, digits.train)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +110,8 @@ def test_answers_do_not_depend_on_the_company(file: str, folder: Path, parity: P
 
 
 def test_the_same_weights_give_the_same_bytes(folder: Path, weights: Arrays, digits: Data, tmp_path: Path) -> None:
-    whole = leaving(weights, digits, OPTIONS)
+    threshold = float(about(folder / "model.onnx")["confidence.threshold"])
+    whole = replace(leaving(weights, digits, OPTIONS), threshold=threshold)
     for file, exporter in EXPORTERS.items():
         exporter.save(whole, tmp_path / file)
         if file != "model.savedmodel":  # TensorFlow gives each an identifier of its own
