@@ -20,13 +20,15 @@ STYPE = "numpy.ndarray"  # how Flower says that an array is numpy's own file
 LETTERS = 100  # of a word
 CLIENTS = ROUNDS = 1_000_000  # more than any federation has
 MEMORY = 10**12  # bytes; more than any client keeps
+BATTERY = (-1, 1)  # how full it is; -1: there is none
 LOSS = 1e6  # nats an example, on average: a model that far off has diverged
 HEADER = 4096  # bytes of an array's file beside its numbers
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that an answer may say: beyond these a number makes no sense."""
+    """The most that a reply may say, as far as it depends on the scenario; what does not are the constants above, and each
+    field's range is in `wire.update`."""
 
     examples: int = 1_000_000  # that a client learns from in a round, or holds
     rows: int = 10**12  # gradient examples of a round

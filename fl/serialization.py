@@ -1,4 +1,5 @@
-"""A message's records as bytes and back, for a way that is not Flower's: arrays as numpy's own files in a zip, the rest as JSON.
+"""A message's records as bytes and back, for the socket between a node's process and its trainer (clients/trainer.py): arrays as
+numpy's own files in a zip, the rest as JSON. What goes over the network is fl/wire.py's.
 
 Nothing is pickled, either way.
 """

@@ -169,7 +169,7 @@ def update(
     answer = {name.removeprefix(METHOD): given for name, given in arrays.items() if name != ARRAYS}
     return Update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content), task, memory,
-        checks.real(numbers, "battery", -1, 1), answer, rehearsed, answered,
+        checks.real(numbers, "battery", *checks.BATTERY), answer, rehearsed, answered,
     )  # fmt: skip
 
 

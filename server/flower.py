@@ -24,12 +24,12 @@ def main(grid: Grid, context: Context) -> None:
     scenario = Scenario.of(str(context.run_config["scenario"]))
     folder = Path(str(context.run_config["folder"]))
     with suppress(Stopped):
-        watch = Wanted(folder)
+        watch = StopFile(folder)
         admitted = str(context.run_config.get("nodes", ""))
         run(grid, scenario, folder, watch, Fleet(folder, watch.stopped, admitted=Path(admitted) if admitted else None))
 
 
-class Wanted:
+class StopFile:
     """Stops the run when its folder holds a file named `stop`; whoever looks on reads rounds.jsonl."""
 
     def __init__(self, folder: Path) -> None:

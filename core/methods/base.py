@@ -97,6 +97,7 @@ class Finetune:
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """What the server makes of a client's payloads before it uses them; they are finite and of the right shapes.
 
+        The default accepts nothing: a method that uploads says here, and in `shapes`, what of it the server believes.
         Raises ValueError if no honest client can have sent them.
         """
         return {}

@@ -14,7 +14,7 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from fl import wire
 from server.fleet import TRIES, Fleet
-from server.flower import Wanted
+from server.flower import StopFile
 from tests.fakes import Clock, identify
 
 Says = Callable[[], RecordDict | None]
@@ -151,7 +151,7 @@ def test_a_client_that_never_comes_is_waited_for_once(tmp_path: Path) -> None:
 
 
 def test_whoever_asks_to_stop_is_heard_while_it_waits(tmp_path: Path) -> None:
-    watch = Wanted(tmp_path)
+    watch = StopFile(tmp_path)
     (tmp_path / "stop").touch()
     start = time.monotonic()
     Fleet(tmp_path, watch.stopped, wait=30)(Nodes({}), [0])  # type: ignore[arg-type]
