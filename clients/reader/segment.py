@@ -24,12 +24,14 @@ SLENDER = (0.08, 2.2)  # width over height
 THICK = 0.5  # the widest stroke over the height
 SOFT = 2.0  # pixels from paper to full ink: more is out of focus, or no ink
 
+Box = tuple[int, int, int, int]  # left, top, width, height
+
 
 @dataclass(frozen=True)
 class Found:
     """A digit in a picture."""
 
-    box: tuple[int, int, int, int]  # left, top, width, height, in the picture's own pixels
+    box: Box  # in the picture's own pixels
     ink: np.ndarray  # uint8 [h, w], 0 = paper, 255 = ink, without what its neighbours drew
 
 
@@ -74,7 +76,7 @@ def _softness(ink: np.ndarray) -> float:
     return float(((ink > 25) & (ink < 200)).sum() / max(1.0, outline.sum() / 2))
 
 
-def _unscaled(box: tuple[int, int, int, int], scale: float) -> tuple[int, int, int, int]:
+def _unscaled(box: Box, scale: float) -> Box:
     left, top, width, height = (round(n / scale) for n in box)
     return left, top, width, height
 
@@ -133,9 +135,6 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     bridged = cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones((9, 3), np.uint8))
     cut = cv2.dilate(lines, np.ones((5, 5), np.uint8))
     return cv2.bitwise_or(rest, cv2.bitwise_and(bridged, cut)), lines
-
-
-Box = tuple[int, int, int, int]
 
 
 def _grouped(boxes: Sequence[tuple[int, ...]]) -> list[tuple[Box, list[int]]]:
