@@ -10,6 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients import trainer
+from clients.work import WORK
 from fl import wire
 
 app = ClientApp()
@@ -37,8 +38,6 @@ def _done(what: str, message: Message, context: Context) -> Message:
     try:
         content = trainer.ask(what, message.content, context.node_config)
         if content is None:
-            from clients.work import WORK  # what it imports is not needed here if a trainer does the work
-
             content = WORK[what](message.content, context.node_config)
         return Message(content, reply_to=message)
     except BaseException as error:  # SystemExit or KeyboardInterrupt would end a simulation's worker for good

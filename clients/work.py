@@ -17,11 +17,10 @@ from clients import memory
 from clients.battery import battery
 from clients.learner import learn, met
 from clients.sources import image_folder
-from clients.sources.simulated import Shard, forget, shard, test
+from clients.sources.simulated import Shard, forget, own_test, shard
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
 from core.data import Examples, dataset
-from core.data.mnist import ELSEWHERE
 from core.engines import Engine, get
 from core.models import of
 from core.scores import score
@@ -72,8 +71,6 @@ def _task(content: RecordDict, config: Config) -> Task:
         _run = task.run
     if "client" in config and int(config["client"]) != task.client:
         raise ValueError(f"this node plays client {config['client']}, not {task.client}")
-    if "data" in config and not Path(str(config["data"])).is_dir():
-        os.environ[ELSEWHERE] = str(config["data"])
     return task
 
 
@@ -85,13 +82,13 @@ def _home(task: Task, config: Config) -> Path:
 
 def _data(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples]]:
     """What this client trains on, and how to get its test images: its owner's folder, else its part of the scenario's data."""
-    folder = Path(str(config.get("data", "")))
-    if "data" in config and folder.is_dir():
+    there = Path(str(config["data"])) if "data" in config else None
+    if there and there.is_dir():
         book = _home(task, config) / "experiences.json"
-        mine, tests = image_folder.own(task.scenario, task.client, folder, book, task.round)
+        mine, tests = image_folder.own(task.scenario, task.client, there, book, task.round)
         return mine, lambda: tests
     scenario = task.scenario.json()
-    return shard(scenario, task.client), lambda: test(scenario, task.client)
+    return shard(scenario, task.client, there), lambda: own_test(scenario, task.client, there)
 
 
 def _engine(task: Task, config: Config) -> Engine:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from clients.pi import doctor, settings
 
@@ -69,10 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _doctor(folder)
         there = settings.read(folder)
         if args.command == "join":
-            from clients import trainer  # needs grpc and flwr, which the doctor looks for
-
-            os.chdir(settings.CODE)
-            trainer.beside(folder / "trainer", settings.command(there, folder), settings.environment(folder))
+            _node().join(there, folder)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     unit = f"federation-{there.name}"
@@ -90,8 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _node() -> ModuleType:
+    """What needs libraries that may be missing here: the doctor names them."""
+    from clients.pi import node
+
+    return node
+
+
 def _install(given: settings.Node, folder: Path, authority: Path, root: bool) -> int:
-    public = settings.write(given, folder, authority.expanduser(), root)
+    public = _node().install(given, folder, authority.expanduser(), root)
     unit = folder / f"federation-{given.name}.service"
     print(f"made in {folder}: settings, a key, a service\n")
     print("the server's owner admits it with:")

@@ -11,7 +11,6 @@ import shutil
 import socket
 import ssl
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,22 +82,9 @@ def owned(node: Node, home: Path) -> Iterator[Found]:
             f"{key} is missing: python -m clients.pi install" if not mode else f"others may read it: chmod 600 {key}"
         ),
     )
-    yield "data", *_tried(lambda: _counted(node))
+    from clients.pi import node as whole  # its libraries are there, by now
 
-
-def _counted(node: Node) -> str:
-    from clients.sources.image_folder import survey
-    from core.config.scenario import Scenario
-    from core.data import read as images
-
-    if not Path(node.data).is_dir():
-        train, test = images(node.data)
-        return f"{len(train) + len(test):,} images in {node.data}"
-    with tempfile.TemporaryDirectory() as folder:  # as in a first round, which leaves its book elsewhere
-        book = Path(folder) / "experiences.json"
-        shard, held_out, notes = survey(Scenario("doctor"), node.client, Path(node.data), book, 1)
-    found = f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
-    return "; ".join([found, *notes])
+    yield "data", *_tried(lambda: whole.counted(node))
 
 
 def server(node: Node, home: Path) -> Iterator[Found]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.config.parse import shown, typed
@@ -42,39 +40,12 @@ def home(name: str) -> Path:
     return Path.home() / ".federation" / name
 
 
-def write(node: Node, folder: Path, authority: Path, root: bool = False) -> Path:
-    """Make the node's folder, readable by its owner only: settings, the authority's certificate, a key. Returns the public key.
-
-    Raises ValueError if something is missing or this is root's doing.
-    """
-    _check(node)
-    if not authority.is_file():
-        raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
-    if not Path(node.data).exists():
-        raise ValueError(f"--data {node.data}: no such file or folder")
-    if b"BEGIN CERTIFICATE" not in authority.read_bytes():
-        raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
-    if os.geteuid() == 0 and not root:
-        raise ValueError(
-            "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
-        )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-    shutil.copyfile(authority, folder / "ca.crt")
-    (folder / "node.json").write_text(json.dumps(asdict(node), indent=1) + "\n")
-    from fl import keys  # needs cryptography, which the doctor looks for
-
-    public = keys.node(folder)
-    (folder / f"federation-{node.name}.service").write_text(service(node, folder))
-    return public
-
-
 def read(folder: Path) -> Node:
     """A node's settings. Raises ValueError if there is none, or they make no sense; it names the file."""
     file = folder / "node.json"
     try:
         node: Node = typed("node", json_object(contents(file, LONGEST)), Node)
-        _check(node)
+        check(node)
         return node
     except OSError:
         raise ValueError(f"there is no node in {folder}; make one with: python -m clients.pi install") from None
@@ -82,7 +53,7 @@ def read(folder: Path) -> Node:
         raise ValueError(f"{file} cannot be read ({error}); make it again with: python -m clients.pi install") from None
 
 
-def _check(node: Node) -> None:
+def check(node: Node) -> None:
     """Raises ValueError for settings that cannot be a node's."""
     if not re.fullmatch(r"[\w-]{1,40}", node.name):
         raise ValueError(f"--name {shown(node.name)} should be letters, digits, - and _ only")

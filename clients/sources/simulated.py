@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -29,19 +30,27 @@ class Shard:
     stream: Stream | None = None  # its way through its own data, if the scenario does not lay it
 
 
+def world(scenario: str, files: Path | None = None) -> tuple[Data, list[np.ndarray]]:
+    """The data set and every client's rows of it. scenario: its JSON; files: where it lies, if not in its usual place."""
+    return _world(scenario, files)
+
+
 @lru_cache(maxsize=2)
-def world(scenario: str) -> tuple[Data, list[np.ndarray]]:
-    """The data set and every client's rows of it. scenario: its JSON."""
+def _world(scenario: str, files: Path | None) -> tuple[Data, list[np.ndarray]]:
     s = Scenario.of(scenario)
-    data = load(s)
+    data = load(s, files)
     return data, partition(s.partition, data.train.y, s.clients, s.minimum, s.seed)
 
 
+def shard(scenario: str, client: int, files: Path | None = None) -> Shard:
+    """One client's data. scenario, files: as for `world`."""
+    return _shard(scenario, client, files)
+
+
 @lru_cache(maxsize=64)
-def shard(scenario: str, client: int) -> Shard:
-    """One client's data. scenario: its JSON."""
+def _shard(scenario: str, client: int, files: Path | None) -> Shard:
     s = Scenario.of(scenario)
-    data, rows = world(scenario)
+    data, rows = world(scenario, files)
     mine = data.train.take(rows[client])
     labels = noisy(mine.y, s.noise, rng(s.seed, "noise", client), dataset(s).classes) if s.noise else mine.y
     return Shard(
@@ -49,11 +58,15 @@ def shard(scenario: str, client: int) -> Shard:
     )
 
 
-@lru_cache(maxsize=128)
-def test(scenario: str, client: int) -> Examples:
+def own_test(scenario: str, client: int, files: Path | None = None) -> Examples:
     """Test images as this client meets them: through its looks, in its own mix of labels."""
+    return _own_test(scenario, client, files)
+
+
+@lru_cache(maxsize=128)
+def _own_test(scenario: str, client: int, files: Path | None) -> Examples:
     s = Scenario.of(scenario)
-    (data, rows), classes = world(scenario), dataset(s).classes
+    (data, rows), classes = world(scenario, files), dataset(s).classes
     share = np.bincount(data.train.y[rows[client]], minlength=classes) / len(rows[client])
     generator = rng(s.seed, "own test", client)
     picked = []
@@ -66,7 +79,7 @@ def test(scenario: str, client: int) -> Examples:
 
 def forget() -> None:
     """Let go of all images: a process that outlives a run must not go on with what its owner may have replaced."""
-    for cached in (world, shard, test):
+    for cached in (_world, _shard, _own_test):
         cached.cache_clear()
 
 

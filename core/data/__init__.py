@@ -29,7 +29,7 @@ class Dataset:
     """A data set that is known by name."""
 
     spec: DatasetSpec
-    read: Callable[[], Source]
+    read: Callable[[Path | None], Source]  # from where it is told, or else from its usual place
     md5: Mapping[str, str]  # of its four IDX files before gzip, by the names of their arrays
 
 
@@ -69,10 +69,13 @@ def settled(scenario: Scenario) -> Scenario:
     return replace(scenario, classes=_source(scenario.data, scenario.ink).spec.classes)
 
 
-def load(scenario: Scenario) -> Data:
-    """The scenario's data, cut and split by address: every process gets the same rows."""
+def load(scenario: Scenario, files: Path | None = None) -> Data:
+    """The scenario's data, cut and split by address: every process gets the same rows.
+
+    files: where a data set that is known by name lies on this machine, if not in its usual place.
+    """
     known = dataset(scenario)
-    found = _source(scenario.data, scenario.ink, known.classes)
+    found = _source(scenario.data, scenario.ink, known.classes, files)
     if (most := max(found.train.y.max(), found.test.y.max())) >= known.classes:
         raise ValueError(f"{found.spec.name}: labels should be 0 … {known.classes - 1}, not up to {most}")
     train, test = (
@@ -108,10 +111,10 @@ def read(source: str, ink: str = "auto") -> tuple[Examples, Examples]:
     return found.train, found.test
 
 
-def _source(source: str, ink: str, classes: int = 0) -> Source:
+def _source(source: str, ink: str, classes: int = 0, files: Path | None = None) -> Source:
     """What the source holds. classes: labels above are left out of a folder; 0: as many as there are."""
     if source in DATASETS:
-        return DATASETS[source].read()
+        return DATASETS[source].read(files)
     path = Path(source)
     try:
         if path.is_dir():

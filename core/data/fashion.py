@@ -23,14 +23,15 @@ MD5 = {
 }
 
 
-def read() -> Source:
-    """All of it. Raises ValueError if the files are missing, or not what was published."""
-    if not idx.there(HOME):
+def read(folder: Path | None = None) -> Source:
+    """All of it, from this folder or else Debian's. Raises ValueError if files are missing, or not what was published."""
+    home = folder or HOME
+    if not idx.there(home):
         raise ValueError(
-            f"data = fashion: its files are not in {HOME}; install Debian's dataset-fashion-mnist, or name the folder"
+            f"data = fashion: its files are not in {home}; install Debian's dataset-fashion-mnist, or name the folder"
             f" that holds {', '.join(idx.FILES.values())} (or these with .gz) as data=FOLDER"
         )
-    found, digests = idx.read(HOME)
+    found, digests = idx.read(home)
     for name, digest in digests.items():
         if digest != MD5[name]:
             raise ValueError(f"{idx.FILES[name]} is damaged: it has MD5 {digest}, the published file {MD5[name]}")

@@ -5,6 +5,8 @@ TensorFlow takes three seconds to load; a run that has Ray's workers start meanw
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from core.config.parse import unknown
 from core.config.scenario import ENGINES, Scenario
 from core.engines.base import Engine
@@ -19,16 +21,10 @@ def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Eng
     step: the training step's file, for litert, and digest: the SHA-256 that it should have. Raises ValueError on an unknown
     name, with the choices, and if the file is missing, not the one that is wanted, or another model's.
     """
-    if name == "tensorflow":
-        from core.engines import tensorflow
-
-        tensorflow.one_thread()
-        return tensorflow.engine(model)
-    if name == "litert":
-        from core.engines import litert
-
-        return litert.engine(model, step, digest)
-    raise unknown("engine", name, ENGINES)
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    made: Engine = import_module(f"core.engines.{name}").engine(model, step, digest)
+    return made
 
 
 def training_step(model: ModelSpec, batch: int) -> bytes:

@@ -60,9 +60,14 @@ class TensorFlowEngine:
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
 
+def engine(model: ModelSpec, step: bytes = b"", digest: str = "") -> TensorFlowEngine:
+    """The engine of this model; it needs no training step's file, for it traces its own."""
+    one_thread()
+    return _engine(model)
+
+
 @cache
-def engine(model: ModelSpec) -> TensorFlowEngine:
-    """The engine of this model."""
+def _engine(model: ModelSpec) -> TensorFlowEngine:
     return TensorFlowEngine(model)
 
 

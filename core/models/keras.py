@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tensorflow import keras
 
 from core.config.scenario import Model
 from core.models.spec import ModelSpec
@@ -20,6 +19,8 @@ def keras_model(
     probabilities: bool = False,
 ) -> Any:
     """Image f32 [n, rows, columns, 1] in 0 … 1 → logits (or probabilities) f32 [n, classes]; dropout before the logits."""
+    from tensorflow import keras
+
     options = options or Model()
     l2 = keras.regularizers.l2(options.l2) if options.l2 else None
     *before, last = (layer.keras(l2) for layer in model.layers)

@@ -15,7 +15,7 @@ from core.config.scenario import Scenario
 from scenarios.backends import local
 from scenarios.environment import prepare, temporary
 from scenarios.terminal import redirect
-from server import run_folder
+from server import run, run_folder
 from server.record import RoundRecord
 
 
@@ -34,8 +34,6 @@ class Quiet:
 
 def work(scenario: str, folder: Path) -> None:
     """Run a scenario in its folder, from its newest checkpoint; leave its report alone. In a process of the pool."""
-    from server import run  # it loads TensorFlow: in the pool's processes only
-
     with run_folder.driven(folder), temporary(folder / run_folder.TEMPORARY):
         environment, built = prepare(folder), Scenario.of(scenario)
         local.run(run.build(built, folder, Quiet(*_watched)), built, 1, environment)

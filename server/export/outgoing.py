@@ -12,6 +12,7 @@ import numpy as np
 from core.arrays import Arrays, digest
 from core.config.scenario import Model
 from core.models import ModelSpec
+from core.models.keras import keras_model
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a zip archive calls the beginning of time: the same bytes whenever it is made
 
@@ -31,8 +32,6 @@ class Outgoing:
     @cached_property
     def keras(self) -> Any:
         """The model of Keras, logits out."""
-        from core.models.keras import keras_model
-
         return keras_model(self.spec, self.weights, self.options)
 
     @property

@@ -12,8 +12,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from clients import app, memory, work
 from clients.learner import learn
-from clients.sources.simulated import shard
-from clients.sources.simulated import test as own_test
+from clients.sources.simulated import own_test, shard
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import read

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clients.pi import doctor, settings
+from clients.pi import doctor, node, settings
 from clients.pi.__main__ import main
 from fl import keys
 
@@ -55,9 +55,9 @@ def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pyt
     monkeypatch.setattr("os.geteuid", lambda: 0)
     given = settings.Node("kitchen", "127.0.0.1:9", 3, str(tmp_path))
     with pytest.raises(ValueError, match="as root"):
-        settings.write(given, tmp_path / "home", ca)
+        node.install(given, tmp_path / "home", ca)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert settings.write(given, tmp_path / "home", ca).exists()
+    assert node.install(given, tmp_path / "home", ca).exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from clients.sources import simulated as shards
 from core.config.part import Part
 from core.config.scenario import Scenario
-from core.data import load
+from core.data import load, mnist
 from core.views.looks import LOOKS
 
 
@@ -21,12 +22,6 @@ def plain(tiny: Scenario) -> Scenario:
 
 def held(scenario: Scenario) -> list[shards.Shard]:
     return [shards.shard(scenario.json(), client) for client in range(scenario.clients)]
-
-
-def forget() -> None:
-    """As in a new process."""
-    for cached in (shards.world, shards.shard, shards.test):
-        cached.cache_clear()
 
 
 def test_every_training_image_is_one_clients(plain: Scenario) -> None:
@@ -43,10 +38,10 @@ def test_an_image_keeps_its_label(plain: Scenario) -> None:
 
 def test_a_shard_is_the_same_in_every_process(tiny: Scenario) -> None:
     noisy = replace(tiny, noise=0.3)
-    one = shards.shard(noisy.json(), 2), shards.test(noisy.json(), 2)
-    forget()
+    one = shards.shard(noisy.json(), 2), shards.own_test(noisy.json(), 2)
+    shards.forget()
     shards.shard(noisy.json(), 0)
-    again = shards.shard(noisy.json(), 2), shards.test(noisy.json(), 2)
+    again = shards.shard(noisy.json(), 2), shards.own_test(noisy.json(), 2)
     assert one[0].looks == again[0].looks and one[0].strength.tobytes() == again[0].strength.tobytes()
     for mine, other in ((one[0].train, again[0].train), (one[1], again[1])):
         assert mine.x.tobytes() == other.x.tobytes() and mine.y.tobytes() == other.y.tobytes()
@@ -65,7 +60,7 @@ def test_a_look_is_in_training_and_test_alike(plain: Scenario) -> None:
     moved = replace(plain, looks=(Part("right", {"low": 3.0, "high": 3.0}),))
     before, after = (shards.shard(s.json(), 1).train.x for s in (plain, moved))
     assert np.array_equal(after[:, :, 3:], before[:, :, :-3])
-    before, after = (shards.test(s.json(), 1).x for s in (plain, moved))
+    before, after = (shards.own_test(s.json(), 1).x for s in (plain, moved))
     assert np.array_equal(after[:, :, 3:], before[:, :, :-3])
 
 
@@ -83,13 +78,13 @@ def test_noise_is_exact_in_every_shard_and_spares_the_test(plain: Scenario) -> N
         assert np.array_equal(clean.train.x, spoiled.train.x)
         assert int((clean.train.y != spoiled.train.y).sum()) == round(0.25 * len(clean.train))
     for client in range(plain.clients):
-        assert np.array_equal(shards.test(plain.json(), client).y, shards.test(noisy.json(), client).y)
+        assert np.array_equal(shards.own_test(plain.json(), client).y, shards.own_test(noisy.json(), client).y)
 
 
 def test_a_clients_own_test_has_its_mix_of_labels(plain: Scenario) -> None:
     scenario = replace(plain, partition=Part("labels", {"k": 3}))
     for one in held(scenario):
-        own = shards.test(scenario.json(), one.client)
+        own = shards.own_test(scenario.json(), one.client)
         assert set(own.y.tolist()) == set(one.train.y.tolist())
         share = np.bincount(one.train.y, minlength=10) / len(one.train)
         there = np.bincount(load(scenario).test.y, minlength=10)
@@ -100,3 +95,13 @@ def test_a_clients_own_test_has_its_mix_of_labels(plain: Scenario) -> None:
 def test_strengths_are_one_an_augmentation(tiny: Scenario) -> None:
     told = np.stack([one.strength for one in held(tiny)])
     assert told.shape == (4, 2) and len(np.unique(told)) == 8
+
+
+def test_a_data_set_that_lies_elsewhere_gives_the_same_shard(plain: Scenario, tmp_path: Path) -> None:
+    there = tmp_path / "digits.npz"
+    there.symlink_to(mnist.FILE)
+    known = replace(plain, data="mnist").json()
+    usual, other = (shards.shard(known, 1, files) for files in (None, there))
+    assert other is not usual and np.array_equal(other.train.x, usual.train.x)
+    with pytest.raises(ValueError, match="nowhere"):
+        shards.shard(known, 1, tmp_path / "nowhere.npz")

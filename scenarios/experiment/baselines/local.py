@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clients.learner import learn
-from clients.sources.simulated import shard, test, world
+from clients.sources.simulated import own_test, shard, world
 from core import schedule
 from core.config.scenario import Scenario
 from core.curves import Point
@@ -66,6 +66,7 @@ def _tested(scenario: Scenario, files: Sequence[Path]) -> Alone:
     found = [best.weights(file) for file in files]
     everywhere = [evaluation.evaluate(engine, arrays, data.test).accuracy for _, arrays in found]
     own = [
-        evaluation.evaluate(engine, arrays, test(scenario.json(), i)).accuracy for i, (_, arrays) in enumerate(found)
+        evaluation.evaluate(engine, arrays, own_test(scenario.json(), i)).accuracy
+        for i, (_, arrays) in enumerate(found)
     ]
     return Alone(tuple(everywhere), tuple(own), tuple(round for round, _ in found))

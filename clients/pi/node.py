@@ -1,0 +1,61 @@
+"""A node made, joined and looked into: what needs the libraries that the doctor looks for first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from clients import trainer
+from clients.pi import settings
+from clients.pi.settings import Node
+from clients.sources.image_folder import survey
+from core.config.scenario import Scenario
+from core.data import read as images
+from fl import keys
+
+
+def install(node: Node, folder: Path, authority: Path, root: bool = False) -> Path:
+    """Make the node's folder, readable by its owner only: settings, the authority's certificate, a key. Returns the public key.
+
+    Raises ValueError if something is missing or this is root's doing.
+    """
+    settings.check(node)
+    if not authority.is_file():
+        raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
+    if not Path(node.data).exists():
+        raise ValueError(f"--data {node.data}: no such file or folder")
+    if b"BEGIN CERTIFICATE" not in authority.read_bytes():
+        raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
+    if os.geteuid() == 0 and not root:
+        raise ValueError(
+            "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
+        )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    shutil.copyfile(authority, folder / "ca.crt")
+    (folder / "node.json").write_text(json.dumps(asdict(node), indent=1) + "\n")
+    public = keys.node(folder)
+    (folder / f"federation-{node.name}.service").write_text(settings.service(node, folder))
+    return public
+
+
+def join(node: Node, folder: Path) -> None:
+    """Become the node, with a trainer beside it: does not return. Raises ValueError if there is no SuperNode's command."""
+    os.chdir(settings.CODE)
+    trainer.beside(folder / "trainer", settings.command(node, folder), settings.environment(folder))
+
+
+def counted(node: Node) -> str:
+    """What the node's data is, in words. Raises ValueError or OSError if it cannot be read."""
+    if not Path(node.data).is_dir():
+        train, test = images(node.data)
+        return f"{len(train) + len(test):,} images in {node.data}"
+    with tempfile.TemporaryDirectory() as folder:  # as in a first round, which leaves its book elsewhere
+        book = Path(folder) / "experiences.json"
+        shard, held_out, notes = survey(Scenario("doctor"), node.client, Path(node.data), book, 1)
+    found = f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
+    return "; ".join([found, *notes])
