@@ -37,7 +37,7 @@ class Reader:
         Raises ValueError, naming the file, if it cannot be loaded.
         """
         try:
-            self._predict, said = load(model), about(model)
+            self.predict, said = load(model), about(model)
         except Exception as error:  # every runtime has its own errors for a file that it cannot read
             raise ValueError(f"{model} cannot be loaded: {error}") from None
         self.labels = said["labels"].split(",") if said.get("labels") else None
@@ -49,7 +49,7 @@ class Reader:
         if not found:
             return []
         images = np.stack([prepared(one.ink) for one in found])
-        probabilities = self._predict(floats(images))
+        probabilities = self.predict(floats(images))
         digits = []
         for one, image, row in zip(found, images, probabilities, strict=True):
             best, share = int(row.argmax()), float(row.max())

@@ -1,0 +1,53 @@
+"""Accuracy against size and against latency, a mark a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clients.bench.measure import Measured
+
+MARKS = "osD^vP*Xh<>"
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+)  # Okabe and Ito's, without yellow
+
+
+def plot(rows: Sequence[Measured], file: Path, size: float, accuracy: float) -> None:
+    """Draw it as PNG, SVG or PDF, by the file's name. size: bytes, accuracy: 0 … 1: targets, drawn as lines.
+
+    Raises ValueError if matplotlib is missing, as it is in the edge environment, or the name says no kind.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: python -m pip install matplotlib") from None
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for i, row in enumerate(rows):
+        style = {"marker": MARKS[i % len(MARKS)], "color": COLOURS[i % len(COLOURS)], "linestyle": "none"}
+        left.plot(row.bytes / 1000, 100 * row.accuracy, label=row.file, **style)
+        right.plot(row.alone[0], 100 * row.accuracy, **style)
+    left.axvline(size / 1000, color="0.6", linestyle=":")
+    for axes, words in ((left, "size, kB"), (right, "one image, ms (median)")):
+        axes.axhline(100 * accuracy, color="0.6", linestyle=":")
+        axes.set(xscale="log", xlabel=words)
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    left.set_ylabel("test accuracy, %")
+    figure.legend(
+        loc="outside lower center", ncols=3, fontsize="small", title="dotted: targets", title_fontsize="small"
+    )
+    try:
+        figure.savefig(file, dpi=200)
+    except ValueError as error:
+        raise ValueError(f"--plot {file}: {error}") from None
