@@ -1,10 +1,11 @@
 # From a bare clone on a machine with Python 3.11, pip and make: `make noniid` or `make test`. Nothing else is needed.
 PYTHON ?= python3
 RUN := .venv/bin/python
+EDGE ?= .venv-edge
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast lint bench fuzz drill drill-hostile clean
+.PHONY: help noniid iid pathological centralized pi test fast edge lint bench fuzz drill drill-hostile clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -19,6 +20,8 @@ test: fast  ## all tests: the fast ones side by side, then the slow ones, which 
 
 fast: .venv/installed  ## tests that take under two minutes in all
 	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
+
+edge: $(EDGE)/installed  ## what a device needs that only reads: an environment without TensorFlow, Ray, Flower (.venv-edge)
 
 lint: .venv/installed  ## style, types, and which room may import which
 	.venv/bin/ruff check .
@@ -45,5 +48,10 @@ drill-hostile: .venv/installed  ## what an admitted device can do to the others,
 	$(PYTHON) -m pip --python .venv/bin/python install --disable-pip-version-check --no-deps --quiet -r pins.txt
 	touch $@
 
-clean:  ## take away the environment; runs stay
-	rm -rf .venv
+$(EDGE)/installed: pins-edge.txt
+	$(PYTHON) -m venv --without-pip $(EDGE)
+	$(PYTHON) -m pip --python $(EDGE)/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-edge.txt
+	touch $@
+
+clean:  ## take away the environments; runs stay
+	rm -rf .venv $(EDGE)
