@@ -5,7 +5,7 @@ EDGE ?= .venv-edge
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast edge lint bench fuzz drill drill-hostile clean
+.PHONY: help noniid iid pathological centralized pi test fast edge tools lint bench fuzz drill drill-hostile clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -22,6 +22,16 @@ fast: .venv/installed  ## tests that take under two minutes in all
 	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
 
 edge: $(EDGE)/installed  ## what a device needs that only reads: an environment without TensorFlow, Ray, Flower (.venv-edge)
+
+# Debian's packages by apt-get, as root; the Kotlin compiler by npm. Tests that need one of them are skipped without it.
+DEBIAN := dataset-fashion-mnist default-jdk-headless fonts-breip fonts-bwht fonts-dkg-handwriting fonts-humor-sans fonts-rufscript fonts-sjfonts npm
+tools: .tools/node_modules/kotlin-compiler  ## what some tests need from outside Python: fonts, Fashion-MNIST, Java, Kotlin (Debian, as root)
+
+.tools/node_modules/kotlin-compiler:
+	command -v java npm >/dev/null && dpkg -s $(filter-out default-jdk-headless npm,$(DEBIAN)) >/dev/null 2>&1 \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$(command -v java >/dev/null || echo default-jdk-headless) \
+	       $$(command -v npm >/dev/null || echo npm) $(filter-out default-jdk-headless npm,$(DEBIAN)); }
+	npm install --prefix .tools --no-audit --no-fund --no-save kotlin-compiler@2.4.20
 
 lint: .venv/installed  ## style, types, and which room may import which
 	.venv/bin/ruff check .

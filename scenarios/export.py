@@ -22,7 +22,7 @@ from scenarios.closing import files
 from scenarios.environment import temporary
 from scenarios.terminal import Terminal, redirect
 from server import checkpoint, record, run_folder, versions
-from server.export import EXPORTERS, STANDARD, export, verify
+from server.export import EXPORTERS, STANDARD, android, export, verify
 from server.record import Exports, plain
 from server.report import card
 
@@ -32,6 +32,7 @@ EXAMPLES = """examples:
   python -m scenarios.export runs/noniid-0 --to all                   every format
   python -m scenarios.export runs/noniid-0 --to tflite-int4 savedmodel   these beside those that are there
   python -m scenarios.export runs/class_incremental-0 --version 2     of an older version, into its own folder
+  python -m scenarios.export runs/noniid-0 --android app              what an Android app needs: model, labels, vectors, Kotlin
   python -m scenarios.export runs/noniid-0 --check                    write nothing, check what is there
 """
 
@@ -49,11 +50,15 @@ def main(argv: list[str] | None = None) -> int:
         help=f"write these too: {', '.join(TARGETS)} or all (those that are there, and at least {_names(STANDARD)})",
     )  # fmt: skip
     p.add_argument("--version", type=int, metavar="N", help="of this version, in RUN/versions/N (the current one)")
+    p.add_argument(
+        "--android", type=Path, metavar="DIR",
+        help="write what an Android app needs into this folder: the model that takes bytes, labels, golden vectors, Kotlin sources",
+    )  # fmt: skip
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
     p.add_argument("--json", action="store_true", help="print export.json on one line instead of the table")
     args = p.parse_args(argv)
-    if args.check and args.to:
-        p.error("--check writes nothing: give no --to with it")
+    if args.check and (args.to or args.android):
+        p.error("--check writes nothing: give no --to and no --android with it")
     with ExitStack() as stack:
         try:
             scenario = Scenario.read(args.run / run_folder.SCENARIO)
@@ -92,6 +97,9 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
         f"version {int(version.name)}{which}" if version else f"the checkpoint of round {state.round}" if state else ""
     )
     terminal.line(json.dumps(plain(exports))) if args.json else terminal.print(files(exports, source))
+    if args.android:
+        made = android.save(folder, load(scenario).test, scenario.seed, args.android)
+        terminal.say(f"{args.android}: {', '.join(file.name for file in made)}")
     return 1 if exports.refused else 0
 
 

@@ -22,6 +22,7 @@ from tests import models as model
 from tests.bench import sheets
 from tests.bench.reader import judged
 from tests.bench.sheets import Glyph
+from tests.tools import needed
 
 SCENARIO = Scenario("reader", train=6000, test=1000, validation=1500, local=Local(epochs=4, rate=0.05, momentum=0.9))
 
@@ -45,6 +46,16 @@ def home(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def glyph(digits: Data) -> Glyph:
     return sheets.mnist(digits.test.x, digits.test.y)
+
+
+def test_other_hands_are_found_and_mostly_read(home: Path) -> None:
+    """Handwriting fonts. The figures of a good model: `python -m tests.bench.reader`."""
+    if len(sheets.handwriting()) < 16:
+        needed("a handwriting font")
+    glyph = sheets.fonts(sheets.handwriting())
+    counts = judged(Reader(home / "model.onnx"), [sheets.sheet(2, k, glyph) for k in range(6)])
+    assert counts["digits"] > 80 and counts["found"] >= 0.97 * counts["digits"]
+    assert counts["right"] >= 0.75 * counts["digits"]
 
 
 @pytest.fixture(scope="module")

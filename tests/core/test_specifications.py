@@ -26,6 +26,7 @@ from server.export import EXPORTERS, export
 from server.record import load as load_report
 from server.report import figures, page
 from tests.fakes import federate
+from tests.tools import needed
 
 BATCH = 8
 
@@ -268,3 +269,10 @@ def test_every_registered_data_set_describes_itself() -> None:
     for name, known in DATASETS.items():
         spec = dataset(Scenario("x", data=name))
         assert spec == known.spec and len(spec.labels) == spec.classes and build("cnn", spec).classes == spec.classes
+
+
+def test_debian_s_files_are_fashion_mnist_as_it_was_published() -> None:
+    needed(str(fashion.HOME))
+    found = fashion.read()
+    assert len(found.train) == 60_000 and len(found.test) == 10_000 and found.notes == ()
+    assert np.bincount(found.test.y).tolist() == [1000] * 10 and found.spec.names[9] == "Ankle boot"
