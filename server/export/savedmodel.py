@@ -24,12 +24,13 @@ def save(model: Outgoing, path: Path) -> None:
 def write(model: Any, folder: Path) -> None:
     """Write a SavedModel with the endpoint `serve`: image f32 [n, rows, columns, 1] → probabilities f32 [n, classes]; it is
     the default signature too."""
-    from tensorflow import keras
+    import tensorflow as tf
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", lambda image: forward(model, image), input_signature=[signature(model)])
-    archive.write_out(folder, verbose=False)
+    serve = tf.function(lambda image: forward(model, image), input_signature=[signature(model)])
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]  # keras.export would write each of them twice
+    module.serve = serve
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve, "serve": serve})
 
 
 def forward(model: Any, image: Any, order: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, Any]:
