@@ -117,7 +117,9 @@ def saved_model(path: Path) -> Predictor:
 
     loaded = tf.saved_model.load(str(newest(path)))
     serve = loaded.signatures["serving_default"]
-    return lambda images: serve(image=tf.constant(images))["probabilities"].numpy()  # by position it takes ten times as long
+    return lambda images: serve(image=tf.constant(images))[
+        "probabilities"
+    ].numpy()  # by position it takes ten times as long
 
 
 def newest(path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from clients.reader.pen import thickened
 from clients.reader.segment import find
 from core.data.prepare import prepared
 from core.predict import about, floats, load
@@ -48,7 +49,7 @@ class Reader:
         found = find(picture)
         if not found:
             return []
-        images = np.stack([prepared(one.ink) for one in found])
+        images = np.stack([prepared(thickened(one.ink)) for one in found])
         probabilities = self.predict(floats(images))
         digits = []
         for one, image, row in zip(found, images, probabilities, strict=True):

@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from clients.reader.pen import thickened
 from clients.reader.photograph import decoded
 from clients.reader.reading import Reader
 from clients.reader.segment import LONGEST
@@ -62,12 +63,12 @@ def judged(reader: Reader, made: list[Sheet]) -> Counts:
 
 
 def writers(model: Path, samples: list[tuple[int, int, list[np.ndarray]]]) -> dict[int, tuple[int, float]]:
-    """{writer: (digits, accuracy)} of pen digits, each drawn alone and prepared like any crop."""
+    """{writer: (digits, accuracy)} of pen digits, each drawn alone and prepared as the reader prepares any crop."""
     predict, by = load(model), defaultdict(list)
     draw = np.random.default_rng(0)
     for writer, digit, strokes in samples:
         ink = sheets.strokes([(digit, strokes)])(draw, digit)
-        by[writer].append((prepared((255 * ink).astype(np.uint8)), digit))
+        by[writer].append((prepared(thickened((255 * ink).astype(np.uint8))), digit))
     found = {}
     for writer, pairs in sorted(by.items()):
         answers = predict(floats(np.stack([image for image, _ in pairs]))).argmax(1)

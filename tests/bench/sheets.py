@@ -103,6 +103,18 @@ def sheet(seed: int, number: int, glyph: Glyph) -> Sheet:
     return _photographed(draw, ink, digits, np.array(centres))
 
 
+def one(seed: int, number: int, ink: np.ndarray, digit: int) -> Sheet:
+    """A photograph of one digit, by address. ink: float32 [h, w], 0 = paper, 1 = ink."""
+    draw = rng(seed, "one", number)
+    cut = _cropped(ink)
+    factor = float(draw.uniform(150, 220)) / max(cut.shape)
+    cut = cv2.resize(cut, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    field = np.zeros((480, 640), np.float32)
+    y, x = (int((side - own) / 2 + draw.normal(0, 20)) for side, own in zip(field.shape, cut.shape, strict=True))
+    field[y : y + cut.shape[0], x : x + cut.shape[1]] = cut
+    return _photographed(draw, field, [digit], np.array([[x + cut.shape[1] / 2, y + cut.shape[0] / 2]]))
+
+
 def blank(seed: int, number: int) -> Sheet:
     """A sheet with nothing on it but perhaps lines."""
     return _photographed(rng(seed, "blank", number), np.zeros((HEIGHT, WIDTH), np.float32), [], np.zeros((0, 2)))
@@ -143,10 +155,11 @@ def _photographed(draw: np.random.Generator, ink: np.ndarray, digits: list[int],
         edge = np.cos(angle + 1) * x + np.sin(angle + 1) * y - draw.uniform(-0.3, 0.3)
         light *= 1 - 0.35 / (1 + np.exp(-edge * draw.uniform(8, 30)))
     picture = picture * light
-    corners = np.array([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]], np.float32)
-    moved = corners + draw.normal(0, 18, (4, 2)).astype(np.float32)
+    high, wide = ink.shape
+    corners = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32)
+    moved = corners + (wide / WIDTH * draw.normal(0, 18, (4, 2))).astype(np.float32)
     warp = cv2.getPerspectiveTransform(corners, moved)
-    picture = cv2.warpPerspective(picture.astype(np.float32), warp, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.warpPerspective(picture.astype(np.float32), warp, (wide, high), borderMode=cv2.BORDER_REPLICATE)
     if len(centres):
         centres = cv2.perspectiveTransform(centres[None].astype(np.float64), warp)[0]
     picture = cv2.GaussianBlur(picture, (0, 0), float(draw.uniform(0.4, 2.0)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clients.reader import __main__ as command
-from clients.reader import photograph, reading, segment
+from clients.reader import pen, photograph, reading, segment
 from clients.reader.reading import Reader
 from core.config.scenario import Local, Scenario
 from core.data import Data, folder, load
@@ -211,3 +211,25 @@ def test_pen_digits_in_unipens_format_are_read(tmp_path: Path) -> None:
     (one, seven) = sheets.unipen(tmp_path / "pen")
     assert one[:2] == (6, 1) and seven[:2] == (2, 7) and len(seven[2]) == 2
     np.testing.assert_array_equal(one[2][0], [[250, -300], [250, -100]])
+
+
+@pytest.mark.parametrize("height", [30, 64, 130])
+def test_thin_strokes_are_drawn_as_broad_as_mnists(height: int) -> None:
+    """A cross of lines 1 pixel wide; broad ones stay as they are, and the middle stays the middle."""
+    thin = np.zeros((height, height), np.uint8)
+    thin[height // 2], thin[:, height // 2] = 255, 255
+    made = pen.thickened(thin)
+    assert abs(pen.stroke(made) - pen.BROAD * height) <= 1.5 and pen.stroke(thin) <= 1
+    rows = np.flatnonzero(made[:, 3 * made.shape[1] // 4])
+    assert rows.mean() == pytest.approx((made.shape[0] - height) / 2 + height // 2, abs=0.5)
+    assert pen.stroke(np.zeros((9, 9), np.uint8)) == 0
+
+
+def test_mnists_own_strokes_are_left_alone(digits: Data) -> None:
+    for factor in (3, 4):
+        large = [
+            cv2.resize(one, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) for one in digits.test.x[:200]
+        ]
+        boxes = [cv2.boundingRect((one >= 32).astype(np.uint8)) for one in large]
+        crops = [one[y : y + h, x : x + w] for one, (x, y, w, h) in zip(large, boxes, strict=True)]
+        assert np.mean([pen.thickened(one) is one for one in crops]) > 0.5
