@@ -57,7 +57,7 @@ def main() -> int:
         prog="python -m tests.drill_learning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("--pen", type=Path, metavar="FILE", help="UCI's pendigits-orig.tes or .tra")
-    p.add_argument("--rounds", type=int, default=10, help="of each of the two runs (%(default)s)")
+    p.add_argument("--rounds", type=int, default=15, help="of each of the two runs (%(default)s)")
     p.add_argument("--keep", type=Path, metavar="DIR", help="leave pictures and runs here (they are removed)")
     args = p.parse_args()
     with tempfile.TemporaryDirectory(prefix="learning-") as name:
@@ -151,7 +151,7 @@ def learned(place: Path, rounds: int, name: str) -> Path:
     shutil.rmtree(place / name, ignore_errors=True)
     # The mean of all nodes alike: by their numbers of images, the device's would count for a hundredth.
     alike = ["strategy=fedtrimmedavg", "strategy.beta=0"]
-    settings = [f"clients={DEVICE + 1}", f"cohort={DEVICE + 1}", f"rounds={rounds}", *alike]
+    settings = [f"clients={DEVICE + 1}", f"cohort={DEVICE + 1}", f"rounds={rounds}", "local.epochs=2", *alike]
     deploy(place, "run", "pi", *(word for one in settings for word in ("--set", one)), "--out", place / name)
     report = json.loads((place / name / "report.json").read_text())
     images = next(shard["examples"] for shard in report["shards"] if shard["client"] == DEVICE)

@@ -23,6 +23,7 @@ FILLED = (0.06, 0.85)  # how much of a digit's box its ink covers
 SLENDER = (0.08, 2.2)  # width over height
 THICK = 0.5  # the widest stroke over the height
 SOFT = 2.0  # pixels from paper to full ink: more is out of focus, or no ink
+LARGE = 0.018  # of a digit's height may be soft: one that fills the picture has soft edges, and is sharp all the same
 
 Box = tuple[int, int, int, int]  # left, top, width, height
 
@@ -59,7 +60,7 @@ def find(picture: np.ndarray) -> list[Found]:
             continue
         drawn = np.where(cv2.dilate(mine.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0, ink[window], 0)
         drawn = np.where(mine & (lines[window] > 0), np.maximum(drawn, 160), drawn)
-        if _softness(clean := _stretched(drawn, mine)) <= SOFT:
+        if _softness(clean := _stretched(drawn, mine)) <= max(SOFT, LARGE * height):
             found.append(Found(_unscaled(box, scale), clean))
     return found
 

@@ -16,6 +16,7 @@ from clients.reader import pen, photograph, reading, segment
 from clients.reader.reading import Reader
 from core.config.scenario import Local, Scenario
 from core.data import Data, folder, load
+from core.seeds import rng
 from server.export import check, onnx, tflite
 from server.export.outgoing import Outgoing
 from tests import models as model
@@ -211,6 +212,13 @@ def test_pen_digits_in_unipens_format_are_read(tmp_path: Path) -> None:
     (one, seven) = sheets.unipen(tmp_path / "pen")
     assert one[:2] == (6, 1) and seven[:2] == (2, 7) and len(seven[2]) == 2
     np.testing.assert_array_equal(one[2][0], [[250, -300], [250, -100]])
+
+
+def test_a_lone_digit_that_fills_the_picture_is_found(home: Path, glyph: Glyph) -> None:
+    """Its edges are soft, in a shadow as well; photographs of one digit are what people correct."""
+    draw, reader = rng(0, "lone"), Reader(home / "model.onnx")
+    counts = judged(reader, [sheets.one(9, k, glyph(draw, k % 10), k % 10) for k in range(60)])
+    assert counts["found"] >= 54 and counts["right"] >= 48 and counts["nothing there"] <= 6
 
 
 @pytest.mark.parametrize("height", [30, 64, 130])
