@@ -5,7 +5,7 @@ EDGE ?= .venv-edge
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast edge tools lint bench fuzz drill drill-hostile clean
+.PHONY: help noniid iid pathological centralized pi test fast edge tools lint bench fuzz drill drill-hostile drill-learning clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -50,6 +50,9 @@ drill: .venv/installed  ## what can happen to devices, done to real nodes: netwo
 
 drill-hostile: .venv/installed  ## what an admitted device can do to the others, done on real nodes (five minutes; loopback)
 	$(RUN) -m tests.drill_hostile
+
+drill-learning: .venv/installed  ## a hand that is misread, corrected on a device, learned by real nodes (fifteen minutes; loopback)
+	$(RUN) -m tests.drill_learning
 
 # Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
 .venv/installed: pins.txt

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ Predictor = Callable[
 
 ABOUT = "about.json"  # what a model says of itself: an entry of a TFLite file's metadata, a file in a .keras or a SavedModel
 LABELS = "labels.txt"  # in a TFLite file (which is a zip archive, too) and a SavedModel: a line a class
+DAMAGE = (  # what a damaged file makes of its kind's reader
+    struct.error, IndexError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error,
+)  # fmt: skip
 SCALE = np.float32(1 / 255)  # what a byte goes in with
 
 
@@ -45,8 +49,12 @@ def load(path: Path) -> Predictor:
 
 
 def about(path: Path) -> dict[str, str]:
-    """What a file says of itself; empty if it says nothing. Raises ValueError if it is damaged."""
-    return _kind(path, ABOUTS)(path)
+    """What a file says of itself; empty if it says nothing. Raises ValueError, naming the file, if it is damaged."""
+    read = _kind(path, ABOUTS)
+    try:
+        return dict(read(path))
+    except (ValueError, *DAMAGE) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def _kind(path: Path, kinds: Mapping[str, Any]) -> Any:
@@ -141,22 +149,16 @@ def _session(path: Path) -> Any:
 def _in_tflite(path: Path) -> dict[str, str]:
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
-        model = schema.Model.GetRootAs(path.read_bytes(), 0)
-        for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
-            if entry.Name() == ABOUT.encode():
-                return _said(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
-    except (struct.error, IndexError, TypeError, AttributeError) as error:  # what a damaged file makes of the reader
-        raise ValueError(f"{path} is damaged: {error}") from None
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
+        if entry.Name() == ABOUT.encode():
+            return _said(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
     return {}
 
 
 def _in_keras(path: Path) -> dict[str, str]:
-    try:
-        with zipfile.ZipFile(path) as file:
-            return _said(file.read(ABOUT)) if ABOUT in file.namelist() else {}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    with zipfile.ZipFile(path) as file:
+        return _said(file.read(ABOUT)) if ABOUT in file.namelist() else {}
 
 
 def _in_onnx(path: Path) -> dict[str, str]:

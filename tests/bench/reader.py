@@ -23,7 +23,7 @@ from rich.table import Table
 
 from clients.reader.pen import thickened
 from clients.reader.photograph import decoded
-from clients.reader.reading import Reader
+from clients.reader.reading import Reader, drawn
 from clients.reader.segment import LONGEST
 from core.data import read
 from core.data.prepare import prepared
@@ -95,10 +95,21 @@ def main() -> None:
     p.add_argument("model", type=Path, metavar="MODEL", help="an exported file")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--sheets", type=int, default=50, help="of each kind (%(default)s)")
+    p.add_argument(
+        "--draw", type=Path, metavar="FILE", help="write the first sheet as it was read, and print no figures"
+    )
     p.add_argument("--pen", type=Path, nargs="*", default=[], metavar="FILE", help="UCI's pendigits-orig.tes, .tra")
     args = p.parse_args()
     cv2.setNumThreads(1)
     reader, console = Reader(args.model), Console(highlight=False)
+    if args.draw:
+        _, test = read("mnist")
+        picture = sheets.sheet(args.seed, 0, sheets.mnist(test.x, test.y)).picture
+        cv2.imwrite(
+            str(args.draw),
+            cv2.resize(drawn(picture, reader.read(picture)), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+        )
+        return
     pen = {file: sheets.unipen(file) for file in args.pen}
     glyphs = _glyphs([sample for samples in pen.values() for sample in samples])
     kinds: dict[str, Callable[[int], Sheet]] = {

@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from clients import memory
+from clients.bench.sheet import sheet
 from clients.pi import settings
+from clients.reader import pen, photograph, segment
 from clients.sources import image_folder
-from core import data
+from core import data, predict
 from core.config.scenario import Scenario
+from core.data import vectors
+from core.data.prepare import prepared
+from core.data.vectors import Vector
 from core.metrics import Measures
 from scenarios import compare
 from scenarios.presets import SCENARIOS
@@ -186,6 +193,50 @@ def _read_node(file: Path) -> bool:
     return not settings.command(found, file.parent)
 
 
+def _photograph(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "sheet.jpg").write_bytes(sheet(_digits(12)))
+    return folder / "sheet.jpg"
+
+
+def _read_photograph(file: Path) -> bool:
+    picture, times = photograph.photograph(file, segment.LONGEST)
+    assert picture.dtype == np.uint8 and picture.ndim == 2 and picture.size and times in (1, 2, 4, 8)
+    for one in segment.find(picture):
+        assert prepared(pen.thickened(one.ink)).shape == (28, 28)
+    return False
+
+
+def _model(folder: Path) -> Path:
+    """A TFLite file's frame: no operations, but what it says of itself."""
+    folder.mkdir(parents=True)
+    model, entry, buffer = schema.ModelT(), schema.MetadataT(), schema.BufferT()
+    buffer.data = np.frombuffer(predict.packed({"labels": "0,1", "origin.run": "x"}), np.uint8)
+    entry.name, entry.buffer = predict.ABOUT, 1
+    model.buffers, model.metadata = [schema.BufferT(), buffer], [entry]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (folder / "model.tflite").write_bytes(bytes(builder.Output()))
+    return folder / "model.tflite"
+
+
+def _read_about(file: Path) -> bool:
+    found = predict.about(file)
+    return not all(isinstance(word, str) for pair in found.items() for word in pair)
+
+
+def _vectors(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "vectors.txt").write_text(vectors.written(map(Vector.of, _digits(3))))
+    return folder / "vectors.txt"
+
+
+def _read_vectors(file: Path) -> bool:
+    for one in vectors.read(file.read_text()):
+        assert one.prepared.shape == (28, 28) and one.picture.dtype == np.uint8
+    return False
+
+
 KINDS = {
     "checkpoint": Kind(_checkpoint, mutate.npz, _read_checkpoint),
     "memory": Kind(_memory, mutate.npz, _read_memory),
@@ -198,5 +249,8 @@ KINDS = {
     "experiences.json": Kind(_book, mutate.text, _read_book),
     "scenario.json": Kind(_scenario, mutate.text, _read_scenario, named=False, paths=False),
     "report.json": Kind(_report, mutate.text, _read_report, named=False, paths=False),
+    "photograph": Kind(_photograph, mutate.plain, _read_photograph),
+    "model.tflite": Kind(_model, mutate.plain, _read_about, paths=False),
+    "vectors.txt": Kind(_vectors, mutate.plain, _read_vectors, named=False, paths=False),
     "node.json": Kind(_node, mutate.text, _read_node),
 }
