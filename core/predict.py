@@ -69,13 +69,18 @@ def tflite(path: Path) -> Predictor:
 
     Raises ValueError on a damaged file, or if bytes go in at another scale than 1/255.
     """
+    return interpreted(path.read_bytes(), path.name)
+
+
+def interpreted(content: bytes, name: str) -> Predictor:
+    """The same of a file's bytes."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=path.read_bytes(), num_threads=1)
+    interpreter = Interpreter(model_content=content, num_threads=1)
     into, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     bytes_in = into["dtype"] == np.uint8
     if bytes_in and into["quantization"] != (SCALE, 0):
-        raise ValueError(f"{path.name} takes bytes with (scale, zero point) {into['quantization']}, not (1/255, 0)")
+        raise ValueError(f"{name} takes bytes with (scale, zero point) {into['quantization']}, not (1/255, 0)")
     batch = 0
 
     def predict(images: np.ndarray) -> np.ndarray:

@@ -64,8 +64,8 @@ def export(
     leaving = Outgoing(of(scenario), list(weights), data.train.x, data.spec.labels, scenario.model, origin)
     reference, steered = compiled(leaving.keras), data.validation
     if len(steered):
-        sure = check.threshold(check.ask(reference, floats(steered.x)), steered.y)
-        leaving = replace(leaving, threshold=sure)
+        sure = check.reliable(check.ask(reference, floats(steered.x)), steered.y)
+        leaving = replace(leaving, reliable=sure, validation=steered)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         fresh = Path(name)
         wanted = [file for file in EXPORTERS if file in files]

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,16 +86,29 @@ def objection(found: Score, parity: ParityTest, quantized: bool) -> str | None:
     )
 
 
-def threshold(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """The least probability to be relied on: of images read with at least this one, at most WRONG are misread.
+class Reliable(NamedTuple):
+    """From which probability on a reading is to be relied on, and what that rests on."""
+
+    threshold: float  # the least such probability, 0 … 1
+    images: int  # that are read with at least this one
+    right: int  # how many of them are read right
+
+
+def reliable(probabilities: np.ndarray, labels: np.ndarray) -> Reliable | None:
+    """The least probability of which it holds: of images read with at least this one, at most WRONG are misread; if there is
+    none, the greatest that occurs (int8's are multiples of 1/256, and many images share the last).
 
     probabilities: f32 [n, classes]; labels: int64 [n]. None if too few images to say so.
     """
-    confidence, wrong = probabilities.max(1), probabilities.argmax(1) != labels
+    if len(labels) < 1 / WRONG:
+        return None
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     order = np.argsort(-confidence, kind="stable")
-    share = wrong[order].cumsum() / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(share <= WRONG)
-    return float(confidence[order[good[-1]]]) if len(order) >= 1 / WRONG and len(good) else None
+    count, good = np.arange(1, len(order) + 1), right[order].cumsum()
+    last = np.append(np.diff(confidence[order]) < 0, True)  # of those with the same probability
+    enough = np.flatnonzero(last & (count - good <= WRONG * count))
+    at = int(enough[-1]) if len(enough) else int(np.flatnonzero(last)[0])
+    return Reliable(float(confidence[order[at]]), int(count[at]), int(good[at]))
 
 
 def latencies(contenders: Mapping[str, Predictor], images: np.ndarray) -> dict[str, Latency]:

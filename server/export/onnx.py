@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from core.models.layers import Conv, Dense, Flatten, Pool
+from core.predict import load
 from server.export import tf2onnx
 from server.export.outgoing import Outgoing
 from server.export.tflite import calibration
@@ -55,7 +56,7 @@ def save_int8(model: Outgoing, path: Path) -> None:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QUInt8,
         )
-        _finish(onnx.load(made), model, path)
+        _finish(onnx.load(made), model.judged(load(made)), path)
 
 
 def _finish(proto: Any, model: Outgoing, path: Path) -> None:

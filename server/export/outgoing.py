@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import floor
 from typing import Any
 
 import numpy as np
 
 from core.arrays import Arrays, digest
 from core.config.scenario import Model
+from core.data import Examples
 from core.models import ModelSpec
 from core.models.keras import keras_model
+from core.predict import Predictor, floats
+from server.export import check
+from server.export.check import Reliable
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # what a zip archive calls the beginning of time: the same bytes whenever it is made
 
@@ -27,12 +32,20 @@ class Outgoing:
     labels: tuple[str, ...]  # what its classes are called
     options: Model = field(default_factory=Model)
     origin: Mapping[str, str] = field(default_factory=dict)  # where it comes from: run, version
-    threshold: float | None = None  # the least probability to be relied on (server.export.check.threshold)
+    reliable: Reliable | None = None  # from which probability on it is, in float32
+    validation: Examples | None = None  # by which files that round say so of themselves
 
     @cached_property
     def keras(self) -> Any:
         """The model of Keras, logits out."""
         return keras_model(self.spec, self.weights, self.options)
+
+    def judged(self, predict: Predictor) -> Outgoing:
+        """As a file says of itself whose probabilities are others than Keras', for it rounds."""
+        if self.reliable is None or self.validation is None:
+            return self
+        said = check.ask(predict, floats(self.validation.x))
+        return replace(self, reliable=check.reliable(said, self.validation.y))
 
     @property
     def lines(self) -> str:
@@ -51,9 +64,10 @@ class Outgoing:
             "output": f"probabilities: n x {self.spec.classes}, float32",
             "origin.weights_sha256": digest(self.weights),
         }
-        if self.threshold is not None:
-            said["confidence.threshold"] = f"{self.threshold:.4f}"
+        if self.reliable is not None:
+            least, images, right = self.reliable
+            said["confidence.threshold"] = f"{floor(1e6 * least) / 1e6:.6f}"  # not above what a file can say
             said["confidence.meaning"] = (
-                "of validation images read with at least this probability, 999 of 1,000 are read right"
+                f"of {images:,} validation images read with at least this probability, {right:,} are read right"
             )
         return said | {f"origin.{key}": value for key, value in self.origin.items()}

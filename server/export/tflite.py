@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from core.predict import ABOUT, LABELS, floats, packed
+from core.predict import ABOUT, LABELS, floats, interpreted, packed
 from server.export import savedmodel
 from server.export.outgoing import LONG_AGO, Outgoing
 
@@ -36,7 +36,7 @@ def save_float16(model: Outgoing, path: Path) -> None:
     import tensorflow as tf
 
     halves = {"optimizations": [tf.lite.Optimize.DEFAULT]}
-    path.write_bytes(_tagged(_converted(model, supported_types=[tf.float16], **halves), model))
+    path.write_bytes(_judged(_converted(model, supported_types=[tf.float16], **halves), model))
 
 
 def save_int8(model: Outgoing, path: Path) -> None:
@@ -56,7 +56,7 @@ def save_int8(model: Outgoing, path: Path) -> None:
         inference_input_type=tf.uint8,
         inference_output_type=tf.float32,
     )
-    path.write_bytes(_tagged(content, model))
+    path.write_bytes(_judged(content, model))
 
 
 def save_int4(model: Outgoing, path: Path) -> None:
@@ -77,7 +77,7 @@ def save_int4(model: Outgoing, path: Path) -> None:
             weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER
         )
         made.update_quantization_recipe(".*", operation, config)
-    path.write_bytes(_tagged(bytes(made.quantize().quantized_model), model))
+    path.write_bytes(_judged(bytes(made.quantize().quantized_model), model))
 
 
 def calibration(images: np.ndarray) -> np.ndarray:
@@ -102,6 +102,10 @@ def _converted(model: Outgoing, **options: Any) -> bytes:
             setattr(converter.target_spec if name.startswith("supported") else converter, name, value)
         made: bytes = converter.convert()
     return made
+
+
+def _judged(content: bytes, model: Outgoing) -> bytes:
+    return _tagged(content, model.judged(interpreted(content, "it")))
 
 
 def _tagged(content: bytes, model: Outgoing) -> bytes:

@@ -37,7 +37,9 @@ def digits() -> Data:
 def home(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of a few thousand images, as both kinds of file."""
     weights = model.trained(SCENARIO, digits.train)
-    leaving = Outgoing(model.spec(), weights, digits.train.x, digits.spec.labels, threshold=0.8)
+    leaving = Outgoing(
+        model.spec(), weights, digits.train.x, digits.spec.labels, reliable=check.Reliable(0.8, 2000, 1999)
+    )
     path: Path = tmp_path_factory.mktemp("reader")
     tflite.save_int8(leaving, path / "model.int8.tflite")
     onnx.save(leaving, path / "model.onnx")
@@ -108,10 +110,23 @@ def test_of_what_is_read_with_the_threshold_one_in_a_thousand_is_wrong() -> None
     probabilities = np.stack([confidence, 1 - confidence], 1)
     labels = np.zeros(2000, np.int64)
     labels[[1500, 1700, 1750]] = 1  # misread
-    found = check.threshold(probabilities, labels)
-    assert found == pytest.approx(float(confidence[1699]))  # one of 1,700 is; with the next it would be two
-    assert check.threshold(probabilities[:500], labels[:500]) is None
-    assert check.threshold(probabilities, np.ones(2000, np.int64)) is None
+    found = check.reliable(probabilities, labels)
+    assert found == (float(confidence[1699]), 1700, 1699)  # with the next it would be two
+    assert check.reliable(probabilities[:500], labels[:500]) is None
+    assert check.reliable(probabilities, np.ones(2000, np.int64)) == (
+        1.0,
+        1,
+        0,
+    )  # none is to be relied on, and it says so
+
+
+def test_images_with_one_probability_are_relied_on_together_or_not_at_all() -> None:
+    confidence = np.repeat(np.array([255 / 256, 0.9, 0.8], np.float32), [1500, 400, 100])
+    probabilities, labels = np.stack([confidence, 1 - confidence], 1), np.zeros(2000, np.int64)
+    labels[1890] = 1
+    assert check.reliable(probabilities, labels) == (pytest.approx(0.8), 2000, 1999)
+    labels[[3, 4]] = 1
+    assert check.reliable(probabilities, labels) == (255 / 256, 1500, 1498)
 
 
 def test_the_command_reads_draws_and_keeps(

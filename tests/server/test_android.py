@@ -15,6 +15,7 @@ from core.data.prepare import prepared
 from core.data.vectors import Vector
 from core.seeds import rng
 from server.export import android, tflite
+from server.export.check import Reliable
 from server.export.outgoing import Outgoing
 from tests import models as model
 from tests.tools import KOTLIN, needed
@@ -31,7 +32,12 @@ def exports(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("exports")
     origin = {"run": "noniid-0", "version": "3"}
     leaving = Outgoing(
-        model.spec(), model.initial(0), digits.train.x, digits.spec.labels, origin=origin, threshold=0.625
+        model.spec(),
+        model.initial(0),
+        digits.train.x,
+        digits.spec.labels,
+        origin=origin,
+        reliable=Reliable(0.625, 2000, 1999),
     )
     tflite.save_int8(leaving, path / android.MODEL)
     return path
@@ -62,7 +68,7 @@ def test_the_folder_says_which_model_it_is_and_what_was_not_tried(app: Path) -> 
     assert {one.name for one in app.iterdir()} == {*android.FILES}
     assert (app / "model.tflite").read_bytes() == (app.parent / android.MODEL).read_bytes()
     readme, reader = (app / "README.md").read_text(), (app / "DigitReader.kt").read_text()
-    assert "noniid-0, version 3" in readme and f"{android.VECTORS} pictures" in readme and "0.6250f" in reader
+    assert "noniid-0, version 3" in readme and f"{android.VECTORS} pictures" in readme and "0.625000f" in reader
     assert reader.startswith("// NOT COMPILED HERE") and not any("@THR" in one.read_text() for one in app.glob("*.kt"))
     assert "@" not in readme
 
