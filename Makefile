@@ -19,7 +19,7 @@ test: fast  ## all tests: the fast ones side by side, then the slow ones, which 
 	$(RUN) -m pytest -m slow
 
 fast: .venv/installed  ## tests that take under two minutes in all
-	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
+	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 edge: $(EDGE)/installed  ## what a device needs that only reads: an environment without TensorFlow, Ray, Flower (.venv-edge)
 
