@@ -28,7 +28,7 @@ DEBIAN := dataset-fashion-mnist default-jdk-headless fonts-breip fonts-bwht font
 tools: .tools/node_modules/kotlin-compiler  ## what some tests need from outside Python: fonts, Fashion-MNIST, Java, Kotlin (Debian, as root)
 
 .tools/node_modules/kotlin-compiler:
-	command -v java npm >/dev/null && dpkg -s $(filter-out default-jdk-headless npm,$(DEBIAN)) >/dev/null 2>&1 \
+	command -v java >/dev/null && command -v npm >/dev/null && dpkg -s $(filter-out default-jdk-headless npm,$(DEBIAN)) >/dev/null 2>&1 \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$(command -v java >/dev/null || echo default-jdk-headless) \
 	       $$(command -v npm >/dev/null || echo npm) $(filter-out default-jdk-headless npm,$(DEBIAN)); }
 	npm install --prefix .tools --no-audit --no-fund --no-save kotlin-compiler@2.4.20
