@@ -124,7 +124,8 @@ def _files(given: Path) -> list[Path]:
     found = [file for file in given.glob("model*") if file.name.endswith(tuple(kinds))]
     if not found:
         raise ValueError(f"{given} holds no exported model: python -m scenarios.export {given}")
-    return sorted(found, key=lambda file: (not file.name.endswith(".keras"), file.name.endswith(SLOW), file.name))
+    whole = ("model.keras", "model.tflite", "model.onnx")  # one of these comes first: the others are compared with it
+    return sorted(found, key=lambda one: (whole.index(one.name) if one.name in whole else len(whole), one.name))
 
 
 def _measured(models: Sequence[Path], task: Task, passes: int, words: Console) -> tuple[list[Measured], bool]:
