@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from subprocess import SubprocessError
 
 from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
@@ -140,7 +141,7 @@ def _measured(models: Sequence[Path], task: Task, passes: int, words: Console) -
             if model not in broken:
                 try:
                     found.setdefault(model, []).append(_alone(model, task))
-                except (ValueError, BrokenProcessPool) as error:
+                except (ValueError, OSError, SubprocessError, BrokenProcessPool) as error:
                     broken.add(model)
                     words.print(f"{model.name}: {error}", style="red")
             progress.advance(bar)

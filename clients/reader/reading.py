@@ -12,6 +12,7 @@ import numpy as np
 from clients.reader.pen import thickened
 from clients.reader.segment import find
 from core.data.prepare import prepared
+from core.data.spec import SIDE
 from core.predict import about, floats, load
 
 UNSURE = "unsure"  # the folder of digits that nobody has named yet
@@ -39,6 +40,7 @@ class Reader:
         """
         try:
             self.predict, said = load(model), about(model)
+            self.predict(floats(np.zeros((1, SIDE, SIDE), np.uint8)))  # somebody else's model may want something else
         except Exception as error:  # every runtime has its own errors for a file that it cannot read
             raise ValueError(f"{model} cannot be loaded: {error}") from None
         self.labels = said["labels"].split(",") if said.get("labels") else None

@@ -207,6 +207,19 @@ def test_a_model_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.Cap
         assert name in capsys.readouterr().err
 
 
+def test_somebody_elses_model_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    """A sound file that does not take our images: from two numbers to their sum."""
+    import onnx as library
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("a", "sum")]
+    graph = helper.make_graph([helper.make_node("Add", ["a", "a"], ["sum"])], "other", values[:1], values[1:])
+    model_ = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    library.save(model_, str(tmp_path / "other.onnx"))
+    with pytest.raises(ValueError, match=r"other\.onnx cannot be loaded"):
+        Reader(tmp_path / "other.onnx")
+
+
 def test_it_needs_no_tensorflow_and_no_flower(home: Path, sheet: Path) -> None:
     code = (
         "import sys; from clients.reader.__main__ import main; code = main(sys.argv[1:]);"
