@@ -1,0 +1,163 @@
+"""Serve a run's global model on the network: `python -m server.serve RUN`.
+
+TensorFlow Serving's clients find here what they know: gRPC PredictionService and ModelService, and REST at
+/v1/models/digits:predict. So do those of the Open Inference Protocol (KServe, Triton), by gRPC and at /v2. It also tells its
+health, its methods (gRPC reflection) and its metrics (/metrics, for Prometheus). When the run's current version changes, the new
+one takes over and no request is lost; a version that cannot be loaded is not taken. Ctrl-C answers what has come, and ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from server.serve import messages, rest, rpc
+from server.serve.batching import Limits
+from server.serve.http import http
+from server.serve.servable import FILE, NAME, Follower
+from server.serve.service import Service
+
+log = logging.getLogger("serve")
+EXAMPLES = f"""examples:
+  python -m server.serve runs/noniid-0                                    on this computer: gRPC at 8500, HTTP at 8501
+  python -m server.serve runs/class_incremental-0                         follows its versions, as the run or a rollback moves them
+  python -m server.serve model.onnx --http 9000                           an exported file by itself (.onnx or .tflite)
+  python -m server.serve RUN --host 0.0.0.0 --key server.key --certificate server.crt --token-file token
+                                                                          for other computers: with TLS and a token
+  curl -s localhost:8501/v1/models/{NAME}                                 which version is served
+  curl -s localhost:8501/v1/models/{NAME}:predict -d '{{"instances": [image]}}'   28 rows of 28 [value], 0 … 1, 0 = paper
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m server.serve", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    usual = Limits()
+    p.add_argument("source", type=Path, metavar="RUN", help="a run's folder, or an exported file: .onnx, .tflite")
+    p.add_argument("--file", default=FILE, metavar="NAME", help="which export of a run (%(default)s)")
+    p.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen at (%(default)s); others need TLS and a token"
+    )
+    p.add_argument("--grpc", type=int, default=8500, metavar="PORT", help="gRPC's port; 0: any free one (%(default)s)")
+    p.add_argument("--http", type=int, default=8501, metavar="PORT", help="HTTP's port; 0: any free one (%(default)s)")
+    p.add_argument("--key", type=Path, metavar="FILE", help="TLS: the server's private key, PEM")
+    p.add_argument("--certificate", type=Path, metavar="FILE", help="TLS: its certificate, PEM")
+    p.add_argument(
+        "--token-file", type=Path, metavar="FILE",
+        help="requests must bring what is in this file, as `authorization: Bearer …` (health needs none)",
+    )  # fmt: skip
+    p.add_argument("--batch", type=int, default=usual.batch, metavar="N", help="most images a request (%(default)s)")
+    p.add_argument(
+        "--wait", type=float, default=1000 * usual.wait, metavar="MS",
+        help="milliseconds that a request waits for others, to be answered with them (%(default)g: only while the model is busy)",
+    )  # fmt: skip
+    p.add_argument("--queue", type=int, default=usual.waiting, metavar="N", help="most images that wait (%(default)s)")
+    p.add_argument("--timeout", type=float, default=usual.timeout, metavar="S", help="seconds a request (%(default)g)")
+    p.add_argument(
+        "--megabytes", type=float, default=usual.octets / 1e6, metavar="MB", help="most a request (%(default)g)"
+    )
+    p.add_argument(
+        "--poll", type=float, default=1.0, metavar="S", help="look for a new version so often (%(default)g s)"
+    )
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until a signal comes."""
+    p = parser()
+    args = p.parse_args(argv)
+    for name in ("batch", "queue", "timeout", "megabytes", "poll"):
+        if not getattr(args, name) > 0:
+            p.error(f"--{name} {getattr(args, name):g} should be more than 0")
+    if not 0 <= args.wait <= 1000:
+        p.error(f"--wait {args.wait:g} should be 0 … 1000 milliseconds")
+    for name in ("grpc", "http"):
+        if not 0 <= getattr(args, name) <= 65535:
+            p.error(f"--{name} {getattr(args, name)} is no port: 0 … 65535")
+    if bool(args.key) != bool(args.certificate):
+        p.error("TLS takes both --key and --certificate")
+    if not loopback(args.host) and not (args.key and args.token_file):
+        p.error(f"--host {args.host} lets other computers in: it needs --key, --certificate and --token-file")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    limits = Limits(args.batch, args.queue, args.wait / 1000, args.timeout, round(1e6 * args.megabytes))
+    try:
+        token = args.token_file.read_text().strip() if args.token_file else ""
+        if args.token_file and len(token) < 16:
+            raise ValueError(f"{args.token_file} holds a token of {len(token)} letters, it should have 16 or more")
+        service = Service(Follower(args.source, args.file), limits, token)
+        return asyncio.run(serve(service, args))
+    except (ValueError, OSError) as error:
+        print(f"{p.prog}: {error}", file=sys.stderr)
+        return 2
+
+
+def loopback(host: str) -> bool:
+    """Is this an address that only this computer reaches?"""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+async def serve(service: Service, args: argparse.Namespace) -> int:
+    """Both servers, until SIGINT or SIGTERM; then what has come is answered, and nothing new is taken."""
+    remote, health = rpc.application(service)
+    port = _port(remote, args)
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    with socket.create_server((args.host, args.http), family=family, backlog=1024) as listening:
+        web = http(rest.application(service), service, args.key, args.certificate)
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await remote.start()
+        for served in messages.SERVICES:
+            await health.set(served, health_pb2.HealthCheckResponse.SERVING)
+        background = [asyncio.create_task(service.batcher.run()), asyncio.create_task(_follow(service, args.poll))]
+        answering = asyncio.create_task(web.serve([listening]))
+        model, scheme = service.follower.serving, "https" if args.key else "http"
+        log.info("%s, version %d, of %s", NAME, model.version, model.path)
+        log.info("gRPC at %s:%d, REST at %s://%s:%d", args.host, port, scheme, args.host, listening.getsockname()[1])
+        await stop.wait()
+        log.info("stopping: what has come is answered first")
+        service.stopping = web.should_exit = True
+        await health.enter_graceful_shutdown()
+        await asyncio.gather(remote.stop(service.limits.timeout), answering)
+        for task in background:
+            task.cancel()
+    return 0
+
+
+def _port(remote: grpc.aio.Server, args: argparse.Namespace) -> int:
+    """gRPC's port, which it listens at once it is started. Raises ValueError if it is taken."""
+    address = f"[{args.host}]:{args.grpc}" if ":" in args.host else f"{args.host}:{args.grpc}"
+    try:
+        if args.key:
+            pair = (args.key.read_bytes(), args.certificate.read_bytes())
+            return remote.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        return remote.add_insecure_port(address)
+    except RuntimeError:
+        raise ValueError(f"gRPC cannot listen at {address}: is the port in use?") from None
+
+
+async def _follow(service: Service, seconds: float) -> None:
+    """Look for a new version from time to time, in a thread, for loading takes a while."""
+    while True:
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(service.follower.look)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The HTTP server: uvicorn's, with a limit on the time that a request's head may take."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server.serve.service import Service
+
+CONNECTIONS = 1000
+IDLE = 30  # seconds that a connection may be kept without a request
+
+
+def patient(seconds: float) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol, which hangs up on who takes longer for a request's head; uvicorn itself would wait for ever."""
+
+    class Patient(HttpToolsProtocol):
+        _hang_up: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._begin()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._begin()
+
+        def on_headers_complete(self) -> None:
+            self._end()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._end()
+            super().connection_lost(exc)
+
+        def _begin(self) -> None:
+            self._end()
+            self._hang_up = self.loop.call_later(seconds, self.transport.close)
+
+        def _end(self) -> None:
+            if self._hang_up:
+                self._hang_up.cancel()
+                self._hang_up = None
+
+    return Patient
+
+
+class Server(uvicorn.Server):
+    """Signals are its caller's, who has a second server to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def http(app: Any, service: Service, key: Path | None, certificate: Path | None) -> Server:
+    """The server, not started. key, certificate: PEM files, both or none."""
+    return Server(
+        uvicorn.Config(
+            app, http=patient(service.limits.timeout), ws="none", lifespan="off", access_log=False, log_config=None,
+            server_header=False, limit_concurrency=CONNECTIONS, timeout_keep_alive=IDLE,
+            timeout_graceful_shutdown=round(service.limits.timeout) + 1, ssl_keyfile=key, ssl_certfile=certificate,
+        )
+    )  # fmt: skip

@@ -1,0 +1,282 @@
+"""Over HTTP: TensorFlow Serving's REST API (/v1), the Open Inference Protocol (/v2), metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import numpy as np
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from core.safe_json import json_object
+from server.serve import tensors
+from server.serve.refusal import Reason, Refusal, invalid
+from server.serve.servable import NAME, Servable
+from server.serve.service import Service
+from server.serve.tensors import IMAGE, PROBABILITIES
+
+LENGTH = "inference-header-content-length"  # of the JSON before binary tensors (Triton's extension of the protocol)
+SIGNATURE = "serving_default"
+Handler = Callable[[Service, Request], Awaitable[Response]]
+
+
+def application(service: Service) -> Starlette:
+    """The routes."""
+
+    def route(path: str, handler: Handler, method: str = "GET", open: bool = False) -> Route:
+        async def answered(request: Request) -> Response:
+            try:
+                with service.counted("rest"):
+                    if not open:
+                        service.authorized(request.headers.get("authorization"))
+                    return await handler(service, request)
+            except Refusal as refusal:
+                return _refused(refusal)
+
+        return Route(path, answered, methods=[method])
+
+    v1, v2 = "/v1/models/{name}", "/v2/models/{name}"
+    routes = [
+        *(
+            route(f"{v1}{version}:{verb}", handler, "POST")
+            for version in ("", "/versions/{version}")
+            for verb, handler in (("predict", _predict), ("classify", _classify))
+        ),
+        *(
+            route(f"{v1}{version}{path}", handler)
+            for version in ("", "/versions/{version}")
+            for path, handler in (("/metadata", _metadata), ("", _status))
+        ),
+        route("/v2", _server),
+        route("/v2/health/live", _live, open=True),
+        route("/v2/health/ready", _ready, open=True),
+        *(
+            route(f"{v2}{version}{path}", handler, method)
+            for version in ("", "/versions/{version}")
+            for path, handler, method in (
+                ("/infer", _infer, "POST"),
+                ("/ready", _model_ready, "GET"),
+                ("", _model, "GET"),
+            )
+        ),
+        route("/metrics", _metrics),
+    ]
+
+    async def other(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return JSONResponse({"error": f"{request.method} {request.url.path[:100]}: {error.detail}"}, error.status_code)
+
+    async def broken(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": "the service failed to answer; its log says why"}, 500)
+
+    return Starlette(routes=routes, exception_handlers={HTTPException: other, 500: broken})
+
+
+def _refused(refusal: Refusal) -> Response:
+    headers = {"retry-after": "1"} if refusal.reason is Reason.BUSY else {}
+    if refusal.reason is Reason.STRANGER:
+        headers["www-authenticate"] = "Bearer"
+    if refusal.reason in (Reason.LARGE, Reason.SLOW):
+        headers["connection"] = "close"  # what is still to come of it is not read
+    return JSONResponse({"error": refusal.sentence}, refusal.reason.value.http, headers)
+
+
+async def _body(service: Service, request: Request) -> bytes:
+    """All of a request's body. Raises Refusal if it is too long, or takes too long."""
+    most, parts, length = service.limits.octets, [], 0
+    large = Refusal(Reason.LARGE, f"the request has more than {most:,} bytes")
+    if int(request.headers.get("content-length", "0")) > most:
+        raise large
+    try:
+        async with asyncio.timeout(service.limits.timeout):
+            async for part in request.stream():
+                length += len(part)
+                if length > most:
+                    raise large
+                parts.append(part)
+    except TimeoutError:
+        raise Refusal(Reason.SLOW, f"the request did not arrive within {service.limits.timeout:g} s") from None
+    except ClientDisconnect:
+        raise invalid("the request ended before its end") from None
+    return b"".join(parts)
+
+
+def _object(octets: bytes) -> dict[str, Any]:
+    try:
+        return json_object(octets)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"the request's body should be a JSON object: {str(error)[:200]}") from None
+
+
+def _asked(service: Service, request: Request) -> Servable:
+    return service.model(request.path_params["name"], request.path_params.get("version"))
+
+
+# ── TensorFlow Serving ──
+
+
+async def _predict(service: Service, request: Request) -> Response:
+    """{"instances": [image, …]} or {"inputs": images}; an image may be wrapped as {"image": …}."""
+    model, asked = _asked(service, request), _object(await _body(service, request))
+    if (signature := asked.get("signature_name", SIGNATURE)) not in (SIGNATURE, "serve", ""):
+        raise invalid(f"there is no signature {str(signature)[:40]!r}, only {SIGNATURE!r} and 'serve'")
+    if ("instances" in asked) == ("inputs" in asked):
+        raise invalid('give either "instances" (a list of images) or "inputs" (all as one tensor)')
+    if "instances" in asked:
+        rows = asked["instances"]
+        if not isinstance(rows, list) or not rows:
+            raise invalid('"instances" should be a list of images')
+        values = tensors.from_lists([_unwrapped(row) for row in rows])
+        return JSONResponse({"predictions": (await service.predict(model, values)).tolist()})
+    values = tensors.from_lists(_unwrapped(asked["inputs"]))
+    return JSONResponse({"outputs": (await service.predict(model, values)).tolist()})
+
+
+def _unwrapped(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {IMAGE}:
+        raise invalid(f"there is an input {', '.join(value)[:60]!r}, where only {IMAGE!r} should be")
+    return value[IMAGE]
+
+
+async def _classify(service: Service, request: Request) -> Response:
+    """{"examples": [{"image": 784 numbers}, …]} → labels with their probabilities, all of them, in the labels' order."""
+    model, asked = _asked(service, request), _object(await _body(service, request))
+    examples = asked.get("examples")
+    if not isinstance(examples, list) or not examples or not all(isinstance(one, dict) for one in examples):
+        raise invalid(f'"examples" should be a list of objects with {IMAGE!r}')
+    rows = [tensors.from_lists(_unwrapped(one)) for one in examples]
+    probabilities = await service.predict(model, tensors.stacked(rows))
+    results = [[[label, p] for label, p in zip(model.labels, row.tolist(), strict=True)] for row in probabilities]
+    return JSONResponse({"results": results})
+
+
+async def _status(service: Service, request: Request) -> Response:
+    model = _asked(service, request)
+    rows = [_state(model.version, "AVAILABLE", "")]
+    rows += [
+        _state(version, "END", why) for version, why in service.follower.refused.items() if version != model.version
+    ]
+    return JSONResponse({"model_version_status": rows})
+
+
+def _state(version: int, state: str, why: str) -> dict[str, Any]:
+    code = {"error_code": "UNKNOWN" if why else "OK", "error_message": why}
+    return {"version": str(version), "state": state, "status": code}
+
+
+async def _metadata(service: Service, request: Request) -> Response:
+    model = _asked(service, request)
+    ends = {
+        side: {
+            name: {
+                "dtype": "DT_FLOAT", "name": name,
+                "tensor_shape": {"dim": [{"size": str(size), "name": ""} for size in sizes], "unknown_rank": False},
+            }
+        }
+        for side, name, sizes in (
+            ("inputs", IMAGE, tensors.SIZES), ("outputs", PROBABILITIES, (-1, model.classes)),
+        )
+    }  # fmt: skip
+    signature = {SIGNATURE: ends | {"method_name": "tensorflow/serving/predict"}}
+    spec = {"name": NAME, "signature_name": "", "version": str(model.version)}
+    return JSONResponse({"model_spec": spec, "metadata": {"signature_def": {"signature_def": signature}}})
+
+
+# ── Open Inference Protocol ──
+
+
+async def _server(service: Service, request: Request) -> Response:
+    return JSONResponse({"name": NAME, "version": str(service.model().version), "extensions": ["binary_tensor_data"]})
+
+
+async def _live(service: Service, request: Request) -> Response:
+    return Response()
+
+
+async def _ready(service: Service, request: Request) -> Response:
+    return Response(status_code=503 if service.stopping else 200)
+
+
+async def _model_ready(service: Service, request: Request) -> Response:
+    _asked(service, request)
+    return await _ready(service, request)
+
+
+async def _model(service: Service, request: Request) -> Response:
+    model = _asked(service, request)
+    return JSONResponse(
+        {
+            "name": NAME, "versions": [str(model.version)], "platform": "onnx_onnxv1",
+            "inputs": [{"name": IMAGE, "datatype": "FP32", "shape": list(tensors.SIZES)}],
+            "outputs": [{"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, model.classes]}],
+        }
+    )  # fmt: skip
+
+
+async def _infer(service: Service, request: Request) -> Response:
+    """One input `image`, its numbers in the JSON or as bytes after it; one output, in the JSON or as bytes, as asked."""
+    model, octets = _asked(service, request), await _body(service, request)
+    length = request.headers.get(LENGTH)
+    if length is not None and not (length.isdecimal() and int(length[:12]) <= len(octets)):
+        raise invalid(f"{LENGTH} is {length[:20]!r}, but the request has {len(octets)} bytes")
+    cut = len(octets) if length is None else int(length)
+    asked = _object(octets[:cut])
+    probabilities = await service.predict(model, _tensor(asked, octets[cut:]))
+    outputs = _listed(asked, "outputs")
+    tensors.wanted([str(one.get("name")) for one in outputs])
+    binary = _parameters(outputs[0] if outputs else asked).get(
+        "binary_data" if outputs else "binary_data_output", False
+    )
+    output: dict[str, Any] = {"name": PROBABILITIES, "datatype": "FP32", "shape": list(probabilities.shape)}
+    answer = {"model_name": NAME, "model_version": str(model.version), "outputs": [output]}
+    if "id" in asked:
+        answer["id"] = str(asked["id"])[:200]
+    if binary is not True:
+        output["data"] = probabilities.ravel().tolist()
+        return JSONResponse(answer)
+    tail = np.ascontiguousarray(probabilities, "<f4").tobytes()
+    output["parameters"] = {"binary_data_size": len(tail)}
+    head = json.dumps(answer).encode()
+    return Response(head + tail, headers={LENGTH: str(len(head))}, media_type="application/octet-stream")
+
+
+def _tensor(asked: Mapping[str, Any], tail: bytes) -> np.ndarray:
+    inputs = _listed(asked, "inputs")
+    if len(inputs) != 1 or inputs[0].get("name") != IMAGE:
+        raise invalid(f'"inputs" should be one tensor, {IMAGE!r}')
+    (one,) = inputs
+    if one.get("datatype") != "FP32":
+        raise invalid(f"{IMAGE} has the datatype {str(one.get('datatype'))[:20]!r}, it should be 'FP32'")
+    shape = one.get("shape")
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise invalid(f"the shape of {IMAGE} should be a list of whole numbers, {tensors.SHAPE}")
+    if "data" in one:
+        return tensors.from_numbers(one["data"], shape)
+    if _parameters(one).get("binary_data_size") != len(tail):
+        raise invalid(f'{IMAGE} should have "data", or "parameters.binary_data_size" with as many bytes after the JSON')
+    return tensors.from_octets(tail, shape)
+
+
+def _listed(asked: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = asked.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise invalid(f"{key!r} should be a list of objects")
+    return found
+
+
+def _parameters(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = one.get("parameters", {})
+    return found if isinstance(found, dict) else {}
+
+
+async def _metrics(service: Service, request: Request) -> Response:
+    return Response(generate_latest(service.metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})

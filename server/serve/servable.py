@@ -1,0 +1,113 @@
+"""What is served: a verified export, loaded and tried; and the follower that takes a new one when a run's `current` moves."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from core.data.spec import SIDE
+from core.predict import Predictor, about, load
+from server import versions
+
+NAME = "digits"  # the model's, in every protocol
+FILE = "model.onnx"
+log = logging.getLogger("serve")
+
+Identity = tuple[str, int, int, int]  # of a file: its path, inode, size, time of change
+
+
+@dataclass(frozen=True)
+class Servable:
+    """A model that answers."""
+
+    version: int
+    path: Path
+    labels: tuple[str, ...]
+    predict: Predictor  # images f32 [n, 28, 28, 1] → probabilities f32 [n, classes]; one thread at a time
+    said: dict[str, str] = field(default_factory=dict)  # what the file says of itself
+
+    @property
+    def classes(self) -> int:
+        """How many probabilities an image gets."""
+        return len(self.labels)
+
+
+def servable(path: Path, version: int | None = None) -> Servable:
+    """Load a file and try it. version: its number; None: what it says itself, else 1.
+
+    Raises ValueError, naming the file, if it cannot be loaded or its answers are no probabilities.
+    """
+    try:
+        said, predict = about(path), load(path)
+        tried = predict(np.stack([np.zeros((SIDE, SIDE, 1), np.float32), np.ones((SIDE, SIDE, 1), np.float32)]))
+    except Exception as error:  # every runtime has its own errors for a file that it cannot read
+        raise ValueError(f"{path} cannot be loaded: {error}") from None
+    if tried.ndim != 2 or len(tried) != 2 or not np.isfinite(tried).all() or np.abs(tried.sum(1) - 1).max() > 0.01:
+        raise ValueError(f"{path} cannot be served: what it answers to two images are no probabilities")
+    named = tuple(said["labels"].split(",")) if said.get("labels") else tuple(str(n) for n in range(tried.shape[1]))
+    if len(named) != tried.shape[1]:
+        raise ValueError(f"{path} cannot be served: it names {len(named)} labels and answers with {tried.shape[1]}")
+    own = said.get("origin.version", "")
+    number = version if version is not None else int(own) if own.isdecimal() else 1
+    return Servable(number, path, named, predict, said)
+
+
+def found(source: Path, file: str = FILE) -> tuple[Path, int | None]:
+    """The file to serve now, and its version's number if the source has versions.
+
+    source: a run's folder (its current version, or the file that it left) or an exported file itself. Raises ValueError, naming it,
+    if there is none.
+    """
+    if source.is_file():
+        return source, None
+    version = versions.current(source)
+    path = (version or source) / file
+    if not path.is_file():
+        to = f"python -m scenarios.export {source} --to onnx"
+        raise ValueError(f"there is no {path}: give a run's folder or an exported file (a run gets one by: {to})")
+    return path, int(version.name) if version else None
+
+
+class Follower:
+    """Keeps the newest good model of a source; the old one goes on where a new one cannot be loaded."""
+
+    def __init__(self, source: Path, file: str = FILE, swapped: Callable[[Servable], None] = lambda _: None) -> None:
+        """Loads it. swapped: told of each new one. Raises ValueError if there is none to begin with."""
+        self.source, self.file, self.swapped = source, file, swapped
+        path, version = found(source, file)
+        self._seen: Identity | None = identity(path)
+        self.serving = servable(path, version)
+        self.refused: dict[int, str] = {}  # by version: why it was not taken
+
+    def look(self) -> None:
+        """See whether there is a new file, and take it if it is good. May be called from any one thread."""
+        try:
+            path, version = found(self.source, self.file)
+            now = identity(path)
+        except (ValueError, OSError) as error:  # between two renames, perhaps
+            log.debug("%s", error)
+            return
+        if now == self._seen:
+            return
+        self._seen = now
+        try:
+            fresh = servable(path, version)
+        except ValueError as error:
+            self.refused[version if version is not None else self.serving.version] = str(error)
+            log.error("version %s is not taken, %s goes on: %s", version, self.serving.version, error)
+            return
+        self.refused.pop(fresh.version, None)
+        log.info("version %s takes over from %s", fresh.version, self.serving.version)
+        self.serving = fresh  # one assignment: whoever has the old one ends with it
+        self.swapped(fresh)
+
+
+def identity(path: Path) -> Identity:
+    """What changes when a file is replaced."""
+    status = os.stat(path)
+    return str(path), status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,161 @@
+"""A new version takes over under load; a broken one does not; nothing of TensorFlow is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from core.predict import load
+from server import versions
+from server.serve.__main__ import loopback, main
+from server.serve.servable import Follower, servable
+from tests.server.serve.conftest import publish, start, stop, write
+
+
+def test_a_follower_takes_good_versions_only(tmp_path: Path) -> None:
+    publish(tmp_path, 1, seed=1)
+    swapped: list[int] = []
+    follower = Follower(tmp_path)
+    follower.swapped = lambda model: swapped.append(model.version)
+    follower.look()
+    assert follower.serving.version == 1 and not swapped
+
+    publish(tmp_path, 2, seed=2)
+    follower.look()
+    assert follower.serving.version == 2 and swapped == [2]
+
+    for number, damage in ((3, b""), (4, b"garbage"), (5, (tmp_path / "versions/0002/model.onnx").read_bytes()[:5000])):
+        broken = publish(tmp_path, number, seed=3)
+        (broken / "model.onnx").write_bytes(damage)
+        follower.look()
+        assert follower.serving.version == 2 and "cannot be loaded" in follower.refused[number]
+
+    versions.publish(tmp_path, versions.home(tmp_path, 1))  # rolled back
+    follower.look()
+    assert follower.serving.version == 1 and swapped == [2, 1]
+
+
+def test_a_file_that_answers_no_probabilities_is_not_served(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 28, 28, 1]) for name in ("image", "probabilities")
+    ]
+    graph = helper.make_graph([helper.make_node("Identity", ["image"], ["probabilities"])], "same", ends[:1], ends[1:])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    save(made, str(tmp_path / "model.onnx"))
+    with pytest.raises(ValueError, match="no probabilities"):
+        servable(tmp_path / "model.onnx")
+
+
+def test_under_load_a_swap_drops_no_request_and_every_answer_is_one_versions(tmp_path: Path) -> None:
+    """Eight clients ask all the time, while versions come, one of them broken."""
+    publish(tmp_path, 1, seed=1)
+    running = start(tmp_path, "--poll", "0.05")
+    image = np.random.default_rng(0).random((1, 28, 28, 1), np.float32)
+    seen: dict[int, set[tuple[float, ...]]] = {}
+    failed: list[object] = []
+
+    async def client(web: httpx.AsyncClient, done: asyncio.Event) -> None:
+        body = {
+            "inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 28, 28, 1], "data": image.ravel().tolist()}]
+        }
+        while not done.is_set():
+            answer = await web.post(running.url("/v2/models/digits/infer"), json=body)
+            if answer.status_code != 200:
+                failed.append(answer.text)
+                continue
+            told = answer.json()
+            seen.setdefault(int(told["model_version"]), set()).add(tuple(told["outputs"][0]["data"]))
+
+    async def version(web: httpx.AsyncClient, number: int) -> None:
+        until = time.monotonic() + 20
+        while number not in seen and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+
+    async def play() -> None:
+        done = asyncio.Event()
+        async with httpx.AsyncClient(timeout=20) as web:
+            clients = [asyncio.create_task(client(web, done)) for _ in range(8)]
+            for number in (1, 2, 4, 5):
+                if number > 1:
+                    await asyncio.to_thread(publish, tmp_path, number, number)
+                await version(web, number)
+                if number == 2:
+                    broken = await asyncio.to_thread(write, tmp_path / "broken", 3)
+                    broken.write_bytes(broken.read_bytes()[:1000])
+                    folder = versions.home(tmp_path, 3)
+                    folder.mkdir()
+                    (folder / "version.json").write_text("{}")
+                    broken.rename(folder / "model.onnx")
+                    versions.publish(tmp_path, folder)
+                    await asyncio.sleep(0.5)
+                    told = (await web.get(running.url("/v1/models/digits"))).json()["model_version_status"]
+                    assert [(one["version"], one["state"]) for one in told] == [("2", "AVAILABLE"), ("3", "END")]
+            done.set()
+            await asyncio.gather(*clients)
+
+    try:
+        asyncio.run(play())
+    finally:
+        said = stop(running)
+    assert not failed and set(seen) == {1, 2, 4, 5} and "version 3 is not taken, 2 goes on" in said
+    for number, answers in seen.items():
+        (truth,) = load(versions.home(tmp_path, number) / "model.onnx")(image)
+        for one in answers:  # alone or in a batch, to float32's rounding
+            np.testing.assert_allclose(one, truth, atol=1e-6)
+
+
+def test_it_needs_no_tensorflow_no_ray_no_flower() -> None:
+    code = "import sys, server.serve.__main__ as m; print([n for n in ('tensorflow', 'keras', 'ray', 'flwr') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{tmp}/nothing"], "give a run's folder or an exported file"),
+        (["{tmp}/bad.onnx"], "bad.onnx cannot be loaded"),
+        (["{tmp}", "--batch", "0"], "--batch 0 should be more than 0"),
+        (["{tmp}", "--wait", "5000"], "--wait 5000 should be 0 … 1000"),
+        (["{tmp}", "--http", "70000"], "--http 70000 is no port"),
+        (["{tmp}", "--key", "k"], "both --key and --certificate"),
+        (["{tmp}", "--host", "0.0.0.0"], "needs --key, --certificate and --token-file"),
+        (["{tmp}/bad.onnx", "--token-file", "{tmp}/short"], "a token of 2 letters"),
+    ],
+)
+def test_wrong_options_are_told(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"garbage")
+    (tmp_path / "short").write_text("ab")
+    try:
+        code: object = main([one.replace("{tmp}", str(tmp_path)) for one in arguments])
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2 and words in capsys.readouterr().err
+
+
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    import socket
+
+    model = write(tmp_path / "model.onnx", 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for flag, other in (("--grpc", "--http"), ("--http", "--grpc")):
+            command = [sys.executable, "-m", "server.serve", str(model), flag, port, other, "0"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            assert done.returncode == 2 and "in use" in done.stderr, done.stderr
+
+
+def test_which_addresses_only_this_computer_reaches() -> None:
+    assert all(loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"))
+    assert not any(loopback(host) for host in ("0.0.0.0", "::", "192.168.1.2", "example.org"))
