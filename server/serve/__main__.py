@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch", type=int, default=usual.batch, metavar="N", help="most images a request (%(default)s)")
     p.add_argument(
         "--wait", type=float, default=1000 * usual.wait, metavar="MS",
-        help="milliseconds that a request waits for others, to be answered with them (%(default)g: only while the model is busy)",
+        help="milliseconds that a request waits for others, to be answered with them (%(default)g: only for what comes at once)",
     )  # fmt: skip
     p.add_argument("--queue", type=int, default=usual.waiting, metavar="N", help="most images that wait (%(default)s)")
     p.add_argument("--timeout", type=float, default=usual.timeout, metavar="S", help="seconds a request (%(default)g)")
@@ -125,7 +125,7 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
         await remote.start()
         for served in messages.SERVICES:
             await health.set(served, health_pb2.HealthCheckResponse.SERVING)
-        background = [asyncio.create_task(service.batcher.run()), asyncio.create_task(_follow(service, args.poll))]
+        following = asyncio.create_task(_follow(service, args.poll))
         answering = asyncio.create_task(web.serve([listening]))
         model, scheme = service.follower.serving, "https" if args.key else "http"
         log.info("%s, version %d, of %s", NAME, model.version, model.path)
@@ -135,8 +135,7 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
         service.stopping = web.should_exit = True
         await health.enter_graceful_shutdown()
         await asyncio.gather(remote.stop(service.limits.timeout), answering)
-        for task in background:
-            task.cancel()
+        following.cancel()
     return 0
 
 

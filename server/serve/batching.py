@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Limits:
     wait: float = 0.0  # seconds that the first of a batch waits for others; 0: only while the model is busy
     timeout: float = 5.0  # seconds from a request's arrival to its answer
     octets: int = 8_000_000  # bytes of a request
+    inline: int = 16  # images of a batch that is computed where requests are read: a thread's turn costs more than they do
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,11 @@ class Waiting:
 
 
 class Batcher:
-    """Runs a model, one batch at a time, in a thread of its own; belongs to one event loop.
+    """Runs a model, one batch at a time; belongs to one event loop.
 
-    While a batch is computed, requests gather; the next batch takes as many of them as it may have, in the order in which they
-    came, as long as they ask the same model. A request's images are never divided.
+    What comes in one turn of the loop, or while a batch is computed, or within `wait`, is answered together: as many requests as a
+    batch may have, in the order in which they came, as long as they ask the same model. A request's images are never divided.
+    Larger batches are computed in a thread, so that the loop goes on reading.
     """
 
     def __init__(self, limits: Limits, measured: Callable[[int], None] = lambda _: None) -> None:
@@ -46,7 +49,8 @@ class Batcher:
         self.limits, self.measured = limits, measured
         self.images = 0  # that wait
         self._queue: deque[Waiting] = deque()
-        self._arrived = asyncio.Event()
+        self._next_look: asyncio.Handle | None = None
+        self._busy = False  # is the thread?
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     async def predict(self, model: Servable, images: np.ndarray) -> np.ndarray:
@@ -61,40 +65,49 @@ class Batcher:
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
         self._queue.append(Waiting(model, images, answer))
         self.images += len(images)
-        self._arrived.set()
+        self._look_soon()
         try:
             async with asyncio.timeout(self.limits.timeout):
                 return await answer
         except TimeoutError:
             raise Refusal(Reason.LATE, f"no answer within {self.limits.timeout:g} s") from None
 
-    async def run(self) -> None:
-        """Answer until cancelled."""
+    def _look_soon(self) -> None:
+        """After what else has come in this turn of the loop; later, if there is room for others to come."""
         loop = asyncio.get_running_loop()
-        while True:
-            await self._arrived.wait()
-            if self.limits.wait and self.images < self.limits.batch:
-                await asyncio.sleep(self.limits.wait)
-            batch = self._next()
-            if not batch:
-                continue
+        full = self.images >= self.limits.batch
+        if self._next_look is None:
+            wait = 0.0 if full else self.limits.wait
+            self._next_look = loop.call_later(wait, self._look) if wait else loop.call_soon(self._look)
+        elif full and isinstance(self._next_look, asyncio.TimerHandle):
+            self._next_look.cancel()
+            self._next_look = loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Compute what waits, unless the thread is at work: then it looks again itself."""
+        self._next_look = None
+        while not self._busy and (batch := self._taken()):
             together = np.concatenate([one.images for one in batch]) if len(batch) > 1 else batch[0].images
             self.measured(len(together))
+            if len(together) > self.limits.inline:
+                self._busy = True
+                work = asyncio.get_running_loop().run_in_executor(self._thread, batch[0].model.predict, together)
+                work.add_done_callback(partial(self._computed, batch))
+                return
             try:
-                rows = await loop.run_in_executor(self._thread, batch[0].model.predict, together)
-            except Exception as error:
-                for one in batch:
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
-                continue
-            start = 0
-            for one in batch:
-                end = start + len(one.images)
-                if not one.answer.done():  # whoever asked may have gone
-                    one.answer.set_result(rows[start:end])
-                start = end
+                _answer(batch, batch[0].model.predict(together))
+            except Exception as error:  # a runtime's own; those who asked are told, the service lives
+                _fail(batch, error)
 
-    def _next(self) -> list[Waiting]:
+    def _computed(self, batch: list[Waiting], work: asyncio.Future[np.ndarray]) -> None:
+        self._busy = False
+        if error := work.exception():
+            _fail(batch, error)
+        else:
+            _answer(batch, work.result())
+        self._look()
+
+    def _taken(self) -> list[Waiting]:
         """The requests of the next batch, taken from the queue; those that nobody waits for any more are passed over."""
         taken: list[Waiting] = []
         rows = 0
@@ -107,6 +120,18 @@ class Batcher:
                 rows += len(one.images)
             self._queue.popleft()
             self.images -= len(one.images)
-        if not self._queue:
-            self._arrived.clear()
         return taken
+
+
+def _answer(batch: list[Waiting], rows: np.ndarray) -> None:
+    start = 0
+    for one in batch:
+        if not one.answer.done():  # whoever asked may have gone
+            one.answer.set_result(rows[start : start + len(one.images)])
+        start += len(one.images)
+
+
+def _fail(batch: list[Waiting], error: BaseException) -> None:
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(error)

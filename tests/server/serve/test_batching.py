@@ -46,10 +46,8 @@ def played(limits: Limits, play: Callable[[Batcher], Awaitable[None]]) -> list[i
 
     async def all_of_it() -> None:
         batcher = Batcher(limits, sizes.append)
-        running = asyncio.create_task(batcher.run())
         await play(batcher)
         assert batcher.images == 0
-        running.cancel()
 
     asyncio.run(all_of_it())
     return sizes
@@ -72,7 +70,7 @@ def test_what_comes_while_the_model_is_busy_is_answered_together_and_to_whom_it_
         answers = await asyncio.gather(*first, *others)
         assert [answer[:, 0].tolist() for answer in answers] == [[0], [1, 2], [3], [4, 5, 6]]
 
-    assert played(Limits(batch=4), play) == [1, 3, 3] and slow.calls == [[0], [1, 2, 3], [4, 5, 6]]
+    assert played(Limits(batch=4, inline=0), play) == [1, 3, 3] and slow.calls == [[0], [1, 2, 3], [4, 5, 6]]
 
 
 def test_the_first_waits_for_others_as_long_as_was_said() -> None:
@@ -85,7 +83,7 @@ def test_the_first_waits_for_others_as_long_as_was_said() -> None:
         slow.go.release()
         await asyncio.gather(*tasks)
 
-    assert played(Limits(wait=0.5), play) == [2]
+    assert played(Limits(wait=0.5, inline=0), play) == [2]
 
 
 def test_two_versions_never_share_a_batch() -> None:
@@ -101,7 +99,7 @@ def test_two_versions_never_share_a_batch() -> None:
         new.go.release()
         await asyncio.gather(*tasks)
 
-    assert played(Limits(), play) == [1, 1, 1, 1] and new.calls == [[2]]
+    assert played(Limits(inline=0), play) == [1, 1, 1, 1] and new.calls == [[2]]
 
 
 def test_too_many_images_and_too_long_a_queue_are_refused_at_once() -> None:
@@ -119,7 +117,7 @@ def test_too_many_images_and_too_long_a_queue_are_refused_at_once() -> None:
         slow.go.release(3)
         await asyncio.gather(*tasks)
 
-    assert played(Limits(batch=4, waiting=6), play) == [1, 3, 3]
+    assert played(Limits(batch=4, waiting=6, inline=0), play) == [1, 3, 3]
 
 
 def test_who_waits_too_long_is_told_so_and_costs_the_model_nothing_more() -> None:
@@ -132,7 +130,7 @@ def test_who_waits_too_long_is_told_so_and_costs_the_model_nothing_more() -> Non
         slow.go.release(2)
         assert (await batcher.predict(slow.servable, rows(2)))[:, 0] == [2]
 
-    assert played(Limits(batch=1, timeout=0.2), play) == [1, 1] and slow.calls == [[0], [2]]
+    assert played(Limits(batch=1, timeout=0.2, inline=0), play) == [1, 1] and slow.calls == [[0], [2]]
 
 
 def test_an_error_of_the_model_reaches_only_those_who_asked_with_it() -> None:
@@ -144,4 +142,17 @@ def test_an_error_of_the_model_reaches_only_those_who_asked_with_it() -> None:
             await batcher.predict(slow.servable, rows(13))
         assert (await batcher.predict(slow.servable, rows(1)))[:, 0] == [1]
 
-    played(Limits(), play)
+    played(Limits(inline=0), play)
+
+
+def test_small_batches_are_computed_at_once_and_together() -> None:
+    slow = Slow()
+
+    async def play(batcher: Batcher) -> None:
+        slow.go.release(2)
+        answers = await asyncio.gather(*(batcher.predict(slow.servable, rows(n)) for n in range(5)))
+        assert [answer[0, 0] for answer in answers] == list(range(5))
+        with pytest.raises(RuntimeError, match="unlucky"):
+            await batcher.predict(slow.servable, rows(13))
+
+    assert played(Limits(inline=5), play) == [5, 1]
