@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import grpc
+import uvloop
 from grpc_health.v1 import health_pb2
 
 from server.serve import messages, rest, rpc
@@ -92,14 +93,15 @@ def main(argv: list[str] | None = None) -> int:
     if not loopback(args.host) and not (args.key and args.token_file):
         p.error(f"--host {args.host} lets other computers in: it needs --key, --certificate and --token-file")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are about what strangers send, a line each
     limits = Limits(args.batch, args.queue, args.wait / 1000, args.timeout, round(1e6 * args.megabytes))
     try:
         token = args.token_file.read_text().strip() if args.token_file else ""
         if args.token_file and len(token) < 16:
             raise ValueError(f"{args.token_file} holds a token of {len(token)} letters, it should have 16 or more")
         service = Service(Follower(args.source, args.file), limits, token)
-        return asyncio.run(serve(service, args))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(service, args))
     except (ValueError, OSError) as error:
         print(f"{p.prog}: {error}", file=sys.stderr)
         return 2

@@ -24,7 +24,9 @@ class Limits:
     wait: float = 0.0  # seconds that the first of a batch waits for others; 0: only while the model is busy
     timeout: float = 5.0  # seconds from a request's arrival to its answer
     octets: int = 8_000_000  # bytes of a request
-    inline: int = 16  # images of a batch that is computed where requests are read: a thread's turn costs more than they do
+    inline: int = (
+        16  # images of a batch that is computed where requests are read: a thread's turn costs more than they do
+    )
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,10 @@ def request() -> bytes:
 
 async def plain(model: Path) -> None:
     """The plain loop: prints its port, serves until it is killed."""
-    predict, wanted, made = load(model), *(message(f"tensorflow.serving.Predict{end}") for end in ("Request", "Response"))
+    predict, wanted, made = (
+        load(model),
+        *(message(f"tensorflow.serving.Predict{end}") for end in ("Request", "Response")),
+    )
 
     async def answered(octets: bytes, context: object) -> bytes:
         tensor = wanted.FromString(octets).inputs["image"]
@@ -148,11 +151,16 @@ def main() -> int:
     p.add_argument("model", type=Path, help="an exported .onnx")
     p.add_argument("--repeats", type=int, default=3)
     p.add_argument("--requests", type=int, default=3000, help="a measurement (%(default)s)")
-    p.add_argument("--long", type=int, default=100_000, help="requests of the memory's measurement (%(default)s; 0: none)")
+    p.add_argument(
+        "--long", type=int, default=100_000, help="requests of the memory's measurement (%(default)s; 0: none)"
+    )
     args = p.parse_args()
     found: dict[tuple[str, int], list[dict[str, float]]] = {}
     service = ("-m", "server.serve", str(args.model), "--grpc", "0", "--http", "0")
-    loop = ("-c", "import asyncio, pathlib, sys; from tests.bench.serve import plain; asyncio.run(plain(pathlib.Path(sys.argv[1])))")
+    loop = (
+        "-c",
+        "import asyncio, pathlib, sys; from tests.bench.serve import plain; asyncio.run(plain(pathlib.Path(sys.argv[1])))",
+    )
     with running(*service) as (ours, pid), running(*loop, str(args.model)) as (theirs, _):
         for _ in range(args.repeats):
             for number in CLIENTS:
@@ -170,7 +178,9 @@ def main() -> int:
             early = resident(pid)
             clients(port, 8, args.long - 1000)
             late = resident(pid)
-            print(f"memory: {early:.1f} MB after 1,000 requests, {late:.1f} after {args.long:,} ({100 * (late / early - 1):+.1f} %)")
+            print(
+                f"memory: {early:.1f} MB after 1,000 requests, {late:.1f} after {args.long:,} ({100 * (late / early - 1):+.1f} %)"
+            )
     return 0
 
 

@@ -1,7 +1,7 @@
 """Damage what the project reads, by seed, and see that it is refused: `python -m tests.fuzz [KIND …] [--count N] [--seed S]`.
 
 Kinds: files of every kind (data, memories, checkpoints, versions, pictures, JSON), replies of an admitted client, command lines
-(combinations of settings that are possible, and garbage). Prints what became of each. Exit code 1 if something is a finding.
+(combinations of settings that are possible, and garbage), requests to the service. Prints what became of each. Exit code 1 if something is a finding.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from scenarios.environment import prepare
-from tests.fuzz import commands, files, replies
+from tests.fuzz import commands, files, replies, requests
 
 Run = Callable[[int, int], Counter[tuple[str, str]]]  # seed, count → {(kind, outcome): how many}; a finding is printed
 FINDING = "finding"
 # Who does it, and how often in a whole run.
 FUZZES: dict[str, tuple[Run, int]] = {
-    "files": (files.run, files.FULL), "replies": (replies.run, replies.FULL), "commands": (commands.run, commands.FULL)
+    "files": (files.run, files.FULL), "replies": (replies.run, replies.FULL), "commands": (commands.run, commands.FULL),
+    "requests": (requests.run, requests.FULL),
 }  # fmt: skip
 
 

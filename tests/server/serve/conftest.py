@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,33 +55,35 @@ def images() -> np.ndarray:
 class Running:
     """A service and where it is."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     grpc: int
     http: int
-    log: list[str]
+    log: Path
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.http}{path}"
 
 
 def start(source: Path, *options: str) -> Running:
-    """A service at free ports, ready."""
+    """A service at free ports, ready. Its log goes to a file: a full pipe would stop it."""
+    log = Path(tempfile.mkstemp(prefix="serve-", suffix=".log")[1])
     command = [sys.executable, "-m", "server.serve", str(source), "--grpc", "0", "--http", "0", *options]
-    process = subprocess.Popen(command, cwd=CODE, stderr=subprocess.PIPE, text=True, env={**os.environ})
-    log: list[str] = []
-    assert process.stderr
-    for line in process.stderr:
-        log.append(line)
-        if found := re.search(r"gRPC at \S+:(\d+), REST at \S+:(\d+)", line):
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=CODE, stderr=file)
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        if found := re.search(r"gRPC at \S+:(\d+), REST at \S+:(\d+)", log.read_text()):
             return Running(process, int(found[1]), int(found[2]), log)
-    raise AssertionError("".join(log))
+        time.sleep(0.02)
+    raise AssertionError(log.read_text())
 
 
 def stop(running: Running) -> str:
-    """End it as Ctrl-C does; what it wrote since it was ready."""
+    """End it as Ctrl-C does; what it wrote."""
     running.process.send_signal(signal.SIGINT)
-    said = running.process.communicate(timeout=20)[1]
-    assert running.process.returncode == 0, said
+    code, said = running.process.wait(timeout=20), running.log.read_text()
+    running.log.unlink()
+    assert code == 0, said
     return said
 
 
