@@ -161,7 +161,7 @@ def main() -> int:
         "-c",
         "import asyncio, pathlib, sys; from tests.bench.serve import plain; asyncio.run(plain(pathlib.Path(sys.argv[1])))",
     )
-    with running(*service) as (ours, pid), running(*loop, str(args.model)) as (theirs, _):
+    with running(*service) as (ours, _), running(*loop, str(args.model)) as (theirs, _):
         for _ in range(args.repeats):
             for number in CLIENTS:
                 for name, port in (("service", ours), ("plain loop", theirs)):

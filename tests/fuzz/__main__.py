@@ -1,7 +1,8 @@
 """Damage what the project reads, by seed, and see that it is refused: `python -m tests.fuzz [KIND …] [--count N] [--seed S]`.
 
 Kinds: files of every kind (data, memories, checkpoints, versions, pictures, JSON), replies of an admitted client, command lines
-(combinations of settings that are possible, and garbage), requests to the service. Prints what became of each. Exit code 1 if something is a finding.
+(combinations of settings that are possible, and garbage), requests to the service. Prints what became of each. Exit code 1 if
+something is a finding.
 """
 
 from __future__ import annotations

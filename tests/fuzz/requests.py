@@ -1,4 +1,4 @@
-"""Requests to the service, mutated: whatever comes over HTTP or gRPC is answered or refused with a reason, and the service lives."""
+"""Requests to the service, mutated: whatever comes over HTTP or gRPC is answered or refused with a reason; the service lives."""
 
 from __future__ import annotations
 
