@@ -21,7 +21,9 @@ class Limits:
 
     batch: int = 256  # images a request, and a call of the model
     waiting: int = 2048  # images that may wait
-    wait: float = 0.0  # seconds that the first of a batch waits for others; 0: only while the model is busy
+    wait: float = (
+        0.0  # seconds that the first of a batch waits for others; 0: only what comes at once is answered together
+    )
     timeout: float = 5.0  # seconds from a request's arrival to its answer
     octets: int = 8_000_000  # bytes of a request
     inline: int = (

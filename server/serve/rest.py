@@ -19,64 +19,39 @@ from core.safe_json import json_object
 from server.serve import tensors
 from server.serve.refusal import Reason, Refusal, invalid
 from server.serve.servable import NAME, Servable
-from server.serve.service import Service
+from server.serve.service import SIGNATURES, Service
 from server.serve.tensors import IMAGE, PROBABILITIES
 
 LENGTH = "inference-header-content-length"  # of the JSON before binary tensors (Triton's extension of the protocol)
-SIGNATURE = "serving_default"
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
 def application(service: Service) -> Starlette:
     """The routes."""
+    routes = [_route(service, path, method, handler) for (method, path), handler in HANDLERS.items()]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _other, 500: _broken})
 
-    def route(path: str, handler: Handler, method: str = "GET", open: bool = False) -> Route:
-        async def answered(request: Request) -> Response:
-            try:
-                with service.counted("rest"):
-                    if not open:
-                        service.authorized(request.headers.get("authorization"))
-                    return await handler(service, request)
-            except Refusal as refusal:
-                return _refused(refusal)
 
-        return Route(path, answered, methods=[method])
+def _route(service: Service, path: str, method: str, handler: Handler) -> Route:
+    async def answered(request: Request) -> Response:
+        try:
+            with service.counted("rest"):
+                if path not in OPEN:
+                    service.authorized(request.headers.get("authorization"))
+                return await handler(service, request)
+        except Refusal as refusal:
+            return _refused(refusal)
 
-    v1, v2 = "/v1/models/{name}", "/v2/models/{name}"
-    routes = [
-        *(
-            route(f"{v1}{version}:{verb}", handler, "POST")
-            for version in ("", "/versions/{version}")
-            for verb, handler in (("predict", _predict), ("classify", _classify))
-        ),
-        *(
-            route(f"{v1}{version}{path}", handler)
-            for version in ("", "/versions/{version}")
-            for path, handler in (("/metadata", _metadata), ("", _status))
-        ),
-        route("/v2", _server),
-        route("/v2/health/live", _live, open=True),
-        route("/v2/health/ready", _ready, open=True),
-        *(
-            route(f"{v2}{version}{path}", handler, method)
-            for version in ("", "/versions/{version}")
-            for path, handler, method in (
-                ("/infer", _infer, "POST"),
-                ("/ready", _model_ready, "GET"),
-                ("", _model, "GET"),
-            )
-        ),
-        route("/metrics", _metrics),
-    ]
+    return Route(path, answered, methods=[method])
 
-    async def other(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return JSONResponse({"error": f"{request.method} {request.url.path[:100]}: {error.detail}"}, error.status_code)
 
-    async def broken(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": "the service failed to answer; its log says why"}, 500)
+async def _other(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": f"{request.method} {request.url.path[:100]}: {error.detail}"}, error.status_code)
 
-    return Starlette(routes=routes, exception_handlers={HTTPException: other, 500: broken})
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the service failed to answer; its log says why"}, 500)
 
 
 def _refused(refusal: Refusal) -> Response:
@@ -125,8 +100,7 @@ def _asked(service: Service, request: Request) -> Servable:
 async def _predict(service: Service, request: Request) -> Response:
     """{"instances": [image, …]} or {"inputs": images}; an image may be wrapped as {"image": …}."""
     model, asked = _asked(service, request), _object(await _body(service, request))
-    if (signature := asked.get("signature_name", SIGNATURE)) not in (SIGNATURE, "serve", ""):
-        raise invalid(f"there is no signature {str(signature)[:40]!r}, only {SIGNATURE!r} and 'serve'")
+    service.signature(str(asked.get("signature_name", "")))
     if ("instances" in asked) == ("inputs" in asked):
         raise invalid('give either "instances" (a list of images) or "inputs" (all as one tensor)')
     if "instances" in asked:
@@ -162,9 +136,7 @@ async def _classify(service: Service, request: Request) -> Response:
 async def _status(service: Service, request: Request) -> Response:
     model = _asked(service, request)
     rows = [_state(model.version, "AVAILABLE", "")]
-    rows += [
-        _state(version, "END", why) for version, why in service.follower.refused.items() if version != model.version
-    ]
+    rows += [_state(version, "END", why) for version, why in service.not_taken().items()]
     return JSONResponse({"model_version_status": rows})
 
 
@@ -186,7 +158,7 @@ async def _metadata(service: Service, request: Request) -> Response:
             ("inputs", IMAGE, tensors.SIZES), ("outputs", PROBABILITIES, (-1, model.classes)),
         )
     }  # fmt: skip
-    signature = {SIGNATURE: ends | {"method_name": "tensorflow/serving/predict"}}
+    signature = {SIGNATURES[0]: ends | {"method_name": "tensorflow/serving/predict"}}
     spec = {"name": NAME, "signature_name": "", "version": str(model.version)}
     return JSONResponse({"model_spec": spec, "metadata": {"signature_def": {"signature_def": signature}}})
 
@@ -280,3 +252,21 @@ def _parameters(one: Mapping[str, Any]) -> Mapping[str, Any]:
 
 async def _metrics(service: Service, request: Request) -> Response:
     return Response(generate_latest(service.metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+V1 = [f"/v1/models/{{name}}{version}" for version in ("", "/versions/{version}")]
+V2 = [f"/v2/models/{{name}}{version}" for version in ("", "/versions/{version}")]
+OPEN = ("/v2/health/live", "/v2/health/ready")  # without the token
+HANDLERS: dict[tuple[str, str], Handler] = {  # in this order: a model's name may have any letter but a slash
+    **{("POST", f"{model}:predict"): _predict for model in V1},
+    **{("POST", f"{model}:classify"): _classify for model in V1},
+    **{("GET", f"{model}/metadata"): _metadata for model in V1},
+    **{("GET", model): _status for model in V1},
+    ("GET", "/v2"): _server,
+    ("GET", "/v2/health/live"): _live,
+    ("GET", "/v2/health/ready"): _ready,
+    **{("POST", f"{model}/infer"): _infer for model in V2},
+    **{("GET", f"{model}/ready"): _model_ready for model in V2},
+    **{("GET", model): _model for model in V2},
+    ("GET", "/metrics"): _metrics,
+}

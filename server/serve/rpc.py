@@ -15,11 +15,10 @@ from server.serve import messages, tensors
 from server.serve.messages import message
 from server.serve.refusal import Refusal, invalid
 from server.serve.servable import NAME, Servable
-from server.serve.service import Service
+from server.serve.service import SIGNATURES, Service
 from server.serve.tensors import IMAGE, PROBABILITIES
 
 FLOAT = 1  # DT_FLOAT
-SIGNATURE = "serving_default"
 AVAILABLE, END = 30, 50  # ModelVersionStatus.State
 Handler = Callable[[Service, Any, Any], Awaitable[None]]  # service, request, response to fill in
 
@@ -41,11 +40,11 @@ def application(service: Service) -> tuple[grpc.aio.Server, health.aio.HealthSer
             for one in methods
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-    told = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(told, server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     names = [*messages.SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server, pool=messages.POOL)
-    return server, told
+    return server, healthy
 
 
 def _method(service: Service, handler: Handler, request: str, response: str) -> grpc.RpcMethodHandler:
@@ -82,12 +81,11 @@ def _asked(service: Service, request: Any, answer: Any = None) -> Servable:
     chosen = spec.WhichOneof("version_choice")
     if chosen == "version_label" and spec.version_label:
         raise invalid(f"there is no version label {spec.version_label[:40]!r}: name a number, or none for the current")
-    if spec.signature_name not in ("", SIGNATURE, "serve"):
-        raise invalid(f"there is no signature {spec.signature_name[:40]!r}, only {SIGNATURE!r} and 'serve'")
+    service.signature(spec.signature_name)
     model = service.model(spec.name, spec.version.value if chosen == "version" else None)
     if answer is not None:
         answer.model_spec.name, answer.model_spec.version.value = NAME, model.version
-        answer.model_spec.signature_name = spec.signature_name or SIGNATURE
+        answer.model_spec.signature_name = spec.signature_name or SIGNATURES[0]
     return model
 
 
@@ -151,7 +149,7 @@ async def _get_metadata(service: Service, request: Any, answer: Any) -> None:
     if list(request.metadata_field) != ["signature_def"]:
         raise invalid("metadata_field should be ['signature_def']")
     found = message("tensorflow.serving.SignatureDefMap")()
-    for name in (SIGNATURE, "serve"):
+    for name in SIGNATURES:
         signature = found.signature_def[name]
         signature.method_name = "tensorflow/serving/predict"
         for side, tensor, sizes in (
@@ -167,9 +165,8 @@ async def _get_metadata(service: Service, request: Any, answer: Any) -> None:
 async def _get_status(service: Service, request: Any, answer: Any) -> None:
     model = _asked(service, request)
     answer.model_version_status.add(version=model.version, state=AVAILABLE).status.SetInParent()
-    for version, why in service.follower.refused.items():
-        if version != model.version:
-            answer.model_version_status.add(version=version, state=END, status={"error_code": 2, "error_message": why})
+    for version, why in service.not_taken().items():
+        answer.model_version_status.add(version=version, state=END, status={"error_code": 2, "error_message": why})
 
 
 # ── Open Inference Protocol ──

@@ -12,9 +12,11 @@ import numpy as np
 
 from server.serve.batching import Batcher, Limits
 from server.serve.metrics import Metrics
-from server.serve.refusal import Reason, Refusal
+from server.serve.refusal import Reason, Refusal, invalid
 from server.serve.servable import NAME, Follower, Servable
 from server.serve.tensors import images
+
+SIGNATURES = ("serving_default", "serve")  # of the savedmodel export, too; the first is the usual one
 
 
 @dataclass
@@ -43,6 +45,15 @@ class Service:
         if version not in (None, "", serving.version, str(serving.version)):
             raise Refusal(Reason.UNKNOWN, f"version {str(version)[:20]} is not served, only {serving.version}")
         return serving
+
+    def signature(self, name: str) -> None:
+        """Raises Refusal if a request names a signature that the model has not; empty stands for the usual one."""
+        if name not in ("", *SIGNATURES):
+            raise invalid(f"there is no signature {name[:40]!r}, only {' and '.join(map(repr, SIGNATURES))}")
+
+    def not_taken(self) -> dict[int, str]:
+        """Why a version other than the one served is not; by its number."""
+        return {n: why for n, why in self.follower.refused.items() if n != self.follower.serving.version}
 
     async def predict(self, model: Servable, values: np.ndarray) -> np.ndarray:
         """Probabilities f32 [n, classes] of what a client sent. Raises Refusal."""

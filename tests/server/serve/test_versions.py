@@ -55,6 +55,15 @@ def test_a_file_that_answers_no_probabilities_is_not_served(tmp_path: Path) -> N
         servable(tmp_path / "model.onnx")
 
 
+def publish_broken(run: Path, number: int) -> None:
+    """A version that is cut off becomes current."""
+    folder = versions.home(run, number)
+    broken = write(folder / "model.onnx", 3)
+    broken.write_bytes(broken.read_bytes()[:1000])
+    (folder / "version.json").write_text("{}")
+    versions.publish(run, folder)
+
+
 def test_under_load_a_swap_drops_no_request_and_every_answer_is_one_versions(tmp_path: Path) -> None:
     """Eight clients ask all the time, while versions come, one of them broken."""
     publish(tmp_path, 1, seed=1)
@@ -89,13 +98,7 @@ def test_under_load_a_swap_drops_no_request_and_every_answer_is_one_versions(tmp
                     await asyncio.to_thread(publish, tmp_path, number, number)
                 await version(web, number)
                 if number == 2:
-                    broken = await asyncio.to_thread(write, tmp_path / "broken", 3)
-                    broken.write_bytes(broken.read_bytes()[:1000])
-                    folder = versions.home(tmp_path, 3)
-                    folder.mkdir()
-                    (folder / "version.json").write_text("{}")
-                    broken.rename(folder / "model.onnx")
-                    versions.publish(tmp_path, folder)
+                    await asyncio.to_thread(publish_broken, tmp_path, 3)
                     await asyncio.sleep(0.5)
                     told = (await web.get(running.url("/v1/models/digits"))).json()["model_version_status"]
                     assert [(one["version"], one["state"]) for one in told] == [("2", "AVAILABLE"), ("3", "END")]
