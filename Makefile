@@ -5,7 +5,7 @@ EDGE ?= .venv-edge
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge tools lint bench fuzz drill drill-hostile drill-learning clean
+.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page tools lint bench fuzz drill drill-hostile drill-learning clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -29,17 +29,29 @@ slow-others: .venv/installed
 fast: .venv/installed  ## tests that take under two minutes in all
 	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# ONNX Runtime's own files for browsers, by npm: the service's page (server.serve) gives them, and nothing is fetched from elsewhere.
+ORT := onnxruntime-web@1.30.0
+page: server/serve/web/ort/ort.wasm.min.mjs  ## what the service's page needs in a browser: ONNX Runtime's wasm (npm)
+
+server/serve/web/ort/ort.wasm.min.mjs:
+	command -v npm >/dev/null || { echo "npm is needed to fetch $(ORT) (on Debian: apt-get install npm)"; exit 1; }
+	npm install --prefix .tools/page --no-audit --no-fund --no-save $(ORT)
+	mkdir -p $(@D)
+	cd .tools/page/node_modules/onnxruntime-web/dist && cp ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm ort.wasm.min.mjs $(CURDIR)/$(@D)
+
 edge: $(EDGE)/installed  ## what a device needs that only reads: an environment without TensorFlow, Ray, Flower (.venv-edge)
 
-# Debian's packages by apt-get, as root; the Kotlin compiler by npm. Tests that need one of them are skipped without it.
-DEBIAN := dataset-fashion-mnist default-jdk-headless fonts-breip fonts-bwht fonts-dkg-handwriting fonts-humor-sans fonts-rufscript fonts-sjfonts npm
-tools: .tools/node_modules/kotlin-compiler  ## what some tests need from outside Python: fonts, Fashion-MNIST, Java, Kotlin (Debian, as root)
+# Debian's packages by apt-get, as root; the rest by npm. Tests that need one of them are skipped without it.
+DEBIAN := chromium dataset-fashion-mnist default-jdk-headless fonts-breip fonts-bwht fonts-dkg-handwriting fonts-humor-sans \
+  fonts-rufscript fonts-sjfonts npm
+NODE := kotlin-compiler@2.4.20 playwright-core@1.65.1 axe-core@4.14.1
+tools: .tools/node_modules/axe-core page  ## what some tests need from outside Python: fonts, data, Java, Kotlin, Chromium (Debian, as root)
 
-.tools/node_modules/kotlin-compiler:
+.tools/node_modules/axe-core:
 	command -v java >/dev/null && command -v npm >/dev/null && dpkg -s $(filter-out default-jdk-headless npm,$(DEBIAN)) >/dev/null 2>&1 \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$(command -v java >/dev/null || echo default-jdk-headless) \
 	       $$(command -v npm >/dev/null || echo npm) $(filter-out default-jdk-headless npm,$(DEBIAN)); }
-	npm install --prefix .tools --no-audit --no-fund --no-save kotlin-compiler@2.4.20
+	npm install --prefix .tools --no-audit --no-fund --no-save $(NODE)
 
 lint: .venv/installed  ## style, types, and which room may import which
 	.venv/bin/ruff check .

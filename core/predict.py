@@ -27,6 +27,7 @@ DAMAGE = (  # what a damaged file makes of its kind's reader
     struct.error, IndexError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error,
 )  # fmt: skip
 SCALE = np.float32(1 / 255)  # what a byte goes in with
+THRESHOLD = 0.9  # the least confidence to be relied on, of files that state none
 
 
 def floats(images: np.ndarray) -> np.ndarray:
@@ -55,6 +56,11 @@ def about(path: Path) -> dict[str, str]:
         return dict(read(path))
     except (ValueError, *DAMAGE) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def threshold(said: Mapping[str, str]) -> float:
+    """The least confidence to be relied on, 0 … 1, by what a file says of itself."""
+    return float(said.get("confidence.threshold", THRESHOLD))
 
 
 def _kind(path: Path, kinds: Mapping[str, Any]) -> Any:

@@ -17,10 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from clients.reader import reading
+from clients.reader import approve, reading
 from clients.reader.photograph import camera, photograph
 from clients.reader.reading import Digit, Reader
 from clients.reader.segment import LONGEST
+from core.predict import THRESHOLD
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 EXAMPLES = """examples:
@@ -30,6 +31,9 @@ EXAMPLES = """examples:
   python -m clients.reader model.tflite --camera                                  one picture of the first camera
   python -m clients.reader model.tflite seven.jpg --learn digits --label 7        it was a 7: keep it for the node to learn from
   python -m clients.reader model.tflite sheet.jpg --learn digits                  what it is unsure of, to digits/unsure
+  python -m clients.reader --approve digits                                       what people corrected on the service's page: one
+                                                                                  after another, yes or no
+  python -m clients.reader --approve digits --draw waiting.png                    all that wait on one picture; nothing is decided
 """
 
 
@@ -40,7 +44,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument(
-        "model", type=Path, metavar="MODEL", help="an exported file: .tflite (LiteRT) or .onnx (ONNX Runtime)"
+        "model",
+        type=Path,
+        nargs="?",
+        metavar="MODEL",
+        help="an exported file: .tflite (LiteRT) or .onnx (ONNX Runtime)",
     )
     p.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="PNG or JPEG files")
     p.add_argument("--folder", type=Path, metavar="DIR", help="all PNG and JPEG files in a folder, by name")
@@ -53,8 +61,12 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     p.add_argument("--label", default="", metavar="L[,L…]", help="what they are: one for all, or one for each, as read")
     p.add_argument(
+        "--approve", type=Path, metavar="DIR",
+        help="look at the corrections that wait in DIR/pending (server.serve --learn DIR), and decide: answers are lines of input",
+    )  # fmt: skip
+    p.add_argument(
         "--threshold", type=float, metavar="SHARE",
-        help=f"least confidence to be relied on, 0 … 1 (what the file states, from validation images; else {reading.THRESHOLD})",
+        help=f"least confidence to be relied on, 0 … 1 (what the file states, from validation images; else {THRESHOLD})",
     )  # fmt: skip
     return p
 
@@ -63,6 +75,10 @@ def main(argv: list[str] | None = None) -> int:
     """Read each picture and say what is on it. Exit code 1 if one could not be read."""
     p = parser()
     args = p.parse_args(argv)
+    if args.approve:
+        return _approved(p, args)
+    if not args.model:
+        p.error("MODEL is missing: an exported file, .tflite or .onnx (or --approve DIR, which needs none)")
     if not (args.images or args.folder or args.camera is not None):
         p.error("nothing to read: give IMAGE files, --folder DIR or --camera")
     if args.label and not args.learn:
@@ -83,6 +99,27 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
     return failed
+
+
+def _approved(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    """Corrections, looked at in the terminal, or all on one picture."""
+    others = ("model", "folder", "camera", "learn", "label", "threshold", "json")
+    if extra := [name for name in others if getattr(args, name) not in (None, "", False)]:
+        p.error(f"--approve DIR goes with --draw only, not with {'MODEL' if extra[0] == 'model' else f'--{extra[0]}'}")
+    try:
+        if args.draw:
+            found = approve.sheet(args.approve)
+            if found is None:
+                raise ValueError(f"no correction waits in {args.approve}")
+            args.draw.write_bytes(cv2.imencode(".png", found)[1].tobytes())
+        else:
+            approve.approve(args.approve, sys.stdin)
+    except KeyboardInterrupt:
+        print("\nstopped: what was decided is done, the rest waits", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+    return 0
 
 
 def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Path | np.ndarray]]:

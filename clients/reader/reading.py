@@ -11,12 +11,11 @@ import numpy as np
 
 from clients.reader.pen import thickened
 from clients.reader.segment import find
+from core.data.folder import UNSURE
 from core.data.prepare import prepared
 from core.data.spec import SIDE
 from core.predict import about, floats, load
-
-UNSURE = "unsure"  # the folder of digits that nobody has named yet
-THRESHOLD = 0.9  # for files that state none
+from core.predict import threshold as stated
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Reader:
         except Exception as error:  # every runtime has its own errors for a file that it cannot read
             raise ValueError(f"{model} cannot be loaded: {error}") from None
         self.labels = said["labels"].split(",") if said.get("labels") else None
-        self.threshold = float(said.get("confidence.threshold", THRESHOLD)) if threshold is None else threshold
+        self.threshold = stated(said) if threshold is None else threshold
 
     def read(self, picture: np.ndarray, times: int = 1) -> list[Digit]:
         """The digits in a picture, grey uint8 [h, w], line by line. times: how many times smaller than the original it is."""

@@ -15,6 +15,9 @@ from core.data.pictures import picture
 from core.data.spec import SIDE, DatasetSpec, Examples, Source
 
 SHOWN = 3  # names in a sentence
+# Folders beside the labels' that are known, and no data: readings that nobody has named, corrections that nobody has approved, and
+# the strokes of those that somebody has.
+UNSURE, PENDING, STROKES = ASIDE = ("unsure", "pending", "strokes")
 
 
 def read(path: Path, ink: str, count: int = 0) -> Source:
@@ -60,7 +63,7 @@ def left_out(folder: Path, classes: int) -> tuple[str, ...]:
     """What is in the folder and is not read, in sentences; hidden files are nobody's mistake."""
     labels = [str(label) for label in _labels(folder, classes)]
     files = {label: [f"{label}/{name}" for name in _visible(folder / label)] for label in labels}
-    others = sorted(set(_visible(folder)) - set(labels))
+    others = sorted(set(_visible(folder)) - {*labels, *ASIDE})
     strays = [name for names in files.values() for name in names if not name.endswith(".png")]
     empty = [label for label, names in files.items() if not set(names) - set(strays)]
     return (

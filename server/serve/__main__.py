@@ -3,15 +3,14 @@
 TensorFlow Serving's clients find here what they know: gRPC PredictionService and ModelService, and REST at
 /v1/models/digits:predict. So do those of the Open Inference Protocol (KServe, Triton), by gRPC and at /v2. It also tells its
 health, its methods (gRPC reflection) and its metrics (/metrics, for Prometheus). When the run's current version changes, the new
-one takes over and no request is lost; a version that cannot be loaded is not taken. Ctrl-C answers what has come, and ends.
+one takes over and no request is lost; a version that cannot be loaded is not taken. Its page, whose address it prints, lets people
+draw, with the model in their browser. Ctrl-C answers what has come, and ends.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import ipaddress
 import logging
 import signal
 import socket
@@ -22,7 +21,7 @@ import grpc
 import uvloop
 from grpc_health.v1 import health_pb2
 
-from server.serve import messages, rest, rpc
+from server.serve import messages, page, rest, rpc
 from server.serve.batching import Limits
 from server.serve.http import http
 from server.serve.servable import FILE, NAME, Follower
@@ -35,6 +34,8 @@ EXAMPLES = f"""examples:
   python -m server.serve model.onnx --http 9000                           an exported file by itself (.onnx or .tflite)
   python -m server.serve RUN --host 0.0.0.0 --key server.key --certificate server.crt --token-file token
                                                                           for other computers: with TLS and a token
+  python -m server.serve RUN --learn digits                               what people correct on the page waits in digits/pending:
+                                                                          python -m clients.reader --approve digits
   curl -s localhost:8501/v1/models/{NAME}                                 which version is served
   curl -s localhost:8501/v1/models/{NAME}:predict -d '{{"instances": [image]}}'   28 rows of 28 [value], 0 … 1, 0 = paper
 """
@@ -59,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--token-file", type=Path, metavar="FILE",
         help="requests must bring what is in this file, as `authorization: Bearer …` (health needs none)",
+    )  # fmt: skip
+    p.add_argument(
+        "--learn", type=Path, metavar="DIR",
+        help="keep what is corrected on the page in DIR/pending, until its owner approves it (clients.reader --approve DIR)",
     )  # fmt: skip
     p.add_argument("--batch", type=int, default=usual.batch, metavar="N", help="most images a request (%(default)s)")
     p.add_argument(
@@ -90,8 +95,10 @@ def main(argv: list[str] | None = None) -> int:
             p.error(f"--{name} {getattr(args, name)} is no port: 0 … 65535")
     if bool(args.key) != bool(args.certificate):
         p.error("TLS takes both --key and --certificate")
-    if not loopback(args.host) and not (args.key and args.token_file):
+    if not page.loopback(args.host) and not (args.key and args.token_file):
         p.error(f"--host {args.host} lets other computers in: it needs --key, --certificate and --token-file")
+    if args.learn and args.learn.exists() and not args.learn.is_dir():
+        p.error(f"--learn {args.learn} is no folder")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are about what strangers send, a line each
     limits = Limits(args.batch, args.queue, args.wait / 1000, args.timeout, round(1e6 * args.megabytes))
@@ -107,20 +114,14 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def loopback(host: str) -> bool:
-    """Is this an address that only this computer reaches?"""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
 async def serve(service: Service, args: argparse.Namespace) -> int:
     """Both servers, until SIGINT or SIGTERM; then what has come is answered, and nothing new is taken."""
     remote, health = rpc.application(service)
     port = _port(remote, args)
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     with socket.create_server((args.host, args.http), family=family, backlog=1024) as listening:
-        web = http(rest.application(service), service, args.key, args.certificate)
+        drawing = page.Page(args.learn, page.loopback(args.host))
+        web = http(rest.application(service, page.routes(service, drawing)), service, args.key, args.certificate)
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
@@ -131,7 +132,9 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
         answering = asyncio.create_task(web.serve([listening]))
         model, scheme = service.follower.serving, "https" if args.key else "http"
         log.info("%s, version %d, of %s", NAME, model.version, model.path)
-        log.info("gRPC at %s:%d, REST at %s://%s:%d", args.host, port, scheme, args.host, listening.getsockname()[1])
+        address = f"{scheme}://{args.host}:{listening.getsockname()[1]}"
+        log.info("gRPC at %s:%d, REST at %s", args.host, port, address)
+        log.info("draw at %s%s/#%s", address, page.AT, drawing.token)
         await stop.wait()
         log.info("stopping: what has come is answered first")
         service.stopping = web.should_exit = True

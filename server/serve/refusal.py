@@ -19,10 +19,12 @@ class Reason(Enum):
     INVALID = Status(400, "INVALID_ARGUMENT")  # it makes no sense
     UNKNOWN = Status(404, "NOT_FOUND")  # no such model, version or path
     STRANGER = Status(401, "UNAUTHENTICATED")  # the token is missing or wrong
+    FOREIGN = Status(403, "PERMISSION_DENIED")  # it comes from another page, or to another name
     LARGE = Status(413, "RESOURCE_EXHAUSTED")  # more bytes or images than one request may have
     BUSY = Status(429, "RESOURCE_EXHAUSTED")  # too many images wait
     LATE = Status(504, "DEADLINE_EXCEEDED")  # no answer in time
     SLOW = Status(408, "DEADLINE_EXCEEDED")  # the request did not arrive in time
+    BROKEN = Status(500, "INTERNAL")  # not the client's fault
 
 
 class Refusal(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from core.safe_json import json_object
 from server.serve import tensors
@@ -26,18 +26,24 @@ LENGTH = "inference-header-content-length"  # of the JSON before binary tensors 
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
-def application(service: Service) -> Starlette:
-    """The routes."""
-    routes = [_route(service, path, method, handler) for (method, path), handler in HANDLERS.items()]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _other, 500: _broken})
+def application(service: Service, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The routes, and more of them."""
+
+    def admit(request: Request) -> None:
+        if request.url.path not in OPEN:
+            service.authorized(request.headers.get("authorization"))
+
+    routes = [route(service, path, method, handler, admit) for (method, path), handler in HANDLERS.items()]
+    return Starlette(routes=[*routes, *more], exception_handlers={HTTPException: _other, 500: _broken})
 
 
-def _route(service: Service, path: str, method: str, handler: Handler) -> Route:
+def route(service: Service, path: str, method: str, handler: Handler, admit: Callable[[Request], None]) -> Route:
+    """Requests to this path, counted; admit: raises Refusal for those that may not."""
+
     async def answered(request: Request) -> Response:
         try:
             with service.counted("rest"):
-                if path not in OPEN:
-                    service.authorized(request.headers.get("authorization"))
+                admit(request)
                 return await handler(service, request)
         except Refusal as refusal:
             return _refused(refusal)
@@ -63,9 +69,9 @@ def _refused(refusal: Refusal) -> Response:
     return JSONResponse({"error": refusal.sentence}, refusal.reason.value.http, headers)
 
 
-async def _body(service: Service, request: Request) -> bytes:
-    """All of a request's body. Raises Refusal if it is too long, or takes too long."""
-    most, parts, length = service.limits.octets, [], 0
+async def body(service: Service, request: Request, most: int = 0) -> bytes:
+    """All of a request's body. most: bytes; 0: the service's limit. Raises Refusal if it is longer, or takes too long."""
+    most, parts, length = most or service.limits.octets, [], 0
     large = Refusal(Reason.LARGE, f"the request has more than {most:,} bytes")
     if int(request.headers.get("content-length", "0")) > most:
         raise large
@@ -83,7 +89,8 @@ async def _body(service: Service, request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _object(octets: bytes) -> dict[str, Any]:
+def object_of(octets: bytes) -> dict[str, Any]:
+    """The JSON object that a body is. Raises Refusal if it is none."""
     try:
         return json_object(octets)
     except (ValueError, RecursionError) as error:
@@ -99,7 +106,7 @@ def _asked(service: Service, request: Request) -> Servable:
 
 async def _predict(service: Service, request: Request) -> Response:
     """{"instances": [image, …]} or {"inputs": images}; an image may be wrapped as {"image": …}."""
-    model, asked = _asked(service, request), _object(await _body(service, request))
+    model, asked = _asked(service, request), object_of(await body(service, request))
     service.signature(str(asked.get("signature_name", "")))
     if ("instances" in asked) == ("inputs" in asked):
         raise invalid('give either "instances" (a list of images) or "inputs" (all as one tensor)')
@@ -123,7 +130,7 @@ def _unwrapped(value: Any) -> Any:
 
 async def _classify(service: Service, request: Request) -> Response:
     """{"examples": [{"image": 784 numbers}, …]} → labels with their probabilities, all of them, in the labels' order."""
-    model, asked = _asked(service, request), _object(await _body(service, request))
+    model, asked = _asked(service, request), object_of(await body(service, request))
     examples = asked.get("examples")
     if not isinstance(examples, list) or not examples or not all(isinstance(one, dict) for one in examples):
         raise invalid(f'"examples" should be a list of objects with {IMAGE!r}')
@@ -196,12 +203,12 @@ async def _model(service: Service, request: Request) -> Response:
 
 async def _infer(service: Service, request: Request) -> Response:
     """One input `image`, its numbers in the JSON or as bytes after it; one output, in the JSON or as bytes, as asked."""
-    model, octets = _asked(service, request), await _body(service, request)
+    model, octets = _asked(service, request), await body(service, request)
     length = request.headers.get(LENGTH)
     if length is not None and not (length.isdecimal() and int(length[:12]) <= len(octets)):
         raise invalid(f"{LENGTH} is {length[:20]!r}, but the request has {len(octets)} bytes")
     cut = len(octets) if length is None else int(length)
-    asked = _object(octets[:cut])
+    asked = object_of(octets[:cut])
     probabilities = await service.predict(model, _tensor(asked, octets[cut:]))
     outputs = _listed(asked, "outputs")
     tensors.wanted([str(one.get("name")) for one in outputs])
