@@ -2,10 +2,11 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 EDGE ?= .venv-edge
+CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page tools lint bench fuzz drill drill-hostile drill-learning clean
+.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -74,6 +75,9 @@ drill-hostile: .venv/installed  ## what an admitted device can do to the others,
 drill-learning: .venv/installed  ## a hand that is misread, corrected on a device, learned by real nodes (fifteen minutes; loopback)
 	$(RUN) -m tests.drill_learning
 
+drill-page: .venv/installed page  ## drawings that are misread, corrected on the page, approved, learned by real nodes (fifteen minutes; loopback)
+	$(RUN) -m tests.drill_page
+
 # Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
 .venv/installed: pins.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=python3.11")'
@@ -86,5 +90,12 @@ $(EDGE)/installed: pins-edge.txt
 	$(PYTHON) -m pip --python $(EDGE)/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-edge.txt
 	touch $@
 
+clients: $(CLIENTS)/installed  ## somebody else's client of the service, tritonclient, as a test needs it (.venv-clients)
+
+$(CLIENTS)/installed: pins-clients.txt
+	$(PYTHON) -m venv --without-pip $(CLIENTS)
+	$(PYTHON) -m pip --python $(CLIENTS)/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-clients.txt
+	touch $@
+
 clean:  ## take away the environments; runs stay
-	rm -rf .venv $(EDGE)
+	rm -rf .venv $(EDGE) $(CLIENTS)

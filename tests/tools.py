@@ -10,6 +10,9 @@ import pytest
 
 KOTLIN = Path(__file__).parents[1] / ".tools" / "node_modules" / "kotlin-compiler" / "bin" / "kotlinc"
 
+MODULES = KOTLIN.parents[2]  # what npm brought
+BROWSER = "chromium"
+
 
 def needed(name: str) -> str:
     """The path of a program, or of a file. A test is skipped without it; where CI says that all is there, it fails."""

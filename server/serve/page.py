@@ -108,7 +108,7 @@ def _about(service: Service, page: Page) -> Response:
             "name": NAME, "version": model.version, "labels": model.labels,
             "threshold": threshold(model.said), "learn": page.learn is not None,
             "file": f"versions/{model.version}/model.onnx" if fits else None,
-            "why": "" if fits else f"a browser reads {BROWSERS} files; {model.path.name} is served: start it with --file model.onnx",
+            "why": "" if fits else f"a browser reads {BROWSERS} files, and {model.path.name} is served: use --file model.onnx",
         }
     )  # fmt: skip
 

@@ -27,17 +27,22 @@ BODIES: dict[str, Any] = {
     "/v1/models/digits:predict": {"instances": IMAGE.tolist(), "signature_name": "serving_default"},
     "/v1/models/digits:classify": {"examples": [{"image": IMAGE.ravel().tolist()}]},
     "/v2/models/digits/infer": {"id": "1", "inputs": [TENSOR], "outputs": [{"name": "probabilities"}]},
-}
+    "/page/corrections": {
+        "image": [0] * 300 + [255] * 484, "label": 9, "read": 7, "confidence": 0.6, "version": 1,
+        "strokes": [[[0.2, 0.3, 0, 0.5], [0.4, 0.3, 16.7, 0.5]]],
+    },
+}  # fmt: skip
 
 
 def run(seed: int, count: int) -> Counter[tuple[str, str]]:
     """Send so many to a service of this code; {(protocol, outcome): how many}. Findings are printed, with their number."""
     found = Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory() as folder:
-        running = start(write(Path(folder) / "model.onnx", 0), "--timeout", "0.5", "--megabytes", "1")
+        model, learn = write(Path(folder) / "model.onnx", 0), Path(folder) / "digits"
+        running = start(model, "--timeout", "0.5", "--megabytes", "1", "--learn", str(learn))
         try:
             with (
-                httpx.Client(base_url=running.url(""), timeout=20) as web,
+                httpx.Client(base_url=running.url(""), timeout=20, headers=running.from_page) as web,
                 grpc.insecure_channel(f"127.0.0.1:{running.grpc}") as channel,
             ):
                 ways: tuple[tuple[str, Callable[[np.random.Generator], str]], ...] = (
@@ -117,7 +122,7 @@ def _rest(web: httpx.Client, draw: np.random.Generator) -> str:
         {"inference-header-content-length": str(int(draw.integers(len(octets) + 9)))} if draw.random() < 0.2 else {}
     )
     answer = web.post(path, content=octets, headers=headers)
-    if answer.status_code == 200:
+    if answer.is_success:
         return "answered"
     said = answer.json().get("error")
     return (

@@ -190,8 +190,6 @@ let drawing = null; // the pointer that draws
 
 field.addEventListener("pointerdown", (event) => {
   if (drawing !== null || (event.pointerType === "mouse" && event.button !== 0)) return;
-  event.preventDefault();
-  field.focus({ preventScroll: true });
   field.setPointerCapture(event.pointerId);
   drawing = event.pointerId;
   pen.shown = pen.down = false;

@@ -63,6 +63,18 @@ class Running:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.http}{path}"
 
+    @property
+    def page(self) -> str:
+        """The page's address, token and all."""
+        found = re.search(r"draw at (\S+)", self.log.read_text())
+        assert found
+        return found[1]
+
+    @property
+    def from_page(self) -> dict[str, str]:
+        """The header that the page's requests bring."""
+        return {"authorization": f"Bearer {self.page.split('#')[1]}"}
+
 
 def start(source: Path, *options: str) -> Running:
     """A service at free ports, ready. Its log goes to a file: a full pipe would stop it."""
@@ -72,7 +84,7 @@ def start(source: Path, *options: str) -> Running:
         process = subprocess.Popen(command, cwd=CODE, stderr=file)
     until = time.monotonic() + 30
     while time.monotonic() < until and process.poll() is None:
-        if found := re.search(r"gRPC at \S+:(\d+), REST at \S+:(\d+)", log.read_text()):
+        if found := re.search(r"gRPC at \S+:(\d+), REST at \S+:(\d+)\n.*draw at", log.read_text()):
             return Running(process, int(found[1]), int(found[2]), log)
         time.sleep(0.02)
     raise AssertionError(log.read_text())

@@ -1,15 +1,14 @@
 /**
- * The page in a real browser: `node page.mjs ADDRESS CHROMIUM MODULES OUT < preparation.txt`.
+ * The page in a real browser: `node look.mjs ADDRESS CHROMIUM MODULES OUT < preparation.txt`.
  *
  * ADDRESS is what the service printed, token and all. Ten digits are drawn with a mouse, one with a pen, a finger and the keyboard; one is
  * corrected; the network goes. Prints what was seen as one JSON object; screenshots go to the folder OUT.
  */
-import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { answer, correct, draw, finger, launched, opened, pointer } from "./browser.mjs";
 
-const [address, chromiumPath, modules, out] = process.argv.slice(2);
-const { chromium } = createRequire(`${modules}/`)("playwright-core");
+const [address, chromium, modules, out] = process.argv.slice(2);
 const axe = readFileSync(`${modules}/axe-core/axe.min.js`, "utf8");
 const vectors = readFileSync(0, "utf8").trim().split("\n").map((line) => line.split(" "));
 
@@ -37,41 +36,6 @@ const DIGITS = [
 
 const seen = { problems: [], requested: [] };
 
-async function opened(browser, options, to = address) {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  page.on("console", (message) => message.type() === "error" && seen.problems.push(message.text()));
-  page.on("pageerror", (error) => seen.problems.push(String(error)));
-  context.on("request", (request) => seen.requested.push(new URL(request.url()).host));
-  const client = await context.newCDPSession(page);
-  await page.goto(to);
-  return { context, page, client };
-}
-
-async function draw({ page, client }, strokes, how) {
-  const { x, y, width } = await page.locator("#field").boundingBox();
-  for (const stroke of strokes) {
-    const points = stroke.map(([px, py]) => [x + px * width, y + py * width]);
-    for (const [i, [px, py]] of [...points, points.at(-1)].entries()) {
-      await how(client, i === 0 ? "begin" : i === points.length ? "end" : "go", px, py);
-    }
-  }
-  await page.waitForFunction(() => document.querySelector("#answer").textContent !== "–");
-  await pause(150); // the last frame's reading
-}
-
-const MOUSE = { begin: "mousePressed", go: "mouseMoved", end: "mouseReleased" };
-const pointer = (pointerType, force) => (client, phase, x, y) => client.send("Input.dispatchMouseEvent",
-  { type: MOUSE[phase], x, y, button: "left", buttons: phase === "end" ? 0 : 1, clickCount: 1, pointerType, force });
-const TOUCH = { begin: "touchStart", go: "touchMove", end: "touchEnd" };
-const finger = (client, phase, x, y) => client.send("Input.dispatchTouchEvent",
-  { type: TOUCH[phase], touchPoints: phase === "end" ? [] : [{ x, y }] });
-
-async function answer(page) {
-  const text = (id) => page.locator(id).textContent();
-  return { answer: await text("#answer"), certainty: await text("#certainty"), time: await text("#time") };
-}
-
 async function faults(page, where) {
   const { violations } = await page.evaluate(`${axe}; axe.run()`);
   return violations.map(({ id, impact, nodes }) => `${where}: ${id} (${impact}) ${nodes[0].html.slice(0, 80)}`);
@@ -79,9 +43,15 @@ async function faults(page, where) {
 
 const ready = (page) => page.waitForFunction(() => document.querySelector("#model").textContent.includes("without a network"));
 
-const browser = await chromium.launch({ executablePath: chromiumPath, args: ["--no-sandbox"] });
+function listen(context, page) {
+  page.on("console", (message) => message.type() === "error" && seen.problems.push(message.text()));
+  page.on("pageerror", (error) => seen.problems.push(String(error)));
+  context.on("request", (request) => seen.requested.push(new URL(request.url()).host));
+}
+
+const browser = await launched(chromium, modules);
 try {
-  const desk = await opened(browser, { viewport: { width: 1100, height: 800 } });
+  const desk = await opened(browser, address, { viewport: { width: 1100, height: 800 } }, listen);
   await ready(desk.page);
   seen.model = await desk.page.locator("#model").textContent();
   seen.faults = await faults(desk.page, "empty");
@@ -113,9 +83,7 @@ try {
   await desk.page.locator("#field").press("Escape");
   await draw(desk, DIGITS[7], pointer("pen", 0.7));
   seen.pen = await answer(desk.page);
-  await desk.page.locator("#classes button").nth(9).click();
-  await desk.page.waitForFunction(() => document.querySelector("#kept").textContent !== "");
-  seen.kept = await desk.page.locator("#kept").textContent();
+  seen.kept = await correct(desk.page, 9);
 
   await desk.context.setOffline(true);
   await desk.page.reload();
@@ -123,9 +91,9 @@ try {
   await draw(desk, DIGITS[7], pointer("mouse", 0));
   seen.offline = await answer(desk.page);
 
-  const phone = await opened(browser, {
+  const phone = await opened(browser, address, {
     viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, colorScheme: "dark",
-  });
+  }, listen);
   await ready(phone.page);
   await draw(phone, DIGITS[3], finger);
   seen.finger = await answer(phone.page);
@@ -133,7 +101,7 @@ try {
   seen.faults.push(...await faults(phone.page, "phone"));
   await phone.page.screenshot({ path: `${out}/phone.png`, fullPage: true });
 
-  const { page } = await opened(browser, {}, `${address.split("#")[0]}#another`);
+  const { page } = await opened(browser, `${address.split("#")[0]}#another`);
   await page.waitForSelector("#model.problem");
   seen.stranger = await page.locator("#model").textContent();
 } finally {

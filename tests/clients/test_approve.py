@@ -1,0 +1,92 @@
+"""Their owner looks at corrections before they are anybody's training data."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from clients.reader.__main__ import main
+from clients.reader.approve import approve, drawn, sheet
+from core.data import corrections
+from core.data.corrections import Correction
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Path:
+    """A folder in which four wait: they are said to be 2, 3, 4, 5."""
+    for label in (2, 3, 4, 5):
+        image = np.zeros((28, 28), np.uint8)
+        image[4:24, label : label + 9] = 255
+        corrections.put(tmp_path, Correction(image, label, 1, 0.5, 1))
+    return tmp_path
+
+
+def labels(folder: Path) -> list[str]:
+    return sorted(file.parent.name for file in folder.glob("[0-9]/*.png"))
+
+
+def test_each_answer_is_carried_out_at_once(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert approve(waiting, io.StringIO("y\nn\n\n8\n")) == 2
+    assert labels(waiting) == ["2", "8"]  # yes; thrown away; left; it was an 8
+    assert [corrections.read(file, 10).label for file in corrections.waiting(waiting)] == [4]
+    said = capsys.readouterr().out
+    assert "4 corrections wait" in said and "it is a 2, says who drew it" in said and "2 approved, 1 wait" in said
+
+
+def test_nothing_is_decided_without_an_answer(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert approve(waiting, io.StringIO("")) == 0 and approve(waiting, io.StringIO("q\ny\ny\n")) == 0
+    assert len(corrections.waiting(waiting)) == 4 and labels(waiting) == []
+    approve(waiting, io.StringIO("yes!\n999\n10\ny\n"))  # 10 may be a class of other data
+    assert "'yes!' is no answer" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_named_and_stays(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = corrections.waiting(waiting)[0]
+    first.with_suffix(".json").write_text("{}")
+    assert approve(waiting, io.StringIO("y\ny\ny\ny\n")) == 3
+    assert first.stem in capsys.readouterr().out and first.exists()
+
+
+def test_a_picture_is_as_wide_as_it_is_high_in_a_terminal() -> None:
+    image = np.zeros((28, 28), np.uint8)
+    image[5:15, 2] = 255
+    image[14, 2:28] = 128
+    lines = drawn(image).splitlines()
+    assert len(lines) == 10 and lines[0] == "    ██" and len(lines[-1]) == 56 and set(lines[-1]) == set(" ▒")
+
+
+def test_all_that_wait_on_one_picture(waiting: Path, tmp_path: Path) -> None:
+    found = sheet(waiting)
+    assert found is not None and found.shape[1] == 10 * (3 * 28 + 4) and (found == 0).any()
+    assert sheet(tmp_path / "none") is None
+    assert main(["--approve", str(waiting), "--draw", str(tmp_path / "all.png")]) == 0
+    assert cv2.imread(str(tmp_path / "all.png"), cv2.IMREAD_GRAYSCALE).shape == found.shape
+    assert len(corrections.waiting(waiting)) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--approve", "nowhere"], "--approve nowhere is no folder"),
+        (["--approve", ".", "--label", "3"], "not with --label"),
+        (["model.onnx", "--approve", "."], "not with MODEL"),
+        (["--approve", ".", "--draw", "x.png"], "no correction waits"),
+        (["--learn", "digits"], "MODEL is missing"),
+    ],
+)
+def test_wrong_words_are_named(arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert says in capsys.readouterr().err
+
+
+def test_the_command_reads_answers_from_its_input(waiting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 4))
+    assert main(["--approve", str(waiting)]) == 0
+    assert labels(waiting) == ["2", "3", "4", "5"]
