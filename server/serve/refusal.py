@@ -32,8 +32,11 @@ class Refusal(Exception):
 
     def __init__(self, reason: Reason, sentence: str) -> None:
         """sentence: what is wrong, and what would be right; it goes to the client."""
-        super().__init__(sentence)
-        self.reason, self.sentence = reason, sentence
+        self.reason, self.sentence = (
+            reason,
+            sentence.encode(errors="replace").decode(),
+        )  # a client's half surrogate is no text
+        super().__init__(self.sentence)
 
 
 def invalid(sentence: str) -> Refusal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,16 @@ from typing import Any
 import httpx
 import pytest
 
-from core.data import corrections
+from core.config.scenario import Local, Scenario
+from core.data import corrections, load
+from server.export import onnx
+from server.export.outgoing import Outgoing
+from tests import models
 from tests.core.test_corrections import GOOD
 from tests.server.serve.conftest import CODE, Running, start, stop
 from tests.tools import BROWSER, MODULES, needed
 
+SCENARIO = Scenario("page", train=6000, test=1000, validation=1500, local=Local(epochs=4, rate=0.05, momentum=0.9))
 ORT = CODE / "server" / "serve" / "web" / "ort" / "ort.wasm.min.mjs"
 
 
@@ -97,6 +101,7 @@ def test_the_page_itself_may(page: httpx.Client, service: Running) -> None:
     "body, status, says",
     [
         (b"", 400, "should be a JSON object"),
+        (json.dumps(GOOD | {"label": "\ud800"}).encode(), 400, "label = ? should be"),
         (b"[" * 100_000, 400, "should be a JSON object"),
         (json.dumps(GOOD | {"label": 99}).encode(), 400, "label = 99"),
         (b'{"image": "' + b"A" * 500_000, 413, "400,000 bytes"),
@@ -132,20 +137,10 @@ def test_people_draw_on_it(tmp_path: Path) -> None:
     """Ten shapes by mouse, one by pen, finger and keys; MNIST's manner byte for byte; no network; nothing from elsewhere."""
     chromium, node, _ = needed(BROWSER), needed("node"), needed(str(MODULES / "playwright-core"))
     needed(str(ORT))
-    run = [
-        sys.executable,
-        "-m",
-        "scenarios.run",
-        "iid",
-        "--rounds",
-        "6",
-        "--baselines",
-        "none",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    subprocess.run(run, cwd=CODE, check=True, capture_output=True)
-    service = start(tmp_path / "run", "--learn", str(tmp_path / "digits"))
+    data = load(SCENARIO)
+    leaving = Outgoing(models.spec(), models.trained(SCENARIO, data.train), data.train.x, data.spec.labels)
+    onnx.save(leaving, tmp_path / "model.onnx")
+    service = start(tmp_path / "model.onnx", "--learn", str(tmp_path / "digits"))
     program = [node, CODE / "tests/page/look.mjs", service.page, chromium, MODULES, tmp_path]
     vectors = (CODE / "tests/core/preparation.txt").read_text()
     done = subprocess.run(program, input=vectors, capture_output=True, text=True, timeout=300)
