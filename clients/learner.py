@@ -28,8 +28,9 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
     mine, condition = shard.train.take(rows), course(scenario).tests[learned_task].condition
     mine = Examples(under(condition, mine.x, scenario.seed, shard.client, stage), mine.y)
     strength = np.broadcast_to(shard.strength, (len(shard.train), shard.strength.shape[-1]))[rows]
+    past = scenario.past if shard.first is None else shard.first
     lesson = Lesson(
-        stage=scenario.past + stage, start=start, examples=mine, strength=strength, client=shard.client, round=round,
+        stage=past + stage, start=start, examples=mine, strength=strength, client=shard.client, round=round,
         rate=task.rate, scenario=scenario, payloads=task.payloads, typical=np.atleast_2d(shard.strength).mean(0),
     )  # fmt: skip
     method = chain(scenario)

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from clients.sources import image_folder
 from core import arrays
 from core.disk import contents, numbered, placed
 from core.methods.base import Memory
 
+BEGAN = "began"  # holds the name of the run whose memory was brought along; nothing, if there was none
+LATER = 10**9  # than every round
 KEPT = 3  # rounds kept: the newest, the one before, and the one that a damaged checkpoint goes back to
 
 
@@ -42,6 +45,29 @@ def before(home: Path, round: int) -> Memory:
             f"none of {', '.join(map(str, files))} can be read; move them away to begin with an empty memory"
         )
     return {}
+
+
+def carried(old: Path, new: Path) -> bool:
+    """Begin a run's memory with what the run before it left, as of round 0: once, and the old one stays as it is.
+
+    old, new: this client's folders in both. Returns whether there was anything. Raises ValueError if none of it can be read.
+    """
+    mark = new / BEGAN
+    if mark.exists():
+        return bool(went_on_from(mark))
+    kept, book = before(old, LATER), old / image_folder.BOOK
+    save(new, 0, kept)
+    if book.exists():
+        image_folder.carry(book, new / image_folder.BOOK)
+    found = bool(kept) or book.exists()
+    with placed(mark) as file:  # last: what a power cut left undone is done again
+        file.write(old.parent.name.encode() if found else b"")
+    return found
+
+
+def went_on_from(mark: Path) -> str:
+    """The run whose memory was brought along, by a client's file BEGAN; empty if there was none."""
+    return contents(mark, 1000).decode(errors="replace")
 
 
 def _read(file: Path) -> Memory:

@@ -35,19 +35,22 @@ def train(content: RecordDict, config: Config) -> RecordDict:
     """Learn from the weights received; the new ones, and what else the server wants to know."""
     task = _task(content, config)
     engine, home = _engine(task, config), _home(task, config)
+    prepared = _prepared(task, config, home)
     earlier = memory.begin(home, task.round)
-    shard, _ = _data(task, config)
+    shard, _, changes = _data(task, config)
     update, kept = learn(shard, task, memory.before(home, task.round), engine)
     memory.save(home, task.round, kept)
     memory.end(home, task.round)
     full = battery() if "client" in config else -1.0
-    return wire.reply(replace(update, earlier=earlier, memory=memory.size(kept), battery=full))
+    update = replace(update, earlier=earlier, memory=memory.size(kept), battery=full)
+    return wire.reply(replace(update, unprepared=bool(kept) and not prepared, note=changes))
 
 
 def evaluate(content: RecordDict, config: Config) -> RecordDict:
     """Try the weights received on this client's own test images, as it meets them now; say what it holds."""
     task = _task(content, config)
-    mine, tests = _data(task, config)
+    _prepared(task, config, _home(task, config))
+    mine, tests, _ = _data(task, config)
     own = tests()
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
     sums = score(_engine(task, config).logits(task.arrays, seen), own.y)
@@ -76,19 +79,25 @@ def _task(content: RecordDict, config: Config) -> Task:
 
 def _home(task: Task, config: Config) -> Path:
     """The client's own folder: below the one that the backend names, or the node's environment."""
-    base = config.get("memory") or os.environ.get("CLIENTS_HOME", "clients-home")
-    return memory.home(Path(str(base)), task.client, task.run)
+    base = Path(str(config.get("memory") or os.environ.get("CLIENTS_HOME", "clients-home")))
+    return memory.home(base, task.client, task.run)
 
 
-def _data(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples]]:
-    """What this client trains on, and how to get its test images: its owner's folder, else its part of the scenario's data."""
+def _prepared(task: Task, config: Config, home: Path) -> bool:
+    """Bring along what this client kept of the run that this one goes on from, if it does. False: it kept nothing."""
+    return not task.before or memory.carried(_home(replace(task, run=task.before), config), home)
+
+
+def _data(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples], str]:
+    """What this client trains on, how to get its test images, and what changed in its folder: its owner's, else its part of
+    the scenario's data."""
     there = Path(str(config["data"])) if "data" in config else None
     if there and there.is_dir():
-        book = _home(task, config) / "experiences.json"
+        book = _home(task, config) / image_folder.BOOK
         mine, tests = image_folder.own(task.scenario, task.client, there, book, task.round)
-        return mine, lambda: tests
+        return mine, lambda: tests, image_folder.changes(book, task.round)
     scenario = task.scenario.json()
-    return shard(scenario, task.client, there), lambda: own_test(scenario, task.client, there)
+    return shard(scenario, task.client, there), lambda: own_test(scenario, task.client, there), ""
 
 
 def _engine(task: Task, config: Config) -> Engine:

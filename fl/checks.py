@@ -17,7 +17,7 @@ from core.text import cleaned
 
 Numbers = Mapping[str, Any]
 STYPE = "numpy.ndarray"  # how Flower says that an array is numpy's own file
-LETTERS = 100  # of a word
+LETTERS = 200  # of a word
 CLIENTS = ROUNDS = 1_000_000  # more than any federation has
 MEMORY = 10**12  # bytes; more than any client keeps
 BATTERY = (-1, 1)  # how full it is; -1: there is none

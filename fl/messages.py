@@ -22,6 +22,7 @@ class Task:
     arrays: Arrays  # the global weights
     payloads: Payloads = field(default_factory=dict)  # what the server adds for methods
     run: str = ""  # the run's name, on real nodes
+    before: str = ""  # the name of the run that it goes on from, whose memory a node then takes along
     step: bytes = b""  # a training step's file (core/engines/step.py), if the server sends one
     digest: str = ""  # its SHA-256
 
@@ -43,6 +44,8 @@ class Update:
     payloads: Payloads = field(default_factory=dict)  # what methods send beside the weights
     rehearsed: int = 0  # examples that it remembers and learned from again
     round: int = 0  # the one that it was asked in
+    unprepared: bool = False  # it kept nothing of the run that this one goes on from
+    note: str = ""  # what the report should say of this client's round, a sentence
 
     @property
     def examples(self) -> int:

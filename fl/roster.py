@@ -46,6 +46,7 @@ class Assignment(Protocol):
     """Who plays whom."""
 
     run: str  # the run's name on real nodes, by which they keep its memory apart; in simulation none
+    before: str  # the name of the run that it goes on from, likewise
     pause: float  # seconds between looks for replies
     apart: bool  # is each reply pulled by itself (fl/channel.py)?
 
@@ -59,7 +60,7 @@ class Assignment(Protocol):
 class AnyNode:
     """Simulation: any node plays any client."""
 
-    run, pause, apart = "", 0.004, False
+    run, before, pause, apart = "", "", 0.004, False
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """Dealt round the nodes in turn."""

@@ -20,7 +20,9 @@ from fl.checks import Limits
 from fl.messages import Task, Update
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
-SCHEMA = 2  # of a task's settings; 1: before it was written down
+SCHEMA = (
+    3  # of a task's settings; 1: before it was written down; 2: before a run could go on from another on real nodes
+)
 STEP = "step"  # a training step's file, for clients without TensorFlow
 METHOD = "method."  # then a method's name: its arrays beside the weights, either way
 
@@ -37,8 +39,9 @@ NUMBERS = {
     "task",
     "memory",
     "battery",
+    "unprepared",
 }  # strategies want the same from all
-EARLIER = "earlier"  # the only word of an answer
+EARLIER, NOTE = "earlier", "note"  # the words of an answer
 USUAL = Limits()
 
 
@@ -69,7 +72,7 @@ def request(task: Task, weights: ArrayRecord) -> RecordDict:
     settings = ConfigRecord(
         {
             "schema": SCHEMA, "scenario": task.scenario.json(), "round": task.round, "client": task.client,
-            "rate": task.rate, "run": task.run,
+            "rate": task.rate, "run": task.run, "before": task.before,
         }
     )  # fmt: skip
     content = RecordDict({ARRAYS: weights, CONFIG: settings})
@@ -96,6 +99,7 @@ def task(content: RecordDict) -> Task:
         arrays=arrays(content.array_records[ARRAYS]),
         payloads=_methods(content),
         run=str(settings["run"]),
+        before=str(settings["before"]),
         step=bytes(step.get("file", b"")),
         digest=str(step.get("sha256", "")),
     )
@@ -118,9 +122,10 @@ def reply(update: Update) -> RecordDict:
             "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
             "task": update.task, "memory": update.memory, "battery": update.battery,
+            "unprepared": int(update.unprepared),
         }
     )  # fmt: skip
-    content = RecordDict({METRICS: metrics, CONFIG: ConfigRecord({EARLIER: update.earlier})})
+    content = RecordDict({METRICS: metrics, CONFIG: ConfigRecord({EARLIER: update.earlier, NOTE: update.note})})
     if update.arrays:
         content[ARRAYS] = record(update.arrays)
     for name, given in update.payloads.items():
@@ -168,8 +173,9 @@ def update(
     )
     answer = {name.removeprefix(METHOD): given for name, given in arrays.items() if name != ARRAYS}
     return Update(
-        client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content), task, memory,
+        client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content, EARLIER), task, memory,
         checks.real(numbers, "battery", *checks.BATTERY), answer, rehearsed, answered,
+        bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE),
     )  # fmt: skip
 
 
@@ -196,12 +202,12 @@ def _records(content: RecordDict, arrays: set[str]) -> None:
         raise ValueError("the answer's records are not the ones asked for")
     if odd := set(content.metric_records[METRICS]) ^ NUMBERS:
         raise ValueError(f"the answer's numbers are not the ones asked for: {cleaned(', '.join(sorted(odd)[:10]))}")
-    if odd := set(content.config_records.get(CONFIG, ())) - {EARLIER}:
+    if odd := set(content.config_records.get(CONFIG, ())) - {EARLIER, NOTE}:
         raise ValueError(f"the answer's words are not the ones asked for: {cleaned(', '.join(sorted(odd)[:10]))}")
 
 
-def _word(content: RecordDict) -> str:
-    word = content.config_records.get(CONFIG, ConfigRecord()).get(EARLIER, "")
+def _word(content: RecordDict, key: str) -> str:
+    word = content.config_records.get(CONFIG, ConfigRecord()).get(key, "")
     if not isinstance(word, str) or len(word) > checks.LETTERS:
-        raise ValueError(f"the answer's {EARLIER} is not a text of at most {checks.LETTERS} letters")
+        raise ValueError(f"the answer's {key} is not a text of at most {checks.LETTERS} letters")
     return cleaned(word)

@@ -21,12 +21,15 @@ from scenarios.deployment import flwr_cli, processes
 from scenarios.deployment.flwr_cli import CODE, HOME, option
 from scenarios.deployment.status import show
 from scenarios.run import main as command
+from server import run_folder
 
 PORT = 8000
 EXAMPLES = """examples:
   python -m scenarios.deploy up --nodes 4      a SuperLink and four SuperNodes on this computer, TLS, a key each
   python -m scenarios.deploy run pi            run a scenario on them; it leaves runs/pi-0 like a simulation does
   python -m scenarios.deploy run --resume runs/pi-0
+  python -m scenarios.deploy run pi --from runs/pi-0   go on from a finished run; nodes bring what they remember of it
+  python -m scenarios.deploy run --continue    the same from the newest finished run, with its settings: every night, say
   python -m scenarios.deploy status            who is there, when it was last seen, what it does
   python -m scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 …' --client 4
                                                let a device in, as client 4 and no other; `dismiss kitchen` shuts it out
@@ -68,8 +71,15 @@ def parser() -> argparse.ArgumentParser:
         "--engine", default="", metavar="NAME[,NAME]",
         help=f"the nodes' own engine, dealt in turn if several: {', '.join(ENGINES)} (what each scenario says)",
     )  # fmt: skip
-    usage = "python -m scenarios.deploy run NAME [--set KEY=VALUE …] | --resume RUN   (as python -m scenarios.run)"
-    commands.add_parser("run", help="run a scenario on the nodes", usage=usage, allow_abbrev=False)
+    usage = (
+        "python -m scenarios.deploy run NAME [--from RUN] [--set KEY=VALUE …] | --continue | --resume RUN   "
+        "(as python -m scenarios.run)"
+    )
+    runs = commands.add_parser("run", help="run a scenario on the nodes", usage=usage, allow_abbrev=False)
+    runs.add_argument(
+        "--continue", action="store_true", dest="further",
+        help="go on from the newest finished run of this federation: its model, and what its nodes remember of it",
+    )  # fmt: skip
     admits = commands.add_parser("admit", help="let a device's node in, by its public key", allow_abbrev=False)
     admits.add_argument("name", help="what its owner calls it")
     admits.add_argument("key", help="its public key, as clients.pi install prints it")
@@ -98,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "status":
             return show(home)
         if args.command == "run":
-            return _run(home, rest)
+            return _run(home, rest, args.further)
         if args.command == "dismiss":
             flwr_cli.dismiss(home, args.name)
         else:
@@ -146,9 +156,23 @@ def _admit(home: Path, name: str, key: str, client: int) -> None:
     flwr_cli.admit(home, file, name, client)
 
 
-def _run(home: Path, arguments: Sequence[str]) -> int:
-    """The same experiment as `scenarios.run`, its rounds on the nodes."""
-    return command(["--baselines", "none", *arguments], home)
+def _run(home: Path, arguments: Sequence[str], further: bool) -> int:
+    """The same experiment as `scenarios.run`, its rounds on the nodes. further: it goes on from their newest finished run."""
+    more = ["--from", str(_newest(home))] if further else []
+    return command(["--baselines", "none", *more, *arguments], home)
+
+
+def _newest(home: Path) -> Path:
+    """The newest finished run of this federation. Raises ValueError if there is none."""
+    for folder in dict.fromkeys(folder for _, folder in reversed(flwr_cli.runs(home))):
+        if (folder / run_folder.REPORT).exists():
+            return folder
+        if folder.exists():
+            how = flwr_cli.resume(folder, home)
+            Console(stderr=True, highlight=False).print(
+                f"{folder} is not finished: passed over ({how})", soft_wrap=True
+            )
+    raise ValueError("--continue: no run of this federation is finished; begin with: run NAME")
 
 
 if __name__ == "__main__":

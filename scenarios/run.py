@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, metavar="DIR", help="folder for what the run leaves (runs/<name>-<seed>)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")
     p.add_argument("--from", type=Path, metavar="RUN", dest="source",
-                   help="start from a finished run's current model and its clients' memories")  # fmt: skip
+                   help="start from a finished run's current model and its clients' memories (no NAME: its scenario)")  # fmt: skip
     p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
     p.add_argument("--baselines", choices=("none", "centralized", "all"), default="centralized",
                    help="what to compare with: pooled data; all: each client alone too; streams: joint (centralized)")  # fmt: skip
@@ -121,9 +122,11 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     """The scenario and the folder that the command line asks for. Raises ValueError if they make no sense."""
     if args.resume:
         return _resumed(args, real)
-    if not args.name:
+    if args.source:
+        args.source = RUNS / args.source if (RUNS / args.source).exists() else args.source
+    if not args.name and not args.source:
         raise ValueError(f"which scenario? choose from {', '.join(SCENARIOS)}, or --list")
-    if args.name not in SCENARIOS:
+    if args.name and args.name not in SCENARIOS:
         raise unknown("scenario", args.name, SCENARIOS)
     changes = [_change(text) for text in args.set]
     if "past" in dict(changes):
@@ -131,14 +134,9 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     changes += [
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
     ]
-    scenario = settled(changed(SCENARIOS[args.name][0], changes))
-    if args.source and real:
-        raise ValueError(
-            "--from cannot go on with a simulation on real nodes, whose memories are their own; use --resume"
-        )
+    scenario = settled(changed(SCENARIOS[args.name][0] if args.name else _again(args.source), changes))
     if args.source:
-        args.source = RUNS / args.source if (RUNS / args.source).exists() else args.source
-        scenario = after(scenario, args.source)
+        scenario = after(scenario, args.source, real)
     if args.out:
         if args.out.exists() and not args.out.is_dir():
             raise ValueError(f"--out {args.out} is a file; name a folder that is empty, or not there")
@@ -151,6 +149,14 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
             raise ValueError(f"--out {args.out} is not empty; choose another{again}")
         return scenario, args.out
     return scenario, _free(RUNS / f"{scenario.name}-{scenario.seed}")
+
+
+def _again(run: Path) -> Scenario:
+    """A run's own scenario, to be run once more from where that run ended."""
+    try:
+        return replace(Scenario.read(run / run_folder.SCENARIO), past=0)
+    except FileNotFoundError:
+        raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
 
 
 def _change(text: str) -> tuple[str, str]:

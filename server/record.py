@@ -74,6 +74,8 @@ class RoundRecord:
     failed: Mapping[int, str] = field(default_factory=dict)  # who was left out, and why
     server_error: str = ""  # what went wrong in the server's own step
     retried: Mapping[int, str] = field(default_factory=dict)  # who was asked again, and whose worker had been lost
+    unprepared: tuple[int, ...] = ()  # who had kept nothing of the run before this one; each once
+    said: Mapping[int, str] = field(default_factory=dict)  # what clients had to say of themselves
     capped: Mapping[int, int] = field(default_factory=dict)  # whose count was not believed, and what it said
     odd: Mapping[int, str] = field(default_factory=dict)  # whose update stands out, and how
     notes: tuple[str, ...] = ()  # what else was noticed, of nodes that play nobody
@@ -259,6 +261,11 @@ def events(row: RoundRecord) -> list[str]:
     sentences += [
         f"worker {w} was lost while it played client {c}, who was asked again" for c, w in row.retried.items()
     ]
+    sentences += [
+        f"client {c} had kept nothing of the run before this one, and began with an empty memory"
+        for c in row.unprepared
+    ]
+    sentences += [f"client {c} {note}" for c, note in row.said.items()]
     sentences += [
         f"client {c} says {count:,} examples, far more than the others; it counts as the most allowed"
         for c, count in row.capped.items()

@@ -55,8 +55,10 @@ class Federation:
 
     def task(self, round: int, client: int, rate: float, arrays: Arrays, payloads: Payloads | None = None) -> Task:
         """What a client is asked to do in a round."""
-        run = self.channel.assignment.run
-        return Task(self.scenario, round, client, rate, arrays, payloads or {}, run, self.step, self.digest)
+        named = self.channel.assignment
+        return Task(
+            self.scenario, round, client, rate, arrays, payloads or {}, named.run, named.before, self.step, self.digest
+        )
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ def _record(asked: Asked, believed: Believed) -> RoundRecord:
         clients_examples={client: u.examples for client, u in updates.items()},
         battery={client: u.battery for client, u in updates.items() if u.battery >= 0},
         retried={client: u.earlier for client, u in updates.items() if u.earlier},
+        unprepared=tuple(client for client, u in updates.items() if u.unprepared),
+        said={client: u.note for client, u in updates.items() if u.note},
         capped={c: updates[c].examples for c in learned if believed.counts[c] < updates[c].examples},
         examples=sums.examples,
         train_loss=sums.mean_loss,

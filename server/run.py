@@ -96,7 +96,7 @@ def restore(scenario: Scenario, folder: Path, channel: Channel, watch: Watch) ->
     state = saved or RunState(0, first)
     events = [] if state.round else list(data.notes)
     events += [f"checkpoint {name} was damaged and not used" for name in damaged]
-    if real and saved and saved.round < scenario.rounds:  # a simulation that was interrupted is one that was not
+    if real and saved and 0 < saved.round < scenario.rounds:  # a simulation that was interrupted is one that was not
         events.append(f"the run was interrupted, and went on after round {saved.round}")
     best.keep(folder, state.curve, state.arrays)
     step = _step(scenario, folder) if real or scenario.engine == "litert" else b""
@@ -122,6 +122,8 @@ def advance(run: Run, state: RunState, done: Round) -> RunState:
     if run.before and row.round in run.tests.ends[:-1]:  # after the last stage all are asked anyway
         shards, _ = evaluation.clients(run.federation, done.arrays, row.round)
         row = replace(row, clients_accuracy={one.client: one.accuracy for one in shards if one.accuracy is not None})
+    known = {client for one in state.history for client in one.unprepared}
+    row = replace(row, unprepared=tuple(client for client in row.unprepared if client not in known))
     history = (*state.history, row)
     state = RunState(row.round, done.arrays, done.strategy, done.shared, history, state.events)
     state = state.with_events(*record.events(row))

@@ -74,6 +74,22 @@ def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, simula
     assert list(home.glob("node-1/memory/*/client-00001/round-*.npz"))
 
 
+def test_a_run_goes_on_from_another_with_what_its_nodes_remember(home: Path, simulated: Path, tmp_path: Path) -> None:
+    """To the bits of a simulation that goes on from a simulation; and `--continue` finds the run by itself."""
+    shorter = ["--rounds", "2", "--out"]
+    alone = ["--backend", "local", "--baselines", "none", "--quiet", "--from", str(simulated)]
+    assert command("scenarios.run", *alone, *shorter, str(tmp_path / "simulated")).returncode == 0
+    real = command("scenarios.deploy", "--home", str(home), "run", "--continue", *shorter, str(tmp_path / "real"))
+    assert real.returncode == 0, real.stderr
+    mine, theirs = report(tmp_path / "real"), report(tmp_path / "simulated")
+    assert mine["weights_sha256"] == theirs["weights_sha256"] and mine["events"] == theirs["events"] == []
+    assert mine["settings"]["past"] == 2 and mine["current"] == theirs["current"]
+    ((there,),) = [list(home.glob(f"node-1/memory/{(tmp_path / 'real' / 'id').read_text()}"))]
+    assert (there / "client-00001" / "began").read_text() in {one.name for one in there.parent.iterdir()}
+    elsewhere = command("scenarios.run", "--from", str(tmp_path / "real"), "--out", str(tmp_path / "no"))
+    assert elsewhere.returncode == 2 and f"scenarios.deploy --home {home} run NAME --from" in elsewhere.stderr
+
+
 def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """A run on the nodes, in the background."""
     run = [sys.executable, "-m", "scenarios.deploy", "--home", str(home), "run", *arguments]

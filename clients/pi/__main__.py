@@ -1,4 +1,4 @@
-"""A node on a Raspberry Pi: `python -m clients.pi doctor|install|join|leave|logs`."""
+"""A node on a Raspberry Pi: `python -m clients.pi doctor|install|join|leave|logs|clean`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m clients.pi", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = p.add_subparsers(dest="command", required=True, metavar="doctor|install|join|leave|logs")
+    commands = p.add_subparsers(dest="command", required=True, metavar="doctor|install|join|leave|logs|clean")
     meanings = {
         "doctor": "check everything that a node needs, and say what to do", "install": "make a node: settings, key, service",
         "join": "run the node here and now", "leave": "stop the node's service; its memory stays", "logs": "what it said",
+        "clean": "what it remembers of each run, and take away what nothing goes on from",
     }  # fmt: skip
     made = {name: commands.add_parser(name, help=text, allow_abbrev=False) for name, text in meanings.items()}
     for one in made.values():
@@ -52,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=int, default=9094, help="a free port on loopback (9094); another for a second node"
     )
     install.add_argument("--allow-root", action="store_true", help="let the node run as root (in a container)")
+    made["clean"].add_argument(
+        "--keep", type=int, default=1, metavar="N", help="the newest runs, which stay (%(default)s)"
+    )
+    made["clean"].add_argument("--yes", action="store_true", help="take the others away (without: only say which)")
     return p
 
 
@@ -71,6 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         there = settings.read(folder)
         if args.command == "join":
             _node().join(there, folder)
+        if args.command == "clean":
+            if args.keep < 1:
+                raise ValueError(f"--keep {args.keep} should be 1 or more")
+            _clean().clean(folder, args.keep, args.yes)
+            return 0
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     unit = f"federation-{there.name}"
@@ -93,6 +103,12 @@ def _node() -> ModuleType:
     from clients.pi import node
 
     return node
+
+
+def _clean() -> ModuleType:
+    from clients.pi import clean
+
+    return clean
 
 
 def _install(given: settings.Node, folder: Path, authority: Path, root: bool) -> int:

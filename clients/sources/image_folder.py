@@ -28,6 +28,7 @@ from core.plan import strengths
 from core.safe_json import json_object
 from core.stream import Stream
 
+BOOK = "experiences.json"  # in a client's memory
 LONGEST = 100_000_000  # bytes of experiences.json
 LAST = 1_000_000  # the greatest number of a round
 NAME = re.compile(r"[0-9]{1,3}/[^/\0]+\.png")
@@ -39,7 +40,12 @@ class Book:
     """experiences.json."""
 
     looked: int = 0  # the round of the last look
-    came: dict[str, int] = field(default_factory=dict)  # {<label>/<file>.png: the round in which it was first seen}
+    came: dict[str, int] = field(
+        default_factory=dict
+    )  # {<label>/<file>.png: the round in which it was first seen}; ≤ 0: before this run
+    gone: dict[str, int] = field(
+        default_factory=dict
+    )  # the same of those that are there no more: when that was first seen
     dark: bool | None = None  # is the folder's ink dark? None: not judged yet
 
 
@@ -59,7 +65,7 @@ def survey(
 ) -> tuple[Shard, Examples, tuple[str, ...]]:
     """The same as `own`, and sentences on what is odd in the folder, or left out."""
     known, classes = _looked(folder, book, round, dataset(scenario).classes), dataset(scenario).classes
-    came = {name: first for name, first in known.came.items() if first <= round}
+    came = {name: first for name, first in known.came.items() if first <= round and name not in known.gone}
     there = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
     train = [name for name in there if zlib.crc32(os.fsencode(name)) % 6]
     unread = [
@@ -73,10 +79,12 @@ def survey(
         )
     dark = _dark(scenario, known, np.stack(list(there.values())), book)
     rounds = np.array([came[name] for name in train])
-    firsts = sorted(set(came.values()))  # of all that ever came: what is taken away leaves its experience empty
+    # Of all that ever came: what is taken away leaves its experience empty.
+    firsts = sorted({first for first in known.came.values() if first <= round})
     parts = tuple(np.flatnonzero(rounds == first) for first in firsts)
-    stream = Stream(parts, (0,) * len(parts), (1, *firsts[1:]))
-    shard = Shard(client, _examples(there, train, dark), strengths(scenario.augment, scenario.seed, client), {}, stream)
+    stream = Stream(parts, (0,) * len(parts), (min(1, firsts[0]), *firsts[1:]))
+    strength = strengths(scenario.augment, scenario.seed, client)
+    shard = Shard(client, _examples(there, train, dark), strength, {}, stream, first=0)
     tested = [name for name in there if not zlib.crc32(name.encode()) % 6]
     return shard, _examples(there, tested, dark), (*notes, *layout.odd(there, dark))
 
@@ -90,7 +98,9 @@ def _looked(folder: Path, book: Path, round: int, classes: int) -> Book:
             for name in layout.pictures(folder, classes)
             if name not in known.came and _picture(folder / name) is not None
         ]
-        known = replace(known, looked=round, came=known.came | dict.fromkeys(new, round))
+        missing = [name for name in known.came if not (folder / name).exists()]
+        gone = {name: known.gone.get(name, round) for name in missing}
+        known = replace(known, looked=round, came=known.came | dict.fromkeys(new, round), gone=gone)
         _write(book, known)
     return known
 
@@ -99,8 +109,14 @@ def read(book: Path) -> Book:
     """What is written down; nothing yet, if there is no such file. Raises ValueError, naming it, if it makes no sense."""
     try:
         found = Book(**json_object(contents(book, LONGEST)))
-        whole = isinstance(found.came, dict) and all(
-            NAME.fullmatch(name) and type(first) is int and 0 < first <= LAST for name, first in found.came.items()
+        whole = (
+            isinstance(found.came, dict)
+            and isinstance(found.gone, dict)
+            and all(
+                NAME.fullmatch(name) and type(first) is int and -LAST <= first <= LAST
+                for times in (found.came, found.gone)
+                for name, first in times.items()
+            )
         )
         if not whole or type(found.looked) is not int or not 0 <= found.looked <= LAST:
             raise ValueError("it holds no rounds of images")
@@ -112,6 +128,28 @@ def read(book: Path) -> Book:
     except (OSError, ValueError, TypeError) as error:  # TypeError: keys that no book has
         why = f"{book.name} cannot be read ({error})"
         raise ValueError(f"{why}; move it away, and all images count as new") from None
+
+
+def changes(book: Path, round: int) -> str:
+    """What was found in a round's look to have changed, beside what came: a sentence without a subject; empty if nothing."""
+    known = read(book)
+    gone = [name for name, first in known.gone.items() if first == round]
+    came = {name.split("/")[1] for name, first in known.came.items() if first == round}
+    moved = sum(name.split("/")[1] in came for name in gone)
+    lost = len(gone) - moved
+    found = [f"has lost {lost:,} image{'s' * (lost > 1)} of its folder"] if lost else []
+    found += [f"has given {moved:,} image{'s' * (moved > 1)} another label"] if moved else []
+    return " and ".join(found)
+
+
+def carry(old: Path, new: Path) -> None:
+    """Begin a run's book with that of the run before it: what came then lies before its first round, and is no news.
+
+    Raises ValueError if the old one makes no sense.
+    """
+    known = read(old)
+    earlier = {name: max(first - known.looked, -LAST) for name, first in known.came.items()}
+    _write(new, replace(known, looked=0, came=earlier, gone=dict.fromkeys(known.gone, -1)))
 
 
 def _write(book: Path, known: Book) -> None:

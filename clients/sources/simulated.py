@@ -28,6 +28,9 @@ class Shard:
     strength: np.ndarray  # f32 [augmentations]: how strongly it augments, 0.5 … 1
     looks: dict[str, float]  # the amount of each look
     stream: Stream | None = None  # its way through its own data, if the scenario does not lay it
+    first: int | None = (
+        None  # the number of its first experience, all runs counted; None: as many as the scenario has past
+    )
 
 
 def world(scenario: str, files: Path | None = None) -> tuple[Data, list[np.ndarray]]:

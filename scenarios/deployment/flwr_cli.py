@@ -16,7 +16,7 @@ from typing import Any
 
 from core.config.scenario import Scenario
 from core.disk import placed
-from core.safe_json import read_object
+from core.safe_json import read_lines, read_object
 from core.text import cleaned
 from scenarios.environment import SETTINGS
 from server import run_folder
@@ -24,6 +24,7 @@ from server import run_folder
 Reply = dict[str, Any]
 CODE = Path(__file__).parents[2]
 HOME = Path("federation")
+RUNS = "runs.jsonl"  # a line for each run that was started here
 ADMITTED = "nodes.json"  # which nodes were admitted, by Flower's number
 LINK = "here"  # how the command line's configuration calls this SuperLink
 HOST = "127.0.0.1"  # the SuperLink's control API asks nobody who they are: it must not listen anywhere else
@@ -204,9 +205,14 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
     with placed(folder / run_folder.FEDERATION) as file:
         file.write(json.dumps({"home": str(home)}).encode())
-    with placed(home / "run.json") as file:  # for whoever asks how it goes
-        file.write(json.dumps({"number": number, "folder": str(folder.absolute())}).encode())
+    with (home / RUNS).open("a") as file:  # for whoever asks how it goes, or goes on from there
+        file.write(json.dumps({"number": number, "folder": str(folder.absolute())}) + "\n")
     return number
+
+
+def runs(home: Path) -> list[tuple[str, Path]]:
+    """(number, folder) of every start of a run on this federation, the newest last; a run that was resumed started twice."""
+    return [(str(one["number"]), Path(str(one["folder"]))) for one in read_lines(home / RUNS, "number", "folder")]
 
 
 def state(home: Path, number: str) -> tuple[str, str]:

@@ -84,12 +84,8 @@ def _how(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) 
 
 def _run(home: Path) -> tuple[Path | None, str]:
     """The folder and number of the newest run, if there was one and it is still there."""
-    file = home / "run.json"
-    if not file.exists():
-        return None, ""
-    run = read_object(file, "folder", "number")
-    folder = Path(str(run["folder"]))
-    return (folder if (folder / run_folder.SCENARIO).exists() else None), str(run["number"])
+    number, folder = (flwr_cli.runs(home) or [("", home)])[-1]
+    return (folder if (folder / run_folder.SCENARIO).exists() else None), number
 
 
 def _clients(folder: Path | None) -> dict[str, int]:

@@ -11,16 +11,19 @@ from pathlib import Path
 
 from core.config.scenario import Scenario
 from core.stream import course
+from scenarios.deployment import flwr_cli
 from server import checkpoint, record, run_folder, versions
 from server.checkpoint import RunState
 from server.record import Exports
 from server.report import card, page
 
+SIMULATED = "simulation"  # the name of a run before this one of which no node can have kept anything
 
-def source(run: Path) -> tuple[Path, int]:
+
+def source(run: Path, real: bool = False) -> tuple[Path, int]:
     """The folder of the run's current version, and how many stages the run has been through.
 
-    Raises ValueError if there is none.
+    real: it is to go on on real nodes. Raises ValueError if there is none, or clients' memories are where it cannot go on.
     """
     try:
         old = Scenario.read(run / run_folder.SCENARIO)
@@ -28,8 +31,9 @@ def source(run: Path) -> tuple[Path, int]:
         raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
     if not (run / run_folder.REPORT).exists():
         raise ValueError(f"--from {run}: the run is not finished; go on with --resume {shlex.quote(str(run))} first")
-    if (run / run_folder.ID).exists():
-        raise ValueError(f"--from {run}: its clients' memories are on devices of their own")
+    if not real and (run / run_folder.ID).exists():
+        on = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(flwr_cli.home(run))} run NAME --from {shlex.quote(str(run))}"
+        raise ValueError(f"--from {run}: its clients' memories are on devices of their own; use: {on}")
     version = versions.current(run)
     if version is None:
         raise ValueError(
@@ -38,22 +42,29 @@ def source(run: Path) -> tuple[Path, int]:
     return version, old.past + len(course(old).tasks)
 
 
-def after(scenario: Scenario, run: Path) -> Scenario:
+def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
     """The scenario as one that follows a run: its stages are counted on from there."""
-    _, stages = source(run)
+    _, stages = source(run, real)
     model = Scenario.read(run / run_folder.SCENARIO).model
     if model.kind != scenario.model.kind:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
     return replace(scenario, past=stages)
 
 
-def begin(run: Path, folder: Path) -> None:
-    """Bring into a new run's folder what it starts from, as of round 0: a checkpoint, that version, each client's memory."""
-    version, _ = source(run)
+def begin(run: Path, folder: Path, real: bool = False) -> None:
+    """Bring into a new run's folder what it starts from, as of round 0: a checkpoint, that version, each client's memory.
+
+    real: on real nodes; they bring their own memories of that run, by its name.
+    """
+    version, _ = source(run, real)
     checkpoint.save(folder, RunState(0, versions.weights(version), shared=versions.shared(version)))
     # The model that it starts from is current until a better one passes the gate.
     shutil.copytree(version, folder / run_folder.VERSIONS / version.name)
     versions.publish(folder, folder / run_folder.VERSIONS / version.name)
+    if real:
+        named = run / run_folder.ID  # a simulation has none: its clients' memories stay where they are
+        record.write(folder / run_folder.BEFORE, named.read_text() if named.exists() else SIMULATED)
+        return
     for home in sorted((run / run_folder.CLIENTS).glob("client-*")):
         if files := sorted(home.glob("round-*.npz")):
             (folder / run_folder.CLIENTS / home.name).mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
     Raises ValueError, in a sentence, if the folder cannot be used; what another process is running there stays as it is.
     """
     terminal = Terminal(options.quiet)
-    with opened(scenario, folder, options.source) as environment:
+    with opened(scenario, folder, options.source, options.federation is not None) as environment:
         from scenarios.experiment import (
             pipeline,  # TensorFlow writes past Python as it is loaded: into the run's log, now
         )

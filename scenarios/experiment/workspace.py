@@ -17,18 +17,18 @@ from server import run_folder
 
 
 @contextmanager
-def opened(scenario: Scenario, folder: Path, source: Path | None) -> Iterator[dict[str, str]]:
+def opened(scenario: Scenario, folder: Path, source: Path | None, real: bool = False) -> Iterator[dict[str, str]]:
     """Hold the folder from its first write to its last; gives what a worker needs in its environment.
 
-    source: the finished run that this one goes on from. Raises ValueError if the folder cannot be made or written, or is
-    another process's, in which nothing changes.
+    source: the finished run that this one goes on from; real: on real nodes. Raises ValueError if the folder cannot be made or
+    written, or is another process's, in which nothing changes.
     """
     with ExitStack() as stack:
         stack.enter_context(run_folder.driven(folder))
         try:
             stack.enter_context(temporary(folder / run_folder.TEMPORARY))
             if source:
-                continuation.begin(source, folder)
+                continuation.begin(source, folder, real)
             with placed(folder / run_folder.SCENARIO) as file:
                 file.write((json.dumps(json.loads(scenario.json()), indent=1) + "\n").encode())
             redirect(folder / run_folder.LOG)

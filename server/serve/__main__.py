@@ -134,7 +134,9 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
         log.info("%s, version %d, of %s", NAME, model.version, model.path)
         address = f"{scheme}://{args.host}:{listening.getsockname()[1]}"
         log.info("gRPC at %s:%d, REST at %s", args.host, port, address)
-        host = socket.gethostname() if args.host in ("0.0.0.0", "::") else args.host  # all addresses are no address to open
+        host = (
+            socket.gethostname() if args.host in ("0.0.0.0", "::") else args.host
+        )  # all addresses are no address to open
         log.info("draw at %s://%s:%d%s/#%s", scheme, host, listening.getsockname()[1], page.AT, drawing.token)
         await stop.wait()
         log.info("stopping: what has come is answered first")

@@ -25,12 +25,17 @@ from tests.fakes import identify, same
 from tests.models import engine, initial, spec
 
 START = initial(5)
+WIDE = Limits(tasks=9)
 
 
-def ask(scenario: Scenario, kind: str, client: int = 2, round: int = 1, file: bytes = b"") -> Message:
-    """A server's message to a client. file: a training step's."""
+def ask(
+    scenario: Scenario, kind: str, client: int = 2, round: int = 1, file: bytes = b"", run: str = "", before: str = ""
+) -> Message:
+    """A server's message to a client. file: a training step's; run, before: on real nodes."""
     identify()
-    task = Task(scenario, round, client, 0.1, START, step=file, digest=step.digest(file) if file else "")
+    task = Task(
+        scenario, round, client, 0.1, START, run=run, before=before, step=file, digest=step.digest(file) if file else ""
+    )
     message = Message(wire.request(task, wire.record(START)), dst_node_id=1, message_type=kind)
     message.metadata.__dict__["_message_id"] = "1"  # a grid gives it
     return message
@@ -74,6 +79,34 @@ def test_a_round_begun_before_and_lost_is_told_once(tiny: Scenario, home: Path) 
     first, second = (wire.update(play(ask(tiny, "train")), 2, START) for _ in "ab")
     assert first.earlier == "elsewhere:17" and second.earlier == ""
     assert same(list(first.arrays), list(second.arrays))
+
+
+def test_a_node_brings_what_it_kept_of_the_run_before(tiny: Scenario, home: Path) -> None:
+    """As a simulation does that goes on from another: the newest memory becomes that of round 0."""
+    rehearsing = replace(tiny, methods=(Part("replay"),))
+    for round in (1, 2):
+        play(ask(rehearsing, "train", round=round, run="first"), client=2)
+    after = replace(rehearsing, past=1)
+    update = wire.update(play(ask(after, "train", run="second", before="first"), client=2), 2, START, limits=WIDE)
+    old = memory.before(memory.home(home, 2, "first"), 9)
+    mine = shard(after.json(), 2)
+    done, _ = learn(mine, Task(after, 1, 2, 0.1, START), old, engine)
+    assert same(list(update.arrays), done.arrays) and update.rehearsed == done.rehearsed > 0
+    assert not update.unprepared
+    assert memory.before(memory.home(home, 2, "first"), 9).keys() == old.keys()  # the old run's stays
+
+
+def test_a_node_that_kept_nothing_says_so(tiny: Scenario, home: Path) -> None:
+    after = replace(tiny, methods=(Part("replay"),), past=1)
+    for round in (1, 2):
+        update = wire.update(play(ask(after, "train", round=round, run="second", before="first"), client=2), 2, START)
+        assert update.unprepared
+    fresh = wire.update(play(ask(replace(after, past=0), "train", run="third"), client=2), 2, START)
+    assert not fresh.unprepared  # no run before it
+    nothing = wire.update(
+        play(ask(replace(after, methods=tiny.methods), "train", run="fourth", before="first"), client=2), 2, START
+    )
+    assert not nothing.unprepared  # and no method that would miss it
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])

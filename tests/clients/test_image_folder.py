@@ -14,7 +14,7 @@ import pytest
 
 from clients.learner import learn
 from clients.sources import image_folder
-from clients.sources.image_folder import own, survey
+from clients.sources.image_folder import changes, own, survey
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import read
@@ -69,6 +69,39 @@ def test_images_that_are_taken_away_leave_the_numbers_of_later_experiences(tmp_p
     shard, _ = own(SCENARIO, 0, folder, book, 4)
     assert shard.stream and shard.stream.starts == (1, 2, 3)
     assert [len(part) > 0 for part in shard.stream.parts] == [True, False, True]
+
+
+def test_what_is_gone_or_has_another_label_is_said_in_the_round_that_finds_it(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 40)
+    own(SCENARIO, 0, folder, book, 1)
+    assert changes(book, 1) == ""
+    names = sorted(folder.glob("*/*.png"))
+    names[0].unlink()
+    (folder / "9").mkdir(exist_ok=True)
+    names[1].rename(folder / "9" / names[1].name)
+    shard, tests = own(SCENARIO, 0, folder, book, 2)
+    said = "has lost 1 image of its folder and has given 1 image another label"
+    assert changes(book, 2) == changes(book, 2) == said  # a round that is done again says it again
+    assert len(shard.train) + len(tests) == 39 and changes(book, 3) == ""
+    cv2.imwrite(str(names[0]), read("mnist")[0].x[0])
+    assert len(own(SCENARIO, 0, folder, book, 4)[0].train) + len(own(SCENARIO, 0, folder, book, 4)[1]) == 40
+
+
+def test_a_run_that_goes_on_knows_what_came_before_it(tmp_path: Path) -> None:
+    folder, old, new = tmp_path / "digits", tmp_path / "old.json", tmp_path / "new.json"
+    put(folder, 0, 40)
+    own(SCENARIO, 0, folder, old, 1)
+    put(folder, 40, 60)
+    own(SCENARIO, 0, folder, old, 5)
+    image_folder.carry(old, new)
+    same, _ = own(replace(SCENARIO, past=1), 0, folder, new, 1)
+    assert same.stream and [len(part) > 0 for part in same.stream.parts] == [True, True]
+    assert same.stream.stage(1) == 1  # nothing is new: it goes on with its newest experience
+    put(folder, 60, 80)
+    more, _ = own(replace(SCENARIO, past=1), 0, folder, new, 2)
+    assert more.stream and len(more.stream.parts) == 3 and more.stream.stage(2) == 2 and more.stream.stage(1) == 1
+    assert more.first == 0  # its experiences are counted from its first day
 
 
 def test_a_damaged_picture_is_left_out_until_it_is_whole(tmp_path: Path) -> None:
@@ -149,7 +182,7 @@ def test_a_book_from_before_ink_was_judged_is_read(tmp_path: Path) -> None:
     [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"looked": "1"}', b'{"came": []}', b'{"looked": -1, "came": {}}',
      b'{"looked": 1, "came": {"../3/x.png": 1}}', b'{"looked": 1, "came": {"x.png": 1}}',
      b'{"looked": 1, "came": {"3/x.png": "1"}}',
-     b'{"looked": 1, "came": {"3/x.png": 0}}', b'{"looked": 1, "came": {}, "dark": 1}', b'{"more": 1}',
+     b'{"looked": 1, "came": {"3/x.png": -2000000}}', b'{"looked": 1, "came": {}, "dark": 1}', b'{"more": 1}',
      b'{"looked": 1, "looked": 2}', b'{"looked": 1e999}', b'{"looked": 1' + b"0" * 5000 + b"}"],
 )  # fmt: skip
 def test_a_garbled_book_is_one_sentence_that_says_what_to_do(text: bytes, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import socket
 import stat
 from pathlib import Path
@@ -174,3 +175,25 @@ def test_leave_and_logs_call_systemd(
     assert main(["leave", "--home", str(place)]) == 0 and main(["logs", "--home", str(place)]) == 0
     stop = " ".join([*before, "systemctl disable --now federation-kitchen"])
     assert asked.read_text().splitlines() == [stop, "journalctl -n 200 -u federation-kitchen"]
+
+
+def test_memories_that_nothing_goes_on_from_go_only_when_their_owner_says_so(
+    tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = installed(tmp_path, ca)
+    with pytest.raises(SystemExit, match="2"):
+        main(["clean", "--home", str(place)])
+    for age, run in enumerate(("newest", "older", "oldest")):
+        client = place / "memory" / run / "client-00003"
+        client.mkdir(parents=True)
+        (client / "round-0001.npz").write_bytes(b"x" * 1000)
+        (client / "began").write_text("older" if run == "newest" else "")
+        for one in (client / "round-0001.npz", client / "began", client, client.parent):
+            os.utime(one, (10**9 - age, 10**9 - age))
+    capsys.readouterr()
+    assert main(["clean", "--home", str(place)]) == 0
+    said = capsys.readouterr().out
+    assert "stays   run newest: 1 kB, last used 2001-09-09" in said and "newest went on from it" in said
+    assert "2 of them, 2 kB, could go" in said and len(list((place / "memory").iterdir())) == 3
+    assert main(["clean", "--home", str(place), "--keep", "2", "--yes"]) == 0
+    assert sorted(one.name for one in (place / "memory").iterdir()) == ["newest", "older"]

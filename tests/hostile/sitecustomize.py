@@ -80,7 +80,7 @@ ATTACKS: list[tuple[str, Callable[[Any], None], str]] = [
     ("an extra record that asks for a terabyte", _record("step", file=10**12), "records are not the ones asked for"),
     ("a giant count", _numbers(own=10**18), "own = 1000000000000000000"),
     ("another client's number", _numbers(client=0), "client 0's"),
-    ("a giant word", _record("config", earlier="x" * 10**6), "at most 100 letters"),
+    ("a giant word", _record("config", earlier="x" * 10**6), "at most 200 letters"),
     ("escape codes", _words, "all is well"),
     ("NaN", _arrays(lambda a: a * float("nan")), "NaN or infinity"),
     ("a wrong shape", _arrays(lambda a: a[:1], "1"), "of 132 bytes|is float32"),

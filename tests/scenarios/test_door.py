@@ -94,14 +94,14 @@ def test_a_garbled_file_is_named(content: bytes, finished: Path, small: list[str
         settings.read(finished)
 
 
-@pytest.mark.parametrize("name", ["run.json", "rounds.jsonl", "nodes.json", "scenario.json"])
+@pytest.mark.parametrize("name", ["runs.jsonl", "rounds.jsonl", "nodes.json", "scenario.json"])
 def test_status_names_a_garbled_file(
     name: str, finished: Path, tmp_path: Path, capsys: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
     flwr_cli.configure(home, 8000)
-    (home / "run.json").write_text(json.dumps({"folder": str(finished), "number": "7"}))
-    file = (home if name == "run.json" else finished) / name
+    (home / "runs.jsonl").write_text(json.dumps({"folder": str(finished), "number": "7"}) + "\n")
+    file = (home if name == "runs.jsonl" else finished) / name
     file.write_bytes(b'{"garbled')
     monkeypatch.setattr("scenarios.deployment.processes.running", lambda home: {"superlink": 1})
     monkeypatch.setattr(flwr_cli, "ask", lambda *arguments, **more: {"success": True, "nodes": []})

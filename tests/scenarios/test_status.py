@@ -36,7 +36,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     (run / "scenario.json").write_text(json.dumps({"rounds": 5}))
     (run / "rounds.jsonl").write_text("".join(json.dumps(facts) + "\n" for facts in HISTORY))
     (run / "nodes.json").write_text(json.dumps({"11": 0, "12": 3}))
-    (tmp_path / "run.json").write_text(json.dumps({"number": "7", "folder": str(run)}))
+    (tmp_path / "runs.jsonl").write_text(json.dumps({"number": "7", "folder": str(run)}) + "\n")
     (tmp_path / "nodes.json").write_text(json.dumps({"11": "node-0", "12": "kitchen"}))
     monkeypatch.setattr(processes, "running", lambda home: {"superlink": 1})
     monkeypatch.setattr(flwr_cli, "port", lambda home: 8000)
