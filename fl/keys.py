@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 YEARS = 5
+SOON = 30  # days before a certificate ends in which its owner is warned
 CURVE = ec.SECP384R1
 
 
@@ -69,6 +70,23 @@ def node(folder: Path) -> Path:
         public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         (folder / "key.pub").write_bytes(public + b"\n")
     return folder / "key.pub"
+
+
+def days(folder: Path) -> dict[str, int]:
+    """For how many days each certificate in a federation's folder is good still; below 0: it has ended."""
+    names = [name for name in ("ca.crt", "server.crt") if (folder / name).exists()]
+    return {name: min(map(left, x509.load_pem_x509_certificates((folder / name).read_bytes()))) for name in names}
+
+
+def left(certificate: x509.Certificate) -> int:
+    """Whole days until a certificate ends."""
+    return (certificate.not_valid_after_utc - datetime.now(UTC)).days
+
+
+def expires(name: str, days: int) -> str:
+    """The sentence on a certificate that ends soon, or has ended."""
+    when = f"ends in {days} day{'s' * (days != 1)}" if days >= 0 else f"ended {-days} day{'s' * (days != -1)} ago"
+    return f"{name} {when}: python -m scenarios.deploy renew"
 
 
 def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

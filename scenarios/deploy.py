@@ -1,4 +1,4 @@
-"""A federation of real nodes on this computer, with TLS and keys: `python -m scenarios.deploy up|run|status|down|admit|dismiss`.
+"""A federation of real nodes on this computer, with TLS and keys: `python -m scenarios.deploy COMMAND`.
 
 What it starts is Flower's own SuperLink and SuperNodes, as on real hosts; `up` prints their commands. Devices elsewhere join
 with `clients.pi`, by a proxy that lets only the fleet's path in: `up` writes its configuration.
@@ -17,9 +17,8 @@ from rich.console import Console
 
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
-from scenarios.deployment import flwr_cli, processes
+from scenarios.deployment import flwr_cli, metrics, processes, status
 from scenarios.deployment.flwr_cli import CODE, HOME, option
-from scenarios.deployment.status import show
 from scenarios.run import main as command
 from server import run_folder
 
@@ -30,7 +29,7 @@ EXAMPLES = """examples:
   python -m scenarios.deploy run --resume runs/pi-0
   python -m scenarios.deploy run pi --from runs/pi-0   go on from a finished run; nodes bring what they remember of it
   python -m scenarios.deploy run --continue    the same from the newest finished run, with its settings: every night, say
-  python -m scenarios.deploy status            who is there, when it was last seen, what it does
+  python -m scenarios.deploy status --watch    who is there, when it was last seen, what it does
   python -m scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 …' --client 4
                                                let a device in, as client 4 and no other; `dismiss kitchen` shuts it out
   python -m scenarios.deploy down              stop all; keys, certificates and clients' memories stay
@@ -46,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--home", type=Path, default=HOME, metavar="DIR", help="certificates, keys, logs and state (federation)"
     )
-    commands = p.add_subparsers(dest="command", required=True, metavar="up|run|status|down|admit|dismiss")
+    commands = p.add_subparsers(dest="command", required=True, metavar="up|run|status|metrics|down|admit|dismiss")
     ups = commands.add_parser("up", help="start a SuperLink and nodes here", allow_abbrev=False)
     ups.add_argument("--nodes", type=int, default=4, help="SuperNodes on this computer (4); 0: only the SuperLink")
     ups.add_argument(
@@ -86,7 +85,13 @@ def parser() -> argparse.ArgumentParser:
     admits.add_argument("--client", type=int, required=True, metavar="N", help="the one client that it may play, 0 …")
     leaves = commands.add_parser("dismiss", help="let a device's node in no more", allow_abbrev=False)
     leaves.add_argument("name", help="as it was admitted")
-    commands.add_parser("status", help="nodes, clients and the run", allow_abbrev=False)
+    shows = commands.add_parser("status", help="nodes, clients and the run", allow_abbrev=False)
+    shows.add_argument("--watch", action="store_true", help=f"again every {status.EVERY:g} seconds, until Ctrl-C")
+    shows.add_argument("--json", action="store_true", help="as a line of JSON")
+    watched = commands.add_parser(
+        "metrics", help="the same for Prometheus, at /metrics on loopback", allow_abbrev=False
+    )
+    watched.add_argument("--port", type=int, default=9464, help="any free port: 0 (%(default)s)")
     commands.add_parser("down", help="stop the nodes and the SuperLink", allow_abbrev=False)
     return p
 
@@ -106,7 +111,9 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         flwr_cli.port(home)  # is there a federation?
         if args.command == "status":
-            return show(home)
+            return status.show(home, args.watch, args.json)
+        if args.command == "metrics":
+            return metrics.serve(home, args.port)
         if args.command == "run":
             return _run(home, rest, args.further)
         if args.command == "dismiss":
@@ -118,6 +125,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
+    except KeyboardInterrupt:
+        return 130
 
 
 def _up(home: Path, args: argparse.Namespace) -> int:

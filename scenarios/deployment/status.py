@@ -2,93 +2,189 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from core.safe_json import read_object
+from fl import keys
 from scenarios.deployment import flwr_cli, processes
 from server import run_folder
 from server.record import RoundRecord, load_rounds
 
-
-def show(home: Path) -> int:
-    """Print it. Returns 0, or 1 if the SuperLink is down."""
-    screen, alive = Console(highlight=False, markup=False), processes.running(home)
-    if "superlink" not in alive:
-        up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(home)} up"
-        screen.print(f"the SuperLink of {home} is down; start it with: {up}", soft_wrap=True)
-        return 1
-    nodes, known = flwr_cli.nodes(home), flwr_cli.names(home)
-    folder, number = _run(home)
-    history = load_rounds(folder) if folder else []
-    screen.print(_nodes(nodes, known, _clients(folder), history))
-    screen.print(f"SuperLink on {flwr_cli.HOST}:{flwr_cli.port(home)}, logs in {home}/*.log", soft_wrap=True)
-    if folder:
-        screen.print(_how(home, folder, number, history), soft_wrap=True)
-    return 0
+SCHEMA = 1  # of the JSON
+EVERY = 10.0  # seconds between two looks, each of which asks Flower's command line, a process a question
 
 
-def _nodes(
-    nodes: list[dict[str, Any]], known: Mapping[str, str], plays: Mapping[str, int], history: Sequence[RoundRecord]
-) -> Table:
-    table = Table(title="nodes", title_justify="left")
-    for name in ("node", "client", "last seen", "round", "examples", "memory", "battery"):
-        table.add_column(name, justify="left" if name in ("node", "last seen") else "right", no_wrap=name != "node")
-    for one in sorted(nodes, key=lambda one: known.get(one["node-id"], one["node-id"])):
-        client = plays.get(one["node-id"])
-        last = next((row for row in reversed(history) if client in row.clients), None)
-        numbers = _numbers(last, client)
-        table.add_row(
-            Text(known.get(one["node-id"], one["node-id"])), "–" if client is None else str(client), 
-            _seen(one), str(last.round) if last else "–",
-            "–" if numbers[0] is None else f"{numbers[0]:,.0f}", "–" if numbers[1] is None else f"{numbers[1] / 1000:,.0f} kB",
-            "–" if numbers[2] is None else f"{numbers[2]:.0%}",
-        )  # fmt: skip
-    return table
+@dataclass(frozen=True)
+class Node:
+    """A node that was admitted."""
+
+    name: str
+    status: str  # online, offline, registered (it never came)
+    away: float | None  # seconds since it was last heard of, if it is offline
+    client: int | None  # in the newest run
+    round: int | None = None  # the last one that counts its reply
+    replies: int = 0  # rounds of the newest run that do
+    failures: int = 0  # rounds that asked for one and got none
+    examples: int | None = None  # that it learned from in that round
+    memory: int | None = None  # bytes that it keeps for its methods
+    battery: float | None = None  # 0 … 1
 
 
-def _seen(one: Mapping[str, Any]) -> str:
-    """When the SuperLink last heard of a node."""
-    if one["status"] != "offline":
-        return "now" if one["status"] == "online" else "never"
-    ago = max(0, int((datetime.now(UTC) - datetime.fromisoformat(one["offline-at"])).total_seconds()))
-    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
-        if ago >= seconds:
-            return f"{ago // seconds} {unit} ago"
-    return f"{ago} s ago"
+@dataclass(frozen=True)
+class Run:
+    """The newest run."""
+
+    folder: str
+    number: str  # by which Flower calls it
+    state: str  # as Flower calls it; empty: this SuperLink does not know it
+    rounds: int  # that it has in all
+    round: int = 0  # the last that is over
+    seconds: float | None = None  # that it took
+    accuracy: float | None = None  # after it, on test images
+    failures: tuple[str, ...] = ()  # who was left out, a sentence each
 
 
-def _numbers(row: RoundRecord | None, client: int | None) -> list[float | None]:
-    """A client's examples, bytes of memory and battery in a round."""
-    if row is None or client is None:
-        return [None] * 3
-    return [numbers.get(client) for numbers in (row.clients_examples, row.memory, row.battery)]
+@dataclass(frozen=True)
+class Status:
+    """A federation, now."""
+
+    home: str
+    up: bool  # does its SuperLink run?
+    port: int
+    nodes: tuple[Node, ...] = ()
+    run: Run | None = None
+    certificates: Mapping[str, int] | None = None  # days that each is good for
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """What should be done soon."""
+        for name, days in (self.certificates or {}).items():
+            if days < keys.SOON:
+                yield keys.expires(name, days)
 
 
-def _how(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) -> str:
-    """The last run in a line, and what went wrong in it."""
-    of = read_object(folder / run_folder.SCENARIO, "rounds")["rounds"]
-    last = history[-1] if history else None
-    how, _ = flwr_cli.state(home, number)
-    words = f"last run: round {last.round if last else 0} of {of}, {how or 'unknown to this SuperLink'}, in {folder}"
-    words += f"; accuracy {last.accuracy:.2%}" if last and last.accuracy is not None else ""
-    left_out = [f"round {row.round}: client {who}: {why}" for row in history for who, why in row.failed.items()]
-    return "\n".join([words, *(f"  {line}" for line in left_out[-5:])])
-
-
-def _run(home: Path) -> tuple[Path | None, str]:
-    """The folder and number of the newest run, if there was one and it is still there."""
+def look(home: Path) -> Status:
+    """How it is now. Raises ValueError if a file or Flower's answer makes no sense."""
+    port, days = flwr_cli.port(home), keys.days(home)
+    if "superlink" not in processes.running(home):
+        return Status(str(home), False, port, certificates=days)
     number, folder = (flwr_cli.runs(home) or [("", home)])[-1]
-    return (folder if (folder / run_folder.SCENARIO).exists() else None), number
+    there = (folder / run_folder.SCENARIO).exists()
+    history = load_rounds(folder) if there else []
+    nodes = _nodes(home, folder if there else None, history)
+    return Status(str(home), True, port, nodes, _run(home, folder, number, history) if there else None, days)
+
+
+def _nodes(home: Path, folder: Path | None, history: Sequence[RoundRecord]) -> tuple[Node, ...]:
+    known, plays = flwr_cli.names(home), _clients(folder)
+    nodes = [_node(one, known, plays.get(one["node-id"]), history) for one in flwr_cli.nodes(home)]
+    return tuple(sorted(nodes, key=lambda node: node.name))
+
+
+def _node(one: Mapping[str, Any], known: Mapping[str, str], client: int | None, history: Sequence[RoundRecord]) -> Node:
+    name, away = known.get(one["node-id"], one["node-id"]), None
+    if one["status"] == "offline":
+        away = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(one["offline-at"])).total_seconds())
+    rows = [row for row in history if client in row.clients]
+    failures = sum(client in row.failed for row in history)
+    if client is None or not rows:
+        return Node(name, one["status"], away, client, failures=failures)
+    last = rows[-1]
+    numbers = last.clients_examples.get(client), last.memory.get(client), last.battery.get(client)
+    return Node(name, one["status"], away, client, last.round, len(rows), failures, *numbers)
 
 
 def _clients(folder: Path | None) -> dict[str, int]:
     """{node's number: client} in the newest run."""
     file = folder / run_folder.NODES if folder else None
     return read_object(file) if file and file.exists() else {}
+
+
+def _run(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) -> Run:
+    of = int(read_object(folder / run_folder.SCENARIO, "rounds")["rounds"])
+    state, _ = flwr_cli.state(home, number)
+    failures = tuple(f"round {row.round}: client {who}: {why}" for row in history for who, why in row.failed.items())
+    if not history:
+        return Run(str(folder), number, state, of)
+    last = history[-1]
+    seconds = last.seconds.train + last.seconds.evaluate
+    return Run(str(folder), number, state, of, last.round, seconds, last.accuracy, failures)
+
+
+# ── shown ──
+
+
+def show(home: Path, watch: bool = False, plain: bool = False) -> int:
+    """Print it. watch: again and again, until Ctrl-C; plain: as a line of JSON. Returns 0, or 1 if the SuperLink is down."""
+    screen = Console(highlight=False, markup=False)
+    if watch and not plain:
+        with Live(console=screen, screen=screen.is_terminal, auto_refresh=False) as live:
+            while True:
+                live.update(drawn(look(home)), refresh=True)
+                time.sleep(EVERY)
+    while True:
+        now = look(home)
+        if plain:
+            print(json.dumps({"schema": SCHEMA} | asdict(now)), flush=True)
+        else:
+            screen.print(drawn(now), soft_wrap=not now.nodes)
+        if not watch:
+            return 0 if now.up else 1
+        time.sleep(EVERY)
+
+
+def drawn(now: Status) -> RenderableType:
+    """For a terminal of 80 columns."""
+    lines = [Text(f"WARNING: {words}", style="bold") for words in now.warnings]
+    if not now.up:
+        up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(Path(now.home))} up"
+        return Group(Text(f"the SuperLink of {now.home} is down; start it with: {up}", overflow="fold"), *lines)
+    where = f"SuperLink on {flwr_cli.HOST}:{now.port}, logs in {now.home}/*.log; {datetime.now():%H:%M:%S}"
+    run = [Text(_how(now.run), overflow="fold")] if now.run else []
+    return Group(_table(now.nodes), Text(where, overflow="fold"), *run, *lines)
+
+
+def _table(nodes: Sequence[Node]) -> Table:
+    table = Table(title="nodes", title_justify="left")
+    for name in ("node", "client", "last seen", "round", "examples", "memory", "battery"):
+        table.add_column(name, justify="left" if name in ("node", "last seen") else "right", no_wrap=name != "node")
+    for one in nodes:
+        table.add_row(
+            Text(one.name), _or_dash(one.client), _seen(one), _or_dash(one.round), _or_dash(one.examples, "{:,.0f}"),
+            "–" if one.memory is None else f"{one.memory / 1000:,.0f} kB", _or_dash(one.battery, "{:.0%}"),
+        )  # fmt: skip
+    return table
+
+
+def _or_dash(value: float | None, how: str = "{}") -> str:
+    return "–" if value is None else how.format(value)
+
+
+def _seen(one: Node) -> str:
+    """When the SuperLink last heard of a node."""
+    if one.away is None:
+        return "now" if one.status == "online" else "never"
+    ago = int(one.away)
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if ago >= seconds:
+            return f"{ago // seconds} {unit} ago"
+    return f"{ago} s ago"
+
+
+def _how(run: Run) -> str:
+    """The last run in a line, and what went wrong in it."""
+    words = f"last run: round {run.round} of {run.rounds}, {run.state or 'unknown to this SuperLink'}, in {run.folder}"
+    words += f"; {run.seconds:.1f} s a round" if run.seconds is not None else ""
+    words += f"; accuracy {run.accuracy:.2%}" if run.accuracy is not None else ""
+    return "\n".join([words, *(f"  {line}" for line in run.failures[-5:])])

@@ -7,10 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.parser import text_string_to_metric_families as parsed
 from rich.console import Console
 
-from scenarios.deployment import flwr_cli, processes, status
+from fl import keys
+from scenarios.deployment import flwr_cli, metrics, processes, status
 
 HISTORY = [
     {"round": 1, "clients": [0, 3], "clients_examples": {"0": 90, "3": 1200}, "memory": {"0": 0, "3": 157800},
@@ -30,7 +34,8 @@ def node(number: str, status: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One whose newest run is in its second round of five."""
     run = tmp_path / "run"
     run.mkdir()
     (run / "scenario.json").write_text(json.dumps({"rounds": 5}))
@@ -43,8 +48,15 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     told = [node("11", "online"), node("12", "offline"), node("13", "registered")]
     monkeypatch.setattr(flwr_cli, "nodes", lambda home: told)
     monkeypatch.setattr(flwr_cli, "state", lambda home, number: ("running", ""))
+    keys.authority(tmp_path)
+    keys.server(tmp_path, ["localhost"])
+    return tmp_path
+
+
+@pytest.fixture
+def seen(federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
     monkeypatch.setattr(status, "Console", lambda **_: Console(width=80))
-    assert status.show(tmp_path) == 0
+    assert status.show(federation) == 0
     return capsys.readouterr().out
 
 
@@ -64,5 +76,61 @@ def test_the_run_has_a_line_and_so_has_what_went_wrong(seen: str) -> None:
     assert "round 2: client 3: no answer within 5 s" in words
 
 
-def test_a_superlink_that_is_down_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_as_json(federation: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status.show(federation, plain=True) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    now = json.loads(line)
+    assert (now["schema"], now["up"], now["run"]["round"], now["run"]["rounds"]) == (1, True, 2, 5)
+    kitchen = next(node for node in now["nodes"] if node["name"] == "kitchen")
+    assert {"client": 3, "replies": 1, "failures": 1, "battery": 0.8}.items() <= kitchen.items()
+    assert 180 <= kitchen["away"] < 240 and now["certificates"] == {"ca.crt": 1824, "server.crt": 1824}
+
+
+def test_watched_it_is_looked_at_again(federation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        status.show(federation, watch=True)
+    assert looks == [status.EVERY] * 3
+
+
+@pytest.mark.parametrize("days, says", [(29, "ends in 29 days"), (1, "ends in 1 day:"), (-1, "ended 1 day ago")])
+def test_a_certificate_that_ends_soon_is_warned_of(
+    federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], days: int, says: str
+) -> None:
+    monkeypatch.setattr(keys, "left", lambda certificate: days)
+    status.show(federation)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"WARNING: ca.crt {says}" in said and "scenarios.deploy renew" in said
+
+
+def test_prometheus_reads_it(federation: Path) -> None:
+    registry = CollectorRegistry()
+    registry.register(metrics.Federation(federation))
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    try:
+        text = httpx.get(f"http://127.0.0.1:{server.server_port}/metrics").text
+    finally:
+        server.shutdown()
+        thread.join()
+    got = {(one.name, *sorted(one.labels.values())): one.value for family in parsed(text) for one in family.samples}
+    assert got["federation_up",] == 1 and got["federation_round",] == 2 and got["federation_rounds",] == 5
+    assert got["federation_replies_total", "3", "kitchen"] == got["federation_failures_total", "3", "kitchen"] == 1
+    assert got["federation_node_battery", "3", "kitchen"] == 0.8 and got["federation_accuracy",] == 0.625
+    assert 180 <= got["federation_node_away_seconds", "3", "kitchen"] < 240
+    assert got["federation_node_away_seconds", "0", "node-0"] == 0
+    assert got["federation_certificate_days", "server.crt"] == 1824
+    assert [got["federation_nodes", state] for state in metrics.STATES] == [1, 1, 1]
+
+
+def test_a_superlink_that_is_down_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flwr_cli, "port", lambda home: 8000)
     assert status.show(tmp_path) == 1 and "is down; start it" in capsys.readouterr().out
