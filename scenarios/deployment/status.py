@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -131,28 +131,29 @@ def show(home: Path, watch: bool = False, plain: bool = False) -> int:
     if watch and not plain:
         with Live(console=screen, screen=screen.is_terminal, auto_refresh=False) as live:
             while True:
-                live.update(drawn(look(home)), refresh=True)
+                live.update(Group(*drawn(look(home))), refresh=True)
                 time.sleep(EVERY)
     while True:
         now = look(home)
         if plain:
             print(json.dumps({"schema": SCHEMA} | asdict(now)), flush=True)
         else:
-            screen.print(drawn(now), soft_wrap=not now.nodes)
+            for part in drawn(now):
+                screen.print(part, soft_wrap=isinstance(part, Text))  # a command in it stays one to copy
         if not watch:
             return 0 if now.up else 1
         time.sleep(EVERY)
 
 
-def drawn(now: Status) -> RenderableType:
+def drawn(now: Status) -> list[Table | Text]:
     """For a terminal of 80 columns."""
     lines = [Text(f"WARNING: {words}", style="bold") for words in now.warnings]
     if not now.up:
         up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(Path(now.home))} up"
-        return Group(Text(f"the SuperLink of {now.home} is down; start it with: {up}", overflow="fold"), *lines)
+        return [Text(f"the SuperLink of {now.home} is down; start it with: {up}", overflow="fold"), *lines]
     where = f"SuperLink on {flwr_cli.HOST}:{now.port}, logs in {now.home}/*.log; {datetime.now():%H:%M:%S}"
     run = [Text(_how(now.run), overflow="fold")] if now.run else []
-    return Group(_table(now.nodes), Text(where, overflow="fold"), *run, *lines)
+    return [_table(now.nodes), Text(where, overflow="fold"), *run, *lines]
 
 
 def _table(nodes: Sequence[Node]) -> Table:
