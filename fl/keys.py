@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -23,14 +24,22 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from core.disk import placed
+
 YEARS = 5
 SOON = 30  # days before a certificate ends in which its owner is warned
 CURVE = ec.SECP384R1
 
 
-def authority(folder: Path) -> None:
-    """Make ca.crt and ca.key, if they are not there. Whoever holds ca.key can pass for the server."""
-    if (folder / "ca.crt").exists():
+def authority(folder: Path, another: bool = False) -> None:
+    """Make ca.crt and ca.key, if they are not there. Whoever holds ca.key can pass for the server.
+
+    another: make a new one although there is one: ca.crt then holds both, the newest first, so that whoever has it trusts
+    certificates of either; `forget` takes the older ones away when all have it.
+    """
+    file = folder / "ca.crt"
+    older = file.read_bytes() if file.exists() else b""
+    if older and not another:
         return
     key, name = ec.generate_private_key(CURVE()), _name("federation authority")
     usage = x509.KeyUsage(
@@ -42,7 +51,30 @@ def authority(folder: Path) -> None:
     built = built.add_extension(usage, critical=True)
     built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     _private(folder / "ca.key", _pem(key))
-    (folder / "ca.crt").write_bytes(built.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM))
+    with placed(file) as made:
+        made.write(built.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM) + older)
+
+
+def forget(folder: Path) -> int:
+    """Trust the newest authority only; returns how many older ones were taken away.
+
+    Raises ValueError if the server's certificate is not the newest one's: nobody would believe it.
+    """
+    newest, *older = x509.load_pem_x509_certificates((folder / "ca.crt").read_bytes())
+    try:
+        x509.load_pem_x509_certificate((folder / "server.crt").read_bytes()).verify_directly_issued_by(newest)
+    except (ValueError, TypeError, InvalidSignature):
+        raise ValueError(f"{folder / 'server.crt'} is signed by an older authority; renew it first") from None
+    with placed(folder / "ca.crt") as file:
+        file.write(newest.public_bytes(Encoding.PEM))
+    return len(older)
+
+
+def hosts(folder: Path) -> list[str]:
+    """The names and addresses in the server's certificate."""
+    found = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(one.value) for one in names]
 
 
 def server(folder: Path, hosts: Sequence[str]) -> None:
@@ -61,9 +93,9 @@ def server(folder: Path, hosts: Sequence[str]) -> None:
     (folder / "server.crt").write_bytes(built.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM))
 
 
-def node(folder: Path) -> Path:
-    """Make a node's key pair, `key` and `key.pub`, if it is not there; returns the public one."""
-    if not (folder / "key").exists():
+def node(folder: Path, another: bool = False) -> Path:
+    """Make a node's key pair, `key` and `key.pub`, if it is not there, or another is wanted; returns the public one."""
+    if another or not (folder / "key").exists():
         folder.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(CURVE())
         _private(folder / "key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))

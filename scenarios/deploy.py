@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
+from fl import keys
 from scenarios.deployment import flwr_cli, metrics, processes, status
 from scenarios.deployment.flwr_cli import CODE, HOME, option
 from scenarios.run import main as command
@@ -45,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--home", type=Path, default=HOME, metavar="DIR", help="certificates, keys, logs and state (federation)"
     )
-    commands = p.add_subparsers(dest="command", required=True, metavar="up|run|status|metrics|down|admit|dismiss")
+    commands = p.add_subparsers(dest="command", required=True, metavar="up|run|status|metrics|down|admit|dismiss|renew")
     ups = commands.add_parser("up", help="start a SuperLink and nodes here", allow_abbrev=False)
     ups.add_argument("--nodes", type=int, default=4, help="SuperNodes on this computer (4); 0: only the SuperLink")
     ups.add_argument(
@@ -80,9 +82,22 @@ def parser() -> argparse.ArgumentParser:
         help="go on from the newest finished run of this federation: its model, and what its nodes remember of it",
     )  # fmt: skip
     admits = commands.add_parser("admit", help="let a device's node in, by its public key", allow_abbrev=False)
-    admits.add_argument("name", help="what its owner calls it")
-    admits.add_argument("key", help="its public key, as clients.pi install prints it")
-    admits.add_argument("--client", type=int, required=True, metavar="N", help="the one client that it may play, 0 …")
+    admits.add_argument("name", nargs="?", help="what its owner calls it")
+    admits.add_argument("key", nargs="?", help="its public key, as clients.pi install prints it")
+    admits.add_argument("--client", type=int, metavar="N", help="the one client that it may play, 0 …")
+    admits.add_argument("--replace", action="store_true", help="in place of the key that this name had until now")
+    admits.add_argument(
+        "--list", type=Path, metavar="FILE",
+        help="all devices and no others, as a file that you keep: TOML, a table [NAME] with client and key for each",
+    )  # fmt: skip
+    renews = commands.add_parser(
+        "renew", help="a new certificate of the server, before the old one ends", allow_abbrev=False
+    )
+    renews.add_argument(
+        "--authority", action="store_true",
+        help="a new authority first: ca.crt then holds both; give it to all devices (clients.pi renew), then renew the server's",
+    )  # fmt: skip
+    renews.add_argument("--forget", action="store_true", help="at the end: trust the newest authority only")
     leaves = commands.add_parser("dismiss", help="let a device's node in no more", allow_abbrev=False)
     leaves.add_argument("name", help="as it was admitted")
     shows = commands.add_parser("status", help="nodes, clients and the run", allow_abbrev=False)
@@ -116,10 +131,18 @@ def main(argv: list[str] | None = None) -> int:
             return metrics.serve(home, args.port)
         if args.command == "run":
             return _run(home, rest, args.further)
+        if args.command == "renew":
+            return _renew(home, args.authority, args.forget)
         if args.command == "dismiss":
             flwr_cli.dismiss(home, args.name)
+        elif args.list:
+            return _admit_all(home, args.list)
+        elif args.name is None or args.key is None or args.client is None:
+            raise ValueError(
+                "admit takes NAME, KEY and --client N, as `clients.pi install` prints them; or --list FILE"
+            )
         else:
-            _admit(home, args.name, args.key, args.client)
+            _admit(home, args.name, args.key, args.client, args.replace)
         done = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
         Console(stderr=True, highlight=False).print(f"{args.name} {done}", soft_wrap=True)
         return 0
@@ -149,7 +172,50 @@ def _up(home: Path, args: argparse.Namespace) -> int:
     return 0
 
 
-def _admit(home: Path, name: str, key: str, client: int) -> None:
+def _renew(home: Path, authority: bool, forget: bool) -> int:
+    """One step of renewing; what comes next is said."""
+    say = Console(stderr=True, highlight=False).print
+    if authority and forget:
+        raise ValueError("--authority begins it and --forget ends it: not both at once")
+    if authority:
+        keys.authority(home, another=True)
+        say(
+            f"{home / 'ca.crt'} holds a new authority, too: give it to every device (clients.pi renew --ca ca.crt); then: renew"
+        )
+        return 0
+    if forget:
+        say(
+            f"{keys.forget(home)} older authorities are trusted no more; devices may take the new ca.crt when they like"
+        )
+        return 0
+    keys.server(home, keys.hosts(home))
+    say(
+        f"{home / 'server.crt'} is new: nginx -s reload; the SuperLink itself takes it when it is next started (down, up)"
+    )
+    return 0
+
+
+def _admit_all(home: Path, file: Path) -> int:
+    """Those on the list are in, and no others but the nodes of `up`."""
+    say = Console(stderr=True, highlight=False).print
+    try:
+        wanted = tomllib.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"--list {file}: {error}") from None
+    for name, one in wanted.items():
+        if not isinstance(one, dict) or set(one) != {"client", "key"} or type(one["client"]) is not int:
+            raise ValueError(f"--list {file}: [{name}] should have client = N and key = 'ecdsa-sha2-nistp384 …'")
+    there = {name for name in flwr_cli.names(home).values() if not processes.own(name)}
+    for name in sorted(there - set(wanted)):
+        flwr_cli.dismiss(home, name)
+        say(f"{name} is let in no more: it is not on the list", soft_wrap=True)
+    for name, one in wanted.items():
+        _admit(home, name, str(one["key"]), one["client"], replace=True)
+    say(f"{len(wanted)} may join: {', '.join(wanted) or 'nobody'}", soft_wrap=True)
+    return 0
+
+
+def _admit(home: Path, name: str, key: str, client: int, replace: bool) -> None:
     if client < 0:
         raise ValueError(f"--client {client} should be 0 or more")
     if not key.startswith("ecdsa-sha2-nistp384 "):
@@ -162,6 +228,8 @@ def _admit(home: Path, name: str, key: str, client: int) -> None:
         ) from None
     file = home / f"{Path(name).name}.pub"
     file.write_text(key.strip() + "\n")
+    if replace and name in flwr_cli.names(home).values() and not flwr_cli.holds(home, name, key):
+        flwr_cli.dismiss(home, name)
     flwr_cli.admit(home, file, name, client)
 
 

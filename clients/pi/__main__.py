@@ -1,4 +1,4 @@
-"""A node on a Raspberry Pi: `python -m clients.pi doctor|install|join|leave|logs|clean`."""
+"""A node on a Raspberry Pi: `python -m clients.pi doctor|install|join|leave|logs|renew|clean`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m clients.pi", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = p.add_subparsers(dest="command", required=True, metavar="doctor|install|join|leave|logs|clean")
+    commands = p.add_subparsers(dest="command", required=True, metavar="doctor|install|join|leave|logs|renew|clean")
     meanings = {
         "doctor": "check everything that a node needs, and say what to do", "install": "make a node: settings, key, service",
         "join": "run the node here and now", "leave": "stop the node's service; its memory stays", "logs": "what it said",
+        "renew": "another key, or the authority's new certificate",
         "clean": "what it remembers of each run, and take away what nothing goes on from",
     }  # fmt: skip
     made = {name: commands.add_parser(name, help=text, allow_abbrev=False) for name, text in meanings.items()}
@@ -53,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=int, default=9094, help="a free port on loopback (9094); another for a second node"
     )
     install.add_argument("--allow-root", action="store_true", help="let the node run as root (in a container)")
+    made["renew"].add_argument("--ca", type=Path, metavar="FILE", help="trust this ca.crt from now on, and no other")
+    made["renew"].add_argument(
+        "--key", action="store_true", help="make another key; prints how the server's owner admits it"
+    )
     made["clean"].add_argument(
         "--keep", type=int, default=1, metavar="N", help="the newest runs, which stay (%(default)s)"
     )
@@ -76,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         there = settings.read(folder)
         if args.command == "join":
             _node().join(there, folder)
+        if args.command == "renew":
+            return _renew(there, folder, args.ca, args.key)
         if args.command == "clean":
             if args.keep < 1:
                 raise ValueError(f"--keep {args.keep} should be 1 or more")
@@ -105,6 +112,26 @@ def _node() -> ModuleType:
     return node
 
 
+def _renew(there: settings.Node, folder: Path, authority: Path | None, key: bool) -> int:
+    if not (authority or key):
+        raise ValueError("renew what? --ca FILE, --key, or both")
+    if authority:
+        _node().trust(folder, authority.expanduser())
+    if key:
+        public = _node().another_key(folder)
+        print("the server's owner lets it in instead of the old one with:")
+        print(f"  {_admission(there, public)} --replace\n")
+    print(
+        f"then it goes on with: sudo systemctl restart federation-{there.name} (or `join` once more); its memory stays"
+    )
+    return 0
+
+
+def _admission(there: settings.Node, public: Path) -> str:
+    key = shlex.quote(public.read_text().strip())
+    return f"python -m scenarios.deploy admit {there.name} {key} --client {there.client}"
+
+
 def _clean() -> ModuleType:
     from clients.pi import clean
 
@@ -116,9 +143,7 @@ def _install(given: settings.Node, folder: Path, authority: Path, root: bool) ->
     unit = folder / f"federation-{given.name}.service"
     print(f"made in {folder}: settings, a key, a service\n")
     print("the server's owner admits it with:")
-    print(
-        f"  python -m scenarios.deploy admit {given.name} {shlex.quote(public.read_text().strip())} --client {given.client}\n"
-    )
+    print(f"  {_admission(given, public)}\n")
     print("then, to run it whenever this device does:")
     print(f"  sudo cp {unit} /etc/systemd/system/ && sudo systemctl enable --now {unit.name}")
     return 0

@@ -19,6 +19,7 @@ from clients.pi.settings import Node, read
 
 FREE = 300  # MB of memory that a round takes, with the processes around it
 DISK = 300  # MB
+SOON = 30  # days before a certificate ends in which it is warned of
 DRIFT = 60.0  # seconds that the clock may be wrong
 MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "grpc": "grpcio", "ai_edge_litert": "ai-edge-litert",
            "cryptography": "cryptography"}  # fmt: skip
@@ -84,6 +85,7 @@ def owned(node: Node, home: Path) -> Iterator[Found]:
     )
     from clients.pi import node as whole  # its libraries are there, by now
 
+    yield "authority", *_tried(lambda: whole.authority(home))
     yield "data", *_tried(lambda: whole.counted(node))
 
 
@@ -104,6 +106,7 @@ def server(node: Node, home: Path) -> Iterator[Found]:
         context = ssl.create_default_context(cafile=home / "ca.crt")
         line = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
         line.request("GET", "/")
+        ends = str((line.sock.getpeercert() or {})["notAfter"])
         date = line.getresponse().headers.get("Date")
         line.close()
     except ssl.SSLError as error:
@@ -114,7 +117,9 @@ def server(node: Node, home: Path) -> Iterator[Found]:
     except (OSError, http.client.HTTPException) as error:
         yield "certificate", False, f"the connection broke ({error}): is this a Flower SuperLink with TLS?"
         return
-    yield "certificate", True, "the server's is signed by this federation's authority"
+    days = int((ssl.cert_time_to_seconds(ends) - time.time()) // 86400)
+    soon = f", but ends in {days} days: tell the server's owner (scenarios.deploy renew)" if days < SOON else ""
+    yield "certificate", not soon, f"the server's is signed by this federation's authority{soon}"
     if date:
         off = time.time() - email.utils.parsedate_to_datetime(date).timestamp()
         good = abs(off) <= DRIFT

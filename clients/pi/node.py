@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from clients.pi.settings import Node
 from clients.sources.image_folder import survey
 from core.config.scenario import Scenario
 from core.data import read as images
+from core.disk import placed
 from fl import keys
 
 
@@ -24,29 +24,55 @@ def install(node: Node, folder: Path, authority: Path, root: bool = False) -> Pa
     Raises ValueError if something is missing or this is root's doing.
     """
     settings.check(node)
-    if not authority.is_file():
-        raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
     if not Path(node.data).exists():
         raise ValueError(f"--data {node.data}: no such file or folder")
-    if b"BEGIN CERTIFICATE" not in authority.read_bytes():
-        raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
+    _certificate(authority)
     if os.geteuid() == 0 and not root:
         raise ValueError(
             "the node would run as root, and needs no privilege: install it as another user (or --allow-root)"
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    shutil.copyfile(authority, folder / "ca.crt")
+    trust(folder, authority)
     (folder / "node.json").write_text(json.dumps(asdict(node), indent=1) + "\n")
     public = keys.node(folder)
     (folder / f"federation-{node.name}.service").write_text(settings.service(node, folder))
     return public
 
 
+def trust(folder: Path, authority: Path) -> None:
+    """Believe servers that this authority, or one of these, has signed for, and no others. Raises ValueError if it is none."""
+    with placed(folder / "ca.crt") as file:
+        file.write(_certificate(authority))
+
+
+def another_key(folder: Path) -> Path:
+    """Another key pair in place of the old one, which is lost; returns the public key."""
+    return keys.node(folder, another=True)
+
+
+def _certificate(authority: Path) -> bytes:
+    if not authority.is_file():
+        raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
+    if b"BEGIN CERTIFICATE" not in (content := authority.read_bytes()):
+        raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
+    return content
+
+
 def join(node: Node, folder: Path) -> None:
     """Become the node, with a trainer beside it: does not return. Raises ValueError if there is no SuperNode's command."""
     os.chdir(settings.CODE)
     trainer.beside(folder / "trainer", settings.command(node, folder), settings.environment(folder))
+
+
+def authority(folder: Path) -> str:
+    """How long the authority's certificate is good for, in words. Raises ValueError if it ends soon."""
+    left = keys.days(folder).get("ca.crt")
+    if left is None:
+        raise ValueError(f"{folder / 'ca.crt'} is missing: python -m clients.pi renew --ca FILE")
+    if left < keys.SOON:
+        raise ValueError(f"{keys.expires('ca.crt', left)} (its owner), then: python -m clients.pi renew --ca FILE")
+    return f"trusted for {left:,} days more"
 
 
 def counted(node: Node) -> str:

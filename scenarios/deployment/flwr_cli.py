@@ -150,6 +150,12 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
     _write(home, _known(home) | {number: {"name": name, "client": client, "key": text}})
 
 
+def holds(home: Path, name: str, key: str) -> bool:
+    """Is a node of this name admitted with this very key?"""
+    text = " ".join(key.split()[:2])
+    return any(one["name"] == name and one.get("key") == text for one in _known(home).values())
+
+
 def dismiss(home: Path, name: str) -> None:
     """Let a node in no more. Raises ValueError if nobody of this name was admitted."""
     found = [number for number, known in names(home).items() if known == name]

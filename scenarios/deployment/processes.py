@@ -61,6 +61,11 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
 
 
+def own(name: str) -> bool:
+    """Is this one of `up`'s own nodes?"""
+    return name.startswith("node-") and name.removeprefix("node-").isdecimal()
+
+
 def superlink(home: Path, port: int) -> list[str]:
     """The SuperLink's command."""
     return [

@@ -197,3 +197,37 @@ def test_memories_that_nothing_goes_on_from_go_only_when_their_owner_says_so(
     assert "2 of them, 2 kB, could go" in said and len(list((place / "memory").iterdir())) == 3
     assert main(["clean", "--home", str(place), "--keep", "2", "--yes"]) == 0
     assert sorted(one.name for one in (place / "memory").iterdir()) == ["newest", "older"]
+
+
+def test_another_key_is_printed_as_the_servers_owner_admits_it(
+    tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = installed(tmp_path, ca)
+    first = (place / "key.pub").read_text()
+    capsys.readouterr()
+    assert main(["renew", "--home", str(place), "--key"]) == 0
+    now, said = (place / "key.pub").read_text().strip(), capsys.readouterr().out
+    assert now != first.strip() and f"scenarios.deploy admit kitchen '{now}' --client 3 --replace" in said
+    assert "restart federation-kitchen" in said and "PRIVATE" not in said
+
+
+def test_another_authority_is_trusted_if_it_is_one(tmp_path: Path, ca: Path) -> None:
+    place = installed(tmp_path, ca)
+    keys.authority(ca.parent, another=True)
+    assert main(["renew", "--home", str(place), "--ca", str(ca)]) == 0
+    assert (place / "ca.crt").read_bytes() == ca.read_bytes()
+    (tmp_path / "no.crt").write_text("no")
+    for wrong in (["--ca", str(tmp_path / "no.crt")], ["--ca", str(tmp_path / "nowhere")], []):
+        with pytest.raises(SystemExit, match="2"):
+            main(["renew", "--home", str(place), *wrong])
+    assert (place / "ca.crt").read_bytes() == ca.read_bytes()
+
+
+@pytest.mark.parametrize("days, good", [(30, True), (29, False), (-3, False)])
+def test_the_doctor_warns_of_an_authority_that_ends(
+    tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch, days: int, good: bool
+) -> None:
+    place = installed(tmp_path, ca)
+    monkeypatch.setattr(keys, "left", lambda certificate: days)
+    found = {what: (well, how) for what, well, how in doctor.owned(settings.read(place), place)}
+    assert found["authority"][0] is good and (good or "clients.pi renew --ca" in found["authority"][1])

@@ -1,0 +1,86 @@
+"""A federation's authority and certificates: renewed so that nobody who trusts the old one is shut out."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from fl import keys
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    keys.authority(tmp_path)
+    keys.server(tmp_path, ["localhost", "127.0.0.1"])
+    return tmp_path
+
+
+def believed(home: Path, authority: bytes) -> bool:
+    """Does a client that trusts this authority believe the server that has the folder's certificate? A real handshake."""
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(home / "server.crt", home / "server.key")
+    trusting = ssl.create_default_context(cadata=authority.decode())
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        try:
+            serving.wrap_socket(theirs, server_side=True).close()
+        except OSError:
+            theirs.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        trusting.wrap_socket(ours, server_hostname="localhost").close()
+        return True
+    except ssl.SSLError:
+        return False
+    finally:
+        ours.close()
+        thread.join()
+
+
+def test_an_authority_is_renewed_in_steps_and_nobody_is_shut_out(home: Path) -> None:
+    first = (home / "ca.crt").read_bytes()
+    assert believed(home, first)
+    keys.authority(home, another=True)
+    both = (home / "ca.crt").read_bytes()
+    assert len(x509.load_pem_x509_certificates(both)) == 2 and both.endswith(first)
+    assert believed(home, first) and believed(home, both)  # devices get the new ca.crt, one after another
+    with pytest.raises(ValueError, match="signed by an older authority"):
+        keys.forget(home)
+    keys.server(home, keys.hosts(home))
+    assert believed(home, both) and not believed(home, first)
+    assert keys.forget(home) == 1
+    last = (home / "ca.crt").read_bytes()
+    assert believed(home, last) and believed(home, both) and both.startswith(last)
+    assert keys.forget(home) == 0
+
+
+def test_a_renewed_certificate_has_the_names_of_the_old_one(home: Path) -> None:
+    old = (home / "server.crt").read_bytes()
+    keys.server(home, keys.hosts(home))
+    assert (home / "server.crt").read_bytes() != old and keys.hosts(home) == ["localhost", "127.0.0.1"]
+
+
+def test_without_another_an_authority_stays(home: Path) -> None:
+    before = (home / "ca.crt").read_bytes()
+    keys.authority(home)
+    assert (home / "ca.crt").read_bytes() == before
+
+
+def test_another_key_of_a_node_is_another(home: Path) -> None:
+    first = keys.node(home).read_text()
+    assert keys.node(home).read_text() == first != keys.node(home, another=True).read_text()
+    assert (home / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_days_are_of_the_certificate_that_ends_first(home: Path) -> None:
+    assert keys.days(home) == {"ca.crt": 365 * keys.YEARS - 1, "server.crt": 365 * keys.YEARS - 1}
+    assert keys.days(home / "nowhere") == {}
+    assert keys.expires("ca.crt", 0).startswith("ca.crt ends in 0 days")

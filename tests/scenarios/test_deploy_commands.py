@@ -1,0 +1,103 @@
+"""The list of who may join, and certificates renewed, without a SuperLink: Flower's command line is a stand-in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fl import keys
+from scenarios import deploy
+from scenarios.deployment import flwr_cli
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A federation whose SuperLink takes every key once."""
+    flwr_cli.configure(tmp_path, 8000)
+    taken: set[str] = set()
+
+    def ask(home: Path, *words: str, say: bool = False) -> dict[str, Any]:
+        if words[:2] == ("supernode", "register"):
+            text = Path(words[2]).read_text()
+            if text in taken:
+                return {"success": False, "error-message": "already"}
+            taken.add(text)
+            return {"success": True, "node-id": str(len(taken))}
+        return {"success": True}
+
+    monkeypatch.setattr(flwr_cli, "ask", ask)
+    return tmp_path
+
+
+def key(folder: Path, name: str) -> str:
+    return keys.node(folder / name, another=True).read_text().strip()
+
+
+def listed(home: Path, file: Path, **nodes: tuple[int, str]) -> int:
+    file.write_text("".join(f'[{name}]\nclient = {client}\nkey = "{text}"\n' for name, (client, text) in nodes.items()))
+    return deploy.main(["--home", str(home), "admit", "--list", str(file)])
+
+
+def known(home: Path) -> dict[str, int]:
+    return {one["name"]: one["client"] for one in json.loads((home / "nodes.json").read_text()).values()}
+
+
+def test_who_is_on_the_list_is_in_and_nobody_else(home: Path, tmp_path: Path) -> None:
+    first, second, third = (key(tmp_path / "keys", name) for name in "abc")
+    file = tmp_path / "nodes.toml"
+    assert listed(home, file, kitchen=(3, first), hall=(4, second)) == 0
+    assert known(home) == {"kitchen": 3, "hall": 4}
+    assert listed(home, file, kitchen=(3, first), attic=(5, third)) == 0
+    assert known(home) == {"kitchen": 3, "attic": 5}
+    assert (
+        listed(home, file, kitchen=(3, key(tmp_path / "keys", "d")), attic=(5, third)) == 0
+    )  # another key, the same client
+    assert known(home) == {"kitchen": 3, "attic": 5}
+
+
+@pytest.mark.parametrize(
+    "text", ["kitchen", "[kitchen]\nclient = 3", '[kitchen]\nclient = "3"\nkey = "x"', "kitchen = 3"]
+)
+def test_a_list_that_makes_no_sense_changes_nothing(
+    home: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "nodes.toml"
+    assert listed(home, file, hall=(4, key(tmp_path / "keys", "a"))) == 0
+    file.write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "admit", "--list", str(file)])
+    assert str(file) in capsys.readouterr().err and known(home) == {"hall": 4}
+
+
+def test_another_key_takes_a_names_place_only_if_asked(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--home", str(home), "admit", "kitchen"]
+    assert deploy.main([*words, key(tmp_path / "keys", "a"), "--client", "3"]) == 0
+    another = key(tmp_path / "keys", "b")
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main([*words, another, "--client", "3"])
+    assert "admitted with another key" in capsys.readouterr().err
+    assert deploy.main([*words, another, "--client", "3", "--replace"]) == 0
+    (one,) = json.loads((home / "nodes.json").read_text()).values()
+    assert one["key"] == another and one["client"] == 3
+
+
+def test_an_authority_is_renewed_in_three_steps(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys.authority(home)
+    keys.server(home, ["localhost", "127.0.0.1"])
+
+    def renew(*how: str) -> str:
+        assert deploy.main(["--home", str(home), "renew", *how]) == 0
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "give it to every device" in renew("--authority")
+    with pytest.raises(SystemExit, match="2"):
+        renew("--forget")
+    assert "renew it first" in capsys.readouterr().err
+    assert "nginx -s reload" in renew()
+    assert renew("--forget").startswith("1 older authorities are trusted no more")
+    assert keys.hosts(home) == ["localhost", "127.0.0.1"]
