@@ -6,7 +6,7 @@ CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page clean
+.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page drill-arm clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -77,6 +77,11 @@ drill-learning: .venv/installed  ## a hand that is misread, corrected on a devic
 
 drill-page: .venv/installed page  ## drawings that are misread, corrected on the page, approved, learned by real nodes (fifteen minutes; loopback)
 	$(RUN) -m tests.drill_page
+
+drill-arm: .venv/installed  ## an emulated Raspberry Pi joins, trains, is killed, comes back, reads (half an hour; Debian, as root)
+	command -v mmdebstrap >/dev/null && command -v qemu-aarch64-static >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap qemu-user-static; }
+	$(RUN) -m tests.drill_arm
 
 # Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
 .venv/installed: pins.txt
