@@ -92,6 +92,14 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | SETTINGS | own
 
 
+def _user() -> str:
+    """Whoever runs this; by number where numbers have no names, as in a small container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def service(node: Node, folder: Path) -> str:
     """The systemd unit: not root, restarted whatever happens, with a limit on memory; it may write to its own folder only."""
     run = shlex.join([sys.executable, "-m", "clients.pi", "join", "--home", str(folder)])
@@ -102,7 +110,7 @@ After=network-online.target time-sync.target
 StartLimitIntervalSec=0
 
 [Service]
-User={getpass.getuser()}
+User={_user()}
 WorkingDirectory={CODE}
 ExecStart={run.replace("%", "%%")}
 Restart=always

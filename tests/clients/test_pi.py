@@ -52,6 +52,14 @@ def test_the_service_is_not_roots_restarts_and_is_limited(tmp_path: Path, ca: Pa
     assert told["ReadWritePaths"] == f'"{place}"' and f"--home {place}" in told["ExecStart"] and "User" in told
 
 
+def test_a_system_without_names_of_users_has_numbers(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 0")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert f"User={os.getuid()}\n" in (installed(tmp_path, ca) / "federation-kitchen.service").read_text()
+
+
 def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     given = settings.Node("kitchen", "127.0.0.1:9", 3, str(tmp_path))
