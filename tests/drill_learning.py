@@ -146,13 +146,14 @@ def joined(place: Path) -> subprocess.Popen[bytes]:
     return node
 
 
-def learned(place: Path, rounds: int, name: str) -> Path:
-    """A run of the federation; the model that the device then reads with."""
+def learned(place: Path, rounds: int, name: str, *more: str, source: Path | None = None) -> Path:
+    """A run of the federation; the model that the device then reads with. more: settings; source: the run that it goes on from."""
     shutil.rmtree(place / name, ignore_errors=True)
     # The mean of all nodes alike: by their numbers of images, the device's would count for a hundredth.
     alike = ["strategy=fedtrimmedavg", "strategy.beta=0"]
-    settings = [f"clients={DEVICE + 1}", f"cohort={DEVICE + 1}", f"rounds={rounds}", "local.epochs=2", *alike]
-    deploy(place, "run", "pi", *(word for one in settings for word in ("--set", one)), "--out", place / name)
+    settings = [f"clients={DEVICE + 1}", f"cohort={DEVICE + 1}", f"rounds={rounds}", "local.epochs=2", *alike, *more]
+    words = [word for one in settings for word in ("--set", one)] + (["--from", str(source)] if source else [])
+    deploy(place, "run", "pi", *words, "--out", place / name)
     report = json.loads((place / name / "report.json").read_text())
     images = next(shard["examples"] for shard in report["shards"] if shard["client"] == DEVICE)
     print(f"{name}: {rounds} rounds, the device learned from {images} images", flush=True)
