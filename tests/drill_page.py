@@ -105,9 +105,10 @@ def drill(folder: Path, people: list[tuple[str, list[Drawing]]], rounds: int) ->
     for run in ("before", "without", "with"):
         with page(folder / run, folder / "digits") as address:
             shares[run], own = (right(some, drawn(address, some)) for some in (tried, corrected))
+        share = f"{100 * shares[run] / len(tried):.1f} %"
         print(
-            f"{run}: {shares[run]} of {len(tried)} other digits of {name} read right on the page ({100 * shares[run] / len(tried):.1f} %),"
-            f" {own} of the {len(corrected)} that were corrected; {learning.accuracy(folder / run):.2f} % of MNIST's test images",
+            f"{run}: {shares[run]} of {len(tried)} other digits of {name} read right on the page ({share}), {own} of the"
+            f" {len(corrected)} that were corrected; {learning.accuracy(folder / run):.2f} % of MNIST's test images",
             flush=True,
         )
     more = shares["with"] - shares["without"]
