@@ -36,9 +36,10 @@ def who(message: Message, context: Context) -> Message:
 
 def _done(what: str, message: Message, context: Context) -> Message:
     try:
-        content = trainer.ask(what, message.content, context.node_config)
+        content, old = trainer.ask(what, message.content, context.node_config)
         if content is None:
             content = WORK[what](message.content, context.node_config)
+            wire.noted(content, old)
         return Message(content, reply_to=message)
     except BaseException as error:  # SystemExit or KeyboardInterrupt would end a simulation's worker for good
         raise RuntimeError(f"{type(error).__name__}: {error}") from error

@@ -19,6 +19,7 @@ from core.disk import contents, numbered, placed
 from core.methods.base import Memory
 
 BEGAN = "began"  # holds the name of the run whose memory was brought along; nothing, if there was none
+SCHEMA, NUMBER = 1, "schema"  # of a memory's file; those without the number have 1, too
 LATER = 10**9  # than every round
 KEPT = 3  # rounds kept: the newest, the one before, and the one that a damaged checkpoint goes back to
 
@@ -73,7 +74,12 @@ def went_on_from(mark: Path) -> str:
 def _read(file: Path) -> Memory:
     """A round's memory. Raises ValueError, naming the file, if it is damaged or its arrays are no memory's."""
     memory: dict[str, dict[int, dict[str, np.ndarray]]] = {}
-    for key, array in arrays.read(file, sealed=True).items():
+    found = arrays.read(file, sealed=True)
+    if (schema := int(found.pop(NUMBER, np.array(SCHEMA)).flat[0])) != SCHEMA:
+        raise ValueError(
+            f"{file} has schema {schema}, this program reads {SCHEMA}: bring this device's code up to date"
+        )
+    for key, array in found.items():
         match = re.fullmatch("([^/]+)/(0|[1-9][0-9]{0,8})/([^/]+)", key)
         if not match:
             raise ValueError(f"{file} holds {key[:100]!r}, where METHOD/STAGE/NAME should be")
@@ -90,7 +96,7 @@ def save(home: Path, round: int, memory: Memory) -> None:
     if not flat:
         return
     with placed(home / f"round-{round:04d}.npz") as file:
-        np.savez(file, **arrays.seal(flat))  # type: ignore[arg-type]
+        np.savez(file, **arrays.seal({NUMBER: np.array(SCHEMA), **flat}))  # type: ignore[arg-type]
     for old in list(numbered(home).values())[:-KEPT]:
         old.unlink()
 

@@ -41,6 +41,7 @@ SIZES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length
 ALONE = grpc.StatusCode.FAILED_PRECONDITION  # do it yourself
 # Nobody there, gone in the middle, an older one. Not a late one: two processes would write one memory.
 ELSE = (ALONE, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED)
+OLD = "runs other code than the server sent: update this device's, restart its node"
 log = logging.getLogger("flwr")
 
 
@@ -52,11 +53,14 @@ def code() -> str:
 # ── in the process that Flower starts for a message ──
 
 
-def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> RecordDict | None:
-    """Have the trainer do it; none if there is none that can. Raises RuntimeError with its words if the work itself fails."""
+def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> tuple[RecordDict | None, str]:
+    """Have the trainer do it; none, and what its owner should do about it, if there is none that can.
+
+    Raises RuntimeError with its words if the work itself fails.
+    """
     socket = os.environ.get(SOCKET)
     if not socket:
-        return None
+        return None, ""
     request = pack(RecordDict({**content, NODE: ConfigRecord(dict(config))}))
     with grpc.insecure_channel(_address(Path(socket)), options=SIZES) as channel:
         call = channel.unary_unary(f"/{SERVICE}/{what}")
@@ -66,8 +70,8 @@ def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> RecordDict
             if error.code() not in ELSE:
                 raise RuntimeError(error.details()) from None
             log.warning("the trainer at %s does not do it: %s; this process does", socket, error.details())
-            return None
-    return unpack(answer)
+            return None, OLD if error.code() == ALONE else ""
+    return unpack(answer), ""
 
 
 def _address(path: Path) -> str:
@@ -89,7 +93,7 @@ def serve(path: Path) -> grpc.Server:
             if not context.is_active():  # the server has given this round up while it waited its turn
                 return b""
             if {mine, code()} != {dict(context.invocation_metadata()).get("code")}:
-                context.abort(ALONE, "it runs other code than the server sent; update this device's, restart its node")
+                context.abort(ALONE, OLD)
             try:
                 content = unpack(request)
                 return pack(WORK[what](content, content.pop(NODE)))

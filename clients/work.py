@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -34,6 +35,7 @@ Config = Mapping[str, Any]  # a node's own, by its owner; empty in simulation
 def train(content: RecordDict, config: Config) -> RecordDict:
     """Learn from the weights received; the new ones, and what else the server wants to know."""
     task = _task(content, config)
+    start = time.perf_counter()
     engine, home = _engine(task, config), _home(task, config)
     prepared = _prepared(task, config, home)
     earlier = memory.begin(home, task.round)
@@ -43,7 +45,8 @@ def train(content: RecordDict, config: Config) -> RecordDict:
     memory.end(home, task.round)
     full = battery() if "client" in config else -1.0
     update = replace(update, earlier=earlier, memory=memory.size(kept), battery=full)
-    return wire.reply(replace(update, unprepared=bool(kept) and not prepared, note=changes))
+    spent = time.perf_counter() - start
+    return wire.reply(replace(update, unprepared=bool(kept) and not prepared, note=changes, seconds=spent))
 
 
 def evaluate(content: RecordDict, config: Config) -> RecordDict:

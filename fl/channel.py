@@ -39,6 +39,7 @@ class Replies:
     contents: Mapping[int, RecordDict]  # what they replied
     failed: Mapping[int, str]  # why the others did not
     sent: Collection[int]  # to whom a message was sent
+    seconds: Mapping[int, float] = field(default_factory=dict)  # from then to the reply
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,25 @@ class Channel:
         messages = {
             client: Message(contents[client], dst_node_id=node, message_type=kind) for client, node in nodes.items()
         }
-        replies, failed = exchange(self, messages, round)
+        replies, failed, seconds = exchange(self, messages, round)
         failed |= {client: "its node is not there" for client in contents if client not in nodes}
-        return Replies({client: reply.content for client, reply in replies.items()}, failed, list(nodes))
+        return Replies({client: reply.content for client, reply in replies.items()}, failed, list(nodes), seconds)
 
 
 def exchange(
     channel: Channel, messages: Mapping[int, Message], round: int = 0
-) -> tuple[dict[int, Message], dict[int, str]]:
+) -> tuple[dict[int, Message], dict[int, str], dict[int, float]]:
     """Send these messages, by client (or node), and wait for the replies, at most the channel's `timeout` seconds.
 
-    Returns the replies and, for each one missing, why; both in order. Raises Stopped if the watcher says so.
+    Returns the replies; for each one missing, why; for each reply, after how many seconds it came; all in order. Raises
+    Stopped if the watcher says so.
     """
     grid, watch, pause = channel.grid, channel.watch, channel.assignment.pause
     waiting: dict[str, int] = {}
     replies: dict[int, Message] = {}
     failed: dict[int, str] = {}
+    seconds: dict[int, float] = {}
+    start = time.monotonic()
     for client, message in messages.items():
         keys = [key for key in grid.push_messages([message]) if key]
         waiting |= dict.fromkeys(keys[:1], client)
@@ -93,10 +97,10 @@ def exchange(
                 elif reply.has_error():
                     failed[client] = _reason(reply)
                 else:
-                    replies[client] = reply
+                    replies[client], seconds[client] = reply, time.monotonic() - start
                 watch.replied(round, len(messages) - len(waiting), len(messages))
     failed |= dict.fromkeys(waiting.values(), f"no answer within {channel.timeout:g} s")
-    return dict(sorted(replies.items())), dict(sorted(failed.items()))
+    return dict(sorted(replies.items())), dict(sorted(failed.items())), dict(sorted(seconds.items()))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from core.text import cleaned
 
 Numbers = Mapping[str, Any]
 STYPE = "numpy.ndarray"  # how Flower says that an array is numpy's own file
+SECONDS = 1e6  # of a client's work
 LETTERS = 200  # of a word
 CLIENTS = ROUNDS = 1_000_000  # more than any federation has
 MEMORY = 10**12  # bytes; more than any client keeps

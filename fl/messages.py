@@ -44,6 +44,7 @@ class Update:
     payloads: Payloads = field(default_factory=dict)  # what methods send beside the weights
     rehearsed: int = 0  # examples that it remembers and learned from again
     round: int = 0  # the one that it was asked in
+    seconds: float = 0.0  # that the client worked on it
     unprepared: bool = False  # it kept nothing of the run that this one goes on from
     note: str = ""  # what the report should say of this client's round, a sentence
 

@@ -40,6 +40,7 @@ NUMBERS = {
     "memory",
     "battery",
     "unprepared",
+    "seconds",
 }  # strategies want the same from all
 EARLIER, NOTE = "earlier", "note"  # the words of an answer
 USUAL = Limits()
@@ -122,7 +123,7 @@ def reply(update: Update) -> RecordDict:
             "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
             "task": update.task, "memory": update.memory, "battery": update.battery,
-            "unprepared": int(update.unprepared),
+            "unprepared": int(update.unprepared), "seconds": float(update.seconds),
         }
     )  # fmt: skip
     content = RecordDict({METRICS: metrics, CONFIG: ConfigRecord({EARLIER: update.earlier, NOTE: update.note})})
@@ -131,6 +132,12 @@ def reply(update: Update) -> RecordDict:
     for name, given in update.payloads.items():
         content[METHOD + name] = record(given)
     return content
+
+
+def noted(content: RecordDict, note: str) -> None:
+    """Add to what an answer of ours says in words, if there is anything."""
+    words = content.config_records[CONFIG]
+    words[NOTE] = "; ".join(one for one in (str(words.get(NOTE, "")), note) if one)
 
 
 def update(
@@ -175,7 +182,7 @@ def update(
     return Update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content, EARLIER), task, memory,
         checks.real(numbers, "battery", *checks.BATTERY), answer, rehearsed, answered,
-        bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE),
+        checks.real(numbers, "seconds", 0.0, checks.SECONDS), bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE),
     )  # fmt: skip
 
 

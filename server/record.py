@@ -70,6 +70,8 @@ class RoundRecord:
     memory: Mapping[int, int] = field(default_factory=dict)  # bytes that each keeps for its methods
     clients_examples: Mapping[int, int] = field(default_factory=dict)  # how many examples each one's weights come from
     battery: Mapping[int, float] = field(default_factory=dict)  # how full a device's is, 0 … 1, where it has one
+    clients_seconds: Mapping[int, float] = field(default_factory=dict)  # from asking a real node to its answer
+    clients_work: Mapping[int, float] = field(default_factory=dict)  # what it says that it worked of these
     bytes: Traffic = Traffic()
     failed: Mapping[int, str] = field(default_factory=dict)  # who was left out, and why
     server_error: str = ""  # what went wrong in the server's own step

@@ -99,6 +99,8 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
     )
     record = replace(
         _record(asked, believed),
+        clients_seconds=dict(replies.seconds) if federation.channel.assignment.apart else {},
+        clients_work={c: u.seconds for c, u in believed.updates.items()} if federation.channel.assignment.apart else {},
         bytes=traffic,
         failed=dict(sorted({**replies.failed, **believed.refused, **unusable}.items())),
         server_error=error,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -124,6 +125,7 @@ def advance(run: Run, state: RunState, done: Round) -> RunState:
         row = replace(row, clients_accuracy={one.client: one.accuracy for one in shards if one.accuracy is not None})
     known = {client for one in state.history for client in one.unprepared}
     row = replace(row, unprepared=tuple(client for client in row.unprepared if client not in known))
+    row = replace(row, said=_news(row, state.history))
     history = (*state.history, row)
     state = RunState(row.round, done.arrays, done.strategy, done.shared, history, state.events)
     state = state.with_events(*record.events(row))
@@ -134,6 +136,12 @@ def advance(run: Run, state: RunState, done: Round) -> RunState:
     record.save_rounds(run.folder, history)
     run.watch.ended(row)
     return state
+
+
+def _news(row: RoundRecord, history: Sequence[RoundRecord]) -> dict[int, str]:
+    """What clients had to say, but for what each of them said last: it may say the same in every round."""
+    last = {client: words for one in history for client, words in one.said.items()}
+    return {client: words for client, words in row.said.items() if last.get(client) != words}
 
 
 def _keep(run: Run, state: RunState) -> None:

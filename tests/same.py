@@ -149,7 +149,12 @@ def contents(folder: Path) -> dict[str, Any]:
     for file in sorted((*folder.glob("checkpoints/*.npz"), *folder.glob("clients/*/*.npz"), *folder.glob("*.npz"))):
         with np.load(file) as arrays:
             for key in arrays.files:
-                if key not in ("told", "facts", "sha256"):  # JSON, with the seconds of each round; a seal over it
+                if key not in (
+                    "told",
+                    "facts",
+                    "sha256",
+                    "schema",
+                ):  # JSON, with the seconds of each round; a seal over it; a number
                     found[f"{file.relative_to(folder)}/{KEYS.get(key, key)}"] = arrays[key]
     return found
 

@@ -17,6 +17,7 @@ from core.safe_json import json_object
 
 CODE = Path(__file__).parents[2]
 LONGEST = 100_000  # bytes of node.json
+SCHEMA = 1  # of node.json
 MEMORY = "400M"  # the service's limit; a Pi Zero 2 W has 512 MB
 SETTINGS = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -33,6 +34,7 @@ class Node:
     client: int  # which client of the federation it plays; its owner and the server's agree on it
     data: str  # a folder <label>/*.png of its own digits, or the .npz whose shard the scenario gives it
     port: int = 9094  # on loopback, between the node and the processes it starts
+    schema: int = SCHEMA  # of this file; older ones, without the number, have 1
 
 
 def home(name: str) -> Path:
@@ -55,6 +57,10 @@ def read(folder: Path) -> Node:
 
 def check(node: Node) -> None:
     """Raises ValueError for settings that cannot be a node's."""
+    if node.schema != SCHEMA:
+        raise ValueError(
+            f"it has schema {node.schema}, this program reads {SCHEMA}: bring this device's code up to date"
+        )
     if not re.fullmatch(r"[\w-]{1,40}", node.name):
         raise ValueError(f"--name {shown(node.name)} should be letters, digits, - and _ only")
     host, _, port = node.server.rpartition(":")

@@ -137,7 +137,8 @@ def changes(book: Path, round: int) -> str:
     came = {name.split("/")[1] for name, first in known.came.items() if first == round}
     moved = sum(name.split("/")[1] in came for name in gone)
     lost = len(gone) - moved
-    found = [f"has lost {lost:,} image{'s' * (lost > 1)} of its folder"] if lost else []
+    left = len(known.came) - len(known.gone)
+    found = [f"has lost {lost:,} image{'s' * (lost > 1)} of its folder ({left:,} are left)"] if lost else []
     found += [f"has given {moved:,} image{'s' * (moved > 1)} another label"] if moved else []
     return " and ".join(found)
 

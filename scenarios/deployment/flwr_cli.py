@@ -218,7 +218,10 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
 
 def runs(home: Path) -> list[tuple[str, Path]]:
     """(number, folder) of every start of a run on this federation, the newest last; a run that was resumed started twice."""
-    return [(str(one["number"]), Path(str(one["folder"]))) for one in read_lines(home / RUNS, "number", "folder")]
+    lines = read_lines(home / RUNS, "number", "folder")
+    if not lines and (before := home / "run.json").exists():  # as an older program left it: the newest one only
+        lines = [read_object(before, "number", "folder")]
+    return [(str(one["number"]), Path(str(one["folder"]))) for one in lines]
 
 
 def state(home: Path, number: str) -> tuple[str, str]:

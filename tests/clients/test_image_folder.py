@@ -81,7 +81,7 @@ def test_what_is_gone_or_has_another_label_is_said_in_the_round_that_finds_it(tm
     (folder / "9").mkdir(exist_ok=True)
     names[1].rename(folder / "9" / names[1].name)
     shard, tests = own(SCENARIO, 0, folder, book, 2)
-    said = "has lost 1 image of its folder and has given 1 image another label"
+    said = "has lost 1 image of its folder (39 are left) and has given 1 image another label"
     assert changes(book, 2) == changes(book, 2) == said  # a round that is done again says it again
     assert len(shard.train) + len(tests) == 39 and changes(book, 3) == ""
     cv2.imwrite(str(names[0]), read("mnist")[0].x[0])

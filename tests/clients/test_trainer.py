@@ -46,7 +46,8 @@ def test_it_answers_what_the_node_itself_would(
     monkeypatch.delenv(trainer.SOCKET)
     alone = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
     for mine, theirs in zip(told, alone, strict=True):
-        assert list(mine) == list(theirs) and dict(mine["metrics"]) == dict(theirs["metrics"])
+        numbers, same = ({**one["metrics"], "seconds": 0.0} for one in (mine, theirs))  # how long it took is its own
+        assert list(mine) == list(theirs) and numbers == same
         for key, held in theirs.array_records.items():
             assert all(np.array_equal(mine[key][name].numpy(), held[name].numpy()) for name in held)
     assert not caplog.records

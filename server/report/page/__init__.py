@@ -9,7 +9,7 @@ from core.disk import placed
 from server import run_folder
 from server.record import Report
 from server.report.figures import PLOTS
-from server.report.page import header, reproduce, tables
+from server.report.page import devices, header, reproduce, tables
 from server.report.page.html import Html, image, join, tag
 from server.report.page.style import CSS
 
@@ -35,7 +35,7 @@ def _page(report: Report, folder: Path) -> str:
         tag("style", Html(CSS)),
     ])  # fmt: skip
     parts = [header.subtitle, header.headline, header.notices, header.tiles]
-    rest = [tables.baselines, tables.continual, tables.exports, tables.clients, reproduce.reproduce]
+    rest = [tables.baselines, tables.continual, tables.exports, tables.clients, devices.devices, reproduce.reproduce]
     folded = tag("section", tag("h2", "Details"), tables.rounds(report), reproduce.settings(report))
     pictures = [_picture(name, folder / f"{name}.png") for name in PLOTS if (folder / f"{name}.png").exists()]
     body = tag("main", *(part(report) for part in parts), *pictures, *(part(report) for part in rest), folded)
