@@ -6,7 +6,7 @@ CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page drill-arm clean
+.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -77,6 +77,9 @@ drill-learning: .venv/installed  ## a hand that is misread, corrected on a devic
 
 drill-page: .venv/installed page  ## drawings that are misread, corrected on the page, approved, learned by real nodes (fifteen minutes; loopback)
 	$(RUN) -m tests.drill_page
+
+drill-nightly: .venv/installed  ## devices that go on learning: new digits, one away, one shrunk, a gate, a rollback (twenty minutes; loopback)
+	$(RUN) -m tests.drill_nightly
 
 drill-arm: .venv/installed  ## an emulated Raspberry Pi joins, trains, is killed, comes back, reads (half an hour; Debian, as root)
 	command -v mmdebstrap >/dev/null && command -v qemu-aarch64-static >/dev/null \
