@@ -201,11 +201,9 @@ class Drill:
         deploy(self.folder, *words, "--from", str(self.folder / "second"))
         report = self.report("third")
         kept = [c for c in range(DEVICES) if self.went_on(c)]
-        self.check(
-            f"third run, from the old version: {100 * report['accuracy']:.2f} % of 0 … 7 (at first {100 * old:.2f} %); devices {kept}"
-            " brought their memories",
-            report["accuracy"] > old - 0.02 and len(kept) == DEVICES,
-        )
+        shares = f"{100 * report['accuracy']:.2f} % of 0 … 7 (at first {100 * old:.2f} %)"
+        well = report["accuracy"] > old - 0.02 and len(kept) == DEVICES
+        self.check(f"third run, from the old version: {shares}; devices {kept} brought their memories", well)
 
     def went_on(self, client: int) -> bool:
         """Did a device bring its memory into the third run?"""
