@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,22 +49,22 @@ def before(home: Path, round: int) -> Memory:
     return {}
 
 
-def carried(old: Path, new: Path) -> bool:
-    """Begin a run's memory with what the run before it left, as of round 0: once, and the old one stays as it is.
+def carried(older: Sequence[Path], new: Path) -> bool:
+    """Begin a run's memory, as of round 0, with what the newest of the runs before it left: once, and that one's stays.
 
-    old, new: this client's folders in both. Returns whether there was anything. Raises ValueError if none of it can be read.
+    older, new: this client's folders in each. Returns whether there was anything. Raises ValueError if none of it can be read.
     """
     mark = new / BEGAN
     if mark.exists():
         return bool(went_on_from(mark))
-    kept, book = before(old, LATER), old / image_folder.BOOK
-    save(new, 0, kept)
-    if book.exists():
-        image_folder.carry(book, new / image_folder.BOOK)
-    found = bool(kept) or book.exists()
+    old = next((one for one in older if numbered(one) or (one / image_folder.BOOK).exists()), None)
+    if old:
+        save(new, 0, before(old, LATER))
+        if (old / image_folder.BOOK).exists():
+            image_folder.carry(old / image_folder.BOOK, new / image_folder.BOOK)
     with placed(mark) as file:  # last: what a power cut left undone is done again
-        file.write(old.parent.name.encode() if found else b"")
-    return found
+        file.write(old.parent.name.encode() if old else b"")
+    return old is not None
 
 
 def went_on_from(mark: Path) -> str:

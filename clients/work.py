@@ -87,8 +87,9 @@ def _home(task: Task, config: Config) -> Path:
 
 
 def _prepared(task: Task, config: Config, home: Path) -> bool:
-    """Bring along what this client kept of the run that this one goes on from, if it does. False: it kept nothing."""
-    return not task.before or memory.carried(_home(replace(task, run=task.before), config), home)
+    """Bring along what this client kept of the runs that this one goes on from, if it does. False: it kept nothing."""
+    older = [_home(replace(task, run=run), config) for run in task.before]
+    return not older or memory.carried(older, home)
 
 
 def _data(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples], str]:

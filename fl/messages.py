@@ -22,7 +22,9 @@ class Task:
     arrays: Arrays  # the global weights
     payloads: Payloads = field(default_factory=dict)  # what the server adds for methods
     run: str = ""  # the run's name, on real nodes
-    before: str = ""  # the name of the run that it goes on from, whose memory a node then takes along
+    before: tuple[
+        str, ...
+    ] = ()  # the runs that it goes on from, the newest first: a node takes along what it kept of the first
     step: bytes = b""  # a training step's file (core/engines/step.py), if the server sends one
     digest: str = ""  # its SHA-256
 

@@ -46,7 +46,7 @@ class Assignment(Protocol):
     """Who plays whom."""
 
     run: str  # the run's name on real nodes, by which they keep its memory apart; in simulation none
-    before: str  # the name of the run that it goes on from, likewise
+    before: tuple[str, ...]  # the names of the runs that it goes on from, the newest first
     pause: float  # seconds between looks for replies
     apart: bool  # is each reply pulled by itself (fl/channel.py)?
 
@@ -60,7 +60,7 @@ class Assignment(Protocol):
 class AnyNode:
     """Simulation: any node plays any client."""
 
-    run, before, pause, apart = "", "", 0.004, False
+    run, before, pause, apart = "", (), 0.004, False
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """Dealt round the nodes in turn."""

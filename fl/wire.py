@@ -73,7 +73,7 @@ def request(task: Task, weights: ArrayRecord) -> RecordDict:
     settings = ConfigRecord(
         {
             "schema": SCHEMA, "scenario": task.scenario.json(), "round": task.round, "client": task.client,
-            "rate": task.rate, "run": task.run, "before": task.before,
+            "rate": task.rate, "run": task.run, "before": list(task.before),
         }
     )  # fmt: skip
     content = RecordDict({ARRAYS: weights, CONFIG: settings})
@@ -100,7 +100,7 @@ def task(content: RecordDict) -> Task:
         arrays=arrays(content.array_records[ARRAYS]),
         payloads=_methods(content),
         run=str(settings["run"]),
-        before=str(settings["before"]),
+        before=tuple(map(str, settings["before"])),
         step=bytes(step.get("file", b"")),
         digest=str(step.get("sha256", "")),
     )

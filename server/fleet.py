@@ -40,7 +40,7 @@ class Fleet:
     ) -> None:  # fmt: skip
         self.folder, self.run, self.stopped, self.wait = folder, _named(folder), stopped, wait
         before = folder / run_folder.BEFORE
-        self.before = before.read_text() if before.exists() else ""
+        self.before = tuple(before.read_text().split()) if before.exists() else ()
         self.admitted = admitted  # {node: {"name", "client"}}, JSON; it may change while the run lasts
         self._plays: dict[int, int] = {}  # node: client
         self._written: dict[int, int] = {}  # the same, as last written down

@@ -25,7 +25,7 @@ STEP = "step.tflite"  # a training step, for clients without TensorFlow
 TEMPORARY = ".tmp"
 # On real nodes:
 ID = "id"  # the name by which nodes know the run
-BEFORE = "before"  # the name of the run that it goes on from, whose memories nodes have
+BEFORE = "before"  # the names of the runs that it goes on from, the newest first, whose memories nodes have
 NODES = "nodes.json"  # which node plays each client
 FEDERATION = "federation.json"  # the home of the nodes that it is on
 STOP = "stop"  # is there when the run shall stop after this round

@@ -17,6 +17,7 @@ from server.checkpoint import RunState
 from server.record import Exports
 from server.report import card, page
 
+LINE = 30  # runs back: a month of nights
 SIMULATED = "simulation"  # the name of a run before this one of which no node can have kept anything
 
 
@@ -62,13 +63,21 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
     shutil.copytree(version, folder / run_folder.VERSIONS / version.name)
     versions.publish(folder, folder / run_folder.VERSIONS / version.name)
     if real:
-        named = run / run_folder.ID  # a simulation has none: its clients' memories stay where they are
-        record.write(folder / run_folder.BEFORE, named.read_text() if named.exists() else SIMULATED)
+        record.write(folder / run_folder.BEFORE, " ".join(_line(run)))
         return
     for home in sorted((run / run_folder.CLIENTS).glob("client-*")):
         if files := sorted(home.glob("round-*.npz")):
             (folder / run_folder.CLIENTS / home.name).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(files[-1], folder / run_folder.CLIENTS / home.name / "round-0000.npz")
+
+
+def _line(run: Path) -> list[str]:
+    """The names of a run and of those that it went on from, the newest first: a device that was away has an older one's memory."""
+    if not (run / run_folder.ID).exists():
+        return [SIMULATED]  # its clients' memories stay where they are
+    before = run / run_folder.BEFORE
+    older = before.read_text().split() if before.exists() else []
+    return [(run / run_folder.ID).read_text(), *older][:LINE]
 
 
 def rollback(version: Path) -> str:

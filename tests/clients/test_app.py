@@ -29,7 +29,13 @@ WIDE = Limits(tasks=9)
 
 
 def ask(
-    scenario: Scenario, kind: str, client: int = 2, round: int = 1, file: bytes = b"", run: str = "", before: str = ""
+    scenario: Scenario,
+    kind: str,
+    client: int = 2,
+    round: int = 1,
+    file: bytes = b"",
+    run: str = "",
+    before: tuple[str, ...] = (),
 ) -> Message:
     """A server's message to a client. file: a training step's; run, before: on real nodes."""
     identify()
@@ -87,7 +93,8 @@ def test_a_node_brings_what_it_kept_of_the_run_before(tiny: Scenario, home: Path
     for round in (1, 2):
         play(ask(rehearsing, "train", round=round, run="first"), client=2)
     after = replace(rehearsing, past=1)
-    update = wire.update(play(ask(after, "train", run="second", before="first"), client=2), 2, START, limits=WIDE)
+    line = ("away", "first", "older")  # it took no part in the newest of them
+    update = wire.update(play(ask(after, "train", run="second", before=line), client=2), 2, START, limits=WIDE)
     old = memory.before(memory.home(home, 2, "first"), 9)
     mine = shard(after.json(), 2)
     done, _ = learn(mine, Task(after, 1, 2, 0.1, START), old, engine)
@@ -99,12 +106,14 @@ def test_a_node_brings_what_it_kept_of_the_run_before(tiny: Scenario, home: Path
 def test_a_node_that_kept_nothing_says_so(tiny: Scenario, home: Path) -> None:
     after = replace(tiny, methods=(Part("replay"),), past=1)
     for round in (1, 2):
-        update = wire.update(play(ask(after, "train", round=round, run="second", before="first"), client=2), 2, START)
+        update = wire.update(
+            play(ask(after, "train", round=round, run="second", before=("first",)), client=2), 2, START
+        )
         assert update.unprepared
     fresh = wire.update(play(ask(replace(after, past=0), "train", run="third"), client=2), 2, START)
     assert not fresh.unprepared  # no run before it
     nothing = wire.update(
-        play(ask(replace(after, methods=tiny.methods), "train", run="fourth", before="first"), client=2), 2, START
+        play(ask(replace(after, methods=tiny.methods), "train", run="fourth", before=("first",)), client=2), 2, START
     )
     assert not nothing.unprepared  # and no method that would miss it
 

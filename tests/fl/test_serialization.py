@@ -52,7 +52,7 @@ def test_a_task_and_an_update_survive() -> None:
     back = wire.update(unpack(pack(wire.reply(update))), 3, update.arrays, limits=Limits(looks=1))
     assert same(back.arrays, update.arrays)
     assert back.sums == update.sums and back.battery == 0.5 and back.earlier == "w:1"
-    task = Task(Scenario("x"), 3, 1, 0.1, update.arrays, {"der": update.arrays}, "run", "", b"\0\1" * 9, "d1")
+    task = Task(Scenario("x"), 3, 1, 0.1, update.arrays, {"der": update.arrays}, "run", (), b"\0\1" * 9, "d1")
     again = wire.task(unpack(pack(wire.request(task, wire.record(task.arrays)))))
     assert replace(again, arrays=[], payloads={}) == replace(task, arrays=[], payloads={})
     assert same(again.arrays, task.arrays) and same(again.payloads["der"], task.payloads["der"])

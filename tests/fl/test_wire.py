@@ -28,7 +28,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
 SCENARIO = Scenario("wire", seed=2**62, partition=Part("labels", {"k": 3}))
-TASK = Task(SCENARIO, 8, 3, 0.05, START, run="abc", step=b"\0\1" * 9, digest="d1")
+TASK = Task(SCENARIO, 8, 3, 0.05, START, run="abc", before=("d", "e"), step=b"\0\1" * 9, digest="d1")
 
 
 def test_a_task_arrives_as_it_was_sent() -> None:
