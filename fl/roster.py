@@ -60,7 +60,8 @@ class Assignment(Protocol):
 class AnyNode:
     """Simulation: any node plays any client."""
 
-    run, before, pause, apart = "", (), 0.004, False
+    run, pause, apart = "", 0.004, False
+    before: tuple[str, ...] = ()
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """Dealt round the nodes in turn."""

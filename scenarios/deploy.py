@@ -184,6 +184,11 @@ def _renew(home: Path, authority: bool, forget: bool) -> int:
         )
         return 0
     if forget:
+        began, made = (home / name for name in ("superlink.pid", "server.crt"))
+        if "superlink" in processes.running(home) and began.stat().st_mtime < made.stat().st_mtime:
+            raise ValueError(
+                "the SuperLink has the old server.crt still: between two runs, down, then up; then --forget"
+            )
         say(
             f"{keys.forget(home)} older authorities are trusted no more; devices may take the new ca.crt when they like"
         )

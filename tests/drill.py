@@ -3,7 +3,7 @@
 A server and a device stand in network namespaces of their own, joined by a wire that can be cut. The server is brought up, the
 device installed, examined, admitted and joined as the README says, through nginx with the configuration that `deploy up`
 writes. Then, inside one run: the network is cut for a minute, the device hangs, loses power, its disk is full, the SuperLink
-is killed, the device's clock is wrong. Each must be named in the report, and end in the device's return, with its memory.
+is killed, the device's clock is wrong, its key and the federation's authority are replaced. Each must be named in the report, and end in the device's return, with its memory.
 
 Needs `unshare`, `ip`, `nginx` (and `faketime`, for the clock), but no privilege: it makes itself a user namespace.
 """
@@ -31,7 +31,7 @@ SERVER, DEVICE, PORT = "10.77.0.1", "10.77.0.2", 8443
 CLIENT = 2  # the device's; the nodes of `up` play 0 and 1
 DISK = 400  # MB of the device's disk
 CUT = 60  # seconds
-ROUNDS = 32  # more than the faults take
+ROUNDS = 48  # more than the faults take
 PATIENCE = 25  # seconds that the server waits for an answer
 AWAY = r"no answer|not there"  # how the report names a device that does not answer
 INSIDE = "DRILL_INSIDE"
@@ -159,7 +159,10 @@ class Drill:
         if shutil.which("faketime"):
             self.fault("the device's clock is ten years slow", AWAY, self.slow_clock, self.right_clock)
         self.superlink()
+        self.fault("the device has another key", f"{AWAY}|error|Node", self.another_key, self.start)
+        self.another_authority()
         self.finish()
+        self.forgotten()
 
     def fault(self, what: str, named: str, do: Callable[[], None], undo: Callable[[], None]) -> None:
         """Do it, see it named in the report, undo it, see the device return with its memory."""
@@ -219,6 +222,65 @@ class Drill:
         self.say("up again", self.deploy("up", "--nodes", "2"))
         self.begin("--resume", str(self.run))
         self.until("the run goes on", lambda: len(self.history()) > before and self.back(), 300)
+
+    def another_key(self) -> None:
+        """The device makes one, and the server's owner lets it in instead of the old one; it is restarted later."""
+        words = self.elsewhere("-m", "clients.pi", "renew", "--key", "--home", str(self.device)).stdout
+        line = shlex.split(next(line for line in words.splitlines() if "scenarios.deploy admit" in line))
+        self.say("admit --replace", self.deploy("admit", *line[4:]))
+        self.signal(signal.SIGTERM)
+
+    def another_authority(self) -> None:
+        """In steps, while the run goes on; whoever knows only the old one is shut out at the end, and not before."""
+        old = (self.home / "ca.crt").read_text()
+        self.say("renew --authority", self.deploy("renew", "--authority"))
+        self.elsewhere("-m", "clients.pi", "renew", "--ca", str(self.home / "ca.crt"), "--home", str(self.device))
+        self.restart("the device trusts both authorities")
+        self.check("the old authority is believed still", self.believed(old))
+        self.say("renew", self.deploy("renew"))
+        self.reload()
+        self.check(
+            "it is believed no more, and the new one is", not self.believed(old) and self.believed(self.trusted())
+        )
+        self.restart("the server's certificate is the new authority's")
+
+    def forgotten(self) -> None:
+        """After the run: a SuperLink and nodes with the new certificate, the old authority forgotten, one more night."""
+        early = self.deploy("renew", "--forget", check=False)
+        self.check(f"not before the SuperLink has it: {early.strip()}", "down, then up" in early)
+        self.deploy("down")
+        self.deploy("up", "--nodes", "2")
+        self.say("renew --forget", self.deploy("renew", "--forget"))
+        self.reload()
+        self.signal(signal.SIGTERM)
+        self.start()
+        self.run = self.place / "night"
+        self.say("run --continue", self.deploy("run", "--continue", "--quiet", "--rounds", "3", "--out", str(self.run)))
+        self.check("a night later the device learns with the others", self.back())
+
+    def restart(self, what: str) -> None:
+        """The device's service is restarted: it is back, with its memory."""
+        before, kept = len(self.history()), self.history()[-1]["memory"].get(str(CLIENT), 0)
+        self.signal(signal.SIGTERM)
+        self.start()
+        self.until(f"{what}: the device is back", lambda: len(self.history()) > before + 1 and self.back(), 240)
+        now = self.history()[-1]["memory"][str(CLIENT)]
+        self.check(f"{what}: back in round {len(self.history())} with {now / 1000:.0f} kB of memory", now >= kept > 0)
+
+    def reload(self) -> None:
+        sh("nginx", "-c", str(self.place / "nginx.conf"), "-e", str(self.place / "nginx.log"), "-s", "reload")
+        time.sleep(2)
+
+    def trusted(self) -> str:
+        return (self.device / "ca.crt").read_text()
+
+    def believed(self, authority: str) -> bool:
+        """Does the device believe the server, if it trusts this authority?"""
+        code = (
+            f"import socket, ssl; context = ssl.create_default_context(cadata={authority!r});"
+            f" context.wrap_socket(socket.create_connection(('{SERVER}', {PORT}), 5), server_hostname='{SERVER}')"
+        )
+        return self.elsewhere("-c", code, check=False).returncode == 0
 
     def finish(self) -> None:
         """The run ends well, and its report names each fault."""
