@@ -2,8 +2,9 @@
 
 A server and a device stand in network namespaces of their own, joined by a wire that can be cut. The server is brought up, the
 device installed, examined, admitted and joined as the README says, through nginx with the configuration that `deploy up`
-writes. Then, inside one run: the network is cut for a minute, the device hangs, loses power, its disk is full, the SuperLink
-is killed, the device's clock is wrong, its key and the federation's authority are replaced. Each must be named in the report, and end in the device's return, with its memory.
+writes. Then, inside one run: the network is cut for a minute, the device hangs, loses power, its disk is full, its clock is wrong,
+the SuperLink is killed, the device's key is replaced. Each must be named in the report, and end in the device's return, with its
+memory. Last, the federation's authority is replaced, and nobody is shut out.
 
 Needs `unshare`, `ip`, `nginx` (and `faketime`, for the clock), but no privilege: it makes itself a user namespace.
 """
