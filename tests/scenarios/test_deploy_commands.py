@@ -101,3 +101,28 @@ def test_an_authority_is_renewed_in_three_steps(home: Path, capsys: pytest.Captu
     assert "nginx -s reload" in renew()
     assert renew("--forget").startswith("1 older authorities are trusted no more")
     assert keys.hosts(home) == ["localhost", "127.0.0.1"]
+
+
+def test_continue_finds_the_newest_finished_run(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(deploy, "command", lambda words, federation: asked.append(words) or 0)
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "run", "--continue"])
+    assert "no run of this federation is finished" in capsys.readouterr().err
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+        with (home / "runs.jsonl").open("a") as file:
+            file.write(json.dumps({"number": "7", "folder": str(tmp_path / name)}) + "\n")
+        if name != "third":
+            (tmp_path / name / "report.json").write_text("{}")
+    assert deploy.main(["--home", str(home), "run", "--continue", "--rounds", "3"]) == 0
+    assert asked == [["--baselines", "none", "--from", str(tmp_path / "second"), "--rounds", "3"]]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "third is not finished: passed over" in said and "--resume" in said
+
+
+def test_a_federation_of_an_older_program_has_its_newest_run(home: Path, tmp_path: Path) -> None:
+    (home / "run.json").write_text(json.dumps({"number": "7", "folder": str(tmp_path)}))
+    assert flwr_cli.runs(home) == [("7", tmp_path)]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,23 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     report = record.load(tmp_path)
     assert report.current == 1 and report.events == ("version 1 was made current by --rollback",)
     assert "made current by --rollback" in (tmp_path / "report.html").read_text()
+
+
+def test_without_a_name_a_runs_own_scenario_goes_on(finished: Path, tiny: Scenario, capsys: Say) -> None:
+    assert run.main(["--from", str(finished), "--set", "local.epochs=2", "--show"]) == 0
+    shown = Scenario.of(capsys.readouterr().out)
+    assert shown == replace(tiny, past=1, local=replace(tiny.local, epochs=2))
+    assert "--from nowhere: no run there" in refused(capsys, run.main, "--from", "nowhere")
+
+
+def test_on_real_nodes_a_run_names_all_those_before_it(finished: Path, tmp_path: Path) -> None:
+    (finished / "id").write_text("b")
+    (finished / "before").write_text("a simulation")
+    with pytest.raises(ValueError, match="memories are on devices of their own; use: .* run NAME --from"):
+        continuation.begin(finished, tmp_path / "no")
+    continuation.begin(finished, tmp_path / "new", real=True)
+    assert (tmp_path / "new" / "before").read_text() == "b a simulation"
+    assert not (tmp_path / "new" / "clients").exists()
+    (finished / "id").unlink()  # a simulation: its clients' memories stay where they are
+    continuation.begin(finished, tmp_path / "other", real=True)
+    assert (tmp_path / "other" / "before").read_text() == continuation.SIMULATED
