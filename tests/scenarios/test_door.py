@@ -208,14 +208,18 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
 def test_without_a_name_a_runs_own_scenario_goes_on(finished: Path, tiny: Scenario, capsys: Say) -> None:
     assert run.main(["--from", str(finished), "--set", "local.epochs=2", "--show"]) == 0
     shown = Scenario.of(capsys.readouterr().out)
-    assert shown == replace(tiny, past=1, local=replace(tiny.local, epochs=2))
+    assert shown == replace(tiny, classes=10, past=1, local=replace(tiny.local, epochs=2))
     assert "--from nowhere: no run there" in refused(capsys, run.main, "--from", "nowhere")
 
 
-def test_on_real_nodes_a_run_names_all_those_before_it(finished: Path, tmp_path: Path) -> None:
+def test_on_real_nodes_a_run_names_all_those_before_it(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "weights", lambda version: [np.zeros(3, np.float32)])
+    monkeypatch.setattr(versions, "shared", lambda version: {})
     (finished / "id").write_text("b")
     (finished / "before").write_text("a simulation")
-    with pytest.raises(ValueError, match="memories are on devices of their own; use: .* run NAME --from"):
+    with pytest.raises(ValueError, match=r"memories are on devices of their own; use: .* run NAME --from"):
         continuation.begin(finished, tmp_path / "no")
     continuation.begin(finished, tmp_path / "new", real=True)
     assert (tmp_path / "new" / "before").read_text() == "b a simulation"
