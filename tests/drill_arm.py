@@ -162,6 +162,8 @@ class Drill:
 
     def joined(self) -> None:
         """Installed, admitted, examined, joined."""
+        for earlier in (self.folder / "federation", self.root / "root" / "node"):  # of a folder that was kept
+            shutil.rmtree(earlier, ignore_errors=True)
         deploy(self.folder, "up", "--nodes", str(CLIENT), "--port", "8700")
         shutil.copyfile(self.folder / "federation" / "ca.crt", self.root / "root" / "ca.crt")
         train, _ = read("mnist")
