@@ -38,8 +38,15 @@ CORRECTED, TRIED, ASKED = (
     100,
     60,
 )  # drawings: corrected; read at the end, at most; of each hand, to find who is read worst
-# Small batches, for a device with twenty new images would else take one step a round; and what it had is rehearsed.
-SETTINGS = ["local.batch=8", "methods=replay", "methods.replay.images=60", "methods.replay.kilobytes=0"]
+# Small batches, for a device with twenty new images would else take one step a round, and steps of their size; what it had is
+# rehearsed.
+SETTINGS = [
+    "local.batch=8",
+    "local.rate=0.01",
+    "methods=replay",
+    "methods.replay.images=60",
+    "methods.replay.kilobytes=0",
+]
 FIELD = 0.6  # of the page's field: a drawing's longer side
 Strokes = list[list[tuple[float, float]]]
 ODD: dict[int, Strokes] = {  # a hand that MNIST's Americans do not write; x, y in 0 … 1, y down
