@@ -1,7 +1,7 @@
 """A round on real nodes, and where its time goes: `python -m tests.bench.nodes` (five minutes; loopback, a quiet machine).
 
 A federation of four nodes on this computer plays an *empty* scenario (a few images: nearly no work) and `pi`, in turn. For each
-round: from asking to the last answer; the slowest node's own work of it; the server's evaluation; processor seconds of all processes.
+round: from asking to the last answer; the slowest node's own work of it; the server's evaluation; processor seconds of all.
 What is left is waiting: a SuperNode looks for messages every three seconds, a process is started for each, and sends its answer
 within half a second; Flower's public settings reach none of these three. --plot shows who waits where.
 """
