@@ -98,7 +98,7 @@ def _looked(folder: Path, book: Path, round: int, classes: int) -> Book:
             for name in layout.pictures(folder, classes)
             if name not in known.came and _picture(folder / name) is not None
         ]
-        missing = [name for name in known.came if not (folder / name).exists()]
+        missing = [name for name in known.came if not os.path.exists(folder / name)]  # never raises
         gone = {name: known.gone.get(name, round) for name in missing}
         known = replace(known, looked=round, came=known.came | dict.fromkeys(new, round), gone=gone)
         _write(book, known)

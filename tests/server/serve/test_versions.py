@@ -14,7 +14,8 @@ import pytest
 
 from core.predict import load
 from server import versions
-from server.serve.__main__ import loopback, main
+from server.serve.__main__ import main
+from server.serve.page import loopback
 from server.serve.servable import Follower, servable
 from tests.server.serve.conftest import publish, start, stop, write
 
