@@ -14,7 +14,7 @@ from server import run_folder
 from server.record import load_rounds
 
 POLL = 0.3  # seconds between looks at a run's folder
-LOOK = 5.0  # seconds between questions to the SuperLink, each of which costs a process
+LOOK = 15.0  # seconds between questions to the SuperLink, each of which costs a process and more than a second of work
 HEARD = 30.0  # seconds that a run has to hear that it should stop
 
 
