@@ -126,8 +126,10 @@ class Drill:
 
     def words(self, name: str, rounds: int, *settings: str) -> list[str]:
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        given = [f"clients={DEVICES}", f"cohort={DEVICES}", "local.batch=16", "local.rate=0.02", "methods=replay", "methods.replay.images=200",
-                 "methods.replay.kilobytes=0", "round_timeout=60", *settings]  # fmt: skip
+        given = [
+            f"clients={DEVICES}", f"cohort={DEVICES}", "local.batch=16", "local.rate=0.02", "methods=replay",
+            "methods.replay.images=200", "methods.replay.kilobytes=0", "round_timeout=60", *settings,
+        ]  # fmt: skip
         words = [word for one in given for word in ("--set", one)]
         return ["run", "pi", "--rounds", str(rounds), *words, "--out", str(self.folder / name)]
 
