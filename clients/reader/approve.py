@@ -28,7 +28,8 @@ def approve(folder: Path, lines: TextIO) -> int:
     if not folder.is_dir():
         raise ValueError(f"--approve {folder} is no folder")
     waiting = corrections.waiting(folder)
-    print(f"{len(waiting):,} corrections wait in {folder}" + (f"\n{HELP}" if waiting else ""))
+    many = f"{len(waiting):,} corrections wait" if len(waiting) != 1 else "1 correction waits"
+    print(f"{many} in {folder}" + (f"\n{HELP}" if waiting else ""))
     approved = 0
     for number, file in enumerate(waiting, 1):
         try:
