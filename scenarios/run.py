@@ -55,9 +55,12 @@ def parser() -> argparse.ArgumentParser:
         "--engine", help="who carries out clients' steps: tensorflow, or litert (needs no TensorFlow on a client)"
     )
     p.add_argument("--rounds", type=int, help="federated rounds")
-    p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="Ray workers of one core each (all cores)")
+    p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="workers of one core each (all cores)")
     p.add_argument(
-        "--backend", choices=("ray", "local"), default="ray", help="ray: parallel workers; local: this process"
+        "--backend",
+        choices=("processes", "ray", "local"),
+        default="ray" if os.environ.get("RAY_ADDRESS") else RunOptions.backend,
+        help="where clients run: processes (this machine's), ray (actors; the default if RAY_ADDRESS is set), local (this one)",
     )
     p.add_argument("--out", type=Path, metavar="DIR", help="folder for what the run leaves (runs/<name>-<seed>)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run's folder")

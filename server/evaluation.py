@@ -12,7 +12,7 @@ from flwr.app import MessageType
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.data import Data, Examples
-from core.engines import Engine, default
+from core.engines import Judge
 from core.metrics import split
 from core.scores import Sums, score
 from core.seeds import rng
@@ -29,15 +29,15 @@ SAMPLE = 1000  # test images for each condition within a stage; at its end all o
 PLAIN = "plain"
 
 
-def evaluate(engine: Engine, arrays: Arrays, examples: Examples) -> Sums:
+def evaluate(judge: Judge, arrays: Arrays, examples: Examples) -> Sums:
     """Loss and right answers over these examples."""
-    return score(engine.logits(arrays, examples.x), examples.y)
+    return score(judge.logits(arrays, examples.x), examples.y)
 
 
-def confusion(engine: Engine, arrays: Arrays, examples: Examples) -> np.ndarray:
+def confusion(judge: Judge, arrays: Arrays, examples: Examples) -> np.ndarray:
     """int [classes, classes]: how many of each true class (row) were taken for which (column)."""
-    taken = engine.logits(arrays, examples.x).argmax(1)
-    count = engine.model.classes
+    taken = judge.logits(arrays, examples.x).argmax(1)
+    count = judge.model.classes
     return np.bincount(count * examples.y + taken, minlength=count**2).reshape(count, count)
 
 
@@ -54,17 +54,17 @@ class Scores:
 class TestSuite:
     """The test images of every task: those of one condition are looked at once, whatever tasks ask of them."""
 
-    engine: Engine
+    judge: Judge
     tests: tuple[TaskTest, ...]
     sets: Mapping[str, Examples]  # by condition
 
     @classmethod
-    def of(cls, scenario: Scenario, test: Examples) -> TestSuite:
+    def of(cls, scenario: Scenario, test: Examples, judge: Judge) -> TestSuite:
         """All test images, under every condition of the scenario's stream."""
         tests = course(scenario).tests
         conditions = dict.fromkeys(one.condition for one in tests)
         sets = {c: Examples(under(c, test.x, scenario.seed, "test"), test.y) for c in conditions}
-        return cls(default(scenario), tests, sets)
+        return cls(judge, tests, sets)
 
     def some(self, count: int, seed: int) -> TestSuite:
         """The same with at most `count` images a condition, classes in equal numbers, drawn by address."""
@@ -72,15 +72,15 @@ class TestSuite:
         for condition, examples in self.sets.items():
             order = rng(seed, "exam", condition).permutation(len(examples))
             rank = np.zeros(len(order), np.int64)
-            for label in range(self.engine.model.classes):
+            for label in range(self.judge.model.classes):
                 mine = order[examples.y[order] == label]
                 rank[mine] = np.arange(len(mine))
             cut[condition] = examples.take(np.sort(np.argsort(rank, kind="stable")[:count]))
-        return TestSuite(self.engine, self.tests, cut)
+        return TestSuite(self.judge, self.tests, cut)
 
     def scores(self, arrays: Arrays) -> Scores:
         """What this model makes of them."""
-        logits = {c: self.engine.logits(arrays, examples.x) for c, examples in self.sets.items()}
+        logits = {c: self.judge.logits(arrays, examples.x) for c, examples in self.sets.items()}
         right = {c: z.argmax(1) == self.sets[c].y for c, z in logits.items()}
         total = sum((score(z, self.sets[c].y) for c, z in logits.items()), Sums())
         tasks = []
@@ -88,7 +88,7 @@ class TestSuite:
             mine = right[test.condition][np.isin(self.sets[test.condition].y, test.labels)]
             tasks.append(float(mine.mean()) if len(mine) else 0.0)
         labels, correct = np.concatenate([e.y for e in self.sets.values()]), np.concatenate(list(right.values()))
-        classes = [correct[labels == c] for c in range(self.engine.model.classes)]
+        classes = [correct[labels == c] for c in range(self.judge.model.classes)]
         return Scores(total, tuple(tasks), tuple(float(one.mean()) if len(one) else None for one in classes))
 
 
@@ -115,9 +115,9 @@ class Probe:
 class Tests:
     """All that a run tests its global model on."""
 
-    def __init__(self, scenario: Scenario, data: Data, arrays: Arrays) -> None:
-        """arrays: the weights that the run begins, or goes on, with."""
-        self.suite = TestSuite.of(scenario, data.test)  # at the end of a stage
+    def __init__(self, scenario: Scenario, data: Data, arrays: Arrays, judge: Judge) -> None:
+        """arrays: the weights that the run begins, or goes on, with; judge: who tries models."""
+        self.suite = TestSuite.of(scenario, data.test, judge)  # at the end of a stage
         self.quick = self.suite.some(SAMPLE, scenario.seed) if set(self.suite.sets) != {PLAIN} else self.suite
         self.probe = Probe(self.suite.some(scenario.probe, scenario.seed), arrays) if scenario.probe else None
         self.validation, self.ends = data.validation, ends(scenario)
@@ -126,7 +126,7 @@ class Tests:
         """A round's record with what its model reads. history: the rounds before it."""
         start, record = time.perf_counter(), done.record
         scores = (self.suite if record.round in self.ends else self.quick).scores(done.arrays)
-        validation = evaluate(self.suite.engine, done.arrays, self.validation) if len(self.validation) else None
+        validation = evaluate(self.suite.judge, done.arrays, self.validation) if len(self.validation) else None
         seen = history[-1].seen if history else 0
         record = replace(
             record,

@@ -19,7 +19,7 @@ from core.arrays import digest
 from core.config.scenario import Scenario
 from core.data import Data, load
 from core.disk import placed
-from core.engines import training_step
+from core.engines import Judge, default, training_step
 from core.models import of
 from fl.channel import Channel, Onlooker, Stopped
 from fl.holdings import Holdings
@@ -58,26 +58,37 @@ class Run:
         return self.federation.scenario
 
 
-def build(scenario: Scenario, folder: Path, watch: Watch) -> ServerApp:
-    """The ServerApp of one run; it leaves report.json, rounds.jsonl and checkpoints in the folder."""
+def build(scenario: Scenario, folder: Path, watch: Watch, judge: Judge | None = None) -> ServerApp:
+    """The ServerApp of one run; it leaves report.json, rounds.jsonl and checkpoints in the folder.
+
+    judge: who tries models on test images; none: TensorFlow in this process.
+    """
     app = ServerApp()
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         with suppress(Stopped):  # the last finished round is in its checkpoint; whoever asked to stop knows
-            run(grid, scenario, folder, watch)
+            run(grid, scenario, folder, watch, judge=judge)
 
     return app
 
 
-def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, assignment: Assignment | None = None) -> Report:
+def run(
+    grid: Grid,
+    scenario: Scenario,
+    folder: Path,
+    watch: Watch,
+    assignment: Assignment | None = None,
+    judge: Judge | None = None,
+) -> Report:
     """Train from the newest checkpoint, or from the start, to the end. Raises Stopped if the watcher says so.
 
-    assignment: which node plays which client, on real nodes; in a simulation any node plays any client.
+    assignment: which node plays which client, on real nodes; in a simulation any node plays any client. judge: who tries
+    models on test images; none: TensorFlow in this process.
     """
     channel = Channel(grid, scenario.round_timeout, watch, assignment or AnyNode())
     with played(folder):
-        this, state = restore(scenario, folder, channel, watch)
+        this, state = restore(scenario, folder, channel, watch, judge)
 
         def rate(number: int) -> float | None:
             return schedule.rate(scenario, number, schedule.losses(state.curve))
@@ -87,7 +98,9 @@ def run(grid: Grid, scenario: Scenario, folder: Path, watch: Watch, assignment: 
         return finish(this, state)
 
 
-def restore(scenario: Scenario, folder: Path, channel: Channel, watch: Watch) -> tuple[Run, RunState]:
+def restore(
+    scenario: Scenario, folder: Path, channel: Channel, watch: Watch, judge: Judge | None = None
+) -> tuple[Run, RunState]:
     """A run and its state: as its newest checkpoint has it, or before the first round."""
     data, real = load(scenario), not isinstance(channel.assignment, AnyNode)
     # A run that goes on from another has that one's version beside its own, older than all of them (continuation.py).
@@ -103,7 +116,7 @@ def restore(scenario: Scenario, folder: Path, channel: Channel, watch: Watch) ->
     step = _step(scenario, folder) if real or scenario.engine == "litert" else b""
     holdings = None if real else Holdings(scenario, data.train.y)
     federation = Federation(scenario, channel, step, holdings)
-    tests = Tests(scenario, data, state.arrays)
+    tests = Tests(scenario, data, state.arrays, judge or default(scenario))
     before = tests.suite.scores(first) if stages.staged(scenario) else None
     return Run(federation, folder, watch, data, tests, before), state.with_events(*events)
 
@@ -160,7 +173,7 @@ def finish(run: Run, state: RunState) -> Report:
     own = {one.client: one.accuracy for one in shards if one.accuracy is not None}
     last = state.history[-1] if state.history else None
     spent = [row.seconds for row in state.history]
-    confusion = evaluation.confusion(run.tests.suite.engine, state.arrays, run.data.test)
+    confusion = evaluation.confusion(run.tests.suite.judge, state.arrays, run.data.test)
     report = Report(
         settings=run.scenario,
         accuracy=last.accuracy if last else None,

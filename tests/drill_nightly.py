@@ -136,11 +136,16 @@ class Drill:
     def report(self, name: str) -> dict[str, Any]:
         return json.loads((self.folder / name / "report.json").read_text())  # type: ignore[no-any-return]
 
+    def old_digits(self, name: str) -> float:
+        """A run's accuracy on 0 … 7, each digit counting the same."""
+        shares = self.report(name)["history"][-1]["classes_accuracy"][:8]
+        return sum(shares) / len(shares)
+
     def first(self) -> None:
         """They learn what they have."""
         deploy(self.folder, *self.words("first", FIRST, f"digits={list(range(8))}"))
-        report = self.report("first")
-        self.check(f"first run: {100 * report['accuracy']:.2f} % of test images of 0 … 7", report["accuracy"] > 0.9)
+        share = self.old_digits("first")
+        self.check(f"first run: {100 * share:.2f} % of test images of 0 … 7", share > 0.9)
 
     def second(self) -> None:
         """8 and 9 arrive in two folders; one device is away, one has lost images."""
@@ -173,7 +178,7 @@ class Drill:
 
     def judged(self, report: dict[str, Any]) -> None:
         """What the second run's report says."""
-        (version,) = report["stages"]
+        version = report["stages"][-1]
         for name, share in version["tasks"].items():
             print(f"     {name}: {100 * share:.2f} %")
         newest = version["tasks"][report["continual"]["tasks"][report["continual"]["stages"][-1]]]
@@ -198,13 +203,12 @@ class Drill:
         """The new version is taken back, and they go on from the old one."""
         said = run("scenarios.run", "--rollback", self.folder / "second" / "versions" / "1")
         self.check(f"rollback: {said.splitlines()[0].rpartition(': ')[2]}", "version 0001 is current" in said)
-        old = self.report("first")["accuracy"]
+        old = self.old_digits("first")
         words = self.words("third", THIRD, f"digits={list(range(8))}")
         deploy(self.folder, *words, "--from", str(self.folder / "second"))
-        report = self.report("third")
-        kept = [c for c in range(DEVICES) if self.went_on(c)]
-        shares = f"{100 * report['accuracy']:.2f} % of 0 … 7 (at first {100 * old:.2f} %)"
-        well = report["accuracy"] > old - 0.02 and len(kept) == DEVICES
+        now, kept = self.old_digits("third"), [c for c in range(DEVICES) if self.went_on(c)]
+        shares = f"{100 * now:.2f} % of 0 … 7 (at first {100 * old:.2f} %)"
+        well = now > old - 0.02 and len(kept) == DEVICES
         self.check(f"third run, from the old version: {shares}; devices {kept} brought their memories", well)
 
     def went_on(self, client: int) -> bool:

@@ -9,10 +9,10 @@ from importlib import import_module
 
 from core.config.parse import unknown
 from core.config.scenario import ENGINES, Scenario
-from core.engines.base import Engine
+from core.engines.base import Engine, Judge
 from core.models import ModelSpec, of
 
-__all__ = ["Engine", "default", "get", "training_step"]
+__all__ = ["Engine", "Judge", "default", "get", "training_step"]
 
 
 def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Engine:

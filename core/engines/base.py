@@ -11,18 +11,22 @@ from core.models import ModelSpec
 from core.plan import Learned, Plan
 
 
-class Engine(Protocol):
-    """Who carries out plans, and looks: the only gradient loops in the project."""
+class Judge(Protocol):
+    """Who tries a model on images."""
 
     @property
     def model(self) -> ModelSpec:
         """Whose weights it takes."""
 
-    def train(self, weights: Arrays, plan: Plan) -> Learned:
-        """SGD over the plan's batches."""
-
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
+
+
+class Engine(Judge, Protocol):
+    """Who carries out plans, and looks: the only gradient loops in the project."""
+
+    def train(self, weights: Arrays, plan: Plan) -> Learned:
+        """SGD over the plan's batches."""
 
     def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """What the model's head sees, f32 [n, features]."""

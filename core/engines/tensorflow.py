@@ -36,8 +36,8 @@ class TensorFlowEngine:
         """SGD, with heavy-ball momentum if asked, over the plan's batches."""
         if not len(plan.order):
             return Learned(weights, Sums(), [])
-        loop = _loop(self.model, plan.guard.shape[1] > 0, plan.path, plan.clip > 0)
-        out, loss, correct, path = loop(weights, Given.of(plan))
+        terms = Terms.of(plan)
+        out, loss, correct, path = _loop(self.model, terms)(weights, _given(plan, terms))
         sums = Sums(float(loss), int(correct), plan.order.size)
         return Learned([w.numpy() for w in out], sums, [p.numpy() for p in path])
 
@@ -111,76 +111,111 @@ def _squares(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
     return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)], autograph=False)
 
 
-class Given(NamedTuple):
-    """What a training loop takes beside the weights: a plan (core.plan.Plan), as tensors."""
+class Terms(NamedTuple):
+    """What of a plan's mathematics is there at all: a loop does not pay for what is not."""
 
-    images: Any
-    order: Any
-    labels: Any
-    hard: Any
-    shift: Any
-    soft: Any
-    logits: Any
-    dropout_mask: Any
-    a: Any
-    b: Any
-    rate: Any
-    momentum: Any
-    clip: Any
-    guard: Any
+    pulled: bool
+    momentum: bool
+    weighted: bool  # rows count differently
+    shifted: bool
+    matched: bool  # a teacher's logits
+    dropout: bool
+    guarded: bool  # A-GEM bends gradients
+    path: bool  # SI sums −gradient · movement
+    clipped: bool  # the length of a step's gradient is bounded
 
     @classmethod
-    def of(cls, plan: Plan) -> Given:
+    def of(cls, plan: Plan) -> Terms:
         """This plan's."""
         return cls(
-            plan.images, plan.order, plan.labels, plan.hard, plan.shift, plan.soft, plan.logits, plan.dropout_mask,
-            plan.pull.a, plan.pull.b, plan.rate, np.float32(plan.momentum), np.float32(plan.clip), plan.guard,
-        )  # fmt: skip
+            pulled=any(a.any() for a in (*plan.pull.a, *plan.pull.b)),
+            momentum=plan.momentum != 0,
+            weighted=bool((plan.hard != 1).any()),
+            shifted=bool(plan.shift.any()),
+            matched=bool(plan.soft.any()),
+            dropout=bool((plan.dropout_mask != 1).any()),
+            guarded=plan.guard.shape[1] > 0,
+            path=plan.path,
+            clipped=plan.clip > 0,
+        )
 
-    @classmethod
-    def specs(cls, model: ModelSpec) -> Given:
-        """Of every plan for this model."""
-        pulls = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the weight's shape
-        rows, table = _spec(None, None, dtype=tf.int32), _spec(None, model.classes)
-        return cls(
-            _signature(model)[1], rows, _spec(None, dtype=tf.int32), _spec(None), table, table, table,
-            _spec(None, None, None), pulls, pulls, _spec(None), _spec(), _spec(), rows,
-        )  # fmt: skip
+
+Given = dict[
+    str, Any
+]  # what a loop takes beside the weights: a plan's arrays by their names, those that its terms need
+
+
+def _given(plan: Plan, terms: Terms) -> Given:
+    there: Given = {"images": plan.images, "order": plan.order, "labels": plan.labels, "rate": plan.rate}
+    there |= {"a": plan.pull.a, "b": plan.pull.b} if terms.pulled else {}
+    there |= {"momentum": np.float32(plan.momentum)} if terms.momentum else {}
+    there |= {"hard": plan.hard} if terms.weighted else {}
+    there |= {"shift": plan.shift} if terms.shifted else {}
+    there |= {"soft": plan.soft, "logits": plan.logits} if terms.matched else {}
+    there |= {"dropout_mask": plan.dropout_mask} if terms.dropout else {}
+    there |= {"guard": plan.guard} if terms.guarded else {}
+    return there | ({"clip": np.float32(plan.clip)} if terms.clipped else {})
+
+
+def _specs(model: ModelSpec, terms: Terms) -> Given:
+    """Of every plan with these terms, for this model: shapes that no client, round or number of stages changes."""
+    pulls = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the weight's shape
+    rows, table = _spec(None, None, dtype=tf.int32), _spec(None, model.classes)
+    every = {
+        "images": _signature(model)[1], "order": rows, "labels": _spec(None, dtype=tf.int32), "rate": _spec(None),
+        "a": pulls, "b": pulls, "momentum": _spec(), "hard": _spec(None), "shift": table, "soft": table, "logits": table,
+        "dropout_mask": _spec(None, None, None), "guard": rows, "clip": _spec(),
+    }  # fmt: skip
+    needed = {
+        "pulled": ("a", "b"), "momentum": ("momentum",), "weighted": ("hard",), "shifted": ("shift",),
+        "matched": ("soft", "logits"), "dropout": ("dropout_mask",), "guarded": ("guard",), "clipped": ("clip",),
+    }  # fmt: skip
+    absent = {name for term, names in needed.items() if not getattr(terms, term) for name in names}
+    return {name: spec for name, spec in every.items() if name not in absent}
 
 
 @cache
-def _loop(model: ModelSpec, guarded: bool, path: bool, clipped: bool) -> tf.types.experimental.PolymorphicFunction:
-    """The training loop, with shapes that no client, round or number of stages changes.
+def _variables(model: ModelSpec) -> list[tf.Variable]:
+    return [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes]
 
-    Weights and speeds live in variables of this process, both set at the start of every call (so nothing of one client
-    reaches the next), for then one fused kernel a weight moves them in place. `guarded` bends gradients (A-GEM), `path`
-    sums −gradient · movement (SI), `clipped` bounds their length; a loop without them does not pay for them.
+
+@cache
+def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.PolymorphicFunction:
+    """The training loop of plans with these terms.
+
+    Weights and speeds live in variables of this process, set at the start of every call (so nothing of one client reaches the
+    next), for then one fused kernel a weight moves them in place.
     """
-    variables = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes]
-    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes]
+    variables = _variables(model)
+    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes] if terms.momentum else []
 
-    @tf.function(input_signature=[_signature(model)[0], Given.specs(model)], autograph=False)
+    @tf.function(input_signature=[_signature(model)[0], _specs(model, terms)], autograph=False)
     def run(start: list[tf.Tensor], given: Given) -> Any:
-        for variable, speed, w in zip(variables, speeds, start, strict=True):
+        for variable, w in zip(variables, start, strict=True):
             variable.assign(w)
-            speed.assign(tf.zeros_like(w))
+        for speed in speeds:
+            speed.assign(tf.zeros_like(speed))
 
         def step(i: Any, loss: Any, correct: Any, along: Any) -> Any:
             weights = [variable.read_value() for variable in variables]
             slopes, cross, right = _taught(model, weights, given, i)
-            if guarded:
+            if terms.guarded:
                 slopes = _bent(slopes, _kept(model, weights, given, i))
-            pulled = [slope + a * w + b for slope, a, w, b in zip(slopes, given.a, weights, given.b, strict=True)]
-            if clipped:
-                pulled, _ = tf.clip_by_global_norm(pulled, given.clip)
-            with tf.control_dependencies(_moved(variables, speeds, pulled, given.rate[i], given.momentum)):
-                if path:
+            moves = slopes
+            if terms.pulled:
+                moves = [
+                    slope + a * w + b for slope, a, w, b in zip(moves, given["a"], weights, given["b"], strict=True)
+                ]
+            if terms.clipped:
+                moves, _ = tf.clip_by_global_norm(moves, given["clip"])
+            with tf.control_dependencies(_moved(variables, speeds, moves, given["rate"][i], given.get("momentum"))):
+                if terms.path:
                     after = [variable.read_value() for variable in variables]
                     along = [p + g * (w - v) for p, g, w, v in zip(along, slopes, weights, after, strict=True)]
                 return i + 1, loss + cross, correct + right, along
 
-        zeros = [tf.zeros(shape) for shape in model.shapes] if path else []
-        begin, steps = (tf.constant(0), tf.constant(0.0), tf.constant(0), zeros), tf.shape(given.order)[0]
+        zeros = [tf.zeros(shape) for shape in model.shapes] if terms.path else []
+        begin, steps = (tf.constant(0), tf.constant(0.0), tf.constant(0), zeros), tf.shape(given["order"])[0]
         _, loss, correct, along = tf.while_loop(lambda i, *_: i < steps, step, begin, parallel_iterations=1)
         return [variable.read_value() for variable in variables], loss, correct, along
 
@@ -189,22 +224,26 @@ def _loop(model: ModelSpec, guarded: bool, path: bool, clipped: bool) -> tf.type
 
 def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
     """The gradient of a step's loss, and what it saw: the sum of cross-entropies, how many images it read right."""
-    rows = given.order[i]
-    x, y = _scaled(tf.gather(given.images, rows)), tf.gather(given.labels, rows)
+    rows = given["order"][i]
+    x, y = _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows)
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        z = model.logits(ops, weights, x, given.dropout_mask[i])
-        cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z + tf.gather(given.shift, rows))
-        match = tf.reduce_mean(tf.gather(given.soft, rows) * tf.square(z - tf.gather(given.logits, rows)), 1) / 2
-        loss = tf.reduce_mean(tf.gather(given.hard, rows) * cross + match)
+        z = model.logits(ops, weights, x, given["dropout_mask"][i] if "dropout_mask" in given else None)
+        shown = z + tf.gather(given["shift"], rows) if "shift" in given else z
+        cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=shown)
+        each = tf.gather(given["hard"], rows) * cross if "hard" in given else cross
+        if "soft" in given:
+            far = tf.square(z - tf.gather(given["logits"], rows))
+            each += tf.reduce_mean(tf.gather(given["soft"], rows) * far, 1) / 2
+        loss = tf.reduce_mean(each)
     right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
     return tape.gradient(loss, weights), tf.reduce_sum(cross), right
 
 
 def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> list[tf.Tensor]:
     """The gradient of the mean cross-entropy of rows to guard."""
-    rows = given.guard[i]
-    x, y = _scaled(tf.gather(given.images, rows)), tf.gather(given.labels, rows)
+    rows = given["guard"][i]
+    x, y = _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows)
     with tf.GradientTape() as tape:
         tape.watch(weights)
         logits = model.logits(ops, weights, x)
@@ -213,8 +252,13 @@ def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor
     return slopes
 
 
-def _moved(variables: Any, speeds: Any, slopes: Any, rate: tf.Tensor, momentum: tf.Tensor) -> list[tf.Operation]:
-    """A step: speed = momentum · speed + slope; variable −= rate · speed."""
+def _moved(variables: Any, speeds: Any, slopes: Any, rate: tf.Tensor, momentum: tf.Tensor | None) -> list[tf.Operation]:
+    """A step: speed = momentum · speed + slope; variable −= rate · speed. Without momentum the slope is the speed."""
+    if momentum is None:
+        return [
+            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=slope)
+            for variable, slope in zip(variables, slopes, strict=True)
+        ]
     return [
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle, accum=speed.handle, lr=rate, momentum=momentum, grad=slope

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenarios.backends import local, ray
+from scenarios.backends import local, processes, ray
 
-# Each takes the server, the scenario, how many workers, and what a worker's environment must have.
-BACKENDS = {"ray": ray.run, "local": local.run}
+# Each takes the scenario, how many workers, and what a worker's environment must have; it gives a Backend, and ends it.
+BACKENDS = {"processes": processes.opened, "ray": ray.opened, "local": local.opened}

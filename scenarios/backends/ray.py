@@ -1,30 +1,35 @@
-"""Clients side by side in Ray's workers, on this machine or a cluster."""
+"""Clients side by side in Ray's actors, on this machine or a cluster."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flwr.serverapp import ServerApp
+import numpy as np
 
-from clients.app import app as client_app
 from core.config.scenario import Scenario
+from core.models import of
 from fl import roster
+from scenarios.backends import worker
+from scenarios.backends.grid import Backend
+from scenarios.backends.pool import PoolGrid, PoolJudge
 
 STORE = 200_000_000  # bytes of Ray's object store: a hundred times the weights
 
 
-def run(server: ServerApp, scenario: Scenario, workers: int, environment: Mapping[str, str]) -> None:
-    """Flower's simulation on Ray: `workers` processes of one core each, or whatever a cluster at RAY_ADDRESS has.
+@contextmanager
+def opened(scenario: Scenario, workers: int, environment: Mapping[str, str]) -> Iterator[Backend]:
+    """`workers` actors of one core each, or one for every core of the cluster at RAY_ADDRESS.
 
-    A worker that dies is started again and its message repeated.
+    One that dies is replaced while the cluster has a core for it, and what it was asked is asked again.
     """
-    import ray as cluster
-    from flwr.simulation import run_simulation
+    import ray
 
     home = str(Path(__file__).parents[2])
     variables = dict(environment) | {"PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])}
@@ -32,7 +37,7 @@ def run(server: ServerApp, scenario: Scenario, workers: int, environment: Mappin
     own: dict[str, Any] = {"address": "local", "num_cpus": workers, "object_store_memory": STORE}
     size = {} if os.environ.get("RAY_ADDRESS") else own
     asked = signal.getsignal(signal.SIGTERM)
-    cluster.init(
+    ray.init(
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -40,13 +45,58 @@ def run(server: ServerApp, scenario: Scenario, workers: int, environment: Mappin
         **size,
     )
     signal.signal(signal.SIGTERM, asked)  # Ray takes it for itself, and would end the run without a word
-    resources: Any = {"num_cpus": 1, "num_gpus": 0.0, "max_restarts": -1, "max_task_retries": 2}
     try:
-        run_simulation(
-            server_app=server,
-            client_app=client_app,
-            num_supernodes=roster.nodes(scenario),
-            backend_config={"client_resources": resources},
-        )
+        pool = Actors(environment)
+        config = {"memory": environment["CLIENTS_HOME"]}
+        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), PoolJudge(pool, of(scenario)))
     finally:
-        cluster.shutdown()
+        ray.shutdown()
+
+
+class Player:
+    """An actor: one worker's process."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        worker.begin(environment)
+
+    def call(self, function: Any, *arguments: Any) -> Any:
+        """What a function makes of its arguments, which Ray has fetched."""
+        return function(*arguments)
+
+
+class Actors:
+    """One actor for each core that Ray has."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        import ray
+
+        self._ray, self._environment = ray, dict(environment)
+        self.lost = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
+        self._kind = ray.remote(num_cpus=1)(Player)
+        self._actors = {number: self._started() for number in range(self._room())}
+
+    def _room(self) -> int:
+        return int(self._ray.cluster_resources().get("CPU", 0))
+
+    def _started(self) -> Any:
+        return self._kind.remote(self._environment)
+
+    def workers(self) -> Sequence[int]:
+        return list(self._actors)
+
+    def submit(self, worker: int, function: Any, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = self._actors[worker].call.remote(function, *arguments).future()
+        return future
+
+    def replace(self, worker: int) -> None:
+        self._ray.kill(self._actors.pop(worker))
+        if len(self._actors) < self._room():
+            self._actors[worker] = self._started()
+        if not self._actors:
+            raise RuntimeError("no node of the Ray cluster is left")
+
+    def share(self, array: np.ndarray) -> Any:
+        return self._ray.put(array)
+
+    def let_go(self, block: Any) -> None:
+        """Ray forgets what nobody refers to."""

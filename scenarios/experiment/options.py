@@ -15,7 +15,7 @@ class RunOptions:
     """How to run, which changes nothing about the result."""
 
     workers: int = 1
-    backend: str = "ray"
+    backend: str = "processes"
     baselines: str = "centralized"
     source: Path | None = None  # the finished run that this one goes on from
     federation: Path | None = None  # real nodes instead of a backend (scenarios/deploy.py)

@@ -19,6 +19,7 @@ from core.data import Data, load
 from core.metrics import behind
 from core.stream import course
 from scenarios.backends import BACKENDS, superlink
+from scenarios.backends.grid import serve
 from scenarios.check import without_effect
 from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
@@ -104,8 +105,8 @@ def _rounds(this: Experiment) -> Report:
     if options.federation:
         superlink.run(options.federation, scenario, folder, terminal)
     else:
-        play = BACKENDS[options.backend]
-        play(server.build(scenario, folder, terminal), scenario, options.workers, this.environment)
+        with BACKENDS[options.backend](scenario, options.workers, this.environment) as backend:
+            serve(server.build(scenario, folder, terminal, backend.judge), backend.grid)
     terminal.pause()
     report = record.load(folder)
     source = str(options.source) if options.source else ""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.config.scenario import Scenario
 from scenarios.backends import local
+from scenarios.backends.grid import serve
 from scenarios.environment import prepare, temporary
 from scenarios.terminal import redirect
 from server import run, run_folder
@@ -36,7 +37,8 @@ def work(scenario: str, folder: Path) -> None:
     """Run a scenario in its folder, from its newest checkpoint; leave its report alone. In a process of the pool."""
     with run_folder.driven(folder), temporary(folder / run_folder.TEMPORARY):
         environment, built = prepare(folder), Scenario.of(scenario)
-        local.run(run.build(built, folder, Quiet(*_watched)), built, 1, environment)
+        with local.opened(built, 1, environment) as backend:
+            serve(run.build(built, folder, Quiet(*_watched)), backend.grid)
         if (folder / run_folder.REPORT).exists():
             for left in (run_folder.CLIENTS, run_folder.CHECKPOINTS, run_folder.VERSIONS):
                 shutil.rmtree(folder / left, ignore_errors=True)

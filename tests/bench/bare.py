@@ -1,9 +1,9 @@
-"""The floor: federated averaging with no framework at all, in two processes that live as long as the run.
+"""Federated averaging with no framework at all, in two processes that live as long as the run.
 
 The parent sends the weights (numpy) through each pipe, then clients' numbers, always two ahead, so that no worker waits; a
-worker answers with each client's weights; the parent averages. Two steps: `plain`, a graph loop of TensorFlow's own
-operations and autodiff over images that stay in memory as floats; and `our`, the real client's `learn`, which shows what
-Flower and Ray cost. Run by `measure.child`.
+worker answers with each client's weights; the parent averages. Two steps: `floor`, a fast loop of TensorFlow's own operations
+(tests/bench/floor.py); and `our`, the real client's `learn`, which shows what the federation around it costs. Run by
+`measure.child`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _work(pipe: Connection, scenario: str, step: str) -> None:
     from clients.sources.simulated import world
 
     wanted, rows = Scenario.of(scenario), world(scenario)[1]
-    learn = {"plain": plain, "our": our}[step](wanted)
+    learn = {"floor": yardstick, "our": our}[step](wanted)
     with contextlib.suppress(EOFError):  # the parent is done
         weights: Arrays = []
         number = 0
@@ -99,43 +99,18 @@ def our(scenario: Scenario) -> Step:
     return step
 
 
-def plain(scenario: Scenario) -> Step:
-    """TensorFlow's own operations, weights as loop variables: what one would write without looking for speed."""
-    import tensorflow as tf
-
+def yardstick(scenario: Scenario) -> Step:
+    """The floor's epoch (tests/bench/floor.py)."""
     from clients.sources.simulated import world
-    from core.plan import passes, steps
     from core.seeds import rng
+    from tests.bench import floor
+    from tests.models import spec
 
     data, rows = world(scenario.json())
-    images = tf.constant(data.train.x[..., None].astype(np.float32) / 255)
-    labels = tf.constant(data.train.y)
-
-    @tf.function(autograph=False)
-    def run(weights: list[tf.Tensor], order: tf.Tensor) -> list[tf.Tensor]:
-        def one(i, weights):  # type: ignore[no-untyped-def]
-            x, y = tf.gather(images, order[i]), tf.gather(labels, order[i])
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                z = _logits(tf, weights, x)
-                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z))
-            slopes = tape.gradient(loss, weights)
-            return i + 1, [w - scenario.local.rate * g for w, g in zip(weights, slopes, strict=True)]
-
-        zero, count = tf.constant(0), tf.shape(order)[0]
-        return tf.while_loop(lambda i, _: i < count, one, (zero, weights), parallel_iterations=1)[1]
+    count, batch = len(rows[0]), scenario.local.batch
+    train = floor.epoch(data.train.x, data.train.y, spec().shapes, scenario.local.rate, batch, count)
 
     def step(weights: Arrays, client: int, number: int) -> Arrays:
-        mine, batch = rows[client], scenario.local.batch
-        count = steps(len(mine), batch, scenario.local.epochs)
-        drawn = mine[passes(len(mine), count * batch, rng(scenario.seed, "batches", client, number))]
-        return [w.numpy() for w in run(weights, drawn.astype(np.int32).reshape(count, batch))]
+        return train(weights, rng(scenario.seed, "batches", client, number).permutation(rows[client]))
 
     return step
-
-
-def _logits(tf, weights, x):  # type: ignore[no-untyped-def]
-    k1, b1, k2, b2, k3, b3, k4, b4 = weights
-    x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, k1, 1, "VALID") + b1), 2, 2, "VALID")
-    x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, k2, 1, "VALID") + b2), 2, 2, "VALID")
-    return tf.nn.relu(tf.reshape(x, [-1, 1600]) @ k3 + b3) @ k4 + b4

@@ -1,4 +1,4 @@
-"""Federations to be timed: ours (the real thing, on Ray), and stock Flower with Keras on the same Ray.
+"""Federations to be timed: ours (the real thing, in worker processes), and stock Flower with Keras in Flower's simulation engine.
 
 Run by `measure.child`, each in a process of its own.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from unittest import mock
 
 from core.config.scenario import Scenario
+from fl import roster
 from scenarios.environment import prepare
 from server.record import RoundRecord
-from tests.bench.measure import Facts, Tell, memory
+from tests.bench.measure import HOME, Facts, Tell, memory
 
 WORKERS = 2
 
@@ -46,19 +46,23 @@ class Telling:
 
 
 def ours(tell: Tell, folder: Path, scenario: str, weigh: bool = False) -> None:
-    """This project: server.run and clients.app under scenarios.backends.ray, just as the command runs them."""
+    """This project: server.run and clients.app under scenarios.backends.processes, just as the command runs them."""
     environment = prepare(folder)
-    from scenarios import backends
+    from scenarios.backends import processes
+    from scenarios.backends.grid import serve
     from server import run
 
     wanted = Scenario.of(scenario)
-    backends.ray.run(run.build(wanted, folder, Telling(tell, weigh)), wanted, WORKERS, environment)
+    with processes.opened(wanted, WORKERS, environment) as backend:
+        serve(run.build(wanted, folder, Telling(tell, weigh), backend.judge), backend.grid)
 
 
 def stock(tell: Tell, folder: Path, scenario: str) -> None:
-    """Flower's quickstart (tests/bench/stock.py) under the very same Ray, nodes and environment as ours."""
+    """Flower's quickstart (tests/bench/stock.py) in Flower's own engine on Ray, with as many actors as ours has workers."""
     environment = prepare(folder)
-    from scenarios import backends
+    import ray
+    from flwr.simulation import run_simulation
+
     from tests.bench import stock
 
     wanted, last = Scenario.of(scenario), time.perf_counter()
@@ -70,5 +74,11 @@ def stock(tell: Tell, folder: Path, scenario: str) -> None:
             tell({"event": "round", "round": number, "seconds": now - last})
         last = now
 
-    with mock.patch.object(backends.ray, "client_app", stock.app):
-        backends.ray.run(stock.build(wanted, clock), wanted, WORKERS, environment)
+    variables = environment | {"PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])}
+    ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000,
+             runtime_env={"env_vars": variables})  # fmt: skip
+    resources = {"num_cpus": 1, "num_gpus": 0.0}
+    run_simulation(
+        stock.build(wanted, clock), stock.app, roster.nodes(wanted), backend_config={"client_resources": resources}
+    )
+    ray.shutdown()

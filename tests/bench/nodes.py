@@ -116,7 +116,7 @@ def plot(rounds: dict[str, list[dict[str, float]]], file: Path) -> None:
     """Bars: each round's work, waiting, evaluation."""
     from matplotlib.figure import Figure
 
-    figure = Figure((9, 3.6), layout="constrained")
+    figure = Figure((9, 3.8), layout="constrained")
     for axes, (kind, rows) in zip(figure.subplots(1, 2, sharey=True), rounds.items(), strict=True):
         bottom = [0.0] * len(rows)
         for key, label, colour in (
@@ -130,7 +130,7 @@ def plot(rounds: dict[str, list[dict[str, float]]], file: Path) -> None:
         axes.set_xlabel("round")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("seconds")
-    figure.axes[1].legend(frameon=False, loc="upper right")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper right", ncols=3)
     figure.savefig(file, dpi=150)
 
 

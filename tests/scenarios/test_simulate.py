@@ -11,6 +11,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from core.config.scenario import Scenario
 from scenarios import backends
 from scenarios.backends import local
+from scenarios.backends.grid import serve
 from scenarios.backends.local import LocalGrid
 from server import record, run
 from tests.fakes import Onlooker, federate, identify
@@ -61,12 +62,14 @@ def test_every_message_has_one_reply_and_a_failure_is_an_error_of_its_own(
 def test_the_local_backend_runs_a_whole_server(tiny: Scenario, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     home = {"CLIENTS_HOME": str(tmp_path / "clients")}
-    local.run(run.build(tiny, tmp_path / "run", Onlooker()), tiny, 1, home)
+    with local.opened(tiny, 1, home) as backend:
+        serve(run.build(tiny, tmp_path / "run", Onlooker()), backend.grid)
     assert record.load(tmp_path / "run").weights_sha256 == federate(tiny, tmp_path / "other").weights_sha256
 
 
 def test_a_server_asked_to_stop_leaves_its_last_round_and_no_report(tiny: Scenario, tmp_path: Path) -> None:
-    local.run(run.build(tiny, tmp_path, Onlooker(at=2)), tiny, 1, {"CLIENTS_HOME": str(tmp_path / "clients")})
+    with local.opened(tiny, 1, {"CLIENTS_HOME": str(tmp_path / "clients")}) as backend:
+        serve(run.build(tiny, tmp_path, Onlooker(at=2)), backend.grid)
     assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["round-00001.npz"]
     assert not (tmp_path / "report.json").exists()
 
@@ -87,6 +90,6 @@ def test_a_run_joins_a_cluster_only_if_it_is_told_to(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if address:
         monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(ConnectionError):
-        backends.ray.run(run.build(tiny, Path(), Onlooker()), tiny, 3, {})
+    with pytest.raises(ConnectionError), backends.ray.opened(tiny, 3, {}):
+        pass
     assert (asked.get("address"), asked.get("num_cpus")) == ((None, None) if address else ("local", 3))

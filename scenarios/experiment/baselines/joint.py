@@ -6,6 +6,7 @@ from pathlib import Path
 
 from core.config.scenario import Scenario
 from scenarios.backends import local as here
+from scenarios.backends.grid import serve
 from scenarios.environment import prepare
 from scenarios.experiment.baselines import Result, finished
 from server import best, checkpoint, record, run, run_folder
@@ -14,7 +15,8 @@ from server.run import Watch
 
 def joint(scenario: Scenario, folder: Path, watch: Watch) -> None:
     """Train stage by stage, each client keeping all that it met; leave the result in the folder, if nobody stops it."""
-    here.run(run.build(scenario, folder, watch), scenario, 1, prepare(folder))
+    with here.opened(scenario, 1, prepare(folder)) as backend:
+        serve(run.build(scenario, folder, watch), backend.grid)
     state, _ = checkpoint.newest(folder)
     if (folder / run_folder.REPORT).exists() and state:
         best.write(folder / best.LAST, state.round, state.arrays)

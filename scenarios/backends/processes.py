@@ -1,0 +1,100 @@
+"""Clients side by side in processes of this machine, forked from one that has loaded what they need."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.config.scenario import Scenario
+from core.models import of
+from fl import roster
+from scenarios.backends import worker
+from scenarios.backends.grid import Backend
+from scenarios.backends.pool import PoolGrid, PoolJudge
+
+
+@contextmanager
+def opened(scenario: Scenario, workers: int, environment: Mapping[str, str]) -> Iterator[Backend]:
+    """So many processes of one core each. One that is killed is replaced, and what it was asked is asked again."""
+    pool = Processes(workers, environment, scenario.engine)
+    try:
+        config = {"memory": environment["CLIENTS_HOME"]}
+        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), PoolJudge(pool, of(scenario)))
+    finally:
+        pool.close()
+
+
+class Processes:
+    """Worker processes, each behind an executor of its own: so one that dies takes no other with it."""
+
+    lost = (BrokenExecutor,)
+
+    def __init__(self, workers: int, environment: Mapping[str, str], engine: str) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        # Loaded once, before any graph is built and any thread started; workers share that memory.
+        self._context.set_forkserver_preload(["scenarios.backends.worker", f"core.engines.{engine}"])
+        self._environment, self._blocks, self._numbers = dict(environment), Path(tempfile.mkdtemp()), count()
+        self._executors = dict[int, ProcessPoolExecutor]()
+        self._processes = dict[int, Future[int]]()  # their numbers
+        for number in range(workers):
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        one = ProcessPoolExecutor(1, self._context, initializer=worker.begin, initargs=(self._environment,))
+        self._executors[number] = one
+        with _short():
+            self._processes[number] = one.submit(os.getpid)  # it starts now, beside whatever the server has to do first
+
+    def workers(self) -> Sequence[int]:
+        return range(len(self._executors))
+
+    def submit(self, worker: int, function: Any, *arguments: Any) -> Future[Any]:
+        try:
+            return self._executors[worker].submit(function, *arguments)
+        except BrokenExecutor as error:  # it died while it had nothing to do
+            gone: Future[Any] = Future()
+            gone.set_exception(error)
+            return gone
+
+    def replace(self, worker: int) -> None:
+        self._executors[worker].shutdown(wait=False)
+        self._start(worker)
+
+    def share(self, array: np.ndarray) -> Path:
+        file = self._blocks / f"{next(self._numbers)}.npy"
+        np.save(file, array, allow_pickle=False)
+        return file
+
+    def let_go(self, block: Path) -> None:
+        block.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End them, whatever they are at."""
+        for process in self._processes.values():
+            if process.done() and not process.exception():
+                with suppress(ProcessLookupError):
+                    os.kill(process.result(), signal.SIGTERM)
+        for one in self._executors.values():
+            one.shutdown(cancel_futures=True)
+        shutil.rmtree(self._blocks, ignore_errors=True)
+
+
+@contextmanager
+def _short() -> Iterator[None]:
+    """The fork server listens on a unix socket, whose path has at most 107 bytes: it is made where Ray's are."""
+    own, tempfile.tempdir = tempfile.tempdir, os.environ.get("RAY_TMPDIR", tempfile.tempdir)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = own

@@ -1,0 +1,138 @@
+"""What a worker of a simulation does: it hands messages to Flower's ClientApp, and judges models for the server.
+
+Weights and images come as files that workers map into their memory, or as one shared block of bytes; answers as plain values.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+
+from clients.app import app
+from core.arrays import Arrays
+from core.engines import get
+from core.models import ModelSpec
+from scenarios.backends.grid import identify
+
+Field = tuple[str, tuple[int, ...], str]  # what Flower's Array says of its bytes: dtype, shape, how they are packed
+Parts = dict[str, tuple[str, Any]]  # a message's records as plain values: (kind, what is in it)
+KINDS = {"config": ConfigRecord, "metrics": MetricRecord}
+
+
+Block = Path | np.ndarray  # an array that many are given: in a file, or already here (Ray's object store)
+
+
+class Ask(NamedTuple):
+    """A message on its way to a worker."""
+
+    kind: str  # Flower's type of message
+    node: int
+    config: Mapping[str, str]  # the node's own
+    parts: Parts
+    shared: Sequence[Shared] = ()  # array records that others get too, whose bytes come in blocks
+
+
+class Shared(NamedTuple):
+    """An array record without its bytes."""
+
+    key: str  # the message's
+    number: int  # no other record of this run has it
+    fields: Sequence[tuple[str, Field, int]]  # name, what Flower says of it, how many bytes
+
+
+def begin(environment: Mapping[str, str]) -> None:
+    """Make this process a worker: Ctrl-C is the server's to hear, and without the server it ends."""
+    os.environ.update(environment)
+    tempfile.tempdir = None
+    if server := parent_process():  # Ray looks after its own
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        threading.Thread(target=_follow, args=(server.sentinel,), daemon=True).start()
+    identify()
+
+
+def _follow(server: int) -> None:
+    connection.wait([server])
+    os._exit(1)
+
+
+def answer(ask: Ask, *blocks: Block) -> Parts | str:
+    """What a client answers, or why it cannot. blocks: the bytes of what it shares with others."""
+    content = records(ask.parts)
+    for shared, block in zip(ask.shared, blocks, strict=True):
+        content[shared.key] = _joined(shared, block)
+    message = Message(content, dst_node_id=ask.node, message_type=ask.kind)
+    try:
+        return parts(app(message, Context(0, ask.node, dict(ask.config), RecordDict(), {})).content)
+    except Exception as error:  # a client's failure is its own, as on a real grid
+        return str(error)
+
+
+def judge(model: ModelSpec, weights: Arrays, start: int, end: int, images: Block) -> np.ndarray:
+    """A model's logits for the images from `start` to `end`."""
+    return get("tensorflow", model).logits(weights, _opened(images)[start:end])
+
+
+# ── records as plain values, and back ──
+
+
+def parts(content: RecordDict) -> Parts:
+    """A message's records: arrays as the bytes that Flower made of them."""
+    plain: Parts = {}
+    for key, record in content.items():
+        if isinstance(record, ArrayRecord):
+            plain[key] = "arrays", {name: (*field(array), array.data) for name, array in record.items()}
+        else:
+            plain[key] = "config" if isinstance(record, ConfigRecord) else "metrics", dict(record)
+    return plain
+
+
+def records(plain: Parts) -> RecordDict:
+    """The records again."""
+    content = RecordDict()
+    for key, (kind, values) in plain.items():
+        if kind == "arrays":
+            content[key] = ArrayRecord({name: Array(*packed) for name, packed in values.items()})
+        else:
+            content[key] = KINDS[kind](values)
+    return content
+
+
+def field(array: Array) -> Field:
+    """What an Array says of its bytes."""
+    return array.dtype, tuple(array.shape), array.stype
+
+
+_newest: tuple[int, ArrayRecord] = (-1, ArrayRecord())
+
+
+def _joined(shared: Shared, block: Block) -> ArrayRecord:
+    """An array record again; the newest is kept, for a round's messages share their weights."""
+    global _newest
+    if _newest[0] != shared.number:
+        octets, at, found = _opened(block).tobytes(), 0, dict[str, Array]()
+        for name, said, length in shared.fields:
+            found[name] = Array(*said, octets[at : at + length])
+            at += length
+        _newest = (shared.number, ArrayRecord(found))
+    return _newest[1]
+
+
+def _opened(block: Block) -> np.ndarray:
+    return _mapped(block) if isinstance(block, Path) else block
+
+
+@lru_cache(maxsize=16)
+def _mapped(file: Path) -> np.ndarray:
+    mapped: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    return mapped

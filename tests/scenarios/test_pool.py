@@ -1,0 +1,140 @@
+"""Workers in processes: every message has one reply, and neither a dead worker nor a poisonous message costs another."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from core.config.scenario import Scenario
+from core.engines import default
+from core.models import of
+from fl import wire
+from scenarios.backends import pool, processes, worker
+from scenarios.backends.grid import identify
+from tests.fakes import same
+
+
+class Threads:
+    """A pool without processes: everything is done at once, here; some calls lose their worker."""
+
+    lost = (ConnectionError,)
+
+    def __init__(self, count: int, dies: Any = lambda ask: False) -> None:
+        self.numbers, self.dies, self.replaced, self.shared = list(range(count)), dies, 0, 0
+
+    def workers(self) -> list[int]:
+        return self.numbers
+
+    def submit(self, worker: int, function: Any, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self.dies(arguments[0]):
+            future.set_exception(ConnectionError())
+        else:
+            future.set_result(arguments[0].parts)
+        return future
+
+    def replace(self, worker: int) -> None:
+        self.replaced += 1
+
+    def share(self, array: np.ndarray) -> np.ndarray:
+        self.shared += 1
+        return array
+
+    def let_go(self, block: Any) -> None: ...
+
+
+def asks(count: int) -> list[Message]:
+    identify()
+    weights = wire.record([np.ones(3, np.float32)])
+    contents = [RecordDict({"n": ConfigRecord({"n": i}), wire.ARRAYS: weights}) for i in range(count)]
+    return [Message(content, dst_node_id=1, message_type="train") for content in contents]
+
+
+def answered(grid: pool.PoolGrid, messages: list[Message]) -> list[Message]:
+    keys = list(grid.push_messages(messages))
+    replies: list[Message] = []
+    while len(replies) < len(keys):
+        replies += grid.pull_messages(keys)
+    assert sorted(keys) == sorted(reply.metadata.reply_to_message_id for reply in replies)
+    assert grid.pull_messages(keys) == []
+    return replies
+
+
+def test_all_are_answered_and_the_weights_are_shared_once_a_round() -> None:
+    threads = Threads(2)
+    grid = pool.PoolGrid(threads, 3, {})
+    assert len(answered(grid, asks(7))) == 7 and threads.shared == 1
+    assert len(answered(grid, asks(2))) == 2 and threads.shared == 2 and threads.replaced == 0
+
+
+def test_a_worker_that_is_lost_is_replaced_and_what_it_had_is_asked_again() -> None:
+    deaths = iter([True, True])
+    threads = Threads(2, lambda ask: ask.parts["n"][1]["n"] == 3 and next(deaths, False))
+    replies = answered(pool.PoolGrid(threads, 1, {}), asks(6))
+    assert threads.replaced == 2 and not any(reply.has_error() for reply in replies)
+
+
+def test_a_message_that_ends_every_worker_fails_alone() -> None:
+    threads = Threads(2, lambda ask: ask.parts["n"][1]["n"] == 3)
+    replies = answered(pool.PoolGrid(threads, 1, {}), asks(6))
+    (failed,) = [reply for reply in replies if reply.has_error()]
+    assert f"{pool.TRIES} workers" in failed.error.reason and threads.replaced == pool.TRIES
+
+
+def test_records_survive_as_plain_values() -> None:
+    content = RecordDict(
+        {
+            "a": ArrayRecord({"0": Array(np.arange(6, dtype=np.float32).reshape(2, 3)), "1": Array(np.full((), 4.0))}),
+            "m": MetricRecord({"x": 1, "y": [0.5, 2.0]}),
+            "c": ConfigRecord({"s": "ü", "b": b"\0\1", "l": ["a", "b"]}),
+        }
+    )  # fmt: skip
+    back = worker.records(worker.parts(content))
+    assert back == content and same(wire.arrays(back["a"]), wire.arrays(content["a"]))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {"CLIENTS_HOME": str(tmp_path_factory.mktemp("clients"))}
+
+
+@pytest.fixture(scope="module")
+def workers(home: dict[str, str]) -> Iterator[processes.Processes]:
+    found = processes.Processes(2, home, "tensorflow")
+    yield found
+    found.close()
+
+
+def test_a_pool_judges_as_one_engine_does(workers: processes.Processes, tiny: Scenario) -> None:
+    model = of(tiny)
+    weights = model.initial(1)
+    images = np.random.default_rng(0).integers(0, 256, (1203, 28, 28)).astype(np.uint8)
+    judge = pool.PoolJudge(workers, model)
+    assert np.array_equal(judge.logits(weights, images), default(tiny).logits(weights, images))
+    assert judge.logits(weights, images[:0]).shape == (0, 10)
+
+
+def test_a_killed_process_is_replaced(workers: processes.Processes, tiny: Scenario) -> None:
+    model, images = of(tiny), np.zeros((600, 28, 28), np.uint8)
+    judge = pool.PoolJudge(workers, model)
+    before = judge.logits(model.initial(1), images)
+    pids = [workers.submit(number, os.getpid).result() for number in workers.workers()]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert np.array_equal(judge.logits(model.initial(1), images), before)
+    assert not set(pids) & {workers.submit(number, os.getpid).result() for number in workers.workers()}
+
+
+def test_workers_leave_nothing_behind(home: dict[str, str]) -> None:
+    one = processes.Processes(1, home, "tensorflow")
+    pid, block = one.submit(0, os.getpid).result(), one.share(np.zeros(3))
+    one.close()
+    assert not block.exists() and not Path(f"/proc/{pid}").exists()
