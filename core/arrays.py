@@ -14,7 +14,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -53,6 +53,17 @@ def numbered(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
 def in_order(prefix: str, named: Mapping[str, np.ndarray]) -> Arrays:
     """The arrays prefix0, prefix1 … of a file, as far as they are there."""
     return [named[name] for name in (f"{prefix}{i}" for i in range(len(named))) if name in named]
+
+
+def flat(arrays: Arrays) -> np.ndarray:
+    """All of a model's weights, one behind the other: f32 [count]."""
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def shaped(row: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> Arrays:
+    """A model's weights again, as views of the row that `flat` made."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [part.reshape(shape) for part, shape in zip(np.split(row, ends), shapes, strict=True)]
 
 
 def squared_length(arrays: Arrays) -> float:

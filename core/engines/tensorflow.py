@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from core.arrays import Arrays
+from core.arrays import Arrays, flat, shaped
 from core.models import ModelSpec
 from core.models import stock as ops
 from core.models.fisher import squares
@@ -37,9 +37,9 @@ class TensorFlowEngine:
         if not len(plan.order):
             return Learned(weights, Sums(), [])
         terms = Terms.of(plan)
-        out, loss, correct, path = _loop(self.model, terms)(weights, _given(plan, terms))
+        out, loss, correct, path = _loop(self.model, terms)(flat(weights), _given(plan, terms))
         sums = Sums(float(loss), int(correct), plan.order.size)
-        return Learned([w.numpy() for w in out], sums, [p.numpy() for p in path])
+        return Learned(shaped(out.numpy(), self.model.shapes), sums, [p.numpy() for p in path])
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
@@ -184,15 +184,16 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.PolymorphicFu
     """The training loop of plans with these terms.
 
     Weights and speeds live in variables of this process, set at the start of every call (so nothing of one client reaches the
-    next), for then one fused kernel a weight moves them in place.
+    next), for then one fused kernel a weight moves them in place. They come and go as one row: each tensor that a call takes
+    or gives costs more than its bytes.
     """
-    variables = _variables(model)
+    variables, sizes = _variables(model), [int(np.prod(shape)) for shape in model.shapes]
     speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes] if terms.momentum else []
 
-    @tf.function(input_signature=[_signature(model)[0], _specs(model, terms)], autograph=False)
-    def run(start: list[tf.Tensor], given: Given) -> Any:
-        for variable, w in zip(variables, start, strict=True):
-            variable.assign(w)
+    @tf.function(input_signature=[_spec(None), _specs(model, terms)], autograph=False)
+    def run(start: tf.Tensor, given: Given) -> Any:
+        for variable, w in zip(variables, tf.split(start, sizes), strict=True):
+            variable.assign(tf.reshape(w, variable.shape))
         for speed in speeds:
             speed.assign(tf.zeros_like(speed))
 
@@ -217,7 +218,7 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.PolymorphicFu
         zeros = [tf.zeros(shape) for shape in model.shapes] if terms.path else []
         begin, steps = (tf.constant(0), tf.constant(0.0), tf.constant(0), zeros), tf.shape(given["order"])[0]
         _, loss, correct, along = tf.while_loop(lambda i, *_: i < steps, step, begin, parallel_iterations=1)
-        return [variable.read_value() for variable in variables], loss, correct, along
+        return tf.concat([tf.reshape(variable, [-1]) for variable in variables], 0), loss, correct, along
 
     return run
 
