@@ -75,9 +75,15 @@ def _task(content: RecordDict, config: Config) -> Task:
     if task.run != _run:
         forget()
         _run = task.run
-    if "client" in config and int(config["client"]) != task.client:
-        raise ValueError(f"this node plays client {config['client']}, not {task.client}")
+    if playing(config) not in (None, task.client):
+        raise ValueError(f"this node plays client {playing(config)}, not {task.client}")
     return task
+
+
+def playing(config: Config) -> int | None:
+    """The client that a node plays: its owner's word, or its number in Flower's own simulation; none: any."""
+    said = config.get("client", config.get("partition-id"))
+    return None if said is None else int(said)
 
 
 def _home(task: Task, config: Config) -> Path:

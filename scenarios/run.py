@@ -151,7 +151,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
             )
             raise ValueError(f"--out {args.out} is not empty; choose another{again}")
         return scenario, args.out
-    return scenario, _free(RUNS / f"{scenario.name}-{scenario.seed}")
+    return scenario, run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
 
 
 def _again(run: Path) -> Scenario:
@@ -167,15 +167,6 @@ def _change(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError(f"--set {text!r} should be key=value")
     return key, value
-
-
-def _free(folder: Path) -> Path:
-    """This folder, or the first of folder-2, folder-3 … that does not exist: no run is ever overwritten."""
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
 
 
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,17 +14,25 @@ from core.config.scenario import Scenario
 from fl.channel import Stopped
 from server import run_folder
 from server.fleet import Fleet
-from server.record import RoundRecord
+from server.record import RoundRecord, write
 from server.run import run
 
 app = ServerApp()
+RUNS = Path("runs")
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the scenario of the run's configuration into the folder that it names, from that folder's newest checkpoint."""
+    """Run the scenario of the run's configuration into the folder that it names, from that folder's newest checkpoint.
+
+    No folder (`flwr run .`): a new one below runs/, where the command was given.
+    """
     scenario = Scenario.of(str(context.run_config["scenario"]))
     folder = Path(str(context.run_config["folder"]))
+    if not context.run_config["folder"]:
+        folder = run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
+        write(folder / run_folder.SCENARIO, json.dumps(json.loads(scenario.json()), indent=1) + "\n")
+        logging.getLogger("flwr").info("the run's folder: %s", folder.absolute())
     with suppress(Stopped):
         watch = StopFile(folder)
         admitted = str(context.run_config.get("nodes", ""))

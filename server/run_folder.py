@@ -31,6 +31,15 @@ FEDERATION = "federation.json"  # the home of the nodes that it is on
 STOP = "stop"  # is there when the run shall stop after this round
 
 
+def free(folder: Path) -> Path:
+    """This folder, or the first of folder-2, folder-3 … that does not exist: no run is ever overwritten."""
+    number, found = 1, folder
+    while found.exists():
+        number += 1
+        found = folder.with_name(f"{folder.name}-{number}")
+    return found
+
+
 @contextmanager
 def driven(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made if it is missing, for the process that drives the run.

@@ -12,6 +12,7 @@ from core.data.spec import DatasetSpec, Source
 
 SPEC = DatasetSpec("mnist", 10)
 FILE = Path(__file__).with_name("mnist.npz")
+HERE = Path("core/data/mnist.npz")  # where `flwr run .` was given: a checkout, whose data the app bundle lacks
 ELSEWHERE = "MNIST_NPZ"  # in the environment of a SuperLink: the file, for its app bundles carry code only
 
 # MD5 of the four IDX files as Yann LeCun published them (before gzip), rebuilt here from the arrays: header, then bytes.
@@ -25,7 +26,7 @@ MD5 = {
 
 def read(file: Path | None = None) -> Source:
     """All of it, from this file or else where it ships. Raises ValueError if it is missing, or not what was published."""
-    path = file or Path(os.environ.get(ELSEWHERE) or FILE)
+    path = file or Path(os.environ.get(ELSEWHERE) or (FILE if FILE.exists() else HERE))
     arrays = npz.unpacked(path)
     for name, array in arrays.items():
         if (found := md5(array)) != MD5[name]:
