@@ -69,21 +69,16 @@ _run = ""  # the last message's; in simulation it has no name
 
 
 def _task(content: RecordDict, config: Config) -> Task:
-    """What the message asks of this node. A real one plays the client that its owner configured, with its owner's data."""
+    """What the message asks of this node. A real one plays the client that its owner configured, with its owner's data; one of
+    a simulation (Flower's own gives it a `partition-id`) plays whomever the message names."""
     global _run
     task = wire.task(content)
     if task.run != _run:
         forget()
         _run = task.run
-    if playing(config) not in (None, task.client):
-        raise ValueError(f"this node plays client {playing(config)}, not {task.client}")
+    if "client" in config and int(config["client"]) != task.client:
+        raise ValueError(f"this node plays client {config['client']}, not {task.client}")
     return task
-
-
-def playing(config: Config) -> int | None:
-    """The client that a node plays: its owner's word, or its number in Flower's own simulation; none: any."""
-    said = config.get("client", config.get("partition-id"))
-    return None if said is None else int(said)
 
 
 def _home(task: Task, config: Config) -> Path:

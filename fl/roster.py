@@ -60,8 +60,12 @@ class Assignment(Protocol):
 class AnyNode:
     """Simulation: any node plays any client."""
 
-    run, pause, apart = "", 0.004, False
+    pause, apart = 0.004, False
     before: tuple[str, ...] = ()
+
+    def __init__(self, run: str = "") -> None:
+        """run: its name, if clients of several runs keep their memories in one place."""
+        self.run = run
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """Dealt round the nodes in turn."""

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from core.config.scenario import Scenario
 from fl.channel import Stopped
+from fl.roster import AnyNode
 from server import run_folder
 from server.fleet import Fleet
 from server.record import RoundRecord, write
@@ -25,18 +26,22 @@ RUNS = Path("runs")
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario of the run's configuration into the folder that it names, from that folder's newest checkpoint.
 
-    No folder (`flwr run .`): a new one below runs/, where the command was given.
+    No folder (`flwr run .`): a new one below runs/, where the command was given, and nodes play whomever they are asked to.
     """
-    scenario = Scenario.of(str(context.run_config["scenario"]))
-    folder = Path(str(context.run_config["folder"]))
-    if not context.run_config["folder"]:
-        folder = run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
-        write(folder / run_folder.SCENARIO, json.dumps(json.loads(scenario.json()), indent=1) + "\n")
-        logging.getLogger("flwr").info("the run's folder: %s", folder.absolute())
+    scenario, named = Scenario.of(str(context.run_config["scenario"])), str(context.run_config["folder"])
+    folder = Path(named) if named else _begun(scenario)
+    watch, admitted = StopFile(folder), str(context.run_config.get("nodes", ""))
+    fleet = Fleet(folder, watch.stopped, admitted=Path(admitted) if admitted else None)
     with suppress(Stopped):
-        watch = StopFile(folder)
-        admitted = str(context.run_config.get("nodes", ""))
-        run(grid, scenario, folder, watch, Fleet(folder, watch.stopped, admitted=Path(admitted) if admitted else None))
+        run(grid, scenario, folder, watch, fleet if named else AnyNode(fleet.run))
+
+
+def _begun(scenario: Scenario) -> Path:
+    """A new run's folder."""
+    folder = run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
+    write(folder / run_folder.SCENARIO, json.dumps(json.loads(scenario.json()), indent=1) + "\n")
+    logging.getLogger("flwr").info("the run's folder: %s", folder.absolute())
+    return folder
 
 
 class StopFile:
