@@ -108,7 +108,7 @@ class Rest(LocalGrid):
         self.counted = {(client, row["round"]) for row in history for client in row["clients"]}
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        ask = self.asked[0] if self.asked else None
+        ask = self.unsent[0] if self.unsent else None
         replies = super().pull_messages(message_ids)
         if ask is None or ask.metadata.message_type != "train":
             return replies

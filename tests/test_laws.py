@@ -187,7 +187,7 @@ class Mixed(LocalGrid):
     """Clients answer in an order of their own, last asked first."""
 
     def pull_messages(self, message_ids: Any) -> Any:
-        self.asked.reverse()
+        self.unsent.reverse()
         return super().pull_messages(message_ids)
 
 

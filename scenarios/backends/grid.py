@@ -14,11 +14,11 @@ from core.engines import Judge
 
 
 class OwnGrid(Grid):
-    """A grid of one run. Messages that were pushed wait in `asked` until a backend takes them."""
+    """A grid of one run. Messages that were pushed wait in `unsent` until a backend takes them."""
 
     def __init__(self, nodes: int = 1) -> None:
         self._ids = list(range(1, nodes + 1))
-        self.asked: deque[Message] = deque()
+        self.unsent: deque[Message] = deque()
 
     def get_node_ids(self) -> list[int]:
         return self._ids
@@ -28,7 +28,7 @@ class OwnGrid(Grid):
         for message in messages:
             keys.append(str(uuid4()))
             message.metadata.__dict__["_message_id"] = keys[-1]
-            self.asked.append(message)
+            self.unsent.append(message)
         return keys
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:

@@ -29,9 +29,9 @@ class LocalGrid(OwnGrid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Let the next client answer."""
-        if not self.asked:
+        if not self.unsent:
             return []
-        ask = self.asked.popleft()
+        ask = self.unsent.popleft()
         try:
             return [client_app(ask, Context(0, ask.metadata.dst_node_id, dict(self._config), RecordDict(), {}))]
         except Exception as error:  # a client's failure is its own, as on a real grid

@@ -100,11 +100,11 @@ class PoolGrid(OwnGrid):
 
     def _deal(self) -> None:
         """Give out messages, each to the worker that has fewest, as long as one has room."""
-        while self._again or self.asked:
+        while self._again or self.unsent:
             number = min(self._pool.workers(), key=lambda one: len(self._given[one]))
             if len(self._given[number]) >= AHEAD:
                 return
-            message, cost = self._again.popleft() if self._again else (self.asked.popleft(), 0)
+            message, cost = self._again.popleft() if self._again else (self.unsent.popleft(), 0)
             ask, blocks = self._taken_apart(message)
             self._given[number].append(_Given(message, self._pool.submit(number, worker.answer, ask, *blocks), cost))
 

@@ -111,7 +111,7 @@ def _Turned(scenario: Scenario, folder: Path) -> Any:  # noqa: N802
 
     class Grid(LocalGrid):
         def pull_messages(self, message_ids: Iterable[str]) -> Any:
-            asked = self.asked[0] if self.asked else None
+            asked = self.unsent[0] if self.unsent else None
             replies = super().pull_messages(message_ids)
             for reply in replies:
                 content = reply.content
