@@ -1,4 +1,4 @@
-"""The real command, through Ray: what it leaves, and that no worker, backend or interruption changes the weights."""
+"""The real command: what it leaves, and that no worker, backend or interruption changes the weights."""
 
 from __future__ import annotations
 
@@ -214,14 +214,14 @@ def test_a_run_interrupted_inside_a_round_again_and_again_goes_on_to_the_same_we
     assert [one["round"] for one in rest.report["history"]] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("backend, title", [("processes", "multiprocessing.forkserver"), ("ray", "ray::Player")])
 def test_a_worker_killed_inside_a_round_is_replaced_and_named_and_changes_nothing(
-    reference: Run, tmp_path: Path
+    reference: Run, tmp_path: Path, backend: str, title: str
 ) -> None:
     folder = tmp_path / "run"
-    with started(folder, *fresh(folder)) as process:
+    with started(folder, *fresh(folder, "--backend", backend)) as process:
         client, worker = inside(folder, 2, process)
-        title = Path(f"/proc/{worker}/cmdline").read_text()
-        assert "ray::ClientAppActor" in title and descends(worker, process.pid)
+        assert title in Path(f"/proc/{worker}/cmdline").read_text() and descends(worker, process.pid)
         os.kill(worker, signal.SIGKILL)
         out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ import numpy as np
 from core.config.scenario import Scenario
 from core.models import of
 from fl import roster
+from scenarios import forkserver
 from scenarios.backends import worker
 from scenarios.backends.grid import Backend
 from scenarios.backends.pool import PoolGrid, PoolJudge
@@ -41,9 +41,7 @@ class Processes:
     lost = (BrokenExecutor,)
 
     def __init__(self, workers: int, environment: Mapping[str, str], engine: str) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        # Loaded once, before any graph is built and any thread started; workers share that memory.
-        self._context.set_forkserver_preload(["scenarios.backends.worker", f"core.engines.{engine}"])
+        self._context = forkserver.started(engine)
         self._environment, self._blocks, self._numbers = dict(environment), Path(tempfile.mkdtemp()), count()
         self._executors = dict[int, ProcessPoolExecutor]()
         self._processes = dict[int, Future[int]]()  # their numbers
@@ -53,7 +51,7 @@ class Processes:
     def _start(self, number: int) -> None:
         one = ProcessPoolExecutor(1, self._context, initializer=worker.begin, initargs=(self._environment,))
         self._executors[number] = one
-        with _short():
+        with forkserver.short():
             self._processes[number] = one.submit(os.getpid)  # it starts now, beside whatever the server has to do first
 
     def workers(self) -> Sequence[int]:
@@ -88,13 +86,3 @@ class Processes:
         for one in self._executors.values():
             one.shutdown(cancel_futures=True)
         shutil.rmtree(self._blocks, ignore_errors=True)
-
-
-@contextmanager
-def _short() -> Iterator[None]:
-    """The fork server listens on a unix socket, whose path has at most 107 bytes: it is made where Ray's are."""
-    own, tempfile.tempdir = tempfile.tempdir, os.environ.get("RAY_TMPDIR", tempfile.tempdir)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = own

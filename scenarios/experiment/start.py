@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.config.scenario import Scenario
+from scenarios import forkserver
 from scenarios.experiment.options import Experiment, RunOptions
 from scenarios.experiment.workspace import opened
 from scenarios.terminal import Terminal
@@ -17,8 +18,8 @@ def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
     """
     terminal = Terminal(options.quiet)
     with opened(scenario, folder, options.source, options.federation is not None) as environment:
-        from scenarios.experiment import (
-            pipeline,  # TensorFlow writes past Python as it is loaded: into the run's log, now
-        )
+        if options.backend == "processes" and not options.federation:
+            forkserver.started(scenario.engine)  # it loads TensorFlow while this process loads the rest
+        from scenarios.experiment import pipeline  # what libraries write past Python goes to the run's log, now
 
         return pipeline.run(Experiment(scenario, folder, options, terminal, environment))
