@@ -25,7 +25,7 @@ from core.data import read
 from core.seeds import rng
 from tests.drill_learning import CODE, deploy, run
 
-DEVICES, OLD, NEW = 4, 500, 150  # devices; images of 0 … 7 that each has; of 8 and 9, in each of two folders, later
+DEVICES, OLD, NEW = 4, 500, 400  # devices; images of 0 … 7 that each has; of 8 and 9, in each of two folders, later
 FIRST, SECOND, THIRD = 25, 25, 3  # rounds of the three runs
 AWAY, SHRUNK = 3, 2  # which device is away, and whose folder shrinks
 BACK = 4  # the round after which it joins again
@@ -181,7 +181,8 @@ class Drill:
         version = report["stages"][-1]
         for name, share in version["tasks"].items():
             print(f"     {name}: {100 * share:.2f} %")
-        newest = version["tasks"][report["continual"]["tasks"][report["continual"]["stages"][-1]]]
+        shares = report["history"][-1]["classes_accuracy"][8:]
+        newest = sum(shares) / len(shares)
         forgotten = report["continual"]["measures"]["forgetting"]
         self.check(f"the new digits: {100 * newest:.2f} %", newest >= NEWEST)
         self.check(f"forgetting of 0 … 7: {100 * forgotten:.2f} points", forgotten <= FORGETTING)
