@@ -1,6 +1,6 @@
 """Engines carry out plans. This is the only door to them: what one needs is imported when it is first asked for.
 
-TensorFlow takes three seconds to load; a run that has Ray's workers start meanwhile does not wait for both.
+TensorFlow takes three seconds to load; a run whose fork server loads it meanwhile does not wait for both.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from core.arrays import Arrays
 from core.models import ModelSpec
 from core.plan import Learned, Plan
 
+PAGE = 500  # images that TensorFlow's engine looks at together; parts of whole pages, wherever they are looked at, change no bit
+
 
 class Judge(Protocol):
     """Who tries a model on images."""

@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from core.arrays import Arrays, flat, shaped
+from core.engines.base import PAGE
 from core.models import ModelSpec
 from core.models import stock as ops
 from core.models.fisher import squares
 from core.plan import Learned, Plan
 from core.scores import Sums
 
-PAGE = 500  # images at a time when only looking
 FISHER_PAGE = 100  # each has 51,200 numbers of the second convolution's gradient, and more
 
 
@@ -140,9 +140,8 @@ class Terms(NamedTuple):
         )
 
 
-Given = dict[
-    str, Any
-]  # what a loop takes beside the weights: a plan's arrays by their names, those that its terms need
+# What a loop takes beside the weights: a plan's arrays by their names, those that its terms need.
+Given = dict[str, Any]
 
 
 def _given(plan: Plan, terms: Terms) -> Given:

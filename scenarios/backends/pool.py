@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 
 from core.arrays import Arrays
+from core.engines.base import PAGE
 from core.models import ModelSpec
 from fl import wire
 from scenarios.backends import worker
@@ -22,7 +23,6 @@ AHEAD = 2  # messages that a worker has: one that it works on, one that waits fo
 TRIES = 3  # workers that a message may cost before its client has failed
 LOOK = 0.1  # seconds between looks whether the run shall stop
 KEPT = 32  # arrays that are shared at a time
-PAGE = 500  # images that an engine looks at together: a worker's part of them is a whole number of pages, so no bit changes
 
 
 class Pool(Protocol):
