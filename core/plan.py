@@ -148,10 +148,10 @@ def joined(tables: Sequence[np.ndarray], classes: int) -> np.ndarray:
     return np.concatenate([np.broadcast_to(table, (len(table), classes)) for table in tables])
 
 
-def distance(old: Arrays, new: Arrays) -> float:
-    """|new − old| / |old|, over all weights."""
+def distance(old: Arrays, new: Arrays, size: float | None = None) -> float:
+    """|new − old| / |old|, over all weights. size: |old|², where it is known."""
     moved = squared_length([b - a for a, b in zip(old, new, strict=True)])
-    return math.sqrt(moved / max(squared_length(old), 1e-30))
+    return math.sqrt(moved / max(squared_length(old) if size is None else size, 1e-30))
 
 
 def steps(examples: int, batch: int, epochs: float) -> int:

@@ -32,6 +32,36 @@ def marked(name: str, value: str) -> set[Process]:
     return {process for process in found if process.pid != os.getpid()}
 
 
+def family() -> dict[Process, int]:
+    """This process and all that descend from it, each with its parent's number; this one's is given as 0."""
+    parents = dict(_all())
+    found = {process: 0 for process in parents if process.pid == os.getpid()}
+    while more := {p: n for p, n in parents.items() if n in {one.pid for one in found} and p not in found}:
+        found |= more
+    return found
+
+
+def spent(process: Process) -> float:
+    """Processor seconds that a process has taken."""
+    fields = _fields(process.pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def memory(process: Process) -> float:
+    """MB that a process holds: its proportional set size, in which what several share counts once."""
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+
+
+def age() -> float:
+    """Seconds since this process was started."""
+    up = float(Path("/proc/uptime").read_text().split()[0])
+    return up - int(_fields(os.getpid())[19]) / os.sysconf("SC_CLK_TCK")
+
+
 def end(find: Callable[[], set[Process]], grace: float) -> None:
     """Ask these processes to end; after so many seconds, make them."""
     asked: set[Process] = set()
@@ -58,11 +88,16 @@ def _all() -> Iterator[tuple[Process, int]]:
 
 def _read(pid: int) -> tuple[Process, int] | None:
     """A process and its parent's number; none if it has ended, be it that nobody has asked for its exit code yet."""
+    fields = _fields(pid)
+    return None if not fields or fields[0] in "ZX" else (Process(pid, int(fields[19])), int(fields[1]))
+
+
+def _fields(pid: int) -> list[str]:
+    """What the system says of a process, from its state on (proc(5), /proc/pid/stat, field 3); nothing if it is gone."""
     try:
-        state, parent, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (OSError, ValueError):
-        return None
-    return None if state in "ZX" else (Process(pid, int(rest[17])), int(parent))
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _environment(process: Process) -> list[bytes]:

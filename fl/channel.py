@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -16,6 +16,8 @@ from core.text import cleaned
 from fl.roster import AnyNode, Assignment
 
 Pull = Callable[[Mapping[str, int]], list[tuple[str, Message | Exception]]]
+T = TypeVar("T")
+Read = Callable[[int, RecordDict], T]  # what a client's reply says; ValueError, if it makes no sense
 
 
 class Stopped(Exception):
@@ -33,11 +35,11 @@ class Onlooker(Protocol):
 
 
 @dataclass(frozen=True)
-class Replies:
+class Replies(Generic[T]):
     """What came of asking clients. Mappings are by client, in order."""
 
-    contents: Mapping[int, RecordDict]  # what they replied
-    failed: Mapping[int, str]  # why the others did not
+    said: Mapping[int, T]  # what their replies say
+    failed: Mapping[int, str]  # why there is nothing of the others
     sent: Collection[int]  # to whom a message was sent
     seconds: Mapping[int, float] = field(default_factory=dict)  # from then to the reply
 
@@ -51,8 +53,8 @@ class Channel:
     watch: Onlooker
     assignment: Assignment = field(default_factory=AnyNode)  # which node plays which client
 
-    def ask(self, kind: str, contents: Mapping[int, RecordDict], round: int = 0) -> Replies:
-        """Send each client its content and wait for the replies.
+    def ask(self, kind: str, contents: Mapping[int, RecordDict], read: Read[T], round: int = 0) -> Replies[T]:
+        """Send each client its content and wait for the replies; each is read as it comes, while others are at work.
 
         kind: Flower's type of message; round: whose progress the watcher hears of, 0 for nobody's. Raises Stopped if the
         watcher says so.
@@ -61,22 +63,22 @@ class Channel:
         messages = {
             client: Message(contents[client], dst_node_id=node, message_type=kind) for client, node in nodes.items()
         }
-        replies, failed, seconds = exchange(self, messages, round)
+        said, failed, seconds = exchange(self, messages, lambda client, reply: read(client, reply.content), round)
         failed |= {client: "its node is not there" for client in contents if client not in nodes}
-        return Replies({client: reply.content for client, reply in replies.items()}, failed, list(nodes), seconds)
+        return Replies(said, failed, list(nodes), seconds)
 
 
 def exchange(
-    channel: Channel, messages: Mapping[int, Message], round: int = 0
-) -> tuple[dict[int, Message], dict[int, str], dict[int, float]]:
+    channel: Channel, messages: Mapping[int, Message], read: Callable[[int, Message], T], round: int = 0
+) -> tuple[dict[int, T], dict[int, str], dict[int, float]]:
     """Send these messages, by client (or node), and wait for the replies, at most the channel's `timeout` seconds.
 
-    Returns the replies; for each one missing, why; for each reply, after how many seconds it came; all in order. Raises
-    Stopped if the watcher says so.
+    Returns what is read in the replies; of whom there is nothing, and why; for each reply, after how many seconds it came;
+    all in order. Raises Stopped if the watcher says so.
     """
     grid, watch, pause = channel.grid, channel.watch, channel.assignment.pause
     waiting: dict[str, int] = {}
-    replies: dict[int, Message] = {}
+    said: dict[int, T] = {}
     failed: dict[int, str] = {}
     seconds: dict[int, float] = {}
     start = time.monotonic()
@@ -97,10 +99,14 @@ def exchange(
                 elif reply.has_error():
                     failed[client] = _reason(reply)
                 else:
-                    replies[client], seconds[client] = reply, time.monotonic() - start
+                    seconds[client] = time.monotonic() - start
+                    try:
+                        said[client] = read(client, reply)
+                    except ValueError as error:
+                        failed[client] = str(error)
                 watch.replied(round, len(messages) - len(waiting), len(messages))
     failed |= dict.fromkeys(waiting.values(), f"no answer within {channel.timeout:g} s")
-    return dict(sorted(replies.items())), dict(sorted(failed.items())), dict(sorted(seconds.items()))
+    return dict(sorted(said.items())), dict(sorted(failed.items())), dict(sorted(seconds.items()))
 
 
 @contextmanager

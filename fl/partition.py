@@ -1,12 +1,14 @@
-"""Who holds which examples. Every example goes to exactly one client; every partition ends.
+"""Who holds which examples. Every example goes to exactly one client (but for `sample`); every partition ends.
 
 A partitioner takes labels (int [n]), the number of clients, a generator and the least number of examples a client
-must get, and returns one sorted index array a client; together they hold 0 … n-1 once.
+must get, and returns one sorted index array a client; those of DEALT hold 0 … n-1 once together.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +81,39 @@ def quantity(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum
     return [np.sort(part) for part in np.split(rng.permutation(len(labels)), cuts)]
 
 
-PARTITIONERS = {"iid": iid, "dirichlet": dirichlet, "shards": shards, "labels": labels, "quantity": quantity}
+class Samples(Sequence[np.ndarray]):
+    """Each client's rows, drawn when they are asked for: a million clients take no more memory than ten."""
+
+    def __init__(self, rows: list[np.ndarray], clients: int, images: int, k: int, seed: int) -> None:
+        """rows: those of each label."""
+        self.rows, self.clients, self.images, self.k, self.seed = rows, clients, images, k, seed
+
+    def __len__(self) -> int:
+        return self.clients
+
+    def __getitem__(self, client: Any) -> Any:
+        if not 0 <= client < self.clients:
+            raise IndexError(client)
+        rng = at(self.seed, client)
+        pool = np.concatenate([self.rows[i] for i in rng.choice(len(self.rows), self.k, replace=False)])
+        return np.sort(pool[rng.choice(len(pool), self.images, replace=False)])
+
+
+def sample(
+    labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, images: int = 60, k: int = 2
+) -> Samples:
+    """Each client draws images (60) of k labels (2) from all there are: any number of clients, who share examples"""
+    rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    if not 1 <= k <= len(rows):
+        raise ValueError(f"k = {k} of sample should be 1 … {len(rows)}")
+    most = sum(sorted(len(one) for one in rows)[:k])
+    if not minimum <= images <= most:
+        raise ValueError(f"images = {images} of sample should be minimum = {minimum} … {most}")
+    return Samples(rows, clients, images, k, int(rng.integers(2**63)))
+
+
+DEALT = {"iid": iid, "dirichlet": dirichlet, "shards": shards, "labels": labels, "quantity": quantity}
+PARTITIONERS: dict[str, Callable[..., Sequence[np.ndarray]]] = {**DEALT, "sample": sample}
 
 
 def topped_up(parts: Parts, minimum: int, rng: np.random.Generator) -> Parts:
@@ -101,15 +135,15 @@ def topped_up(parts: Parts, minimum: int, rng: np.random.Generator) -> Parts:
     return [np.sort(part) for part in parts]
 
 
-def partition(part: Part, labels: np.ndarray, clients: int, minimum: int, seed: int) -> Parts:
+def partition(part: Part, labels: np.ndarray, clients: int, minimum: int, seed: int) -> Sequence[np.ndarray]:
     """Build the partition that a scenario names.
 
     Raises ValueError if there are too few examples or a client would get fewer than the minimum.
     """
-    if clients * minimum > len(labels):
+    if part.name in DEALT and clients * minimum > len(labels):
         raise ValueError(f"{clients} clients × at least {minimum} examples is more than the {len(labels)} there are")
-    parts = part.build("partition", PARTITIONERS, labels, clients, at(seed, "partition"), minimum)
-    least = min(len(p) for p in parts)
+    parts: Sequence[np.ndarray] = part.build("partition", PARTITIONERS, labels, clients, at(seed, "partition"), minimum)
+    least = parts.images if isinstance(parts, Samples) else min(len(p) for p in parts)
     if least < minimum:
         raise ValueError(f"partition {part} gives a client only {least} examples; minimum = {minimum}")
     return parts

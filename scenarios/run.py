@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
                    help="what to compare with: pooled data; all: each client alone too; streams: joint (centralized)")  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no progress, no table")
     p.add_argument("--json", action="store_true", help="one line of JSON on standard output instead of the table")
+    p.add_argument("--profile", action="store_true", help="show where the time went, by phase and by process")
     p.add_argument("--list", action="store_true", help="show every scenario, partition, strategy, … with its meaning")
     p.add_argument("--show", action="store_true", help="print the scenario's settings as JSON and stop")
     return p
@@ -95,7 +96,7 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
-    kept = ("workers", "backend", "baselines", "source", "quiet", "json")
+    kept = ("workers", "backend", "baselines", "source", "quiet", "json", "profile")
     options = {name: getattr(args, name) for name in kept} | {"federation": federation}
     try:
         return run(scenario, folder, RunOptions(**options))
@@ -108,6 +109,8 @@ def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
     notes = [*check(scenario), *without_effect(scenario)]
     if args.workers < 1:
         raise ValueError(f"workers = {args.workers} should be at least 1")
+    if args.profile and not Path("/proc/self/stat").exists():
+        raise ValueError("--profile reads /proc, which this system does not have")
     for note in [] if args.quiet else notes:
         print(f"note: {note}", file=sys.stderr)
 

@@ -72,7 +72,7 @@ def _run(wanted: Sequence[Cell], out: Path, workers: int, screen: Console) -> in
 
 def _finished(cell: Cell, report: Report) -> str:
     lost = report.continual.measures.forgetting if report.continual else 0.0
-    spent = sum(report.seconds.values())
+    spent = report.seconds.get("total", 0.0)
     return f"{cell.name}: {100 * (report.accuracy or 0):.2f} %, forgot {100 * lost:.2f} points ({spent:.0f} s)"
 
 

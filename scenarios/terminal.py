@@ -28,7 +28,7 @@ class Terminal:
         self._stop = threading.Event()
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
-        self._total = 0
+        self._total = self._before = 0  # rounds in all; those of an earlier process
         self._started = time.monotonic()
 
     # ── what server.run.Watch asks for ──
@@ -50,14 +50,14 @@ class Terminal:
             self._update("rounds", number, text=f"round {number}/{self._total}  accuracy {share}{left_out}")
         elif self._total:
             spent = time.monotonic() - self._started
-            left = spent / number * (self._total - number)
+            left = spent / (number - self._before) * (self._total - number)
             self.say(f"round {number}/{self._total}  accuracy {share}{left_out}  about {left:.0f} s left")
 
     # ── progress ──
 
     def begin(self, rounds: int, done: int, title: str) -> None:
         """Show the bar of the rounds."""
-        self._total, self._started = rounds, time.monotonic()
+        self._total, self._before, self._started = rounds, done, time.monotonic()
         if not self.screen.is_terminal or self.quiet:
             self.say(title)
             return
@@ -113,6 +113,10 @@ class Terminal:
     def print(self, table: Table) -> None:
         """A table of the result, on standard output."""
         Console(file=self._out, highlight=False, markup=False).print(table)
+
+    def beside(self, table: Table) -> None:
+        """A table that was asked for beside the result, on standard error."""
+        Console(file=self.screen.file, highlight=False, markup=False).print(table)
 
     # ── stopping ──
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from flwr.app import MessageType
+from flwr.app import MessageType, RecordDict
 
 from core.arrays import Arrays
 from core.config.scenario import Scenario
@@ -151,21 +151,18 @@ def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Sh
         who = sorted(int(c) for c in rng(scenario.seed, "listed").choice(len(who), LISTED, replace=False))
     weights = wire.record(arrays)
     contents = {c: wire.request(federation.task(round, c, 0.0, arrays), weights) for c in who}
-    replies = federation.channel.ask(MessageType.EVALUATE, contents)
-    shards, failed = list[Shard](), dict(replies.failed)
-    for client, content in replies.contents.items():
-        try:
-            one = wire.update(content, client, [], limits=Limits.of(scenario), round=round)
-            if one.sums.examples:
-                shards.append(_shard(one, scenario))
-            else:
-                failed[client] = "it holds no image to test on"
-        except ValueError as error:
-            failed[client] = str(error)
-    return shards, failed
+    limits = Limits.of(scenario)
+
+    def read(client: int, content: RecordDict) -> Shard:
+        return _shard(wire.update(content, client, [], limits=limits, round=round), scenario)
+
+    replies = federation.channel.ask(MessageType.EVALUATE, contents, read)
+    return list(replies.said.values()), dict(replies.failed)
 
 
 def _shard(update: Update, scenario: Scenario) -> Shard:
+    if not update.sums.examples:
+        raise ValueError("it holds no image to test on")
     return Shard(
         client=update.client,
         examples=update.examples,

@@ -92,7 +92,7 @@ class Fleet:
         asks = {
             node: Message(RecordDict(), dst_node_id=node, message_type=f"{MessageType.QUERY}.who") for node in nodes
         }
-        replies, failed, _ = exchange(Channel(grid, ANSWER, self, self), asks)
+        replies, failed, _ = exchange(Channel(grid, ANSWER, self, self), asks, lambda node, reply: reply)
         for node in nodes:
             own = known.get(node) if known is not None else None
             name = f"node {own.name}" if own else f"node {node}"

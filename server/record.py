@@ -48,6 +48,7 @@ class RoundSeconds:
 
     train: float = 0.0
     evaluate: float = 0.0
+    clients: float = 0.0  # of train: while clients were at work
 
 
 @dataclass(frozen=True)

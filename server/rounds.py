@@ -24,7 +24,7 @@ from fl.strategies import Contribution, State, Strategy
 from server import trust
 from server.checkpoint import RunState
 from server.record import RoundRecord, RoundSeconds, Traffic
-from server.trust import Believed
+from server.trust import Believed, Checked
 
 Rate = Callable[[int], float | None]  # the step size of a round; None: stop before it
 
@@ -87,15 +87,22 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
     start = time.perf_counter()
     asked = Asked(federation.scenario, number, rate, state.arrays, state.shared)
     contents = _contents(federation, asked)
-    replies = federation.channel.ask(MessageType.TRAIN, contents, number)
-    believed = trust.believe(replies.contents, asked, federation.method, federation.holdings)
+    method, holdings = federation.method, federation.holdings
+
+    def read(client: int, content: RecordDict) -> Checked:
+        return trust.read(content, client, asked, method, holdings)
+
+    asking = time.perf_counter()
+    replies = federation.channel.ask(MessageType.TRAIN, contents, read, number)
+    waited = time.perf_counter() - asking
+    believed = trust.believe(replies.said, asked, method, holdings)
     strategy, arrays, error = _aggregated(federation, state, believed, number)
     if number == federation.scenario.rounds:
         arrays = federation.strategy.finish(strategy, arrays)
-    shared, arrays, unusable = _server_updated(federation.method, state.shared, believed.payloads, arrays)
+    shared, arrays, unusable = _server_updated(method, state.shared, believed.payloads, arrays)
     traffic = Traffic(
         sent=sum(wire.size(contents[client]) for client in replies.sent),
-        received=sum(wire.size(replies.contents[client]) for client in believed.updates),
+        received=sum(replies.said[client].bytes for client in believed.updates),
     )
     record = replace(
         _record(asked, believed),
@@ -106,7 +113,7 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
         server_error=error,
         odd=trust.standing_out(trust.directions(state.arrays, believed.learned)),
         notes=tuple(federation.channel.assignment.notes()),
-        seconds=RoundSeconds(time.perf_counter() - start),
+        seconds=RoundSeconds(time.perf_counter() - start, clients=waited),
     )
     return Round(record, arrays, strategy, shared, believed.learned)
 

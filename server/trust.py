@@ -26,6 +26,15 @@ APART = 6.0  # how many times their usual spread an update's direction must be f
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A reply that passed every check of its own."""
+
+    update: Update
+    drift: float  # how far its weights moved, over their length
+    bytes: int  # of all arrays in it
+
+
+@dataclass(frozen=True)
 class Believed:
     """What of a round's replies counts. Mappings are by client, in order."""
 
@@ -42,19 +51,14 @@ class Believed:
 
 
 def believe(
-    replies: Mapping[int, RecordDict], asked: Asked, method: Finetune, holdings: Holdings | None = None
+    replies: Mapping[int, Checked], asked: Asked, method: Finetune, holdings: Holdings | None = None
 ) -> Believed:
-    """Check every reply by itself, cap the counts of those that pass, and let methods look at what came for them.
+    """Cap the counts of replies that passed their own checks (`read`), and let methods look at what came for them.
 
     method: all that a client does beside plain training; holdings: what clients of a simulation have, None on devices, where
     nobody knows.
     """
-    updates, drift, refused = dict[int, Update](), dict[int, float](), dict[int, str]()
-    for client, content in replies.items():
-        try:
-            updates[client], drift[client] = read(content, client, asked, method, holdings)
-        except ValueError as error:
-            refused[client] = str(error)
+    updates, refused = {client: one.update for client, one in replies.items()}, dict[int, str]()
     scenario, on_devices = asked.scenario, holdings is None
     said = {client: float(update.examples) for client, update in updates.items()}
     counts = capped(updates, scenario.count_ratio) if on_devices else said
@@ -67,6 +71,7 @@ def believe(
     if on_devices:
         payloads = method.balance(payloads, scenario.count_ratio)
     updates = {client: update for client, update in updates.items() if client not in refused}
+    drift = {client: replies[client].drift for client in updates}
     return Believed(updates, drift, counts, payloads, refused)
 
 
@@ -81,24 +86,22 @@ def received(update: Update, count: float, asked: Asked) -> Received:
     )
 
 
-def read(
-    content: RecordDict, client: int, asked: Asked, method: Finetune, holdings: Holdings | None
-) -> tuple[Update, float]:
-    """A reply that passed every check of its own, and how far its weights are. Raises ValueError, saying what is wrong."""
+def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdings: Holdings | None) -> Checked:
+    """A reply, if it passes every check of its own. Raises ValueError, saying what is wrong."""
     scenario, arrays = asked.scenario, asked.arrays
     update = wire.update(content, client, arrays, method.shapes(arrays), Limits.of(scenario), asked.round)
     if holdings:
         counted(update, holdings, asked.round)
     if not update.arrays:
-        return update, 0.0
+        return Checked(update, 0.0, wire.size(content))
     least = scenario.local.batch * steps(update.own or update.rehearsed, scenario.local.batch, scenario.local.epochs)
     if update.sums.examples < least:
         raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take at least {least:,}")
-    far = distance(arrays, update.arrays)
+    far = distance(arrays, update.arrays, asked.squared_length)
     if far > scenario.max_update_ratio:
         limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
         raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
-    return update, far
+    return Checked(update, far, wire.size(content))
 
 
 def counted(update: Update, holdings: Holdings, round: int) -> None:

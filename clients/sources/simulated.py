@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,13 +34,13 @@ class Shard:
     )
 
 
-def world(scenario: str, files: Path | None = None) -> tuple[Data, list[np.ndarray]]:
+def world(scenario: str, files: Path | None = None) -> tuple[Data, Sequence[np.ndarray]]:
     """The data set and every client's rows of it. scenario: its JSON; files: where it lies, if not in its usual place."""
     return _world(scenario, files)
 
 
 @lru_cache(maxsize=2)
-def _world(scenario: str, files: Path | None) -> tuple[Data, list[np.ndarray]]:
+def _world(scenario: str, files: Path | None) -> tuple[Data, Sequence[np.ndarray]]:
     s = Scenario.of(scenario)
     data = load(s, files)
     return data, partition(s.partition, data.train.y, s.clients, s.minimum, s.seed)

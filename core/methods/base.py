@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from statistics import median_low
 
 import numpy as np
 
-from core.arrays import Arrays
+from core.arrays import Arrays, squared_length
 from core.config.scenario import Scenario
 from core.data import Examples
 from core.engines.base import Engine
@@ -32,6 +32,11 @@ class Asked:
     rate: float
     arrays: Arrays  # the global weights that they were sent
     shared: Shared  # what the server kept for methods before this round
+
+    @cached_property
+    def squared_length(self) -> float:
+        """Of the weights."""
+        return squared_length(self.arrays)
 
 
 @dataclass(frozen=True)

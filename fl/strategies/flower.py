@@ -36,15 +36,17 @@ class Flower:
     def aggregate(
         self, state: State, arrays: Arrays, contributions: Sequence[Contribution], round: int
     ) -> tuple[State, Arrays]:
-        from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+        from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+
+        from fl.strategies.resident import resident
 
         self.check(len(contributions))
         rule = self._restored(state)
         # Adaptive rules keep the weights that they step from when they send them; who takes part is the roster's business.
-        rule.configure_train(round, ArrayRecord(arrays), ConfigRecord(), _Cohort(len(contributions)))
+        rule.configure_train(round, resident(arrays), ConfigRecord(), _Cohort(len(contributions)))
         replies = [
             Message(
-                RecordDict({"arrays": ArrayRecord(one.arrays), "metrics": MetricRecord({"num-examples": one.weight})}),
+                RecordDict({"arrays": resident(one.arrays), "metrics": MetricRecord({"num-examples": one.weight})}),
                 dst_node_id=1,
                 message_type=MessageType.TRAIN,
             )

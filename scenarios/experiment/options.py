@@ -21,6 +21,7 @@ class RunOptions:
     federation: Path | None = None  # real nodes instead of a backend (scenarios/deploy.py)
     quiet: bool = False
     json: bool = False
+    profile: bool = False
 
 
 @dataclass(frozen=True)

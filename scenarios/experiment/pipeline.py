@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines
 from scenarios.experiment.options import Experiment, RunOptions
+from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
 from server import run as server
 from server.export import export
@@ -40,16 +42,22 @@ IMAGES = 10  # of each
 def run(this: Experiment) -> int:
     """All phases; the exit code."""
     start, children, terminal = time.perf_counter(), Children(), this.terminal
+    profile, saved = Profile() if this.options.profile else None, checkpoint.newest(this.folder)[0]
+    phase = profile.phase if profile else lambda name: nullcontext()
     terminal.listen()
     try:
         children |= _start_baselines(this)
-        report = _rounds(this)
-        waited = time.perf_counter()
-        report = _join_baselines(report, this, children)
-        report = _timed(report, baselines=time.perf_counter() - waited)
-        report = _export(report, this)
-        report = _timed(report, total=time.perf_counter() - start)
-        _draw(report, this)
+        with phase("rounds"):
+            report = _rounds(this)
+        with phase("waiting for the baselines"):
+            waited = time.perf_counter()
+            report = _join_baselines(report, this, children)
+            report = _timed(report, baselines=time.perf_counter() - waited)
+        with phase("exports"):
+            report = _export(report, this)
+            report = _timed(report, total=time.perf_counter() - start)
+        with phase("pictures and pages"):
+            _draw(report, this)
     except Exception as error:
         traceback.print_exc()
         terminal.rest()
@@ -69,6 +77,8 @@ def run(this: Experiment) -> int:
         terminal.line(json.dumps(brief(report)))
     elif not this.options.quiet:
         terminal.print(closing(report))
+    for table in profile.tables(report, saved.round if saved else 0) if profile else ():
+        terminal.beside(table)
     return 0
 
 

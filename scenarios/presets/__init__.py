@@ -14,6 +14,10 @@ SCENARIOS = {
         standard.PATHOLOGICAL,
         "100 clients with two label shards each, 10 a round (McMahan et al. 2017, arXiv:1602.05629)",
     ),
+    "crowd": (
+        standard.CROWD,
+        "100,000 clients of 60 images with two labels each, 100 a round: what a federation of phones is like",
+    ),
     "centralized": (
         standard.CENTRALIZED,
         "One client with all data, 20 epochs: what the model can do when nothing is in its way",

@@ -46,6 +46,17 @@ PATHOLOGICAL = Scenario(
     local=Local(rate=0.05),
 )
 
+CROWD = Scenario(
+    name="crowd",
+    clients=100_000,
+    cohort=100,
+    rounds=50,
+    partition=Part("sample", {"images": 60, "k": 2}),
+    looks=NONIID.looks,
+    augment=GEOMETRY,
+    local=Local(rate=0.05, epochs=2.0),
+)
+
 CENTRALIZED = replace(
     NONIID,
     name="centralized",

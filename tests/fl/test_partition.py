@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.config.part import Part
-from fl.partition import PARTITIONERS, noisy, partition, topped_up
+from fl.partition import DEALT, noisy, partition, topped_up
 
 # What each partitioner can be asked for, the extremes too.
 SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -38,10 +38,10 @@ def even(n: int) -> np.ndarray:
 
 
 def test_every_partitioner_is_tried_here() -> None:
-    assert set(SETTINGS) == set(PARTITIONERS)
+    assert set(SETTINGS) == set(DEALT)
 
 
-@pytest.mark.parametrize("name", PARTITIONERS)
+@pytest.mark.parametrize("name", DEALT)
 @given(st.data())
 def test_a_partition_is_disjoint_complete_repeatable_and_gives_the_minimum(name: str, data: st.DataObject) -> None:
     labels, seed = data.draw(LABELS), data.draw(st.integers(0, 999))
@@ -60,13 +60,39 @@ def test_a_partition_is_disjoint_complete_repeatable_and_gives_the_minimum(name:
     assert [rows.tobytes() for rows in parts] == [rows.tobytes() for rows in again]
 
 
-@pytest.mark.parametrize("name", PARTITIONERS)
+@pytest.mark.parametrize("name", DEALT)
 def test_another_seed_deals_otherwise(name: str) -> None:
     one, other = (partition(Part(name), even(40), 10, 1, seed) for seed in (0, 1))
     assert any(a.tolist() != b.tolist() for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("name", PARTITIONERS)
+@given(LABELS, st.integers(1, 10), st.integers(1, 60), st.integers(1, 10**6), st.integers(0, 99))
+def test_samples_are_of_k_labels_each_row_once_and_the_same_whenever_they_are_asked_for(
+    labels: np.ndarray, k: int, images: int, clients: int, seed: int
+) -> None:
+    part = Part("sample", {"k": k, "images": images})
+    most = sum(sorted(np.bincount(labels)[np.unique(labels)])[:k]) if k <= len(np.unique(labels)) else 0
+    if images > most:
+        with pytest.raises(ValueError, match=r"(k|images) = .* of sample should be"):
+            partition(part, labels, clients, 1, seed)
+        return
+    one, other = partition(part, labels, clients, 1, seed), partition(part, labels, clients, 1, seed)
+    assert len(one) == clients
+    for client in {clients - 1, clients // 2, 0}:
+        rows = one[client]
+        assert len(set(rows.tolist())) == images and len(np.unique(labels[rows])) <= k
+        assert rows.tolist() == sorted(rows.tolist()) == other[client].tolist()
+    with pytest.raises(IndexError):
+        one[clients]
+
+
+def test_samples_of_different_clients_and_seeds_differ() -> None:
+    one, other = (partition(Part("sample"), even(400), 100_000, 1, seed) for seed in (0, 1))
+    assert len({one[client].tobytes() for client in range(0, 100_000, 1000)}) == 100
+    assert one[7].tolist() != other[7].tolist()
+
+
+@pytest.mark.parametrize("name", DEALT)
 def test_more_clients_than_examples_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="101 clients × at least 1 examples is more than the 100 there are"):
         partition(Part(name), even(10), 101, 1, 0)

@@ -80,13 +80,14 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     asked = Asked(scenario, ROUND, 0.1, START, {})
     reply = mutated(answer(task), draw)
     try:
-        update, far = trust.read(reply, 2, asked, method, None)
+        checked = trust.read(reply, 2, asked, method, None)
     except ValueError as error:
         words = str(error)
         return "refused" if words.isprintable() and len(words) < 1000 else f"FINDING words: {words[:50]!r}"
-    assert far <= scenario.max_update_ratio and update.own <= scenario.max_examples
+    assert checked.drift <= scenario.max_update_ratio and checked.update.own <= scenario.max_examples
     others = {c: answer(replace(task, client=c)) for c in range(COHORT) if c != 2}
-    believed = trust.believe(dict(sorted({**others, 2: reply}.items())), asked, method)
+    read = {c: trust.read(one, c, asked, method, None) for c, one in others.items()}
+    believed = trust.believe(dict(sorted({**read, 2: checked}.items())), asked, method)
     assert set(believed.refused) <= {2} and believed.counts[2] <= scenario.count_ratio * 60
     assert all(0 <= count < math.inf for count in believed.counts.values())
     these = federation(FakeGrid(), scenario)

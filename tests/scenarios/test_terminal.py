@@ -68,3 +68,11 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended == []
     os.kill(os.getpid(), signal.SIGINT)
     assert ended == [130]
+
+
+def test_what_is_left_of_a_resumed_run_is_told_by_its_own_rounds(capfd: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.begin(30, 20, "a title")
+    terminal._started -= 10  # seconds that round 21 took
+    terminal.ended(done(21))
+    assert "about 90 s left" in capfd.readouterr().err
