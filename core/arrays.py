@@ -15,7 +15,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -76,20 +76,26 @@ class Unreadable(ValueError):
     """A file or message that does not hold the arrays that it should; the error names it, and says why."""
 
 
-def parsed(octets: bytes, expected: np.ndarray | None = None) -> np.ndarray:
+def octets(array: np.ndarray) -> bytes:
+    """The bytes of an array's .npy file. Raises ValueError if it is not of plain numbers."""
+    if array.dtype.kind not in KINDS:
+        raise ValueError(f"an array of {array.dtype} {list(array.shape)}, not of plain numbers")
+    return _head(array.dtype.str, array.shape) + array.tobytes()
+
+
+def parsed(octets: bytes, shape: tuple[int, ...] = ()) -> np.ndarray:
     """The array of an .npy file's bytes. Raises ValueError if they are not exactly one array of plain numbers.
 
-    expected: an array of the kind and shape that it should have; bytes that begin as its file would are a view of them, and
-    cost no reading of a header.
+    shape: the one that it probably has. Bytes that begin as the file of such an array of f32 would need no header read, and the
+    array is a view of them.
     """
-    if expected is not None:
-        head = _head(expected.dtype.str, expected.shape)
-        if len(octets) == len(head) + expected.nbytes and octets.startswith(head):
-            return np.frombuffer(octets, expected.dtype, offset=len(head)).reshape(expected.shape)
+    head = _head("<f4", tuple(shape))
+    if len(octets) == len(head) + 4 * math.prod(shape) and octets.startswith(head):
+        return np.frombuffer(octets, "<f4", offset=len(head)).reshape(shape)
     return _array(io.BytesIO(octets), len(octets))
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
     """How an .npy file of such an array begins."""
     file = io.BytesIO()

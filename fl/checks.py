@@ -91,7 +91,7 @@ def weights(found: ArrayRecord, like: Arrays) -> Arrays:
                 f"array {i} is {cleaned(array.stype, 40)} of {len(array.data):,} bytes, not {wanted.nbytes:,}"
             )
         try:
-            got.append(parsed(array.data, wanted))
+            got.append(parsed(array.data, wanted.shape))
         except DAMAGE as error:
             raise ValueError(f"the answer's arrays are not readable: {cleaned(error, 100)}") from None
         mine = f"{wanted.dtype} {list(wanted.shape)}"

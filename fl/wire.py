@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from core.arrays import Arrays
+from core.arrays import Arrays, octets, parsed
 from core.config.scenario import Scenario
 from core.scores import Sums
 from core.text import cleaned
@@ -48,12 +48,16 @@ USUAL = Limits()
 
 def record(arrays: Arrays) -> ArrayRecord:
     """Weights as Flower sends them."""
-    return ArrayRecord({str(i): Array(np.asarray(a)) for i, a in enumerate(arrays)})
+    made = ArrayRecord()
+    for i, array in enumerate(arrays):
+        made[str(i)] = Array(str(array.dtype), array.shape, checks.STYPE, octets(array))
+    return made
 
 
 def arrays(record: ArrayRecord) -> Arrays:
     """Weights as numpy arrays, in order."""
-    return [np.asarray(record[str(i)].numpy()) for i in range(len(record))]
+    found = [record[str(i)] for i in range(len(record))]
+    return [parsed(array.data, tuple(array.shape)) for array in found]
 
 
 def introduction(client: int) -> RecordDict:

@@ -25,7 +25,7 @@ from tests.bench.reader import judged
 from tests.bench.sheets import Glyph
 from tests.tools import needed
 
-SCENARIO = Scenario("reader", train=6000, test=1000, validation=1500, local=Local(epochs=4, rate=0.05, momentum=0.9))
+SCENARIO = Scenario("reader", train=20_000, test=1000, validation=1500, local=Local(epochs=2, rate=0.05, momentum=0.9))
 
 
 @pytest.fixture(scope="module")
