@@ -41,10 +41,11 @@ def scenario(images: int, rounds: int) -> Scenario:
     )  # fmt: skip
 
 
-def turn(images: int, rounds: int, into: Seconds) -> None:
-    """Run every contender once."""
+def turn(names: list[str], images: int, rounds: int, into: Seconds) -> None:
+    """Run these contenders once."""
     plain = scenario(images, rounds)
-    for name, (function, settings) in CONTENDERS.items():
+    for name in names:
+        function, settings = CONTENDERS[name]
         wanted = replace(plain, augment=AUGMENT) if "augmented" in name else plain
         facts = measure.child(f"tests.bench.{function}", scenario=wanted.json(), **settings)
         seconds = [f["seconds"] for f in facts if f["event"] == "round"]
@@ -67,6 +68,8 @@ def main() -> None:
     p = measure.parser("speed", __doc__)
     p.add_argument("--rounds", type=int, default=12, help=f"rounds a run, of which {WARM} warm up (%(default)s)")
     p.add_argument("--images", type=int, nargs="+", default=[600, 60], help="images a client (%(default)s)")
+    others = [name for name in CONTENDERS if name != "ours"]
+    p.add_argument("--against", nargs="+", default=others, choices=others, metavar="WHO", help="(all: %(default)s)")
     args = p.parse_args()
     if args.rounds <= WARM:
         p.error(f"--rounds should be more than {WARM}")
@@ -74,7 +77,7 @@ def main() -> None:
     for images in args.images:
         seconds: Seconds = defaultdict(list)
         for _ in range(args.repeats):
-            turn(images, args.rounds, seconds)
+            turn(["ours", *args.against], images, args.rounds, seconds)
         shown += rows(images, seconds)
     columns = ("images", "who", "seconds a round", "ours / it", "target")
     measure.table("a federated round: 10 clients of so many images, two workers", columns, shown)
