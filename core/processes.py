@@ -6,6 +6,7 @@ of them; what they inherit does. (A process that hides its environment is found 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -54,6 +55,30 @@ def memory(process: Process) -> float:
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+
+
+def let_go_of_files() -> None:
+    """Unmap the pages of files (libraries, above all) that this process has read and never changed. They stay in the system's
+    cache, and whoever needs one again finds it there.
+
+    To load TensorFlow touches 300 MB of it once. A process that has loaded it only to be forked would keep them mapped.
+    """
+    advise, dont_need = ctypes.CDLL(None).madvise, 4  # MADV_DONTNEED of Linux
+    for start, end, mode, path, anonymous in _mapped():
+        if mode in ("r--p", "r-xp") and path.startswith("/") and not anonymous:
+            advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), dont_need)
+
+
+def _mapped() -> Iterator[tuple[int, int, str, str, int]]:
+    """This process's memory: from, to, what may be done there, whose file it is, how many kB of it are no longer the file's."""
+    start, end, mode, path = 0, 0, "", ""
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *rest = line.split(maxsplit=5)
+        if name == "Anonymous:":
+            yield start, end, mode, path, int(rest[0])
+        elif not name.endswith(":"):
+            start, end = (int(number, 16) for number in name.split("-"))
+            mode, path = rest[0], rest[4] if len(rest) > 4 else ""
 
 
 def age() -> float:

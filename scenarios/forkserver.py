@@ -12,15 +12,24 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
-LOADED = ["scenarios.backends.worker"]  # and the engine
+from core.config.scenario import Scenario
+
+SCENARIO = "FORKSERVER_SCENARIO"  # in its environment: whose data it loads
+LONGEST = 100_000  # bytes of one variable that every system takes
 
 
-def started(engine: str) -> ForkServerContext:
-    """The context whose processes are forked from it; it runs from now on."""
+def started(scenario: Scenario) -> ForkServerContext:
+    """The context whose processes are forked from it; it runs from now on, and has this scenario's engine.
+
+    There is one a process: the first scenario's data are loaded in it, too; workers of a later run load their own.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*LOADED, f"core.engines.{engine}"])
+    context.set_forkserver_preload([f"core.engines.{scenario.engine}", "scenarios.backends.preloaded"])
+    text = scenario.json()
     with short():
+        os.environ[SCENARIO] = text if len(text.encode()) < LONGEST else ""
         forkserver.ensure_running()
+        del os.environ[SCENARIO]
     return context
 
 

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid, ServerApp
 from core import schedule
 from core.arrays import digest
 from core.config.scenario import Scenario
-from core.data import Data, load
+from core.data import Data, Examples, load
 from core.disk import placed
 from core.engines import Judge, default, training_step
 from core.models import of
@@ -118,6 +118,7 @@ def restore(
     federation = Federation(scenario, channel, step, holdings)
     tests = Tests(scenario, data, state.arrays, judge or default(scenario))
     before = tests.suite.scores(first) if stages.staged(scenario) else None
+    data = replace(data, train=Examples.none())  # 47 MB of images that only clients look at
     return Run(federation, folder, watch, data, tests, before), state.with_events(*events)
 
 

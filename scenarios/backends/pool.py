@@ -12,8 +12,9 @@ import numpy as np
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 
 from core.arrays import Arrays
+from core.config.scenario import Scenario
 from core.engines.base import PAGE
-from core.models import ModelSpec
+from core.models import ModelSpec, of
 from fl import wire
 from scenarios.backends import worker
 from scenarios.backends.grid import OwnGrid
@@ -177,3 +178,8 @@ class PoolJudge:
         if len(found) < len(parts):
             raise RuntimeError(f"{TRIES} workers ended, one after another, while they judged the model")
         return np.concatenate([found[start] for start in parts])
+
+
+def judge(pool: Pool, scenario: Scenario) -> PoolJudge | None:
+    """Who tries models for the server: the workers, if they have TensorFlow; else nobody but itself, who has it anyway."""
+    return PoolJudge(pool, of(scenario)) if scenario.engine == "tensorflow" else None

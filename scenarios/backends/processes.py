@@ -16,21 +16,20 @@ from typing import Any
 import numpy as np
 
 from core.config.scenario import Scenario
-from core.models import of
 from fl import roster
 from scenarios import forkserver
 from scenarios.backends import worker
 from scenarios.backends.grid import Backend
-from scenarios.backends.pool import PoolGrid, PoolJudge
+from scenarios.backends.pool import PoolGrid, judge
 
 
 @contextmanager
 def opened(scenario: Scenario, workers: int, environment: Mapping[str, str]) -> Iterator[Backend]:
     """So many processes of one core each. One that is killed is replaced, and what it was asked is asked again."""
-    pool = Processes(workers, environment, scenario.engine)
+    pool = Processes(workers, environment, scenario)
     try:
         config = {"memory": environment["CLIENTS_HOME"]}
-        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), PoolJudge(pool, of(scenario)))
+        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), judge(pool, scenario))
     finally:
         pool.close()
 
@@ -40,8 +39,8 @@ class Processes:
 
     lost = (BrokenExecutor,)
 
-    def __init__(self, workers: int, environment: Mapping[str, str], engine: str) -> None:
-        self._context = forkserver.started(engine)
+    def __init__(self, workers: int, environment: Mapping[str, str], scenario: Scenario) -> None:
+        self._context = forkserver.started(scenario)
         self._environment, self._blocks, self._numbers = dict(environment), Path(tempfile.mkdtemp()), count()
         self._executors = dict[int, ProcessPoolExecutor]()
         self._processes = dict[int, Future[int]]()  # their numbers

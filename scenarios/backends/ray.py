@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from core.config.scenario import Scenario
-from core.models import of
 from fl import roster
 from scenarios.backends import worker
 from scenarios.backends.grid import Backend
-from scenarios.backends.pool import PoolGrid, PoolJudge
+from scenarios.backends.pool import PoolGrid, judge
 
 STORE = 200_000_000  # bytes of Ray's object store: a hundred times the weights
 
@@ -48,7 +47,7 @@ def opened(scenario: Scenario, workers: int, environment: Mapping[str, str]) -> 
     try:
         pool = Actors(environment)
         config = {"memory": environment["CLIENTS_HOME"]}
-        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), PoolJudge(pool, of(scenario)))
+        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), judge(pool, scenario))
     finally:
         ray.shutdown()
 

@@ -19,7 +19,7 @@ def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
     terminal = Terminal(options.quiet)
     with opened(scenario, folder, options.source, options.federation is not None) as environment:
         if options.backend == "processes" and not options.federation:
-            forkserver.started(scenario.engine)  # it loads TensorFlow while this process loads the rest
+            forkserver.started(scenario)  # it loads TensorFlow and the data while this process loads the rest
         from scenarios.experiment import pipeline  # what libraries write past Python goes to the run's log, now
 
         return pipeline.run(Experiment(scenario, folder, options, terminal, environment))

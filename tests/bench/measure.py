@@ -79,10 +79,10 @@ def family(session: int) -> list[int]:
     return found
 
 
-def memory() -> float:
-    """MB that this session's processes hold: their proportional set sizes, so that what they share counts once."""
+def memory(all_but: int = 0) -> float:
+    """MB that this session's processes (but for one) hold: their proportional set sizes, so that what they share counts once."""
     total = 0
-    for pid in family(os.getsid(0)):
+    for pid in set(family(os.getsid(0))) - {all_but}:
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

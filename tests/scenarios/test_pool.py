@@ -107,8 +107,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def workers(home: dict[str, str]) -> Iterator[processes.Processes]:
-    found = processes.Processes(2, home, "tensorflow")
+def workers(home: dict[str, str], tiny: Scenario) -> Iterator[processes.Processes]:
+    found = processes.Processes(2, home, tiny)
     yield found
     found.close()
 
@@ -133,8 +133,8 @@ def test_a_killed_process_is_replaced(workers: processes.Processes, tiny: Scenar
     assert not set(pids) & {workers.submit(number, os.getpid).result() for number in workers.workers()}
 
 
-def test_workers_leave_nothing_behind(home: dict[str, str]) -> None:
-    one = processes.Processes(1, home, "tensorflow")
+def test_workers_leave_nothing_behind(home: dict[str, str], tiny: Scenario) -> None:
+    one = processes.Processes(1, home, tiny)
     pid, block = one.submit(0, os.getpid).result(), one.share(np.zeros(3))
     one.close()
     assert not block.exists() and not Path(f"/proc/{pid}").exists()
