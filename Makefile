@@ -6,7 +6,7 @@ CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm clean
+.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -85,6 +85,9 @@ drill-arm: .venv/installed  ## an emulated Raspberry Pi joins, trains, is killed
 	command -v mmdebstrap >/dev/null && command -v qemu-aarch64-static >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap qemu-user-static; }
 	$(RUN) -m tests.drill_arm
+
+drill-backends: .venv/installed  ## one small run everywhere: in this process, on workers, on Ray, on a cluster, killed and resumed: the same weights (ten minutes)
+	$(RUN) -m tests.drill_backends
 
 # Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
 .venv/installed: pins.txt
