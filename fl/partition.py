@@ -108,7 +108,9 @@ def sample(
         raise ValueError(f"k = {k} of sample should be 1 … {len(rows)}")
     most = sum(sorted(len(one) for one in rows)[:k])
     if not minimum <= images <= most:
-        raise ValueError(f"images = {images} of sample should be minimum = {minimum} … {most}")
+        raise ValueError(
+            f"images = {images} of sample should be minimum = {minimum} … {most}, as many as the {k} rarest labels have"
+        )
     return Samples(rows, clients, images, k, int(rng.integers(2**63)))
 
 

@@ -13,7 +13,8 @@ from scenarios.presets import SCENARIOS
 # What a setting may be, beside its usual value: lowest, highest; or a choice. They are the ranges that the pieces state.
 RANGES: dict[str, tuple[float, float] | list[Any]] = {
     "partition.dirichlet.alpha": (0.01, 1000), "partition.labels.k": [3, 4, 10], "partition.quantity.power": (0, 1.0),
-    "partition.shards.per_client": [1, 2, 5], "strategy.fedprox.mu": (0, 1), "strategy.fedavgm.momentum": (0, 0.99),
+    "partition.shards.per_client": [1, 2, 5],
+    "partition.sample.images": [1, 10, 20], "strategy.fedprox.mu": (0, 1), "strategy.fedavgm.momentum": (0, 0.99),
     "strategy.fedavgm.rate": (0, 2), "strategy.fedadam.rate": (0, 1), "strategy.fedtrimmedavg.beta": (0, 0.49),
     "schedule.cosine.floor": (0, 1), "schedule.restarts.floor": (0, 1), "schedule.plateau.stop": [1, 2, 9],
     "softmax.balanced.strength": (0, 10), "augment.rotate.degrees": (0, 180), "augment.zoom.amount": (0, 0.99),
@@ -28,7 +29,8 @@ RANGES: dict[str, tuple[float, float] | list[Any]] = {
 }  # fmt: skip
 # Without these the usual value would need more stages than a small run has rounds, or more clients.
 NEEDED = {
-    "partition.labels.k", "stream.classes.per_task", "stream.domains.conditions", "stream.permuted.tasks",
+    "partition.labels.k", "partition.sample.images",
+    "stream.classes.per_task", "stream.domains.conditions", "stream.permuted.tasks",
     "stream.arrivals.portions", "stream.repeats.per_task", "stream.seasons.seasons",
 }  # fmt: skip
 PLAIN: dict[str, tuple[float, float] | list[Any]] = {

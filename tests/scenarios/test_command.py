@@ -28,7 +28,10 @@ WRONG = {
     "noniid --set colour=red": ["unknown key 'colour'", "partition", "strategy"],
     "noniid --set local.bach=3": ["unknown key of 'local': 'bach'", "batch, clip, epochs, momentum, rate"],
     "noniid --set seed": ["'seed' should be key=value"],
-    "noniid --set partition=nothing": ["unknown partition 'nothing'", "dirichlet, iid, labels, quantity, shards"],
+    "noniid --set partition=nothing": [
+        "unknown partition 'nothing'",
+        "dirichlet, iid, labels, quantity, sample, shards",
+    ],
     "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, fedadagrad, fedadam, fedavg"],
     "noniid --set schedule=never": ["unknown schedule 'never'", "constant, cosine, plateau"],
     "noniid --set methods=magic": ["unknown methods 'magic'", "finetune"],

@@ -27,7 +27,7 @@ from server.export.outgoing import Outgoing
 from server.report import card
 from tests import models as model
 
-SCENARIO = Scenario("export", train=4000, test=1000, local=Local(epochs=3, rate=0.05, momentum=0.9))
+SCENARIO = Scenario("export", train=12_000, test=1000, local=Local(epochs=2, rate=0.05, momentum=0.9))
 ORIGIN = {"run": "runs/export-0", "version": "3"}
 OPTIONS = Model(dropout=0.5, l2=0.001)  # neither should reach an export
 EXACT = [file for file in EXPORTERS if not EXPORTERS[file].rounded]
