@@ -6,7 +6,7 @@ CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends clean
+.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -63,6 +63,14 @@ lint: .venv/installed  ## style, types, and which room may import which
 bench: .venv/installed  ## programs that print speed, memory and accuracy figures (half an hour)
 	for name in $(BENCH); do $(RUN) -m tests.bench.$$name || exit 1; done
 
+bench-peers: .venv/installed .venv-peers/installed  ## a round against the floor, pfl and stock Flower, side by side (half an hour; torch)
+	$(RUN) -m tests.bench.speed
+
+.venv-peers/installed: pins-peers.txt
+	$(PYTHON) -m venv --without-pip .venv-peers
+	$(PYTHON) -m pip --python .venv-peers/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-peers.txt
+	touch $@
+
 fuzz: .venv/installed  ## damage what the project reads, by seed: files, clients' replies, command lines (half an hour)
 	$(RUN) -m tests.fuzz
 
@@ -109,4 +117,4 @@ $(CLIENTS)/installed: pins-clients.txt
 	touch $@
 
 clean:  ## take away the environments; runs stay
-	rm -rf .venv $(EDGE) $(CLIENTS)
+	rm -rf .venv .venv-peers $(EDGE) $(CLIENTS)

@@ -42,16 +42,16 @@ def family() -> dict[Process, int]:
     return found
 
 
-def spent(process: Process) -> float:
+def spent(pid: int) -> float:
     """Processor seconds that a process has taken."""
-    fields = _fields(process.pid)
+    fields = _fields(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
-def memory(process: Process) -> float:
+def memory(pid: int) -> float:
     """MB that a process holds: its proportional set size, in which what several share counts once."""
     try:
-        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000

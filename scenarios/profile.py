@@ -50,8 +50,8 @@ class Profile:
         held = defaultdict[str, float](float)
         for process, parent in processes.family().items():
             self._names.setdefault(process, _name(process, parent, self._names))
-            self._spent[process] = processes.spent(process)
-            held[self._names[process]] += processes.memory(process)
+            self._spent[process] = processes.spent(process.pid)
+            held[self._names[process]] += processes.memory(process.pid)
         for name, megabytes in held.items():
             self._memory[name] = max(megabytes, self._memory.get(name, 0.0))
 

@@ -162,11 +162,13 @@ def test_a_run_is_not_started_over_another(reference: Run) -> None:
     assert (reference.folder / "report.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("words", [["--backend", "local"], ["--workers", "1"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["--backend", "local"], ["--workers", "1", "--profile"]], ids=" ".join)
 def test_backend_and_workers_change_nothing(reference: Run, words: list[str], tmp_path: Path) -> None:
     other = run(tmp_path / "run", *fresh(tmp_path / "run", *words))
     assert other.code == 0, other.err
     assert other.sha == reference.sha
+    for shown in ("clients at work", "exports", "fork server", "worker 1") if "--profile" in words else ():
+        assert shown in other.err
     for one, mine in zip(reference.report["history"], other.report["history"], strict=True):
         assert {k: v for k, v in one.items() if k != "seconds"} == {k: v for k, v in mine.items() if k != "seconds"}
 

@@ -41,7 +41,7 @@ class Telling:
         """Seconds without evaluation and checkpoint; memory, if it is to be weighed."""
         if record.failed or record.server_error:
             raise RuntimeError(f"round {record.round} failed: {record.failed}{record.server_error}")
-        weight: Facts = {"memory": memory(), "workers": memory(os.getpid())} if self.weigh else {}
+        weight: Facts = {"memory": memory(), "workers": memory(all_but=os.getpid())} if self.weigh else {}
         self.tell({"event": "round", "round": record.round, "seconds": record.seconds.train} | weight)
 
 

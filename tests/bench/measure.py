@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from core import processes
+
 HOME = Path(__file__).parents[2]
 Facts = dict[str, Any]
 Tell = Callable[[Facts], None]
@@ -37,7 +39,7 @@ def child(function: str, **settings: Any) -> Iterator[Facts]:
 
 
 def lines(*command: str) -> Iterator[Facts]:
-    """Run a command that prints JSON; yield each line's facts and `at`, the seconds since the process was started.
+    """Run a command that prints JSON; yield each line's facts, `at`, the seconds since the process was started, and its `session`.
 
     Its standard error is kept aside and shown if it fails. However this ends, so do the process and all it started.
     """
@@ -47,7 +49,7 @@ def lines(*command: str) -> Iterator[Facts]:
         process = subprocess.Popen(command, cwd=HOME, start_new_session=True, **pipes)
         try:
             for line in process.stdout or ():
-                yield json.loads(line) | {"at": time.perf_counter() - start}
+                yield json.loads(line) | {"at": time.perf_counter() - start, "session": process.pid}
             if process.wait():
                 log.seek(0)
                 said = log.read().decode(errors="replace")[-3000:]
@@ -79,13 +81,19 @@ def family(session: int) -> list[int]:
     return found
 
 
-def memory(all_but: int = 0) -> float:
-    """MB that this session's processes (but for one) hold: their proportional set sizes, so that what they share counts once."""
+def spent(session: int) -> float:
+    """Processor seconds of a session's processes so far."""
+    return sum(processes.spent(pid) for pid in family(session))
+
+
+def memory(session: int = 0, all_but: int = 0, kind: str = "Pss") -> float:
+    """MB that the processes of a session (this one's; but for one) hold: their proportional set sizes, so that what they share
+    counts once; or by another `kind` of smaps_rollup's."""
     total = 0
-    for pid in set(family(os.getsid(0))) - {all_but}:
+    for pid in set(family(session or os.getsid(0))) - {all_but}:
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
     return total / 1000
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.processes import Process, end, marked
+from core.processes import Process, age, end, family, marked, memory, spent
 
 # Starts, in a session of its own, a process that does not end when it is asked; then ends itself.
 ORPHAN = """
@@ -47,3 +47,38 @@ def test_an_orphan_in_a_session_of_its_own_is_found_and_ended(orphan: Process, t
 def test_a_number_that_is_given_again_is_another_process(orphan: Process) -> None:
     end(lambda: {Process(orphan.pid, orphan.started - 1)}, 0)
     assert Path(f"/proc/{orphan.pid}").exists()
+
+
+def test_a_family_is_this_process_and_what_descends_from_it() -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as child:
+        try:
+            end_ = time.monotonic() + 5
+            while len(family()) < 3 and time.monotonic() < end_:
+                time.sleep(0.02)
+            found = {process.pid: parent for process, parent in family().items()}
+            assert found[os.getpid()] == 0 and found[child.pid] == os.getpid() and child.pid in found.values()
+        finally:
+            os.killpg(child.pid, 9)
+
+
+def test_what_a_process_takes_and_how_old_it_is() -> None:
+    before, start = spent(os.getpid()), time.process_time()
+    while time.process_time() < start + 0.1:
+        pass
+    assert 0.05 <= spent(os.getpid()) - before < 5 and memory(os.getpid()) > 5
+    assert spent(2**22 + 1) == memory(2**22 + 1) == 0  # there is none
+    assert 0 < age() < 24 * 3600
+
+
+def test_files_that_are_let_go_of_are_read_again_when_they_are_needed() -> None:
+    """In a process of its own: it holds less, and its libraries still work."""
+    program = """
+import os, numpy, cv2, core.processes as p
+before = p.memory(os.getpid())
+p.let_go_of_files()
+held = p.memory(os.getpid())
+assert float((numpy.eye(3) @ numpy.eye(3)).sum()) == 3 and cv2.GaussianBlur(numpy.zeros((9, 9)), (3, 3), 1).sum() == 0
+print(held < before - 5, p.memory(os.getpid()) > held)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
