@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import count
@@ -34,13 +34,13 @@ class Pool(Protocol):
         """What a future raises whose worker is gone."""
 
     def workers(self) -> Sequence[int]:
-        """Those that are there."""
+        """Those that are there. Raises RuntimeError if none is left."""
 
     def submit(self, worker: int, function: Any, *arguments: Any) -> Future[Any]:
         """Have it called there."""
 
     def replace(self, worker: int) -> None:
-        """Start another with this number, if there is room for one. Raises RuntimeError if none is left."""
+        """Start another with this number."""
 
     def share(self, array: np.ndarray) -> Any:
         """Put an array where all workers find it; what to give them for it."""
@@ -89,13 +89,13 @@ class PoolGrid(OwnGrid):
         super().__init__(nodes)
         self._pool, self._config, self._sharing = pool, dict(config), Sharing(pool)
         self._again: deque[tuple[Message, int]] = deque()  # whose worker was lost, and how many that were
-        self._given: dict[int, deque[_Given]] = {number: deque() for number in pool.workers()}
+        self._given = defaultdict[int, deque[_Given]](deque)  # by worker
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """What has been answered; waits a moment if nothing has."""
         self._deal()
         wait([one.future for given in self._given.values() for one in given], LOOK, FIRST_COMPLETED)
-        replies = [reply for number in self._given for reply in self._ended(number)]
+        replies = [reply for number in list(self._given) for reply in self._ended(number)]
         self._deal()
         return replies
 

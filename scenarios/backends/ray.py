@@ -19,6 +19,7 @@ from scenarios.backends import worker
 from scenarios.backends.grid import Backend
 from scenarios.backends.pool import PoolGrid, judge
 
+LOOK = 1.0  # seconds between looks whether an actor is there, while there is none
 STORE = 200_000_000  # bytes of Ray's object store: a hundred times the weights
 
 
@@ -64,24 +65,38 @@ class Player:
 
 
 class Actors:
-    """One actor for each core that Ray has."""
+    """One actor for each core that Ray has.
+
+    Just after a node is lost Ray still counts its cores, so the actor that is to replace a lost one may never be there: it gets
+    its first work when it answers.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         import ray
 
         self._ray, self._environment = ray, dict(environment)
         self.lost = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
-        self._kind = ray.remote(num_cpus=1)(Player)
-        self._actors = {number: self._started() for number in range(self._room())}
+        self._kind: Any = ray.remote(num_cpus=1)(Player)
+        self._actors: dict[int, Any] = {number: self._kind.remote(self._environment) for number in range(self._room())}
+        self._coming = dict[int, tuple[Any, Any]]()  # and what its first answer will be
 
     def _room(self) -> int:
         return int(self._ray.cluster_resources().get("CPU", 0))
 
-    def _started(self) -> Any:
-        return self._kind.remote(self._environment)
-
     def workers(self) -> Sequence[int]:
-        return list(self._actors)
+        self._arrived(0)
+        while not self._actors:
+            self._arrived(LOOK)
+            if not self._room():
+                raise RuntimeError("no node of the Ray cluster is left")
+        return sorted(self._actors)
+
+    def _arrived(self, seconds: float) -> None:
+        """Take those in that have answered, waiting at most so long for one."""
+        answers = {answer: number for number, (_, answer) in self._coming.items()}
+        for answer in self._ray.wait(list(answers), timeout=seconds)[0] if answers else ():
+            number = answers[answer]
+            self._actors[number], _ = self._coming.pop(number)
 
     def submit(self, worker: int, function: Any, *arguments: Any) -> Future[Any]:
         future: Future[Any] = self._actors[worker].call.remote(function, *arguments).future()
@@ -89,10 +104,8 @@ class Actors:
 
     def replace(self, worker: int) -> None:
         self._ray.kill(self._actors.pop(worker))
-        if len(self._actors) < self._room():
-            self._actors[worker] = self._started()
-        if not self._actors:
-            raise RuntimeError("no node of the Ray cluster is left")
+        actor = self._kind.remote(self._environment)
+        self._coming[worker] = actor, actor.call.remote(os.getpid)
 
     def share(self, array: np.ndarray) -> Any:
         return self._ray.put(array)
