@@ -85,7 +85,8 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
     if scenario.digits:
         train = train.take(np.flatnonzero(np.isin(train.y, scenario.digits)))
     if scenario.validation >= len(train):
-        raise ValueError(f"validation = {scenario.validation} leaves nothing of {len(train)} training images")
+        fewer = f"hold out fewer, say --set validation={len(train) // 10}"
+        raise ValueError(f"validation = {scenario.validation} leaves nothing of {len(train)} training images; {fewer}")
     order = rng(scenario.seed, "validation").permutation(len(train))
     validation, kept = np.sort(order[: scenario.validation]), np.sort(order[scenario.validation :])
     own = replace(found.spec, classes=known.classes)

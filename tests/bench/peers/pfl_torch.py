@@ -36,6 +36,8 @@ def main() -> int:
 
 
 def _work(file: str) -> int:
+    facts = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # pfl prints its own lines
     os.environ["PFL_PYTORCH_DEVICE"] = "cpu"
     import torch
     from pfl.model.pytorch import PyTorchModel  # first: it tells pfl which framework
@@ -80,7 +82,7 @@ def _work(file: str) -> int:
             now = time.perf_counter()
             if not RANK:
                 print(
-                    json.dumps({"event": "round", "round": central_iteration + 1, "seconds": now - start}), flush=True
+                    json.dumps({"event": "round", "round": central_iteration + 1, "seconds": now - start}), file=facts
                 )
             start = now
             return False, Metrics()
