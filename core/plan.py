@@ -150,7 +150,7 @@ def joined(tables: Sequence[np.ndarray], classes: int) -> np.ndarray:
 
 def distance(old: Arrays, new: Arrays, size: float | None = None) -> float:
     """|new − old| / |old|, over all weights. size: |old|², where it is known."""
-    moved = squared_length([b - a for a, b in zip(old, new, strict=True)])
+    moved = sum(float(np.vdot(d, d)) for d in (b - a for a, b in zip(old, new, strict=True)))
     return math.sqrt(moved / max(squared_length(old) if size is None else size, 1e-30))
 
 

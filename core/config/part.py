@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from core.config.parse import shown, typed, unknown
@@ -43,7 +44,7 @@ class Part:
             if key not in known:
                 raise unknown(f"setting of {kind} {self.name!r}:", key, known or ["(it has none)"])
         defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
-        hints = typing.get_type_hints(registry[self.name])
+        hints = _hints(registry[self.name])
         given = {key: typed(f"{kind}.{key}", value, hints.get(key, Any)) for key, value in self.args.items()}
         if missing := set(known) - set(defaults) - set(given):
             raise ValueError(f"{kind} {self.name!r} needs {', '.join(sorted(missing))}")
@@ -58,7 +59,13 @@ class Part:
         return self.name + (f"({', '.join(f'{k}={v}' for k, v in self.args.items())})" if self.args else "")
 
 
-def options(piece: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+@lru_cache(maxsize=256)  # a client builds its pieces anew in every round
+def _hints(piece: Callable[..., Any]) -> Mapping[str, Any]:
+    return typing.get_type_hints(piece)
+
+
+@lru_cache(maxsize=256)
+def options(piece: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The settings of a registered piece: its keyword-only parameters."""
     parameters = inspect.signature(piece).parameters
     return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}

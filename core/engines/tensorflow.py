@@ -37,7 +37,8 @@ class TensorFlowEngine:
         if not len(plan.order):
             return Learned(weights, Sums(), [])
         terms = Terms.of(plan)
-        out, loss, correct, path = _loop(self.model, terms)(flat(weights), _given(plan, terms))
+        given = tf.nest.map_structure(tf.constant, (flat(weights), _given(plan, terms)))
+        out, loss, correct, path = _loop(self.model, terms)(*given)
         sums = Sums(float(loss), int(correct), plan.order.size)
         return Learned(shaped(out.numpy(), self.model.shapes), sums, [p.numpy() for p in path])
 
@@ -179,8 +180,8 @@ def _variables(model: ModelSpec) -> list[tf.Variable]:
 
 
 @cache
-def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.PolymorphicFunction:
-    """The training loop of plans with these terms.
+def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunction:
+    """The training loop of plans with these terms, traced: to find it by its arguments' types would cost half a millisecond a call.
 
     Weights and speeds live in variables of this process, set at the start of every call (so nothing of one client reaches the
     next), for then one fused kernel a weight moves them in place. They come and go as one row: each tensor that a call takes
@@ -219,7 +220,7 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.PolymorphicFu
         _, loss, correct, along = tf.while_loop(lambda i, *_: i < steps, step, begin, parallel_iterations=1)
         return tf.concat([tf.reshape(variable, [-1]) for variable in variables], 0), loss, correct, along
 
-    return run
+    return run.get_concrete_function()
 
 
 def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:

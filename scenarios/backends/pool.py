@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +29,10 @@ KEPT = 32  # arrays that are shared at a time
 
 class Pool(Protocol):
     """Workers by number, each of which does one thing after another."""
+
+    @property
+    def files(self) -> Path | None:
+        """A folder that workers and this process see, for answers' bytes, if there is one."""
 
     @property
     def lost(self) -> tuple[type[BaseException], ...]:
@@ -127,7 +132,7 @@ class PoolGrid(OwnGrid):
                 break
             given.popleft()
             found = first.future.result()
-            said = Error(code=0, reason=found) if isinstance(found, str) else worker.records(found)
+            said = Error(code=0, reason=found) if isinstance(found, str) else worker.received(found)
             replies.append(Message(said, reply_to=first.message))
         return replies
 
@@ -143,7 +148,9 @@ class PoolGrid(OwnGrid):
             shared.append(Shared(key, number, fields))
             blocks.append(block)
         about = message.metadata
-        return Ask(about.message_type, about.dst_node_id, self._config, worker.parts(own), shared), blocks
+        return Ask(
+            about.message_type, about.dst_node_id, self._config, worker.parts(own), shared, self._pool.files
+        ), blocks
 
 
 class PoolJudge:

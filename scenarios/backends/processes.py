@@ -41,7 +41,7 @@ class Processes:
 
     def __init__(self, workers: int, environment: Mapping[str, str], scenario: Scenario) -> None:
         self._context = forkserver.started(scenario)
-        self._environment, self._blocks, self._numbers = dict(environment), Path(tempfile.mkdtemp()), count()
+        self._environment, self.files, self._numbers = dict(environment), Path(tempfile.mkdtemp()), count()
         self._executors = dict[int, ProcessPoolExecutor]()
         self._processes = dict[int, Future[int]]()  # their numbers
         for number in range(workers):
@@ -69,7 +69,7 @@ class Processes:
         self._start(worker)
 
     def share(self, array: np.ndarray) -> Path:
-        file = self._blocks / f"{next(self._numbers)}.npy"
+        file = self.files / f"{next(self._numbers)}.npy"
         np.save(file, array, allow_pickle=False)
         return file
 
@@ -84,4 +84,4 @@ class Processes:
                     os.kill(process.result(), signal.SIGTERM)
         for one in self._executors.values():
             one.shutdown(cancel_futures=True)
-        shutil.rmtree(self._blocks, ignore_errors=True)
+        shutil.rmtree(self.files, ignore_errors=True)

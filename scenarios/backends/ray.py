@@ -74,6 +74,7 @@ class Actors:
     def __init__(self, environment: Mapping[str, str]) -> None:
         import ray
 
+        self.files = None  # nodes may be on other machines
         self._ray, self._environment = ray, dict(environment)
         self.lost = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
         self._kind: Any = ray.remote(num_cpus=1)(Player)

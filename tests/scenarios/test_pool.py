@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -25,7 +26,7 @@ from tests.fakes import same
 class Threads:
     """A pool without processes: everything is done at once, here; some calls lose their worker."""
 
-    lost = (ConnectionError,)
+    lost, files = (ConnectionError,), None
 
     def __init__(self, count: int, dies: Any = lambda ask: False) -> None:
         self.numbers, self.dies, self.replaced, self.shared = list(range(count)), dies, 0, 0
@@ -38,7 +39,7 @@ class Threads:
         if self.dies(arguments[0]):
             future.set_exception(ConnectionError())
         else:
-            future.set_result(arguments[0].parts)
+            future.set_result(worker.Answer(arguments[0].parts, None))
         return future
 
     def replace(self, worker: int) -> None:
@@ -99,6 +100,14 @@ def test_records_survive_as_plain_values() -> None:
     )  # fmt: skip
     back = worker.records(worker.parts(content))
     assert back == content and same(wire.arrays(back["a"]), wire.arrays(content["a"]))
+
+
+def test_an_answer_in_a_file_comes_back_and_leaves_nothing(tmp_path: Path) -> None:
+    content = RecordDict({"a": wire.record([np.arange(5, dtype=np.float32), np.ones((2, 3), np.float32)])})
+    content["b"], content["n"] = wire.record([np.zeros(0, np.float32)]), ConfigRecord({"n": 3})
+    filed = worker._filed(worker.parts(content), tmp_path)
+    assert filed.octets and filed.octets.parent == tmp_path and len(pickle.dumps(filed)) < 1000
+    assert worker.received(filed) == content and not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
