@@ -20,6 +20,7 @@ from core.models import of
 from fl import wire
 from scenarios.backends import pool, processes, worker
 from scenarios.backends.grid import identify
+from scenarios.backends.worker import Answer
 from tests.fakes import same
 
 
@@ -39,7 +40,7 @@ class Threads:
         if self.dies(arguments[0]):
             future.set_exception(ConnectionError())
         else:
-            future.set_result(worker.Answer(arguments[0].parts, None))
+            future.set_result(Answer(arguments[0].parts, None))
         return future
 
     def replace(self, worker: int) -> None:
