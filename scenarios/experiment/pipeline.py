@@ -16,7 +16,6 @@ import numpy as np
 
 from clients.sources.simulated import shard
 from core.config.scenario import Scenario
-from core.data import Data, load
 from core.metrics import behind
 from core.stream import course
 from scenarios.backends import BACKENDS, superlink
@@ -25,11 +24,11 @@ from scenarios.check import without_effect
 from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines
+from scenarios.experiment.exporting import exporter
 from scenarios.experiment.options import Experiment, RunOptions
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
 from server import run as server
-from server.export import export
 from server.record import Exports, Report
 from server.report import card, figures, page
 
@@ -183,32 +182,27 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
 
 def _export(report: Report, this: Experiment) -> Report:
     """Every version's files, verified; then the newest that passed the gate becomes current."""
-    start, data, scenario, terminal = time.perf_counter(), load(this.scenario), this.scenario, this.terminal
+    start, scenario, terminal = time.perf_counter(), this.scenario, this.terminal
     kept = versions.listed(this.folder)
     terminal.bar("export", len(kept), "exporting and verifying the model")
     current, exports = None, Exports()
-    for done, version in enumerate(kept, 1):
-        about = versions.about(version)
-        made = versions.exported(version) or _exported(this, version, data)
-        against = about.objections if about.version > scenario.past else ()  # what it started from had its say
-        objections = [f"version {about.version} is not current: {why}" for why in against]
-        report = report.with_(*objections, stages=(*report.stages, about))
-        if not against:
-            current, exports = version, made
-        terminal.advance("export", done)
-        terminal.pause()
+    with exporter(this) as export:
+        for done, version in enumerate(kept, 1):
+            about = versions.about(version)
+            made = versions.exported(version) or export(version)
+            against = about.objections if about.version > scenario.past else ()  # what it started from had its say
+            objections = [f"version {about.version} is not current: {why}" for why in against]
+            report = report.with_(*objections, stages=(*report.stages, about))
+            if not against:
+                current, exports = version, made
+            terminal.advance("export", done)
+            terminal.pause()
     if current:
         versions.publish(this.folder, current)
     number = int(current.name) if current else None
     refused = [f"{name} of version {number} was refused: {why}" for name, why in exports.refused.items()]
     report = report.with_(*refused, current=number, exports=exports)
     return _timed(report, export=time.perf_counter() - start)
-
-
-def _exported(this: Experiment, version: Path, data: Data) -> Exports:
-    """A version's files, as every run leaves them."""
-    origin = versions.origin(this.folder, version)
-    return export(versions.weights(version), this.scenario, data, version, origin=origin)
 
 
 def _draw(report: Report, this: Experiment) -> None:
