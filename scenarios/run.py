@@ -23,6 +23,7 @@ from scenarios.experiment.options import RunOptions
 from scenarios.experiment.start import run
 from scenarios.overrides import changed
 from scenarios.presets import SCENARIOS
+from scenarios.terminal import piped
 from server import run_folder
 
 RUNS = Path("runs")
@@ -82,14 +83,17 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     if args.list:
-        return _list()
+        with piped():
+            _list()
+        return 0
     try:
         if args.rollback:
             print(rollback(args.rollback))
             return 0
         scenario, folder = _wanted(args, federation is not None)
         if args.show:
-            print(json.dumps(json.loads(scenario.json()), indent=1))
+            with piped():
+                print(json.dumps(json.loads(scenario.json()), indent=1))
             return 0
         _checked(scenario, args)
     except ValueError as error:
@@ -115,13 +119,12 @@ def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def _list() -> int:
+def _list() -> None:
     for kind, entries in listing().items():
         table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
         for name, meaning in entries.items():
             table.add_row(f"  {name}", meaning.replace("[", r"\["))
         Console(highlight=False).print(table, "")
-    return 0
 
 
 def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Path]:

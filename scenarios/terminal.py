@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -136,6 +138,16 @@ class Terminal:
         self._stop.set()
         self.rest()
         self.say("stopping: the last finished round is kept (again to end at once) …")
+
+
+@contextmanager
+def piped() -> Iterator[None]:
+    """Print to a reader that may have had enough, as in `… --list | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end goes nowhere
 
 
 def redirect(log: Path) -> None:

@@ -196,3 +196,12 @@ def test_a_run_begins_before_the_heavy_libraries_are_loaded() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True).stdout
     assert "'server.run'" in loaded
     assert not [name for name in ("tensorflow", "keras", "ray", "matplotlib", "onnx") if f"'{name}'" in loaded]
+
+
+@pytest.mark.parametrize("words", ["noniid --show", "--list"])
+def test_a_reader_that_has_had_enough_hears_no_traceback(words: str) -> None:
+    command = [sys.executable, "-m", "scenarios.run", *words.split()]
+    with subprocess.Popen(command, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()  # as `| head -0` does
+        assert process.stderr.read() == b"" and process.wait() in (0, 1)  # 1: as rich ends, which prints tables
