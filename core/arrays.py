@@ -89,7 +89,7 @@ def parsed(octets: bytes, shape: tuple[int, ...] = ()) -> np.ndarray:
     shape: the one that it probably has. Bytes that begin as the file of such an array of f32 would need no header read, and the
     array is a view of them.
     """
-    head = _head("<f4", tuple(shape))
+    head = _head("<f4", shape)
     if len(octets) == len(head) + 4 * math.prod(shape) and octets.startswith(head):
         return np.frombuffer(octets, "<f4", offset=len(head)).reshape(shape)
     return _array(io.BytesIO(octets), len(octets))

@@ -48,13 +48,13 @@ def spent(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
-def memory(pid: int) -> float:
-    """MB that a process holds: its proportional set size, in which what several share counts once."""
+def memory(pid: int, kind: str = "Pss") -> float:
+    """MB that a process holds: its proportional set size, in which what several share counts once; or another of smaps_rollup's."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1000
 
 
 def let_go_of_files() -> None:

@@ -142,10 +142,11 @@ def partition(part: Part, labels: np.ndarray, clients: int, minimum: int, seed: 
 
     Raises ValueError if there are too few examples or a client would get fewer than the minimum.
     """
-    if part.name in DEALT and clients * minimum > len(labels):
+    dealt = part.name in DEALT  # the others check the minimum themselves
+    if dealt and clients * minimum > len(labels):
         raise ValueError(f"{clients} clients × at least {minimum} examples is more than the {len(labels)} there are")
     parts: Sequence[np.ndarray] = part.build("partition", PARTITIONERS, labels, clients, at(seed, "partition"), minimum)
-    least = parts.images if isinstance(parts, Samples) else min(len(p) for p in parts)
+    least = min(len(p) for p in parts) if dealt else minimum
     if least < minimum:
         raise ValueError(f"partition {part} gives a client only {least} examples; minimum = {minimum}")
     return parts

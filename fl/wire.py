@@ -57,6 +57,8 @@ def record(arrays: Arrays) -> ArrayRecord:
 def arrays(record: ArrayRecord) -> Arrays:
     """Weights as numpy arrays, in order."""
     found = [record[str(i)] for i in range(len(record))]
+    if odd := {array.stype for array in found} - {checks.STYPE}:
+        raise ValueError(f"arrays are packed as {cleaned(', '.join(sorted(odd)), 40)}, not as {checks.STYPE}")
     return [parsed(array.data, tuple(array.shape)) for array in found]
 
 

@@ -25,7 +25,9 @@ class Profile:
     What ends between two looks is missed for at most that time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, done: int) -> None:
+        """done: rounds of the run that earlier processes have played."""
+        self._done = done
         self.phases = {BEFORE: processes.age()}
         self._names, self._spent = dict[Process, str](), dict[Process, float]()
         self._memory = dict[str, float]()  # MB, the most that all of a name held at one look
@@ -47,16 +49,17 @@ class Profile:
             self._look()
 
     def _look(self) -> None:
-        held = defaultdict[str, float](float)
+        now = defaultdict[str, float](float)
         for process, parent in processes.family().items():
-            self._names.setdefault(process, _name(process, parent, self._names))
+            if process not in self._names:
+                self._names[process] = _name(process, parent, self._names)
             self._spent[process] = processes.spent(process.pid)
-            held[self._names[process]] += processes.memory(process.pid)
-        for name, megabytes in held.items():
+            now[self._names[process]] += processes.memory(process.pid)
+        for name, megabytes in now.items():
             self._memory[name] = max(megabytes, self._memory.get(name, 0.0))
 
-    def tables(self, report: Report, done: int) -> Iterator[Table]:
-        """What was found. done: how many of the report's rounds were there before this process."""
+    def tables(self, report: Report) -> Iterator[Table]:
+        """What was found."""
         self._over.set()
         self._thread.join()
         self._look()
@@ -64,7 +67,7 @@ class Profile:
         table = _table("where the time went", "phase", "seconds", "share")
         for name, seconds in self.phases.items():
             table.add_row(name, f"{seconds:.1f}", f"{100 * seconds / total:.0f} %")
-            for part, of_it in _rounds(report, done, seconds) if name == "rounds" else ():
+            for part, of_it in _rounds(report, self._done, seconds) if name == "rounds" else ():
                 table.add_row(f"  {part}", f"{of_it:.1f}", f"{100 * of_it / total:.0f} %", style="dim")
         table.add_row("all", f"{total:.1f}", "100 %", style="bold")
         yield table

@@ -83,9 +83,7 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     if args.list:
-        with piped():
-            _list()
-        return 0
+        return _list()
     try:
         if args.rollback:
             print(rollback(args.rollback))
@@ -119,12 +117,13 @@ def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def _list() -> None:
+def _list() -> int:
     for kind, entries in listing().items():
         table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
         for name, meaning in entries.items():
             table.add_row(f"  {name}", meaning.replace("[", r"\["))
         Console(highlight=False).print(table, "")
+    return 0
 
 
 def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Path]:

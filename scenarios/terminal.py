@@ -142,7 +142,7 @@ class Terminal:
 
 @contextmanager
 def piped() -> Iterator[None]:
-    """Print to a reader that may have had enough, as in `… --list | head`."""
+    """Print to a reader that may have had enough, as in `… --show | head`."""
     try:
         yield
         sys.stdout.flush()

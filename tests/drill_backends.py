@@ -27,6 +27,7 @@ from tests.test_end_to_end import HOME, Run, fresh, inside, run, started
 
 RAY = str(Path(sys.executable).parent / "ray")
 STORE = "100000000"  # bytes of a node's object store, the least that Ray takes gladly
+RESUME = ["--json", "--baselines", "none", "--workers", "2", "--resume"]  # and the folder
 Result = tuple[Run, str]  # and what was done to it
 
 
@@ -80,8 +81,7 @@ def resumed(folder: Path) -> Result:
         inside(folder, 2, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
-    words = ["--resume", str(folder), "--json", "--baselines", "none", "--workers", "2"]
-    return run(folder, *words), "SIGKILL of everything in round 2, then --resume"
+    return run(folder, *RESUME, str(folder)), "SIGKILL of everything in round 2, then --resume"
 
 
 def alone(folder: Path) -> Result:
@@ -93,26 +93,19 @@ def alone(folder: Path) -> Result:
         end = time.monotonic() + 20
         while (there := Path(f"/proc/{worker}/status").exists()) and time.monotonic() < end:
             time.sleep(0.1)
-    words = ["--resume", str(folder), "--json", "--baselines", "none", "--workers", "2"]
     gone = "STILL THERE" if there else "gone by themselves"
-    return run(folder, *words), f"SIGKILL of the server only in round 2 (workers: {gone}), then --resume"
+    return run(folder, *RESUME, str(folder)), f"SIGKILL of the server only in round 2 (workers: {gone}), then --resume"
 
 
 def cluster(folder: Path) -> Result:
     """Three nodes of one core on this machine, one of them killed inside round 2."""
-    with nodes(3) as (address, there):
-        environment = {k: v for k, v in os.environ.items() if k != "CLIENTS_HOME"} | {"RAY_ADDRESS": address}
-        command = [sys.executable, "-m", "scenarios.run", *fresh(folder, "--backend", "ray")]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(
-            command, cwd=HOME, env=environment, text=True, start_new_session=True, **pipes
-        ) as process:
-            try:
-                inside(folder, 2, there[-1])  # its actor plays somebody
-                os.killpg(there[-1].pid, signal.SIGKILL)
-                out, err = process.communicate(timeout=300)
-            finally:
-                process.kill()
+    with (
+        nodes(3) as (address, there),
+        started(folder, *fresh(folder, "--backend", "ray"), RAY_ADDRESS=address) as process,
+    ):
+        inside(folder, 2, there[-1])  # its actor plays somebody
+        os.killpg(there[-1].pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=300)
     done = Run(folder, process.returncode, out, err)
     retried = {} if done.code else done.report["history"][1]["retried"]
     return done, f"one of three nodes killed in round 2; retried: {retried}"

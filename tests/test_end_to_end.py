@@ -51,10 +51,11 @@ class Run:
 
 
 @contextmanager
-def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process group of its own, as a terminal gives it one; all of it is gone at the end."""
+def started(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process group of its own, as a terminal gives it one; all of it is gone at the end. variables: of its
+    environment."""
     command = [sys.executable, "-m", "scenarios.run", *words]
-    environment = {k: v for k, v in os.environ.items() if k not in ("CLIENTS_HOME", "RAY_ADDRESS")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("CLIENTS_HOME", "RAY_ADDRESS")} | variables
     with subprocess.Popen(
         command, cwd=HOME, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,

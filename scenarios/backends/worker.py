@@ -92,10 +92,9 @@ def _filed(plain: Parts, folder: Path) -> Answer:
     which there must be a core."""
     handle, name = tempfile.mkstemp(dir=folder)
     with os.fdopen(handle, "wb") as file:
-        for kind, values in plain.values():
-            for key, packed in values.items() if kind == "arrays" else ():
-                file.write(packed[-1])
-                values[key] = (*packed[:-1], len(packed[-1]))
+        for values, key, (*about, octets) in _packed(plain):
+            file.write(octets)
+            values[key] = (*about, len(octets))
     return Answer(plain, Path(name))
 
 
@@ -124,11 +123,16 @@ def received(answer: Answer) -> RecordDict:
         return records(answer.parts)
     octets, at = answer.octets.read_bytes(), 0
     answer.octets.unlink()
-    for kind, values in answer.parts.values():
-        for key, packed in values.items() if kind == "arrays" else ():
-            values[key] = (*packed[:-1], octets[at : at + packed[-1]])
-            at += packed[-1]
+    for values, key, (*about, length) in _packed(answer.parts):
+        values[key] = (*about, octets[at : at + length])
+        at += length
     return records(answer.parts)
+
+
+def _packed(plain: Parts) -> list[tuple[dict[str, Any], str, Any]]:
+    """Every array of some records: where it is, its name there, and what it is."""
+    found = [values for kind, values in plain.values() if kind == "arrays"]
+    return [(values, key, packed) for values in found for key, packed in values.items()]
 
 
 def records(plain: Parts) -> RecordDict:

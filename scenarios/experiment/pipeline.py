@@ -41,7 +41,7 @@ IMAGES = 10  # of each
 def run(this: Experiment) -> int:
     """All phases; the exit code."""
     start, children, terminal = time.perf_counter(), Children(), this.terminal
-    profile, saved = Profile() if this.options.profile else None, checkpoint.newest(this.folder)[0]
+    profile = Profile(_done(this.folder)) if this.options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
     terminal.listen()
     try:
@@ -76,7 +76,7 @@ def run(this: Experiment) -> int:
         terminal.line(json.dumps(brief(report)))
     elif not this.options.quiet:
         terminal.print(closing(report))
-    for table in profile.tables(report, saved.round if saved else 0) if profile else ():
+    for table in profile.tables(report) if profile else ():
         terminal.beside(table)
     return 0
 
@@ -103,11 +103,16 @@ def brief(report: Report) -> dict[str, Any]:
     return {key: facts[key] for key in keys}
 
 
+def _done(folder: Path) -> int:
+    """Rounds that earlier processes have played."""
+    saved, _ = checkpoint.newest(folder)
+    return saved.round if saved else 0
+
+
 def _rounds(this: Experiment) -> Report:
     """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
     scenario, folder, options, terminal = this.scenario, this.folder, this.options, this.terminal
-    saved, _ = checkpoint.newest(folder)
-    done = saved.round if saved else 0
+    done = _done(folder)
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / run_folder.REPORT).unlink(missing_ok=True)

@@ -89,12 +89,7 @@ def spent(session: int) -> float:
 def memory(session: int = 0, all_but: int = 0, kind: str = "Pss") -> float:
     """MB that the processes of a session (this one's; but for one) hold: their proportional set sizes, so that what they share
     counts once; or by another `kind` of smaps_rollup's."""
-    total = 0
-    for pid in set(family(session or os.getsid(0))) - {all_but}:
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
-    return total / 1000
+    return sum(processes.memory(pid, kind) for pid in set(family(session or os.getsid(0))) - {all_but})
 
 
 def machine() -> str:

@@ -44,7 +44,7 @@ def _own(function: str, **settings: str) -> Contender:
 
 
 def _augmented(wanted: Scenario) -> Iterator[Facts]:
-    return measure.child("tests.bench.contenders:ours", scenario=replace(wanted, augment=AUGMENT).json())
+    return _own("contenders:ours")(replace(wanted, augment=AUGMENT))
 
 
 def _pfl(wanted: Scenario) -> Iterator[Facts]:
