@@ -1,19 +1,21 @@
-# From a bare clone on a machine with Python 3.11, pip and make: `make noniid` or `make test`. Nothing else is needed.
+# From a bare clone on a machine with Python 3.11, 3.12 or 3.13, pip and make: `make noniid` or `make test`. Nothing else is needed.
+# Another Python than python3: `make PYTHON=python3.13 noniid`; beside .venv: `make PYTHON=python3.13 VENV=.venv-3.13 test`.
 PYTHON ?= python3
-RUN := .venv/bin/python
+VENV ?= .venv
+RUN := $(VENV)/bin/python
 EDGE ?= .venv-edge
 CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends clean
+.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
-noniid iid pathological centralized: .venv/installed  ## run that scenario
+noniid iid pathological centralized: $(VENV)/installed  ## run that scenario
 	$(RUN) -m scenarios.run $@
 
-pi: .venv/installed  ## a federation of real nodes on this computer: brings up five processes, runs `pi` on them, stops them
+pi: $(VENV)/installed  ## a federation of real nodes on this computer: brings up five processes, runs `pi` on them, stops them
 	trap '$(DEPLOY) down' EXIT; trap 'exit 130' INT TERM; $(DEPLOY) up --nodes 4 && $(DEPLOY) run pi && $(DEPLOY) status
 
 test: fast  ## all tests: the fast ones side by side, then the slow ones in two lanes
@@ -21,13 +23,13 @@ test: fast  ## all tests: the fast ones side by side, then the slow ones in two 
 	$(MAKE) --no-print-directory --output-sync=target --jobs=2 slow-nodes slow-others
 
 # Real nodes mostly wait for each other, so they leave a core to the rest; a third lane costs more than it gains on two cores.
-slow-nodes: .venv/installed
+slow-nodes: $(VENV)/installed
 	$(RUN) -m pytest -m slow tests/test_deploy.py
 
-slow-others: .venv/installed
+slow-others: $(VENV)/installed
 	$(RUN) -m pytest -m slow --ignore tests/test_deploy.py
 
-fast: .venv/installed  ## tests that take under two minutes in all
+fast: $(VENV)/installed  ## tests that take under two minutes in all
 	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # ONNX Runtime's own files for browsers, by npm: the service's page (server.serve) gives them, and nothing is fetched from elsewhere.
@@ -54,16 +56,16 @@ tools: .tools/node_modules/axe-core page  ## what some tests need from outside P
 	       $$(command -v npm >/dev/null || echo npm) $(filter-out default-jdk-headless npm,$(DEBIAN)); }
 	npm install --prefix .tools --no-audit --no-fund --no-save $(NODE)
 
-lint: .venv/installed  ## style, types, and which room may import which
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports
+lint: $(VENV)/installed  ## style, types, and which room may import which
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
-bench: .venv/installed  ## programs that print speed, memory and accuracy figures (half an hour)
+bench: $(VENV)/installed  ## programs that print speed, memory and accuracy figures (half an hour)
 	for name in $(BENCH); do $(RUN) -m tests.bench.$$name || exit 1; done
 
-bench-peers: .venv/installed .venv-peers/installed  ## a round against the floor, pfl and stock Flower, side by side (half an hour; torch)
+bench-peers: $(VENV)/installed .venv-peers/installed  ## a round against the floor, pfl and stock Flower, side by side (half an hour; torch)
 	$(RUN) -m tests.bench.speed
 
 .venv-peers/installed: pins-peers.txt
@@ -71,38 +73,45 @@ bench-peers: .venv/installed .venv-peers/installed  ## a round against the floor
 	$(PYTHON) -m pip --python .venv-peers/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-peers.txt
 	touch $@
 
-fuzz: .venv/installed  ## damage what the project reads, by seed: files, clients' replies, command lines (half an hour)
+fuzz: $(VENV)/installed  ## damage what the project reads, by seed: files, clients' replies, command lines (half an hour)
 	$(RUN) -m tests.fuzz
 
-drill: .venv/installed  ## what can happen to devices, done to real nodes: network, power, disk, clock (ten minutes; Linux, nginx)
+drill: $(VENV)/installed  ## what can happen to devices, done to real nodes: network, power, disk, clock (ten minutes; Linux, nginx)
 	$(RUN) -m tests.drill
 
-drill-hostile: .venv/installed  ## what an admitted device can do to the others, done on real nodes (five minutes; loopback)
+drill-hostile: $(VENV)/installed  ## what an admitted device can do to the others, done on real nodes (five minutes; loopback)
 	$(RUN) -m tests.drill_hostile
 
-drill-learning: .venv/installed  ## a hand that is misread, corrected on a device, learned by real nodes (fifteen minutes; loopback)
+drill-learning: $(VENV)/installed  ## a hand that is misread, corrected on a device, learned by real nodes (fifteen minutes; loopback)
 	$(RUN) -m tests.drill_learning
 
-drill-page: .venv/installed page  ## drawings that are misread, corrected on the page, approved, learned by real nodes (fifteen minutes; loopback)
+drill-page: $(VENV)/installed page  ## drawings that are misread, corrected on the page, approved, learned by real nodes (fifteen minutes; loopback)
 	$(RUN) -m tests.drill_page
 
-drill-nightly: .venv/installed  ## devices that go on learning: new digits, one away, one shrunk, a gate, a rollback (twenty minutes; loopback)
+drill-nightly: $(VENV)/installed  ## devices that go on learning: new digits, one away, one shrunk, a gate, a rollback (twenty minutes; loopback)
 	$(RUN) -m tests.drill_nightly
 
-drill-arm: .venv/installed  ## an emulated Raspberry Pi joins, trains, is killed, comes back, reads (half an hour; Debian, as root)
+drill-arm: $(VENV)/installed  ## an emulated Raspberry Pi joins, trains, is killed, comes back, reads (half an hour; Debian, as root)
 	command -v mmdebstrap >/dev/null && command -v qemu-aarch64-static >/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap qemu-user-static; }
 	$(RUN) -m tests.drill_arm
 
-drill-backends: .venv/installed  ## one small run everywhere: in this process, on workers, on Ray, on a cluster, killed and resumed: the same weights (ten minutes)
+drill-backends: $(VENV)/installed  ## one small run everywhere: in this process, on workers, on Ray, on a cluster, killed and resumed: the same weights (ten minutes)
 	$(RUN) -m tests.drill_backends
 
 # Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
-.venv/installed: pins.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=python3.11")'
-	$(PYTHON) -m venv --without-pip .venv
-	$(PYTHON) -m pip --python .venv/bin/python install --disable-pip-version-check --no-deps --quiet -r pins.txt
+$(VENV)/installed: pins.txt
+	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.13")'
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(VENV)/bin/python install --disable-pip-version-check --no-deps --quiet -r pins.txt
 	touch $@
+
+# What is pinned stays as it is unless it must change; `make pins UPGRADE=--upgrade` takes the newest of everything.
+PIN := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header $(UPGRADE) pyproject.toml
+pins: $(VENV)/installed  ## choose exact versions anew from pyproject.toml, for every Python: pins.txt, pins-pi.txt, pins-edge.txt
+	$(PIN) --extra dev -o pins.txt
+	$(PIN) --extra pi --constraint pins.txt --no-emit-package uv -o pins-pi.txt
+	$(PIN) --extra edge --constraint pins.txt -o pins-edge.txt
 
 $(EDGE)/installed: pins-edge.txt
 	$(PYTHON) -m venv --without-pip $(EDGE)
@@ -117,4 +126,4 @@ $(CLIENTS)/installed: pins-clients.txt
 	touch $@
 
 clean:  ## take away the environments; runs stay
-	rm -rf .venv .venv-peers $(EDGE) $(CLIENTS)
+	rm -rf $(VENV) .venv-peers $(EDGE) $(CLIENTS)

@@ -1,0 +1,51 @@
+"""The console command: `fedlearn run noniid` is `python -m scenarios.run noniid`; `fedlearn --help` lists the others."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from importlib.util import find_spec
+
+COMMANDS = {  # the module that is run, what it does, the extra of this package that it needs
+    "run": ("scenarios.run", "run a scenario: data, clients, rounds, export, report", "sim"),
+    "compare": ("scenarios.compare", "one table and one plot of several runs", "sim"),
+    "table": ("scenarios.table", "a study: every method, in every setting, over several seeds", "sim"),
+    "export": ("scenarios.export", "write a run's model in other formats; verify its files", "sim"),
+    "deploy": ("scenarios.deploy", "a federation of real nodes", "sim"),
+    "pi": ("clients.pi", "a device that learns in a federation", "pi"),
+    "read": ("clients.reader", "read the digits on a photograph", "edge"),
+    "bench": ("clients.bench", "a model's accuracy, latency, size, memory, energy on this device", "edge"),
+    "serve": ("server.serve", "serve a run's model: gRPC, REST, a page to draw on", "serve"),
+}
+ROOMS = {"core", "fl", "clients", "server", "scenarios"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, up to the subcommand."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:{width}}  {meaning}" for name, (_, meaning, _) in COMMANDS.items())
+    p = argparse.ArgumentParser(
+        prog="fedlearn", description=__doc__, usage="fedlearn COMMAND …", allow_abbrev=False,
+        epilog=f"commands (each has a --help of its own):\n{listed}", formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
+    return p
+
+
+def main() -> int:
+    """The command. Everything after the subcommand is the module's."""
+    p = parser()
+    module, _, extra = COMMANDS[p.parse_args(sys.argv[1:2] or ["--help"]).command]
+    sys.argv = [module, *sys.argv[2:]]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ROOMS or find_spec((error.name or "").split(".")[0]):
+            raise
+        p.exit(2, f"fedlearn: {error.name} is not installed; pip install 'federated-continual[{extra}]'\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
