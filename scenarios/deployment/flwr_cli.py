@@ -206,7 +206,9 @@ def online(home: Path) -> set[str] | None:
 def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     """Start the run; returns its number. Raises ValueError if the SuperLink does not take it, or there is no app to send."""
     if not (CODE / "pyproject.toml").exists():
-        raise ValueError("Flower sends the project's folder to the nodes, and this is an installed package: run it from a clone")
+        raise ValueError(
+            "Flower sends the project's folder to the nodes, and this is an installed package: run it from a clone"
+        )
     config = folder / "run.toml"
     settings = {"scenario": scenario.json(), "folder": str(folder.absolute()), "nodes": str(home / ADMITTED)}
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
