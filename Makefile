@@ -8,9 +8,12 @@ CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins clean
+.PHONY: help try noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
+
+try: $(VENV)/installed  ## a first look, in under a minute: a small `noniid`, with its report
+	$(RUN) -m scenarios.run quick
 
 noniid iid pathological centralized: $(VENV)/installed  ## run that scenario
 	$(RUN) -m scenarios.run $@

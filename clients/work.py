@@ -19,6 +19,7 @@ from clients.battery import battery
 from clients.learner import learn, met
 from clients.sources import image_folder
 from clients.sources.simulated import Shard, forget, own_test, shard
+from core import plugins
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
 from core.data import Examples, dataset
@@ -28,6 +29,8 @@ from core.scores import score
 from core.views.conditions import under
 from fl import wire
 from fl.messages import Task, Update
+
+plugins.imported()  # on a device nobody else does
 
 Config = Mapping[str, Any]  # a node's own, by its owner; empty in simulation
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from core.config.part import Part, options
 from core.config.scenario import Scenario
-from core.data import dataset, load
+from core.data import DATASETS, DatasetSpec, dataset, load
 from core.methods import METHODS
-from core.models import of
+from core.models import MODELS, of
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
 from core.stream import STREAMS, course
@@ -104,8 +104,15 @@ def listing() -> dict[str, dict[str, str]]:
     found = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
     for kind, registry in REGISTRIES.items():
         found[kind] = {name: _meaning(piece) for name, piece in registry.items()}
+    found["model"] = {name: _meaning(piece) for name, piece in MODELS.items()}
+    found["data"] = {name: _described(known.spec) for name, known in DATASETS.items()}
     found["condition"] = {name: f"{_meaning(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
     return found
+
+
+def _described(spec: DatasetSpec) -> str:
+    rows, columns = spec.image
+    return f"{spec.classes} classes, {rows} × {columns} pixels"
 
 
 def _meaning(piece: Callable[..., Any]) -> str:

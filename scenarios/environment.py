@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core import plugins
 from core.disk import emptied
 from server import run_folder
 
@@ -33,7 +34,11 @@ SETTINGS = {
 def prepare(folder: Path | None = None) -> dict[str, str]:
     """Set them for this process and its children; returns what a worker needs. folder: the run's, for clients' memory."""
     os.environ.update(SETTINGS)
-    return SETTINGS | ({"CLIENTS_HOME": str(folder.absolute() / run_folder.CLIENTS)} if folder else {})
+    return (
+        SETTINGS
+        | plugins.variables()
+        | ({"CLIENTS_HOME": str(folder.absolute() / run_folder.CLIENTS)} if folder else {})
+    )
 
 
 @contextmanager

@@ -13,6 +13,14 @@ LIMITS = ("images", "kilobytes")  # of a client's memory; 0: no such limit
 Change = tuple[str, str]
 
 
+def parsed(text: str) -> Change:
+    """What KEY=VALUE asks for. Raises ValueError if it is no such thing."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text!r} should be key=value")
+    return key, value
+
+
 def changed(scenario: Scenario, changes: Sequence[Change]) -> Scenario:
     """The scenario with these changes (Scenario.with_).
 

@@ -13,15 +13,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from core import plugins
 from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.data import settled
 from scenarios.check import check, listing, without_effect
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.continuation import after, rollback
-from scenarios.experiment.options import RunOptions
+from scenarios.experiment.options import EXPORTED, RunOptions
 from scenarios.experiment.start import run
-from scenarios.overrides import changed
+from scenarios.overrides import changed, parsed
 from scenarios.presets import SCENARIOS
 from scenarios.terminal import piped
 from server import run_folder
@@ -70,6 +71,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
     p.add_argument("--baselines", choices=("none", "centralized", "all"), default="centralized",
                    help="what to compare with: pooled data; all: each client alone too; streams: joint (centralized)")  # fmt: skip
+    p.add_argument("--export", choices=EXPORTED, default=RunOptions.export,
+                   help="make and verify the files of all versions, the current one, or none (current)")  # fmt: skip
+    p.add_argument("--plugin", action="append", default=[], metavar="MODULE", dest="plugins",
+                   help="a module, or a .py file, with pieces of your own (docs/extending.md); may be repeated")  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no progress, no table")
     p.add_argument("--json", action="store_true", help="one line of JSON on standard output instead of the table")
     p.add_argument("--profile", action="store_true", help="show where the time went, by phase and by process")
@@ -82,9 +87,10 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     """The command; returns its exit code. federation: the home of real nodes, for scenarios.deploy."""
     p = parser()
     args = p.parse_args(argv)
-    if args.list:
-        return _list()
     try:
+        plugins.use(*args.plugins)
+        if args.list:
+            return _list()
         if args.rollback:
             print(rollback(args.rollback))
             return 0
@@ -98,8 +104,8 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
-    kept = ("workers", "backend", "baselines", "source", "quiet", "json", "profile")
-    options = {name: getattr(args, name) for name in kept} | {"federation": federation}
+    kept = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
+    options = {name: getattr(args, name) for name in kept} | {"federation": federation, "plugins": tuple(args.plugins)}
     try:
         return run(scenario, folder, RunOptions(**options))
     except ValueError as error:
@@ -136,7 +142,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
         raise ValueError(f"which scenario? choose from {', '.join(SCENARIOS)}, or --list")
     if args.name and args.name not in SCENARIOS:
         raise unknown("scenario", args.name, SCENARIOS)
-    changes = [_change(text) for text in args.set]
+    changes = [parsed(text) for text in args.set]
     if "past" in dict(changes):
         raise ValueError("past is what --from RUN sets: how many stages that run has been through")
     changes += [
@@ -165,13 +171,6 @@ def _again(run: Path) -> Scenario:
         return replace(Scenario.read(run / run_folder.SCENARIO), past=0)
     except FileNotFoundError:
         raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
-
-
-def _change(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set {text!r} should be key=value")
-    return key, value
 
 
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:

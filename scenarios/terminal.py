@@ -76,8 +76,10 @@ class Terminal:
         self._update("rounds", done)
 
     def bar(self, name: str, total: float, text: str) -> None:
-        """Add a bar."""
-        if self._progress and name not in self._bars:
+        """Add a bar; without a terminal, a line."""
+        if not self._progress:
+            self.say(text)
+        elif name not in self._bars:
             self._bars[name] = self._progress.add_task(name, total=total, text=text)
 
     def advance(self, name: str, done: float, text: str | None = None) -> None:

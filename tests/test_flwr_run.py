@@ -18,6 +18,7 @@ from core.config.scenario import Scenario
 from scenarios.backends import local
 from scenarios.backends.grid import serve
 from scenarios.environment import SETTINGS
+from scenarios.presets import SCENARIOS
 from server import record, run
 from tests.fakes import Onlooker
 
@@ -33,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
     found = tmp_path / "clone"
     for room in ("core", "fl", "clients", "server", "scenarios"):
         shutil.copytree(HOME / room, found / room, ignore=shutil.ignore_patterns("__pycache__", "ort"))
-    for file in ("pyproject.toml", "README.md"):
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(HOME / file, found)
     return found
 
@@ -71,23 +72,31 @@ def environment(checkout: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
         link.terminate()
 
 
+def test_flwr_build_has_nothing_to_say_against_it(checkout: Path) -> None:
+    done = subprocess.run([BIN / "flwr", "build"], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 0 and "arning" not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert [file for file in checkout.iterdir() if file.suffix == ".fab"]
+
+
 def test_flwr_run_leaves_a_run_with_the_weights_of_our_simulation(
     checkout: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
+    folder = tmp_path / "mine"
+    config = f'scenario="quick" set="rounds=4 partition.alpha=1.0" out="{folder}"'
     done = subprocess.run(
-        [BIN / "flwr", "run", ".", "--stream"],
+        [BIN / "flwr", "run", ".", "--stream", "--run-config", config],
         cwd=checkout,
         env=environment,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    folder = checkout / "runs" / "noniid-0"
     assert (folder / "report.json").exists(), done.stdout[-3000:] + done.stderr[-3000:]
     report = record.load(folder)
-    assert report.events == () and len(report.history) == report.settings.rounds and report.accuracy > 0.85
+    assert report.events == () and len(report.history) == 4
     (tmp_path / "alone").mkdir()
     scenario = Scenario.read(folder / "scenario.json")
+    assert scenario == SCENARIOS["quick"][0].with_(("rounds", "4"), ("partition.alpha", "1.0"))
     with local.opened(scenario, 1, {"CLIENTS_HOME": str(tmp_path / "clients")}) as backend:
         serve(run.build(scenario, tmp_path / "alone", Onlooker()), backend.grid)
     assert record.load(tmp_path / "alone").weights_sha256 == report.weights_sha256

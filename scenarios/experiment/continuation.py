@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +91,9 @@ def rollback(version: Path) -> str:
     if (home := run / run_folder.VERSIONS / number) not in there:
         names = ", ".join(str(one) for one in there) or "there are none"
         raise ValueError(f"--rollback {version}: no such version; choose from {names}")
+    if versions.exported(home) is None:  # its run made the current one's files only; a service must never be without
+        make = [sys.executable, "-m", "scenarios.export", str(run), "--version", str(int(number))]
+        subprocess.run(make, stdout=subprocess.DEVNULL)
     with run_folder.driven(run):
         before = versions.linked(run)
         versions.publish(run, home)

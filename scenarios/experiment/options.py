@@ -9,6 +9,8 @@ from pathlib import Path
 from core.config.scenario import Scenario
 from scenarios.terminal import Terminal
 
+EXPORTED = ("all", "current", "none")  # versions whose files a run makes
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -17,8 +19,10 @@ class RunOptions:
     workers: int = 1
     backend: str = "processes"
     baselines: str = "centralized"
+    export: str = "current"  # which versions' files are made: all, current, none
     source: Path | None = None  # the finished run that this one goes on from
     federation: Path | None = None  # real nodes instead of a backend (scenarios/deploy.py)
+    plugins: tuple[str, ...] = ()  # modules with pieces from outside (core/plugins.py)
     quiet: bool = False
     json: bool = False
     profile: bool = False

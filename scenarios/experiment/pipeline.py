@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -87,10 +88,10 @@ def _timed(report: Report, **seconds: float) -> Report:
 
 def _flags(options: RunOptions) -> str:
     """What of how it runs must be said again when it goes on."""
-    usual = {"baselines": "none" if options.federation else RunOptions.baselines, "backend": RunOptions.backend}
-    return "".join(
-        f" --{name} {getattr(options, name)}" for name, was in usual.items() if getattr(options, name) != was
-    )
+    usual = {name: getattr(RunOptions, name) for name in ("baselines", "backend", "export")}
+    usual |= {"baselines": "none"} if options.federation else {}
+    said = [f" --{name} {getattr(options, name)}" for name, was in usual.items() if getattr(options, name) != was]
+    return "".join(said + [f" --plugin {shlex.quote(name)}" for name in options.plugins])
 
 
 def brief(report: Report) -> dict[str, Any]:
@@ -156,7 +157,8 @@ def _join_baselines(report: Report, this: Experiment, children: Children) -> Rep
     scenario, terminal = this.scenario, this.terminal
     for kind, (path, child) in children.items():
         total = scenario.clients if kind == "local" else scenario.rounds
-        terminal.bar(kind, total, f"{kind} baseline")
+        if child.poll() is None:
+            terminal.bar(kind, total, f"waiting for the {kind} baseline")
         while child.poll() is None:
             terminal.advance(kind, baselines.progress(path))
             terminal.pause(0.2)
@@ -186,28 +188,41 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
 
 
 def _export(report: Report, this: Experiment) -> Report:
-    """Every version's files, verified; then the newest that passed the gate becomes current."""
-    start, scenario, terminal = time.perf_counter(), this.scenario, this.terminal
-    kept = versions.listed(this.folder)
-    terminal.bar("export", len(kept), "exporting and verifying the model")
-    current, exports = None, Exports()
-    with exporter(this) as export:
-        for done, version in enumerate(kept, 1):
-            about = versions.about(version)
-            made = versions.exported(version) or export(version)
-            against = about.objections if about.version > scenario.past else ()  # what it started from had its say
-            objections = [f"version {about.version} is not current: {why}" for why in against]
-            report = report.with_(*objections, stages=(*report.stages, about))
-            if not against:
-                current, exports = version, made
-            terminal.advance("export", done)
-            terminal.pause()
-    if current:
+    """The newest version that passed the gate becomes current; the files that were asked for are made, and verified."""
+    start, scenario = time.perf_counter(), this.scenario
+    kept, accepted = versions.listed(this.folder), []
+    for version in kept:
+        about = versions.about(version)
+        against = about.objections if about.version > scenario.past else ()  # what it started from had its say
+        objections = [f"version {about.version} is not current: {why}" for why in against]
+        report = report.with_(*objections, stages=(*report.stages, about))
+        accepted += [version] * (not against)
+    asked = {"all": kept, "current": accepted[-1:], "none": []}[this.options.export]
+    made = _files(this, [version for version in asked if versions.exported(version) is None])
+    exports = Exports()
+    if accepted:
+        current = accepted[-1]
+        exports = made.get(current) or versions.exported(current) or exports
         versions.publish(this.folder, current)
-    number = int(current.name) if current else None
-    refused = [f"{name} of version {number} was refused: {why}" for name, why in exports.refused.items()]
-    report = report.with_(*refused, current=number, exports=exports)
+        refused = [f"{name} of version {int(current.name)} was refused: {why}" for name, why in exports.refused.items()]
+        report = report.with_(*refused, current=int(current.name), exports=exports)
     return _timed(report, export=time.perf_counter() - start)
+
+
+def _files(this: Experiment, wanted: list[Path]) -> dict[Path, Exports]:
+    """Make the files of these versions, and verify them: most of a small run's time, so it is shown."""
+    made: dict[Path, Exports] = {}
+    if not wanted:
+        return made
+    this.terminal.bar("export", len(wanted), "exporting and verifying the model")
+    with exporter(this) as export:
+        for version in wanted:
+            text = f"exporting and verifying version {int(version.name)}"
+            this.terminal.advance("export", len(made), text)
+            made[version] = export(version)
+            this.terminal.pause()
+    this.terminal.advance("export", len(made))
+    return made
 
 
 def _draw(report: Report, this: Experiment) -> None:

@@ -34,6 +34,18 @@ NONIID = Scenario(
     local=Local(rate=0.03, momentum=0.9),
 )
 
+QUICK = replace(
+    NONIID,
+    name="quick",
+    train=6000,
+    test=2000,
+    validation=500,
+    clients=10,
+    cohort=5,
+    rounds=6,
+    local=replace(NONIID.local, epochs=2.0),
+)
+
 IID = replace(NONIID, name="iid", partition=Part("iid"), looks=(), augment=GEOMETRY)
 
 PATHOLOGICAL = Scenario(

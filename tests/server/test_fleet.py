@@ -13,8 +13,8 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from fl import wire
+from scenarios.flower import StopFile
 from server.fleet import TRIES, Fleet
-from server.flower import StopFile
 from tests.fakes import Clock, identify
 
 Says = Callable[[], RecordDict | None]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from core import code_digest
+from core import code_digest, plugins
 from core.config.parse import typed
 from core.config.part import Part
 from core.config.scenario import Scenario
@@ -64,6 +64,7 @@ class Result:
 def cache_folder(scenario: Scenario, kind: str, runs: Path) -> Path:
     """Where this baseline's result and checkpoints are, named by the settings and the code that make it."""
     total = hashlib.sha256(reduced(scenario, kind).json().encode() + code_digest.digest(*CODE).encode())
+    total.update(plugins.digest())
     return runs / ".baselines" / f"{kind}-{total.hexdigest()[:16]}"
 
 

@@ -1,0 +1,77 @@
+"""Pieces from outside: modules that enter partitions, strategies, methods, models, data sets of their own in the registries.
+
+Every process that reads scenarios imports them (`imported`): those that a command names (`use`) are known to its children by
+two environment variables, and an installed package names its own as an entry point of the group below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+VARIABLE = "FEDLEARN_PLUGINS"  # in the environment: modules' names, with commas between
+PATH = "PYTHONPATH"  # where children look for them, too
+GROUP = "federated_continual.plugins"  # of entry points
+
+
+def use(*names: str) -> None:
+    """Import these modules here and in every process that is started from now on.
+
+    names: of modules, in the present folder or installed, or paths of .py files. Raises ValueError if there is no such module;
+    whatever else goes wrong in one is its author's to see.
+    """
+    known = _named()
+    for name in names:
+        file = Path(name)
+        if file.suffix == ".py" and not file.is_file():
+            raise ValueError(f"--plugin {name}: there is no such file")
+        folder, module = (file.parent, file.stem) if file.suffix == ".py" else (Path(), name)
+        _found_in(folder.absolute())
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise ValueError(f"--plugin {name}: there is no module of this name here, and none is installed") from None
+        known += [module] * (module not in known)
+    os.environ[VARIABLE] = ",".join(known)
+
+
+def _found_in(folder: Path) -> None:
+    """Modules in this folder are found, after all others, here and in children."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    before = os.environ.get(PATH, "").split(os.pathsep)
+    if str(folder) not in before:
+        os.environ[PATH] = os.pathsep.join([*filter(None, before), str(folder)])
+
+
+def imported() -> None:
+    """Import those that the environment names, and those of installed packages. Twice is once."""
+    for name in _named():
+        import_module(name)
+    for entry in entry_points(group=GROUP):
+        entry.load()
+
+
+def variables() -> dict[str, str]:
+    """What a process elsewhere must have in its environment to find the same ones."""
+    return {name: os.environ[name] for name in (VARIABLE, PATH) if os.environ.get(VARIABLE)}
+
+
+def digest() -> bytes:
+    """SHA-256 of their sources, as far as they are one file each; empty if there are none."""
+    names = [*_named(), *(entry.module for entry in entry_points(group=GROUP))]
+    files = [file for name in sorted(names) if (file := getattr(sys.modules.get(name), "__file__", None))]
+    total = hashlib.sha256()
+    for file in files:
+        total.update(Path(file).read_bytes())
+    return total.digest() if files else b""
+
+
+def _named() -> list[str]:
+    return [name for name in os.environ.get(VARIABLE, "").split(",") if name]

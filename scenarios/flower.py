@@ -1,0 +1,81 @@
+"""The ServerApp that `flwr run` starts in a SuperLink: the same run as in simulation, its clients on nodes of their own.
+
+What a run may be told (pyproject.toml has the usual values): `scenario`, a preset's name or a scenario's JSON; `set`, changes
+as `--set` takes them, with blanks between; `out`, the run's folder; `nodes`, which node may play which client.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from contextlib import suppress
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from core.config.parse import unknown
+from core.config.scenario import Scenario
+from core.data import settled
+from fl.channel import Stopped
+from fl.roster import AnyNode
+from scenarios.check import check
+from scenarios.overrides import changed, parsed
+from scenarios.presets import SCENARIOS
+from server import run_folder
+from server.fleet import Fleet
+from server.record import RoundRecord, write
+from server.run import run
+
+app = ServerApp()
+RUNS = Path("runs")
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Play the run that its configuration asks for, from its folder's newest checkpoint if it has one.
+
+    A folder that holds a scenario is that of a driver (scenarios.deploy), whose nodes play the clients that they were admitted
+    for. Else (`flwr run .`) it is made, below runs/ if it has no name, and nodes play whomever they are asked to.
+    """
+    given = {key: str(context.run_config.get(key, "")) for key in ("scenario", "set", "out", "nodes")}
+    scenario = wanted(given["scenario"], given["set"])
+    folder = Path(given["out"]) if given["out"] else run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
+    driven = (folder / run_folder.SCENARIO).exists()
+    if not driven:
+        check(scenario)
+        write(folder / run_folder.SCENARIO, json.dumps(json.loads(scenario.json()), indent=1) + "\n")
+        logging.getLogger("flwr").info("the run's folder: %s", folder.absolute())
+    watch = StopFile(folder)
+    fleet = Fleet(folder, watch.stopped, admitted=Path(given["nodes"]) if given["nodes"] else None)
+    with suppress(Stopped):
+        run(grid, scenario, folder, watch, fleet if driven else AnyNode(fleet.run))
+
+
+def wanted(scenario: str, changes: str) -> Scenario:
+    """The scenario of a run's configuration. Raises ValueError, naming the value and the choices."""
+    if scenario.lstrip().startswith("{"):
+        found = Scenario.of(scenario)
+    elif scenario in SCENARIOS:
+        found = SCENARIOS[scenario][0]
+    else:
+        raise unknown("scenario", scenario, SCENARIOS)
+    return settled(changed(found, [parsed(word) for word in shlex.split(changes)])) if changes else found
+
+
+class StopFile:
+    """Stops the run when its folder holds a file named `stop`; whoever looks on reads rounds.jsonl."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stop = folder / run_folder.STOP
+
+    def stopped(self) -> bool:
+        """Has somebody asked to stop?"""
+        return self.stop.exists()
+
+    def replied(self, round: int, done: int, of: int) -> None:
+        """Nobody counts single replies."""
+
+    def ended(self, record: RoundRecord) -> None:
+        """The checkpoint and rounds.jsonl have it already."""
