@@ -1,0 +1,244 @@
+"""Runs from Python: in a notebook, a script, a test.
+
+>>> from scenarios import api
+>>> small = {"train": 1200, "test": 500, "validation": 200, "clients": 4, "cohort": 2, "partition.alpha": 1.0}
+>>> started = api.start("noniid", rounds=2, seed=3, set=small, baselines="none")
+>>> [record.round for record in started]  # each as it ends
+[1, 2]
+>>> run = started.result()
+>>> len(run.curves()["accuracy"]) == len(run.report.history) == 2
+True
+>>> run.predict(np.zeros((1, 28, 28), np.uint8)).shape  # probabilities
+(1, 10)
+>>> api.Run.load(run.folder).report == run.report
+True
+
+A run is a process of its own, `python -m scenarios.run`: it leaves this one as it is, can be started in any thread, and to the
+same bits as on the command line. What is wrong with the arguments is said before it starts, as a ValueError.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import plugins as outside
+from core import predict as predictors
+from core.config.parse import unknown
+from core.config.scenario import Scenario
+from core.data import settled
+from core.predict import Predictor
+from scenarios.check import check
+from scenarios.compare import Row, summary
+from scenarios.experiment.continuation import after
+from scenarios.experiment.options import RunOptions
+from scenarios.overrides import changed
+from scenarios.presets import SCENARIOS
+from server import record, run_folder
+from server.record import Report, RoundRecord
+from server.report.figures.compare import grouped
+
+__all__ = ["Failed", "Row", "Run", "Started", "compare", "run", "start"]
+
+RUNS = Path("runs")
+LOOK = 0.1  # seconds between looks at a run's folder
+
+
+class Failed(RuntimeError):
+    """A run that did not get to its end; what it said last is the message, its folder in `folder`."""
+
+    def __init__(self, said: str, folder: Path) -> None:
+        super().__init__(said)
+        self.folder = folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run's folder."""
+
+    folder: Path
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        """The run in this folder. Raises ValueError if it is not there, not finished, or cannot be read."""
+        found = cls(Path(folder))
+        _ = found.report
+        return found
+
+    @cached_property
+    def report(self) -> Report:
+        """All facts of it. Accuracies are shares, 0 … 1."""
+        try:
+            return record.load(self.folder)
+        except FileNotFoundError:
+            raise ValueError(f"{self.folder} is not a finished run (no {run_folder.REPORT})") from None
+
+    @property
+    def scenario(self) -> Scenario:
+        """What was run."""
+        return self.report.settings
+
+    def curves(self) -> dict[str, list[float | None]]:
+        """Columns of equal length, a row a round, as `pandas.DataFrame` takes them; None where nothing was measured.
+
+        round, examples (gradient examples so far), rate, accuracy and loss on the test images, train_loss, validation_loss,
+        validation_accuracy, seconds; for each baseline its accuracy after that round; in a stream, a column a task.
+        """
+        history = self.report.history
+        columns: dict[str, list[float | None]] = {
+            "round": [row.round for row in history],
+            "examples": [row.seen for row in history],
+            "seconds": [row.seconds.train + row.seconds.evaluate for row in history],
+        }
+        for name in ("rate", "accuracy", "loss", "train_loss", "validation_loss", "validation_accuracy"):
+            columns[name] = [getattr(row, name) for row in history]
+        for kind, curve in self.report.curves.items():
+            known = {point.round: point.accuracy for point in curve}
+            columns[kind] = [known.get(row.round) for row in history]
+        if staged := self.report.continual:
+            for i, task in enumerate(staged.tasks):
+                columns[task] = [row.tasks_accuracy[i] if row.tasks_accuracy else None for row in history]
+        return columns
+
+    @property
+    def figures(self) -> dict[str, Path]:
+        """The pictures that it left, by name."""
+        return {file.stem: file for file in sorted(self.folder.glob("*.png"))}
+
+    @cached_property
+    def model(self) -> Predictor:
+        """Its current version as a function: images f32 [n, 28, 28, 1] in 0 … 1 → probabilities f32 [n, classes].
+
+        Raises ValueError if its files were not made (`export="none"`, or no version passed the gate).
+        """
+        file = self.folder / "model.tflite"
+        if not file.exists():
+            raise ValueError(
+                f"{self.folder} has no model.tflite; make it with: python -m scenarios.export {self.folder}"
+            )
+        return predictors.load(file)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities, f32 [n, classes], of images uint8 [n, 28, 28]: 0 = paper, 255 = ink, as MNIST's are."""
+        if images.dtype != np.uint8 or images.ndim != 3:
+            raise ValueError(f"images should be uint8 [n, rows, columns], not {images.dtype} {list(images.shape)}")
+        return self.model(predictors.floats(images))
+
+
+class Started:
+    """A run under way. Iterating gives each round's record as it ends; Ctrl-C there stops the run, which keeps its last round."""
+
+    def __init__(self, scenario: Scenario, folder: Path, words: Sequence[str]) -> None:
+        """words: of the command line."""
+        self.scenario, self.folder = scenario, folder
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "scenarios.run", *words], start_new_session=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=self._said,
+        )  # fmt: skip
+        self._end = weakref.finalize(self, _ended, self._process)  # with this object, or with Python
+
+    def __iter__(self) -> Iterator[RoundRecord]:
+        """Each round's record, from the first; ends with the rounds. Raises Failed if the run fails."""
+        known = 0
+        while known < self.scenario.rounds:
+            over = self._process.poll() is not None
+            for row in self._interruptible(lambda known=known: record.load_rounds(self.folder, known)):
+                known += 1
+                yield row
+            if over:
+                break
+            self._interruptible(lambda: time.sleep(LOOK))
+        if self._process.poll():
+            self._failed()
+
+    def result(self) -> Run:
+        """The finished run; waits for it. Raises Failed, with what it said last, if there is none."""
+        if self._interruptible(self._process.wait):
+            self._failed()
+        return Run(self.folder)
+
+    def stop(self) -> None:
+        """Ask it to end after the last finished round; `python -m scenarios.run --resume FOLDER` goes on with it."""
+        self._end()
+
+    def _interruptible(self, step: Any) -> Any:
+        try:
+            return step()
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+
+    def _failed(self) -> None:
+        self._said.seek(0)
+        raise Failed(self._said.read().decode(errors="replace").strip(), self.folder)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    """It keeps its last finished round."""
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    process.wait()
+
+
+def start(
+    name: str = "noniid", *, rounds: int | None = None, seed: int | None = None, set: Mapping[str, Any] | None = None,
+    out: str | Path | None = None, source: str | Path | None = None, workers: int | None = None,
+    backend: str = RunOptions.backend, engine: str | None = None, baselines: str = RunOptions.baselines,
+    export: str = RunOptions.export, plugins: Sequence[str] = (),
+) -> Started:  # fmt: skip
+    """Start a preset with changes, as `--set` takes them: `{"partition.alpha": 0.1, "methods": ["replay", "ewc"]}`.
+
+    out: the run's folder; a new one below runs/ if there is none given. source: a finished run to go on from. The others are
+    the command line's (docs/settings.md). Raises ValueError, naming the value and the choices.
+    """
+    outside.use(*plugins)
+    if name not in SCENARIOS:
+        raise unknown("scenario", name, SCENARIOS)
+    given = {"rounds": rounds, "seed": seed, "engine": engine} | dict(set or {})
+    changes = [(key, _text(value)) for key, value in given.items() if value is not None]
+    scenario = settled(changed(SCENARIOS[name][0], changes))
+    scenario = after(scenario, Path(source)) if source else scenario
+    check(scenario)
+    folder = Path(out) if out else run_folder.free(RUNS / f"{name}-{scenario.seed}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"out = {folder} should be a folder that is empty, or not there")
+    words = [name, "--quiet", "--json", "--out", str(folder), "--backend", backend, "--baselines", baselines]
+    words += ["--export", export, *(word for key, text in changes for word in ("--set", f"{key}={text}"))]
+    words += [word for plugin in plugins for word in ("--plugin", plugin)]
+    words += ["--workers", str(workers)] if workers else []
+    words += ["--from", str(source)] if source else []
+    return Started(scenario, folder, words)
+
+
+def run(name: str = "noniid", **options: Any) -> Run:
+    """Run a preset to its end; options as for `start`. Raises ValueError for wrong ones, Failed if it does not get there."""
+    return start(name, **options).result()
+
+
+def compare(runs: Sequence[Run | str | Path]) -> list[Row]:
+    """A row for each group of runs that differ only by seed: means and spreads, as `python -m scenarios.compare` prints them."""
+    reports = [(one if isinstance(one, Run) else Run.load(one)).report for one in runs]
+    return [summary(name, group) for name, group in grouped(reports).items()]
+
+
+def _text(value: Any) -> str:
+    """A setting's value as `--set` takes it: pieces are joined by +."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(one, str) for one in value):
+        return "+".join(value)
+    return json.dumps(value)
