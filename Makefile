@@ -8,7 +8,7 @@ CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help try noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins clean
+.PHONY: help try noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins pythons clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -34,6 +34,9 @@ slow-others: $(VENV)/installed
 
 fast: $(VENV)/installed  ## tests that take under two minutes in all
 	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+
+pythons: $(VENV)/installed  ## on each other Python from 3.11 to 3.13 that is here: an environment, fast tests, a run with the same weights
+	$(RUN) -m tests.pythons
 
 # ONNX Runtime's own files for browsers, by npm: the service's page (server.serve) gives them, and nothing is fetched from elsewhere.
 ORT := onnxruntime-web@1.30.0
