@@ -117,7 +117,10 @@ def changes(scenario: Scenario) -> list[str]:
 def page() -> str:
     """The whole page."""
     usual, ranges = flat(plain(Scenario("the preset's"))), {name: _range(low, high) for name, low, high in RANGES}
-    rows = [(f"`{key}`", kind, f"`{usual[key]}`", ranges.get(key, ""), _capital(note)) for key, kind, note in paths()]
+    rows = [
+        (f"`{key}`", _linked(key, kind), f"`{usual[key]}`", ranges.get(key, ""), _capital(note))
+        for key, kind, note in paths()
+    ]
     parts = [TOP, "## Keys\n", _table(("key", "type", "default", "range", "meaning"), rows)]
     for kind, registry in REGISTRIES.items():
         parts += [
@@ -153,6 +156,10 @@ def page() -> str:
         )
         parts.append(f"### `{name}`\n\n{meaning}\n\n```text\n{wrapped}\n```\n")
     return "\n".join(parts)
+
+
+def _linked(key: str, words: str) -> str:
+    return f"[{words}](#{key})" if key in REGISTRIES else words
 
 
 def _range(low: float, high: float) -> str:

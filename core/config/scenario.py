@@ -39,7 +39,7 @@ class Local:
     batch: int = 32  # examples a step
     rate: float = 0.05  # SGD step, per gradient of the mean loss
     momentum: float = 0.0  # heavy ball, zero at the start of every round
-    # A longer gradient is cut to this length (Pascanu et al. 2013, arXiv:1211.5063); usual 1, 0 = never.
+    # A longer gradient is cut to this length (Pascanu et al. 2013, arXiv:1211.5063); usual 1, 0 = never
     clip: float = 0.0
 
 
@@ -59,7 +59,7 @@ class Scenario:
     seed: int = 0  # all randomness follows from it
     data: str = "mnist"  # "mnist", "fashion", an .npz file, a folder <label>/*.png, a folder of four IDX files
     classes: int = 0  # how many labels there are; 0: as the data set says, or the labels of a user's own; up to 1000
-    # In a folder of pictures: "dark" on light paper, "light" on dark, or "auto", judged from its pictures' borders.
+    # In a folder of pictures: "dark" on light paper, "light" on dark, or "auto", judged from its pictures' borders
     ink: str = "auto"
     train: int = 0  # use only this many training images, drawn by address; 0 = all
     test: int = 0  # the same for test images
@@ -70,7 +70,7 @@ class Scenario:
     minimum: int = 10  # examples that every client is given at least
     partition: Part = Part("dirichlet", {"alpha": 0.3})  # who holds which examples
     noise: float = 0.0  # share of each client's labels replaced by a wrong one
-    digits: tuple[int, ...] = ()  # train on these labels only; () = all
+    digits: tuple[int, ...] = ()  # train on these labels only; none = all
     stream: Part = Part("whole")  # what each client meets when
     past: int = 0  # stages that an earlier run has been through; set by --from, not by --set
     order: float = 0.0  # stages in the common order (0), in one of each client's own (1), or between
