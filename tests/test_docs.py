@@ -48,7 +48,8 @@ RUN_BY = {  # module or program: the test that runs it as a process, or calls it
 }
 # What is built at the same time elsewhere. To be emptied, and taken away, when all of it is here.
 AWAITED = {
-    "docs/report.md", "docs/comparing.md", "docs/trackers.md", "docs/extending.md", "docs/api.md", "docs/first-federation.ipynb", "quick", "try", "set", "out",
+    "docs/report.md", "docs/comparing.md", "docs/trackers.md", "docs/extending.md", "docs/api.md", "docs/first-federation.ipynb",
+    "quick", "try", "set", "out",
 }  # fmt: skip
 OTHERS = {"pip", "ray", "docker", "curl", "nginx"}  # programs of others, with arguments of their own
 PLACEHOLDERS = {"N": "0", "HOST:PORT": "localhost:1", "A,A": "1.0"}
