@@ -18,7 +18,12 @@ def constant(rate: float, round: int, ends: Sequence[int], losses: Sequence[floa
 
 
 def cosine(
-    rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, floor: float = 0.02
+    rate: float,
+    round: int,
+    ends: Sequence[int],
+    losses: Sequence[float],
+    *,
+    floor: float = 0.02,  # what is left of the rate at the end; range [0, 1]
 ) -> float | None:
     """Falls along half a cosine from the full rate to floor (0.02) of it (Loshchilov and Hutter 2017, arXiv:1608.03983)"""
     if not 0 <= floor <= 1:
@@ -27,7 +32,12 @@ def cosine(
 
 
 def restarts(
-    rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, floor: float = 0.02
+    rate: float,
+    round: int,
+    ends: Sequence[int],
+    losses: Sequence[float],
+    *,
+    floor: float = 0.02,  # what is left of the rate at the end; range [0, 1]
 ) -> float | None:
     """A cosine from the full rate to floor (0.02) of it in every stage of the stream, for each task its own
     (SGDR, Loshchilov and Hutter 2017, arXiv:1608.03983)"""
@@ -45,7 +55,13 @@ def _fall(round: int, rounds: int, floor: float) -> float:
 
 
 def plateau(
-    rate: float, round: int, ends: Sequence[int], losses: Sequence[float], *, halve: int = 3, stop: int = 5
+    rate: float,
+    round: int,
+    ends: Sequence[int],
+    losses: Sequence[float],
+    *,
+    halve: int = 3,  # rounds without a better loss, then half the rate; at least 1
+    stop: int = 5,  # rounds without one, then the end; at least 1
 ) -> float | None:
     """Halved after `halve` (3) rounds without a better validation loss, stops after `stop` (5)"""
     if halve < 1 or stop < 1:

@@ -37,7 +37,13 @@ def present(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
     return np.tile(np.where(absent, NEVER, np.float32(0)), (len(labels), 1)).astype(np.float32)
 
 
-def balanced(labels: np.ndarray, own: np.ndarray, classes: int, *, strength: float = 1.0) -> np.ndarray:
+def balanced(
+    labels: np.ndarray,
+    own: np.ndarray,
+    classes: int,
+    *,
+    strength: float = 1.0,  # what multiplies the logs; range [0, 10]
+) -> np.ndarray:
     """Adds the log of each class's share of the client's images, so that rare classes weigh like common ones
     (logit adjustment, Menon et al. 2021, arXiv:2007.07314; in a federation FedLC, arXiv:2209.00189)"""
     if not 0 <= strength <= 10:

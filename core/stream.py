@@ -76,7 +76,11 @@ def whole(scenario: Scenario) -> Course:
     return Course((TaskTest("all", _digits(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
 
 
-def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
+def classes(
+    scenario: Scenario,
+    *,
+    per_task: int = 2,  # labels a stage, 1 … as many as there are
+) -> Course:
     """Class-incremental: per_task (2) new digits in each stage"""
     digits = _digits(scenario)
     if not 1 <= per_task <= len(digits):
@@ -85,7 +89,11 @@ def classes(scenario: Scenario, *, per_task: int = 2) -> Course:
     return Course(tuple(TaskTest(_named(scenario, g), g) for g in groups), tuple(range(len(groups))), _holding(groups))
 
 
-def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+contrast+invert") -> Course:
+def domains(
+    scenario: Scenario,
+    *,
+    conditions: str = "plain+rotate+blur+noise+contrast+invert",  # one a stage: NAME or NAME:AMOUNT
+) -> Course:
     """Domain-incremental: the same digits under a new condition in each stage, each with its own part of the images"""
     names = conditions.split("+")
     for name in names:
@@ -96,7 +104,11 @@ def domains(scenario: Scenario, *, conditions: str = "plain+rotate+blur+noise+co
     return Course(tests, tuple(range(len(names))), _dealt(len(names)))
 
 
-def permuted(scenario: Scenario, *, tasks: int = 10) -> Course:
+def permuted(
+    scenario: Scenario,
+    *,
+    tasks: int = 10,  # stages, at least 1
+) -> Course:
     """Domain-incremental: all images again in each stage, their pixels in a new order (Goodfellow et al. 2013)"""
     if tasks < 1:
         raise ValueError(f"tasks = {tasks} of permuted should be at least 1")
@@ -104,7 +116,12 @@ def permuted(scenario: Scenario, *, tasks: int = 10) -> Course:
     return Course(tests, tuple(range(tasks)), lambda labels, rng: [np.arange(len(labels))] * tasks)
 
 
-def arrivals(scenario: Scenario, *, portions: int = 5, online: bool = False) -> Course:
+def arrivals(
+    scenario: Scenario,
+    *,
+    portions: int = 5,  # stages, at least 1
+    online: bool = False,  # one portion a round
+) -> Course:
     """Data-incremental: the same distribution arrives in portions (5); online: one a round, so each image is seen once"""
     if portions < 1:
         raise ValueError(f"portions = {portions} of arrivals should be at least 1")
@@ -112,7 +129,12 @@ def arrivals(scenario: Scenario, *, portions: int = 5, online: bool = False) -> 
     return Course((TaskTest("all", _digits(scenario)),), (0,) * count, _dealt(count))
 
 
-def repeats(scenario: Scenario, *, per_task: int = 2, times: int = 2) -> Course:
+def repeats(
+    scenario: Scenario,
+    *,
+    per_task: int = 2,  # labels a stage, 1 … as many as there are
+    times: int = 2,  # how often each task comes, at least 1
+) -> Course:
     """Class-incremental, and every task comes back, times (2) in all, with new images of it"""
     if times < 1:
         raise ValueError(f"times = {times} of repeats should be at least 1")
@@ -120,7 +142,13 @@ def repeats(scenario: Scenario, *, per_task: int = 2, times: int = 2) -> Course:
     return _again(once, times)
 
 
-def seasons(scenario: Scenario, *, seasons: int = 4, years: int = 2, mix: float = 0.0) -> Course:
+def seasons(
+    scenario: Scenario,
+    *,
+    seasons: int = 4,  # a year, 1 … as many as there are labels
+    years: int = 2,  # how often they come, at least 1
+    mix: float = 0.0,  # share of images out of season; range [0, 1]
+) -> Course:
     """Seasonal label drift (arXiv:2601.13456): each season has its own digits, but for a share `mix`; years repeat"""
     if years < 1:
         raise ValueError(f"years = {years} of seasons should be at least 1")

@@ -23,7 +23,14 @@ def iid(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int
     return [np.sort(part) for part in np.array_split(rng.permutation(len(labels)), clients)]
 
 
-def dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, alpha: float = 0.3) -> Parts:
+def dirichlet(
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    alpha: float = 0.3,  # how even the shares are; above 0, usual 0.05 … 1
+) -> Parts:
     """Each class in Dirichlet(alpha) shares (Hsu et al. 2019, arXiv:1909.06335): small alpha is skewed, large is IID
 
     Clients left with fewer than the minimum are topped up with random examples of whoever then holds most.
@@ -43,7 +50,14 @@ def dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator, minimu
     return topped_up([np.concatenate(part) for part in parts], minimum, rng)
 
 
-def shards(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, per_client: int = 2) -> Parts:
+def shards(
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    per_client: int = 2,  # shards a client, at least 1
+) -> Parts:
     """Sort by label, cut into equal shards, deal per_client (2) to each (McMahan et al. 2017, arXiv:1602.05629)"""
     if per_client < 1 or clients * per_client > len(labels):
         raise ValueError(f"per_client = {per_client} of shards should be 1 … {len(labels) // clients}")
@@ -53,7 +67,14 @@ def shards(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: 
     return [np.sort(np.concatenate([pieces[i] for i in hand])) for hand in deal]
 
 
-def labels(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, k: int = 2) -> Parts:
+def labels(
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    k: int = 2,  # labels a client, 1 … as many as there are
+) -> Parts:
     """k labels (2) a client, each label shared equally by those who hold it; k = 1 is the hardest skew"""
     classes = np.unique(labels)
     if not 1 <= k <= len(classes):
@@ -71,7 +92,14 @@ def labels(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: 
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
-def quantity(labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, power: float = 1.0) -> Parts:
+def quantity(
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    power: float = 1.0,  # how unequal; range [0, 10]
+) -> Parts:
     """Same mix, unequal sizes: the i-th largest client gets a share in proportion to i^-power (Zipf); 0 is equal"""
     if not 0 <= power <= 10:
         raise ValueError(f"power = {power} of quantity should be 0 … 10")
@@ -100,7 +128,13 @@ class Samples(Sequence[np.ndarray]):
 
 
 def sample(
-    labels: np.ndarray, clients: int, rng: np.random.Generator, minimum: int, *, images: int = 60, k: int = 2
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    images: int = 60,  # images a client, at least minimum
+    k: int = 2,  # labels a client, 1 … as many as there are
 ) -> Samples:
     """Each client draws images (60) of k labels (2) from all there are: any number of clients, who share examples"""
     rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]

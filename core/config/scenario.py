@@ -26,9 +26,9 @@ RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "w
 class Model:
     """The shared model (core/models)."""
 
-    kind: str = "cnn"  # or "mlp", of the literature on permuted MNIST
-    dropout: float = 0.0  # share of the units before the logits that is dropped in training; usual 0.5, range [0, 1)
-    l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001, ≥ 0
+    kind: str = "cnn"  # which: "cnn", or "mlp", of the literature on permuted MNIST
+    dropout: float = 0.0  # share of the units before the logits that is dropped in training; usual 0.5
+    l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001
 
 
 @dataclass(frozen=True)
@@ -38,68 +38,66 @@ class Local:
     epochs: float = 1.0  # passes over its data in a round; may be a fraction
     batch: int = 32  # examples a step
     rate: float = 0.05  # SGD step, per gradient of the mean loss
-    momentum: float = 0.0  # heavy ball, zero at the start of every round; range [0, 1)
-    clip: float = (
-        0.0  # a longer gradient is cut to this length (Pascanu et al. 2013, arXiv:1211.5063); usual 1, 0 = never
-    )
+    momentum: float = 0.0  # heavy ball, zero at the start of every round
+    # A longer gradient is cut to this length (Pascanu et al. 2013, arXiv:1211.5063); usual 1, 0 = never
+    clip: float = 0.0
 
 
 @dataclass(frozen=True)
 class Gate:
     """What a new version of the model must hold before it becomes `current` (server/versions.py)."""
 
-    accuracy: float = 0.0  # least mean accuracy on the tasks met so far; range [0, 1]
-    forgetting: float = 1.0  # most mean forgetting of earlier tasks; range [0, 1]
+    accuracy: float = 0.0  # least mean accuracy on the tasks met so far
+    forgetting: float = 1.0  # most mean forgetting of earlier tasks
 
 
 @dataclass(frozen=True)
 class Scenario:
     """A whole run. Given this and the code's version, everything a run leaves can be made again."""
 
-    name: str
-    seed: int = 0
-    data: str = "mnist"  # or "fashion", an .npz file, a folder <label>/*.png, a folder of four IDX files
+    name: str  # what it is called; its runs' folders are named after it
+    seed: int = 0  # all randomness follows from it
+    data: str = "mnist"  # "mnist", "fashion", an .npz file, a folder <label>/*.png, a folder of four IDX files
     classes: int = 0  # how many labels there are; 0: as the data set says, or the labels of a user's own; up to 1000
-    ink: str = (
-        "auto"  # in a folder: "dark" on light paper, "light" on dark, or "auto", judged from its pictures' borders
-    )
+    # In a folder of pictures: "dark" on light paper, "light" on dark, or "auto", judged from its pictures' borders
+    ink: str = "auto"
     train: int = 0  # use only this many training images, drawn by address; 0 = all
     test: int = 0  # the same for test images
     validation: int = 2000  # training images held out for the server; never test images
-    clients: int = 20
+    clients: int = 20  # how many there are
     cohort: int = 10  # clients a round
-    rounds: int = 20
+    rounds: int = 20  # federated rounds, of all stages together
     minimum: int = 10  # examples that every client is given at least
-    partition: Part = Part("dirichlet", {"alpha": 0.3})
-    noise: float = 0.0  # share of each client's labels replaced by a wrong one; range [0, 1]
-    digits: tuple[int, ...] = ()  # train on these labels only; () = all
-    stream: Part = Part("whole")
-    past: int = 0  # stages that an earlier run has been through (--from)
+    partition: Part = Part("dirichlet", {"alpha": 0.3})  # who holds which examples
+    noise: float = 0.0  # share of each client's labels replaced by a wrong one
+    digits: tuple[int, ...] = ()  # train on these labels only; none = all
+    stream: Part = Part("whole")  # what each client meets when
+    past: int = 0  # stages that an earlier run has been through; set by --from, not by --set
     order: float = 0.0  # stages in the common order (0), in one of each client's own (1), or between
-    lag: float = 0.0  # how late clients enter a stage, at most, as a share of its length; range [0, 1]
+    lag: float = 0.0  # how late clients enter a stage, at most, as a share of its length
     join: tuple[tuple[int, int], ...] = ()  # (client, round): it is there from this round on
     leave: tuple[tuple[int, int], ...] = ()  # (client, round): it is gone from this round on
     looks: tuple[Part, ...] = ()  # each client's own fixed conditions
     augment: tuple[Part, ...] = ()  # random changes in training only
-    methods: tuple[Part, ...] = (Part("finetune"),)
-    softmax: Part = Part("plain")  # against the bias to new classes
+    methods: tuple[Part, ...] = (Part("finetune"),)  # how a client keeps what it knew
+    softmax: Part = Part("plain")  # what the cross-entropy compares: options against the bias to new classes
     probe: int = 0  # test images on which each client's update is judged, to split forgetting; 0 = do not
-    gate: Gate = Gate()
-    strategy: Part = Part("fedavg")
+    gate: Gate = Gate()  # what a new version must hold
+    strategy: Part = Part("fedavg")  # how the server makes one model of many
     # A client whose weights moved further than so many lengths of the old ones is left out, and the server's own step is cut to it.
     # Three times the largest honest update over all presets, 1.01: the first epoch over everything, in one place (bench.distrust).
     max_update_ratio: float = 3.0
     count_ratio: float = 10.0  # on devices, a client counts at most so many times the median of its cohort
     max_examples: int = 1_000_000  # a client that says more is left out
     weight_exponent: float = 1.0  # a client's weight is its number of examples to this power: 1 as FedAvg, 0 all alike
-    schedule: Part = Part("cosine")
-    model: Model = Model()
+    schedule: Part = Part("cosine")  # how the rate falls from round to round
+    model: Model = Model()  # the shared model
     engine: str = "tensorflow"  # who carries out clients' steps; "litert" needs no TensorFlow on a client
-    local: Local = Local()
+    local: Local = Local()  # a client's own training
     round_timeout: float = 600.0  # seconds the server waits for a round's answers
 
     def __post_init__(self) -> None:
-        for name, low, high in _RANGES:
+        for name, low, high in RANGES:
             value = (
                 getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
             )
@@ -174,7 +172,7 @@ def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _INF = float("inf")
-_RANGES = [
+RANGES = [  # of settings that are numbers: least and greatest
     ("seed", 0, 2**63 - 1), ("classes", 0, CLASSES),
     ("train", 0, _INF), ("test", 0, _INF), ("validation", 0, _INF), ("clients", 1, 1_000_000),
     ("cohort", 1, _INF), ("rounds", 1, 1_000_000), ("minimum", 1, _INF), ("noise", 0, 1), ("round_timeout", 0.001, _INF),

@@ -17,7 +17,12 @@ class AGem(Replay):
     name = "agem"
 
     def __init__(
-        self, model: ModelSpec, *, images: int = 200, kilobytes: float = 0.0, select: str = "balanced"
+        self,
+        model: ModelSpec,
+        *,
+        images: int = 200,  # most that a client keeps; 0 = no such limit
+        kilobytes: float = 0.0,  # the same with all that is beside them; 0 = no such limit
+        select: str = "balanced",  # which stay: balanced, reservoir, herding
     ) -> None:
         super().__init__(model, images=images, kilobytes=kilobytes, select=select)
 

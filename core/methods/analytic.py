@@ -30,7 +30,13 @@ class Acil(Finetune):
 
     name = "acil"
 
-    def __init__(self, model: ModelSpec, *, ridge: float = 0.1, warm: int = 0) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        ridge: float = 0.1,  # of the regression, above 0
+        warm: int = 0,  # rounds in which the body trains first; 0 = none
+    ) -> None:
         super().__init__(model)
         if model.dense < 2 or model.hidden < 2 * model.classes or model.features > FEATURES:
             needs = f"two dense layers at its end, {2 * model.classes} units before the logits, {FEATURES:,} features at most"
@@ -114,7 +120,13 @@ class Slda(Acil):
 
     name = "slda"
 
-    def __init__(self, model: ModelSpec, *, ridge: float = 0.001, warm: int = 0) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        ridge: float = 0.001,  # of the mean variance, added to each feature's; above 0
+        warm: int = 0,  # rounds in which the body trains first; 0 = none
+    ) -> None:
         super().__init__(model, ridge=ridge, warm=warm)
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

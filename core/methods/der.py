@@ -18,8 +18,16 @@ class Der(Replay):
     name = "der"
     beta = 0.0
 
-    def __init__(self, model: ModelSpec, *, alpha: float = 0.3, images: int = 200, kilobytes: float = 0.0, select: str = "balanced",
-                 share: float = 0.5) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        alpha: float = 0.3,  # weight of the stored answers; range [0, 100]
+        images: int = 200,  # most that a client keeps; 0 = no such limit
+        kilobytes: float = 0.0,  # the same with all that is beside them; 0 = no such limit
+        select: str = "balanced",  # which stay: balanced, reservoir, herding
+        share: float = 0.5,  # of every batch; range [0, 1)
+    ) -> None:
         super().__init__(model, images=images, kilobytes=kilobytes, select=select, share=share)
         if not 0 <= alpha <= 100:
             raise ValueError(f"alpha = {alpha} of {self.name} should be 0 … 100")
@@ -49,8 +57,17 @@ class DerPP(Der):
 
     name = "derpp"
 
-    def __init__(self, model: ModelSpec, *, alpha: float = 0.3, beta: float = 1.0, images: int = 200, kilobytes: float = 0.0,
-                 select: str = "balanced", share: float = 0.5) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        alpha: float = 0.3,  # weight of the stored answers; range [0, 100]
+        beta: float = 1.0,  # weight of the stored labels; range [0, 100]
+        images: int = 200,  # most that a client keeps; 0 = no such limit
+        kilobytes: float = 0.0,  # the same with all that is beside them; 0 = no such limit
+        select: str = "balanced",  # which stay: balanced, reservoir, herding
+        share: float = 0.5,  # of every batch; range [0, 1)
+    ) -> None:
         super().__init__(model, alpha=alpha, images=images, kilobytes=kilobytes, select=select, share=share)
         if not 0 <= beta <= 100:
             raise ValueError(f"beta = {beta} of {self.name} should be 0 … 100")

@@ -18,7 +18,14 @@ class Ewc(Finetune):
 
     name = "ewc"
 
-    def __init__(self, model: ModelSpec, *, strength: float = 1000.0, decay: float = 1.0, samples: int = 200) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        strength: float = 1000.0,  # λ, at least 0
+        decay: float = 1.0,  # γ, what older stages count; range [0, 1]
+        samples: int = 200,  # images for the Fisher information, at least 1
+    ) -> None:
         super().__init__(model)
         check(self.name, strength, samples)
         if not 0 <= decay <= 1:

@@ -27,7 +27,13 @@ class FedCurv(Finetune):
 
     name = "fedcurv"
 
-    def __init__(self, model: ModelSpec, *, strength: float = 100.0, samples: int = 200) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        strength: float = 100.0,  # λ, at least 0
+        samples: int = 200,  # images for the Fisher information, at least 1
+    ) -> None:
         super().__init__(model)
         check(self.name, strength, samples)
         self.strength, self.samples = strength, samples

@@ -21,7 +21,13 @@ class Lwf(Finetune):
 
     name = "lwf"
 
-    def __init__(self, model: ModelSpec, *, strength: float = 1.0, teacher: str = "stage") -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        strength: float = 1.0,  # weight of the teacher's answers; range [0, 1000]
+        teacher: str = "stage",  # who teaches: stage, round
+    ) -> None:
         super().__init__(model)
         if not 0 <= strength <= 1000:
             raise ValueError(f"strength = {strength} of lwf should be 0 … 1000")

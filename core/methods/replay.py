@@ -20,10 +20,10 @@ class Replay(Finetune):
         self,
         model: ModelSpec,
         *,
-        images: int = 200,
-        kilobytes: float = 0.0,
-        select: str = "balanced",
-        share: float = 0.5,
+        images: int = 200,  # most that a client keeps; 0 = no such limit
+        kilobytes: float = 0.0,  # the same with all that is beside them; 0 = no such limit
+        select: str = "balanced",  # which stay: balanced, reservoir, herding
+        share: float = 0.5,  # of every batch; range [0, 1)
     ) -> None:
         super().__init__(model)
         if not 0 <= share < 1:

@@ -19,7 +19,13 @@ class Si(Finetune):
     name = "si"
     path = True
 
-    def __init__(self, model: ModelSpec, *, strength: float = 0.5, damping: float = 0.01) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        strength: float = 0.5,  # c, at least 0
+        damping: float = 0.01,  # ξ, above 0
+    ) -> None:
         super().__init__(model)
         check(self.name, strength)
         if not damping > 0:

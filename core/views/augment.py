@@ -122,26 +122,49 @@ def _within(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"augment {name} = {value} should be {low} … {high}")
 
 
-def rotate(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, degrees: float = 15.0) -> Warp:
+def rotate(
+    warp: Warp,
+    strength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    degrees: float = 15.0,  # most, either way; range [0, 180]
+) -> Warp:
     """Turn by up to ±degrees (15)"""
     _within("rotate: degrees", degrees, 0, 180)
     return warp.turned(rng.uniform(-degrees, degrees, len(strength)) * strength)
 
 
-def zoom(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, amount: float = 0.1) -> Warp:
+def zoom(
+    warp: Warp,
+    strength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    amount: float = 0.1,  # most; range [0, 0.99]
+) -> Warp:
     """Scale by 1 ± amount (0.1), below 1"""
     _within("zoom: amount", amount, 0, 0.99)
     return warp.zoomed(1 + rng.uniform(-amount, amount, len(strength)) * strength)
 
 
-def shift(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.1) -> Warp:
+def shift(
+    warp: Warp,
+    strength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    share: float = 0.1,  # of the width, most, each way; range [0, 1]
+) -> Warp:
     """Move by up to ±share (0.1) of the width, each way"""
     _within("shift: share", share, 0, 1)
     return warp.moved(rng.uniform(-share * SIDE, share * SIDE, (len(strength), 2)) * strength[:, None])
 
 
 def elastic(
-    warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, alpha: float = 20.0, sigma: float = 4.0
+    warp: Warp,
+    strength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    alpha: float = 20.0,  # how far it bends; range [0, 1000]
+    sigma: float = 4.0,  # pixels of the Gaussian; range [0.1, 28]
 ) -> Warp:
     """Bend like paper: uniform noise smoothed by a Gaussian of sigma (4) pixels, times alpha (20) (Simard et al. 2003)"""
     _within("elastic: alpha", alpha, 0, 1000)
@@ -167,19 +190,37 @@ def _gaussian(sigma: float) -> np.ndarray:
     )
 
 
-def stroke(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.5) -> Warp:
+def stroke(
+    warp: Warp,
+    strength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    share: float = 0.5,  # of a pixel all round, most; range [0, 1]
+) -> Warp:
     """A thicker or thinner pen, by up to ±share (0.5) of a pixel all round"""
     _within("stroke: share", share, 0, 1)
     return replace(warp, stroke=rng.uniform(-share, share, len(strength)) * strength)
 
 
-def focus(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, share: float = 0.7) -> Warp:
+def focus(
+    warp: Warp,
+    strength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    share: float = 0.7,  # of the way, most; range [0, 1]
+) -> Warp:
     """Out of focus, or sharpened: up to ±share (0.7) of the way to a blur of one pixel, or away from it"""
     _within("focus: share", share, 0, 1)
     return replace(warp, focus=rng.uniform(-share, share, len(strength)) * strength)
 
 
-def contrast(warp: Warp, strength: np.ndarray, rng: np.random.Generator, *, amount: float = 0.3) -> Warp:
+def contrast(
+    warp: Warp,
+    strength: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    amount: float = 0.3,  # most; range [0, 0.99]
+) -> Warp:
     """Paler or stronger ink, by a factor 1 ± amount (0.3), below 1"""
     _within("contrast: amount", amount, 0, 0.99)
     return replace(warp, contrast=1 + rng.uniform(-amount, amount, len(strength)) * strength)

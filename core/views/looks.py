@@ -23,29 +23,59 @@ def _all(images: np.ndarray, *amount: float) -> np.ndarray:
     return np.tile(amount, (len(images), 1)) if len(amount) > 1 else np.full(len(images), amount[0])
 
 
-def turned(images: np.ndarray, position: float, *, low: float = -5.0, high: float = 5.0) -> np.ndarray:
+def turned(
+    images: np.ndarray,
+    position: float,
+    *,
+    low: float = -5.0,  # least of any client, degrees; range [-180, 180]
+    high: float = 5.0,  # most of any client, degrees; range [-180, 180]
+) -> np.ndarray:
     """The camera is turned, degrees"""
     amount = _amount("rotate", position, low, high, (-180, 180))
     return Warp.none(len(images)).turned(_all(images, amount)).apply(images)
 
 
-def zoomed(images: np.ndarray, position: float, *, low: float = 0.95, high: float = 1.05) -> np.ndarray:
+def zoomed(
+    images: np.ndarray,
+    position: float,
+    *,
+    low: float = 0.95,  # least of any client, factor; range [0.25, 4]
+    high: float = 1.05,  # most of any client, factor; range [0.25, 4]
+) -> np.ndarray:
     """The digit is larger or smaller, factor"""
     amount = _amount("zoom", position, low, high, (0.25, 4))
     return Warp.none(len(images)).zoomed(_all(images, amount)).apply(images)
 
 
-def right(images: np.ndarray, position: float, *, low: float = -0.5, high: float = 0.5) -> np.ndarray:
+def right(
+    images: np.ndarray,
+    position: float,
+    *,
+    low: float = -0.5,  # least of any client, pixels; range [-14, 14]
+    high: float = 0.5,  # most of any client, pixels; range [-14, 14]
+) -> np.ndarray:
     """The digit sits to the right (or left), pixels"""
     return Warp.none(len(images)).moved(_all(images, _amount("right", position, low, high, (-14, 14)), 0)).apply(images)
 
 
-def down(images: np.ndarray, position: float, *, low: float = -0.5, high: float = 0.5) -> np.ndarray:
+def down(
+    images: np.ndarray,
+    position: float,
+    *,
+    low: float = -0.5,  # least of any client, pixels; range [-14, 14]
+    high: float = 0.5,  # most of any client, pixels; range [-14, 14]
+) -> np.ndarray:
     """The digit sits lower (or higher), pixels"""
     return Warp.none(len(images)).moved(_all(images, 0, _amount("down", position, low, high, (-14, 14)))).apply(images)
 
 
-def stroke(images: np.ndarray, position: float, *, low: float = -0.3, high: float = 0.5) -> np.ndarray:
+def stroke(
+    images: np.ndarray,
+    position: float,
+    *,
+    low: float = -0.3,  # least of any client, share of a pixel; range [-1, 1]
+    high: float = 0.5,  # most of any client, share of a pixel; range [-1, 1]
+) -> np.ndarray:
     """A thicker (to 1) or thinner (to -1) pen, share of a pixel all round"""
     import cv2
 
@@ -55,7 +85,13 @@ def stroke(images: np.ndarray, position: float, *, low: float = -0.3, high: floa
     return unsheet(cv2.addWeighted(other, abs(amount), laid, 1 - abs(amount), 0))
 
 
-def blur(images: np.ndarray, position: float, *, low: float = 0.0, high: float = 0.7) -> np.ndarray:
+def blur(
+    images: np.ndarray,
+    position: float,
+    *,
+    low: float = 0.0,  # least of any client, sigma, pixels; range [0, 1.5]
+    high: float = 0.7,  # most of any client, sigma, pixels; range [0, 1.5]
+) -> np.ndarray:
     """Out of focus, Gaussian sigma in pixels"""
     import cv2
 
@@ -63,7 +99,13 @@ def blur(images: np.ndarray, position: float, *, low: float = 0.0, high: float =
     return images if amount < 0.05 else unsheet(cv2.GaussianBlur(sheet(images), (7, 7), amount))
 
 
-def contrast(images: np.ndarray, position: float, *, low: float = 0.75, high: float = 1.2) -> np.ndarray:
+def contrast(
+    images: np.ndarray,
+    position: float,
+    *,
+    low: float = 0.75,  # least of any client, factor; range [0, 4]
+    high: float = 1.2,  # most of any client, factor; range [0, 4]
+) -> np.ndarray:
     """Paler or stronger ink, factor"""
     amount = _amount("contrast", position, low, high, (0, 4))
     return np.clip(images * np.float32(amount) + np.float32(0.5), 0, 255).astype(np.uint8)

@@ -23,6 +23,10 @@ class Proximal(Finetune):
         return Pull.towards(lesson.start, self.mu) if self.mu else Pull.none(lesson.start)
 
 
-def fedprox(scenario: Scenario, *, mu: float = 0.01) -> Flower:
+def fedprox(
+    scenario: Scenario,
+    *,
+    mu: float = 0.01,  # pull to the received weights; range [0, 1000000]
+) -> Flower:
     """FedAvg whose clients are held to the received weights by mu/2·|w - w₀|² (Li et al. 2020, arXiv:1812.06127)"""
     return Flower("FedAvg", methods=(Proximal(of(scenario), within("mu", mu, 0, 1e6)),))

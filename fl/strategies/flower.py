@@ -106,7 +106,12 @@ def fedavg(scenario: Scenario) -> Flower:
     return Flower("FedAvg")
 
 
-def fedavgm(scenario: Scenario, *, rate: float = 1.0, momentum: float = 0.7) -> Flower:
+def fedavgm(
+    scenario: Scenario,
+    *,
+    rate: float = 1.0,  # the server's step; range [0, 100]
+    momentum: float = 0.7,  # of its steps; range [0, 1)
+) -> Flower:
     """FedAvg with momentum on the server (Hsu et al. 2019, arXiv:1909.06335)"""
     within("momentum", momentum, 0, 0.9999)
     return Flower("FedAvgM", {"server_learning_rate": within("rate", rate, 0, 100), "server_momentum": momentum})
@@ -118,20 +123,35 @@ def _adaptive(rule: str, rate: float, beta_1: float, beta_2: float, tau: float) 
 
 
 def fedadam(
-    scenario: Scenario, *, rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 0.001
+    scenario: Scenario,
+    *,
+    rate: float = 0.01,  # the server's step; range [0, 100]
+    beta_1: float = 0.9,  # decay of the mean; range [0, 1)
+    beta_2: float = 0.99,  # decay of the squares; range [0, 1)
+    tau: float = 0.001,  # adaptivity: added to the root of the squares; above 0
 ) -> Flower:
     """Adam on the server (Reddi et al. 2021, arXiv:2003.00295)"""
     return _adaptive("FedAdam", rate, beta_1, beta_2, tau)
 
 
 def fedyogi(
-    scenario: Scenario, *, rate: float = 0.01, beta_1: float = 0.9, beta_2: float = 0.99, tau: float = 0.001
+    scenario: Scenario,
+    *,
+    rate: float = 0.01,  # the server's step; range [0, 100]
+    beta_1: float = 0.9,  # decay of the mean; range [0, 1)
+    beta_2: float = 0.99,  # decay of the squares; range [0, 1)
+    tau: float = 0.001,  # adaptivity: added to the root of the squares; above 0
 ) -> Flower:
     """Yogi on the server (Reddi et al. 2021, arXiv:2003.00295)"""
     return _adaptive("FedYogi", rate, beta_1, beta_2, tau)
 
 
-def fedadagrad(scenario: Scenario, *, rate: float = 0.03, tau: float = 0.001) -> Flower:
+def fedadagrad(
+    scenario: Scenario,
+    *,
+    rate: float = 0.03,  # the server's step; range [0, 100]
+    tau: float = 0.001,  # adaptivity: added to the root of the squares; above 0
+) -> Flower:
     """Adagrad on the server (Reddi et al. 2021, arXiv:2003.00295)"""
     return Flower("FedAdagrad", {"eta": within("rate", rate, 0, 100), "tau": within("tau", tau, 1e-12, 1e6)})
 
@@ -141,19 +161,32 @@ def fedmedian(scenario: Scenario) -> Flower:
     return Flower("FedMedian")
 
 
-def fedtrimmedavg(scenario: Scenario, *, beta: float = 0.2) -> Flower:
+def fedtrimmedavg(
+    scenario: Scenario,
+    *,
+    beta: float = 0.2,  # cut off at each end; range [0, 0.49]
+) -> Flower:
     """Mean of each weight without its beta lowest and beta highest shares (Yin et al. 2018, arXiv:1803.01498)"""
     return Flower("FedTrimmedAvg", {"beta": within("beta", beta, 0, 0.49)})
 
 
-def krum(scenario: Scenario, *, malicious: int = 1) -> Flower:
+def krum(
+    scenario: Scenario,
+    *,
+    malicious: int = 1,  # bad clients; the cohort needs 2·malicious + 3
+) -> Flower:
     """The one client closest to its neighbours, `malicious` being bad (Blanchard et al. 2017, arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
     rule = Flower("Krum", {"num_malicious_nodes": malicious}, 2 * malicious + 3, "2·malicious + 3")
     return rule.check(scenario.cohort)
 
 
-def multikrum(scenario: Scenario, *, malicious: int = 1, selected: int = 5) -> Flower:
+def multikrum(
+    scenario: Scenario,
+    *,
+    malicious: int = 1,  # bad clients; the cohort needs 2·malicious + 3
+    selected: int = 5,  # clients in the mean, 1 … the cohort
+) -> Flower:
     """Mean of the `selected` clients closest to their neighbours (Blanchard et al. 2017, arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
     within("selected", selected, 1, scenario.cohort)
@@ -162,7 +195,11 @@ def multikrum(scenario: Scenario, *, malicious: int = 1, selected: int = 5) -> F
     return Flower("MultiKrum", arguments, needed, why).check(scenario.cohort)
 
 
-def bulyan(scenario: Scenario, *, malicious: int = 1) -> Flower:
+def bulyan(
+    scenario: Scenario,
+    *,
+    malicious: int = 1,  # bad clients; the cohort needs 4·malicious + 3
+) -> Flower:
     """Krum's choice, then a trimmed mean around the median (El Mhamdi et al. 2018, arXiv:1802.07927)"""
     within("malicious", malicious, 0, 1_000_000)
     rule = Flower("Bulyan", {"num_malicious_nodes": malicious}, 4 * malicious + 3, "4·malicious + 3")
