@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -28,6 +29,14 @@ from scenarios.terminal import piped
 from server import run_folder
 
 RUNS = Path("runs")
+NEEDED = (
+    "flwr",
+    "tensorflow",
+    "keras",
+    "matplotlib",
+    "onnx",
+    "ai_edge_litert",
+)  # the extra `sim`, beside what all have
 EXAMPLES = """examples:
   python -m scenarios.run noniid                              the default experience: about three minutes on two cores
   python -m scenarios.run noniid --set partition.alpha=0.05   more skew
@@ -115,6 +124,9 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
 def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
     """Raises ValueError if it cannot be run; what can have no effect is said."""
     notes = [*check(scenario), *without_effect(scenario)]
+    needed = (*NEEDED, *["ray"] * (args.backend == "ray"))
+    if missing := [package for package in needed if find_spec(package) is None]:
+        raise ValueError(f"{', '.join(missing)} not installed; pip install 'federated-continual[sim]'")
     if args.workers < 1:
         raise ValueError(f"workers = {args.workers} should be at least 1")
     if args.profile and not Path("/proc/self/stat").exists():
