@@ -69,14 +69,18 @@ class TensorBoard:
         return hparams(self._settings, dict.fromkeys(SHOWN, 0.0))
 
 
-def _events(folder: Path, rounds: int = 0, ending: str = "") -> EventsWriter:
-    """A new event file in a folder. rounds: those after them, which a process may have written before it was killed, are void."""
+def _events(folder: Path, rounds: int, final: str = "") -> EventsWriter:
+    """A new event file in a folder, which TensorBoard reads after those of fewer rounds.
+
+    What another process wrote of later rounds, before it was killed, is void.
+    """
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     folder.mkdir(parents=True, exist_ok=True)
-    file = EventsWriter(str(folder / "events"), f".{rounds:07d}.{os.getpid()}{ending}")
-    if rounds:  # what other writers call purge_step
+    again = any(folder.glob("events.*"))
+    file = EventsWriter(str(folder / "events"), f".{rounds:07d}.{os.getpid()}{final}")
+    if again and not final:  # what other writers call purge_step
         start = SessionLog(status=SessionLog.START)
         file.write_event(Event(step=rounds + 1, wall_time=time.time(), session_log=start))
         file.flush()
@@ -86,7 +90,7 @@ def _events(folder: Path, rounds: int = 0, ending: str = "") -> EventsWriter:
 def _replace(folder: Path, summaries: dict[int, list[Any]]) -> None:
     for old in folder.glob(f"events.*{FINAL}"):
         old.unlink()
-    file = _events(folder, ending=FINAL)
+    file = _events(folder, max(summaries), FINAL)
     for step, those in summaries.items():
         _write(file, step, *those)
     file.close()

@@ -114,6 +114,7 @@ def curves(report: Report) -> dict[str, dict[int, Values]]:
     return {
         kind: {point.round: _point(point) for point in points if point.round is not None}
         for kind, points in report.curves.items()
+        if any(point.round is not None for point in points)
     }
 
 
