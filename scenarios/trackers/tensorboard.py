@@ -6,7 +6,6 @@ that they lie in the same charts.
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 from pathlib import Path
@@ -79,7 +78,7 @@ def _events(folder: Path, rounds: int, final: str = "") -> EventsWriter:
 
     folder.mkdir(parents=True, exist_ok=True)
     again = any(folder.glob("events.*"))
-    file = EventsWriter(str(folder / "events"), f".{rounds:07d}.{os.getpid()}{final}")
+    file = EventsWriter(str(folder / "events"), f".{rounds:07d}.{time.time_ns()}{final}")
     if again and not final:  # what other writers call purge_step
         start = SessionLog(status=SessionLog.START)
         file.write_event(Event(step=rounds + 1, wall_time=time.time(), session_log=start))

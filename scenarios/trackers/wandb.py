@@ -26,7 +26,7 @@ def opened(run: Opening) -> Tracker:
         mode=os.environ.get(MODE, "offline"), config=dict(run.settings), settings=wandb.Settings(console="off"),
     )  # fmt: skip
     this.define_metric("round")
-    this.define_metric("*", step_metric="round")  # baselines come after the last round: wandb's own step only grows
+    this.define_metric("*", step_metric="round")  # baselines come after the last round, and wandb's own step only grows
     return Wandb(this, known)
 
 
@@ -37,8 +37,13 @@ class Wandb:
         self._run, self.known = run, known
 
     def log(self, round: int, values: Values) -> None:
-        """Handed to wandb's own process, which keeps it on the disk."""
-        self._run.log({**values, "round": round})
+        """Handed to wandb's own process, which keeps it on the disk.
+
+        The round is wandb's step too: offline, a resumed run would count its steps from 0 again.
+        """
+        self._run.log(
+            {**values, "round": round}, step=round, commit=True
+        )  # else the last round waits for what comes next
 
     def finish(self, ending: Ending) -> None:
         """A baseline's metrics are named after it; the model is an artifact."""
@@ -46,7 +51,7 @@ class Wandb:
 
         for kind, rounds in ending.curves.items():
             for number, values in rounds.items():
-                self.log(number, {f"{kind}/{name}": value for name, value in values.items()})
+                self._run.log({f"{kind}/{name}": value for name, value in values.items()} | {"round": number})
         self._run.summary.update(dict(ending.values))
         if ending.figures:
             self._run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in ending.figures})

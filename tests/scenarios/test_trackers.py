@@ -382,6 +382,7 @@ class FakeWandb(types.ModuleType):
         self.summary: dict[str, float] = {}
         self.artifacts: list[FakeArtifact] = []
         self.codes: list[int] = []
+        self.steps: list[int] = []
         self.id = ""
 
     def init(self, **asked: Any) -> FakeWandb:
@@ -391,8 +392,10 @@ class FakeWandb(types.ModuleType):
     def define_metric(self, name: str, step_metric: str = "") -> None:
         self.asked[name] = step_metric
 
-    def log(self, what: dict[str, Any]) -> None:
+    def log(self, what: dict[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+        assert step is None or (step == what["round"] and commit)
         self.logged.append(what)
+        self.steps += [step] if step else []
 
     def log_artifact(self, artifact: FakeArtifact) -> None:
         self.artifacts.append(artifact)
@@ -448,6 +451,7 @@ def test_wandb_is_offline_goes_on_under_its_id_and_gets_everything(
     assert [(row["round"], row["accuracy/test"]) for row in fake.logged if "accuracy/test" in row] == [
         (row.round, row.accuracy) for row in rows(3)
     ]
+    assert fake.steps == [1, 2, 3]
     central = "centralized/accuracy/test"
     assert [(row["round"], row[central]) for row in fake.logged if central in row] == [(1, 0.8), (2, 0.95)]
     assert fake.logged[-1] == {"figures/accuracy": "picture accuracy.png"}
