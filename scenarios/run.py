@@ -18,6 +18,7 @@ from core import plugins
 from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.data import settled
+from scenarios import trackers
 from scenarios.check import check, listing, without_effect
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.continuation import after, rollback
@@ -44,6 +45,7 @@ EXAMPLES = """examples:
   python -m scenarios.run noniid --set strategy=fedprox --set strategy.mu=0.1 --seed 3
   python -m scenarios.run iid --set augment=none --set local.epochs=2 --rounds 10
   python -m scenarios.run class_incremental --set methods=replay --set softmax=masked
+  python -m scenarios.run noniid --track tensorboard+mlflow   curves, settings and pictures in TensorBoard and MLflow, too
   python -m scenarios.run --resume runs/noniid-0              go on after Ctrl-C, SIGTERM or a crash
   python -m scenarios.run iid --set 'digits=[8,9]' --set methods=replay --from runs/iid-0    new digits for a finished run
   python -m scenarios.run --rollback runs/iid-0-2/versions/1  take an older version back
@@ -84,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
                    help="make and verify the files of all versions, the current one, or none (current)")  # fmt: skip
     p.add_argument("--plugin", action="append", default=[], metavar="MODULE", dest="plugins",
                    help="a module, or a .py file, with pieces of your own (docs/extending.md); may be repeated")  # fmt: skip
+    p.add_argument("--track", type=_trackers, action="extend", default=[], metavar="NAME[+NAME]",
+                   help=f"trackers that see the run too: {', '.join(trackers.TRACKERS)}; may be repeated")  # fmt: skip
     p.add_argument("--quiet", action="store_true", help="no progress, no table")
     p.add_argument("--json", action="store_true", help="one line of JSON on standard output instead of the table")
     p.add_argument("--profile", action="store_true", help="show where the time went, by phase and by process")
@@ -115,10 +119,19 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
     kept = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
     options = {name: getattr(args, name) for name in kept} | {"federation": federation, "plugins": tuple(args.plugins)}
+    options["track"] = tuple(dict.fromkeys(args.track))
     try:
         return run(scenario, folder, RunOptions(**options))
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
+
+
+def _trackers(names: str) -> list[str]:
+    """The trackers that an argument names."""
+    for name in (named := names.split("+")):
+        if name not in trackers.TRACKERS:
+            raise argparse.ArgumentTypeError(str(unknown("tracker", name, trackers.TRACKERS)))
+    return named
 
 
 def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
@@ -131,6 +144,7 @@ def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
         raise ValueError(f"workers = {args.workers} should be at least 1")
     if args.profile and not Path("/proc/self/stat").exists():
         raise ValueError("--profile reads /proc, which this system does not have")
+    trackers.check(args.track)
     for note in [] if args.quiet else notes:
         print(f"note: {note}", file=sys.stderr)
 

@@ -22,6 +22,7 @@ CHECKPOINTS = "checkpoints"  # the newest two rounds
 VERSIONS = "versions"  # a folder a stage; of them one is current
 CLIENTS = "clients"  # their memories, in a simulation
 STEP = "step.tflite"  # a training step, for clients without TensorFlow
+TRACKERS = "trackers.json"  # what trackers of experiments have of it (--track)
 TEMPORARY = ".tmp"
 # On real nodes:
 ID = "id"  # the name by which nodes know the run

@@ -9,16 +9,16 @@ from pathlib import Path
 from core.config.scenario import Scenario
 from scenarios.deployment import flwr_cli, processes
 from scenarios.deployment.flwr_cli import option
-from scenarios.terminal import Terminal
 from server import run_folder
 from server.record import load_rounds
+from server.run import Watch
 
 POLL = 0.3  # seconds between looks at a run's folder
 LOOK = 15.0  # seconds between questions to the SuperLink, each of which costs a process and more than a second of work
 HEARD = 30.0  # seconds that a run has to hear that it should stop
 
 
-def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> None:
+def run(home: Path, scenario: Scenario, folder: Path, watch: Watch) -> None:
     """Rounds on real nodes, seen to their end. A run that is asked to stop keeps its last finished round.
 
     Raises KeyboardInterrupt if somebody asked to stop, RuntimeError if the run failed.
@@ -30,10 +30,10 @@ def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> Non
     while not ended.startswith("finished"):
         new = load_rounds(folder, shown)
         for row in new:
-            terminal.ended(row)
+            watch.ended(row)
         shown += len(new)
         now = time.monotonic()
-        if terminal.stopped() and not asked:
+        if watch.stopped() and not asked:
             stop.touch()  # the server ends after the round's last checkpoint
             asked = now
         if asked and now - asked > HEARD:
@@ -49,7 +49,8 @@ def run(home: Path, scenario: Scenario, folder: Path, terminal: Terminal) -> Non
             looked = now
         time.sleep(POLL)
     stop.unlink(missing_ok=True)
-    terminal.pause()
+    if watch.stopped():
+        raise KeyboardInterrupt
     if not (folder / run_folder.REPORT).exists():
         why, said = flwr_cli.error(home, number)
         print(said, file=sys.stderr)  # into the run's log

@@ -26,6 +26,7 @@ class RunOptions:
     quiet: bool = False
     json: bool = False
     profile: bool = False
+    track: tuple[str, ...] = ()  # trackers that see the run too (scenarios/trackers)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines
 from scenarios.experiment.exporting import exporter
 from scenarios.experiment.options import Experiment, RunOptions
+from scenarios.experiment.tracking import Tracking
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
 from server import run as server
@@ -45,10 +46,13 @@ def run(this: Experiment) -> int:
     profile = Profile(_done(this.folder)) if this.options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
     terminal.listen()
+    tracking = Tracking(this)
     try:
         children |= _start_baselines(this)
+        with phase("opening trackers") if this.options.track else nullcontext():
+            tracking.open()
         with phase("rounds"):
-            report = _rounds(this)
+            report = _rounds(this, tracking)
         with phase("waiting for the baselines"):
             waited = time.perf_counter()
             report = _join_baselines(report, this, children)
@@ -57,7 +61,7 @@ def run(this: Experiment) -> int:
             report = _export(report, this)
             report = _timed(report, total=time.perf_counter() - start)
         with phase("pictures and pages"):
-            _draw(report, this)
+            report = _draw(report, this, tracking)
     except Exception as error:
         traceback.print_exc()
         terminal.rest()
@@ -72,6 +76,7 @@ def run(this: Experiment) -> int:
     finally:
         for _, child in children.values():
             child.terminate()
+        tracking.close()
     terminal.rest()
     if this.options.json:
         terminal.line(json.dumps(brief(report)))
@@ -91,6 +96,7 @@ def _flags(options: RunOptions) -> str:
     usual = {name: getattr(RunOptions, name) for name in ("baselines", "backend", "export")}
     usual |= {"baselines": "none"} if options.federation else {}
     said = [f" --{name} {getattr(options, name)}" for name, was in usual.items() if getattr(options, name) != was]
+    said += [f" --track {'+'.join(options.track)}"] if options.track else []
     return "".join(said + [f" --plugin {shlex.quote(name)}" for name in options.plugins])
 
 
@@ -110,7 +116,7 @@ def _done(folder: Path) -> int:
     return saved.round if saved else 0
 
 
-def _rounds(this: Experiment) -> Report:
+def _rounds(this: Experiment, tracking: Tracking) -> Report:
     """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
     scenario, folder, options, terminal = this.scenario, this.folder, this.options, this.terminal
     done = _done(folder)
@@ -118,10 +124,10 @@ def _rounds(this: Experiment) -> Report:
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:
-        superlink.run(options.federation, scenario, folder, terminal)
+        superlink.run(options.federation, scenario, folder, tracking)
     else:
         with BACKENDS[options.backend](scenario, options.workers, this.environment) as backend:
-            serve(server.build(scenario, folder, terminal, backend.judge), backend.grid)
+            serve(server.build(scenario, folder, tracking, backend.judge), backend.grid)
     terminal.pause()
     report = record.load(folder)
     source = str(options.source) if options.source else ""
@@ -225,13 +231,17 @@ def _files(this: Experiment, wanted: list[Path]) -> dict[Path, Exports]:
     return made
 
 
-def _draw(report: Report, this: Experiment) -> None:
-    """report.json, the pictures, report.html, the model card."""
+def _draw(report: Report, this: Experiment, tracking: Tracking) -> Report:
+    """report.json, the pictures, what trackers are given of them, report.html, the model card."""
     record.save(this.folder, report)
     clients = range(min(this.scenario.clients, PICTURED))
     shown = [shard(this.scenario.json(), client).train for client in clients]
     spread = [np.argsort(mine.y, kind="stable")[np.linspace(0, len(mine) - 1, IMAGES).astype(int)] for mine in shown]
     contact = np.stack([mine.x[rows] for mine, rows in zip(shown, spread, strict=True)])
     figures.draw(report, this.folder, contact)
+    if failures := tracking.finish(report):
+        report = report.with_(*failures)
+        record.save(this.folder, report)
     page.write(report, this.folder)
     card.save(report, this.folder)
+    return report

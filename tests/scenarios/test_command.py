@@ -60,6 +60,7 @@ WRONG = {
     "noniid --seed -1": ["seed = -1"],
     "noniid --backend cloud": ["'cloud'", "ray", "local"],
     "noniid --baselines some": ["'some'", "none", "centralized", "all"],
+    "noniid --track mlflow+board": ["unknown tracker 'board'", "mlflow, tensorboard, wandb"],
     "noniid --workers 0": ["workers = 0", "at least 1"],
     "noniid --colour red": ["--colour"],
     "noniid --out .": ["--out .", "not empty", "choose another"],

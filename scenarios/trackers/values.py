@@ -1,0 +1,143 @@
+"""What trackers are given of a run, as flat names: its settings, each round's numbers, what it comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from core.config.part import Part
+from core.config.scenario import Scenario
+from core.curves import Point, finite
+from core.metrics import first_taught, forgetting
+from core.stream import course
+from scenarios.check import REGISTRIES
+from scenarios.trackers.base import Setting, Values
+from server import stages
+from server.record import Report, RoundRecord
+
+LONGEST = 60  # letters of a task's name
+
+
+def settings(scenario: Scenario) -> dict[str, Setting]:
+    """All settings, by the names that `--set` takes, those of its pieces that are as usual too."""
+    return dict(_flat("", scenario))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Setting]]:
+    if isinstance(value, Part):
+        yield name, value.name
+        yield from _piece(name, name, value)
+    elif name in REGISTRIES:  # several pieces, or none
+        yield name, "+".join(part.name for part in value) or "none"
+        for part in value:
+            yield from _piece(f"{name}.{part.name}", name, part)
+    elif dataclasses.is_dataclass(value):
+        for one in dataclasses.fields(value):
+            yield from _flat(f"{name}.{one.name}".lstrip("."), getattr(value, one.name))
+    else:
+        yield name, value if isinstance(value, str | int | float) else json.dumps(value)
+
+
+def _piece(path: str, kind: str, part: Part) -> Iterator[tuple[str, Setting]]:
+    for key, value in part.settings(kind, REGISTRIES[kind]).items():
+        yield from _flat(f"{path}.{key}", value)
+
+
+def scalars(scenario: Scenario, history: Sequence[RoundRecord]) -> dict[str, float]:
+    """The newest round's numbers. history: all rounds up to it.
+
+    Accuracies are shares of images, losses nats, times seconds, sizes bytes. What was not measured, or is no finite number,
+    is left out.
+    """
+    row = history[-1]
+    trained = bool(row.examples)
+    drift = [far for far in row.drift.values() if far is not None]
+    split = row.forgetting_split
+    found = {
+        "accuracy/test": row.accuracy,
+        "accuracy/train": row.train_accuracy if trained else None,
+        "accuracy/validation": row.validation_accuracy,
+        "accuracy/clients": fmean(row.clients_accuracy.values()) if row.clients_accuracy else None,
+        "loss/test": row.loss,
+        "loss/train": row.train_loss,
+        "loss/validation": row.validation_loss,
+        "rate": row.rate,
+        "examples/round": row.examples,
+        "examples/seen": row.seen,
+        "clients/answered": len(row.clients),
+        "clients/idle": len(row.idle),
+        "clients/failed": len(row.failed),
+        "clients/asked_again": len(row.retried),
+        "drift/mean": fmean(drift) if drift else None,
+        "drift/max": max(drift, default=None),
+        "memory/max": max(row.memory.values(), default=None),
+        "battery/min": min(row.battery.values(), default=None),
+        "bytes/sent": row.bytes.sent,
+        "bytes/received": row.bytes.received,
+        "seconds/train": row.seconds.train,
+        "seconds/clients": row.seconds.clients,
+        "seconds/evaluate": row.seconds.evaluate,
+        "forgetting/temporal": split.temporal if split else None,
+        "forgetting/spatial": split.spatial if split else None,
+    }
+    return _finite(found | (_staged(scenario, history) if stages.staged(scenario) else {}))
+
+
+def _staged(scenario: Scenario, history: Sequence[RoundRecord]) -> dict[str, float]:
+    """Each task's accuracy, and the report's measures as they would be if the run ended with this round.
+
+    The mean is over the tasks met so far. What a run before this one knew is in no round's record, so forgetting of a run that
+    goes on from another is in its report only.
+    """
+    shared, rows = course(scenario), stages.closing(scenario, history)
+    matrix = np.array([row.tasks_accuracy for row in rows])
+    learned = first_taught(shared.tasks[: len(rows)], matrix.shape[1])
+    found = {
+        f"task/{number} {re.sub(r'[^0-9A-Za-z_.-]+', '-', test.name)[:LONGEST]}": share
+        for number, (test, share) in enumerate(zip(shared.tests, rows[-1].tasks_accuracy, strict=True), 1)
+    }
+    met = [share for share, first in zip(rows[-1].tasks_accuracy, learned, strict=True) if first >= 0]
+    found["accuracy/average"] = fmean(met)
+    if not scenario.past and len(rows) > 1 and (lost := forgetting(matrix, learned)):
+        found["forgetting/mean"] = fmean(lost)
+    return found
+
+
+def curves(report: Report) -> dict[str, dict[int, Values]]:
+    """The baselines' accuracy and loss by round, under the names of the run's own."""
+    return {
+        kind: {point.round: _point(point) for point in points if point.round is not None}
+        for kind, points in report.curves.items()
+        if any(point.round is not None for point in points)
+    }
+
+
+def _point(point: Point) -> dict[str, float]:
+    named = {"accuracy/test": point.accuracy, "loss/test": point.loss, "loss/validation": point.validation_loss}
+    return _finite(named)
+
+
+def final(report: Report) -> dict[str, float]:
+    """What the run comes to: its last weights, its best round, each baseline, the measures of streams, the exported files."""
+    served = [shard.accuracy for shard in report.shards if shard.accuracy is not None]
+    found: dict[str, float | None] = {"accuracy": report.accuracy, "loss": report.loss}
+    found |= {f"accuracy_{kind}": accuracy for kind, accuracy in report.baselines.items()}
+    found |= {f"best_accuracy_{who}": best.accuracy for who, best in report.best.items() if best}
+    if served:
+        found |= {"clients_accuracy_mean": fmean(served), "clients_accuracy_min": min(served)}
+    if report.continual:
+        found |= dataclasses.asdict(report.continual.measures)
+    found |= {f"seconds_{name}": spent for name, spent in report.seconds.items()}
+    for name, file in report.exports.files.items():
+        found |= {f"{name}_accuracy": file.accuracy, f"{name}_bytes": file.bytes, f"{name}_ms": file.latency_ms}
+    return {f"final/{name}": value for name, value in _finite(found).items()}
+
+
+def _finite(found: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in found.items() if finite(value)}
