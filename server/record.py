@@ -242,6 +242,11 @@ class Report:
         return all(label.isdecimal() for label in self.labels)
 
     @property
+    def kind(self) -> str:
+        """What people call a class."""
+        return "digit" if self.numbers else "class"
+
+    @property
     def kinds(self) -> str:
         """What people call the classes."""
         return "digits" if self.numbers else "classes"

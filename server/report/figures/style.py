@@ -34,6 +34,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8, "lines.markersize": 4, "legend.frameon": False, "figure.facecolor": "white",
     "savefig.facecolor": "white", "image.interpolation": "nearest", "figure.constrained_layout.w_pad": 0.1,
     "figure.constrained_layout.h_pad": 0.1, "text.parse_math": False,  # a $ in a name is a $
+    "svg.fonttype": "path", "svg.hashsalt": "figure",  # letters as they are here, the same bytes every time
 }  # fmt: skip
 
 
@@ -59,8 +60,9 @@ def figure(width: float, height: float, title: str) -> Figure:
 
 
 def save(picture: Figure, path: Path) -> Path:
-    """Write the PNG beside, then rename. Equal figures give equal bytes: no date, no version inside."""
+    """Write the PNG, and the same drawing as SVG beside it. Equal figures give equal bytes: no date, no version inside."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from PIL import Image
 
     canvas = FigureCanvasAgg(picture)
@@ -70,6 +72,8 @@ def save(picture: Figure, path: Path) -> Path:
     drawn = Image.fromarray(pixels).convert("RGB")
     with placed(path) as file:
         drawn.quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True, dpi=(DPI, DPI))
+    with placed(path.with_suffix(".svg")) as file:
+        FigureCanvasSVG(picture).print_svg(file, metadata={"Date": None, "Creator": None})
     return path
 
 
