@@ -13,7 +13,7 @@ from server.record import Continual, Report, RoundRecord
 from server.report.figures import style
 from server.report.figures.formatting import listed, lost, percent, some
 from server.report.figures.lines import SHARE, Line
-from server.report.figures.picture import Picture
+from server.report.figures.picture import Curves, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +91,8 @@ def tasks(report: Report) -> Picture | None:
     alt = f"A curve of test accuracy over rounds for each of {len(lines)} tasks. {title}. At the end: {listed(ends)}."
     rows = [(point.round, line.name, point.accuracy) for line in lines for point in line.points]
     columns = ("round", "task", f"accuracy {SHARE}")
-    return Picture(title, alt, partial(_tasks, title, section, lines), columns, rows, lines, section.ends[:-1])
+    curves = Curves(lines, section.ends[:-1], (0.0, 1.0))
+    return Picture(title, alt, partial(_tasks, title, section, lines), columns, rows, curves)
 
 
 def _task(history: Sequence[RoundRecord], name: str, task: int) -> Line:

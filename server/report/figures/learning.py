@@ -13,7 +13,7 @@ from server.record import Report
 from server.report.figures import style
 from server.report.figures.formatting import gap, known, listed, number, percent
 from server.report.figures.lines import COLUMNS, Dash, Line, panels
-from server.report.figures.picture import Picture
+from server.report.figures.picture import Curves, Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +26,8 @@ BASELINES: dict[str, tuple[str, Dash]] = {
 def accuracy(report: Report) -> Picture | None:
     """Accuracy, round by round
 
-    Share of test images read right after each round (left) and for the training examples it took (right); on a
-    logarithmic axis equal steps up are equal cuts of the error. Centralized is the same model trained on everybody's
+    Share of test images read right after each round, and for the training examples it took; on a logarithmic axis equal
+    steps up are equal cuts of the error. Centralized is the same model trained on everybody's
     data in one place, local the mean of clients that train alone, from the worst to the best of them, joint a federation
     whose clients keep all that they met.
     """
@@ -42,7 +42,7 @@ def accuracy(report: Report) -> Picture | None:
             lines.append(Line(name, colour, points, dash, 1.6, band=band))
     title = _finding(lines, report.diverged)
     rows = [row for line in lines for row in line.rows()]
-    return Picture(title, _curves(lines, title), partial(panels, title, lines), COLUMNS, rows, lines)
+    return Picture(title, _curves(lines, title), partial(panels, title, lines), COLUMNS, rows, Curves(lines))
 
 
 def _curves(lines: list[Line], title: str) -> str:

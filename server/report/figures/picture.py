@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """Lines of accuracy that can be followed on the page."""
+
+    lines: Sequence[Line]
+    stages: tuple[int, ...] = ()  # the rounds after which a new stage begins
+    limits: tuple[float, float] | None = None  # of the axis, shares; None: as style.accuracy_axis
+
+
+@dataclass(frozen=True)
 class Picture:
     """What a picture shows. Whoever makes one draws it from the very numbers that are its rows.
 
@@ -31,8 +40,7 @@ class Picture:
     draw: Callable[[], Figure]
     columns: tuple[str, ...] = ()  # with their units; none: its data are images
     rows: Sequence[Sequence[Any]] = ()  # one observation each
-    lines: Sequence[Line] = ()  # curves that can be followed on the page
-    stages: tuple[int, ...] = ()  # the rounds after which a new stage begins
+    curves: Curves | None = None
 
 
 def save(picture: Picture, path: Path) -> Path:

@@ -98,7 +98,7 @@ def accuracy_axis(axes: Axes, shares: Any) -> None:
     values = 100 * np.asarray(shares, float)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     axes.grid(axis="y")
-    if high < 90:
+    if not in_nines(shares):
         axes.set_ylim(max(0, low - 5), min(100, high + 5))
         axes.set_ylabel("Test accuracy (%)")
         return
@@ -110,6 +110,11 @@ def accuracy_axis(axes: Axes, shares: Any) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylabel("Test accuracy (%), logarithmic in the error")
+
+
+def in_nines(shares: Any) -> bool:
+    """Is the axis of these accuracies logarithmic in the error?"""
+    return float(np.nanmax(np.asarray(shares, float))) >= 0.9
 
 
 def _nines(percent: Any) -> Any:

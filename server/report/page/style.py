@@ -35,6 +35,34 @@ figure h2 { margin: 0 0 0.35rem; }
 figcaption { font-size: 0.92rem; margin-bottom: 0.75rem; max-width: 84ch; }
 .picture { overflow-x: auto; }
 .picture img { display: block; width: var(--width); max-width: 100%; height: auto; }
+.followed .picture { display: none; }
+.finding { display: none; font-weight: 650; margin: 0 0 0.5rem; max-width: none; }
+.followed .finding { display: block; }
+.curves .soft { font-size: 0.82rem; margin: 0; }
+.curves button { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 6px; }
+.curves button { cursor: pointer; }
+.choice { display: flex; flex-wrap: wrap; gap: 0.4rem; margin-bottom: 0.5rem; font-size: 0.85rem; }
+.choice button { padding: 0.2rem 0.7rem; }
+.choice [aria-pressed="true"] { background: var(--accent); border-color: var(--accent); color: var(--card); }
+.field { height: 340px; touch-action: pan-y; cursor: crosshair; border-radius: 6px; }
+.field svg { display: block; width: 100%; height: 100%; }
+.field text { fill: var(--soft); font-size: 12px; }
+.grid, .stage, .cursor, .curve, .bar { fill: none; }
+.grid { stroke: var(--line); }
+.stage { stroke: var(--soft); stroke-dasharray: 1 4; }
+.cursor { stroke: var(--soft); }
+.curve { stroke: var(--shade); stroke-width: 2; stroke-linejoin: round; }
+.bar { stroke: var(--shade); stroke-width: 6; opacity: 0.25; }
+.curve, .bar, circle { --shade: var(--c); }
+circle { fill: var(--shade); stroke: var(--card); stroke-width: 1.5; }
+.where { font-weight: 650; margin: 0.5rem 0 0.4rem; }
+.keys { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 0.35rem; font-size: 0.88rem; }
+.keys { margin-bottom: 0.6rem; }
+.keys button { display: flex; align-items: center; gap: 0.5rem; padding: 0.25rem 0.6rem; text-align: left; }
+.keys svg { width: 26px; height: 8px; flex: none; }
+.keys b { margin-left: auto; font-variant-numeric: tabular-nums; }
+.keys [aria-pressed="false"] { color: var(--soft); text-decoration: line-through; }
+.keys [aria-pressed="false"] svg { opacity: 0.4; }
 .table { overflow: auto; max-height: 30rem; }
 table { border-collapse: collapse; width: 100%; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.4rem 0.7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
@@ -61,6 +89,7 @@ code { overflow-wrap: anywhere; }
   .words { min-width: 20rem; }
   .tile .value { font-size: 1.2rem; }
   figure { padding: 0.8rem; }
+  .finding { display: block; }
   .picture img { max-width: none; width: calc(0.68 * var(--width)); }
 }
 @media print { .table, pre { max-height: none; } figure { break-inside: avoid; } }
