@@ -6,13 +6,6 @@ CSS = """
   --paper: #f6f7f8; --card: #ffffff; --ink: #1c2126; --soft: #5b656e; --line: #dfe3e6; --accent: #0072b2;
   --warn: #8a4300; --warn-paper: #fff4e6; --warn-line: #f0c08a;
 }
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #14171a; --card: #1d2226; --ink: #e8ebed; --soft: #9aa5ae; --line: #333b41; --accent: #6cbcf0;
-    --warn: #ffc078; --warn-paper: #2e2418; --warn-line: #6b4a22;
-  }
-  figure img { filter: invert(1) hue-rotate(180deg); mix-blend-mode: screen; }
-}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
@@ -92,5 +85,38 @@ code { overflow-wrap: anywhere; }
   .finding { display: block; }
   .picture img { max-width: none; width: calc(0.68 * var(--width)); }
 }
-@media print { .table, pre { max-height: none; } figure { break-inside: avoid; } }
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --paper: #14171a; --card: #1d2226; --ink: #e8ebed; --soft: #9aa5ae; --line: #333b41; --accent: #6cbcf0;
+    --warn: #ffc078; --warn-paper: #2e2418; --warn-line: #6b4a22;
+  }
+  .picture { background: #fff; border-radius: 6px; padding: 0.5rem; filter: brightness(0.9); }
+  .curve, .bar, circle { --shade: color-mix(in oklab, var(--c) 70%, white); }
+}
+@media print {
+  @page { margin: 14mm; }
+  :root { color-scheme: light; --paper: #ffffff; }
+  body { font-size: 10pt; }
+  main { max-width: none; padding: 0; }
+  h2, h2 + .soft { break-after: avoid; }
+  figure, .tile, .warn, tr, details { break-inside: avoid; }
+  figure { padding: 0.6rem; }
+  .curves { display: none; }
+  .followed .picture { display: block; }
+  .finding, .followed .finding { display: none; }
+  .picture { overflow: visible; }
+  .picture img { width: var(--width); max-width: 100%; max-height: 11cm; object-fit: contain; object-position: left; }
+  .tiles { grid-template-columns: repeat(4, 1fr); gap: 0.4rem; }
+  .tile { padding: 0.4rem 0.6rem; }
+  .tile .value { font-size: 1.1rem; }
+  .tile .note { font-size: 0.7rem; }
+  .table, pre { max-height: none; overflow: visible; }
+  .table { border: 0; }
+  table { font-size: 7pt; }
+  thead { display: table-header-group; }
+  th, td, tbody th, thead th { position: static; white-space: normal; padding: 0.15rem 0.25rem; }
+  .words { min-width: 0; }
+  .line { min-width: 10rem; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+}
 """

@@ -99,7 +99,7 @@ def continual(report: Report) -> Html:
         rows += [["Forgetting, spatial", percent(split.spatial), words("lost in averaging, all rounds")]]
     rows += [["Memory", size(section.memory_bytes), words("most that a client keeps for its methods; never sent")]]
     rows += [["Traffic", f"{number(sent.sent)} + {number(sent.received)} MB", words("to clients + from clients")]]
-    return join([tag("h2", "Learning in stages"), table(["Measure", "Value", "Meaning"], rows)])
+    return join([tag("h2", "Learning in stages"), table(["Measure", "Value", words("Meaning")], rows)])
 
 
 def clients(report: Report) -> Html:
@@ -112,7 +112,7 @@ def clients(report: Report) -> Html:
     classes, kinds = range(max(len(shard.labels) for shard in shards)), report.kinds
     head = ["Client", "Images", "Rounds", "Accuracy", "Tested on"]
     head += [f"Alone, own {kinds}", f"Alone, all {kinds}"] * bool(alone)
-    head += [*map(report.called, classes), *["Look"] * looks]
+    head += [*map(report.called, classes), *[tag("span", "Look", class_="line")] * looks]
     rows = [
         [
             *(shard.client, number(shard.examples), number(shard.rounds)),
@@ -145,7 +145,7 @@ def rounds(report: Report) -> Html:
     if not history:
         return Html("")
     head = ["Round", "Rate", "Images", "Train loss", "Train acc.", "Valid. loss", "Valid. acc.", "Test loss"]
-    head += ["Test acc.", "Median drift", "Training", "Evaluation", "Clients", "Remarks"]
+    head += ["Test acc.", "Median drift", "Training", "Evaluation", words("Clients"), words("Remarks")]
     return fold(f"All {len(history):,} rounds" if len(history) > 1 else "The round", table(head, map(_round, history)))
 
 
