@@ -316,6 +316,27 @@ def test_the_curves_on_the_page_have_the_reports_numbers(full):
     assert (accuracy["nines"], tasks["nines"], tasks["stages"]) == (True, False, [4, 8, 12, 16])
 
 
+def test_what_a_picture_shows_is_said_in_words_with_its_numbers(full):
+    """Not the file's name, nor its heading: the main numbers, from the report."""
+    report, folder = full
+    text = (folder / "report.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    alts = [unescape(alt) for alt in re.findall(r'<img [^>]*alt="(.*?)"', text)]
+    assert len(alts) == len(PLOTS) and all(len(alt) > 60 and re.search(r"\d", alt) for alt in alts)
+    said = dict(zip(PLOTS, alts, strict=True))
+    last, section = report["history"][-1], report["continual"]
+    assert f"At the end: federated {100 * last['accuracy']:.2f} %" in said["accuracy"]
+    assert "local 61.34 % (from 29.00 % to 91.50 %)" in said["accuracy"]
+    assert f"8, 9: {100 * section['matrix'][-1][4]:.1f} %" in said["matrix"] and "5 stages" in said["matrix"]
+    assert f"0, 1: {100 * last['tasks_accuracy'][0]:.1f} %" in said["tasks"]
+    assert "Training took most in round 1: 2.00 points" in said["forgetting_split"]
+    worst = min(report["shards"], key=lambda shard: shard["accuracy"])
+    assert f"client {worst['client']}, gets {100 * worst['accuracy']:.2f} %" in said["clients"]
+    far = max((value, r["round"]) for r in report["history"] for value in r["drift"].values())
+    assert f"in round {far[1]}: {100 * far[0]:.1f} %" in said["drift"]
+    assert "client 0: turned" in said["looks"]
+    assert f"0 {100 * report['confusion'][0][0] / sum(report['confusion'][0]):.1f} %" in said["confusion"]
+
+
 def test_what_went_wrong_stands_above_the_figures(tmp_path):
     report = fake(2, 2) | {"events": [f"event {i}" for i in range(30)]}
     report["settings"] = report["settings"] | {"rounds": 9}

@@ -59,5 +59,5 @@ def _picture(name: str, report: Report, path: Path) -> Html:
     )  # on a telephone, that in the picture is too wide
     # It scrolls in its own box where it is too wide, by keys too.
     box = {"class": "picture", "tabindex": 0, "role": "region", "aria-label": heading}
-    shown = tag("div", image(path, heading), **box)
+    shown = tag("div", image(path, about.alt if about else heading), **box)
     return tag("figure", tag("h2", heading), said, finding, shown, **followed)
