@@ -216,6 +216,7 @@ class Report:
     folder: str = ""
     source: str = ""  # the run that it went on from
     labels: tuple[str, ...] = ()  # what the classes are called; none: by their numbers
+    command: tuple[str, ...] = ()  # the words that make it again from its preset; none: they are not known
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines
 from scenarios.experiment.exporting import exporter
 from scenarios.experiment.options import Experiment, RunOptions
+from scenarios.overrides import difference
+from scenarios.presets import SCENARIOS
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
 from server import run as server
@@ -34,6 +37,7 @@ from server.report import card, figures, page
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 COMPARED = {"none": (), "centralized": ("centralized",), "all": baselines.KINDS}
+FLAGS = ("seed", "rounds", "engine")  # settings that the command line has an option for
 PICTURED = 20  # clients whose images are shown
 IMAGES = 10  # of each
 
@@ -93,6 +97,25 @@ def _flags(options: RunOptions) -> str:
     )
 
 
+def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
+    """The command that makes this run again: its preset, and only the settings in which it differs. () if there is none."""
+    preset, _ = SCENARIOS.get(scenario.name, (None, ""))
+    try:
+        changes = difference(preset, replace(scenario, past=0)) if preset else []
+    except (ValueError, OSError):  # what a preset cannot become, or data that has gone
+        preset = None
+    if preset is None:
+        return ()
+    module = (
+        ["scenarios.deploy", *shlex.split(flwr_cli.option(options.federation)), "run"] if options.federation else []
+    )
+    words = ["python", "-m", *(module or ["scenarios.run"]), scenario.name]
+    words += [word for path, text in changes if path not in FLAGS for word in ("--set", f"{path}={text}")]
+    words += [word for path, text in changes if path in FLAGS for word in (f"--{path}", text)]
+    words += ["--from", str(options.source or "RUN")] if scenario.past else []
+    return (*words, *shlex.split(_flags(options)))
+
+
 def brief(report: Report) -> dict[str, Any]:
     """The report's main keys, for `--json`."""
     keys = (
@@ -124,7 +147,7 @@ def _rounds(this: Experiment) -> Report:
     terminal.pause()
     report = record.load(folder)
     source = str(options.source) if options.source else ""
-    return report.with_(*without_effect(scenario), source=source)
+    return report.with_(*without_effect(scenario), source=source, command=again(scenario, options))
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 from server.report.figures import PLOTS
 from tests.server.test_plots import fake, html, read, title
 
@@ -49,3 +51,18 @@ def test_after_a_gate_refused_the_page_says_of_which_version_it_speaks(tmp_path)
     assert "Files of version 1" in text and "is of version 2, which was refused" in text
     text = html(fake(2, 2) | {"stages": stages, "current": 2}, tmp_path)
     assert "Files of version 2, the current one" in text and "refused" not in text and "not current" not in text
+
+
+def test_a_run_is_made_again_by_a_short_command_and_all_its_settings_are_folded(tmp_path):
+    words = ["python", "-m", "scenarios.run", "noniid", "--set", "partition.alpha=0.05"]
+    text = unescape(html(fake(2, 2) | {"command": words}, tmp_path))
+    shown, _, folded = text.partition("Run it again")[2].partition("<details>")
+    assert "<span>python -m scenarios.run noniid</span> <span>--set partition.alpha=0.05</span>" in shown
+    assert "local.rate" not in shown and "--set local.rate=0.05" in folded.partition("</details>")[0]
+
+
+def test_an_older_report_is_read_and_has_the_long_command(tmp_path):
+    older = fake(2, 2)
+    assert "command" not in older and read(older).command == ()
+    shown = html(older, tmp_path).partition("Run it again")[2].partition("<details>")[0]
+    assert "--set local.rate=0.05" in shown
