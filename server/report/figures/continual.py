@@ -11,7 +11,7 @@ import numpy as np
 from core.curves import Point
 from server.record import Continual, Report, RoundRecord
 from server.report.figures import style
-from server.report.figures.formatting import listed, lost, percent, some
+from server.report.figures.formatting import in_points, listed, percent, some
 from server.report.figures.lines import SHARE, Line
 from server.report.figures.picture import Curves, Picture
 
@@ -63,7 +63,7 @@ def _matrix(title: str, section: Continual, shares: np.ndarray) -> Figure:
 
 
 def _lost(forgetting: float) -> str:
-    return f"{lost(forgetting)} forgotten" if forgetting >= 0 else f"{lost(-forgetting)} gained since"
+    return f"{in_points(forgetting)} forgotten" if forgetting >= 0 else f"{in_points(-forgetting)} gained since"
 
 
 def _frame(axes: Axes, task: int, stage: int) -> None:
@@ -137,8 +137,8 @@ def forgetting_split(report: Report) -> Picture | None:
     rounds = np.array(list(found))
     most = int(parts["temporal"].argmax())
     alt = f"Two bars a round: accuracy on earlier tasks lost in clients' training, and lost in averaging. {title}. "
-    alt += f"Training took most in round {rounds[most]}: {lost(parts['temporal'][most])}; "
-    alt += f"averaging then: {lost(parts['spatial'][most])}."
+    alt += f"Training took most in round {rounds[most]}: {in_points(parts['temporal'][most])}; "
+    alt += f"averaging then: {in_points(parts['spatial'][most])}."
     columns = ("round", "part", f"accuracy lost on earlier tasks {SHARE}")
     rows = [(number, kind, value) for i, number in enumerate(rounds) for kind, value in
             ((kind, part[i]) for kind, part in parts.items())]  # fmt: skip

@@ -40,8 +40,8 @@ def points(share: float, other: float) -> float:
     return round(round(100 * share, 2) - round(100 * other, 2), 2) + 0.0  # never −0
 
 
-def lost(share: Any) -> str:
-    """Forgetting, or another difference of two shares, in points: 0.0123 → "1.23 points"."""
+def in_points(share: Any) -> str:
+    """A difference of two shares, such as forgetting, in percentage points: 0.0123 → "1.23 points"."""
     return f"{number(100 * share + 0.0, 2)}{SPACE}points" if known(share) else NONE
 
 
