@@ -117,9 +117,9 @@ def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
 
 
 def brief(report: Report) -> dict[str, Any]:
-    """The report's main keys, for `--json`."""
+    """The report's main keys, for `--json`. docs/report.md says what each is; the schema is the report's."""
     keys = (
-        "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
+        "schema", "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
         "seconds", "exports", "current", "folder",
     )  # fmt: skip
     facts = record.report_json(report)

@@ -366,13 +366,6 @@ def test_runs_that_differ_by_seed_are_one_line(tmp_path):
                      "noniid, partition=labels, partition.k=1 (1 seed)"]  # fmt: skip
     assert compare([*runs, other], tmp_path).name == "compare.png"
     assert (tmp_path / "compare.svg").exists()
-    found = rows(tmp_path, "compare")
-    assert {(r["runs"], r["training"]) for r in found} == {
-        (name, kind) for name in names for kind in ("federated", "centralized")
-    }
-    assert [r["lowest (share of test images)"] != "" for r in found if r["training"] == "federated"] == [True] * 3 + [
-        False
-    ] * 3
     with pytest.raises(ValueError, match="finished round"):
         compare([], tmp_path)
 
@@ -424,8 +417,6 @@ def test_memory_is_drawn_over_settings_and_budgets(tmp_path):
     ]
     assert against_memory(points, tmp_path).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "memory.svg").exists()
-    kept = [float(r["memory a client (kB)"]) for r in rows(tmp_path, "memory")]
-    assert kept == [point.kilobytes for point in points]
 
 
 def title(picture) -> str:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from core.curves import Point
 from server.record import Report, plain
-from server.report.figures import picture, style
+from server.report.figures import style
 from server.report.figures.formatting import flat, known, percent, some, span
-from server.report.figures.lines import COLUMNS, Line, panels
-from server.report.figures.picture import Picture
+from server.report.figures.lines import Line, panels
 
 CENTRALIZED = "centralized training on the same data, in the same colour"
 
 
 def compare(runs: Sequence[Report], folder: Path) -> Path:
-    """Draw compare.png, .svg and .csv: mean test accuracy of runs that differ only by seed, with the range over their seeds.
+    """Draw compare.png: mean test accuracy of runs that differ only by seed, with the range over their seeds.
 
     A thin dashed line of the same colour is their centralized baseline. Raises ValueError if no run has a round.
     """
@@ -29,17 +27,13 @@ def compare(runs: Sequence[Report], folder: Path) -> Path:
         raise ValueError(f"none of {some(len(runs), 'run')} has a finished round to compare")
     counts = [len(group) for group in groups.values() if len(group) > 1]
     band = f"band: lowest to highest of {span(counts)} seeds" if counts else ""
-    each = {name: _lines(name, group, i, band) for i, (name, group) in enumerate(groups.items())}
-    lines = [line for mine in each.values() for line in mine]
-    # Both lines of a group are named by it: the federation's, and its baseline's.
-    rows = [(name, "federated" if line.labelled else "centralized", *row[1:])
-            for name, mine in each.items() for line in mine for row in line.rows()]  # fmt: skip
+    lines = [line for i, (name, group) in enumerate(groups.items()) for line in _lines(name, group, i, band)]
     best = max((line for line in lines if line.labelled), key=lambda line: line.last)
     title = f"{best.name}, {percent(best.last)}"
     title = f"Best of {len(groups)}: {title}" if len(groups) > 1 else title
-    drawn = Picture(title, "", partial(panels, title, lines, legend=True), ("runs", *COLUMNS), rows)
+    folder.mkdir(parents=True, exist_ok=True)
     with style.applied():
-        return picture.save(drawn, folder / "compare.png")
+        return style.save(panels(title, lines, legend=True), folder / "compare.png")
 
 
 def grouped(runs: Sequence[Report]) -> dict[str, list[Report]]:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from server.report.figures import picture, style
+from server.report.figures import style
 from server.report.figures.formatting import percent, span
-from server.report.figures.lines import SHARE
-from server.report.figures.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = (
-    "method",
-    "measured on",
-    "memory a client (kB)",
-    f"mean accuracy {SHARE}",
-    f"standard deviation {SHARE}",
-    "seeds",
-)
 TICKS = (0, 10, 30, 100, 300, 1000, 10_000, 100_000)  # kB
 
 
@@ -43,30 +32,25 @@ class MemoryPoint:
 
 
 def against_memory(points: Sequence[MemoryPoint], folder: Path) -> Path:
-    """Draw memory.png, .svg and .csv: a panel for each setting, a line for each method through its budgets, bars over seeds."""
+    """Draw memory.png: a panel for each setting, a line for each method through its budgets, bars over seeds."""
     panels, names = (list(dict.fromkeys(getattr(p, key) for p in points)) for key in ("panel", "name"))
     best = max([p for p in points if p.name != "joint"] or points, key=lambda p: p.accuracy)  # joint is the upper bound
     title = f"Most, {percent(best.accuracy)}, is read by {best.name}, which keeps {best.kilobytes:,.0f} kB a client"
-    drawn = Picture(title, "", partial(_panels, title, points, panels, names), COLUMNS, list(map(astuple, points)))
-    with style.applied():
-        return picture.save(drawn, folder / "memory.png")
-
-
-def _panels(title: str, points: Sequence[MemoryPoint], panels: Sequence[str], names: Sequence[str]) -> Figure:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = style.figure(4.7 * columns, 3.4 * rows + 0.1 * len(names) + 0.4, title)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for i, axes in enumerate(grid.flat):
-        axes.set_visible(i < len(panels))
-        if i < len(panels):
-            _draw(axes, [p for p in points if p.panel == panels[i]], names)
-            _scale(axes, points)
-        if i >= len(panels) - columns:
-            axes.set_xlabel("Memory a client (kB)")
-            axes.tick_params(labelbottom=True)
-    _legend(figure, points, columns)
-    return figure
+    with style.applied():
+        figure = style.figure(4.7 * columns, 3.4 * rows + 0.1 * len(names) + 0.4, title)
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        for i, axes in enumerate(grid.flat):
+            axes.set_visible(i < len(panels))
+            if i < len(panels):
+                _draw(axes, [p for p in points if p.panel == panels[i]], names)
+                _scale(axes, points)
+            if i >= len(panels) - columns:
+                axes.set_xlabel("Memory a client (kB)")
+                axes.tick_params(labelbottom=True)
+        _legend(figure, points, columns)
+        return style.save(figure, folder / "memory.png")
 
 
 def _draw(axes: Axes, points: Sequence[MemoryPoint], names: Sequence[str]) -> None:
