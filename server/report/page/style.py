@@ -4,7 +4,7 @@ CSS = """
 :root {
   color-scheme: light dark;
   --paper: #f6f7f8; --card: #ffffff; --ink: #1c2126; --soft: #5b656e; --line: #dfe3e6; --accent: #0072b2;
-  --warn: #8a4300; --warn-paper: #fff4e6; --warn-line: #f0c08a;
+  --warn: #8a4300; --warn-paper: #fff4e6; --warn-line: #f0c08a; --edge: #00000038;
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
@@ -57,14 +57,20 @@ circle { fill: var(--shade); stroke: var(--card); stroke-width: 1.5; }
 .keys [aria-pressed="false"] { color: var(--soft); text-decoration: line-through; }
 .keys [aria-pressed="false"] svg { opacity: 0.4; }
 .table { overflow: auto; max-height: 30rem; }
-table { border-collapse: collapse; width: 100%; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.4rem 0.7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+.table { /* a shade at the right edge as long as there is more to scroll to */
+  background: linear-gradient(to left, var(--card) 40%, transparent) right / 3rem 100% no-repeat local,
+    linear-gradient(to left, var(--edge), transparent) right / 0.8rem 100% no-repeat scroll, var(--card);
+}
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.4rem 0.6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th:first-child, .words, .line { text-align: left; }
 thead th { position: sticky; top: 0; background: var(--card); color: var(--soft); font-weight: 600; }
+thead th { white-space: normal; vertical-align: bottom; }
 tbody th { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 0; }
 .words, .line { display: block; }
 .words { min-width: 26rem; white-space: normal; }
+.line { min-width: 24rem; white-space: normal; }
 tbody th { position: sticky; left: 0; background: var(--card); }
 details { padding: 0.7rem 1rem; margin: 0 0 0.75rem; }
 details .table, details pre { margin-top: 0.75rem; border-radius: 6px; }
@@ -88,7 +94,7 @@ code { overflow-wrap: anywhere; }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #14171a; --card: #1d2226; --ink: #e8ebed; --soft: #9aa5ae; --line: #333b41; --accent: #6cbcf0;
-    --warn: #ffc078; --warn-paper: #2e2418; --warn-line: #6b4a22;
+    --warn: #ffc078; --warn-paper: #2e2418; --warn-line: #6b4a22; --edge: #000000c0;
   }
   .picture { background: #fff; border-radius: 6px; padding: 0.5rem; filter: brightness(0.9); }
   .curve, .bar, circle { --shade: color-mix(in oklab, var(--c) 70%, white); }
@@ -111,7 +117,7 @@ code { overflow-wrap: anywhere; }
   .tile .value { font-size: 1.1rem; }
   .tile .note { font-size: 0.7rem; }
   .table, pre { max-height: none; overflow: visible; }
-  .table { border: 0; }
+  .table { border: 0; background: none; }
   table { font-size: 7pt; }
   thead { display: table-header-group; }
   th, td, tbody th, thead th { position: static; white-space: normal; padding: 0.15rem 0.25rem; }
