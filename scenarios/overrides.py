@@ -1,4 +1,5 @@
-"""What `--set` makes of a scenario: its values as they are given, and a memory's budget that stays what it was."""
+"""What `--set` makes of a scenario: its values as they are given, and a memory's budget that stays what it was; and which
+changes, at least, make one scenario of another."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from dataclasses import replace
 
 from core.config.part import Part, options
 from core.config.scenario import Scenario
+from core.data import settled
 from core.methods import METHODS
+from server.record import plain
+from server.report.figures.formatting import flat
 
 LIMITS = ("images", "kilobytes")  # of a client's memory; 0: no such limit
 Change = tuple[str, str]
@@ -34,6 +38,35 @@ def changed(scenario: Scenario, changes: Sequence[Change]) -> Scenario:
     return replace(
         new, methods=tuple(_budgeted(part, {} if part.name in before else budget, named) for part in new.methods)
     )
+
+
+def difference(preset: Scenario, scenario: Scenario) -> list[Change]:
+    """The changes with which `changed` makes the scenario of its preset, none that follows from the others.
+
+    Raises ValueError if no changes do, as where a piece has fewer settings than the preset's.
+    """
+    scenario = _unsettled(preset, scenario)
+    before, now = (flat(plain(one)) for one in (preset, scenario))
+    found = [(path, text) for path, text in now.items() if before.get(path) != text]
+    if not _makes(preset, found, scenario):
+        raise ValueError(f"no --set makes this scenario of {preset.name}")
+    for one in [*found]:
+        rest = [other for other in found if other != one]
+        found = rest if _makes(preset, rest, scenario) else found
+    return found
+
+
+def _unsettled(preset: Scenario, scenario: Scenario) -> Scenario:
+    """Without the number of classes, if that is what its data says by itself."""
+    without = replace(scenario, classes=preset.classes)
+    return without if settled(without) == scenario else scenario
+
+
+def _makes(preset: Scenario, changes: Sequence[Change], scenario: Scenario) -> bool:
+    try:
+        return changed(preset, changes).json() == scenario.json()
+    except ValueError:  # a setting of a piece that is not named
+        return False
 
 
 def _limits(part: Part) -> dict[str, object]:

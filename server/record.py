@@ -216,6 +216,7 @@ class Report:
     folder: str = ""
     source: str = ""  # the run that it went on from
     labels: tuple[str, ...] = ()  # what the classes are called; none: by their numbers
+    command: tuple[str, ...] = ()  # the words that make it again from its preset; none: they are not known
 
     @property
     def name(self) -> str:
@@ -240,6 +241,11 @@ class Report:
     def numbers(self) -> bool:
         """Are the classes called by numbers, as digits are?"""
         return all(label.isdecimal() for label in self.labels)
+
+    @property
+    def kind(self) -> str:
+        """What people call a class."""
+        return "digit" if self.numbers else "class"
 
     @property
     def kinds(self) -> str:

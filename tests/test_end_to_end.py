@@ -27,7 +27,7 @@ CHANGES = (
 )  # fmt: skip
 SETTINGS = ["noniid", "--rounds", "3", *(word for change in CHANGES for word in ("--set", change))]
 KEYS = [
-    "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
+    "schema", "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
     "seconds", "exports", "current", "folder",
 ]  # fmt: skip
 

@@ -28,6 +28,8 @@ from scenarios.experiment import baselines
 from scenarios.experiment.exporting import exporter
 from scenarios.experiment.options import Experiment, RunOptions
 from scenarios.experiment.tracking import Tracking
+from scenarios.overrides import difference
+from scenarios.presets import SCENARIOS
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
 from server import run as server
@@ -36,6 +38,7 @@ from server.report import card, figures, page
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 COMPARED = {"none": (), "centralized": ("centralized",), "all": baselines.KINDS}
+FLAGS = ("seed", "rounds", "engine")  # settings that the command line has an option for
 PICTURED = 20  # clients whose images are shown
 IMAGES = 10  # of each
 
@@ -100,10 +103,29 @@ def _flags(options: RunOptions) -> str:
     return "".join(said + [f" --plugin {shlex.quote(name)}" for name in options.plugins])
 
 
+def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
+    """The command that makes this run again: its preset, and only the settings in which it differs. () if there is none."""
+    preset, _ = SCENARIOS.get(scenario.name, (None, ""))
+    try:
+        changes = difference(preset, replace(scenario, past=0)) if preset else []
+    except (ValueError, OSError):  # what a preset cannot become, or data that has gone
+        preset = None
+    if preset is None:
+        return ()
+    module = (
+        ["scenarios.deploy", *shlex.split(flwr_cli.option(options.federation)), "run"] if options.federation else []
+    )
+    words = ["python", "-m", *(module or ["scenarios.run"]), scenario.name]
+    words += [word for path, text in changes if path not in FLAGS for word in ("--set", f"{path}={text}")]
+    words += [word for path, text in changes if path in FLAGS for word in (f"--{path}", text)]
+    words += ["--from", str(options.source or "RUN")] if scenario.past else []
+    return (*words, *shlex.split(_flags(options)))
+
+
 def brief(report: Report) -> dict[str, Any]:
-    """The report's main keys, for `--json`."""
+    """The report's main keys, for `--json`. docs/report.md says what each is; the schema is the report's."""
     keys = (
-        "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
+        "schema", "scenario", "seed", "rounds", "clients", "accuracy", "loss", "baselines", "best", "diverged", "weights_sha256",
         "seconds", "exports", "current", "folder",
     )  # fmt: skip
     facts = record.report_json(report)
@@ -131,7 +153,7 @@ def _rounds(this: Experiment, tracking: Tracking) -> Report:
     terminal.pause()
     report = record.load(folder)
     source = str(options.source) if options.source else ""
-    return report.with_(*without_effect(scenario), source=source)
+    return report.with_(*without_effect(scenario), source=source, command=again(scenario, options))
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:

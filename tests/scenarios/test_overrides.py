@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.config.part import Part
+from core.data import settled
 from scenarios import run
-from scenarios.overrides import changed
+from scenarios.deployment import flwr_cli
+from scenarios.experiment import pipeline
+from scenarios.experiment.options import RunOptions
+from scenarios.overrides import changed, difference
 from scenarios.presets import SCENARIOS
 
 BUDGET = {"images": 0, "kilobytes": 157.8}
@@ -55,3 +62,68 @@ def test_a_piece_that_is_named_again_keeps_its_settings() -> None:
     zoom = next(part for part in noniid.looks if part.name == "zoom")
     assert changed(noniid, [("looks", "rotate+zoom")]).looks == (Part("rotate"), zoom)
     assert changed(staged, [("partition", "labels")]).partition == Part("labels")
+
+
+@pytest.mark.parametrize(
+    "preset, line",
+    [
+        ("noniid", ""),
+        ("noniid", "--set partition.alpha=0.05"),
+        ("noniid", "--set partition=labels --set partition.k=1 --set looks=none"),
+        ("noniid", "--set strategy=fedprox --set strategy.mu=0.1 --set local.epochs=2.0"),
+        ("class_incremental", "--set methods=replay"),  # which takes over the preset's budget
+        ("class_incremental", "--set methods.derpp.images=50"),  # which means that limit alone
+        ("class_incremental", "--set methods=replay+ewc --set methods.replay.images=50 --set softmax=masked"),
+        ("newcomers", "--set 'join=[[6, 9]]' --set 'digits=[8, 9]'"),
+    ],
+)
+def test_a_run_is_made_again_by_what_was_changed(preset: str, line: str) -> None:
+    """Not by forty settings: the changes that were given are found again, and they make the same scenario."""
+    before = SCENARIOS[preset][0]
+    given = [tuple(word.split("=", 1)) for word in shlex.split(line)[1::2]]
+    found = difference(before, changed(before, given))
+    assert sorted(found) == sorted(given)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_most_presets_can_become_any_other(name: str) -> None:
+    made = 0
+    for other in SCENARIOS:
+        before, wanted = (replace(SCENARIOS[one][0], name="x") for one in (name, other))
+        try:
+            found = difference(before, wanted)
+        except ValueError:  # a piece of the same name cannot lose a setting
+            continue
+        assert changed(before, found) == wanted
+        made += 1
+    assert made >= 10
+
+
+def test_the_number_of_classes_that_data_has_by_itself_is_not_said(tmp_path: Path) -> None:
+    """A run of a user's own data has it in its settings, where nobody has set it."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (60, 28, 28), np.uint8), np.arange(60) % 12
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    preset, given = SCENARIOS["iid"][0], [("data", str(tmp_path / "own.npz"))]
+    scenario = settled(changed(preset, given))
+    assert scenario.classes == 12 and difference(preset, scenario) == given
+
+
+def test_what_a_preset_cannot_become_is_refused() -> None:
+    preset = SCENARIOS["noniid"][0]
+    with pytest.raises(ValueError, match="no --set makes"):
+        difference(preset, replace(preset, looks=(Part("stroke"),)))  # without the limits that the preset's has
+
+
+def test_the_command_of_a_run() -> None:
+    scenario = changed(SCENARIOS["noniid"][0], [("partition.alpha", "0.05"), ("seed", "3")])
+    line = "python -m scenarios.run noniid --set partition.alpha=0.05 --seed 3"
+    assert shlex.join(pipeline.again(scenario, RunOptions(workers=2))) == line
+    assert shlex.join(pipeline.again(scenario, RunOptions(baselines="all"))) == f"{line} --baselines all"
+    later = replace(scenario, past=1)
+    assert shlex.join(pipeline.again(later, RunOptions(source=Path("runs/a b")))) == f"{line} --from 'runs/a b'"
+    home = RunOptions(baselines="none", federation=flwr_cli.HOME.absolute())
+    assert shlex.join(pipeline.again(scenario, home)) == line.replace("scenarios.run", "scenarios.deploy run")
+    assert pipeline.again(replace(scenario, name="my own"), RunOptions()) == ()
+    given = run.parser().parse_args(shlex.split(line)[3:])
+    assert run._wanted(given)[0] == scenario

@@ -107,14 +107,15 @@ def check(figure: Figure) -> int:
 @pytest.mark.parametrize("kind", REPORTS)
 def test_labels_stand_at_the_ends_of_their_lines(kind: str, name: str) -> None:
     with style.applied():
-        figure = PLOTS[name](read(REPORTS[kind]()))
-        assert figure is None or check(figure) >= 1
+        picture = PLOTS[name](read(REPORTS[kind]()))
+        assert picture is None or check(picture.draw()) >= 1
 
 
 def test_every_picture_with_such_labels_is_looked_at() -> None:
     with style.applied():
-        figures = {name: plot(read(staged(fake()))) for name, plot in PLOTS.items()}
-    noted = {name for name, figure in figures.items() if figure and any(map(_noted, figure.axes))}
+        report = read(staged(fake()))
+        figures = {name: plot(report).draw() for name, plot in PLOTS.items() if name != "looks"}  # has images only
+    noted = {name for name, figure in figures.items() if any(map(_noted, figure.axes))}
     assert noted == set(LABELLED)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 from server.report.figures import PLOTS
-from tests.server.test_plots import fake, html, read, title
+from tests.server.test_plots import fake, html, read, staged, title
 
 WHY = "the centralized baseline diverged: its validation loss rose from 0.07 in round 4 to 1.25 at the end"
 
@@ -49,3 +52,34 @@ def test_after_a_gate_refused_the_page_says_of_which_version_it_speaks(tmp_path)
     assert "Files of version 1" in text and "is of version 2, which was refused" in text
     text = html(fake(2, 2) | {"stages": stages, "current": 2}, tmp_path)
     assert "Files of version 2, the current one" in text and "refused" not in text and "not current" not in text
+
+
+def test_a_run_is_made_again_by_a_short_command_and_all_its_settings_are_folded(tmp_path):
+    words = ["python", "-m", "scenarios.run", "noniid", "--set", "partition.alpha=0.05"]
+    text = unescape(html(fake(2, 2) | {"command": words}, tmp_path))
+    shown, _, folded = text.partition("Run it again")[2].partition("<details>")
+    assert "<span>python -m scenarios.run noniid</span> <span>--set partition.alpha=0.05</span>" in shown
+    assert "local.rate" not in shown and "--set local.rate=0.05" in folded.partition("</details>")[0]
+
+
+def test_an_older_report_is_read_and_has_the_long_command(tmp_path):
+    older = fake(2, 2)
+    assert "command" not in older and read(older).command == ()
+    shown = html(older, tmp_path).partition("Run it again")[2].partition("<details>")[0]
+    assert "--set local.rate=0.05" in shown
+
+
+def test_what_is_forgotten_is_in_points_not_in_per_cent(tmp_path):
+    """Shares of 100 % would say that −91 % was forgotten."""
+    report = staged(fake())
+    report["continual"]["forgetting_split"] = {"temporal": -0.91, "spatial": 1.02}
+    report["continual"]["measures"] |= {"forgetting": 0.1234, "backward_transfer": -0.0567, "intransigence": 0.01}
+    text = html(report, tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    part = text.partition("Learning in stages</h2>")[2].partition("</table>")[0]
+    cells = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', part))
+    assert cells["Forgetting"] == "12.34 points" and cells["Backward transfer"] == "−5.67 points"
+    assert cells["Forgetting, temporal"] == "−91.00 points" and cells["Forgetting, spatial"] == "102.00 points"
+    assert cells["Intransigence"] == "1.00 points" and cells["Average accuracy"].endswith(" %")
+    assert "sums over all rounds" in part
+    del report["continual"]["forgetting_split"]
+    assert "sums over all rounds" not in html(report, tmp_path)

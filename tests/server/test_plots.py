@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
 import json
+import re
 import shlex
 import subprocess
 import sys
+from html import unescape
 
 import numpy as np
 import pytest
@@ -122,7 +127,9 @@ def html(facts: dict, folder) -> str:
 
 def test_every_picture_is_drawn_and_shown(full):
     _, folder = full
-    assert {path.stem for path in folder.glob("*.png")} == set(PLOTS)
+    for ending, without in ((".png", set()), (".svg", set()), (".csv", {"looks"})):  # its data are images
+        assert {path.stem for path in folder.glob(f"*{ending}")} == set(PLOTS) - without
+    assert all(path.read_bytes().startswith(b"<?xml") for path in folder.glob("*.svg"))
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
     assert (folder / "report.html").read_text().count("data:image/png;base64,") == len(PLOTS)
     assert not list(folder.glob(".*"))
@@ -135,7 +142,103 @@ def test_equal_reports_give_equal_bytes(full, tmp_path):
         f"{name}.png"
         for name in ("accuracy", "matrix", "tasks", "forgetting_split", "classes", "served", "confusion", "drift")
     ]
-    assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in drawn)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 3 * len(drawn)
+    assert all(file.read_bytes() == (folder / file.name).read_bytes() for file in files)
+
+
+def rows(folder, name: str) -> list[dict[str, str]]:
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+SHARE = "accuracy (share of test images)"
+
+
+def test_the_numbers_beside_a_picture_are_the_reports(full):
+    """To the last digit: what is written is read as the very number that report.json has."""
+    report, folder = full
+    history, section, shards = report["history"], report["continual"], report["shards"]
+    found = rows(folder, "accuracy")
+    lines = {name: [r for r in found if r["training"] == name] for name in ("federated", "centralized", "local")}
+    assert [(int(r["round"]), float(r[SHARE])) for r in lines["federated"]] == [
+        (r["round"], r["accuracy"]) for r in history
+    ]
+    assert [float(r[SHARE]) for r in lines["centralized"]] == [p["accuracy"] for p in report["curves"]["centralized"]]
+    assert [float(r["gradient examples"]) for r in lines["federated"]] == [r["seen"] for r in history]
+    (alone,) = lines["local"]
+    assert (float(alone["lowest (share of test images)"]), float(alone["highest (share of test images)"])) == (
+        0.29,
+        0.915,
+    )
+    assert [float(r[SHARE]) for r in rows(folder, "matrix")] == [s for row in section["matrix"] for s in row]
+    assert sum(r["taught in this stage"] == "1" for r in rows(folder, "matrix")) == 5
+    curve = [float(r[SHARE]) for r in rows(folder, "tasks") if r["task"] == "2, 3"]
+    assert curve == [r["tasks_accuracy"][1] for r in history]
+    parts = [
+        float(r["accuracy lost on earlier tasks (share of test images)"]) for r in rows(folder, "forgetting_split")
+    ]
+    assert parts == [r["forgetting_split"][kind] for r in history for kind in ("temporal", "spatial")]
+    classes = [float(r[SHARE]) for r in rows(folder, "classes")]
+    assert classes == [s for r in history for s in r["classes_accuracy"]]
+    served = {(r["client"], r["stage"]): float(r["accuracy (share of the client's test images)"])
+              for r in rows(folder, "served")}  # fmt: skip
+    assert served["1", "5"] == section["clients"][4]["1"] and served["0", "1"] == section["clients"][0]["0"]
+    clients = {
+        int(r["client"]): float(r["accuracy (share of the client's test images)"]) for r in rows(folder, "clients")
+    }
+    assert clients == {shard["client"]: shard["accuracy"] for shard in shards}
+    own = {int(r["client"]): float(r[SHARE]) for r in rows(folder, "alone")
+           if r["model"] == "its own" and r["tested on"] == "all ten digits"}  # fmt: skip
+    assert own == dict(enumerate(report["local_accuracies"]))
+    assert [int(r["test images"]) for r in rows(folder, "confusion")] == [n for row in report["confusion"] for n in row]
+    drift = {(r["round"], r["client"]): float(r["distance (share of the global weights' norm)"])
+             for r in rows(folder, "drift")}  # fmt: skip
+    assert drift == {(str(r["round"]), c): value for r in history for c, value in r["drift"].items()}
+    assert [int(r["training images"]) for r in rows(folder, "labels")] == [
+        n for shard in shards for n in shard["labels"]
+    ]
+
+
+def test_what_is_drawn_is_what_is_written(full):
+    """The heights of bars, the points of curves and the cells of tables, from the figures themselves."""
+    report, folder = full
+    with style.applied():
+        found = {
+            name: PLOTS[name](read(report)).draw().axes for name in ("forgetting_split", "tasks", "matrix", "drift")
+        }
+    bars = [bar.get_height() for group in found["forgetting_split"][0].containers for bar in group]
+    lost = {kind: [100 * float(r["accuracy lost on earlier tasks (share of test images)"])
+                   for r in rows(folder, "forgetting_split") if r["part"] == kind] for kind in ("temporal", "spatial")}  # fmt: skip
+    assert bars == pytest.approx(lost["temporal"] + lost["spatial"])
+    drawn = [y for line in found["tasks"][0].lines for y in line.get_ydata() if len(line.get_xdata()) > 2]
+    assert drawn == pytest.approx([100 * float(r[SHARE]) for name in report["continual"]["tasks"]
+                                   for r in rows(folder, "tasks") if r["task"] == name])  # fmt: skip
+    cells = np.asarray(found["matrix"][0].images[0].get_array()).ravel().tolist()
+    assert cells == pytest.approx([100 * float(r[SHARE]) for r in rows(folder, "matrix")])
+    dots = found["drift"][0].collections[0].get_offsets()[:, 1].tolist()
+    assert dots == pytest.approx(
+        [100 * float(r["distance (share of the global weights' norm)"]) for r in rows(folder, "drift")]
+    )
+
+
+def test_what_is_no_number_is_an_empty_cell(tmp_path):
+    report = fake(2, 2) | {"baselines": {"centralized": 0.9}, "curves": {}}
+    draw(read(report), tmp_path)
+    (level,) = [r for r in rows(tmp_path, "accuracy") if r["training"] == "centralized"]
+    assert (level["round"], level["gradient examples"], level[SHARE]) == ("", "", "0.9")
+
+
+def test_a_camera_is_told_of_beside_its_own_client(tmp_path):
+    """Clients that were never asked have no shard in the report, but images on the sheet."""
+    report = fake(4, 2)
+    report["shards"] = [shard for shard in report["shards"] if shard["client"] != 1]
+    for shard in report["shards"]:
+        shard["looks"] = {"zoom": 1 + shard["client"] / 100}
+    with style.applied():
+        (axes,) = PLOTS["looks"](read(report), np.zeros((4, 3, 28, 28), np.uint8)).draw().axes
+    said = [text.get_text().replace("\N{NO-BREAK SPACE}", " ") for text in axes.texts]
+    assert said == ["size ×1.00", "", "size ×1.02", "size ×1.03"]
 
 
 POOR = {
@@ -175,12 +278,63 @@ def test_the_page_escapes_everything(tmp_path):
     report["exports"] = {"files": {evil: one}, "refused": {evil: evil}}
     report["history"][0] |= {"failed": {"0": evil}, "retried": {"1": evil}, "server_error": evil}
     report["shards"][0]["looks"] = {evil: 1.0}
-    assert "<script" not in html(report, tmp_path)
+    draw(read(report), tmp_path)
+    report["baselines"]["local"] = 0.5
+    text = html(report, tmp_path)
+    assert evil not in text and "alert" in text and text.count("<script") == 1  # the page's own
 
 
 def test_the_page_loads_nothing(full):
-    text = (full[1] / "report.html").read_text()
-    assert not any(word in text for word in ("http://", "https://", "@import", "url(", "<script", '<link rel="s'))
+    text = (
+        (full[1] / "report.html").read_text().replace("http://www.w3.org/2000/svg", "")
+    )  # a name, which nobody asks for
+    loading = ("http://", "https://", "@import", "url(", ' src="h', "import(", "fetch(", "<script src", '<link rel="s')
+    assert not any(word in text for word in loading)
+
+
+def test_the_browser_may_run_the_pages_own_script_only(full):
+    text = (full[1] / "report.html").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f'script-src &#x27;sha256-{digest}&#x27;"' in text and "unsafe-eval" not in text and len(script) < 50_000
+
+
+def test_the_curves_on_the_page_have_the_reports_numbers(full):
+    report, folder = full
+    found = re.findall(r'data-curves="(.*?)"', (folder / "report.html").read_text(encoding="utf-8"))
+    accuracy, tasks = (json.loads(unescape(text)) for text in found)
+    lines = {line["name"]: line["points"] for line in accuracy["lines"]}
+    assert lines["federated"] == [[r["round"], r["seen"], r["accuracy"], None, None] for r in report["history"]]
+    assert lines["centralized"] == [
+        [p["round"], p["seen"], p["accuracy"], None, None] for p in report["curves"]["centralized"]
+    ]
+    assert lines["local"][0][3:] == [0.29, 0.915] and "worst client alone" in accuracy["bands"][0]
+    assert [line["name"] for line in tasks["lines"]] == report["continual"]["tasks"]
+    assert [[p[2] for p in line["points"]] for line in tasks["lines"]] == [
+        list(column) for column in zip(*(r["tasks_accuracy"] for r in report["history"]), strict=True)
+    ]
+    assert (accuracy["nines"], tasks["nines"], tasks["stages"]) == (True, False, [4, 8, 12, 16])
+
+
+def test_what_a_picture_shows_is_said_in_words_with_its_numbers(full):
+    """Not the file's name, nor its heading: the main numbers, from the report."""
+    report, folder = full
+    text = (folder / "report.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    alts = [unescape(alt) for alt in re.findall(r'<img [^>]*alt="(.*?)"', text)]
+    assert len(alts) == len(PLOTS) and all(len(alt) > 60 and re.search(r"\d", alt) for alt in alts)
+    said = dict(zip(PLOTS, alts, strict=True))
+    last, section = report["history"][-1], report["continual"]
+    assert f"At the end: federated {100 * last['accuracy']:.2f} %" in said["accuracy"]
+    assert "local 61.34 % (from 29.00 % to 91.50 %)" in said["accuracy"]
+    assert f"8, 9: {100 * section['matrix'][-1][4]:.1f} %" in said["matrix"] and "5 stages" in said["matrix"]
+    assert f"0, 1: {100 * last['tasks_accuracy'][0]:.1f} %" in said["tasks"]
+    assert "Training took most in round 1: 2.00 points" in said["forgetting_split"]
+    worst = min(report["shards"], key=lambda shard: shard["accuracy"])
+    assert f"client {worst['client']}, gets {100 * worst['accuracy']:.2f} %" in said["clients"]
+    far = max((value, r["round"]) for r in report["history"] for value in r["drift"].values())
+    assert f"in round {far[1]}: {100 * far[0]:.1f} %" in said["drift"]
+    assert "client 0: turned" in said["looks"]
+    assert f"0 {100 * report['confusion'][0][0] / sum(report['confusion'][0]):.1f} %" in said["confusion"]
 
 
 def test_what_went_wrong_stands_above_the_figures(tmp_path):
@@ -211,6 +365,7 @@ def test_runs_that_differ_by_seed_are_one_line(tmp_path):
     assert names == ["noniid, partition=dirichlet, partition.alpha=0.3 (3 seeds)",
                      "noniid, partition=labels, partition.k=1 (1 seed)"]  # fmt: skip
     assert compare([*runs, other], tmp_path).name == "compare.png"
+    assert (tmp_path / "compare.svg").exists()
     with pytest.raises(ValueError, match="finished round"):
         compare([], tmp_path)
 
@@ -261,10 +416,12 @@ def test_memory_is_drawn_over_settings_and_budgets(tmp_path):
         for kilobytes in ((0.0,) if name == "finetune" else (39.0, 157.0))
     ]
     assert against_memory(points, tmp_path).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "memory.svg").exists()
 
 
-def title(figure) -> str:
-    return " ".join(figure.get_suptitle().split())
+def title(picture) -> str:
+    with style.applied():
+        return " ".join(picture.draw().get_suptitle().split())
 
 
 def test_joining_is_tested_on_the_clients_own_digits(tmp_path):
@@ -272,13 +429,16 @@ def test_joining_is_tested_on_the_clients_own_digits(tmp_path):
     for shard, share in zip(report["shards"], (0.9, 0.9, 0.9, 0.9), strict=True):
         shard["accuracy"] = share
     report |= {"local_own_accuracies": [0.8, 0.95, 0.9, 0.7], "local_accuracies": [0.2] * 4, "accuracy": 0.88}
-    figure = PLOTS["alone"](read(report))
-    said = title(figure).replace("\N{NO-BREAK SPACE}", " ")
+    picture = PLOTS["alone"](read(report))
+    said = title(picture).replace("\N{NO-BREAK SPACE}", " ")
     assert said.startswith(
         "On its own digits joining clearly helps 2 of 4 clients and harms 1"
     )  # of all ten digits: 4 of 4
     assert "alone they read 83.8 % on average, together 90.0 %" in said
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["On the client's own digits", "On all ten digits"]
+    assert [axes.get_title(loc="left") for axes in picture.draw().axes] == [
+        "On the client's own digits",
+        "On all ten digits",
+    ]
     text = html(report, tmp_path).replace("\N{NO-BREAK SPACE}", " ")
     assert "61.34 % on all ten digits, and 83.75 % on their own, where together they read 90.00 %" in text
     assert "Alone, own digits" in text and "Alone, all digits" in text and "95.00 %" in text and "20.00 %" in text
@@ -312,7 +472,7 @@ def test_a_band_says_what_it_is_and_one_seed_has_none(saved, tmp_path):
     compare([read(fake(4, 3))], tmp_path)
     assert any("band: lowest to highest of 3 seeds" in text for text in legend(saved[0])) and bands(saved[0]) == 1
     assert not any("band" in text for text in legend(saved[1])) and bands(saved[1]) == 0
-    assert any("worst client alone to the best" in text for text in legend(PLOTS["accuracy"](read(fake()))))
+    assert any("worst client alone to the best" in text for text in legend(PLOTS["accuracy"](read(fake())).draw()))
 
 
 def test_bars_say_what_they_are_and_one_seed_has_none(saved, tmp_path):

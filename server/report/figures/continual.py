@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.record import Continual, Report
+from core.curves import Point
+from server.record import Continual, Report, RoundRecord
 from server.report.figures import style
-from server.report.figures.formatting import percent, some
+from server.report.figures.formatting import in_points, listed, percent, some
+from server.report.figures.lines import SHARE, Line
+from server.report.figures.picture import Curves, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +24,7 @@ def _section(report: Report) -> Continual | None:
     return report.continual if report.continual and len(report.continual.tasks) > 1 else None
 
 
-def matrix(report: Report) -> Figure | None:
+def matrix(report: Report) -> Picture | None:
     """What it knows after each stage
 
     One row a stage, one column a task: the global model's test accuracy. Framed cells are what the stage taught; cells to
@@ -27,8 +32,20 @@ def matrix(report: Report) -> Figure | None:
     """
     if (section := _section(report)) is None:
         return None
-    shares, measures = 100 * np.array(section.matrix), section.measures
+    shares, measures = np.array(section.matrix), section.measures
     title = f"{percent(measures.average_accuracy)} over all tasks at the end, {_lost(measures.forgetting)}"
+    ends = [f"{name}: {percent(share, 1)}" for name, share in zip(section.tasks, shares[-1], strict=True)]
+    alt = f"A table of test accuracy after each of {some(len(shares), 'stage')} on each of {len(ends)} tasks. {title}. "
+    alt += f"After the last stage: {listed(ends)}."
+    columns = ("stage", "last round", "task", "taught in this stage", f"accuracy {SHARE}")
+    rows = [
+        (stage + 1, section.ends[stage], section.tasks[task], int(section.stages[stage] == task), share)
+        for (stage, task), share in np.ndenumerate(shares)
+    ]
+    return Picture(title, alt, partial(_matrix, title, section, 100 * shares), columns, rows)
+
+
+def _matrix(title: str, section: Continual, shares: np.ndarray) -> Figure:
     figure = style.figure(max(5.2, 1.4 + 0.85 * shares.shape[1]), 1.5 + 0.5 * len(shares), title)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=130, aspect="auto")
@@ -46,11 +63,7 @@ def matrix(report: Report) -> Figure | None:
 
 
 def _lost(forgetting: float) -> str:
-    return (
-        f"{100 * forgetting:.2f} points forgotten"
-        if forgetting >= 0
-        else f"{-100 * forgetting:.2f} points gained since"
-    )
+    return f"{in_points(forgetting)} forgotten" if forgetting >= 0 else f"{in_points(-forgetting)} gained since"
 
 
 def _frame(axes: Axes, task: int, stage: int) -> None:
@@ -61,59 +74,84 @@ def _frame(axes: Axes, task: int, stage: int) -> None:
     )
 
 
-def tasks(report: Report) -> Figure | None:
+def tasks(report: Report) -> Picture | None:
     """What became of each task
 
     The global model's accuracy on each task, round by round; dotted lines are where a new stage begins.
     """
     if (section := _section(report)) is None:
         return None
-    rounds = np.array([row.round for row in report.history])
-    shares = 100 * np.array([row.tasks_accuracy for row in report.history])
+    shares = np.array([row.tasks_accuracy for row in report.history])
     worst = int(np.argmin(shares[-1]))
-    equal = int((np.abs(shares[-1] - shares[-1, worst]) < 0.05).sum()) - 1
+    equal = int((np.abs(shares[-1] - shares[-1, worst]) < 0.0005).sum()) - 1
     also = f" (and {some(equal, 'task')} more as little)" if equal else ""
-    title = f"At the end it knows {section.tasks[worst]} least: {shares[-1, worst]:.1f} %{also}"
+    title = f"At the end it knows {section.tasks[worst]} least: {percent(shares[-1, worst], 1)}{also}"
+    lines = [_task(report.history, section.tasks[i], i) for i in range(shares.shape[1])]
+    ends = [f"{line.name}: {percent(line.last, 1)}" for line in lines]
+    alt = f"A curve of test accuracy over rounds for each of {len(lines)} tasks. {title}. At the end: {listed(ends)}."
+    rows = [(point.round, line.name, point.accuracy) for line in lines for point in line.points]
+    columns = ("round", "task", f"accuracy {SHARE}")
+    curves = Curves(lines, section.ends[:-1], (0.0, 1.0))
+    return Picture(title, alt, partial(_tasks, title, section, lines), columns, rows, curves)
+
+
+def _task(history: Sequence[RoundRecord], name: str, task: int) -> Line:
+    points = [Point(row.tasks_accuracy[task], row.round, seen=row.seen) for row in history]
+    colours = style.PALETTE
+    return Line(name, colours[task % len(colours)], points, "-" if task < len(colours) else "--", 1.8, marked=False)
+
+
+def _tasks(title: str, section: Continual, lines: Sequence[Line]) -> Figure:
     figure = style.figure(8.6, 4.2, title)
     axes = figure.subplots()
     for end in section.ends[:-1]:
         axes.axvline(end + 0.5, color=style.GREY, linestyle=":", linewidth=1)
-    colours = [style.PALETTE[i % len(style.PALETTE)] for i in range(shares.shape[1])]
-    for task, colour in enumerate(colours):
-        axes.plot(rounds, shares[:, task], color=colour, linestyle="-" if task < len(style.PALETTE) else "--")
-    named = [(shares[-1, i], f"{shares[-1, i]:.1f}  {section.tasks[i]}", c) for i, c in enumerate(colours)]
-    style.label_ends(axes, named)
+    for line in lines:
+        line.draw(axes, "round", 1.0)
+    style.label_ends(axes, [(100 * line.last, f"{100 * line.last:.1f}  {line.name}", line.colour) for line in lines])
     axes.set_ylim(0, 101)
     axes.set_ylabel("Test accuracy (%)")
-    style.rounds_axis(axes, rounds)
+    style.rounds_axis(axes, lines[0].values("round"))
     axes.grid(axis="y")
     return figure
 
 
-def forgetting_split(report: Report) -> Figure | None:
+def forgetting_split(report: Report) -> Picture | None:
     """Where forgetting comes from
 
-    What each round took from tasks met before: by clients' own training (temporal: the received model against the
-    client's own new one) and by averaging their models (spatial: their own models against the new global one). Bars below
-    zero gave something back. Both together are what the global model lost.
+    What each round took from tasks met before, in points of accuracy: by clients' own training (temporal: the received
+    model against the client's own new one) and by averaging their models (spatial: their own models against the new
+    global one). Bars below zero gave something back. Both together are what the global model lost in the round; over many
+    rounds what training takes, averaging mostly gives back, so each part may be far more than what was lost in the end.
     """
     found = {row.round: row.forgetting_split for row in report.history if row.forgetting_split}
     if (section := _section(report)) is None or not found:
         return None
-    rounds = np.array(list(found))
     parts = {
-        "temporal": 100 * np.array([one.temporal for one in found.values()]),
-        "spatial": 100 * np.array([one.spatial for one in found.values()]),
+        "temporal": np.array([one.temporal for one in found.values()]),
+        "spatial": np.array([one.spatial for one in found.values()]),
     }
     total = {kind: part.sum() for kind, part in parts.items()}
-    how = {k: f"{'took' if t >= 0 else 'gave back'} {abs(t):.1f} points" for k, t in total.items()}
+    how = {k: f"{'took' if t >= 0 else 'gave back'} {100 * abs(t):.1f} points" for k, t in total.items()}
     title = f"Summed over all rounds, clients' training {how['temporal']}, averaging {how['spatial']}"
-    figure = style.figure(8.6, 3.9, title.replace("-", "−"))
+    rounds = np.array(list(found))
+    most = int(parts["temporal"].argmax())
+    alt = f"Two bars a round: accuracy on earlier tasks lost in clients' training, and lost in averaging. {title}. "
+    alt += f"Training took most in round {rounds[most]}: {in_points(parts['temporal'][most])}; "
+    alt += f"averaging then: {in_points(parts['spatial'][most])}."
+    columns = ("round", "part", f"accuracy lost on earlier tasks {SHARE}")
+    rows = [(number, kind, value) for i, number in enumerate(rounds) for kind, value in
+            ((kind, part[i]) for kind, part in parts.items())]  # fmt: skip
+    return Picture(title, alt, partial(_split, title, section, rounds, parts), columns, rows)
+
+
+def _split(title: str, section: Continual, rounds: np.ndarray, parts: dict[str, np.ndarray]) -> Figure:
+    figure = style.figure(8.6, 3.9, title)
     axes = figure.subplots()
     for end in section.ends[:-1]:
         axes.axvline(end + 0.5, color=style.GREY, linestyle=":", linewidth=1)
-    axes.bar(rounds - 0.2, parts["temporal"], 0.4, color=style.ORANGE, label="temporal: clients' own training")
-    axes.bar(rounds + 0.2, parts["spatial"], 0.4, color=style.BLUE, label="spatial: averaging")
+    axes.bar(rounds - 0.2, 100 * parts["temporal"], 0.4, color=style.ORANGE, label="temporal: clients' own training")
+    axes.bar(rounds + 0.2, 100 * parts["spatial"], 0.4, color=style.BLUE, label="spatial: averaging")
     axes.axhline(0, color=style.GREY, linewidth=0.8)
     axes.set_ylabel("Accuracy lost on earlier tasks (points)")
     style.rounds_axis(axes, rounds)
@@ -122,7 +160,7 @@ def forgetting_split(report: Report) -> Figure | None:
     return figure
 
 
-def classes(report: Report) -> Figure | None:
+def classes(report: Report) -> Picture | None:
     """What it knows of each digit, round by round
 
     One row a digit, one column a round, darker for more of its test images read right: digits that nobody shows any more
@@ -133,9 +171,23 @@ def classes(report: Report) -> Figure | None:
     changing = settings.join or settings.leave or settings.stream.name != "whole"
     if not changing or not history:
         return None
-    shares = np.array([[np.nan if s is None else 100 * s for s in row.classes_accuracy] for row in history]).T
+    shares = np.array([[np.nan if s is None else s for s in row.classes_accuracy] for row in history]).T
     worst = int(np.nanargmin(shares[:, -1]))
-    figure = style.figure(8.6, 3.6, _worst(report, worst, shares[worst, -1]))
+    title = _worst(report, worst, 100 * shares[worst, -1])
+    names = [report.called(label) for label in range(len(shares))]
+    ends = [f"{name}: {percent(share, 1)}" for name, share in zip(names, shares[:, -1], strict=True)]
+    alt = f"A table of test accuracy on each {report.kind} after each of {some(len(history), 'round')}. {title}. "
+    alt += f"At the end: {listed(ends)}."
+    columns = ("round", report.kind, f"accuracy {SHARE}")
+    rows = [
+        (history[i].round, names[label], share) for (i, label), share in np.ndenumerate(shares.T) if np.isfinite(share)
+    ]
+    return Picture(title, alt, partial(_classes, report, title, history, 100 * shares), columns, rows)
+
+
+def _classes(report: Report, title: str, history: Sequence[RoundRecord], shares: np.ndarray) -> Figure:
+    settings = report.settings
+    figure = style.figure(8.6, 3.6, title)
     axes = figure.subplots()
     edges = (history[0].round - 0.5, history[-1].round + 0.5, len(shares) - 0.5, -0.5)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto", extent=edges)
@@ -148,7 +200,7 @@ def classes(report: Report) -> Figure | None:
             ", ".join(moved), (round_ - 0.5, -0.5), (3, 4), textcoords="offset points", fontsize=8, color=style.GREY
         )
     axes.set_yticks(range(len(shares)), [report.called(label) for label in range(len(shares))])
-    axes.set(xlabel="Round", ylabel="Digit" if report.numbers else "Class")
+    axes.set(xlabel="Round", ylabel=report.kind.capitalize())
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="Read right (%)", shrink=0.8).outline.set_visible(False)
@@ -161,7 +213,7 @@ def _worst(report: Report, label: int, share: float) -> str:
     return f"At the end it reads {share:.1f} % of “{report.called(label)}”, its worst class"
 
 
-def served(report: Report) -> Figure | None:
+def served(report: Report) -> Picture | None:
     """How well it serves each client, stage by stage
 
     One row a client, one column a stage: the global model's accuracy on test images in the client's own mix of digits, seen
@@ -171,9 +223,19 @@ def served(report: Report) -> Figure | None:
     if section is None or len(section.clients) < 2 or not section.clients[-1]:
         return None
     names = list(section.clients[-1])
-    shares = np.array([[100 * row.get(name, np.nan) for row in section.clients] for name in names])
-    worst = int(np.nanargmin(shares[:, -1]))
-    title = f"At the end it serves client {names[worst]} worst: {shares[worst, -1]:.1f} % of its {report.kinds}"
+    shares = np.array([[row.get(name, np.nan) for row in section.clients] for name in names])
+    worst, best = int(np.nanargmin(shares[:, -1])), int(np.nanargmax(shares[:, -1]))
+    title = f"At the end it serves client {names[worst]} worst: {percent(shares[worst, -1], 1)} of its {report.kinds}"
+    alt = f"A table of accuracy for each of {some(len(names), 'client')} after each of {shares.shape[1]} stages. {title}; "
+    alt += f"client {names[best]} best: {percent(shares[best, -1], 1)}."
+    columns = ("client", "stage", "accuracy (share of the client's test images)")
+    rows = [
+        (names[client], stage + 1, share) for (client, stage), share in np.ndenumerate(shares) if np.isfinite(share)
+    ]
+    return Picture(title, alt, partial(_served, title, names, 100 * shares), columns, rows)
+
+
+def _served(title: str, names: Sequence[int], shares: np.ndarray) -> Figure:
     few = len(names) <= 25
     figure = style.figure(max(5.6, 1.6 + 0.8 * shares.shape[1]), 1.6 + (0.3 * len(names) if few else 4.5), title)
     axes = figure.subplots()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from server.record import Report, Shard
 from server.report.figures import formatting, style
+from server.report.figures.formatting import listed, percent
+from server.report.figures.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def clients(report: Report) -> Figure | None:
+def clients(report: Report) -> Picture | None:
     """How well it serves each client
 
     The finished global model on test images as each client sees them; a larger dot is a client with more training
@@ -26,11 +29,32 @@ def clients(report: Report) -> Figure | None:
         return None
     found = sorted(found, key=lambda one: one[:2])
     shards, shares = [shard for *_, shard in found], np.array([share for share, *_ in found])
+    low, high = wilson(shares, np.array([shard.tested or np.nan for shard in shards], float))
+    title = _fairness(shards, shares)
+    best = f"The best served, client {shards[-1].client}, gets {percent(shares[-1])}. " if len(shards) > 1 else ""
+    some = formatting.some(len(shards), "client")
+    alt = f"A dot for each of {some}, from worst to best, with a 95 % interval. {title}. {best}"
+    right = "(share of the client's test images)"
+    columns = (
+        "client",
+        "training images",
+        "test images",
+        f"accuracy {right}",
+        f"95 % from {right}",
+        f"95 % to {right}",
+    )
+    rows = [
+        (shard.client, shard.examples, shard.tested, *ends)
+        for shard, *ends in zip(shards, shares, low, high, strict=True)
+    ]
+    return Picture(title, alt.strip(), partial(_served, title, shards, shares, low, high), columns, rows)
+
+
+def _served(title: str, shards: Sequence[Shard], shares: np.ndarray, low: np.ndarray, high: np.ndarray) -> Figure:
     sizes = np.array([shard.examples for shard in shards], float)
     ranks = np.arange(len(shards))
-    figure = style.figure(float(np.clip(2.5 + 0.33 * len(shards), 7, 9.4)), 4.0, _fairness(shards, shares))
+    figure = style.figure(float(np.clip(2.5 + 0.33 * len(shards), 7, 9.4)), 4.0, title)
     axes = figure.subplots()
-    low, high = wilson(shares, np.array([shard.tested or np.nan for shard in shards], float))
     axes.vlines(ranks, 100 * low, 100 * high, color="#C9DDEC", linewidth=2.5 if len(shards) <= 40 else 1.5, zorder=1)
     colours = [style.ORANGE] + [style.BLUE] * (len(shards) - 1)
     areas = 12 + 110 * sizes / max(sizes.max(), 1)
@@ -79,7 +103,7 @@ def _legend(figure: Figure, axes: Axes, sizes: np.ndarray, areas: np.ndarray) ->
     figure.legend(loc="outside lower right", ncols=2, fontsize=8.5)
 
 
-def confusion(report: Report) -> Figure | None:
+def confusion(report: Report) -> Picture | None:
     """What it mixes up
 
     One row a true digit, one column what the model read: coloured cells are mistakes, stronger for more, and grey cells
@@ -89,9 +113,20 @@ def confusion(report: Report) -> Figure | None:
     if counts.ndim != 2 or not counts.sum():
         return None
     wrong = counts * (1 - np.eye(len(counts), dtype=int))
-    figure = style.figure(
-        6.6 + 0.5 * (not report.numbers), 5.4 + 0.5 * (not report.numbers), _mistakes(report, counts, wrong)
-    )
+    title = _mistakes(report, counts, wrong)
+    names = [report.called(label) for label in range(len(counts))]
+    right = [f"{name} {percent(row[i] / row.sum(), 1)}" for i, (name, row) in enumerate(zip(names, counts, strict=True))
+             if row.sum()]  # fmt: skip
+    kinds = report.kinds
+    alt = f"A table of true {kinds} against what the model read. {title}. Read right of each: {listed(right)}."
+    columns = (f"true {report.kind}", "read as", "test images")
+    rows = [(names[true], names[read], count) for (true, read), count in np.ndenumerate(counts)]
+    return Picture(title, alt, partial(_confusion, report, title, counts, wrong), columns, rows)
+
+
+def _confusion(report: Report, title: str, counts: np.ndarray, wrong: np.ndarray) -> Figure:
+    wider = 0.5 * (not report.numbers)
+    figure = style.figure(6.6 + wider, 5.4 + wider, title)
     axes = figure.subplots()
     axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=max(1, wrong.max()) * 1.15)
     for (true, read), count in np.ndenumerate(counts):
@@ -106,7 +141,7 @@ def confusion(report: Report) -> Figure | None:
     edges = np.arange(len(counts) + 1) - 0.5
     axes.hlines(edges, edges[0], edges[-1], color=style.PALE, linewidth=0.7, clip_on=False)
     axes.vlines(edges, edges[0], edges[-1], color=style.PALE, linewidth=0.7, clip_on=False)
-    axes.set(xlabel="Read as", ylabel="True digit" if report.numbers else "True class")
+    axes.set(xlabel="Read as", ylabel=f"True {report.kind}")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 NONE = "–"  # what stands where there is no number
@@ -40,6 +40,11 @@ def points(share: float, other: float) -> float:
     return round(round(100 * share, 2) - round(100 * other, 2), 2) + 0.0  # never −0
 
 
+def in_points(share: Any) -> str:
+    """A difference of two shares, such as forgetting, in percentage points: 0.0123 → "1.23 points"."""
+    return f"{number(100 * share + 0.0, 2)}{SPACE}points" if known(share) else NONE
+
+
 def gap(share: float, other: float) -> str:
     """How far one share is from another: "0.31 points below"."""
     apart = points(share, other)
@@ -73,6 +78,12 @@ def size(octets: Any) -> str:
 def some(count: int, one: str, many: str = "") -> str:
     """1, "client" → "1 client"; 20 → "20 clients"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def listed(parts: Sequence[str], most: int = 12) -> str:
+    """ "a, b, c"; of many the first, and how many more there are."""
+    more = f" and {len(parts) - most} more" if len(parts) > most else ""
+    return ", ".join(parts[:most]) + more
 
 
 def span(values: Any, unit: str = "") -> str:

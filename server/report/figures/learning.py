@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from core.curves import Point
 from server.record import Report
 from server.report.figures import style
-from server.report.figures.formatting import gap, known, number, percent
-from server.report.figures.lines import Dash, Line, panels
+from server.report.figures.formatting import gap, known, listed, number, percent
+from server.report.figures.lines import COLUMNS, Dash, Line, panels
+from server.report.figures.picture import Curves, Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,11 +23,11 @@ BASELINES: dict[str, tuple[str, Dash]] = {
 }  # fmt: skip
 
 
-def accuracy(report: Report) -> Figure | None:
+def accuracy(report: Report) -> Picture | None:
     """Accuracy, round by round
 
-    Share of test images read right after each round (left) and for the training examples it took (right); on a
-    logarithmic axis equal steps up are equal cuts of the error. Centralized is the same model trained on everybody's
+    Share of test images read right after each round, and for the training examples it took; on a logarithmic axis equal
+    steps up are equal cuts of the error. Centralized is the same model trained on everybody's
     data in one place, local the mean of clients that train alone, from the worst to the best of them, joint a federation
     whose clients keep all that they met.
     """
@@ -38,7 +40,24 @@ def accuracy(report: Report) -> Figure | None:
         if any(known(point.accuracy) for point in points):
             band = "local: bar from the worst client alone to the best" if name == "local" else ""
             lines.append(Line(name, colour, points, dash, 1.6, band=band))
-    return panels(_finding(lines, report.diverged), lines)
+    title = _finding(lines, report.diverged)
+    rows = [row for line in lines for row in line.rows()]
+    return Picture(title, _curves(lines, title), partial(panels, title, lines), COLUMNS, rows, Curves(lines))
+
+
+def _curves(lines: list[Line], title: str) -> str:
+    """The picture in words."""
+    first = lines[0].points[0]
+    ends = [f"{line.name} {percent(line.last)}{_between(line)}" for line in lines]
+    return (
+        f"Curves of test accuracy over rounds and over gradient examples. {title}. "
+        f"After round {first.round}: {percent(first.accuracy)}. At the end: {listed(ends)}."
+    )
+
+
+def _between(line: Line) -> str:
+    end = line.points[-1]
+    return f" (from {percent(end.low)} to {percent(end.high)})" if line.band and known(end.low) else ""
 
 
 def _finding(lines: list[Line], diverged: Mapping[str, str]) -> str:
@@ -51,31 +70,39 @@ def _finding(lines: list[Line], diverged: Mapping[str, str]) -> str:
     return ": ".join([f"Federated reaches {percent(federated)}", ", ".join(others)][: 1 + bool(others)])
 
 
-def drift(report: Report) -> Figure | None:
+def drift(report: Report) -> Picture | None:
     """How far clients pull apart
 
     Each dot is how far one client's own training moved the weights from the global ones it was given, and the line is
     the round's median: clients with unusual data stand out, and dots sink as the model settles.
     """
-    dots = [
-        (row.round, 100 * value, client)
-        for row in report.history
-        for client, value in row.drift.items()
-        if known(value)
-    ]
+    dots = [(row.round, value, client) for row in report.history for client, value in row.drift.items() if known(value)]
     if not dots:
         return None
     x, y = np.array([d[0] for d in dots], float), np.array([d[1] for d in dots], float)
     rounds = np.unique(x)
     medians = np.array([np.median(y[x == number]) for number in rounds])
-    figure = style.figure(7.6, 3.9, _settling(rounds, medians))
+    title, far = _settling(rounds, medians), dots[int(np.argmax(y))]
+    alt = f"A dot for each client and round, and a line through the medians. {title}. "
+    alt += f"The farthest is client {far[2]} in round {far[0]}: {_two(100 * far[1])} %."
+    of = "(share of the global weights' norm)"
+    columns = ("round", "client", f"distance {of}", f"median of the round {of}")
+    median = dict(zip(rounds, medians, strict=True))
+    rows = [(number, client, value, median[number]) for number, value, client in dots]
+    return Picture(title, alt, partial(_dots, title, x, y, rounds, medians, far), columns, rows)
+
+
+def _dots(
+    title: str, x: np.ndarray, y: np.ndarray, rounds: np.ndarray, medians: np.ndarray, far: tuple[int, float, int]
+) -> Figure:
+    figure = style.figure(7.6, 3.9, title)
     axes = figure.subplots()
-    axes.scatter(x, y, s=16, color=style.SKY, edgecolors="none", alpha=0.75)
-    axes.plot(rounds, medians, color=style.BLUE, marker="o" if len(rounds) <= 25 else None)
-    far = int(np.argmax(y))
-    axes.annotate(f"client {dots[far][2]}", (x[far], y[far]), (6, 0), textcoords="offset points", color=style.GREY)
-    axes.set_ylim(0, 1.08 * y.max() or 1)
-    style.label_ends(axes, [(medians[-1], "median", style.BLUE)])
+    axes.scatter(x, 100 * y, s=16, color=style.SKY, edgecolors="none", alpha=0.75)
+    axes.plot(rounds, 100 * medians, color=style.BLUE, marker="o" if len(rounds) <= 25 else None)
+    number, most, client = far
+    axes.annotate(f"client {client}", (number, 100 * most), (6, 0), textcoords="offset points", color=style.GREY)
+    axes.set_ylim(0, 108 * most or 1)
+    style.label_ends(axes, [(100 * medians[-1], "median", style.BLUE)])
     axes.set_ylabel("Distance from the global weights\n(% of their norm)")
     style.rounds_axis(axes, rounds)
     axes.grid(axis="y")
@@ -88,5 +115,7 @@ def _two(percent: float) -> str:
 
 
 def _settling(rounds: np.ndarray, medians: np.ndarray) -> str:
-    ends = [f"{_two(float(medians[i]))} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])]
+    ends = [
+        f"{_two(100 * float(medians[i]))} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])
+    ]
     return f"Clients move the weights by {', by '.join(ends)} (median)"

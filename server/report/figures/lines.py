@@ -1,4 +1,4 @@
-"""Lines of accuracy in two panels: over rounds, and over the gradient examples they cost."""
+"""Lines of accuracy in two panels: over rounds, and over the gradient examples they cost; and their numbers as rows."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 Dash = Literal["-", "--", ":", "-."]
+SHARE = "(share of test images)"
+COLUMNS = ("training", "round", "gradient examples", f"accuracy {SHARE}", f"lowest {SHARE}", f"highest {SHARE}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Line:
     marked: bool = True  # a dot at each of a few points
     labelled: bool = True
     band: str = ""  # what low and high are, in words; without words they are not drawn
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Its points as rows of COLUMNS; lowest and highest where they are drawn."""
+        ends = [(p.low, p.high) if self.band else (None, None) for p in self.points]
+        return [(self.name, p.round, p.seen, p.accuracy, *e) for p, e in zip(self.points, ends, strict=True)]
 
     def values(self, key: str) -> np.ndarray:
         """f64 [points], NaN where unknown."""

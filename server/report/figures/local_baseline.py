@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from server.record import Report
 from server.report.figures import formatting, style
+from server.report.figures.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +55,7 @@ def on_own_digits(report: Report) -> list[tuple[float, float]]:
 CLEAR = 0.01  # share of its test images by which a client is clearly better or worse off: a few single ones are chance
 
 
-def alone(report: Report) -> Figure | None:
+def alone(report: Report) -> Picture | None:
     """What joining brings
 
     Orange is a client's own model, trained on nothing but its own images. On the left it is tested on the client's own
@@ -64,9 +66,43 @@ def alone(report: Report) -> Figure | None:
     there, pairs = own_models(report), on_own_digits(report)
     if not there or report.accuracy is None:
         return None
-    figure = style.figure(9.4, 4.1, _finding(report, there, pairs))
-    panels = figure.subplots(1, 1 + bool(pairs), squeeze=False)[0]
-    if pairs:
+    title, everybody = _finding(report, there, pairs), _joined(report)
+    others = [f"{name} {formatting.percent(share)}" for share, name, *_ in everybody]
+    everywhere = [one.everywhere for one in there if one.everywhere is not None]
+    alt = f"A dot for each of {formatting.some(len(there), 'client')}'s own models. {title}. On {report.everything}: "
+    if everywhere:
+        alt += f"own models from {formatting.percent(min(everywhere))} to {formatting.percent(max(everywhere))}; "
+    alt += f"{formatting.listed(others)}."
+    draw = partial(_alone, report, title, there, bool(pairs))
+    return Picture(title, alt, draw, COLUMNS, list(_rows(report, there, everybody)))
+
+
+COLUMNS = ("model", "client", "training images", "tested on", "accuracy (share of test images)")
+Joined = list[tuple[float, str, str, str]]  # accuracy on the whole test set, name, colour, dashes
+
+
+def _rows(report: Report, there: list[Client], everybody: Joined) -> Iterator[tuple[Any, ...]]:
+    own, all_ = f"its own {report.kinds}", report.everything
+    for one in there:
+        found = (("its own", own, one.alone), ("global", own, one.joined), ("its own", all_, one.everywhere))
+        yield from ((model, one.number, one.examples, on, share) for model, on, share in found if share is not None)
+    yield from ((name, None, None, all_, share) for share, name, *_ in everybody)
+
+
+def _joined(report: Report) -> Joined:
+    """The models that learned from everybody."""
+    diverged = " (diverged)" if "centralized" in report.diverged else ""
+    found = [
+        (report.accuracy, "federated", style.BLUE, "-"),
+        (report.baselines.get("centralized"), f"centralized{diverged}", style.INK, "--"),
+    ]
+    return [(share, name, colour, dash) for share, name, colour, dash in found if share is not None]
+
+
+def _alone(report: Report, title: str, there: list[Client], paired: bool) -> Figure:
+    figure = style.figure(9.4, 4.1, title)
+    panels = figure.subplots(1, 1 + paired, squeeze=False)[0]
+    if paired:
         _own(panels[0], report, there)
     _everywhere(panels[-1], report, there)
     for axes in panels:
@@ -95,12 +131,7 @@ def _everywhere(axes: Axes, report: Report, there: list[Client]) -> None:
     y = np.array([one.everywhere for one in there], float)
     axes.set_title(f"On {report.everything}", loc="left", fontsize=9.5)
     axes.scatter(range(len(there)), 100 * y, s=28, color=style.ORANGE, edgecolors="white", label="its own model")
-    diverged = " (diverged)" if "centralized" in report.diverged else ""
-    found = [
-        (report.accuracy, "federated", style.BLUE, "-"),
-        (report.baselines.get("centralized"), f"centralized{diverged}", style.INK, "--"),
-    ]
-    lines = [(share, name, colour, dash) for share, name, colour, dash in found if share is not None]
+    lines = _joined(report)
     for share, _, colour, dash in lines:
         axes.axhline(100 * share, color=colour, linestyle=dash, linewidth=1.6)
     style.accuracy_axis(axes, [*y, *[line[0] for line in lines]])

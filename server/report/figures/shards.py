@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from server.record import Report
+from server.record import Report, Shard
 from server.report.figures import formatting, style
+from server.report.figures.formatting import number, some
+from server.report.figures.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,25 +21,36 @@ if TYPE_CHECKING:
 COUNTED = 25  # clients up to which each cell shows its count
 
 
-def labels(report: Report) -> Figure | None:
+def labels(report: Report) -> Picture | None:
     """Who holds which digits
 
     One column a client: bars are how many training images it has, cells how many of each digit, stronger for more (by
     the square root, so that a few still show).
     """
-    from matplotlib.colors import PowerNorm
-
     shards = [shard for shard in report.shards if any(shard.labels)]
     if not shards:
         return None
     counts = np.array([shard.labels for shard in shards])  # [clients, digits]
-    figure = style.figure(float(np.clip(2 + 0.37 * len(shards), 6.5, 9.4)), 4.7, _shares(report, counts))
+    title, sizes = _shares(report, counts), counts.sum(1)
+    most, least = shards[int(sizes.argmax())], shards[int(sizes.argmin())]
+    alt = f"A bar for each of {some(len(shards), 'client')}, and below it a table of its {report.kinds}. {title}. "
+    alt += f"The most has client {most.client}, {number(int(sizes.max()))}; "
+    alt += f"the fewest client {least.client}, {number(int(sizes.min()))}."
+    names = [report.called(label) for label in range(counts.shape[1])]
+    columns = ("client", report.kind, "training images")
+    rows = [(shards[i].client, names[label], count) for (i, label), count in np.ndenumerate(counts)]
+    return Picture(title, alt, partial(_labels, report, title, shards, counts), columns, rows)
+
+
+def _labels(report: Report, title: str, shards: Sequence[Shard], counts: np.ndarray) -> Figure:
+    from matplotlib.colors import PowerNorm
+
+    figure = style.figure(float(np.clip(2 + 0.37 * len(shards), 6.5, 9.4)), 4.7, title)
     top, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2.7])
     sizes = top.bar(np.arange(len(shards)), counts.sum(1), color=style.GREY, width=0.8)
     cells = heat.imshow(counts.T, aspect="auto", cmap="Blues", norm=PowerNorm(0.5, 0, counts.max()))
     heat.set_yticks(range(counts.shape[1]), [report.called(label) for label in range(counts.shape[1])])
-    kind = "digit" if report.numbers else "class"
-    heat.set(xlabel="Client", ylabel=kind.capitalize())
+    heat.set(xlabel="Client", ylabel=report.kind.capitalize())
     top.set_ylabel("Images")
     top.yaxis.set_major_formatter("{x:,.0f}")
     top.tick_params(bottom=False, labelbottom=False)
@@ -50,7 +65,7 @@ def labels(report: Report) -> Figure | None:
         bar = figure.colorbar(
             cells,
             ax=[top, heat],
-            label="Images of the digit" if report.numbers else "Images of the class",
+            label=f"Images of the {report.kind}",
             pad=0.01,
             aspect=35,
         )
@@ -79,28 +94,37 @@ def _write(heat: Axes, counts: np.ndarray) -> None:
             heat.text(client, digit, text, ha="center", va="center", in_layout=False, **look)
 
 
-def looks(report: Report, contact: np.ndarray | None = None) -> Figure | None:
+def looks(report: Report, contact: np.ndarray | None = None) -> Picture | None:
     """What clients see
 
     One row a client: some of its own training images as its camera shows them, and what is particular to that camera,
     in training and in test.
     """
-    if contact is None or not contact.size:  # uint8 [clients, k, height, width]
+    # contact: uint8 [clients, k, height, width], of clients 0, 1, …; without it there are words about it, and no images.
+    images = np.zeros((len(report.shards), 0, 1, 1), np.uint8) if contact is None else contact
+    if not len(images):
         return None
-    shards = report.shards[: len(contact)]
-    captions = [formatting.looks(shard.looks) for shard in shards]
-    title = (
-        f"Each client sees {report.kinds} in its own way" if any(captions) else f"All clients see {report.kinds} alike"
-    )
-    if (everybody := report.settings.clients) > len(contact):
-        title += f" ({len(contact)} of {everybody:,} clients)"
+    amounts = {shard.client: formatting.looks(shard.looks) for shard in report.shards}
+    shown, everybody = len(images), report.settings.clients
+    captions = [amounts.get(client, "") for client in range(shown)]
+    own = any(captions)
+    title = f"Each client sees {report.kinds} in its own way" if own else f"All clients see {report.kinds} alike"
+    if everybody > shown:
+        title += f" ({shown} of {everybody:,} clients)"
+    alt = f"Rows of training images, one a client, as its own camera shows them. {title}"
+    said = [f"client {client}: {caption or 'plain'}" for client, caption in enumerate(captions)]
+    alt += f". For example {'; '.join(said[:3])}." if own else "."
+    return Picture(title, alt, partial(_contact, title, images, captions))
+
+
+def _contact(title: str, contact: np.ndarray, captions: Sequence[str]) -> Figure:
     sheet = _sheet(contact)
     figure = style.figure(9.2, 0.8 + 0.42 * len(contact), title)
     axes = figure.subplots()
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
     axes.set_anchor("W")
-    middles = [32 * row + 16 for row in range(len(shards))]
-    axes.set_yticks(middles, [f"client {shard.client}" for shard in shards])
+    middles = [32 * row + 16 for row in range(len(captions))]
+    axes.set_yticks(middles, [f"client {client}" for client in range(len(captions))])
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)

@@ -10,7 +10,9 @@ from server.record import Report, RoundRecord
 from server.report.figures.formatting import NONE, duration, number, percent, size
 from server.report.page.html import Html, fold, join, table, tag, words
 
-HEAD = ["Device", "Answered", "Away in rounds", "Images", "Answer", "Of it work", "Memory", "Battery", "Own images"]
+HEAD = [
+    "Device", "Answered", words("Away in rounds"), "Images", "Answer", "Of it work", "Memory", "Battery", "Own images"
+]  # fmt: skip
 HOW = (
     "A row a device, by the client that it plays. Images: that it learned from in its last round. Answer: from asking to its"
     " answer, the median; of it work: what it says it worked. Battery: the lowest. Own images: the finished model on its own"
@@ -61,7 +63,7 @@ def spans(numbers: Iterator[int]) -> str:
     return ", ".join("–".join(map(str, one)) for one in found)
 
 
-ROUND = ["Round", "Images", "Answer", "Of it work", "Memory", "Battery", "Own images", "Remarks"]
+ROUND = ["Round", "Images", "Answer", "Of it work", "Memory", "Battery", "Own images", words("Remarks")]
 
 
 def _rounds(client: int, history: Sequence[RoundRecord]) -> Iterator[list[Any]]:

@@ -23,17 +23,28 @@ def command(report: Report) -> str:
 
 def reproduce(report: Report) -> Html:
     """The command line, and the digest to compare."""
-    pieces = command(report).replace(" --", "\n--").split("\n")  # a line may break between options only
-    shown = Html(" ".join(tag("span", piece) for piece in pieces))
-    parts = [tag("h2", "Run it again"), tag("pre", shown, class_="command")]
+    parts = [tag("h2", "Run it again")]
+    full = _shown(command(report))
+    if report.command:
+        parts += [_shown(shlex.join(report.command))]
+        why = "It does not depend on what the preset says by then."
+        parts += [fold("The same with every setting said", tag("p", why, class_="soft"), full)]
+    else:
+        parts += [full]
     if digest := report.weights_sha256:
         parts.append(tag("p", "SHA-256 of the final weights, to compare: ", tag("code", digest), class_="soft"))
     return join(parts)
 
 
+def _shown(line: str) -> Html:
+    """A command line, which may break between its options only."""
+    pieces = line.replace(" --", "\n--").split("\n")
+    return tag("pre", Html(" ".join(tag("span", piece) for piece in pieces)), class_="command", tabindex=0)
+
+
 def settings(report: Report) -> Html:
     """Settings, seconds and versions, folded."""
-    parts = [fold("Settings", tag("pre", json.dumps(plain(report.settings), indent=2, ensure_ascii=False)))]
+    parts = [fold("Settings", tag("pre", json.dumps(plain(report.settings), indent=2, ensure_ascii=False), tabindex=0))]
     if seconds := report.seconds:
         spent = [(name, duration(value)) for name, value in seconds.items()]
         parts.append(fold("Where the time went", table(["Part", "Time"], spent)))

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from server.record import Report, RoundRecord
-from server.report.figures.formatting import NONE, duration, known, number, percent, points, size
+from server.report.figures.formatting import NONE, duration, in_points, known, number, percent, points, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
 from server.report.page.header import last
@@ -76,14 +76,22 @@ def _apart(mine: float | None, other: float | None) -> str:
     return f"{points(mine, other):+.2f}".replace("-", "−") if known(mine) and known(other) else NONE
 
 
-MEASURES = {
-    "average_accuracy": ("Average accuracy", "mean over all tasks at the end"),
-    "incremental_accuracy": ("Average incremental accuracy", "mean over the tasks met so far, then over stages"),
-    "forgetting": ("Forgetting", "best accuracy a task ever had, less what is left of it"),
-    "backward_transfer": ("Backward transfer", "what later stages did to a task, from right after it was taught"),
-    "forward_transfer": ("Forward transfer", "what earlier stages gave a task before it was taught"),
-    "intransigence": ("Intransigence", "what joint training reaches on a task, less what this does"),
-}
+MEASURES: dict[str, tuple[str, Callable[[Any], str], str]] = {  # each measure's name, how it is written, what it means
+    "average_accuracy": ("Average accuracy", percent, "mean over all tasks at the end"),
+    "incremental_accuracy": (
+        "Average incremental accuracy", percent, "mean over the tasks met so far, then over stages"
+    ),
+    "forgetting": ("Forgetting", in_points, "best accuracy a task ever had, less what is left of it; below 0: gained"),
+    "backward_transfer": (
+        "Backward transfer", in_points, "what later stages did to a task, from right after it was taught; below 0: lost"
+    ),
+    "forward_transfer": ("Forward transfer", in_points, "what earlier stages gave a task before it was taught"),
+    "intransigence": ("Intransigence", in_points, "what joint training reaches on a task, less what this does"),
+}  # fmt: skip
+SPLIT = (
+    "Temporal and spatial forgetting are sums over all rounds of what a round took from earlier tasks on average: what training"
+    " takes, averaging often gives back, so each may be far above what was forgotten in the end."
+)
 
 
 def continual(report: Report) -> Html:
@@ -91,15 +99,25 @@ def continual(report: Report) -> Html:
     if (section := report.continual) is None:
         return Html("")
     measures, sent = section.measures, section.megabytes
-    found = {key: getattr(measures, key) for key in MEASURES}
-    named = [(*MEASURES[key], share) for key, share in found.items() if share is not None]
-    rows = [[name, percent(share), words(meaning)] for name, meaning, share in named]
+    found = [(*about, getattr(measures, key)) for key, about in MEASURES.items()]
+    rows = [[name, written(value), words(meaning)] for name, written, meaning, value in found if value is not None]
+    how = "Points are percentage points of test accuracy."
     if split := section.forgetting_split:
-        rows += [["Forgetting, temporal", percent(split.temporal), words("lost in clients' own training, all rounds")]]
-        rows += [["Forgetting, spatial", percent(split.spatial), words("lost in averaging, all rounds")]]
+        how += f" {SPLIT}"
+        rows += [
+            ["Forgetting, temporal", in_points(split.temporal), words("taken by clients' own training, all rounds")]
+        ]
+        rows += [
+            [
+                "Forgetting, spatial",
+                in_points(split.spatial),
+                words("taken by averaging, all rounds; below 0: given back"),
+            ]
+        ]
     rows += [["Memory", size(section.memory_bytes), words("most that a client keeps for its methods; never sent")]]
     rows += [["Traffic", f"{number(sent.sent)} + {number(sent.received)} MB", words("to clients + from clients")]]
-    return join([tag("h2", "Learning in stages"), table(["Measure", "Value", "Meaning"], rows)])
+    head = ["Measure", "Value", words("Meaning")]
+    return join([tag("h2", "Learning in stages"), tag("p", how, class_="soft"), table(head, rows)])
 
 
 def clients(report: Report) -> Html:
@@ -112,7 +130,7 @@ def clients(report: Report) -> Html:
     classes, kinds = range(max(len(shard.labels) for shard in shards)), report.kinds
     head = ["Client", "Images", "Rounds", "Accuracy", "Tested on"]
     head += [f"Alone, own {kinds}", f"Alone, all {kinds}"] * bool(alone)
-    head += [*map(report.called, classes), *["Look"] * looks]
+    head += [*map(report.called, classes), *[tag("span", "Look", class_="line")] * looks]
     rows = [
         [
             *(shard.client, number(shard.examples), number(shard.rounds)),
@@ -145,7 +163,7 @@ def rounds(report: Report) -> Html:
     if not history:
         return Html("")
     head = ["Round", "Rate", "Images", "Train loss", "Train acc.", "Valid. loss", "Valid. acc.", "Test loss"]
-    head += ["Test acc.", "Median drift", "Training", "Evaluation", "Clients", "Remarks"]
+    head += ["Test acc.", "Median drift", "Training", "Evaluation", words("Clients"), words("Remarks")]
     return fold(f"All {len(history):,} rounds" if len(history) > 1 else "The round", table(head, map(_round, history)))
 
 
