@@ -19,7 +19,7 @@ from server import record, run_folder
 from server.record import Report
 from server.report.figures import groups
 from server.report.figures.compare import compare
-from server.report.figures.groups import SCHEMA, Comparison, Row
+from server.report.figures.groups import SCHEMA, Comparison, Row, worded
 from server.report.figures.memory import MemoryPoint, against_memory
 from server.report.page import comparison as page
 
@@ -138,9 +138,9 @@ def _memory_points(found: Comparison) -> Iterator[MemoryPoint]:
     for group, row in zip(found.groups, found.rows, strict=True):
         if row.memory is None or row.accuracy is None:
             continue
-        budget = {k for k in group.differs if k.startswith("methods.") and k.endswith((".images", ".kilobytes"))}
-        words = [v if k == "name" else f"{k}={v}" for k, v in group.differs.items() if k not in budget]
-        yield MemoryPoint(", ".join(words) or row.runs, "", row.memory / 1000, *row.accuracy, len(row.seeds))
+        budget = (".images", ".kilobytes")
+        method = {k: v for k, v in group.named.items() if not (k.startswith("methods.") and k.endswith(budget))}
+        yield MemoryPoint(worded(method) or row.runs, "", row.memory / 1000, *row.accuracy, len(row.seeds))
 
 
 @dataclass(frozen=True)
@@ -183,14 +183,15 @@ def _show(found: Comparison, written: Sequence[Path]) -> None:
     """What all runs share, the table, what must be known of it, and where the rest is."""
     console = Console(highlight=False, markup=False)
     rows = found.rows
-    _print(found.shared, console.width)
+    for line in (found.shared, *found.implied):
+        _print(line, console.width)
     seeds = [", ".join(map(str, row.seeds)) for row in rows]
     there = [column for column in COLUMNS if any(getattr(row, column.key) is not None for row in rows)]
     head = ["runs", *["seeds"] * (len(set(seeds)) > 1), *(column.head for column in there)]
     columns = [[row.runs for row in rows], *[seeds] * (len(set(seeds)) > 1), *(one.cells(rows) for one in there)]
     several = any(len(row.seeds) > 1 for row in rows)
     title = "test accuracy, %" + " (mean ± standard deviation over seeds)" * several
-    title += "; Δ: points above or below" * any(column.head.startswith("Δ") for column in there)
+    title += "; Δ in points" * any(column.head.startswith("Δ") for column in there)
     for table in tables(head, list(zip(*columns, strict=True)), console.width, title):
         console.print(table)
     for note in found.notes:

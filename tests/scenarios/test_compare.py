@@ -82,10 +82,34 @@ def test_a_label_holds_only_what_differs() -> None:
     assert [group.label for group in found] == [
         "partition.alpha=0.3, strategy=fedavg",
         "partition.alpha=0.05, strategy=fedavg",
-        "partition.alpha=0.3, strategy=fedprox, strategy.mu=0.1",
+        "partition.alpha=0.3, strategy=fedprox",
     ]
+    assert found[2].differs == {"partition.alpha": "0.3", "strategy": "fedprox", "strategy.mu": "0.1"}
     assert found[0].seeds == (0, 1)
     assert grouped([fact(0.9), fact(0.8, seed=1)])[0].label == "noniid"  # nothing differs
+
+
+def test_a_pieces_name_stands_for_its_settings_where_they_tell_nothing_apart() -> None:
+    prox = [fact(0.9, strategy=Part("fedprox", {"mu": mu})) for mu in (0.1, 0.2)]
+    assert groups.compared([fact(0.5), prox[0]], PRESETS).implied == ("strategy=fedprox: strategy.mu=0.1",)
+    both = groups.compared([fact(0.5), *prox], PRESETS)
+    assert [group.label for group in both.groups] == [
+        "strategy=fedavg", "strategy=fedprox, strategy.mu=0.1", "strategy=fedprox, strategy.mu=0.2"
+    ]  # fmt: skip
+    assert not both.implied
+    plain = fact(0.9, strategy=Part("fedprox"))
+    assert len({group.label for group in grouped([fact(0.5), prox[0], plain])}) == 3
+
+
+def test_a_scenarios_name_stands_for_all_that_comes_with_it() -> None:
+    other = replace(fact(0.8), settings=replace(SCENARIOS["iid"][0], train=1000))
+    found = groups.compared(
+        [fact(0.9, train=3000), other, replace(other, settings=replace(other.settings, cohort=2))], PRESETS
+    )
+    cohort = SCENARIOS["iid"][0].cohort
+    assert [group.label for group in found.groups] == ["noniid", f"iid, cohort={cohort}", "iid, cohort=2"]
+    assert "noniid: train=3000" in found.implied and f"iid, cohort={cohort}: train=1000" in found.implied
+    assert found.groups[0].differs["train"] == "3000"
 
 
 def test_a_group_that_only_lacks_a_setting_says_so() -> None:
@@ -102,8 +126,7 @@ def test_a_group_that_only_lacks_a_setting_says_so() -> None:
 )  # fmt: skip
 def test_every_label_is_its_own_and_says_nothing_that_all_share(choices: list[tuple[int, float, str]]) -> None:
     found = grouped([fact(0.5, clients=c, cohort=2, noise=n, strategy=Part(s)) for c, n, s in choices])
-    labels = [group.label for group in found]
-    assert len(set(labels)) == len(choices)
+    assert len({group.label for group in found}) == len(choices)
     said = groups.common(found)
     for group in found:
         assert not set(group.differs) & set(said)

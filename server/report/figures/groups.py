@@ -20,7 +20,10 @@ class Group:
     """Runs of equal settings but the seed."""
 
     label: str  # in what they differ from the other groups; the scenario's name if there is no other
-    differs: Mapping[str, str]  # the same as settings, in the notation of --set; none if there is no other group
+    differs: Mapping[
+        str, str
+    ]  # settings in which groups differ, in the notation of --set; none if there is no other group
+    named: Mapping[str, str]  # those of them that the label holds; a piece's name stands for what only it has
     runs: tuple[Report, ...]
 
     @property
@@ -60,6 +63,7 @@ class Comparison:
     groups: tuple[Group, ...]
     rows: tuple[Row, ...]  # one a group
     shared: str  # what all runs have in common, in a line
+    implied: tuple[str, ...]  # "strategy=fedprox: strategy.mu=0.1": what names in labels stand for
     notes: tuple[str, ...]  # what was left out, what diverged, what cannot be compared
 
 
@@ -69,7 +73,22 @@ def compared(runs: Sequence[Report], presets: Mapping[str, Scenario], left: Sequ
     found = rows(groups)
     diverged = [f"{row.runs}, {why}" for row in found for why in row.diverged]
     notes = [*(f"left out: {why}" for why in left), *_notes(groups), *diverged]
-    return Comparison(tuple(groups), tuple(found), shared(groups, presets), tuple(notes))
+    implied = tuple(dict.fromkeys(line for group in groups for line in _stands_for(group, presets)))
+    return Comparison(tuple(groups), tuple(found), shared(groups, presets), implied, tuple(notes))
+
+
+def _stands_for(group: Group, presets: Mapping[str, Scenario]) -> list[str]:
+    """What a label's names stand for: the settings that come with each piece; those in which a scenario, where scenarios
+    differ, departs from the preset of its name."""
+    rest = {key: value for key, value in group.differs.items() if key not in group.named}
+    if name := group.differs.get("name"):
+        usual = flat(plain(presets.get(name, Scenario(name))))
+        own = {key: value for key, value in rest.items() if usual.get(key) != value}
+        return [f"{group.label}: {worded(own)}"] * bool(own)
+    pieces: dict[str, dict[str, str]] = {}
+    for key, value in rest.items():
+        pieces.setdefault(key.partition(".")[0], {})[key] = value
+    return [f"{piece}={group.differs[piece]}: {worded(settings)}" for piece, settings in pieces.items()]
 
 
 def _notes(groups: Sequence[Group]) -> list[str]:
@@ -101,10 +120,25 @@ def grouped(runs: Sequence[Report]) -> list[Group]:
 
 def _group(own: Mapping[str, str], settings: Sequence[Mapping[str, str]], runs: tuple[Report, ...]) -> Group:
     differs = {k: v for k, v in own.items() if k != "seed" and any(other.get(k) != v for other in settings)}
+    named = {k: v for k, v in differs.items() if not _implied(k, own, settings)}
     lacks = sorted({k for other in settings for k in other} - set(own))
-    words = [value if key == "name" else f"{key}={value}" for key, value in differs.items()]
-    words = words or [f"without {key}" for key in lacks] or [runs[0].name]
-    return Group(", ".join(words), differs, runs)
+    return Group(worded(named) or ", ".join(f"without {k}" for k in lacks) or runs[0].name, differs, named, runs)
+
+
+def _implied(key: str, own: Mapping[str, str], settings: Sequence[Mapping[str, str]]) -> bool:
+    """Is this the same wherever the scenario's name is this one, or the piece that it belongs to is? Then that name, where it
+    differs, says it too."""
+    piece, dot, _ = key.partition(".")
+    for namer in ["name", *[piece] * bool(dot)]:
+        alike = [other for other in settings if other.get(namer) == own.get(namer)]
+        if key != namer and namer in own and len(alike) < len(settings) and all(o.get(key) == own[key] for o in alike):
+            return True
+    return False
+
+
+def worded(settings: Mapping[str, str]) -> str:
+    """ "partition.alpha=0.05, strategy=fedavg"; the scenario's name stands by itself."""
+    return ", ".join(value if key == "name" else f"{key}={value}" for key, value in settings.items())
 
 
 def shared(groups: Sequence[Group], presets: Mapping[str, Scenario]) -> str:

@@ -114,6 +114,10 @@ def _marks(points: Sequence[MemoryPoint], names: Sequence[str], width: float) ->
 
 
 def _columns(labels: Iterable[str], width: float) -> int:
-    """How many columns of these labels fit side by side, so that none is cut off at the picture's edge."""
-    longest = max(len(line) for label in labels for line in label.split("\n"))
-    return max(1, int(width / (longest / LETTERS + MARK)))
+    """How many columns of these labels fit side by side, so that none is cut off at the picture's edge.
+
+    One column is as wide as the longest label, the others at most as the second longest.
+    """
+    lengths = sorted(max(map(len, label.split("\n"))) for label in labels)
+    second = lengths[-2:][0]
+    return max(1, int((width - (lengths[-1] - second) / LETTERS) / (second / LETTERS + MARK)))

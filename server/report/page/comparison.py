@@ -18,7 +18,7 @@ from server.report.figures.compare import colour
 from server.report.figures.formatting import NONE, SPACE, duration, gap, number, percent, size, some
 from server.report.figures.groups import Comparison, Group, Row, Spread, spread
 from server.report.page import POLICY
-from server.report.page.html import Html, fold, join, table, tag, words
+from server.report.page.html import SCALE, Html, fold, join, table, tag, words
 from server.report.page.style import CSS
 from server.report.page.tables import MEASURES
 
@@ -155,7 +155,8 @@ def _results(found: Comparison) -> Html:
     how = "Mean ± standard deviation over seeds (one seed has none). " if several else "One seed each, so no spread. "
     how += "Accuracies are those of the last weights. "
     if any(row.over_first for row in found.rows):
-        how += f"The first is {found.rows[0].runs}; where seeds are the same, the deviation is that of differences seed by seed."
+        how += f"The first is {found.rows[0].runs}"
+        how += "; where seeds are the same, the deviation is that of differences seed by seed." if several else "."
     return _section("Results", how, *_columns(found, RESULTS, [("Seeds", lambda row: ", ".join(map(str, row.seeds)))]))
 
 
@@ -183,8 +184,9 @@ def _aligned(cells: Sequence[str]) -> list[Html]:
 def _picture(path: Path) -> Html:
     """The SVG, taken in; as a picture of its own, so that what two of them call by the same name stays apart."""
     heading, caption = HEADINGS[path.stem]
+    width = round(SCALE * int.from_bytes(path.read_bytes()[16:20], "big"))  # PNG: its width comes first
     source = "data:image/svg+xml;base64," + base64.b64encode(path.with_suffix(".svg").read_bytes()).decode()
-    image = Html(f'<img src="{source}" alt="{heading}; the numbers are in the tables" style="--width: 1000px">')
+    image = Html(f'<img src="{source}" alt="{heading}; the numbers are in the tables" style="--width: {width}px">')
     said = tag("figcaption", caption)
     return tag("figure", tag("h2", heading), said, tag("div", image, class_="picture"))
 
@@ -228,7 +230,7 @@ def _exports(found: Comparison) -> Html:
             accuracy = shown(spread([one.accuracy for one in files]))
             mean = {k: statistics.mean(getattr(one, k) for one in files) for k in ("bytes", "agreement", "latency_ms")}
             numbers = [size(mean["bytes"]), accuracy, percent(mean["agreement"]), number(mean["latency_ms"])]
-            cells.append([_label(found, i), tag("span", name, class_="line"), *numbers])
+            cells.append([_label(found, i), name, *numbers])
     if not cells:
         return Html("")
     head = ["Runs", "File", "Size", "Test accuracy, %", "Same answer as Keras", "One image, ms"]
@@ -268,9 +270,9 @@ def _link(run: Report, path: Path) -> Html:
     """To the run's page if there is one; otherwise its folder's name."""
     folder = Path(run.folder)
     if not (folder / run_folder.PAGE).exists():
-        return tag("span", f"{folder.name} (no page)", class_="line")
+        return tag("span", f"{folder.name} (no page)")
     to = os.path.relpath((folder / run_folder.PAGE).resolve(), path.resolve().parent)
-    return tag("a", folder.resolve().name, href=quote(to), class_="line")
+    return tag("a", folder.resolve().name, href=quote(to))
 
 
 def _shared(found: Comparison) -> Html:
