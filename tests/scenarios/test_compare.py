@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from core.config.part import Part
@@ -22,8 +24,10 @@ from scenarios.columns import aligned, tables
 from scenarios.presets import SCENARIOS
 from server import record
 from server.record import Continual, ExportedFile, Exports, Report, RoundRecord
-from server.report.figures import groups
+from server.report.figures import groups, style
+from server.report.figures.compare import compare as draw
 from server.report.figures.groups import grouped, rows, shared
+from server.report.figures.memory import MemoryPoint, against_memory
 from tests.fakes import federate
 
 PRESETS = {name: preset for name, (preset, _) in SCENARIOS.items()}
@@ -268,6 +272,51 @@ def test_pictures_are_there_as_svg_and_their_numbers_as_csv(tmp_path: Path, caps
     assert (float(last[f"lowest {share}"]), float(last[f"highest {share}"])) == (0.9, 0.94)
     with (tmp_path / "x" / "memory.csv").open() as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["methods=replay", "methods=ewc"]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)  # type: ignore[func-returns-value]
+    return figures
+
+
+def within(figure: Figure) -> bool:
+    """Are the legend and all titles whole inside the picture?"""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    texts = [text for legend in figure.legends for text in legend.get_texts()]
+    texts += [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]  # type: ignore[attr-defined]
+    boxes = [one.get_window_extent(canvas.get_renderer()) for one in [*figure.legends, *texts]]
+    return all(figure.bbox.x0 <= b.x0 and b.x1 <= figure.bbox.x1 and figure.bbox.y0 <= b.y0 and b.y1 <= figure.bbox.y1
+               for b in boxes)  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_legends_are_whole_and_hold_only_what_differs(count: int, drawn: list[Figure], tmp_path: Path) -> None:
+    augment = tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic", "stroke", "focus", "contrast"))
+    long = [{"noise": i / 100, "augment": augment if i % 2 else (), "count_ratio": 1.0 + i, "minimum": i + 1}
+            for i in range(count)]  # fmt: skip
+    reports = [fact(0.5 + i / 50, 0, 0.97 + i / 1000, **change) for i, change in enumerate(long)]
+    found = groups.compared(reports, PRESETS)
+    draw(reports, tmp_path, found.shared + ", with a long tail of what all share" * 6)
+    (figure,) = drawn
+    assert within(figure)
+    said = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    assert said[:count] == [group.label for group in found.groups]
+
+
+@pytest.mark.parametrize("panels", [1, 4])
+@pytest.mark.parametrize(
+    "names",
+    [["methods=replay"], list("abcdefghijklm"), [f"methods=replay+ewc, softmax=masked, noise=0.{i}" for i in range(9)]],
+    ids=["one", "many", "long"],
+)
+def test_the_legend_of_the_methods_is_whole(names: list[str], panels: int, drawn: list[Figure], tmp_path: Path) -> None:
+    points = [MemoryPoint(name, f"panel {k}", 40.0, 0.9, 0.01, 3) for name in names for k in range(panels)]
+    against_memory(points, tmp_path, "all of them share this")
+    assert within(drawn[0])
 
 
 # ── the page ──

@@ -17,19 +17,20 @@ from server.report.figures import groups
 from server.report.figures.compare import colour
 from server.report.figures.formatting import NONE, SPACE, duration, gap, number, percent, size, some
 from server.report.figures.groups import Comparison, Group, Row, Spread, spread
-from server.report.page import POLICY
 from server.report.page.html import SCALE, Html, fold, join, table, tag, words
 from server.report.page.style import CSS
 from server.report.page.tables import MEASURES
 
+# The browser itself is told to load nothing from anywhere, and to run nothing.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 OWN_CSS = """
-.label { display: inline-block; min-width: 12rem; max-width: 22rem; white-space: normal; overflow-wrap: break-word; }
+.label { display: inline-block; position: relative; min-width: 12rem; max-width: 22rem; padding-left: 1.25em; }
+.label { white-space: normal; overflow-wrap: break-word; }
 .gap { visibility: hidden; }
-.swatch { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 2px; margin-right: 0.45em; }
+.swatch { position: absolute; left: 0; top: 0.35em; width: 0.8em; height: 0.8em; border-radius: 2px; }
 .table { margin: 0 0 1.25rem; max-height: none; }
 thead th { white-space: normal; vertical-align: bottom; }
 a { color: var(--accent); }
-@media (prefers-color-scheme: dark) { .swatch { filter: invert(1) hue-rotate(180deg); } }
 @media (max-width: 640px) { .label { min-width: 0; max-width: 10.6rem; font-size: 0.78rem; } }
 @media print {
   body { font-size: 11pt; background: none; }
@@ -41,6 +42,7 @@ a { color: var(--accent); }
   th, td { padding: 0.25rem 0.35rem; white-space: normal; }
   thead th, tbody th { position: static; }
   .label { min-width: 0; }
+  .picture img { width: auto; max-height: 9.5cm; }
 }
 """
 HEADINGS = {
