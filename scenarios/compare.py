@@ -17,10 +17,11 @@ from scenarios.columns import aligned, tables
 from scenarios.presets import SCENARIOS
 from server import record, run_folder
 from server.record import Report
-from server.report.figures import groups
+from server.report.figures import results
 from server.report.figures.compare import compare
-from server.report.figures.groups import SCHEMA, Comparison, Row, worded
+from server.report.figures.groups import worded
 from server.report.figures.memory import MemoryPoint, against_memory
+from server.report.figures.results import SCHEMA, Comparison, Row
 from server.report.page import comparison as page
 
 EXAMPLES = """examples:
@@ -59,10 +60,14 @@ def main(argv: list[str] | None = None) -> int:
         p.exit(2, f"{p.prog}: {'; '.join(left)}\n")
     for why in left:
         print(f"left out: {why}", file=sys.stderr)
-    found = groups.compared(reports, {name: preset for name, (preset, _) in SCENARIOS.items()}, left)
+    found = results.compared(reports, {name: preset for name, (preset, _) in SCENARIOS.items()}, left)
     try:
+        if args.html and args.html.is_dir():
+            raise ValueError(f"--html {args.html} is a folder; name a file")
         pictures = _draw(found, reports, args.out)
         written = [*pictures, *([page.write(found, pictures, args.html)] if args.html else [])]
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
     if args.json:

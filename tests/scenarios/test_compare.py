@@ -24,10 +24,11 @@ from scenarios.columns import aligned, tables
 from scenarios.presets import SCENARIOS
 from server import record
 from server.record import Continual, ExportedFile, Exports, Report, RoundRecord
-from server.report.figures import groups, style
+from server.report.figures import groups, results, style
 from server.report.figures.compare import compare as draw
-from server.report.figures.groups import grouped, rows, shared
+from server.report.figures.groups import grouped, shared
 from server.report.figures.memory import MemoryPoint, against_memory
+from server.report.figures.results import rows
 from tests.fakes import federate
 
 PRESETS = {name: preset for name, (preset, _) in SCENARIOS.items()}
@@ -95,8 +96,8 @@ def test_a_label_holds_only_what_differs() -> None:
 
 def test_a_pieces_name_stands_for_its_settings_where_they_tell_nothing_apart() -> None:
     prox = [fact(0.9, strategy=Part("fedprox", {"mu": mu})) for mu in (0.1, 0.2)]
-    assert groups.compared([fact(0.5), prox[0]], PRESETS).implied == ("strategy=fedprox: strategy.mu=0.1",)
-    both = groups.compared([fact(0.5), *prox], PRESETS)
+    assert results.compared([fact(0.5), prox[0]], PRESETS).implied == ("strategy=fedprox: strategy.mu=0.1",)
+    both = results.compared([fact(0.5), *prox], PRESETS)
     assert [group.label for group in both.groups] == [
         "strategy=fedavg", "strategy=fedprox, strategy.mu=0.1", "strategy=fedprox, strategy.mu=0.2"
     ]  # fmt: skip
@@ -107,7 +108,7 @@ def test_a_pieces_name_stands_for_its_settings_where_they_tell_nothing_apart() -
 
 def test_a_scenarios_name_stands_for_all_that_comes_with_it() -> None:
     other = replace(fact(0.8), settings=replace(SCENARIOS["iid"][0], train=1000))
-    found = groups.compared(
+    found = results.compared(
         [fact(0.9, train=3000), other, replace(other, settings=replace(other.settings, cohort=2))], PRESETS
     )
     cohort = SCENARIOS["iid"][0].cohort
@@ -160,15 +161,15 @@ def test_mean_spread_and_differences_in_points_have_their_closed_forms() -> None
 
 
 def test_a_difference_has_a_deviation_only_where_seeds_are_the_same() -> None:
-    found = groups.compared([fact(0.9), fact(0.8, noise=0.1), fact(0.7, 1, noise=0.1)], PRESETS)
+    found = results.compared([fact(0.9), fact(0.8, noise=0.1), fact(0.7, 1, noise=0.1)], PRESETS)
     assert found.rows[1].over_first == (-15.0, None)
     assert any("seeds" in note and "noise=0.1" in note for note in found.notes)
-    same = groups.compared([fact(0.9), fact(0.8, noise=0.1)], PRESETS)
+    same = results.compared([fact(0.9), fact(0.8, noise=0.1)], PRESETS)
     assert same.rows[1].over_first == (-10.0, None) and not same.notes  # one seed each, the same
 
 
 def test_across_data_sets_there_is_no_difference() -> None:
-    found = groups.compared([fact(0.9), fact(0.8, data="fashion")], PRESETS)
+    found = results.compared([fact(0.9), fact(0.8, data="fashion")], PRESETS)
     assert [row.over_first for row in found.rows] == [None, None]
     assert any("different data sets (mnist, fashion)" in note for note in found.notes)
 
@@ -179,7 +180,7 @@ def test_runs_of_equal_settings_are_seeds_of_one(
     assert compare.main([*map(str, runs), "--json", "--out", str(tmp_path)]) == 0
     found = printed(capsys)
     assert sorted(row["seeds"] for row in found) == [[0], [0, 1]] and {row["schema"] for row in found} == {
-        groups.SCHEMA
+        results.SCHEMA
     }
     accuracies = [json.loads((run / "report.json").read_text())["accuracy"] for run in runs]
     both = next(row for row in found if len(row["seeds"]) == 2)
@@ -299,7 +300,7 @@ def test_legends_are_whole_and_hold_only_what_differs(count: int, drawn: list[Fi
     long = [{"noise": i / 100, "augment": augment if i % 2 else (), "count_ratio": 1.0 + i, "minimum": i + 1}
             for i in range(count)]  # fmt: skip
     reports = [fact(0.5 + i / 50, 0, 0.97 + i / 1000, **change) for i, change in enumerate(long)]
-    found = groups.compared(reports, PRESETS)
+    found = results.compared(reports, PRESETS)
     draw(reports, tmp_path, found.shared + ", with a long tail of what all share" * 6)
     (figure,) = drawn
     assert within(figure)
@@ -406,6 +407,7 @@ def test_a_run_before_its_export_is_not_finished_but_a_studys_is(
 
 def test_the_page_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder,) = saved(tmp_path, a=fact(0.9))
-    with pytest.raises(SystemExit) as stop:
-        compare.main([folder, "--out", str(tmp_path), "--html", str(tmp_path / "a" / "report.json" / "x.html")])
-    assert stop.value.code == 2 and "report.json" in capsys.readouterr().err
+    for page, said in ((tmp_path / "a" / "report.json" / "x.html", "report.json"), (tmp_path, "is a folder")):
+        with pytest.raises(SystemExit) as stop:
+            compare.main([folder, "--out", str(tmp_path), "--html", str(page)])
+        assert stop.value.code == 2 and said in capsys.readouterr().err
