@@ -89,11 +89,19 @@ def _columns(
 
 
 def _aligned(cells: Sequence[str]) -> list[Html]:
-    """A column whose points stand below one another: where there is no deviation, its room is left empty."""
-    ends = [cell.partition("±") for cell in cells]
-    room = max((SPACE + sign + end for _, sign, end in ends if sign), key=len, default="")
-    gap_ = [tag("span", room, class_="gap")] * bool(room)
-    return [join([cell, *([] if sign else gap_)]) for cell, (_, sign, _) in zip(cells, ends, strict=True)]
+    """A column whose points stand below one another: what a deviation is shorter than the longest is filled with digits that
+    nobody sees, and so is the room of one that is not there."""
+    between = f"{SPACE}±{SPACE}"
+    parts = [cell.partition(between) for cell in cells]
+    longest = max((end for _, _, end in parts), key=len)
+    return [
+        join([mean, sign, _unseen(longest[: len(longest) - len(end)] if sign else longest and between + longest), end])
+        for mean, sign, end in parts
+    ]
+
+
+def _unseen(text: str) -> Html:
+    return tag("span", text, class_="gap") if text else Html("")
 
 
 def staged(found: Comparison) -> Html:
