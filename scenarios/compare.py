@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import textwrap
@@ -94,8 +95,8 @@ def _all(folders: Sequence[Path]) -> tuple[list[Report], list[str]]:
 
 def _read(run: Path) -> Report:
     """A run's report, with the folder where it lies now. Raises ValueError, naming it, if it cannot be compared."""
-    if not run.is_dir():
-        raise ValueError(f"{run} is {'a file; name the folder of a run' if run.exists() else 'not there'}")
+    if not os.path.isdir(run):  # of a name that is too long, Path.is_dir raises
+        raise ValueError(f"{run} is {'a file; name the folder of a run' if os.path.exists(run) else 'not there'}")
     try:
         report = record.load(run)
     except FileNotFoundError:

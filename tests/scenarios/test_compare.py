@@ -380,14 +380,23 @@ def test_what_cannot_be_compared_is_left_out_and_the_rest_is(
         (tmp_path / name).mkdir()
     (tmp_path / "half" / "scenario.json").write_text(SCENARIOS["noniid"][0].json())
     (tmp_path / "file").write_text("")
-    bad = [str(tmp_path / name) for name in ("empty", "half", "file", "nowhere")]
+    bad = [str(tmp_path / name) for name in ("empty", "half", "file", "nowhere", "9" * 400)]
     assert compare.main([*good, good[0] + "/.", *bad, "--out", str(tmp_path), "--json"]) == 0
     caught = capsys.readouterr()
     assert len(caught.out.splitlines()) == 1 and json.loads(caught.out)["seeds"] == [0]
     left = caught.err.splitlines()
     for line, said in zip(
         left,
-        ("weights of", "other weights", "named twice", "not the folder of a run", "--resume", "a file", "not there"),
+        (
+            "weights of",
+            "other weights",
+            "named twice",
+            "not the folder of a run",
+            "--resume",
+            "a file",
+            "not there",
+            "not there",
+        ),
         strict=True,
     ):
         assert line.startswith("left out: ") and said in line
