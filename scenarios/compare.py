@@ -1,182 +1,214 @@
-"""One table and a plot or two over runs, mean and spread over seeds: `python -m scenarios.compare RUN RUN …`."""
+"""Runs side by side, mean and spread over seeds, as tables, pictures and a page: `python -m scenarios.compare RUN RUN …`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
-import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from server import record
+from scenarios.columns import aligned, tables
+from scenarios.presets import SCENARIOS
+from server import record, run_folder
 from server.record import Report
-from server.report.figures.compare import compare, grouped
+from server.report.figures import results
+from server.report.figures.compare import compare
+from server.report.figures.groups import worded
 from server.report.figures.memory import MemoryPoint, against_memory
+from server.report.figures.results import SCHEMA, Comparison, Row
+from server.report.page import comparison as page
 
-Spread = tuple[float, float | None]  # mean, standard deviation over seeds (None for one)
+EXAMPLES = """examples:
+  python -m scenarios.compare runs/noniid-*                              one table, one picture
+  python -m scenarios.compare runs/avg-0 runs/avg-1 runs/prox-0 runs/prox-1    two strategies over two seeds each
+  python -m scenarios.compare runs/noniid-* --html compare.html          all of it on one page that needs no network
+  COLUMNS=80 python -m scenarios.compare runs/noniid-*                   as wide as you say
 
-
-@dataclass(frozen=True)
-class Row:
-    """Runs that differ only by seed. Accuracies are shares; None where no run has them."""
-
-    runs: str  # what they are called
-    seeds: tuple[int, ...]
-    accuracy: Spread | None
-    centralized: Spread | None
-    local: Spread | None  # each client alone, on all test images
-    local_own: Spread | None  # on its own
-    joint: Spread | None
-    own: Spread | None  # the global model on clients' own test images
-    worst: Spread | None  # and for the client that it serves worst
-    forgetting: Spread | None
-    memory: int | None  # bytes, the most that a client kept
-    diverged: tuple[str, ...]
-    examples: float  # gradient examples
-    seconds: float
+Runs of equal settings are seeds of one group. The group of the first run is what the others are compared with.
+"""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the table, draw compare.png, and memory.png if there were streams."""
-    p = argparse.ArgumentParser(prog="python -m scenarios.compare", description=__doc__)
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m scenarios.compare", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     p.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of finished runs; equal settings are seeds of one"
     )
-    p.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where the pictures go (here)")
+    p.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR", help="where the pictures go, as PNG, SVG and CSV (here)"
+    )
+    p.add_argument("--html", type=Path, metavar="FILE", help="write one page with everything, which links to the runs")
     p.add_argument("--json", action="store_true", help="one line of JSON a group instead of the table")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table, draw compare.png, and memory.png if there were streams; with --html write the page."""
+    p = parser()
     args = p.parse_args(argv)
-    reports, left = [], []
-    for run in args.runs:
-        try:
-            reports.append(_read(run))
-        except ValueError as error:
-            left.append(str(error))
+    reports, left = _all(args.runs)
     if not reports:
         p.exit(2, f"{p.prog}: {'; '.join(left)}\n")
     for why in left:
         print(f"left out: {why}", file=sys.stderr)
-    args.out.mkdir(parents=True, exist_ok=True)
-    rows = [summary(name, group) for name, group in grouped(reports).items()]
-    pictures = [compare(reports, args.out)]
-    if points := [point for row in rows if (point := _memory_point(row))]:
-        pictures.append(against_memory(points, args.out))
+    found = results.compared(reports, {name: preset for name, (preset, _) in SCENARIOS.items()}, left)
+    try:
+        if args.html and args.html.is_dir():
+            raise ValueError(f"--html {args.html} is a folder; name a file")
+        pictures = _draw(found, reports, args.out)
+        written = [*pictures, *([page.write(found, pictures, args.html)] if args.html else [])]
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+    except OSError as error:
+        p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
     if args.json:
-        print("\n".join(json.dumps(record.plain(row)) for row in rows))
+        print("\n".join(json.dumps({"schema": SCHEMA} | record.plain(row)) for row in found.rows))
     else:
-        _show(rows, pictures)
+        _show(found, written)
     return 0
 
 
-def _show(rows: list[Row], pictures: Sequence[Path]) -> None:
-    """The table, what diverged, and where the pictures are."""
-    console = Console(highlight=False, markup=False)
-    console.print(_table(rows, console.width))
-    for row in rows:
-        print("".join(f"note: {row.runs}, {why}\n" for why in row.diverged), end="")
-    print(f"drawn: {', '.join(map(str, pictures))}")
+def _all(folders: Sequence[Path]) -> tuple[list[Report], list[str]]:
+    """The runs that can be compared, each once, and a sentence for each that is left out."""
+    reports: list[Report] = []
+    left = []
+    for folder in folders:
+        try:
+            report = _read(folder)
+            if twin := next((one for one in reports if _twins(one, report)), None):
+                raise ValueError(_again(report, twin))
+            reports.append(report)
+        except ValueError as error:
+            left.append(str(error))
+    return reports, left
 
 
 def _read(run: Path) -> Report:
-    """A run's report. Raises ValueError, naming its folder, if there is none that can be compared."""
+    """A run's report, with the folder where it lies now. Raises ValueError, naming it, if it cannot be compared."""
+    if not os.path.isdir(run):  # of a name that is too long, Path.is_dir raises
+        raise ValueError(f"{run} is {'a file; name the folder of a run' if os.path.exists(run) else 'not there'}")
     try:
         report = record.load(run)
     except FileNotFoundError:
-        raise ValueError(f"{run} is not a finished run (no report.json)") from None
+        if (run / run_folder.SCENARIO).exists():
+            raise ValueError(_unfinished(run)) from None
+        raise ValueError(f"{run} is not the folder of a run (no {run_folder.REPORT} in it)") from None
     if not report.history or report.accuracy is None:
         raise ValueError(f"{run} has no finished round")
-    if "total" not in report.seconds:  # written by the server, before the export
-        raise ValueError(f"{run} is not a finished run; go on with --resume {shlex.quote(str(run))}")
-    return report
+    if "total" not in report.seconds and (run / run_folder.CHECKPOINTS).exists():  # a study's runs have neither
+        raise ValueError(_unfinished(run))
+    return report.with_(folder=str(run))
 
 
-def summary(name: str, group: Sequence[Report]) -> Row:
-    """Mean and spread (sample standard deviation) of one group."""
-    served = [[one.accuracy for one in report.shards if one.accuracy is not None] for report in group]
-    staged = [report.continual for report in group if report.continual]
-    beside = {
-        kind: spread([report.baselines[kind] for report in group if kind in report.baselines])
-        for kind in ("centralized", "local", "joint")
-    }
-    return Row(
-        runs=name,
-        seeds=tuple(sorted(report.seed for report in group)),
-        accuracy=spread([report.accuracy for report in group if report.accuracy is not None]),
-        **beside,
-        local_own=spread([statistics.mean(r.local_own_accuracies) for r in group if r.local_own_accuracies]),
-        own=spread([statistics.mean(shares) for shares in served if shares]),
-        worst=spread([min(shares) for shares in served if shares]),
-        forgetting=spread([one.measures.forgetting for one in staged]),
-        memory=max((one.memory_bytes for one in staged), default=None),
-        diverged=tuple(f"seed {report.seed}: {why}" for report in group for why in report.diverged.values()),
-        examples=statistics.mean(report.history[-1].seen for report in group),
-        seconds=statistics.mean(report.seconds["total"] for report in group),
+def _unfinished(run: Path) -> str:
+    return f"{run} is not a finished run; go on with: python -m scenarios.run --resume {shlex.quote(str(run))}"
+
+
+def _twins(one: Report, other: Report) -> bool:
+    """Are both the same run, or two of one seed, so that to count both would make the spread over seeds too small?"""
+    return (one.settings, one.source) == (other.settings, other.source)
+
+
+def _again(run: Report, first: Report) -> str:
+    if Path(run.folder).resolve() == Path(first.folder).resolve():
+        return f"{run.folder} is named twice; it counts once"
+    if run.weights_sha256 == first.weights_sha256:
+        return f"{run.folder} has the settings, seed and weights of {first.folder}; it counts once"
+    return (
+        f"{run.folder} has the settings and the seed of {first.folder}, but other weights, "
+        "as another machine or version makes them; only the first counts"
     )
 
 
-def _memory_point(row: Row) -> MemoryPoint | None:
-    """A group of runs that keep something, in the picture of accuracy against memory."""
-    if row.memory is None or row.accuracy is None:
-        return None
-    return MemoryPoint(row.runs, "", row.memory / 1000, *row.accuracy, len(row.seeds))
+def _draw(found: Comparison, reports: Sequence[Report], folder: Path) -> list[Path]:
+    """The pictures; that of accuracy against memory if there are streams."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [compare(reports, folder, found.shared)]
+    if points := list(_memory_points(found)):
+        pictures.append(against_memory(points, folder, found.shared))
+    return pictures
 
 
-def spread(values: Sequence[float]) -> Spread | None:
-    """(mean, standard deviation), the latter None for one value, which has none; None for no value."""
-    return (statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None) if values else None
+def _memory_points(found: Comparison) -> Iterator[MemoryPoint]:
+    """The groups of streams. Groups that differ in nothing but a method's budget are one line through their budgets."""
+    for group, row in zip(found.groups, found.rows, strict=True):
+        if row.memory is None or row.accuracy is None:
+            continue
+        budget = (".images", ".kilobytes")
+        method = {k: v for k, v in group.named.items() if not (k.startswith("methods.") and k.endswith(budget))}
+        yield MemoryPoint(worded(method) or row.runs, "", row.memory / 1000, *row.accuracy, len(row.seeds))
 
 
-COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "accuracy": ("federated", lambda spread: _percent(spread)),
-    "centralized": ("centralized", lambda spread: _percent(spread)),
-    "local": ("local, all digits", lambda spread: _percent(spread)),
-    "local_own": ("local, own digits", lambda spread: _percent(spread)),
-    "joint": ("joint", lambda spread: _percent(spread)),
-    "forgetting": ("forgetting", lambda spread: _percent(spread)),
-    "memory": ("memory, kB", lambda most: "–" if most is None else f"{most / 1000:,.0f}"),
-    "own": ("federated, own digits", lambda spread: _percent(spread)),
-    "worst": ("worst client", lambda spread: _percent(spread)),
-    "examples": ("examples", lambda count: f"{count:,.0f}"),
-    "seconds": ("seconds", lambda count: f"{count:.0f}"),
-}
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its head, which attribute of a row, and how it is shown."""
+
+    head: str
+    key: str
+    scale: float = 100  # what a value is multiplied with; shares become per cent
+    form: str = ".2f"
+
+    def cells(self, rows: Sequence[Row]) -> list[str]:
+        """Aligned at the point, deviations too."""
+        values = [getattr(row, self.key) for row in rows]
+        pairs = [value if isinstance(value, tuple) else (value, None) for value in values]
+        means = [None if mean is None else format(self.scale * mean, self.form) for mean, _ in pairs]
+        deviations = [None if one is None else format(self.scale * one, ".2f") for _, one in pairs]
+        return aligned(means, deviations)
 
 
-def _table(rows: list[Row], width: int) -> Table:
-    """A row a group of runs; where that is too wide for whole words, a column a group. What no run has is left out."""
-    keys = [key for key in COLUMNS if any(getattr(row, key) is not None for row in rows)]
-    cells = [["runs", "seeds", *(COLUMNS[key][0] for key in keys)]]
-    for row in rows:
-        seeds = ", ".join(map(str, row.seeds))
-        cells.append([row.runs, seeds, *(COLUMNS[key][1](getattr(row, key)) for key in keys)])
-    if sum(map(_longest, zip(*cells, strict=True))) + 3 * len(cells[0]) + 1 > width:  # 3: a line and two blanks
-        cells = [list(line) for line in zip(*cells, strict=True)]
+COLUMNS = (
+    Column("federated", "accuracy"),
+    Column("Δ first", "over_first", 1, "+.2f"),
+    Column("centralized", "centralized"),
+    Column("Δ centralized", "over_centralized", 1, "+.2f"),
+    Column("local, all classes", "local"),
+    Column("local, own classes", "local_own"),
+    Column("joint", "joint"),
+    Column("own classes", "own"),
+    Column("worst client", "worst"),
+    Column("average over tasks", "average"),
+    Column("forgetting", "forgetting"),
+    Column("memory, kB", "memory", 1e-3, ",.0f"),
+    Column("gradient examples", "examples", 1, ",.0f"),
+    Column("seconds", "seconds", 1, ",.0f"),
+)
+
+
+def _show(found: Comparison, written: Sequence[Path]) -> None:
+    """What all runs share, the table, what must be known of it, and where the rest is."""
+    console = Console(highlight=False, markup=False)
+    rows = found.rows
+    for line in (found.shared, *found.implied):
+        _print(line, console.width)
+    seeds = [", ".join(map(str, row.seeds)) for row in rows]
+    there = [column for column in COLUMNS if any(getattr(row, column.key) is not None for row in rows)]
+    head = ["runs", *["seeds"] * (len(set(seeds)) > 1), *(column.head for column in there)]
+    columns = [[row.runs for row in rows], *[seeds] * (len(set(seeds)) > 1), *(one.cells(rows) for one in there)]
     several = any(len(row.seeds) > 1 for row in rows)
     title = "test accuracy, %" + " (mean ± standard deviation over seeds)" * several
-    table = Table(title=title, title_justify="left")
-    for i, column in enumerate(zip(*cells, strict=True)):
-        table.add_column(
-            column[0], justify="right" if i else "left", min_width=min(_longest(column), width // 3), overflow="fold"
-        )
-    for line in cells[1:]:
-        table.add_row(*line)
-    return table
+    title += "; Δ in points" * any(column.head.startswith("Δ") for column in there)
+    for table in tables(head, list(zip(*columns, strict=True)), console.width, title):
+        console.print(table)
+    for note in found.notes:
+        if not note.startswith("left out"):  # said already
+            _print(f"note: {note}", console.width)
+    print(f"written: {', '.join(map(str, written))}")
 
 
-def _longest(column: Iterable[str]) -> int:
-    """Letters of its longest word."""
-    return max(len(word) for text in column for word in text.split())
-
-
-def _percent(spread: Spread | None) -> str:
-    if spread is None:
-        return "–"
-    return f"{100 * spread[0]:.2f}" + ("" if spread[1] is None else f" ± {100 * spread[1]:.2f}")
+def _print(text: str, width: int) -> None:
+    """In lines that end between words."""
+    print(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from core.config.parse import unknown
 from core.config.scenario import Scenario
+from scenarios.columns import tables
 from scenarios.studies.aggregate import Line, grid, markdown, results, shares, summary
 from scenarios.studies.run_all import fill
 from scenarios.studies.split_mnist import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
+from scenarios.terminal import piped
 from server import run_folder
 from server.record import Report, plain
 from server.report.figures.memory import MemoryPoint, against_memory
@@ -31,7 +32,10 @@ EXAMPLES = """examples:
   python -m scenarios.table split-mnist                                 everything: some hours on two cores
   python -m scenarios.table split-mnist --seeds 1                       a first look: every cell once
   python -m scenarios.table split-mnist --only replay,derpp --images 200 --alpha 1.0 --pace sync
-  python -m scenarios.table split-mnist --show                          the table of what is finished, without running
+  python -m scenarios.table split-mnist --finished                      the table of what is finished, without running
+  python -m scenarios.table split-mnist --only derpp --show             the settings of these runs, as JSON
+
+--show is that of scenarios.run: settings as JSON, and nothing runs. The table of what is there is --finished.
 """
 
 
@@ -124,7 +128,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--out", type=Path, default=Path("runs/split-mnist"), metavar="DIR", help="where the runs and the table go"
     )
-    p.add_argument("--show", action="store_true", help="run nothing; show what is finished")
+    p.add_argument("--finished", action="store_true", help="run nothing; show the table of what is finished")
+    p.add_argument("--show", action="store_true", help="print the settings of every run wanted as JSON and stop")
     return p
 
 
@@ -135,6 +140,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.workers < 1 or args.seeds < 1 or min(args.images) < 1:
         p.exit(2, f"{p.prog}: --workers, --seeds and --images should be 1 or more\n")
     wanted = cells(args.only, args.images, args.alpha, args.pace, args.seeds)
+    if args.show:
+        with piped():
+            print(json.dumps({cell.name: json.loads(cell.scenario().json()) for cell in wanted}, indent=1))
+        return 0
     try:
         with driven(args.out):
             return _filled(args, wanted, Console(stderr=True, highlight=False))
@@ -144,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _filled(args: argparse.Namespace, wanted: Sequence[Cell], screen: Console) -> int:
     """Run what is wanted, then show all that is there."""
-    code = 0 if args.show else _run(wanted, args.out, args.workers, screen)
+    code = 0 if args.finished else _run(wanted, args.out, args.workers, screen)
     lines = summary(results(list(dict.fromkeys([*cells(), *wanted])), args.out))
     if not lines:
         screen.print(f"nothing is finished in {args.out} yet")
@@ -156,14 +165,9 @@ def _filled(args: argparse.Namespace, wanted: Sequence[Cell], screen: Console) -
 def _show(lines: Sequence[Line], out: Path) -> None:
     """The table, on standard output; beside it as Markdown, as JSON, and the picture of accuracy against memory."""
     screen, (head, rows) = Console(highlight=False, markup=False), grid(lines)
-    table = Table(
-        title="test accuracy ± deviation over seeds / forgetting, points (number of seeds)", title_justify="left"
-    )
-    for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*row)
-    screen.print(table)
+    title = "test accuracy ± deviation over seeds / forgetting, points (number of seeds)"
+    for table in tables(head, rows, screen.width, title):
+        screen.print(table)
     (out / "table.md").write_text(markdown(head, rows))
     (out / "table.json").write_text(json.dumps([plain(one) for one in lines], indent=1) + "\n")
     points = [
@@ -172,7 +176,7 @@ def _show(lines: Sequence[Line], out: Path) -> None:
         )
         for one in lines
     ]
-    picture = against_memory(points, out)
+    picture = against_memory(points, out, "Federated Split-MNIST")
     screen.print(f"written: {out / 'table.md'}, {out / 'table.json'}, {picture}", soft_wrap=True)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.metrics import behind
-from scenarios.compare import Spread, spread
 from scenarios.studies.split_mnist import ALPHAS, PACES, SPLIT, Cell
 from server import record, run_folder
 from server.record import Continual, Report
+from server.report.figures.results import Spread, spread
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _behind(one: Continual, joint: Report) -> float:
 
 
 def _points(shares: Sequence[float]) -> Spread:
-    """Mean and standard deviation in points (scenarios.compare.spread); there is at least one."""
+    """Mean and standard deviation in points (server.report.figures.results.spread); there is at least one."""
     found = spread([100 * share for share in shares])
     assert found
     return found

@@ -111,10 +111,11 @@ def _played(scenario: Scenario, folder: Path) -> Path:
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "run": (commands.main, ["--set", "--seed", "--rounds", "--engine", "--workers", "--backend", "--out", "--resume", "--from",
                             "--rollback", "--baselines", "--quiet", "--json", "--show", "--list", "iid", "noniid", "pi"]),
-    "compare": (compare.main, ["--out", "--json"]),
+    "compare": (compare.main, ["--out", "--json", "--html"]),
     "export": (export.main, ["--check", "--json"]),
     "deploy": (deploy.main, ["--home", "up", "run", "status", "down", "admit", "dismiss", "--nodes", "--port", "--engine"]),
-    "table": (table.main, ["split-mnist", "--only", "--images", "--alpha", "--pace", "--seeds", "--workers", "--out", "--show"]),
+    "table": (table.main, ["split-mnist", "--only", "--images", "--alpha", "--pace", "--seeds", "--workers", "--out",
+                            "--finished", "--show"]),
 }  # fmt: skip
 VALUES = [
     "", "-", "--", "0", "-1", "1e400", "9" * 400, "NaN", "none", "a=b", "=", "seed=", "methods=", "methods=+", "methods=replay+",

@@ -28,6 +28,7 @@ from scenarios.presets import SCENARIOS
 from server import checkpoint, record, versions
 from server.checkpoint import RunState
 from server.record import Continual, Report, RoundRecord, Shard, Version
+from server.report.figures import groups, results
 from tests.fuzz import mutate
 
 WEIGHTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)]
@@ -176,7 +177,7 @@ def _report(folder: Path) -> Path:
 
 
 def _read_report(file: Path) -> bool:
-    compare.summary("x", [compare._read(file.parent)])
+    results.rows(groups.grouped([compare._read(file.parent)]))
     return False
 
 

@@ -1,18 +1,37 @@
-"""Many runs side by side: mean and spread over seeds, in one table, one picture."""
+"""Many runs side by side: mean and spread over seeds, in tables, pictures and one page."""
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
 
+from core.config.part import Part
 from core.config.scenario import Scenario
+from core.metrics import Measures
 from scenarios import compare
+from scenarios.columns import aligned, tables
+from scenarios.presets import SCENARIOS
 from server import record
+from server.record import Continual, ExportedFile, Exports, Report, RoundRecord
+from server.report.figures import groups, results, style
+from server.report.figures.compare import compare as draw
+from server.report.figures.groups import grouped, shared
+from server.report.figures.memory import MemoryPoint, against_memory
+from server.report.figures.results import rows
 from tests.fakes import federate
+
+PRESETS = {name: preset for name, (preset, _) in SCENARIOS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -22,51 +41,312 @@ def runs(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     for name, change in {"a": {}, "b": {"seed": 1}, "c": {"noise": 0.2}}.items():
         report = federate(replace(tiny, rounds=1, **change), folder / name)  # type: ignore[arg-type]
         record.save(folder / name, report.with_(seconds={**report.seconds, "total": 2.0}))
+        (folder / name / "report.html").write_text("a page")
         made.append(folder / name)
     return made
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def fact(accuracy: float, seed: int = 0, centralized: float | None = None, **changes: Any) -> Report:
+    """A report in so far as a comparison reads it."""
+    history = (RoundRecord(1, accuracy=accuracy, seen=100), RoundRecord(2, accuracy=accuracy, seen=200))
+    return Report(
+        replace(SCENARIOS["noniid"][0], seed=seed, **changes), accuracy, history=history, seconds={"total": 3.0},
+        baselines={} if centralized is None else {"centralized": centralized}, weights_sha256=f"{accuracy}-{seed}",
+        exports=Exports(files={"model.tflite": ExportedFile(904_000, accuracy, 0.0, 1.0)}),
+    )  # fmt: skip
+
+
+def staged(accuracy: float, method: str, seed: int = 0) -> Report:
+    """A stream's report."""
+    measures = Measures(accuracy, accuracy, 0.1, -0.1, 0.0)
+    section = Continual(("0", "1"), (0, 1), (1, 2), ((0.9, 0.0), (0.8, 0.8)), measures, memory_bytes=157_000)
+    return fact(accuracy, seed, methods=(Part(method),)).with_(continual=section)
+
+
+def saved(folder: Path, **reports: Report) -> list[str]:
+    """Folders in which these reports lie."""
+    for name, report in reports.items():
+        (folder / name).mkdir()
+        record.save(folder / name, report)
+        (folder / name / "report.html").write_text("a page")
+    return [str(folder / name) for name in reports]
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+# ── which runs are seeds of one, what differs, what is shared ──
+
+
+def test_a_label_holds_only_what_differs() -> None:
+    skewed = {"partition": Part("dirichlet", {"alpha": 0.05})}
+    found = grouped(
+        [fact(0.9), fact(0.8, **skewed), fact(0.7, seed=1), fact(0.6, strategy=Part("fedprox", {"mu": 0.1}))]
+    )
+    assert [group.label for group in found] == [
+        "partition.alpha=0.3, strategy=fedavg",
+        "partition.alpha=0.05, strategy=fedavg",
+        "partition.alpha=0.3, strategy=fedprox",
+    ]
+    assert found[2].differs == {"partition.alpha": "0.3", "strategy": "fedprox", "strategy.mu": "0.1"}
+    assert found[0].seeds == (0, 1)
+    assert grouped([fact(0.9), fact(0.8, seed=1)])[0].label == "noniid"  # nothing differs
+
+
+def test_a_pieces_name_stands_for_its_settings_where_they_tell_nothing_apart() -> None:
+    prox = [fact(0.9, strategy=Part("fedprox", {"mu": mu})) for mu in (0.1, 0.2)]
+    assert results.compared([fact(0.5), prox[0]], PRESETS).implied == ("strategy=fedprox: strategy.mu=0.1",)
+    both = results.compared([fact(0.5), *prox], PRESETS)
+    assert [group.label for group in both.groups] == [
+        "strategy=fedavg", "strategy=fedprox, strategy.mu=0.1", "strategy=fedprox, strategy.mu=0.2"
+    ]  # fmt: skip
+    assert not both.implied
+    plain = fact(0.9, strategy=Part("fedprox"))
+    assert len({group.label for group in grouped([fact(0.5), prox[0], plain])}) == 3
+
+
+def test_a_scenarios_name_stands_for_all_that_comes_with_it() -> None:
+    other = replace(fact(0.8), settings=replace(SCENARIOS["iid"][0], train=1000))
+    found = results.compared(
+        [fact(0.9, train=3000), other, replace(other, settings=replace(other.settings, cohort=2))], PRESETS
+    )
+    cohort = SCENARIOS["iid"][0].cohort
+    assert [group.label for group in found.groups] == ["noniid", f"iid, cohort={cohort}", "iid, cohort=2"]
+    assert "noniid: train=3000" in found.implied and f"iid, cohort={cohort}: train=1000" in found.implied
+    assert found.groups[0].differs["train"] == "3000"
+
+
+def test_a_group_that_only_lacks_a_setting_says_so() -> None:
+    found = grouped([fact(0.9, strategy=Part("fedprox")), fact(0.8, strategy=Part("fedprox", {"mu": 0.1}))])
+    assert [group.label for group in found] == ["without strategy.mu", "strategy.mu=0.1"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([5, 7, 9]), st.sampled_from([0.0, 0.1]), st.sampled_from(["fedavg", "median"])),
+        min_size=1, max_size=6, unique=True,
+    )
+)  # fmt: skip
+def test_every_label_is_its_own_and_says_nothing_that_all_share(choices: list[tuple[int, float, str]]) -> None:
+    found = grouped([fact(0.5, clients=c, cohort=2, noise=n, strategy=Part(s)) for c, n, s in choices])
+    assert len({group.label for group in found}) == len(choices)
+    said = groups.common(found)
+    for group in found:
+        assert not set(group.differs) & set(said)
+        assert len(found) == 1 or group.label == ", ".join(f"{k}={v}" for k, v in group.differs.items())
+
+
+def test_what_all_share_is_said_once_where_it_departs_from_the_preset() -> None:
+    found = grouped([fact(0.9, train=3000), fact(0.8, train=3000, noise=0.2)])
+    assert shared(found, PRESETS) == "noniid, train=3000, seed 0"
+    assert shared(grouped([fact(0.9), fact(0.8, seed=1)]), PRESETS) == "noniid, seeds 0, 1"
+    assert shared(grouped([fact(0.9), fact(0.8, seed=1, noise=0.2)]), PRESETS) == "noniid"  # other seeds
+
+
+# ── the numbers ──
+
+
+def test_mean_spread_and_differences_in_points_have_their_closed_forms() -> None:
+    first, second = rows(grouped([
+        fact(0.90, 0, 0.95), fact(0.94, 1, 0.97), fact(0.91, 0, 0.95, noise=0.1), fact(0.97, 1, 0.97, noise=0.1),
+    ]))  # fmt: skip
+    assert first.accuracy == pytest.approx((0.92, 0.04 / 2**0.5)) and first.over_first is None
+    assert second.accuracy == pytest.approx((0.94, 0.06 / 2**0.5))
+    assert second.over_first == pytest.approx((2.0, 2 / 2**0.5))  # of +1 and +3, seed by seed
+    assert first.over_centralized == pytest.approx((-4.0, 2 / 2**0.5))  # of −5 and −3
+    assert second.over_centralized == pytest.approx((-2.0, 4 / 2**0.5))  # of −4 and 0
+    assert first.centralized == pytest.approx((0.96, 0.02 / 2**0.5)) and first.local is None
+
+
+def test_a_difference_has_a_deviation_only_where_seeds_are_the_same() -> None:
+    found = results.compared([fact(0.9), fact(0.8, noise=0.1), fact(0.7, 1, noise=0.1)], PRESETS)
+    assert found.rows[1].over_first == (-15.0, None)
+    assert any("seeds" in note and "noise=0.1" in note for note in found.notes)
+    same = results.compared([fact(0.9), fact(0.8, noise=0.1)], PRESETS)
+    assert same.rows[1].over_first == (-10.0, None) and not same.notes  # one seed each, the same
+
+
+def test_across_data_sets_there_is_no_difference() -> None:
+    found = results.compared([fact(0.9), fact(0.8, data="fashion")], PRESETS)
+    assert [row.over_first for row in found.rows] == [None, None]
+    assert any("different data sets (mnist, fashion)" in note for note in found.notes)
 
 
 def test_runs_of_equal_settings_are_seeds_of_one(
     runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compare.main([*map(str, runs), "--json", "--out", str(tmp_path)]) == 0
-    rows = told(capsys)
-    assert sorted(row["seeds"] for row in rows) == [[0], [0, 1]]
+    found = printed(capsys)
+    assert sorted(row["seeds"] for row in found) == [[0], [0, 1]] and {row["schema"] for row in found} == {
+        results.SCHEMA
+    }
     accuracies = [json.loads((run / "report.json").read_text())["accuracy"] for run in runs]
-    both = next(row for row in rows if len(row["seeds"]) == 2)
+    both = next(row for row in found if len(row["seeds"]) == 2)
     assert both["accuracy"][0] == pytest.approx((accuracies[0] + accuracies[1]) / 2)
     assert both["accuracy"][1] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert both["centralized"] is None
-    assert next(row for row in rows if len(row["seeds"]) == 1)["accuracy"][1] is None  # one seed has no deviation
+    assert next(row for row in found if len(row["seeds"]) == 1)["accuracy"][1] is None  # one seed has no deviation
     assert (tmp_path / "compare.png").stat().st_size > 1000
 
 
-def test_the_table_has_a_row_a_group(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert compare.main([*map(str, runs), "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "±" in said and "0, 1" in said and "compare.png" in said
+# ── on the terminal ──
 
 
 def test_one_seed_has_no_deviation(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([str(runs[0]), "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out.partition("drawn")[0]
-    assert "±" not in said and "deviation" not in said and "test accuracy, %" in said
+    said = capsys.readouterr().out.partition("written")[0]
+    assert (
+        "±" not in said and "deviation" not in said and "test accuracy, %" in said and "nothing to be compared" in said
+    )
 
 
-@pytest.mark.parametrize("width", [80, 200])
+def cells(lines: list[str]) -> list[str]:
+    """The words between a table's lines."""
+    return [word for line in lines for word in re.sub("[┃│]", " ", line).split()]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_word_is_broken(
-    width: int, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    assert compare.main([*map(str, runs), "--out", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert max(len(line) for line in lines if "drawn" not in line) <= width
-    words = {word for line in lines for word in line.replace("│", " ").replace("┃", " ").split()}
-    assert {"federated", "seeds", "examples", "seconds", "worst"} <= words
+    runs = {f"r{i}": staged(0.9 + i / 100, method, i % 2) for i, method in enumerate(["replay", "derpp", "replay"])}
+    runs = {name: one.with_(baselines={"centralized": 0.99, "local": 0.5, "joint": 0.98}) for name, one in runs.items()}
+    assert compare.main([*saved(tmp_path, **runs), "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.partition("written")[0].splitlines()
+    assert max(map(len, lines)) <= width
+    words = {word for column in compare.COLUMNS for word in column.head.split()} - {"own", "worst", "client"}
+    assert words - {"classes"} <= set(cells(lines))
+    assert {"methods=replay", "methods=derpp", "federated"} <= set(cells(lines)) and "own" not in cells(
+        lines
+    )  # nobody has it
+
+
+HEADS = [column.head for column in compare.COLUMNS] + ["memory a client", "sync, Dirichlet 0.1", "runs", "seeds"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(HEADS), min_size=1, max_size=12, unique=True),
+    st.lists(st.lists(st.sampled_from(["partition.alpha=0.05", "strategy=fedprox", "methods=replay+ewc"]), min_size=1,
+                      max_size=3).map(", ".join), min_size=1, max_size=5),
+    st.sampled_from([80, 100, 120]),
+)  # fmt: skip
+def test_at_no_width_is_a_word_of_the_real_heads_broken_or_a_line_too_long(
+    head: list[str], labels: list[str], width: int
+) -> None:
+    filled = [[label, *["97.71 ± 0.23 / 0.6 (5)"] * len(head)] for label in labels]
+    console = Console(width=width, highlight=False, markup=False, no_color=True)
+    with console.capture() as caught:
+        for one in tables(["runs", *head], filled, width):
+            console.print(one)
+    lines = caught.get().splitlines()
+    assert max(map(len, lines)) <= width
+    wanted = {word for text in [*head, *labels, "97.71 ± 0.23 / 0.6 (5)"] for word in text.split()}
+    assert wanted <= set(cells(lines))
+
+
+def test_points_stand_below_one_another() -> None:
+    column = aligned(["96.51", "7.00", None], ["0.12", None, None])
+    assert column == ["96.51 ± 0.12", "7.00       ", "–       "]
+    assert aligned(["1", "2"], [None, None]) == ["1", "2"]
+    assert compare.COLUMNS[0].cells(rows(grouped([fact(0.5)]))) == ["50.00"]
+
+
+# ── the pictures ──
+
+
+def test_pictures_are_there_as_svg_and_their_numbers_as_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given_ = saved(tmp_path, a=staged(0.9, "replay"), b=staged(0.94, "replay", 1), c=staged(0.8, "ewc"))
+    for out in ("x", "y"):
+        assert compare.main([*given_, "--out", str(tmp_path / out)]) == 0
+    for name in ("compare", "memory"):
+        assert (tmp_path / "x" / f"{name}.svg").read_bytes() == (tmp_path / "y" / f"{name}.svg").read_bytes()
+        assert "<svg" in (tmp_path / "x" / f"{name}.svg").read_text()
+    with (tmp_path / "x" / "compare.csv").open() as file:
+        found = list(csv.DictReader(file))
+    last = next(row for row in found if row["runs"] == "methods=replay" and row["round"] == "2")
+    share = "(share of test images)"
+    assert float(last[f"accuracy {share}"]) == pytest.approx(0.92) and last["seeds"] == "2"
+    assert (float(last[f"lowest {share}"]), float(last[f"highest {share}"])) == (0.9, 0.94)
+    with (tmp_path / "x" / "memory.csv").open() as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["methods=replay", "methods=ewc"]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)  # type: ignore[func-returns-value]
+    return figures
+
+
+def within(figure: Figure) -> bool:
+    """Are the legend and all titles whole inside the picture?"""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    texts = [text for legend in figure.legends for text in legend.get_texts()]
+    texts += [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]  # type: ignore[attr-defined]
+    boxes = [one.get_window_extent(canvas.get_renderer()) for one in [*figure.legends, *texts]]
+    return all(figure.bbox.x0 <= b.x0 and b.x1 <= figure.bbox.x1 and figure.bbox.y0 <= b.y0 and b.y1 <= figure.bbox.y1
+               for b in boxes)  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_legends_are_whole_and_hold_only_what_differs(count: int, drawn: list[Figure], tmp_path: Path) -> None:
+    augment = tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic", "stroke", "focus", "contrast"))
+    long = [{"noise": i / 100, "augment": augment if i % 2 else (), "count_ratio": 1.0 + i, "minimum": i + 1}
+            for i in range(count)]  # fmt: skip
+    reports = [fact(0.5 + i / 50, 0, 0.97 + i / 1000, **change) for i, change in enumerate(long)]
+    found = results.compared(reports, PRESETS)
+    draw(reports, tmp_path, found.shared + ", with a long tail of what all share" * 6)
+    (figure,) = drawn
+    assert within(figure)
+    said = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    assert said[:count] == [group.label for group in found.groups]
+
+
+@pytest.mark.parametrize("panels", [1, 4])
+@pytest.mark.parametrize(
+    "names",
+    [["methods=replay"], list("abcdefghijklm"), [f"methods=replay+ewc, softmax=masked, noise=0.{i}" for i in range(9)]],
+    ids=["one", "many", "long"],
+)
+def test_the_legend_of_the_methods_is_whole(names: list[str], panels: int, drawn: list[Figure], tmp_path: Path) -> None:
+    points = [MemoryPoint(name, f"panel {k}", 40.0, 0.9, 0.01, 3) for name in names for k in range(panels)]
+    against_memory(points, tmp_path, "all of them share this")
+    assert within(drawn[0])
+
+
+# ── the page ──
+
+
+def test_the_page_holds_every_run_and_nothing_from_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = saved(tmp_path, a=staged(0.9, "replay"), b=staged(0.94, "replay", 1), c=staged(0.8, "ewc"), d=fact(0.7))
+    page = tmp_path / "pages" / "all.html"
+    assert compare.main([*folders, "--out", str(tmp_path), "--html", str(page)]) == 0
+    text = page.read_text()
+    links = re.findall(r'href="([^"d][^"]*)"', text)
+    assert links == [f"../{name}/report.html" for name in "abcd"]
+    assert all((page.parent / link).exists() for link in links)
+    assert "<script" not in text and "http" not in text.replace("http-equiv", "")
+    assert text.count("data:image/svg+xml;base64,") == 2
+    for said in ("methods=replay", "methods=ewc", "92.00", "2.83", "What differs", "Learning in stages", "model.tflite",
+                 "Forgetting", "904", "−12.00", "prefers-color-scheme"):  # fmt: skip
+        assert said in text, said
+
+
+def test_a_settings_text_cannot_become_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = saved(tmp_path, a=fact(0.9, name="<b>x"), b=fact(0.8, name="y"))
+    assert compare.main([*folders, "--out", str(tmp_path), "--html", str(tmp_path / "p.html")]) == 0
+    assert "<b>x" not in (tmp_path / "p.html").read_text() and "&lt;b&gt;x" in (tmp_path / "p.html").read_text()
+
+
+# ── what went wrong, and what makes no sense ──
 
 
 def test_what_diverged_is_named_below_the_table(
@@ -77,7 +357,7 @@ def test_what_diverged_is_named_below_the_table(
     assert compare.main([str(tmp_path / "broken"), "--out", str(tmp_path)]) == 0
     assert "seed 0: this run diverged" in capsys.readouterr().out
     assert compare.main([str(tmp_path / "broken"), "--json", "--out", str(tmp_path)]) == 0
-    assert told(capsys)[0]["diverged"] == ["seed 0: this run diverged"]
+    assert printed(capsys)[0]["diverged"] == ["seed 0: this run diverged"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"history": []}', '{"schema": 2, "settings": {"name": "x"}}'])
@@ -90,3 +370,53 @@ def test_what_is_no_finished_run_is_refused_by_name(
     with pytest.raises(SystemExit) as stop:
         compare.main([str(tmp_path / "half")])
     assert stop.value.code == 2 and "half" in capsys.readouterr().err
+
+
+def test_what_cannot_be_compared_is_left_out_and_the_rest_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = saved(tmp_path, good=fact(0.9), copy=fact(0.9), other=fact(0.9).with_(weights_sha256="x"))
+    for name in ("empty", "half", "study"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "half" / "scenario.json").write_text(SCENARIOS["noniid"][0].json())
+    (tmp_path / "file").write_text("")
+    bad = [str(tmp_path / name) for name in ("empty", "half", "file", "nowhere", "9" * 400)]
+    assert compare.main([*good, good[0] + "/.", *bad, "--out", str(tmp_path), "--json"]) == 0
+    caught = capsys.readouterr()
+    assert len(caught.out.splitlines()) == 1 and json.loads(caught.out)["seeds"] == [0]
+    left = caught.err.splitlines()
+    for line, said in zip(
+        left,
+        (
+            "weights of",
+            "other weights",
+            "named twice",
+            "not the folder of a run",
+            "--resume",
+            "a file",
+            "not there",
+            "not there",
+        ),
+        strict=True,
+    ):
+        assert line.startswith("left out: ") and said in line
+
+
+def test_a_run_before_its_export_is_not_finished_but_a_studys_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder,) = saved(tmp_path, a=fact(0.9).with_(seconds={"training": 2.0, "evaluation": 1.0}))
+    assert compare.main([folder, "--out", str(tmp_path), "--json"]) == 0
+    assert printed(capsys)[0]["seconds"] == 3.0
+    (tmp_path / "a" / "checkpoints").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        compare.main([folder])
+    assert stop.value.code == 2 and f"--resume {folder}" in capsys.readouterr().err
+
+
+def test_the_page_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder,) = saved(tmp_path, a=fact(0.9))
+    for page, said in ((tmp_path / "a" / "report.json" / "x.html", "report.json"), (tmp_path, "is a folder")):
+        with pytest.raises(SystemExit) as stop:
+            compare.main([folder, "--out", str(tmp_path), "--html", str(page)])
+        assert stop.value.code == 2 and said in capsys.readouterr().err

@@ -101,6 +101,38 @@ def test_a_wrong_flag_names_the_choices(wrong: str, said: str, capsys: pytest.Ca
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
+def test_show_means_what_it_means_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["split-mnist", "--only", "derpp", "--images", "50", "--alpha", "1.0", "--pace", "sync", "--seeds", "2"]
+    assert table.main([*wanted, "--show", "--out", str(tmp_path / "new")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    found = [Cell("derpp", 50, 1.0, "sync", seed) for seed in range(2)]
+    assert {name: Scenario.of(json.dumps(one)) for name, one in shown.items()} == {c.name: c.scenario() for c in found}
+    assert not (tmp_path / "new").exists()  # nothing ran, nothing was made
+    assert table.main([*wanted, "--finished", "--out", str(tmp_path / "new")]) == 1
+    assert "nothing is finished" in capsys.readouterr().err
+    help_ = " ".join(table.parser().format_help().split())
+    assert "--show is that of scenarios.run" in help_ and "show the table of what is finished" in help_
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_is_finished_is_a_table_in_which_no_word_is_broken(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for seed, share in enumerate((0.90, 0.94)):
+        for alpha in (1.0, 0.1):
+            for pace in ("sync", "async"):
+                cell = Cell("derpp-balanced", 200, alpha, pace, seed)
+                (tmp_path / cell.name).mkdir()
+                record.save(tmp_path / cell.name, report(cell, share, 0.02))
+    assert table.main(["split-mnist", "--finished", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.partition("written")[0].splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(" ".join(lines).replace("│", " ").replace("┃", " ").split())
+    assert {"derpp-balanced,", "200", "images"} <= set(words.split()) and words.count("92.0 ± 2.8 / 2.0 (2)") == 4
+    assert all((tmp_path / f"memory.{kind}").exists() for kind in ("png", "svg", "csv"))
+
+
 def small() -> Scenario:
     return replace(
         SCENARIOS["class_incremental"][0], train=600, test=200, validation=50, clients=2, cohort=2, rounds=5,

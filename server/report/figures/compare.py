@@ -2,66 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core.curves import Point
-from server.record import Report, plain
+from server.record import Report
 from server.report.figures import style
-from server.report.figures.formatting import flat, known, percent, some, span
-from server.report.figures.lines import Line, panels
+from server.report.figures.formatting import known, percent, some, span
+from server.report.figures.groups import Group, grouped
+from server.report.figures.lines import Dash, Line, panels
+from server.report.figures.paper import publish
 
-CENTRALIZED = "centralized training on the same data, in the same colour"
+CENTRALIZED = "centralized training on the same data"
+DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes
+LETTERS = 105  # of the legend, or of what all runs share, in a line of the figure's width
+SHARE = "(share of test images)"
+HEAD = (
+    "runs",
+    "training",
+    "round",
+    "gradient examples",
+    f"accuracy {SHARE}",
+    f"lowest {SHARE}",
+    f"highest {SHARE}",
+    "seeds",
+)
 
 
-def compare(runs: Sequence[Report], folder: Path) -> Path:
-    """Draw compare.png: mean test accuracy of runs that differ only by seed, with the range over their seeds.
+def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
+    """Draw compare.png, .svg and .csv: mean test accuracy of runs that differ only by seed, with the range over their seeds.
 
-    A thin dashed line of the same colour is their centralized baseline. Raises ValueError if no run has a round.
+    A thin dashed line is their centralized baseline. shared: what all runs have in common, said above the lines.
+    Returns the PNG's path. Raises ValueError if no run has a round.
     """
     groups = grouped([run for run in runs if any(known(row.accuracy) for row in run.history)])
     if not groups:
         raise ValueError(f"none of {some(len(runs), 'run')} has a finished round to compare")
-    counts = [len(group) for group in groups.values() if len(group) > 1]
+    names = _names(groups)
+    trained = [mean([[row.point for row in run.history] for run in group.runs]) for group in groups]
+    central = [_centralized(group) for group in groups]
+    counts = [len(group.runs) for group in groups if len(group.runs) > 1]
     band = f"band: lowest to highest of {span(counts)} seeds" if counts else ""
-    lines = [line for i, (name, group) in enumerate(groups.items()) for line in _lines(name, group, i, band)]
-    best = max((line for line in lines if line.labelled), key=lambda line: line.last)
-    title = f"{best.name}, {percent(best.last)}"
+    lines = [
+        Line(wrapped(name), colour(i), curve, DASHES[i // len(style.PALETTE) % len(DASHES)], marked=False, band=band)
+        for i, (name, curve) in enumerate(zip(names, trained, strict=True))
+    ]
+    best = max(range(len(groups)), key=lambda i: lines[i].last)
+    title = f"{names[best]}, {percent(lines[best].last)}"
     title = f"Best of {len(groups)}: {title}" if len(groups) > 1 else title
-    folder.mkdir(parents=True, exist_ok=True)
     with style.applied():
-        return style.save(panels(title, lines, legend=True), folder / "compare.png")
+        figure = panels(title, [*lines, *_baselines(central)], legend=True)
+        width, height = figure.get_size_inches()
+        above = wrapped(shared)
+        breaks = sum(line.name.count("\n") for line in lines) + above.count("\n") + bool(above)
+        figure.set_size_inches(width, height + 0.17 * breaks)
+        figure.axes[0].set_title(above, loc="left", fontsize=8.5, color=style.GREY)
+        return publish(figure, folder / "compare.png", HEAD, _values(groups, trained, central))
 
 
-def grouped(runs: Sequence[Report]) -> dict[str, list[Report]]:
-    """The runs by what they have in common but the seed, named by scenario and by the settings in which they differ."""
-    groups: dict[str, list[Report]] = {}
-    for run in runs:
-        groups.setdefault(replace(run.settings, seed=0).json(), []).append(run)
-    named: dict[str, list[Report]] = {}
-    for group in groups.values():
-        scenario, own = group[0].name, flat(plain(group[0].settings))
-        others = [flat(plain(other[0].settings)) for other in groups.values() if other[0].name == scenario]
-        differs = [f"{k}={v}" for k, v in own.items() if k != "seed" and any(other.get(k) != v for other in others)]
-        named[f"{', '.join([scenario, *differs])} ({some(len(group), 'seed')})"] = group
-    return named
+def colour(i: int) -> str:
+    """Of the i-th group."""
+    return style.PALETTE[i % len(style.PALETTE)]
 
 
-def _lines(name: str, group: Sequence[Report], index: int, band: str) -> list[Line]:
-    colour = style.PALETTE[index % len(style.PALETTE)]
-    lines = [Line(name, colour, mean([[row.point for row in run.history] for run in group]), marked=False, band=band)]
-    curves = [run.curves.get("centralized") or _level(run) for run in group]
-    if curves := [curve for curve in curves if any(known(point.accuracy) for point in curve)]:
-        points = [replace(point, low=None, high=None) for point in mean(curves)]
-        lines.append(Line(CENTRALIZED, colour, points, "--", 1.0, labelled=False))
-    return lines
+def wrapped(text: str, letters: int = LETTERS) -> str:
+    """In lines of so many letters, which end between words only."""
+    return textwrap.fill(text, letters, break_long_words=False, break_on_hyphens=False)
 
 
-def _level(run: Report) -> tuple[Point, ...]:
-    return (Point(run.baselines.get("centralized", float("nan"))),)
+def _names(groups: Sequence[Group]) -> list[str]:
+    """The groups' labels, with the number of seeds where they differ in it."""
+    counts = [len(group.runs) for group in groups]
+    said = [f" ({some(count, 'seed')})" if len(set(counts)) > 1 else "" for count in counts]
+    return [group.label + seeds for group, seeds in zip(groups, said, strict=True)]
+
+
+def _centralized(group: Group) -> list[Point]:
+    """The mean curve of a group's centralized baselines, or the level of their last weights; none without them."""
+    curves = [run.curves.get("centralized") or (_level(run),) for run in group.runs]
+    curves = [curve for curve in curves if any(known(point.accuracy) for point in curve)]
+    return [replace(point, low=None, high=None) for point in mean(curves)] if curves else []
+
+
+def _baselines(central: Sequence[list[Point]]) -> Iterator[Line]:
+    """Each baseline once: where several groups have the same one it is grey, otherwise in its group's colour."""
+    shades = {i: style.GREY if central.count(curve) > 1 else colour(i) for i, curve in enumerate(central) if curve}
+    greys = list(shades.values()).count(style.GREY)
+    where = "" if greys == len(shades) else ", in the same colour" + "; grey: of several" * bool(greys)
+    for i, shade in shades.items():
+        if central[i] not in central[:i]:
+            yield Line(CENTRALIZED + where, shade, central[i], "--", 1.0, labelled=False)
+
+
+def _level(run: Report) -> Point:
+    return Point(run.baselines.get("centralized", float("nan")))
+
+
+def _values(
+    groups: Sequence[Group], trained: Sequence[list[Point]], central: Sequence[list[Point]]
+) -> Iterator[Sequence[Any]]:
+    """The numbers of the picture, as HEAD names them."""
+    for group, own, other in zip(groups, trained, central, strict=True):
+        for training, curve in (("federated", own), ("centralized", other)):
+            for p in curve:
+                yield group.label, training, p.round, p.seen, p.accuracy, p.low, p.high, len(group.runs)
 
 
 def mean(curves: Sequence[Sequence[Point]]) -> list[Point]:

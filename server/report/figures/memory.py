@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from server.report.figures import style
+from server.report.figures.compare import SHARE, wrapped
 from server.report.figures.formatting import percent, span
+from server.report.figures.paper import publish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TICKS = (0, 10, 30, 100, 300, 1000, 10_000, 100_000)  # kB
+WIDE = 6.4  # inches, of a picture with one panel
+LETTERS = 12.0  # an inch of a legend's line holds
+MARK = 0.6  # inches, of a legend's mark and the space around it
+HEAD = {
+    "panel": "setting", "name": "method", "kilobytes": "memory a client (kB)", "accuracy": f"accuracy {SHARE}",
+    "deviation": f"standard deviation {SHARE}", "seeds": "seeds",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,26 +39,38 @@ class MemoryPoint:
     seeds: int
 
 
-def against_memory(points: Sequence[MemoryPoint], folder: Path) -> Path:
-    """Draw memory.png: a panel for each setting, a line for each method through its budgets, bars over seeds."""
+def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = "") -> Path:
+    """Draw memory.png, .svg and .csv: a panel for each setting, a line for each method through its budgets, bars over seeds.
+
+    shared: what all points have in common, said above the panels. Returns the PNG's path.
+    """
     panels, names = (list(dict.fromkeys(getattr(p, key) for p in points)) for key in ("panel", "name"))
     best = max([p for p in points if p.name != "joint"] or points, key=lambda p: p.accuracy)  # joint is the upper bound
     title = f"Most, {percent(best.accuracy)}, is read by {best.name}, which keeps {best.kilobytes:,.0f} kB a client"
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
+    width = WIDE if columns == 1 else 4.7 * columns
+    marks = _marks(points, names, width)
+    beside = _columns(marks, width)
+    above = wrapped(shared, int(LETTERS * width))
+    lines = sum(label.count("\n") + 1 for label in marks) / beside + above.count("\n") + 1
     with style.applied():
-        figure = style.figure(4.7 * columns, 3.4 * rows + 0.1 * len(names) + 0.4, title)
+        figure = style.figure(width, 3.4 * rows + 0.18 * lines + 0.4, title)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
         for i, axes in enumerate(grid.flat):
             axes.set_visible(i < len(panels))
             if i < len(panels):
                 _draw(axes, [p for p in points if p.panel == panels[i]], names)
                 _scale(axes, points)
+                axes.set_title(panels[i], loc="left", fontsize=9.5)
             if i >= len(panels) - columns:
                 axes.set_xlabel("Memory a client (kB)")
                 axes.tick_params(labelbottom=True)
-        _legend(figure, points, columns)
-        return style.save(figure, folder / "memory.png")
+        if above:
+            grid[0, 0].set_title(f"{above}\n{panels[0]}".rstrip(), loc="left", fontsize=9)
+        figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
+        values = ([getattr(p, key) for key in HEAD] for p in points)
+        return publish(figure, folder / "memory.png", list(HEAD.values()), values)
 
 
 def _draw(axes: Axes, points: Sequence[MemoryPoint], names: Sequence[str]) -> None:
@@ -60,11 +80,14 @@ def _draw(axes: Axes, points: Sequence[MemoryPoint], names: Sequence[str]) -> No
         if mine:
             bars = [np.nan if p.deviation is None else 100 * p.deviation for p in mine]
             axes.errorbar(
-                [p.kilobytes for p in mine], [100 * p.accuracy for p in mine], bars, label=name,
-                color=style.PALETTE[i % len(style.PALETTE)], marker="os^Dv"[i // len(style.PALETTE) % 5],
-                markersize=5, linewidth=1.3, capsize=2,
+                [p.kilobytes for p in mine], [100 * p.accuracy for p in mine], bars,
+                markersize=5, linewidth=1.3, capsize=2, **_look(i),
             )  # fmt: skip
-            axes.set_title(mine[0].panel, loc="left", fontsize=9.5)
+
+
+def _look(i: int) -> dict[str, Any]:
+    """Colour and marker of the i-th method: where all colours are taken, markers differ."""
+    return {"color": style.PALETTE[i % len(style.PALETTE)], "marker": "os^Dv"[i // len(style.PALETTE) % 5]}
 
 
 def _scale(axes: Axes, points: Sequence[MemoryPoint]) -> None:
@@ -77,15 +100,24 @@ def _scale(axes: Axes, points: Sequence[MemoryPoint]) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _legend(figure: Figure, points: Sequence[MemoryPoint], columns: int) -> None:
-    """The methods, and what bars are; nothing is said of bars if there is one seed of each."""
+def _marks(points: Sequence[MemoryPoint], names: Sequence[str], width: float) -> dict[str, Any]:
+    """The legend: the methods, and what bars are; nothing is said of bars if there is one seed of each."""
     from matplotlib.lines import Line2D
 
-    marks: dict[str, Any] = {}
-    for axes in figure.axes:
-        marks |= {label: mark for mark, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    letters = int(LETTERS * (width - MARK))
+    marks: dict[str, Any] = {wrapped(name, letters): Line2D([], [], **_look(i)) for i, name in enumerate(names)}
     if counts := [p.seeds for p in points if p.deviation is not None]:
         marks[f"bar: ± standard deviation over {span(counts)} seeds"] = Line2D(
             [], [], color=style.GREY, linestyle="", marker="|", markersize=9
         )
-    figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=2 * columns + 1, fontsize=8.5)
+    return marks
+
+
+def _columns(labels: Iterable[str], width: float) -> int:
+    """How many columns of these labels fit side by side, so that none is cut off at the picture's edge.
+
+    One column is as wide as the longest label, the others at most as the second longest.
+    """
+    lengths = sorted(max(map(len, label.split("\n"))) for label in labels)
+    second = lengths[-2:][0]
+    return max(1, int((width - (lengths[-1] - second) / LETTERS) / (second / LETTERS + MARK)))

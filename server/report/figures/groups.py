@@ -1,0 +1,100 @@
+"""Which runs are seeds of one another, and in what the others differ: labels that hold nothing that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from core.config.scenario import Scenario
+from server.record import Report, plain
+from server.report.figures.formatting import flat
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of equal settings but the seed."""
+
+    label: str  # in what they differ from the other groups; the scenario's name if there is no other
+    differs: Mapping[str, str]  # settings in which groups differ, as --set takes them; none if there is no other group
+    named: Mapping[str, str]  # those of them that the label holds; a piece's name stands for what only it has
+    runs: tuple[Report, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """In ascending order."""
+        return tuple(sorted(run.seed for run in self.runs))
+
+
+def stands_for(group: Group, presets: Mapping[str, Scenario]) -> list[str]:
+    """What a label's names stand for: the settings that come with each piece; those in which a scenario, where scenarios
+    differ, departs from the preset of its name."""
+    rest = {key: value for key, value in group.differs.items() if key not in group.named}
+    if name := group.differs.get("name"):
+        usual = flat(plain(presets.get(name, Scenario(name))))
+        own = {key: value for key, value in rest.items() if usual.get(key) != value}
+        return [f"{group.label}: {worded(own)}"] * bool(own)
+    pieces: dict[str, dict[str, str]] = {}
+    for key, value in rest.items():
+        pieces.setdefault(key.partition(".")[0], {})[key] = value
+    return [f"{piece}={group.differs[piece]}: {worded(settings)}" for piece, settings in pieces.items()]
+
+
+def grouped(runs: Sequence[Report]) -> list[Group]:
+    """The runs by what they have in common but the seed, in the order given; each label holds only what differs."""
+    found: dict[str, list[Report]] = {}
+    for run in runs:
+        found.setdefault(replace(run.settings, seed=0).json(), []).append(run)
+    settings = [flat(plain(group[0].settings)) for group in found.values()]
+    return [
+        _group(own, settings, tuple(sorted(group, key=lambda run: run.seed)))
+        for own, group in zip(settings, found.values(), strict=True)
+    ]
+
+
+def _group(own: Mapping[str, str], settings: Sequence[Mapping[str, str]], runs: tuple[Report, ...]) -> Group:
+    differs = {k: v for k, v in own.items() if k != "seed" and any(other.get(k) != v for other in settings)}
+    named = {k: v for k, v in differs.items() if not _implied(k, own, settings)}
+    lacks = sorted({k for other in settings for k in other} - set(own))
+    return Group(worded(named) or ", ".join(f"without {k}" for k in lacks) or runs[0].name, differs, named, runs)
+
+
+def _implied(key: str, own: Mapping[str, str], settings: Sequence[Mapping[str, str]]) -> bool:
+    """Is this the same wherever the scenario's name is this one, or the piece that it belongs to is? Then that name, where it
+    differs, says it too."""
+    piece, dot, _ = key.partition(".")
+    for namer in ["name", *[piece] * bool(dot)]:
+        alike = [other for other in settings if other.get(namer) == own.get(namer)]
+        if key != namer and namer in own and len(alike) < len(settings) and all(o.get(key) == own[key] for o in alike):
+            return True
+    return False
+
+
+def worded(settings: Mapping[str, str]) -> str:
+    """ "partition.alpha=0.05, strategy=fedavg"; the scenario's name stands by itself."""
+    return ", ".join(value if key == "name" else f"{key}={value}" for key, value in settings.items())
+
+
+def shared(groups: Sequence[Group], presets: Mapping[str, Scenario]) -> str:
+    """What all runs share, in a line: the scenario, where it departs from the preset of this name, the seeds.
+
+    presets: scenarios by name; one that is not there is compared with the settings that a scenario has by itself.
+    """
+    names = list(dict.fromkeys(run.name for group in groups for run in group.runs))
+    usual = [flat(plain(presets.get(name, Scenario(name)))) for name in names]
+    said = [f"{k}={v}" for k, v in common(groups).items() if any(one.get(k) != v for one in usual)]
+    first = groups[0].seeds
+    same = all(group.seeds == first for group in groups)
+    seeds = f"{'seed' if len(first) == 1 else 'seeds'} {', '.join(map(str, first))}"
+    return ", ".join([*names[: len(names) == 1], *said, *[seeds] * same])
+
+
+def common(groups: Sequence[Group]) -> dict[str, str]:
+    """The settings that all runs share, but for name and seed."""
+    first, *others = [flat(plain(group.runs[0].settings)) for group in groups]
+    rest = ((k, v) for k, v in first.items() if k not in ("name", "seed"))
+    return {k: v for k, v in rest if all(other.get(k) == v for other in others)}
+
+
+def data_sets(groups: Sequence[Group]) -> list[str]:
+    """Which data sets the groups learned from, each once."""
+    return list(dict.fromkeys(group.runs[0].settings.data for group in groups))

@@ -1,0 +1,145 @@
+"""Many runs side by side, as numbers: mean and spread over seeds, and differences in points."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.config.scenario import Scenario
+from server.record import Report
+from server.report.figures.formatting import points
+from server.report.figures.groups import Group, data_sets, grouped, shared, stands_for
+
+SCHEMA = 1  # of a row as JSON
+
+Spread = tuple[float, float | None]  # mean, standard deviation over seeds (None for one)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a group comes to. Accuracies are shares, differences points of a hundred; None where no run has them."""
+
+    runs: str  # the group's label
+    seeds: tuple[int, ...]
+    folders: tuple[str, ...]
+    accuracy: Spread | None
+    over_first: Spread | None  # points above the first group; None for that one, and where data sets differ
+    centralized: Spread | None
+    over_centralized: Spread | None  # points above it, in the runs that have it
+    local: Spread | None  # each client alone, on all test images
+    local_own: Spread | None  # on its own
+    joint: Spread | None
+    own: Spread | None  # the global model on clients' own test images
+    worst: Spread | None  # and for the client that it serves worst
+    average: Spread | None  # streams: mean over all tasks at the end
+    forgetting: Spread | None
+    memory: int | None  # bytes, the most that a client kept
+    diverged: tuple[str, ...]
+    examples: float  # gradient examples
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side. The first group is what the others are compared with."""
+
+    groups: tuple[Group, ...]
+    rows: tuple[Row, ...]  # one a group
+    shared: str  # what all runs have in common, in a line
+    implied: tuple[str, ...]  # "strategy=fedprox: strategy.mu=0.1": what names in labels stand for
+    notes: tuple[str, ...]  # what was left out, what diverged, what cannot be compared
+
+
+def compared(runs: Sequence[Report], presets: Mapping[str, Scenario], left: Sequence[str] = ()) -> Comparison:
+    """The comparison of these runs, of which there is at least one. left: why others were left out."""
+    groups = grouped(runs)
+    found = rows(groups)
+    diverged = [f"{row.runs}, {why}" for row in found for why in row.diverged]
+    notes = [*(f"left out: {why}" for why in left), *_notes(groups), *diverged]
+    implied = tuple(dict.fromkeys(line for group in groups for line in stands_for(group, presets)))
+    return Comparison(tuple(groups), tuple(found), shared(groups, presets), implied, tuple(notes))
+
+
+def _notes(groups: Sequence[Group]) -> list[str]:
+    """What a reader must know before comparing, a sentence each."""
+    first, *others = groups
+    if not others and len(first.runs) == 1:
+        return ["one run has nothing to be compared with; name two or more"]
+    if len(names := data_sets(groups)) > 1:
+        return [
+            f"different data sets ({', '.join(names)}): accuracies on other test images have no difference in points"
+        ]
+    if odd := [group.label for group in others if group.seeds != first.seeds]:
+        why = "a difference to the first is one of seeds too, and has no deviation, where seeds are others"
+        return [f"{why}: {'; '.join(odd)}"]
+    return []
+
+
+def rows(groups: Sequence[Group]) -> list[Row]:
+    """A row a group. The first group is what the others are compared with, if all are of one data set."""
+    comparable = len(data_sets(groups)) == 1
+    return [_row(group, groups[0] if comparable and i else None) for i, group in enumerate(groups)]
+
+
+def _row(group: Group, first: Group | None) -> Row:
+    runs = group.runs
+    served = [[one.accuracy for one in run.shards if one.accuracy is not None] for run in runs]
+    staged = [run.continual for run in runs if run.continual]
+    beside = {
+        kind: spread([run.baselines[kind] for run in runs if kind in run.baselines])
+        for kind in ("centralized", "local", "joint")
+    }
+    pairs = [(share, run.baselines.get("centralized")) for run in runs if (share := run.accuracy) is not None]
+    return Row(
+        runs=group.label,
+        seeds=group.seeds,
+        folders=tuple(run.folder for run in runs),
+        accuracy=spread(_accuracies(group)),
+        over_first=_over(group, first) if first else None,
+        over_centralized=_apart([(share, other) for share, other in pairs if other is not None]),
+        **beside,
+        local_own=spread([statistics.mean(r.local_own_accuracies) for r in runs if r.local_own_accuracies]),
+        own=spread([statistics.mean(shares) for shares in served if shares]),
+        worst=spread([min(shares) for shares in served if shares]),
+        average=spread([one.measures.average_accuracy for one in staged]),
+        forgetting=spread([one.measures.forgetting for one in staged]),
+        memory=max((one.memory_bytes for one in staged), default=None),
+        diverged=tuple(f"seed {run.seed}: {why}" for run in runs for why in run.diverged.values()),
+        examples=statistics.mean(run.history[-1].seen for run in runs),
+        seconds=statistics.mean(seconds(run) for run in runs),
+    )
+
+
+def seconds(run: Report) -> float:
+    """All that a run took; a study's run, which exports nothing, has no total of its own."""
+    return run.seconds.get("total", sum(run.seconds.values()))
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """(mean, sample standard deviation), the latter None for one value, which has none; None for no value."""
+    return (statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None) if values else None
+
+
+def _accuracies(group: Group) -> list[float]:
+    return [run.accuracy for run in group.runs if run.accuracy is not None]
+
+
+def _over(group: Group, first: Group) -> Spread | None:
+    """Points that one group's mean lies above the other's. Their deviation needs the same seeds on both sides: it is that of
+    the differences seed by seed, in which what a seed does to both is gone."""
+    mine, others = _accuracies(group), _accuracies(first)
+    if not mine or not others:
+        return None
+    if group.seeds == first.seeds and len(mine) == len(others):
+        return _apart(list(zip(mine, others, strict=True)))
+    return points(statistics.mean(mine), statistics.mean(others)), None
+
+
+def _apart(pairs: Sequence[tuple[float, float]]) -> Spread | None:
+    """Mean difference in points (of what two decimals show) and its deviation over these pairs of shares."""
+    if not pairs:
+        return None
+    mine, others = (statistics.mean(shares) for shares in zip(*pairs, strict=True))
+    found = spread([100 * (one - other) for one, other in pairs])
+    return points(mine, others), found[1] if found else None

@@ -1,0 +1,194 @@
+"""The tables of the page on which many runs are compared: a row a group, or a run."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from server import run_folder
+from server.record import Report
+from server.report.figures import groups, results
+from server.report.figures.compare import colour
+from server.report.figures.formatting import NONE, SPACE, duration, number, percent, size
+from server.report.figures.groups import Group
+from server.report.figures.results import Comparison, Row, Spread, spread
+from server.report.page.html import Html, fold, join, table, tag, words
+from server.report.page.tables import MEASURES
+
+
+def _label(found: Comparison, i: int) -> Html:
+    """A group's label, with its colour in the picture."""
+    swatch = tag("span", class_="swatch", style=f"background: {colour(i)}")
+    return tag("span", swatch, found.groups[i].label, class_="label")
+
+
+def _section(title: str, how: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Html:
+    return join([tag("h2", title), *[tag("p", how, class_="soft")] * bool(how), table(head, rows)])
+
+
+def differs(found: Comparison) -> Html:
+    """The settings in which groups differ; nothing if there is one group."""
+    keys = list(dict.fromkeys(key for group in found.groups for key in group.differs))
+    if not keys:
+        return Html("")
+    cells = [
+        [_label(found, i), *(group.differs.get(key, NONE) for key in keys)] for i, group in enumerate(found.groups)
+    ]
+    how = f"Settings in the notation of --set; {NONE}: what it belongs to is not there."
+    return _section("What differs", how, ["Runs", *("scenario" if key == "name" else key for key in keys)], cells)
+
+
+def shown(found: Spread | None, scale: float = 100, sign: str = "") -> str:
+    """Mean ± deviation with two decimals: shares as per cent, differences with a sign and scale 1."""
+    if found is None:
+        return NONE
+    mean, deviation = found
+    spread = "" if deviation is None else f"{SPACE}±{SPACE}{scale * deviation:.2f}"
+    return f"{scale * mean:{sign}.2f}".replace("-", "−") + spread
+
+
+RESULTS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "accuracy": ("Test accuracy, %", shown),
+    "over_first": ("Over the first, points", lambda value: shown(value, 1, "+")),
+    "centralized": ("Centralized, %", shown),
+    "over_centralized": ("Over centralized, points", lambda value: shown(value, 1, "+")),
+    "local": ("Each client alone, all classes, %", shown),
+    "local_own": ("Alone, own classes, %", shown),
+    "joint": ("Joint, %", shown),
+    "own": ("Clients' own test images, %", shown),
+    "worst": ("Worst client, %", shown),
+}
+
+
+def accuracies(found: Comparison) -> Html:
+    """What each group reads, and how far that is from the first group and from its baselines."""
+    several = any(len(row.seeds) > 1 for row in found.rows)
+    how = "Mean ± standard deviation over seeds (one seed has none). " if several else "One seed each, so no spread. "
+    how += "Accuracies are those of the last weights. "
+    if any(row.over_first for row in found.rows):
+        how += f"The first is {found.rows[0].runs}"
+        how += "; where seeds are the same, the deviation is that of differences seed by seed." if several else "."
+    return _section("Results", how, *_columns(found, RESULTS, [("Seeds", lambda row: ", ".join(map(str, row.seeds)))]))
+
+
+def _columns(
+    found: Comparison,
+    columns: dict[str, tuple[str, Callable[[Any], str]]],
+    more: Sequence[tuple[str, Callable[[Row], str]]] = (),
+) -> tuple[list[str], list[list[Any]]]:
+    """Head and cells of a table with a row a group; columns that no group has values in are left out."""
+    keys = [key for key in columns if any(getattr(row, key) is not None for row in found.rows)]
+    head = ["Runs", *(name for name, _ in more), *(columns[key][0] for key in keys)]
+    first = [[_label(found, i), *(show(row) for _, show in more)] for i, row in enumerate(found.rows)]
+    rest = [_aligned([columns[key][1](getattr(row, key)) for row in found.rows]) for key in keys]
+    return head, [[*one, *others] for one, others in zip(first, zip(*rest, strict=True), strict=True)]
+
+
+def _aligned(cells: Sequence[str]) -> list[Html]:
+    """A column whose points stand below one another: what a deviation is shorter than the longest is filled with digits that
+    nobody sees, and so is the room of one that is not there."""
+    between = f"{SPACE}±{SPACE}"
+    parts = [cell.partition(between) for cell in cells]
+    longest = max((end for _, _, end in parts), key=len)
+    return [
+        join([mean, sign, _unseen(longest[: len(longest) - len(end)] if sign else longest and between + longest), end])
+        for mean, sign, end in parts
+    ]
+
+
+def _unseen(text: str) -> Html:
+    return tag("span", text, class_="gap") if text else Html("")
+
+
+def staged(found: Comparison) -> Html:
+    """The measures of learning in stages; nothing if no run has stages."""
+    there = [(i, [run.continual for run in group.runs if run.continual]) for i, group in enumerate(found.groups)]
+    there = [(i, staged) for i, staged in there if staged]
+    if not there:
+        return Html("")
+    measures = {
+        key: {i: spread([v for one in staged if (v := getattr(one.measures, key)) is not None]) for i, staged in there}
+        for key in MEASURES
+    }
+    measures = {key: values for key, values in measures.items() if any(values.values())}
+    head = ["Runs", *(f"{MEASURES[key][0]}, {_unit(key)}" for key in measures), "Memory a client", "Traffic, MB"]
+    columns: list[Sequence[str]] = [_aligned([shown(values[i]) for i, _ in there]) for values in measures.values()]
+    columns += [
+        [size(max(one.memory_bytes for one in staged)) for _, staged in there],
+        [
+            number(statistics.mean(one.megabytes.sent + one.megabytes.received for one in staged), 1)
+            for _, staged in there
+        ],
+    ]
+    cells = [[_label(found, i), *rest] for (i, _), rest in zip(there, zip(*columns, strict=True), strict=True)]
+    meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][1]}" for key in measures)
+    return _section("Learning in stages", f"{meanings[:1].upper()}{meanings[1:]}.", head, cells)
+
+
+def _unit(key: str) -> str:
+    return "%" if key.endswith("accuracy") else "points"
+
+
+def exports(found: Comparison) -> Html:
+    """The exported files, a row a group and file; nothing if nothing was exported."""
+    cells = []
+    for i, group in enumerate(found.groups):
+        names = dict.fromkeys(name for run in group.runs for name in run.exports.files)
+        for name in names:
+            files = [run.exports.files[name] for run in group.runs if name in run.exports.files]
+            accuracy = shown(spread([one.accuracy for one in files]))
+            mean = {k: statistics.mean(getattr(one, k) for one in files) for k in ("bytes", "agreement", "latency_ms")}
+            numbers = [size(mean["bytes"]), accuracy, percent(mean["agreement"]), number(mean["latency_ms"])]
+            cells.append([_label(found, i), name, *numbers])
+    if not cells:
+        return Html("")
+    head = ["Runs", "File", "Size", "Test accuracy, %", "Same answer as Keras", "One image, ms"]
+    return _section("Exported models", "Means over seeds; time is that of the machine that exported.", head, cells)
+
+
+def time(found: Comparison) -> Html:
+    """Where the time went, mean over seeds."""
+    runs = [run for group in found.groups for run in group.runs]
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.seconds) if key != "total"]
+    head = ["Runs", *(key.capitalize() for key in keys), "Total", "Gradient examples"]
+    cells = [
+        [_label(found, i), *(_mean(group, key) for key in keys), duration(row.seconds), number(row.examples, 0)]
+        for i, (group, row) in enumerate(zip(found.groups, found.rows, strict=True))
+    ]
+    return _section("Time", "Mean over seeds, each on the machine and beside whatever else it ran.", head, cells)
+
+
+def _mean(group: Group, key: str) -> str:
+    spent = [run.seconds[key] for run in group.runs if key in run.seconds]
+    return duration(statistics.mean(spent)) if spent else NONE
+
+
+def runs(found: Comparison, path: Path) -> Html:
+    """Every run, with a link to its own page."""
+    cells = [
+        [_label(found, i), run.seed, percent(run.accuracy), duration(results.seconds(run)), _link(run, path),
+         tag("code", run.weights_sha256[:12] or NONE)]
+        for i, group in enumerate(found.groups)
+        for run in group.runs
+    ]  # fmt: skip
+    head = ["Runs", "Seed", "Test accuracy", "Time", "Report", "Weights, SHA-256"]
+    return _section("Every run", "Links are relative to this page.", head, cells)
+
+
+def _link(run: Report, path: Path) -> Html:
+    """To the run's page if there is one; otherwise its folder's name."""
+    folder = Path(run.folder)
+    if not (folder / run_folder.PAGE).exists():
+        return tag("span", f"{folder.name} (no page)")
+    to = os.path.relpath((folder / run_folder.PAGE).resolve(), path.resolve().parent)
+    return tag("a", folder.resolve().name, href=quote(to))
+
+
+def shared(found: Comparison) -> Html:
+    """The settings that all runs share, folded."""
+    rows = [(key, words(value)) for key, value in groups.common(found.groups).items()]
+    return tag("section", tag("h2", "Details"), fold("Settings that all runs share", table(["Setting", "Value"], rows)))
