@@ -41,15 +41,17 @@ from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.data import settled
 from core.predict import Predictor
+from scenarios import trackers
 from scenarios.check import check
-from scenarios.compare import Row, summary
 from scenarios.experiment.continuation import after
-from scenarios.experiment.options import RunOptions
+from scenarios.experiment.options import CHOICES, RunOptions
 from scenarios.overrides import changed
 from scenarios.presets import SCENARIOS
 from server import record, run_folder
 from server.record import Report, RoundRecord
-from server.report.figures.compare import grouped
+from server.report.figures import results
+from server.report.figures.groups import grouped
+from server.report.figures.results import Row
 
 __all__ = ["Failed", "Row", "Run", "Started", "compare", "run", "start"]
 
@@ -198,7 +200,7 @@ def start(
     name: str = "noniid", *, rounds: int | None = None, seed: int | None = None, set: Mapping[str, Any] | None = None,
     out: str | Path | None = None, source: str | Path | None = None, workers: int | None = None,
     backend: str = RunOptions.backend, engine: str | None = None, baselines: str = RunOptions.baselines,
-    export: str = RunOptions.export, plugins: Sequence[str] = (),
+    export: str = RunOptions.export, track: Sequence[str] = (), plugins: Sequence[str] = (),
 ) -> Started:  # fmt: skip
     """Start a preset with changes, as `--set` takes them: `{"partition.alpha": 0.1, "methods": ["replay", "ewc"]}`.
 
@@ -206,6 +208,13 @@ def start(
     the command line's (docs/settings.md). Raises ValueError, naming the value and the choices.
     """
     outside.use(*plugins)
+    for option, value in {"backend": backend, "baselines": baselines, "export": export}.items():
+        if value not in CHOICES[option]:
+            raise unknown(option, value, CHOICES[option])
+    for tracker in track:
+        if tracker not in trackers.TRACKERS:
+            raise unknown("tracker", tracker, trackers.TRACKERS)
+    trackers.check(track)
     if name not in SCENARIOS:
         raise unknown("scenario", name, SCENARIOS)
     given = {"rounds": rounds, "seed": seed, "engine": engine} | dict(set or {})
@@ -218,6 +227,7 @@ def start(
         raise ValueError(f"out = {folder} should be a folder that is empty, or not there")
     words = [name, "--quiet", "--json", "--out", str(folder), "--backend", backend, "--baselines", baselines]
     words += ["--export", export, *(word for key, text in changes for word in ("--set", f"{key}={text}"))]
+    words += ["--track", "+".join(track)] if track else []
     words += [word for plugin in plugins for word in ("--plugin", plugin)]
     words += ["--workers", str(workers)] if workers else []
     words += ["--from", str(source)] if source else []
@@ -231,8 +241,7 @@ def run(name: str = "noniid", **options: Any) -> Run:
 
 def compare(runs: Sequence[Run | str | Path]) -> list[Row]:
     """A row for each group of runs that differ only by seed: means and spreads, as `python -m scenarios.compare` prints them."""
-    reports = [(one if isinstance(one, Run) else Run.load(one)).report for one in runs]
-    return [summary(name, group) for name, group in grouped(reports).items()]
+    return results.rows(grouped([(one if isinstance(one, Run) else Run.load(one)).report for one in runs]))
 
 
 def _text(value: Any) -> str:

@@ -22,7 +22,7 @@ from scenarios import trackers
 from scenarios.check import check, listing, without_effect
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.continuation import after, rollback
-from scenarios.experiment.options import EXPORTED, RunOptions
+from scenarios.experiment.options import CHOICES, RunOptions
 from scenarios.experiment.start import run
 from scenarios.overrides import changed, parsed
 from scenarios.presets import SCENARIOS
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="workers of one core each (all cores)")
     p.add_argument(
         "--backend",
-        choices=("processes", "ray", "local"),
+        choices=CHOICES["backend"],
         default="ray" if os.environ.get("RAY_ADDRESS") else RunOptions.backend,
         help="where clients run: processes (this machine's), ray (actors; the default if RAY_ADDRESS is set), local (this one)",
     )
@@ -80,9 +80,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--from", type=Path, metavar="RUN", dest="source",
                    help="start from a finished run's current model and its clients' memories (no NAME: its scenario)")  # fmt: skip
     p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
-    p.add_argument("--baselines", choices=("none", "centralized", "all"), default="centralized",
+    p.add_argument("--baselines", choices=CHOICES["baselines"], default="centralized",
                    help="what to compare with: pooled data; all: each client alone too; streams: joint (centralized)")  # fmt: skip
-    p.add_argument("--export", choices=EXPORTED, default=RunOptions.export,
+    p.add_argument("--export", choices=CHOICES["export"], default=RunOptions.export,
                    help="make and verify the files of all versions, the current one, or none (current)")  # fmt: skip
     p.add_argument("--plugin", action="append", default=[], metavar="MODULE", dest="plugins",
                    help="a module, or a .py file, with pieces of your own (docs/extending.md); may be repeated")  # fmt: skip

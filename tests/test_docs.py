@@ -50,11 +50,6 @@ RUN_BY = {  # module or program: the test that runs it as a process, or calls it
     "server.serve": "tests/server/serve/test_rpc.py",
     "flwr": "tests/test_flwr_run.py",
 }
-# What is built at the same time elsewhere. To be emptied, and taken away, when all of it is here.
-AWAITED = {
-    "docs/report.md", "docs/comparing.md", "docs/trackers.md", "docs/extending.md", "docs/api.md", "docs/first-federation.ipynb",
-    "quick", "try", "set", "out",
-}  # fmt: skip
 OTHERS = {"pip", "ray", "docker", "curl", "nginx"}  # programs of others, with arguments of their own
 PLACEHOLDERS = {"N": "0", "HOST:PORT": "localhost:1", "A,A": "1.0"}
 
@@ -126,8 +121,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         if "://" in link or link.startswith("mailto:"):
             continue
         there = (page.parent / path).resolve() if path else page
-        if str(there.relative_to(HOME)) in AWAITED and not there.exists():
-            continue
         assert there.exists(), f"{link}: there is no such file"
         if anchor:
             assert anchor in anchors(there.read_text()), f"{link}: {sorted(anchors(there.read_text()))}"
@@ -154,7 +147,7 @@ def test_commands_are_what_their_parsers_take(
         name, rest = module(words)
         try:
             if name == "make":
-                assert {word for word in rest if "=" not in word} <= make_targets(rest) | AWAITED, words
+                assert {word for word in rest if "=" not in word} <= make_targets(rest), words
             elif name == "flwr":
                 flower(rest)
             elif name in ("python", *OTHERS):
@@ -178,7 +171,7 @@ def flower(words: Sequence[str]) -> None:
     known = tomllib.loads((HOME / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
     for config in [words[i + 1] for i, word in enumerate(words) if word == "--run-config"]:
         given = dict(re.findall(r'([\w-]+)="([^"]*)"', config))
-        assert given and set(given) <= set(known) | AWAITED, (config, set(known))
+        assert given and set(given) <= set(known), (config, set(known))
         settings(given.get("scenario", "quick"), given.get("set", "").split())
 
 
@@ -250,7 +243,6 @@ def pieces_of(plugins: Sequence[str]) -> Iterator[None]:
 
 def settings(name: str, changes: Sequence[str]) -> None:
     """A preset with these changes. Raises ValueError if a key is unknown, or a value of a wrong type."""
-    name = "noniid" if name in AWAITED and name not in SCENARIOS else name
     assert name in SCENARIOS, f"there is no preset {name}"
     pairs = [(key, value) for key, _, value in (change.partition("=") for change in changes)]
     made: Scenario = changed(SCENARIOS[name][0], pairs)

@@ -9,7 +9,11 @@ from pathlib import Path
 from core.config.scenario import Scenario
 from scenarios.terminal import Terminal
 
-EXPORTED = ("all", "current", "none")  # versions whose files a run makes
+CHOICES = {
+    "backend": ("processes", "ray", "local"),
+    "baselines": ("none", "centralized", "all"),
+    "export": ("all", "current", "none"),  # versions whose files a run makes
+}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ SMALL = {"train": 1200, "test": 400, "validation": 200, "clients": 4, "cohort": 
         ({"rounds": 0}, ["rounds = 0", "1"]),
         ({"plugins": ["no_such_module"]}, ["no_such_module"]),
         ({"source": "no/run"}, ["no/run"]),
+        ({"backend": "rays"}, ["'rays'", "ray"]),
+        ({"export": "most"}, ["'most'", "current"]),
+        ({"track": ["tensor"]}, ["'tensor'", "tensorboard"]),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(arguments: dict, words: list[str], tmp_path: Path) -> None:

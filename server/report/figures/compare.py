@@ -16,7 +16,7 @@ from server.report.figures import style
 from server.report.figures.formatting import known, percent, some, span
 from server.report.figures.groups import Group, grouped
 from server.report.figures.lines import Dash, Line, panels
-from server.report.figures.paper import publish
+from server.report.figures.picture import publish
 
 CENTRALIZED = "centralized training on the same data"
 DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes

@@ -12,7 +12,7 @@ import numpy as np
 from server.report.figures import style
 from server.report.figures.compare import SHARE, wrapped
 from server.report.figures.formatting import percent, span
-from server.report.figures.paper import publish
+from server.report.figures.picture import publish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -45,9 +45,14 @@ class Picture:
 
 def save(picture: Picture, path: Path) -> Path:
     """Write NAME.png, NAME.svg and, if it has rows, NAME.csv; returns the PNG's path. Equal pictures give equal bytes."""
-    if picture.columns:
-        _write(path.with_suffix(".csv"), [picture.columns, *picture.rows])
-    return style.save(picture.draw(), path)
+    return publish(picture.draw(), path, picture.columns, picture.rows)
+
+
+def publish(figure: Figure, path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """The same of a figure that is drawn already."""
+    if columns:
+        _write(path.with_suffix(".csv"), [columns, *rows])
+    return style.save(figure, path)
 
 
 def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
