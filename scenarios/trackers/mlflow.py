@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 BATCH = 100  # settings in one request
 LONGEST = 6000  # letters of a setting
-PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}  # s; usual 7 and 120: many minutes
+# A server that is away should not keep a run waiting for many minutes: usual are 7 retries and 120 seconds.
+HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
 def opened(run: Opening) -> Tracker:
     """The run in the store, a new one or, if it is there, that of an earlier process. Raises MlflowException."""
-    for name, value in PATIENCE.items():
+    for name, value in HTTP.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
