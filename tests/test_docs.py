@@ -50,7 +50,8 @@ RUN_BY = {  # module or program: the test that runs it as a process, or calls it
     "server.serve": "tests/server/serve/test_rpc.py",
     "flwr": "tests/test_flwr_run.py",
 }
-OTHERS = {"pip", "ray", "docker", "curl", "nginx"}  # programs of others, with arguments of their own
+OTHERS = {"pip", "ray", "docker", "curl", "jq", "nginx"}  # programs of others, with arguments of their own
+LOOPED = {"seed": "0", "method": "replay"}  # variables of loops
 PLACEHOLDERS = {"N": "0", "HOST:PORT": "localhost:1", "A,A": "1.0"}
 
 
@@ -89,7 +90,8 @@ def commands(page: Path) -> list[list[str]]:
         shown = [line[2:] for line in joined if line.startswith("$ ")]  # the rest is what was printed
         lines += {"bash": joined, "console": shown}.get(language, [])
     lines += re.findall(r"`((?:python -m|make|fedlearn|flwr) [^`]+)`", prose(text))
-    return [words for line in lines for words in _split(line)]
+    lines = [re.sub(r"\$(\w+)", lambda found: LOOPED.get(found[1], found[0]), line) for line in lines]
+    return [words for line in lines if not re.match(r"for \w+ in |done$", line) for words in _split(line)]
 
 
 def _split(line: str) -> Iterator[list[str]]:

@@ -83,7 +83,9 @@ def test_what_is_possible_is_let_in(tiny: Scenario, data: st.DataObject) -> None
 
 def test_a_list_names_everything_with_its_meaning_and_settings() -> None:
     told = listing()
-    assert set(told) == {"scenario", "condition", *REGISTRIES} and set(told["scenario"]) == set(SCENARIOS)
+    assert set(told) == {"scenario", "condition", "model", "data", *REGISTRIES} and set(told["scenario"]) == set(
+        SCENARIOS
+    )
     for kind, registry in REGISTRIES.items():
         assert set(told[kind]) == set(registry) and all(told[kind].values())
     assert "alpha=0.3" in told["partition"]["dirichlet"]
