@@ -114,9 +114,11 @@ $(VENV)/installed: pins.txt
 
 # What is pinned stays as it is unless it must change; `make pins UPGRADE=--upgrade` takes the newest of everything.
 PIN := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header $(UPGRADE) pyproject.toml
+# A device is spared uv, which Flower calls only to install an app's needs, and what uvicorn and SQLAlchemy can do without.
+SPARED := $(addprefix --no-emit-package ,uv httptools python-dotenv uvloop watchfiles websockets greenlet)
 pins: $(VENV)/installed  ## choose exact versions anew from pyproject.toml, for every Python: pins.txt, pins-pi.txt, pins-edge.txt
 	$(PIN) --extra dev -o pins.txt
-	$(PIN) --extra pi --constraint pins.txt --no-emit-package uv -o pins-pi.txt
+	$(PIN) --extra pi --constraint pins.txt $(SPARED) -o pins-pi.txt
 	$(PIN) --extra edge --constraint pins.txt -o pins-edge.txt
 
 $(EDGE)/installed: pins-edge.txt

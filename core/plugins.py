@@ -30,11 +30,13 @@ def use(*names: str) -> None:
         if file.suffix == ".py" and not file.is_file():
             raise ValueError(f"--plugin {name}: there is no such file")
         folder, module = (file.parent, file.stem) if file.suffix == ".py" else (Path(), name)
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError(f"--plugin {name!r} should be a module's name, or a .py file that is called like one")
         _found_in(folder.absolute())
         try:
             import_module(module)
         except ModuleNotFoundError as error:
-            if error.name != module:
+            if not f"{module}.".startswith(f"{error.name}."):  # something that it imports in turn
                 raise
             raise ValueError(f"--plugin {name}: there is no module of this name here, and none is installed") from None
         known += [module] * (module not in known)
