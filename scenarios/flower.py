@@ -6,7 +6,6 @@ as `--set` takes them, with blanks between; `out`, the run's folder; `nodes`, wh
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from contextlib import suppress
@@ -45,7 +44,7 @@ def main(grid: Grid, context: Context) -> None:
     driven = (folder / run_folder.SCENARIO).exists()
     if not driven:
         check(scenario)
-        write(folder / run_folder.SCENARIO, json.dumps(json.loads(scenario.json()), indent=1) + "\n")
+        write(folder / run_folder.SCENARIO, scenario.page())
         logging.getLogger("flwr").info("the run's folder: %s", folder.absolute())
     watch = StopFile(folder)
     fleet = Fleet(folder, watch.stopped, admitted=Path(given["nodes"]) if given["nodes"] else None)

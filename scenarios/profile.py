@@ -31,6 +31,7 @@ class Profile:
         self.phases = {BEFORE: processes.age()}
         self._names, self._spent = dict[Process, str](), dict[Process, float]()
         self._memory = dict[str, float]()  # MB, the most that all of a name held at one look
+        self._phase = ""
         self._over = Event()
         self._thread = Thread(target=self._follow, daemon=True)
         self._thread.start()
@@ -38,7 +39,7 @@ class Profile:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Take the time of what happens within."""
-        start = time.perf_counter()
+        start, self._phase = time.perf_counter(), name
         try:
             yield
         finally:
@@ -52,7 +53,7 @@ class Profile:
         now = defaultdict[str, float](float)
         for process, parent in processes.family().items():
             if process not in self._names:
-                self._names[process] = _name(process, parent, self._names)
+                self._names[process] = _name(process, parent, self._names, self._phase)
             self._spent[process] = processes.spent(process.pid)
             now[self._names[process]] += processes.memory(process.pid)
         for name, megabytes in now.items():
@@ -92,18 +93,19 @@ def _rounds(report: Report, done: int, total: float) -> Iterator[tuple[str, floa
     yield "the rest: data read, checkpoints written, clients' own accuracy at the end", total - train - evaluation
 
 
-def _name(process: Process, parent: int, known: dict[Process, str]) -> str:
-    """What a process is, from its command line."""
+def _name(process: Process, parent: int, known: dict[Process, str], phase: str) -> str:
+    """What a process is, from its command line and the phase in which it was first seen."""
     with suppress(OSError):
         words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
         line = " ".join(words)
         if "scenarios.experiment.baselines" in words:
             return f"{words[words.index('scenarios.experiment.baselines') + 1]} baseline"
         if "multiprocessing.forkserver" in line:
-            forked = any(one.pid == parent and name == "fork server" for one, name in known.items())
-            return (
-                f"worker {sum(name.startswith('worker') for name in known.values()) + 1}" if forked else "fork server"
-            )
+            if not any(one.pid == parent and name == "fork server" for one, name in known.items()):
+                return "fork server"
+            if phase == "exports":
+                return "exporter"
+            return f"worker {sum(name.startswith('worker') for name in known.values()) + 1}"
         if line.startswith("ray::"):
             return line.split()[0].split(".")[0]
         if "ray" in line and parent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -110,7 +109,7 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         scenario, folder = _wanted(args, federation is not None)
         if args.show:
             with piped():
-                print(json.dumps(json.loads(scenario.json()), indent=1))
+                print(scenario.page(), end="")
             return 0
         _checked(scenario, args)
     except ValueError as error:

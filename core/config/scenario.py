@@ -121,6 +121,10 @@ class Scenario:
         """One line of JSON, the same for equal scenarios."""
         return self._json
 
+    def page(self) -> str:
+        """The same JSON on many lines, for whoever reads it by eye: as scenario.json has it."""
+        return json.dumps(json.loads(self._json), indent=1) + "\n"
+
     @cached_property
     def _json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

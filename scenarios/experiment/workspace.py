@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,7 +29,7 @@ def opened(scenario: Scenario, folder: Path, source: Path | None, real: bool = F
             if source:
                 continuation.begin(source, folder, real)
             with placed(folder / run_folder.SCENARIO) as file:
-                file.write((json.dumps(json.loads(scenario.json()), indent=1) + "\n").encode())
+                file.write(scenario.page().encode())
             redirect(folder / run_folder.LOG)
         except OSError as error:
             raise ValueError(f"{folder} cannot be written to: {error.strerror or error}") from None

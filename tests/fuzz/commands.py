@@ -110,7 +110,8 @@ def _played(scenario: Scenario, folder: Path) -> Path:
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "run": (commands.main, ["--set", "--seed", "--rounds", "--engine", "--workers", "--backend", "--out", "--resume", "--from",
-                            "--rollback", "--baselines", "--export", "--track", "--plugin", "--quiet", "--json", "--show", "--list", "iid", "noniid", "pi"]),
+                            "--rollback", "--baselines", "--export", "--track", "--plugin",
+                            "--quiet", "--json", "--show", "--list", "iid", "noniid", "pi"]),
     "compare": (compare.main, ["--out", "--json", "--html"]),
     "export": (export.main, ["--check", "--json"]),
     "deploy": (deploy.main, ["--home", "up", "run", "status", "down", "admit", "dismiss", "--nodes", "--port", "--engine"]),
