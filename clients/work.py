@@ -30,7 +30,7 @@ from core.views.conditions import under
 from fl import wire
 from fl.messages import Task, Update
 
-plugins.imported()  # on a device nobody else does
+plugins.load()  # on a device nobody else does
 
 Config = Mapping[str, Any]  # a node's own, by its owner; empty in simulation
 

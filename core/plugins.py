@@ -1,6 +1,6 @@
 """Pieces from outside: modules that enter partitions, strategies, methods, models, data sets of their own in the registries.
 
-Every process that reads scenarios imports them (`imported`): those that a command names (`use`) are known to its children by
+Every process that reads scenarios imports them (`load`): those that a command names (`use`) are known to its children by
 two environment variables, and an installed package names its own as an entry point of the group below.
 """
 
@@ -32,32 +32,43 @@ def use(*names: str) -> None:
         folder, module = (file.parent, file.stem) if file.suffix == ".py" else (Path(), name)
         if not all(part.isidentifier() for part in module.split(".")):
             raise ValueError(f"--plugin {name!r} should be a module's name, or a .py file that is called like one")
-        _found_in(folder.absolute())
-        try:
-            import_module(module)
-        except ModuleNotFoundError as error:
-            if not f"{module}.".startswith(f"{error.name}."):  # something that it imports in turn
-                raise
-            raise ValueError(f"--plugin {name}: there is no module of this name here, and none is installed") from None
+        _import(name, module, folder.absolute())
+        found = Path(str(sys.modules[module].__file__))
+        if file.suffix == ".py" and found.resolve() != file.resolve():
+            raise ValueError(
+                f"--plugin {name}: {found} is called {module} too, and is found first; give yours another name"
+            )
         known += [module] * (module not in known)
     os.environ[VARIABLE] = ",".join(known)
 
 
-def _found_in(folder: Path) -> None:
-    """Modules in this folder are found, after all others, here and in children."""
+def _import(name: str, module: str, folder: Path) -> None:
+    """Import it; modules in this folder are found, after all others, here and in children."""
+    before, path = list(sys.path), os.environ.get(PATH)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    before = os.environ.get(PATH, "").split(os.pathsep)
-    if str(folder) not in before:
-        os.environ[PATH] = os.pathsep.join([*filter(None, before), str(folder)])
+    where = [*filter(None, (path or "").split(os.pathsep))]
+    os.environ[PATH] = os.pathsep.join([*where, *[str(folder)] * (str(folder) not in where)])
+    try:
+        import_module(module)
+    except BaseException as error:
+        sys.path[:] = before
+        os.environ.pop(PATH) if path is None else os.environ.update({PATH: path})
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise ValueError(f"--plugin {name}: there is no module of this name here, and none is installed") from None
+        raise
 
 
-def imported() -> None:
-    """Import those that the environment names, and those of installed packages. Twice is once."""
-    for name in _named():
-        import_module(name)
+def load() -> None:
+    """Import those of installed packages, then those that the environment names: the same order in every process."""
     for entry in entry_points(group=GROUP):
         entry.load()
+    for name in _named():
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            error.add_note(f"{VARIABLE} names the plugin {name}")
+            raise
 
 
 def variables() -> dict[str, str]:

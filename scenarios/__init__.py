@@ -7,4 +7,4 @@ from core import plugins
 from scenarios.environment import prepare
 
 prepare()
-plugins.imported()
+plugins.load()

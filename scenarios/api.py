@@ -20,6 +20,7 @@ same bits as on the command line. What is wrong with the arguments is said befor
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,18 +36,12 @@ from typing import Any
 
 import numpy as np
 
-from core import plugins as outside
-from core import predict as predictors
+from core import plugins, predict
 from core.config.parse import unknown
 from core.config.scenario import Scenario
-from core.data import settled
 from core.predict import Predictor
-from scenarios import trackers
-from scenarios.check import check
-from scenarios.experiment.continuation import after
-from scenarios.experiment.options import CHOICES, RunOptions
-from scenarios.overrides import changed
-from scenarios.presets import SCENARIOS
+from scenarios import request, trackers
+from scenarios.experiment.options import CHOICES, RunOptions, backend
 from server import record, run_folder
 from server.record import Report, RoundRecord
 from server.report.figures import results
@@ -55,8 +50,10 @@ from server.report.figures.results import Row
 
 __all__ = ["Failed", "Row", "Run", "Started", "compare", "run", "start"]
 
-RUNS = Path("runs")
+CODE = Path(__file__).parents[1]
 LOOK = 0.1  # seconds between looks at a run's folder
+ENDS = 120.0  # seconds that a run has to keep its last round
+OPTIONS = ("workers", "backend", "baselines", "export", "track", "plugins")
 
 
 class Failed(RuntimeError):
@@ -131,27 +128,31 @@ class Run:
             raise ValueError(
                 f"{self.folder} has no model.tflite; make it with: python -m scenarios.export {self.folder}"
             )
-        return predictors.load(file)
+        return predict.load(file)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, f32 [n, classes], of images uint8 [n, 28, 28]: 0 = paper, 255 = ink, as MNIST's are."""
         if images.dtype != np.uint8 or images.ndim != 3:
             raise ValueError(f"images should be uint8 [n, rows, columns], not {images.dtype} {list(images.shape)}")
-        return self.model(predictors.floats(images))
+        return self.model(predict.floats(images))
 
 
 class Started:
-    """A run under way. Iterating gives each round's record as it ends; Ctrl-C there stops the run, which keeps its last round."""
+    """A run under way, for as long as this is kept: iterating gives each round's record as it ends.
+
+    Ctrl-C while one iterates or waits stops the run, and so does the end of Python; it keeps its last finished round.
+    """
 
     def __init__(self, scenario: Scenario, folder: Path, words: Sequence[str]) -> None:
         """words: of the command line."""
         self.scenario, self.folder = scenario, folder
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        path = os.pathsep.join([str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scenarios.run", *words], start_new_session=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=self._said,
+            stdout=subprocess.DEVNULL, stderr=self._said, env=os.environ | {"PYTHONPATH": path},
         )  # fmt: skip
-        self._end = weakref.finalize(self, _ended, self._process)  # with this object, or with Python
+        self._end = weakref.finalize(self, _ended, self._process)
 
     def __iter__(self) -> Iterator[RoundRecord]:
         """Each round's record, from the first; ends with the rounds. Raises Failed if the run fails."""
@@ -186,52 +187,59 @@ class Started:
 
     def _failed(self) -> None:
         self._said.seek(0)
-        raise Failed(self._said.read().decode(errors="replace").strip(), self.folder)
+        said = self._said.read().decode(errors="replace").strip()
+        raise Failed(said or f"it ended with exit code {self._process.returncode}", self.folder)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
     """It keeps its last finished round."""
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
-    process.wait()
+    try:
+        process.wait(ENDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def start(
-    name: str = "noniid", *, rounds: int | None = None, seed: int | None = None, set: Mapping[str, Any] | None = None,
-    out: str | Path | None = None, source: str | Path | None = None, workers: int | None = None,
-    backend: str = RunOptions.backend, engine: str | None = None, baselines: str = RunOptions.baselines,
-    export: str = RunOptions.export, track: Sequence[str] = (), plugins: Sequence[str] = (),
+    name: str = "noniid", *, rounds: int | None = None, seed: int | None = None, engine: str | None = None,
+    set: Mapping[str, Any] | None = None, out: str | Path | None = None, source: str | Path | None = None, **options: Any,
 ) -> Started:  # fmt: skip
     """Start a preset with changes, as `--set` takes them: `{"partition.alpha": 0.1, "methods": ["replay", "ewc"]}`.
 
-    out: the run's folder; a new one below runs/ if there is none given. source: a finished run to go on from. The others are
-    the command line's (docs/settings.md). Raises ValueError, naming the value and the choices.
+    rounds, seed, engine: settings, as the command line has options for them. out: the run's folder; a new one below runs/ if
+    there is none given. source: a finished run to go on from. options: workers, backend, baselines, export, track, plugins
+    (RunOptions). Keep what is returned: without it the run is stopped. Raises ValueError, naming the value and the choices.
     """
-    outside.use(*plugins)
-    for option, value in {"backend": backend, "baselines": baselines, "export": export}.items():
-        if value not in CHOICES[option]:
-            raise unknown(option, value, CHOICES[option])
-    for tracker in track:
-        if tracker not in trackers.TRACKERS:
-            raise unknown("tracker", tracker, trackers.TRACKERS)
-    trackers.check(track)
-    if name not in SCENARIOS:
-        raise unknown("scenario", name, SCENARIOS)
-    given = {"rounds": rounds, "seed": seed, "engine": engine} | dict(set or {})
-    changes = [(key, _text(value)) for key, value in given.items() if value is not None]
-    scenario = settled(changed(SCENARIOS[name][0], changes))
-    scenario = after(scenario, Path(source)) if source else scenario
-    check(scenario)
-    folder = Path(out) if out else run_folder.free(RUNS / f"{name}-{scenario.seed}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"out = {folder} should be a folder that is empty, or not there")
-    words = [name, "--quiet", "--json", "--out", str(folder), "--backend", backend, "--baselines", baselines]
-    words += ["--export", export, *(word for key, text in changes for word in ("--set", f"{key}={text}"))]
-    words += ["--track", "+".join(track)] if track else []
-    words += [word for plugin in plugins for word in ("--plugin", plugin)]
-    words += ["--workers", str(workers)] if workers else []
-    words += ["--from", str(source)] if source else []
-    return Started(scenario, folder, words)
+    for option in options:
+        if option not in OPTIONS:
+            raise unknown("option", option, OPTIONS)
+    usual: dict[str, Any] = {"workers": os.cpu_count() or 1, "backend": backend()}
+    chosen = RunOptions(**usual | {key: _many(value) for key, value in options.items()})
+    for option, choices in CHOICES.items():
+        if (value := getattr(chosen, option)) not in choices:
+            raise unknown(option, value, choices)
+    if odd := [one for one in chosen.track if one not in trackers.TRACKERS]:
+        raise unknown("tracker", odd[0], trackers.TRACKERS)
+    plugins.use(*chosen.plugins)
+    given = dict(set or {}) | {
+        key: v for key, v in (("rounds", rounds), ("seed", seed), ("engine", engine)) if v is not None
+    }
+    before = request.there(Path(source)) if source else None
+    changes = [(key, _text(value)) for key, value in given.items()]
+    scenario = request.wanted(name, changes, before)
+    request.possible(scenario, chosen)
+    if out and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+        raise ValueError(f"out = {out} should be a folder that is empty, or not there")
+    folder = Path(out) if out else run_folder.made(request.RUNS / f"{scenario.name}-{scenario.seed}")
+    words = [name, "--quiet", "--json", "--out", str(folder), "--workers", str(chosen.workers)]
+    words += [word for option in CHOICES for word in (f"--{option}", getattr(chosen, option))]
+    words += [word for key, text in changes for word in ("--set", f"{key}={text}")]
+    words += [word for plugin in chosen.plugins for word in ("--plugin", plugin)]
+    words += ["--track", "+".join(chosen.track)] if chosen.track else []
+    words += ["--from", str(before)] if before else []
+    return Started(scenario, folder.absolute(), words)
 
 
 def run(name: str = "noniid", **options: Any) -> Run:
@@ -242,6 +250,11 @@ def run(name: str = "noniid", **options: Any) -> Run:
 def compare(runs: Sequence[Run | str | Path]) -> list[Row]:
     """A row for each group of runs that differ only by seed: means and spreads, as `python -m scenarios.compare` prints them."""
     return results.rows(grouped([(one if isinstance(one, Run) else Run.load(one)).report for one in runs]))
+
+
+def _many(value: Any) -> Any:
+    """A list as options hold it."""
+    return tuple(value) if isinstance(value, list | tuple) else value
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
-from importlib.util import find_spec
+
+from scenarios import needs
 
 COMMANDS = {  # the module that is run, what it does, the extra of this package that it needs
     "run": ("scenarios.run", "run a scenario: data, clients, rounds, export, report", "sim"),
@@ -18,7 +19,6 @@ COMMANDS = {  # the module that is run, what it does, the extra of this package 
     "bench": ("clients.bench", "a model's accuracy, latency, size, memory, energy on this device", "edge"),
     "serve": ("server.serve", "serve a run's model: gRPC, REST, a page to draw on", "serve"),
 }
-ROOMS = {"core", "fl", "clients", "server", "scenarios"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,11 +39,10 @@ def main() -> int:
     module, _, extra = COMMANDS[p.parse_args(sys.argv[1:2] or ["--help"]).command]
     sys.argv = [module, *sys.argv[2:]]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ROOMS or find_spec((error.name or "").split(".")[0]):
-            raise
-        p.exit(2, f"fedlearn: {error.name} is not installed; pip install 'federated-continual[{extra}]'\n")
+        needs.check(extra)
+    except ValueError as error:
+        p.exit(2, f"fedlearn: {error}\n")
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0
 
 

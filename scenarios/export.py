@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from core import plugins
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.data import load
@@ -54,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
         "--android", type=Path, metavar="DIR",
         help="write what an Android app needs into this folder: the model that takes bytes, labels, golden vectors, Kotlin sources",
     )  # fmt: skip
+    p.add_argument(
+        "--plugin", action="append", default=[], metavar="MODULE", dest="plugins",
+        help="a module, or a .py file, that the run's own pieces come from; may be repeated",
+    )  # fmt: skip
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
     p.add_argument("--json", action="store_true", help="print export.json on one line instead of the table")
     args = p.parse_args(argv)
@@ -61,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--check writes nothing: give no --to and no --android with it")
     with ExitStack() as stack:
         try:
+            plugins.use(*args.plugins)
             scenario = Scenario.read(args.run / run_folder.SCENARIO)
             if not args.check:
                 stack.enter_context(run_folder.driven(args.run))

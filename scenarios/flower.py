@@ -14,53 +14,49 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.data import settled
 from fl.channel import Stopped
 from fl.roster import AnyNode
 from scenarios.check import check
 from scenarios.overrides import changed, parsed
-from scenarios.presets import SCENARIOS
+from scenarios.request import RUNS, wanted
 from server import run_folder
 from server.fleet import Fleet
 from server.record import RoundRecord, write
 from server.run import run
 
 app = ServerApp()
-RUNS = Path("runs")
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Play the run that its configuration asks for, from its folder's newest checkpoint if it has one.
 
-    A folder that holds a scenario is that of a driver (scenarios.deploy), whose nodes play the clients that they were admitted
-    for. Else (`flwr run .`) it is made, below runs/ if it has no name, and nodes play whomever they are asked to.
+    With `nodes`, as a driver sends it (scenarios.deploy), nodes play the clients that they were admitted for; without (`flwr
+    run .`) whomever they are asked to. Raises ValueError for a folder of another scenario.
     """
     given = {key: str(context.run_config.get(key, "")) for key in ("scenario", "set", "out", "nodes")}
-    scenario = wanted(given["scenario"], given["set"])
-    folder = Path(given["out"]) if given["out"] else run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
-    driven = (folder / run_folder.SCENARIO).exists()
-    if not driven:
+    scenario = asked(given["scenario"], given["set"])
+    folder = Path(given["out"]) if given["out"] else run_folder.made(RUNS / f"{scenario.name}-{scenario.seed}")
+    if not (folder / run_folder.SCENARIO).exists():
         check(scenario)
         write(folder / run_folder.SCENARIO, scenario.page())
         logging.getLogger("flwr").info("the run's folder: %s", folder.absolute())
+    elif Scenario.read(folder / run_folder.SCENARIO) != scenario:
+        raise ValueError(f"out = {folder} is another scenario's; name another folder, or none")
     watch = StopFile(folder)
     fleet = Fleet(folder, watch.stopped, admitted=Path(given["nodes"]) if given["nodes"] else None)
     with suppress(Stopped):
-        run(grid, scenario, folder, watch, fleet if driven else AnyNode(fleet.run))
+        run(grid, scenario, folder, watch, fleet if given["nodes"] else AnyNode(fleet.run))
 
 
-def wanted(scenario: str, changes: str) -> Scenario:
+def asked(scenario: str, changes: str) -> Scenario:
     """The scenario of a run's configuration. Raises ValueError, naming the value and the choices."""
+    pairs = [parsed(word) for word in shlex.split(changes)]
     if scenario.lstrip().startswith("{"):
-        found = Scenario.of(scenario)
-    elif scenario in SCENARIOS:
-        found = SCENARIOS[scenario][0]
-    else:
-        raise unknown("scenario", scenario, SCENARIOS)
-    return settled(changed(found, [parsed(word) for word in shlex.split(changes)])) if changes else found
+        return settled(changed(Scenario.of(scenario), pairs))
+    return wanted(scenario, pairs)
 
 
 class StopFile:

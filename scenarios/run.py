@@ -6,8 +6,6 @@ import argparse
 import os
 import shlex
 import sys
-from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -16,27 +14,18 @@ from rich.table import Table
 from core import plugins
 from core.config.parse import unknown
 from core.config.scenario import Scenario
-from core.data import settled
 from scenarios import trackers
-from scenarios.check import check, listing, without_effect
+from scenarios.check import listing
 from scenarios.deployment import flwr_cli
-from scenarios.experiment.continuation import after, rollback
-from scenarios.experiment.options import CHOICES, RunOptions
+from scenarios.experiment.continuation import rollback
+from scenarios.experiment.options import CHOICES, RunOptions, backend
 from scenarios.experiment.start import run
-from scenarios.overrides import changed, parsed
+from scenarios.overrides import parsed
 from scenarios.presets import SCENARIOS
+from scenarios.request import RUNS, possible, there, wanted
 from scenarios.terminal import piped
 from server import run_folder
 
-RUNS = Path("runs")
-NEEDED = (
-    "flwr",
-    "tensorflow",
-    "keras",
-    "matplotlib",
-    "onnx",
-    "ai_edge_litert",
-)  # the extra `sim`, beside what all have
 EXAMPLES = """examples:
   python -m scenarios.run noniid                              the default experience: about three minutes on two cores
   python -m scenarios.run noniid --set partition.alpha=0.05   more skew
@@ -71,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--backend",
         choices=CHOICES["backend"],
-        default="ray" if os.environ.get("RAY_ADDRESS") else RunOptions.backend,
+        default=backend(),
         help="where clients run: processes (this machine's), ray (actors; the default if RAY_ADDRESS is set), local (this one)",
     )
     p.add_argument("--out", type=Path, metavar="DIR", help="folder for what the run leaves (runs/<name>-<seed>)")
@@ -79,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--from", type=Path, metavar="RUN", dest="source",
                    help="start from a finished run's current model and its clients' memories (no NAME: its scenario)")  # fmt: skip
     p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
-    p.add_argument("--baselines", choices=CHOICES["baselines"], default="centralized",
+    p.add_argument("--baselines", choices=CHOICES["baselines"], default=RunOptions.baselines,
                    help="what to compare with: pooled data; all: each client alone too; streams: joint (centralized)")  # fmt: skip
     p.add_argument("--export", choices=CHOICES["export"], default=RunOptions.export,
                    help="make and verify the files of all versions, the current one, or none (current)")  # fmt: skip
@@ -100,6 +89,9 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     try:
+        if args.plugins and federation:
+            why = f"the server and every node must know it: set {plugins.VARIABLE} where `up` and they are started"
+            raise ValueError(f"--plugin is not for real nodes: {why}")
         plugins.use(*args.plugins)
         if args.list:
             return _list()
@@ -111,16 +103,20 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
             with piped():
                 print(scenario.page(), end="")
             return 0
-        _checked(scenario, args)
+        kept = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
+        options = RunOptions(
+            **{name: getattr(args, name) for name in kept}, federation=federation, plugins=tuple(args.plugins),
+            track=tuple(dict.fromkeys(args.track)),
+        )  # fmt: skip
+        notes = possible(scenario, options)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
-    kept = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
-    options = {name: getattr(args, name) for name in kept} | {"federation": federation, "plugins": tuple(args.plugins)}
-    options["track"] = tuple(dict.fromkeys(args.track))
+    for note in [] if args.quiet else notes:
+        print(f"note: {note}", file=sys.stderr)
     try:
-        return run(scenario, folder, RunOptions(**options))
+        return run(scenario, folder, options)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
 
@@ -131,21 +127,6 @@ def _trackers(names: str) -> list[str]:
         if name not in trackers.TRACKERS:
             raise argparse.ArgumentTypeError(str(unknown("tracker", name, trackers.TRACKERS)))
     return named
-
-
-def _checked(scenario: Scenario, args: argparse.Namespace) -> None:
-    """Raises ValueError if it cannot be run; what can have no effect is said."""
-    notes = [*check(scenario), *without_effect(scenario)]
-    needed = (*NEEDED, *["ray"] * (args.backend == "ray"))
-    if missing := [package for package in needed if find_spec(package) is None]:
-        raise ValueError(f"{', '.join(missing)} not installed; pip install 'federated-continual[sim]'")
-    if args.workers < 1:
-        raise ValueError(f"workers = {args.workers} should be at least 1")
-    if args.profile and not Path("/proc/self/stat").exists():
-        raise ValueError("--profile reads /proc, which this system does not have")
-    trackers.check(args.track)
-    for note in [] if args.quiet else notes:
-        print(f"note: {note}", file=sys.stderr)
 
 
 def _list() -> int:
@@ -161,21 +142,12 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     """The scenario and the folder that the command line asks for. Raises ValueError if they make no sense."""
     if args.resume:
         return _resumed(args, real)
-    if args.source:
-        args.source = RUNS / args.source if (RUNS / args.source).exists() else args.source
-    if not args.name and not args.source:
-        raise ValueError(f"which scenario? choose from {', '.join(SCENARIOS)}, or --list")
-    if args.name and args.name not in SCENARIOS:
-        raise unknown("scenario", args.name, SCENARIOS)
+    args.source = there(args.source) if args.source else None
     changes = [parsed(text) for text in args.set]
-    if "past" in dict(changes):
-        raise ValueError("past is what --from RUN sets: how many stages that run has been through")
     changes += [
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
     ]
-    scenario = settled(changed(SCENARIOS[args.name][0] if args.name else _again(args.source), changes))
-    if args.source:
-        scenario = after(scenario, args.source, real)
+    scenario = wanted(args.name, changes, args.source, real)
     if args.out:
         if args.out.exists() and not args.out.is_dir():
             raise ValueError(f"--out {args.out} is a file; name a folder that is empty, or not there")
@@ -190,16 +162,8 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     return scenario, run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
 
 
-def _again(run: Path) -> Scenario:
-    """A run's own scenario, to be run once more from where that run ended."""
-    try:
-        return replace(Scenario.read(run / run_folder.SCENARIO), past=0)
-    except FileNotFoundError:
-        raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
-
-
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
-    folder = args.resume if args.resume.exists() else RUNS / args.resume
+    folder = args.resume if args.resume.exists() else there(args.resume)
     if (folder / run_folder.CHECKPOINTS).exists() and real != (
         folder / run_folder.ID
     ).exists():  # the name by which nodes know it

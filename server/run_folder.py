@@ -7,7 +7,7 @@ nodes the rounds run in a process of Flower's, which may outlive the driver.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from core.disk import hold
@@ -39,6 +39,15 @@ def free(folder: Path) -> Path:
         number += 1
         found = folder.with_name(f"{folder.name}-{number}")
     return found
+
+
+def made(folder: Path) -> Path:
+    """The same, made at once, so that nobody else takes it."""
+    while True:
+        found = free(folder)
+        with suppress(FileExistsError):
+            found.mkdir(parents=True)
+            return found
 
 
 @contextmanager

@@ -210,7 +210,7 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
             "Flower sends the project's folder to the nodes, and this is an installed package: run it from a clone"
         )
     config = folder / "run.toml"
-    settings = {"scenario": scenario.json(), "out": str(folder.absolute()), "nodes": str(home / ADMITTED)}
+    settings = {"scenario": scenario.json(), "set": "", "out": str(folder.absolute()), "nodes": str(home / ADMITTED)}
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
     with placed(folder / run_folder.FEDERATION) as file:

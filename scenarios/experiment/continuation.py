@@ -94,6 +94,11 @@ def rollback(version: Path) -> str:
     if versions.exported(home) is None:  # its run made the current one's files only; a service must never be without
         make = [sys.executable, "-m", "scenarios.export", str(run), "--version", str(int(number))]
         subprocess.run(make, stdout=subprocess.DEVNULL)
+        if versions.exported(home) is None:
+            why = shlex.join([flwr_cli.python(), *make[1:]])
+            raise ValueError(
+                f"--rollback {version}: its files could not be made, so nothing changes; this says why: {why}"
+            )
     with run_folder.driven(run):
         before = versions.linked(run)
         versions.publish(run, home)

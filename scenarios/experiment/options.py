@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,19 @@ from pathlib import Path
 from core.config.scenario import Scenario
 from scenarios.terminal import Terminal
 
+COMPARED: dict[str, tuple[str, ...]] = {  # the baselines that a run is compared with
+    "none": (), "centralized": ("centralized",), "all": ("centralized", "local", "joint"),
+}  # fmt: skip
 CHOICES = {
     "backend": ("processes", "ray", "local"),
-    "baselines": ("none", "centralized", "all"),
+    "baselines": tuple(COMPARED),
     "export": ("all", "current", "none"),  # versions whose files a run makes
 }
+
+
+def backend() -> str:
+    """The usual one: Ray, if RAY_ADDRESS says where it is."""
+    return "ray" if os.environ.get("RAY_ADDRESS") else RunOptions.backend
 
 
 @dataclass(frozen=True)

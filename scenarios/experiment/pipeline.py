@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import sys
 import time
@@ -25,11 +24,10 @@ from scenarios.check import without_effect
 from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines
+from scenarios.experiment.again import again, flags
 from scenarios.experiment.exporting import exporter
-from scenarios.experiment.options import Experiment, RunOptions
+from scenarios.experiment.options import COMPARED, Experiment
 from scenarios.experiment.tracking import Tracking
-from scenarios.overrides import difference
-from scenarios.presets import SCENARIOS
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
 from server import run as server
@@ -37,8 +35,6 @@ from server.record import Exports, Report
 from server.report import card, figures, page
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
-COMPARED = {"none": (), "centralized": ("centralized",), "all": baselines.KINDS}
-FLAGS = ("seed", "rounds", "engine")  # settings that the command line has an option for
 PICTURED = 20  # clients whose images are shown
 IMAGES = 10  # of each
 
@@ -73,8 +69,8 @@ def run(this: Experiment) -> int:
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        again = flwr_cli.resume(this.folder, this.options.federation, _flags(this.options))
-        terminal.fail(f"stopped; go on with: {again}")
+        how = flwr_cli.resume(this.folder, this.options.federation, flags(this.options))
+        terminal.fail(f"stopped; go on with: {how}")
         return 130
     finally:
         for _, child in children.values():
@@ -92,34 +88,6 @@ def run(this: Experiment) -> int:
 
 def _timed(report: Report, **seconds: float) -> Report:
     return report.with_(seconds={**report.seconds, **seconds})
-
-
-def _flags(options: RunOptions) -> str:
-    """What of how it runs must be said again when it goes on."""
-    usual = {name: getattr(RunOptions, name) for name in ("baselines", "backend", "export")}
-    usual |= {"baselines": "none"} if options.federation else {}
-    said = [f" --{name} {getattr(options, name)}" for name, was in usual.items() if getattr(options, name) != was]
-    said += [f" --track {'+'.join(options.track)}"] if options.track else []
-    return "".join(said + [f" --plugin {shlex.quote(name)}" for name in options.plugins])
-
-
-def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
-    """The command that makes this run again: its preset, and only the settings in which it differs. () if there is none."""
-    preset, _ = SCENARIOS.get(scenario.name, (None, ""))
-    try:
-        changes = difference(preset, replace(scenario, past=0)) if preset else []
-    except (ValueError, OSError):  # what a preset cannot become, or data that has gone
-        preset = None
-    if preset is None:
-        return ()
-    module = (
-        ["scenarios.deploy", *shlex.split(flwr_cli.option(options.federation)), "run"] if options.federation else []
-    )
-    words = ["python", "-m", *(module or ["scenarios.run"]), scenario.name]
-    words += [word for path, text in changes if path not in FLAGS for word in ("--set", f"{path}={text}")]
-    words += [word for path, text in changes if path in FLAGS for word in (f"--{path}", text)]
-    words += ["--from", str(options.source or "RUN")] if scenario.past else []
-    return (*words, *shlex.split(_flags(options)))
 
 
 def brief(report: Report) -> dict[str, Any]:

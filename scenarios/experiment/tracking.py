@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from core.config.parse import typed
@@ -119,7 +120,9 @@ class Tracking:
             step(name)
         except Exception as error:  # a full disk, a server that is away, the library's own: none of it is the run's
             traceback.print_exc()  # into the run's log
-            self._trackers.pop(name, None)
+            if tracker := self._trackers.pop(name, None):
+                with suppress(Exception):
+                    tracker.close(False)
             after = f" after round {max(self._rows)}" if self._rows else ""
             self.failures.append(f"tracker {name} was left out{after}: {cleaned(f'{type(error).__name__}: {error}')}")
             self._terminal.say(f"note: {self.failures[-1]}")

@@ -87,12 +87,13 @@ def _events(folder: Path, rounds: int, final: str = "") -> EventsWriter:
 
 
 def _replace(folder: Path, summaries: dict[int, list[Any]]) -> None:
-    for old in folder.glob(f"events.*{FINAL}"):
-        old.unlink()
+    before = list(folder.glob(f"events.*{FINAL}"))
     file = _events(folder, max(summaries), FINAL)
     for step, those in summaries.items():
         _write(file, step, *those)
     file.close()
+    for old in before:
+        old.unlink()
 
 
 def _write(file: EventsWriter, step: int, *summaries: Any) -> None:

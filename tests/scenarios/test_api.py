@@ -32,6 +32,9 @@ SMALL = {"train": 1200, "test": 400, "validation": 200, "clients": 4, "cohort": 
         ({"backend": "rays"}, ["'rays'", "ray"]),
         ({"export": "most"}, ["'most'", "current"]),
         ({"track": ["tensor"]}, ["'tensor'", "tensorboard"]),
+        ({"workers": 0}, ["workers = 0"]),
+        ({"set": {"past": 1}}, ["past is what --from RUN sets"]),
+        ({"worker": 2}, ["'worker'", "workers"]),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(arguments: dict, words: list[str], tmp_path: Path) -> None:
@@ -79,7 +82,6 @@ def test_without_files_a_run_says_how_they_are_made(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_doctests_pass_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     before, failed = [os.fstat(n).st_ino for n in (1, 2)], []
     one = threading.Thread(target=lambda: failed.append(doctest.testmod(api).failed))
     one.start()
@@ -88,8 +90,7 @@ def test_the_doctests_pass_in_a_thread(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+def test_a_run_that_is_stopped_says_how_it_goes_on(tmp_path: Path) -> None:
     started = api.start("noniid", rounds=500, set=SMALL, out=tmp_path / "run", baselines="none", backend="local")
     assert next(iter(started)).round == 1
     started.stop()

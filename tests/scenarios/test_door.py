@@ -21,7 +21,8 @@ from core.config.scenario import Scenario
 from scenarios import compare, deploy, export, run
 from scenarios.deployment import flwr_cli
 from scenarios.environment import temporary
-from scenarios.experiment import continuation, pipeline, workspace
+from scenarios.experiment import continuation, workspace
+from scenarios.experiment.again import flags
 from scenarios.experiment.options import RunOptions
 from server import record, run_folder, versions
 from server.record import Report, Version
@@ -48,7 +49,9 @@ def finished(tiny: Scenario, tmp_path: Path) -> Path:
     (folder / "scenario.json").write_text(tiny.json())
     (folder / "report.json").write_text("{}")
     for number in (1, 2):
-        versions.publish(folder, versions.keep(folder, Version(number), [], {}))
+        version = versions.keep(folder, Version(number), [], {})
+        (version / "export.json").write_text('{"files": {}, "refused": {}}')
+        versions.publish(folder, version)
     return folder
 
 
@@ -120,6 +123,13 @@ def test_a_current_that_leads_nowhere_is_named_with_the_versions_there_are(
     assert versions.current(finished) == finished / "versions" / "0001"
 
 
+def test_a_rollback_to_a_version_whose_files_cannot_be_made_changes_nothing(finished: Path, capsys: Say) -> None:
+    (finished / "versions" / "0001" / "export.json").unlink()  # its weights are no model's
+    said = refused(capsys, run.main, "--rollback", str(finished / "versions" / "1"))
+    assert "files could not be made" in said and "scenarios.export" in said
+    assert versions.current(finished) == finished / "versions" / "0002"
+
+
 def test_a_hint_to_go_on_can_be_pasted(tmp_path: Path) -> None:
     folder, home = Path("a run's folder"), tmp_path / "my home"
     assert shlex.split(flwr_cli.resume(folder))[2:] == ["scenarios.run", "--resume", str(folder)]
@@ -183,8 +193,11 @@ def test_a_run_that_is_killed_leaves_its_temporary_files_in_its_own_folder(tiny:
 
 def test_a_hint_to_go_on_says_all_that_must_be_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wish = RunOptions(backend="local", baselines="all")
-    assert pipeline._flags(wish) == " --baselines all --backend local" and pipeline._flags(RunOptions()) == ""
-    assert flwr_cli.resume(tmp_path / "a run", how=pipeline._flags(wish)).endswith(
+    assert flags(wish) == " --baselines all --backend local" and flags(RunOptions()) == ""
+    monkeypatch.setenv("RAY_ADDRESS", "there:1")
+    assert flags(RunOptions()) == " --backend processes"  # else it would go on with Ray
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert flwr_cli.resume(tmp_path / "a run", how=flags(wish)).endswith(
         f"--resume '{tmp_path}/a run' --baselines all --backend local"
     )
     monkeypatch.setenv("PATH", str(tmp_path))  # no `python` there

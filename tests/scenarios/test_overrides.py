@@ -13,7 +13,7 @@ from core.config.part import Part
 from core.data import settled
 from scenarios import run
 from scenarios.deployment import flwr_cli
-from scenarios.experiment import pipeline
+from scenarios.experiment.again import again
 from scenarios.experiment.options import RunOptions
 from scenarios.overrides import changed, difference
 from scenarios.presets import SCENARIOS
@@ -118,12 +118,12 @@ def test_what_a_preset_cannot_become_is_refused() -> None:
 def test_the_command_of_a_run() -> None:
     scenario = changed(SCENARIOS["noniid"][0], [("partition.alpha", "0.05"), ("seed", "3")])
     line = "python -m scenarios.run noniid --set partition.alpha=0.05 --seed 3"
-    assert shlex.join(pipeline.again(scenario, RunOptions(workers=2))) == line
-    assert shlex.join(pipeline.again(scenario, RunOptions(baselines="all"))) == f"{line} --baselines all"
+    assert shlex.join(again(scenario, RunOptions(workers=2))) == line
+    assert shlex.join(again(scenario, RunOptions(baselines="all"))) == f"{line} --baselines all"
     later = replace(scenario, past=1)
-    assert shlex.join(pipeline.again(later, RunOptions(source=Path("runs/a b")))) == f"{line} --from 'runs/a b'"
+    assert shlex.join(again(later, RunOptions(source=Path("runs/a b")))) == f"{line} --from 'runs/a b'"
     home = RunOptions(baselines="none", federation=flwr_cli.HOME.absolute())
-    assert shlex.join(pipeline.again(scenario, home)) == line.replace("scenarios.run", "scenarios.deploy run")
-    assert pipeline.again(replace(scenario, name="my own"), RunOptions()) == ()
+    assert shlex.join(again(scenario, home)) == line.replace("scenarios.run", "scenarios.deploy run")
+    assert again(replace(scenario, name="my own"), RunOptions()) == ()
     given = run.parser().parse_args(shlex.split(line)[3:])
     assert run._wanted(given)[0] == scenario

@@ -21,7 +21,7 @@ from core.config.scenario import Scenario
 from core.curves import Point
 from core.stream import ends
 from scenarios import run, trackers
-from scenarios.experiment import pipeline
+from scenarios.experiment.again import flags
 from scenarios.experiment.options import Experiment, RunOptions
 from scenarios.experiment.tracking import Tracking
 from scenarios.presets import SCENARIOS
@@ -299,7 +299,7 @@ class Fails:
     """A tracker whose disk is full from round `at` on."""
 
     def __init__(self, at: int) -> None:
-        self.known, self.at, self.rounds = Known(), at, list[int]()
+        self.known, self.at, self.rounds, self.closed = Known(), at, list[int](), list[bool]()
 
     def log(self, round: int, values: dict[str, float]) -> None:
         if round >= self.at:
@@ -310,7 +310,8 @@ class Fails:
         raise AssertionError("it was left out")
 
     def close(self, finished: bool) -> None:
-        raise AssertionError("it was left out")
+        self.closed.append(finished)
+        raise OSError(28, "No space left on device")
 
 
 def test_a_tracker_that_fails_is_named_once_and_the_others_go_on(
@@ -330,6 +331,7 @@ def test_a_tracker_that_fails_is_named_once_and_the_others_go_on(
         "tracker away was left out: ConnectionError: no answer from the server",
         "tracker full was left out after round 2: OSError: [Errno 28] No space left on device",
     ]
+    assert failing.closed == [False]  # what it has open is let go of, whatever that raises
     assert failing.rounds == [1] and json.loads((tmp_path / "trackers.json").read_text())["full"]["rounds"] == 1
     assert [step for step, _ in board(tmp_path / "tensorboard").scalars["rate"]] == [1, 2, 3, 4]
     failing.at = 9  # there is room again when the run is resumed: it is given what it lacks
@@ -350,7 +352,7 @@ def test_damaged_notes_are_named_and_stay(tmp_path: Path) -> None:
 NONE = """
 import sys
 from pathlib import Path
-from scenarios.experiment import pipeline
+from scenarios.experiment.again import flags
 from scenarios.experiment.options import Experiment, RunOptions
 from scenarios.experiment.tracking import Tracking
 from scenarios.presets import SCENARIOS
@@ -467,8 +469,8 @@ def test_trackers_are_named_by_plus_or_one_after_another(monkeypatch: pytest.Mon
     monkeypatch.setattr("scenarios.run.run", lambda scenario, folder, wanted: options.append(wanted) or 0)
     words = ["--track", "tensorboard+mlflow", "--track", "tensorboard", "--out", str(tmp_path / "run"), "--quiet"]
     assert run.main(["noniid", *words]) == 0 and options[0].track == ("tensorboard", "mlflow")
-    assert pipeline._flags(options[0]) == " --track tensorboard+mlflow"
-    assert pipeline._flags(replace(options[0], backend="local")).endswith(" --backend local --track tensorboard+mlflow")
+    assert flags(options[0]) == " --track tensorboard+mlflow"
+    assert flags(replace(options[0], backend="local")).endswith(" --backend local --track tensorboard+mlflow")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""The command of a run: how it goes on, and how it is made again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+from core.config.scenario import Scenario
+from scenarios.deployment import flwr_cli
+from scenarios.experiment.options import RunOptions, backend
+from scenarios.overrides import difference
+from scenarios.presets import SCENARIOS
+
+FLAGS = ("seed", "rounds", "engine")  # settings that the command line has an option for
+
+
+def flags(options: RunOptions) -> str:
+    """What of how it runs must be said again when it goes on."""
+    usual = {"baselines": "none" if options.federation else RunOptions.baselines}
+    usual |= {"backend": backend(), "export": RunOptions.export}
+    said = [f" --{name} {getattr(options, name)}" for name, was in usual.items() if getattr(options, name) != was]
+    said += [f" --track {'+'.join(options.track)}"] if options.track else []
+    return "".join(said + [f" --plugin {shlex.quote(name)}" for name in options.plugins])
+
+
+def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
+    """The command that makes this run again: its preset, and only the settings in which it differs. () if there is none.
+
+    Reports are sent to others: the home of a federation that is not in the usual place is called HOME.
+    """
+    preset, _ = SCENARIOS.get(scenario.name, (None, ""))
+    try:
+        changes = difference(preset, replace(scenario, past=0)) if preset else []
+    except (ValueError, OSError):  # what a preset cannot become, or data that has gone
+        preset = None
+    if preset is None:
+        return ()
+    home = ["--home", "HOME"] if options.federation and flwr_cli.option(options.federation) else []
+    words = ["python", "-m", *(["scenarios.deploy", *home, "run"] if options.federation else ["scenarios.run"])]
+    words += [
+        scenario.name,
+        *(word for path, text in changes if path not in FLAGS for word in ("--set", f"{path}={text}")),
+    ]
+    words += [word for path, text in changes if path in FLAGS for word in (f"--{path}", text)]
+    words += ["--from", str(options.source or "RUN")] if scenario.past else []
+    return (*words, *shlex.split(flags(options)))

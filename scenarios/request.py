@@ -1,0 +1,60 @@
+"""What is asked for, on the command line, from Python or by `flwr run`: a scenario; and whether it can be run here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from core.config.parse import unknown
+from core.config.scenario import Scenario
+from core.data import settled
+from scenarios import needs, trackers
+from scenarios.check import check, without_effect
+from scenarios.experiment.continuation import after
+from scenarios.experiment.options import RunOptions
+from scenarios.overrides import Change, changed
+from scenarios.presets import SCENARIOS
+from server import run_folder
+
+RUNS = Path("runs")  # where a run is sought, and a new one made, that is named without a folder
+
+
+def wanted(name: str | None, changes: Sequence[Change], source: Path | None = None, real: bool = False) -> Scenario:
+    """A preset with these changes; source: as a run that goes on from that one, whose own scenario it is without a name.
+
+    real: on real nodes. Raises ValueError, naming the value and the choices.
+    """
+    if not name and not source:
+        raise ValueError(f"which scenario? choose from {', '.join(SCENARIOS)}, or --list")
+    if name and name not in SCENARIOS:
+        raise unknown("scenario", name, SCENARIOS)
+    if "past" in dict(changes):
+        raise ValueError("past is what --from RUN sets: how many stages that run has been through")
+    scenario = settled(changed(SCENARIOS[name][0] if name else _own(source or Path()), changes))
+    return after(scenario, source, real) if source else scenario
+
+
+def there(run: Path) -> Path:
+    """A run's folder, which may be named as it is called below runs/."""
+    return RUNS / run if (RUNS / run).exists() else run
+
+
+def _own(run: Path) -> Scenario:
+    """A run's own scenario, to be run once more from where that run ended."""
+    try:
+        return replace(Scenario.read(run / run_folder.SCENARIO), past=0)
+    except FileNotFoundError:
+        raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
+
+
+def possible(scenario: Scenario, options: RunOptions) -> list[str]:
+    """Sentences on what is odd in the data, or can have no effect. Raises ValueError if it cannot be run here, like this."""
+    notes = [*check(scenario), *without_effect(scenario)]
+    needs.check("sim", *["ray"] * (options.backend == "ray"))
+    if options.workers < 1:
+        raise ValueError(f"workers = {options.workers} should be at least 1")
+    if options.profile and not Path("/proc/self/stat").exists():
+        raise ValueError("--profile reads /proc, which this system does not have")
+    trackers.check(options.track)
+    return notes
