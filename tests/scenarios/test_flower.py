@@ -36,7 +36,7 @@ def test_a_scenario_is_a_preset_or_json_with_changes() -> None:
     for scenario, changes, said in (
         ("quik", "", "'quik'"),
         ("quick", "rounds", "'rounds' should be key=value"),
-        ("{", "", ""),
+        ("{", "", "property name"),
     ):
         with pytest.raises(ValueError, match=said):
             flower.asked(scenario, changes)
