@@ -117,6 +117,9 @@ class Drill:
             mirror = f"deb {archive()} {suite} main"  # from this computer's own sources
             how = ["--quiet", "--mode=root", "--architectures=arm64", "--variant=extract", f"--include={PACKAGES}"]
             subprocess.run(["mmdebstrap", *how, suite, str(self.root), mirror], check=True, capture_output=True)
+        for name in ("bin", "lib", "sbin"):  # from Debian 13 on base-files brings these links, which is not needed else
+            if not (self.root / name).exists():
+                (self.root / name).symlink_to(f"usr/{name}")
         for name in ("proc", "dev", "opt"):  # /opt: where this computer's pip may find wheels
             (self.root / name).mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "proc", "proc", str(self.root / "proc")], check=True)
