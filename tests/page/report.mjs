@@ -40,6 +40,7 @@ const browser = await launched(chromium, modules);
 try {
   const desk = await opened(browser, address, { viewport: { width: 1100, height: 900 } }, listen);
   seen.desk = await shown(desk.page);
+  seen.fields = await desk.page.locator(".field").count();
   seen.end = await said(desk.page);
   const field = curves(desk.page).locator(".field");
   await field.scrollIntoViewIfNeeded();
