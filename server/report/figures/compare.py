@@ -15,23 +15,13 @@ from server.record import Report
 from server.report.figures import style
 from server.report.figures.formatting import known, percent, some, span
 from server.report.figures.groups import Group, grouped
-from server.report.figures.lines import Dash, Line, panels
+from server.report.figures.lines import COLUMNS, Dash, Line, panels
 from server.report.figures.picture import publish
 
 CENTRALIZED = "centralized training on the same data"
 DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes
 LETTERS = 105  # of the legend, or of what all runs share, in a line of the figure's width
-SHARE = "(share of test images)"
-HEAD = (
-    "runs",
-    "training",
-    "round",
-    "gradient examples",
-    f"accuracy {SHARE}",
-    f"lowest {SHARE}",
-    f"highest {SHARE}",
-    "seeds",
-)
+HEAD = ("runs", *COLUMNS, "seeds")
 
 
 def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:

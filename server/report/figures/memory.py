@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from server.report.figures import style
-from server.report.figures.compare import SHARE, wrapped
+from server.report.figures.compare import wrapped
 from server.report.figures.formatting import percent, span
+from server.report.figures.lines import SHARE
 from server.report.figures.picture import publish
 
 if TYPE_CHECKING:
