@@ -96,7 +96,7 @@ def test_settings_name_what_is_as_usual_too() -> None:
     flat = values.settings(SCENARIO.with_(("augment", "rotate"), ("looks", "none"), ("partition.alpha", "0.05")))
     assert flat["partition"] == "dirichlet" and flat["partition.alpha"] == 0.05
     assert flat["augment"] == "rotate" and "augment.rotate.degrees" in flat and flat["looks"] == "none"
-    assert flat["local.batch"] == 32 and flat["digits"] == "[]"
+    assert flat["local.batch"] == 32 and flat["digits"] == "none"
 
 
 def test_what_was_not_measured_is_left_out() -> None:

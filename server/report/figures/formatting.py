@@ -1,8 +1,7 @@
-"""Numbers and settings as a person reads them, the same in pictures and on the page."""
+"""Numbers as a person reads them, the same in pictures and on the page."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
@@ -96,25 +95,3 @@ def looks(amounts: Mapping[str, float]) -> str:
     """A client's looks in a line: "turned −7.2°, blur 0.40 px"."""
     shown = [LOOKS.get(name, name + " {:.3g}").format(value) for name, value in amounts.items() if known(value)]
     return ", ".join(one.replace("-", "−").replace(" ", SPACE) for one in shown)
-
-
-def flat(settings: Mapping[str, Any]) -> dict[str, str]:
-    """A scenario as {path: text}, in the notation and an order that `--set path=text` takes."""
-    paths: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, list | tuple) and not all(isinstance(part, Mapping) for part in value):
-            paths[key] = _text(value)
-        elif isinstance(value, list | tuple):
-            paths[key] = "+".join(part["name"] for part in value) or "none"
-            paths |= {f"{key}.{part['name']}.{k}": _text(v) for part in value for k, v in part.get("args", {}).items()}
-        elif isinstance(value, Mapping) and "name" in value:
-            paths |= {key: value["name"]} | {f"{key}.{k}": _text(v) for k, v in value.get("args", {}).items()}
-        elif isinstance(value, Mapping):
-            paths |= {f"{key}.{k}": _text(v) for k, v in value.items()}
-        else:
-            paths[key] = _text(value)
-    return paths
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
