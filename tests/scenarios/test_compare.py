@@ -20,7 +20,7 @@ from core.config.part import Part
 from core.config.scenario import Scenario
 from core.metrics import Measures
 from scenarios import compare
-from scenarios.columns import aligned, tables
+from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
 from server import record
 from server.record import Continual, ExportedFile, Exports, Report, RoundRecord
@@ -28,7 +28,7 @@ from server.report.figures import groups, results, style
 from server.report.figures.compare import compare as draw
 from server.report.figures.groups import grouped, shared
 from server.report.figures.memory import MemoryPoint, against_memory
-from server.report.figures.results import rows
+from server.report.figures.results import COLUMNS, aligned, rows
 from tests.fakes import federate
 
 PRESETS = {name: preset for name, (preset, _) in SCENARIOS.items()}
@@ -217,14 +217,14 @@ def test_no_word_is_broken(
     assert compare.main([*saved(tmp_path, **runs), "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.partition("written")[0].splitlines()
     assert max(map(len, lines)) <= width
-    words = {word for column in compare.COLUMNS for word in column.head.split()} - {"own", "worst", "client"}
+    words = {word for key in COLUMNS for word in compare._head(key).split()} - {"own", "worst", "client"}
     assert words - {"classes"} <= set(cells(lines))
     assert {"methods=replay", "methods=derpp", "federated"} <= set(cells(lines)) and "own" not in cells(
         lines
     )  # nobody has it
 
 
-HEADS = [column.head for column in compare.COLUMNS] + ["memory a client", "sync, Dirichlet 0.1", "runs", "seeds"]
+HEADS = [compare._head(key) for key in COLUMNS] + ["memory a client", "sync, Dirichlet 0.1", "runs", "seeds"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -249,10 +249,23 @@ def test_at_no_width_is_a_word_of_the_real_heads_broken_or_a_line_too_long(
 
 
 def test_points_stand_below_one_another() -> None:
-    column = aligned(["96.51", "7.00", None], ["0.12", None, None])
-    assert column == ["96.51 ± 0.12", "7.00       ", "–       "]
-    assert aligned(["1", "2"], [None, None]) == ["1", "2"]
-    assert compare.COLUMNS[0].cells(rows(grouped([fact(0.5)]))) == ["50.00"]
+    column = list(aligned([("96.51", "0.12"), ("97.00", "12.00"), ("–", "")]))
+    assert column == [("96.51 ± ", "1", "0.12"), ("97.00 ± ", "", "12.00"), ("–", " ± 12.00", "")]
+    assert list(aligned([("1", ""), ("2", "")])) == [("1", "", ""), ("2", "", "")] and not list(aligned([]))
+    assert compare._cells("accuracy", rows(grouped([fact(0.5)]))) == ["50.00"]
+    both = rows(grouped([fact(0.9), fact(0.94, seed=1), fact(0.8, noise=0.1)]))
+    assert compare._cells("accuracy", both) == ["92.00 ± 2.83", "80.00       "]
+    assert compare._cells("over_first", both) == ["–", "−12.00"]
+
+
+def test_the_page_has_the_words_of_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = {"a": fact(0.9, 0, 0.95), "b": fact(0.8, 0, 0.95, noise=0.1)}
+    assert compare.main([*saved(tmp_path, **both), "--out", str(tmp_path), "--html", str(tmp_path / "p.html")]) == 0
+    table = (tmp_path / "p.html").read_text().partition("<h2>Results</h2>")[2].partition("</thead>")[0]
+    heads = re.findall(r'<th scope="col">(.*?)</th>', table)[2:]
+    assert heads == ["Federated, %", "Δ first, points", "Centralized, %", "Δ centralized, points"]
+    words = {word for head in heads for word in head.partition(",")[0].lower().split()}
+    assert words <= set(cells(capsys.readouterr().out.lower().splitlines()))
 
 
 # ── the pictures ──

@@ -99,10 +99,10 @@ def _headline(found: Comparison) -> Html:
     first = found.rows[0]
     if len(groups.data_sets(found.groups)) > 1:
         return tag("h1", f"{some(len(found.groups), 'group')} on different data sets")
-    said = f"{found.rows[best].runs} reads {percent(share)} of the test images right"
+    said = f"{found.rows[best].label} reads {percent(share)} of the test images right"
     if len(found.rows) == 1:
         return tag("h1", f"{said}.")
-    apart = f", {gap(share, first.accuracy[0])} {first.runs}" if best and first.accuracy else ""
+    apart = f", {gap(share, first.accuracy[0])} {first.label}" if best and first.accuracy else ""
     return tag("h1", f"Best of {len(found.rows)}: {said}{apart}.")
 
 
