@@ -348,6 +348,7 @@ def test_the_page_holds_every_run_and_nothing_from_elsewhere(
     assert all((page.parent / link).exists() for link in links)
     assert "<script" not in text and "http" not in text.replace("http-equiv", "")
     assert text.count("data:image/svg+xml;base64,") == 2
+    assert "average accuracy: mean over all tasks at the end".capitalize() in text and "&lt;function" not in text
     for said in ("methods=replay", "methods=ewc", "92.00", "2.83", "What differs", "Learning in stages", "model.tflite",
                  "Forgetting", "904", "−12.00", "prefers-color-scheme"):  # fmt: skip
         assert said in text, said

@@ -63,13 +63,13 @@ def accuracies(found: Comparison) -> Html:
     several = any(len(row.seeds) > 1 for row in found.rows)
     how = "Mean ± standard deviation over seeds (one seed has none). " if several else "One seed each, so no spread. "
     how += "Accuracies are those of the last weights. "
+    if any(row.over_first for row in found.rows):
+        how += f"Δ first: how far above {found.rows[0].label}"
+        how += "; where seeds are the same, the deviation is that of differences seed by seed. " if several else ". "
     if any(row.over_centralized for row in found.rows):
         how += "Δ centralized: how far above each run's own centralized baseline. "
     if any(row.local or row.own for row in found.rows):
         how += "Local: each client alone. Own classes, worst client: on clients' own test images. "
-    if any(row.over_first for row in found.rows):
-        how += f"Δ first: how far above {found.rows[0].label}"
-        how += "; where seeds are the same, the deviation is that of differences seed by seed." if several else "."
     keys = [key for key in RESULTS if any(getattr(row, key) is not None for row in found.rows)]
     head = ["Runs", "Seeds", *(_head(COLUMNS[key]) for key in keys)]
     columns = [_cells(COLUMNS[key], [getattr(row, key) for row in found.rows]) for key in keys]
@@ -104,7 +104,7 @@ def staged(found: Comparison) -> Html:
         ],
     ]
     cells = [[_label(found, i), *rest] for (i, _), rest in zip(there, zip(*columns, strict=True), strict=True)]
-    meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][1]}" for key in measures)
+    meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][2]}" for key in measures)
     return _section("Learning in stages", f"{meanings[:1].upper()}{meanings[1:]}.", head, cells)
 
 
