@@ -321,8 +321,8 @@ def test_a_tracker_that_fails_is_named_once_and_the_others_go_on(
     def away(opening: Opening) -> Fails:
         raise ConnectionError("no answer\nfrom the server")
 
-    monkeypatch.setitem(trackers.TRACKERS, "full", lambda opening: failing)
-    monkeypatch.setitem(trackers.TRACKERS, "away", away)
+    monkeypatch.setitem(trackers.TRACKERS, "full", trackers.Entry(lambda opening: failing, (), ""))
+    monkeypatch.setitem(trackers.TRACKERS, "away", trackers.Entry(away, (), ""))
     tracking = begun(tmp_path, "away", "full", "tensorboard")
     play(tracking, 1, 4)
     failures = finish(tracking, tmp_path, 4)
