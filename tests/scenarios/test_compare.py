@@ -292,7 +292,7 @@ def test_pictures_are_there_as_svg_and_their_numbers_as_csv(tmp_path: Path, caps
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are saved."""
     figures: list[Figure] = []
-    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(style, "render", lambda figure, path: figures.append(figure) or path)  # type: ignore[func-returns-value]
     return figures
 
 

@@ -125,7 +125,7 @@ def _noted(axes: Any) -> bool:
 
 def test_so_they_do_in_comparisons(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(style, "render", lambda figure, path: figures.append(figure) or path)
     other = poor()
     other["settings"] = other["settings"] | {"cohort": 3}
     compare([*(read(fake(4, 3, seed)) for seed in range(3)), read(other)], tmp_path)

@@ -458,7 +458,7 @@ def legend(figure) -> list[str]:
 def saved(monkeypatch):
     """The figures that are saved."""
     figures = []
-    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr(style, "render", lambda figure, path: figures.append(figure) or path)
     return figures
 
 
