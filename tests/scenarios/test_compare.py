@@ -18,18 +18,17 @@ from rich.console import Console
 
 from core.config.part import Part
 from core.config.scenario import Scenario
-from core.metrics import Measures
 from scenarios import compare
 from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
 from server import record
-from server.record import Continual, ExportedFile, Exports, Report, RoundRecord
-from server.report.figures import groups, results, style
+from server.report.figures import groups, results
 from server.report.figures.compare import compare as draw
 from server.report.figures.groups import grouped, shared
 from server.report.figures.memory import MemoryPoint, against_memory
 from server.report.figures.results import COLUMNS, aligned, rows
 from tests.fakes import federate
+from tests.reports import fact, saved, stream
 
 PRESETS = {name: preset for name, (preset, _) in SCENARIOS.items()}
 
@@ -44,32 +43,6 @@ def runs(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
         (folder / name / "report.html").write_text("a page")
         made.append(folder / name)
     return made
-
-
-def fact(accuracy: float, seed: int = 0, centralized: float | None = None, **changes: Any) -> Report:
-    """A report in so far as a comparison reads it."""
-    history = (RoundRecord(1, accuracy=accuracy, seen=100), RoundRecord(2, accuracy=accuracy, seen=200))
-    return Report(
-        replace(SCENARIOS["noniid"][0], seed=seed, **changes), accuracy, history=history, seconds={"total": 3.0},
-        baselines={} if centralized is None else {"centralized": centralized}, weights_sha256=f"{accuracy}-{seed}",
-        exports=Exports(files={"model.tflite": ExportedFile(904_000, accuracy, 0.0, 1.0)}),
-    )  # fmt: skip
-
-
-def staged(accuracy: float, method: str, seed: int = 0) -> Report:
-    """A stream's report."""
-    measures = Measures(accuracy, accuracy, 0.1, -0.1, 0.0)
-    section = Continual(("0", "1"), (0, 1), (1, 2), ((0.9, 0.0), (0.8, 0.8)), measures, memory_bytes=157_000)
-    return fact(accuracy, seed, methods=(Part(method),)).with_(continual=section)
-
-
-def saved(folder: Path, **reports: Report) -> list[str]:
-    """Folders in which these reports lie."""
-    for name, report in reports.items():
-        (folder / name).mkdir()
-        record.save(folder / name, report)
-        (folder / name / "report.html").write_text("a page")
-    return [str(folder / name) for name in reports]
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -212,7 +185,7 @@ def test_no_word_is_broken(
     width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    runs = {f"r{i}": staged(0.9 + i / 100, method, i % 2) for i, method in enumerate(["replay", "derpp", "replay"])}
+    runs = {f"r{i}": stream(0.9 + i / 100, method, i % 2) for i, method in enumerate(["replay", "derpp", "replay"])}
     runs = {name: one.with_(baselines={"centralized": 0.99, "local": 0.5, "joint": 0.98}) for name, one in runs.items()}
     assert compare.main([*saved(tmp_path, **runs), "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.partition("written")[0].splitlines()
@@ -272,7 +245,7 @@ def test_the_page_has_the_words_of_the_terminal(tmp_path: Path, capsys: pytest.C
 
 
 def test_pictures_are_there_as_svg_and_their_numbers_as_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given_ = saved(tmp_path, a=staged(0.9, "replay"), b=staged(0.94, "replay", 1), c=staged(0.8, "ewc"))
+    given_ = saved(tmp_path, a=stream(0.9, "replay"), b=stream(0.94, "replay", 1), c=stream(0.8, "ewc"))
     for out in ("x", "y"):
         assert compare.main([*given_, "--out", str(tmp_path / out)]) == 0
     for name in ("compare", "memory"):
@@ -288,14 +261,6 @@ def test_pictures_are_there_as_svg_and_their_numbers_as_csv(tmp_path: Path, caps
         assert [row["method"] for row in csv.DictReader(file)] == ["methods=replay", "methods=ewc"]
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    figures: list[Figure] = []
-    monkeypatch.setattr(style, "render", lambda figure, path: figures.append(figure) or path)  # type: ignore[func-returns-value]
-    return figures
-
-
 def within(figure: Figure) -> bool:
     """Are the legend and all titles whole inside the picture?"""
     canvas = FigureCanvasAgg(figure)
@@ -308,14 +273,14 @@ def within(figure: Figure) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 3, 16])
-def test_legends_are_whole_and_hold_only_what_differs(count: int, drawn: list[Figure], tmp_path: Path) -> None:
+def test_legends_are_whole_and_hold_only_what_differs(count: int, figures: list[Figure], tmp_path: Path) -> None:
     augment = tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic", "stroke", "focus", "contrast"))
     long = [{"noise": i / 100, "augment": augment if i % 2 else (), "count_ratio": 1.0 + i, "minimum": i + 1}
             for i in range(count)]  # fmt: skip
     reports = [fact(0.5 + i / 50, 0, 0.97 + i / 1000, **change) for i, change in enumerate(long)]
     found = results.compared(reports, PRESETS)
     draw(reports, tmp_path, found.shared + ", with a long tail of what all share" * 6)
-    (figure,) = drawn
+    (figure,) = figures
     assert within(figure)
     said = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
     assert said[:count] == [group.label for group in found.groups]
@@ -327,10 +292,12 @@ def test_legends_are_whole_and_hold_only_what_differs(count: int, drawn: list[Fi
     [["methods=replay"], list("abcdefghijklm"), [f"methods=replay+ewc, softmax=masked, noise=0.{i}" for i in range(9)]],
     ids=["one", "many", "long"],
 )
-def test_the_legend_of_the_methods_is_whole(names: list[str], panels: int, drawn: list[Figure], tmp_path: Path) -> None:
+def test_the_legend_of_the_methods_is_whole(
+    names: list[str], panels: int, figures: list[Figure], tmp_path: Path
+) -> None:
     points = [MemoryPoint(name, f"panel {k}", 40.0, 0.9, 0.01, 3) for name in names for k in range(panels)]
     against_memory(points, tmp_path, "all of them share this")
-    assert within(drawn[0])
+    assert within(figures[0])
 
 
 # ── the page ──
@@ -339,7 +306,7 @@ def test_the_legend_of_the_methods_is_whole(names: list[str], panels: int, drawn
 def test_the_page_holds_every_run_and_nothing_from_elsewhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folders = saved(tmp_path, a=staged(0.9, "replay"), b=staged(0.94, "replay", 1), c=staged(0.8, "ewc"), d=fact(0.7))
+    folders = saved(tmp_path, a=stream(0.9, "replay"), b=stream(0.94, "replay", 1), c=stream(0.8, "ewc"), d=fact(0.7))
     page = tmp_path / "pages" / "all.html"
     assert compare.main([*folders, "--out", str(tmp_path), "--html", str(page)]) == 0
     text = page.read_text()

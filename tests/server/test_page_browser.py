@@ -13,7 +13,7 @@ import pytest
 
 from server.report import page
 from server.report.figures import draw
-from tests.server.test_plots import fake, read, staged
+from tests.reports import fake, read, staged
 from tests.tools import BROWSER, MODULES, needed
 
 LOOK = Path(__file__).parents[1] / "page" / "report.mjs"
