@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +316,11 @@ def test_the_page_holds_every_run_and_nothing_from_elsewhere(
     assert links == [f"../{name}/report.html" for name in "abcd"]
     assert all((page.parent / link).exists() for link in links)
     assert "<script" not in text and "http" not in text.replace("http-equiv", "")
-    assert text.count("data:image/svg+xml;base64,") == 2
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    assert unescape(policy) == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    drawings = [base64.b64decode(one) for one in re.findall(r'data:image/svg\+xml;base64,([^"]+)"', text)]
+    assert len(drawings) == 2 and all(b"<svg" in one for one in drawings)
+    assert not [one for one in drawings if re.search(rb"""(href|src)=["'](?!#)|url\((?!#)|<script|@import""", one)]
     assert "average accuracy: mean over all tasks at the end".capitalize() in text and "&lt;function" not in text
     for said in ("methods=replay", "methods=ewc", "92.00", "2.83", "What differs", "Learning in stages", "model.tflite",
                  "Forgetting", "904", "−12.00", "prefers-color-scheme"):  # fmt: skip

@@ -11,12 +11,25 @@ from typing import Any
 
 import pytest
 
+from core.config.part import Part
+from scenarios import compare
 from server.report import page
 from server.report.figures import draw
-from tests.reports import fake, read, staged
+from tests.reports import fact, fake, read, saved, staged, stream
 from tests.tools import BROWSER, MODULES, needed
 
-LOOK = Path(__file__).parents[1] / "page" / "report.mjs"
+PAGES = Path(__file__).parents[1] / "page"
+
+
+def look(script: str, file: Path) -> dict[str, Any]:
+    """What a script of tests/page sees of this page; its screenshots lie beside it. Nothing may be asked for but the page."""
+    chromium, node, _ = needed(BROWSER), needed("node"), needed(str(MODULES / "playwright-core"))
+    command = [node, PAGES / script, file.as_uri(), chromium, MODULES, file.parent]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    assert seen["faults"] == [] and set(seen["requested"]) <= {"file", "data"}
+    return seen
 
 
 def _spoil(file: Path) -> None:
@@ -31,22 +44,16 @@ def _spoil(file: Path) -> None:
 
 @pytest.mark.slow
 def test_the_page_is_whole_wherever_it_is_read(tmp_path: Path) -> None:
-    chromium, node, _ = needed(BROWSER), needed("node"), needed(str(MODULES / "playwright-core"))
     report = staged(fake())
     report["history"][-1]["accuracy"] = None  # it broke in its last round
     draw(read(report), tmp_path)
     file = page.write(read(report), tmp_path)
     _spoil(file)
-    command = [node, LOOK, file.as_uri(), chromium, MODULES, tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, Any] = json.loads(done.stdout)
-    assert seen["faults"] == []
+    seen = look("report.mjs", file)
     assert len(seen["problems"]) == 3 and all(
         "TypeError" in one for one in seen["problems"]
     )  # the spoiled one's, a window each
     assert seen["fields"] == 2  # the others have theirs
-    assert set(seen["requested"]) <= {"file", "data"}
 
     first, second, last = (report["history"][i]["accuracy"] for i in (0, 1, -2))
     central = report["curves"]["centralized"][0]["accuracy"]
@@ -69,3 +76,16 @@ def test_the_page_is_whole_wherever_it_is_read(tmp_path: Path) -> None:
     assert seen["dark"] == ["rgb(20, 23, 26)", "rgb(255, 255, 255)"]
     assert seen["width"] == 390 and not any(seen["phone"]) and not any(seen["cut"]) and len(seen["cut"]) >= 4
     assert seen["plain"] == {"picture": True, "fields": 0}
+
+
+@pytest.mark.slow
+def test_the_page_of_a_comparison_is_whole_wherever_it_is_read(tmp_path: Path) -> None:
+    prox = Part("fedprox", {"mu": 0.1})
+    reports = [stream(0.9, "replay"), stream(0.94, "replay", 1), stream(0.8, "ewc"), fact(0.7, 0, 0.97, strategy=prox)]
+    folders = saved(tmp_path, **{f"run{i}": report for i, report in enumerate(reports)})
+    assert compare.main([*folders, "--out", str(tmp_path), "--html", str(tmp_path / "all.html")]) == 0
+    seen = look("comparison.mjs", tmp_path / "all.html")
+    assert seen["problems"] == [] and seen["pictures"] == [True, True]
+    assert len(seen["cut"]) >= 5 and not any(seen["cut"]) and not any(seen["phone"]) and seen["width"] == 390
+    assert not any(seen["print"]["cut"]) and seen["print"]["paper"] == "rgb(255, 255, 255)"
+    assert seen["dark"] == "rgb(20, 23, 26)"

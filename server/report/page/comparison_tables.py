@@ -27,7 +27,7 @@ def _label(found: Comparison, i: int) -> Html:
 
 
 def _section(title: str, how: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Html:
-    return join([tag("h2", title), *[tag("p", how, class_="soft")] * bool(how), table(head, rows)])
+    return join([tag("h2", title), *[tag("p", how, class_="soft")] * bool(how), table(head, rows, title)])
 
 
 def differs(found: Comparison) -> Html:

@@ -42,11 +42,14 @@ def scrolls(kind: str, label: str, inside: Html) -> Html:
     return tag("div", inside, class_=kind, tabindex=0, role="region", **{"aria-label": label})
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Html:
-    """A table that scrolls in its own box. The first column names the row; columns of words are set in `words`."""
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], label: str = "") -> Html:
+    """A table that scrolls in its own box. The first column names the row; columns of words are set in `words`.
+
+    label: what it is called for who cannot see it; its first head, if that is the only one of its kind on the page.
+    """
     top = tag("tr", *(tag("th", text, scope="col") for text in head))
     body = (tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows)
-    return scrolls("table", head[0], tag("table", tag("thead", top), tag("tbody", *body)))
+    return scrolls("table", label or head[0], tag("table", tag("thead", top), tag("tbody", *body)))
 
 
 def words(text: str) -> Html:
