@@ -103,10 +103,10 @@ def listing() -> dict[str, dict[str, str]]:
     """Everything that can be named, by kind, each with its one-line meaning and its settings."""
     found = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
     for kind, registry in REGISTRIES.items():
-        found[kind] = {name: _meaning(piece) for name, piece in registry.items()}
-    found["model"] = {name: _meaning(piece) for name, piece in MODELS.items()}
+        found[kind] = {name: _line(piece) for name, piece in registry.items()}
+    found["model"] = {name: _line(piece) for name, piece in MODELS.items()}
     found["data"] = {name: _described(known.spec) for name, known in DATASETS.items()}
-    found["condition"] = {name: f"{_meaning(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
+    found["condition"] = {name: f"{_line(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
     return found
 
 
@@ -115,7 +115,11 @@ def _described(spec: DatasetSpec) -> str:
     return f"{spec.classes} classes, {rows} × {columns} pixels"
 
 
-def _meaning(piece: Callable[..., Any]) -> str:
-    first = " ".join((piece.__doc__ or "").strip().split("\n\n")[0].split())
+def _line(piece: Callable[..., Any]) -> str:
     settings = ", ".join(f"{name}={p.default}" for name, p in options(piece).items())
-    return f"{first}  [{settings}]" if settings else first
+    return f"{meaning(piece)}  [{settings}]" if settings else meaning(piece)
+
+
+def meaning(piece: Callable[..., Any]) -> str:
+    """What a piece does: the first paragraph of its docstring, in a line."""
+    return " ".join((piece.__doc__ or "").strip().split("\n\n")[0].split())

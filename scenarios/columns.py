@@ -49,10 +49,3 @@ def _parts(needs: Sequence[int], room: int) -> Iterator[list[int]]:
             part = []
         part.append(i)
     yield part
-
-
-def aligned(means: Sequence[str | None], deviations: Sequence[str | None]) -> list[str]:
-    """Cells "96.51 ± 0.12" whose points stand below one another: where there is no deviation, its room is left empty."""
-    room = max((len(one) for one in deviations if one), default=0)
-    ends = [f" ± {one:>{room}}" if one else " " * (room + 3) * bool(room) for one in deviations]
-    return [(mean or "–") + end for mean, end in zip(means, ends, strict=True)]

@@ -9,12 +9,11 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from scenarios.columns import aligned, tables
+from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
 from server import record, run_folder
 from server.record import Report
@@ -22,7 +21,7 @@ from server.report.figures import results
 from server.report.figures.compare import compare
 from server.report.figures.groups import worded
 from server.report.figures.memory import MemoryPoint, against_memory
-from server.report.figures.results import SCHEMA, Comparison, Row
+from server.report.figures.results import COLUMNS, SCHEMA, Comparison, Row
 from server.report.page import comparison as page
 
 EXAMPLES = """examples:
@@ -146,43 +145,7 @@ def _memory_points(found: Comparison) -> Iterator[MemoryPoint]:
             continue
         budget = (".images", ".kilobytes")
         method = {k: v for k, v in group.named.items() if not (k.startswith("methods.") and k.endswith(budget))}
-        yield MemoryPoint(worded(method) or row.runs, "", row.memory / 1000, *row.accuracy, len(row.seeds))
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table: its head, which attribute of a row, and how it is shown."""
-
-    head: str
-    key: str
-    scale: float = 100  # what a value is multiplied with; shares become per cent
-    form: str = ".2f"
-
-    def cells(self, rows: Sequence[Row]) -> list[str]:
-        """Aligned at the point, deviations too."""
-        values = [getattr(row, self.key) for row in rows]
-        pairs = [value if isinstance(value, tuple) else (value, None) for value in values]
-        means = [None if mean is None else format(self.scale * mean, self.form) for mean, _ in pairs]
-        deviations = [None if one is None else format(self.scale * one, ".2f") for _, one in pairs]
-        return aligned(means, deviations)
-
-
-COLUMNS = (
-    Column("federated", "accuracy"),
-    Column("Δ first", "over_first", 1, "+.2f"),
-    Column("centralized", "centralized"),
-    Column("Δ centralized", "over_centralized", 1, "+.2f"),
-    Column("local, all classes", "local"),
-    Column("local, own classes", "local_own"),
-    Column("joint", "joint"),
-    Column("own classes", "own"),
-    Column("worst client", "worst"),
-    Column("average over tasks", "average"),
-    Column("forgetting", "forgetting"),
-    Column("memory, kB", "memory", 1e-3, ",.0f"),
-    Column("gradient examples", "examples", 1, ",.0f"),
-    Column("seconds", "seconds", 1, ",.0f"),
-)
+        yield MemoryPoint(worded(method) or row.label, "", row.memory / 1000, *row.accuracy, len(row.seeds))
 
 
 def _show(found: Comparison, written: Sequence[Path]) -> None:
@@ -192,18 +155,30 @@ def _show(found: Comparison, written: Sequence[Path]) -> None:
     for line in (found.shared, *found.implied):
         _print(line, console.width)
     seeds = [", ".join(map(str, row.seeds)) for row in rows]
-    there = [column for column in COLUMNS if any(getattr(row, column.key) is not None for row in rows)]
-    head = ["runs", *["seeds"] * (len(set(seeds)) > 1), *(column.head for column in there)]
-    columns = [[row.runs for row in rows], *[seeds] * (len(set(seeds)) > 1), *(one.cells(rows) for one in there)]
+    keys = [key for key in COLUMNS if any(getattr(row, key) is not None for row in rows)]
+    head = ["runs", *["seeds"] * (len(set(seeds)) > 1), *map(_head, keys)]
+    columns = [[row.label for row in rows], *[seeds] * (len(set(seeds)) > 1), *(_cells(key, rows) for key in keys)]
     several = any(len(row.seeds) > 1 for row in rows)
     title = "test accuracy, %" + " (mean ± standard deviation over seeds)" * several
-    title += "; Δ in points" * any(column.head.startswith("Δ") for column in there)
+    title += "; Δ in points" * any(COLUMNS[key].head.startswith("Δ") for key in keys)
     for table in tables(head, list(zip(*columns, strict=True)), console.width, title):
         console.print(table)
     for note in found.notes:
         if not note.startswith("left out"):  # said already
             _print(f"note: {note}", console.width)
     print(f"written: {', '.join(map(str, written))}")
+
+
+def _head(key: str) -> str:
+    """The title says of what per cent and points are."""
+    column = COLUMNS[key]
+    return column.head if column.unit in ("", "%", "points") else f"{column.head}, {column.unit}"
+
+
+def _cells(key: str, rows: Sequence[Row]) -> list[str]:
+    """What only takes room is blank on a terminal."""
+    shown = COLUMNS[key].cells([getattr(row, key) for row in rows])
+    return [start + " " * len(room) + end for start, room, end in shown]
 
 
 def _print(text: str, width: int) -> None:

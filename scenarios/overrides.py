@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.config.overrides import departures
 from core.config.part import Part, options
 from core.config.scenario import Scenario
 from core.data import settled
 from core.methods import METHODS
-from server.record import plain
-from server.report.figures.formatting import flat
 
 LIMITS = ("images", "kilobytes")  # of a client's memory; 0: no such limit
 Change = tuple[str, str]
@@ -46,8 +45,7 @@ def difference(preset: Scenario, scenario: Scenario) -> list[Change]:
     Raises ValueError if no changes do, as where a piece has fewer settings than the preset's.
     """
     scenario = _unsettled(preset, scenario)
-    before, now = (flat(plain(one)) for one in (preset, scenario))
-    found = [(path, text) for path, text in now.items() if before.get(path) != text]
+    found = departures(preset, scenario)
     if not _makes(preset, found, scenario):
         raise ValueError(f"no --set makes this scenario of {preset.name}")
     for one in [*found]:

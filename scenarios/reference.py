@@ -17,15 +17,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from core.config.overrides import departures, flat
 from core.config.part import options
 from core.config.scenario import RANGES, Scenario
 from core.data import DATASETS
 from core.models import MODELS
 from core.views.conditions import CONDITIONS
-from scenarios.check import REGISTRIES
+from scenarios.check import REGISTRIES, meaning
 from scenarios.presets import SCENARIOS
-from server.record import plain
-from server.report.figures.formatting import flat
 
 TYPES = {
     "int": "whole number", "float": "number", "str": "text", "bool": "`true`, `false`", "Part": "a piece",
@@ -108,15 +107,9 @@ def settings(piece: Callable[..., Any]) -> Iterator[tuple[str, str, str, str]]:
         )
 
 
-def changes(scenario: Scenario) -> list[str]:
-    """What of a preset is not the default, as `--set` takes it."""
-    usual = flat(plain(Scenario(scenario.name)))
-    return [f"{key}={text}" for key, text in flat(plain(scenario)).items() if usual.get(key) != text]
-
-
 def page() -> str:
     """The whole page."""
-    usual, ranges = flat(plain(Scenario("the preset's"))), {name: _range(low, high) for name, low, high in RANGES}
+    usual, ranges = flat(Scenario("the preset's")), {name: _range(low, high) for name, low, high in RANGES}
     rows = [
         (f"`{key}`", _linked(key, kind), f"`{usual[key]}`", ranges.get(key, ""), _capital(note))
         for key, kind, note in paths()
@@ -125,7 +118,9 @@ def page() -> str:
     for kind, registry in REGISTRIES.items():
         parts += [
             f"## {kind}\n",
-            _table((f"`{kind}=`", "meaning"), [(f"`{name}`", _meaning(piece)) for name, piece in registry.items()]),
+            _table(
+                (f"`{kind}=`", "meaning"), [(f"`{name}`", _capital(meaning(piece))) for name, piece in registry.items()]
+            ),
         ]
         several = str(Scenario.__annotations__[kind]).startswith("tuple")
         found = [
@@ -140,21 +135,22 @@ def page() -> str:
     parts.append(
         _table(
             ("condition", "usual amount", "meaning"),
-            [(f"`{name}`", f"{amount:g}", _meaning(piece)) for name, (piece, amount) in CONDITIONS.items()],
+            [(f"`{name}`", f"{amount:g}", _capital(meaning(piece))) for name, (piece, amount) in CONDITIONS.items()],
         )
     )
     parts += [
         "## Models\n",
-        _table(("`model.kind=`", "meaning"), [(f"`{name}`", _meaning(piece)) for name, piece in MODELS.items()]),
+        _table(
+            ("`model.kind=`", "meaning"), [(f"`{name}`", _capital(meaning(piece))) for name, piece in MODELS.items()]
+        ),
     ]
     sets = [(f"`{name}`", str(one.spec.classes), ", ".join(one.spec.labels)) for name, one in DATASETS.items()]
     parts += ["## Data sets\n", _table(("`data=`", "classes", "labels"), sets)]
     parts += ["## Presets\n", "Each with what differs from the defaults above.\n"]
-    for name, (scenario, meaning) in SCENARIOS.items():
-        wrapped = "\n".join(
-            textwrap.wrap(shlex.join(changes(scenario)), 120, break_long_words=False, break_on_hyphens=False)
-        )
-        parts.append(f"### `{name}`\n\n{meaning}\n\n```text\n{wrapped}\n```\n")
+    for name, (scenario, about) in SCENARIOS.items():
+        differs = shlex.join(f"{key}={text}" for key, text in departures(Scenario(name), scenario))
+        wrapped = "\n".join(textwrap.wrap(differs, 120, break_long_words=False, break_on_hyphens=False))
+        parts.append(f"### `{name}`\n\n{about}\n\n```text\n{wrapped}\n```\n")
     return "\n".join(parts)
 
 
@@ -165,10 +161,6 @@ def _linked(key: str, words: str) -> str:
 def _range(low: float, high: float) -> str:
     least = f"{low:g}" if low == 0 or low > 1e-6 else "above 0"
     return f"from {least}" if high > 1e15 else f"{least} … {high:,.10g}"
-
-
-def _meaning(piece: Callable[..., Any]) -> str:
-    return _capital(" ".join((piece.__doc__ or "").strip().split("\n\n")[0].split()))
 
 
 def _capital(text: str) -> str:

@@ -23,8 +23,8 @@ from scenarios.studies.aggregate import Line, grid, markdown, results, shares, s
 from scenarios.studies.run_all import fill
 from scenarios.studies.split_mnist import ALPHAS, IMAGES, PACES, SEEDS, SPLIT, Cell, cells
 from scenarios.terminal import piped
-from server import run_folder
-from server.record import Report, plain
+from server import record, run_folder
+from server.record import Report
 from server.report.figures.memory import MemoryPoint, against_memory
 from server.run_folder import driven
 
@@ -82,11 +82,10 @@ def _finished(cell: Cell, report: Report) -> str:
 
 def _clear(folder: Path, cell: Cell) -> None:
     """Take away what another protocol left there."""
-    file, settings = folder / run_folder.SCENARIO, json.loads(cell.scenario().json())
+    file = folder / run_folder.SCENARIO
     if folder.exists() and (not file.exists() or Scenario.read(file) != cell.scenario()):
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(settings, indent=1) + "\n")
+    record.write(file, cell.scenario().page())
 
 
 def _list(kind: Callable[[str], Any], choices: Any = None) -> Callable[[str], list[Any]]:
@@ -168,8 +167,8 @@ def _show(lines: Sequence[Line], out: Path) -> None:
     title = "test accuracy ± deviation over seeds / forgetting, points (number of seeds)"
     for table in tables(head, rows, screen.width, title):
         screen.print(table)
-    (out / "table.md").write_text(markdown(head, rows))
-    (out / "table.json").write_text(json.dumps([plain(one) for one in lines], indent=1) + "\n")
+    record.write(out / "table.md", markdown(head, rows))
+    record.write(out / "table.json", json.dumps([record.plain(one) for one in lines], indent=1) + "\n")
     points = [
         MemoryPoint(
             one.method, f"{one.pace}, Dirichlet {one.alpha:g}", one.memory_bytes / 1000, *shares(one), len(one.seeds)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,9 @@ from hypothesis import settings
 from core.config.part import Part
 from core.config.scenario import Scenario
 from scenarios.environment import prepare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 prepare()  # before numpy and TensorFlow are imported by any test
 settings.register_profile("laws", deadline=None, derandomize=True, database=None, max_examples=40)
@@ -30,6 +35,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's clients keep their memory."""
     monkeypatch.setenv("CLIENTS_HOME", str(tmp_path / "clients"))
     return tmp_path / "clients"
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """What a plugin enters in this test is taken out at its end."""
+    from tests.fakes import kept_registries
+
+    with kept_registries():
+        yield
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are rendered, none of them into a file."""
+    from server.report.figures import style
+
+    found: list[Figure] = []
+    monkeypatch.setattr(style, "render", lambda figure, path: found.append(figure) or path)  # type: ignore[func-returns-value]
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,22 @@ def federate(scenario: Scenario, folder: Path, watch: Onlooker | None = None, gr
 def same(one: Arrays, other: Arrays) -> bool:
     """Equal to the last bit."""
     return [(w.dtype, w.shape, w.tobytes()) for w in one] == [(w.dtype, w.shape, w.tobytes()) for w in other]
+
+
+@contextmanager
+def kept_registries() -> Iterator[None]:
+    """All registries of pieces are at the end as they were before, whatever a plugin entered meanwhile."""
+    from core.data import DATASETS
+    from core.models import MODELS
+    from fl.partition import DEALT
+    from scenarios.check import REGISTRIES
+    from scenarios.presets import SCENARIOS
+
+    found = [one for one in (*REGISTRIES.values(), DEALT, MODELS, DATASETS, SCENARIOS) if isinstance(one, dict)]
+    before = [dict(registry) for registry in found]
+    try:
+        yield
+    finally:
+        for registry, entries in zip(found, before, strict=True):
+            registry.clear()
+            registry.update(entries)

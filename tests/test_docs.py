@@ -13,7 +13,6 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import groupby
@@ -24,14 +23,13 @@ from urllib.parse import unquote
 import pytest
 
 from core.config.scenario import Scenario
-from core.data import DATASETS
-from core.models import MODELS
 from scenarios.check import REGISTRIES
 from scenarios.command import COMMANDS
 from scenarios.deploy import parser as deploy_parser
 from scenarios.overrides import changed
 from scenarios.presets import SCENARIOS
 from scenarios.run import parser as run_parser
+from tests.fakes import kept_registries
 
 HOME = Path(__file__).parents[1]
 PAGES = sorted([*HOME.glob("*.md"), *(HOME / "docs").glob("**/*.md")])
@@ -221,26 +219,11 @@ def begin(program: ModuleType, words: list[str], monkeypatch: pytest.MonkeyPatch
 
 def scenario(args: argparse.Namespace) -> None:
     """The scenario that a command asks for can be made."""
-    with pieces_of(getattr(args, "plugins", [])):
+    with kept_registries():
+        for plugin in getattr(args, "plugins", []):
+            runpy.run_path(str(HOME / plugin))
         if args.name:
             settings(args.name, args.set)
-
-
-@contextmanager
-def pieces_of(plugins: Sequence[str]) -> Iterator[None]:
-    """With what these files enter in the registries, which are as before at the end."""
-    registries = [
-        registry for registry in (*REGISTRIES.values(), MODELS, DATASETS, SCENARIOS) if isinstance(registry, dict)
-    ]
-    before = [dict(registry) for registry in registries]
-    try:
-        for plugin in plugins:
-            runpy.run_path(str(HOME / plugin))
-        yield
-    finally:
-        for registry, entries in zip(registries, before, strict=True):
-            registry.clear()
-            registry.update(entries)
 
 
 def settings(name: str, changes: Sequence[str]) -> None:

@@ -1,15 +1,19 @@
-"""What `--set path=text` makes of a scenario's values."""
+"""What `--set path=text` makes of a scenario's values, and a scenario as such paths and texts."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import typing
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.config.parse import typed, unknown
 from core.config.part import Part
+
+if TYPE_CHECKING:
+    from core.config.scenario import Scenario
 
 
 def changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
@@ -35,6 +39,50 @@ def changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
     if rest:
         raise ValueError(f"{path.split('.')[0]} has no parts; set it with {path.split('.')[0]}=value")
     return typed(path, text if hint is str else _plain(text), hint)
+
+
+def values(scenario: Scenario) -> dict[str, Any]:
+    """Each setting by its path, in an order that `--set` takes: a piece before its settings. Several pieces are joined by +,
+    an empty list is "none"; other values are as they are."""
+    return dict(_values("", scenario))
+
+
+def _values(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if dataclasses.is_dataclass(value) and not isinstance(value, Part):
+        for one in dataclasses.fields(value):
+            yield from _values(f"{path}.{one.name}".lstrip("."), getattr(value, one.name))
+    elif isinstance(value, Part):
+        yield path, value.name
+        yield from ((f"{path}.{key}", setting) for key, setting in value.args.items())
+    elif isinstance(value, tuple) and all(isinstance(part, Part) for part in value):
+        yield path, "+".join(part.name for part in value) or "none"
+        yield from ((f"{path}.{part.name}.{key}", setting) for part in value for key, setting in part.args.items())
+    else:
+        yield path, value
+
+
+def flat(scenario: Scenario) -> dict[str, str]:
+    """A scenario as {path: text}, in the notation and an order that `--set path=text` takes."""
+    return {path: _word(value) for path, value in values(scenario).items()}
+
+
+def departures(before: Scenario, after: Scenario) -> list[tuple[str, str]]:
+    """In which settings the later scenario departs from the earlier one, as `--set` takes them, the seed and the name too.
+    What the earlier one has and the later one lacks is not among them."""
+    usual = flat(before)
+    return [(path, word) for path, word in flat(after).items() if usual.get(path) != word]
+
+
+def text(value: Any) -> str:
+    """A value from Python as `--set` takes it: a list of words names pieces, and is joined by +; an empty one is "none"."""
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return "+".join(value) or "none"
+    return _word(value)
+
+
+def _word(value: Any) -> str:
+    """As `_plain` reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _plain(text: str) -> Any:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from scenarios.trackers import mlflow, tensorboard, wandb
-from scenarios.trackers.base import Opener
+from scenarios.trackers.base import Opener, Opening, Tracker
 
-TRACKERS: dict[str, Opener] = {"tensorboard": tensorboard.opened, "mlflow": mlflow.opened, "wandb": wandb.opened}
 TRACK = "pip install 'federated-continual[track]'"
-# The packages that each imports, and the command that brings them.
-PACKAGES: dict[str, tuple[tuple[str, ...], str]] = {
-    "tensorboard": (("tensorboardX",), TRACK),
-    "mlflow": (("mlflow",), TRACK),
-    "wandb": (("wandb",), "pip install wandb"),
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tracker that can be named; called, it opens a run in it."""
+
+    opened: Opener
+    packages: tuple[str, ...]  # that it imports
+    command: str  # which brings them
+
+    def __call__(self, run: Opening) -> Tracker:
+        return self.opened(run)
+
+
+TRACKERS: dict[str, Entry] = {
+    "tensorboard": Entry(tensorboard.opened, ("tensorboardX",), TRACK),
+    "mlflow": Entry(mlflow.opened, ("mlflow",), TRACK),
+    "wandb": Entry(wandb.opened, ("wandb",), "pip install wandb"),
 }
 
 
 def check(names: Sequence[str]) -> None:
     """Raises ValueError if a tracker's package is not installed, naming the command that installs it. Imports nothing."""
     for name in names:
-        packages, command = PACKAGES[name]
-        if missing := [package for package in packages if find_spec(package) is None]:
-            raise ValueError(f"--track {name} needs the package {missing[0]}, which is not installed: {command}")
+        entry = TRACKERS[name]
+        if missing := [package for package in entry.packages if find_spec(package) is None]:
+            raise ValueError(f"--track {name} needs the package {missing[0]}, which is not installed: {entry.command}")

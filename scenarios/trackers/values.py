@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from core.config import overrides
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.curves import Point, finite
@@ -26,27 +27,16 @@ LONGEST = 60  # letters of a task's name
 
 def settings(scenario: Scenario) -> dict[str, Setting]:
     """All settings, by the names that `--set` takes, those of its pieces that are as usual too."""
-    return dict(_flat("", scenario))
+    whole = {kind: _whole(kind, getattr(scenario, kind)) for kind in REGISTRIES}
+    found = overrides.values(dataclasses.replace(scenario, **whole))
+    return {path: one if isinstance(one, str | int | float) else json.dumps(one) for path, one in found.items()}
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Setting]]:
-    if isinstance(value, Part):
-        yield name, value.name
-        yield from _piece(name, name, value)
-    elif name in REGISTRIES:  # several pieces, or none
-        yield name, "+".join(part.name for part in value) or "none"
-        for part in value:
-            yield from _piece(f"{name}.{part.name}", name, part)
-    elif dataclasses.is_dataclass(value):
-        for one in dataclasses.fields(value):
-            yield from _flat(f"{name}.{one.name}".lstrip("."), getattr(value, one.name))
-    else:
-        yield name, value if isinstance(value, str | int | float) else json.dumps(value)
-
-
-def _piece(path: str, kind: str, part: Part) -> Iterator[tuple[str, Setting]]:
-    for key, value in part.settings(kind, REGISTRIES[kind]).items():
-        yield from _flat(f"{path}.{key}", value)
+def _whole(kind: str, pieces: Any) -> Any:
+    """A piece, or several, with all their settings."""
+    if isinstance(pieces, Part):
+        return Part(pieces.name, pieces.settings(kind, REGISTRIES[kind]))
+    return tuple(_whole(kind, part) for part in pieces)
 
 
 def scalars(scenario: Scenario, history: Sequence[RoundRecord]) -> dict[str, float]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config import overrides
 from core.config.part import Part, options
 from core.config.scenario import Scenario
 from core.methods import METHODS
@@ -153,6 +154,25 @@ def test_overrides_are_typed() -> None:
 def test_limits_that_hang_together_may_change_together_in_any_order() -> None:
     changes = [("cohort", "50"), ("clients", "60")]
     assert BASE.with_(*changes) == BASE.with_(*reversed(changes))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_is_made_again_by_its_own_paths_and_texts(name: str) -> None:
+    scenario = SCENARIOS[name][0]
+    assert Scenario("other").with_(*overrides.flat(scenario).items()).json() == scenario.json()
+    assert overrides.departures(scenario, scenario) == []
+    assert overrides.departures(scenario, replace(scenario, noise=0.25)) == [("noise", "0.25")]
+
+
+def test_values_from_python_are_set_as_they_are() -> None:
+    digits, pairs, blur = (8, 9), ((1, 2),), (Part("blur"),)
+    given: list[tuple[str, Any, Any]] = [
+        ("digits", [8, 9], digits), ("digits", digits, digits), ("digits", (), ()), ("join", pairs, pairs),
+        ("looks", ["blur"], blur), ("looks", "blur", blur), ("looks", [], ()), ("noise", 0.5, 0.5), ("train", 3, 3),
+        ("methods", ["replay", "ewc"], (Part("replay"), Part("ewc"))), ("ink", "dark", "dark"),
+    ]  # fmt: skip
+    for path, value, made in given:
+        assert getattr(BASE.with_((path, overrides.text(value))), path) == made, path
 
 
 @pytest.mark.parametrize(

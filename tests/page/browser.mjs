@@ -18,6 +18,33 @@ export async function opened(browser, address, options = {}, listen = () => {}) 
   return { context, page, client };
 }
 
+/** What is seen of a page: errors that it logs, faults that axe finds, the kinds of addresses that it asks for. */
+export const noted = () => ({ problems: [], faults: [], requested: [] });
+
+export const listening = (seen) => (context, page) => {
+  page.on("console", (message) => message.type() === "error" && seen.problems.push(message.text()));
+  page.on("pageerror", (error) => seen.problems.push(String(error)));
+  context.on("request", (request) => {
+    const kind = request.url().split(":")[0];
+    if (!seen.requested.includes(kind)) seen.requested.push(kind);
+  });
+};
+
+/** Looks for faults with axe, whose source is given. */
+export const checked = (axe, seen) => async (page, where) => {
+  const { violations } = await page.evaluate(`${axe}; axe.run()`);
+  seen.faults.push(...violations.map(({ id, impact, nodes }) => `${where}: ${id} (${impact}) ${nodes[0].html.slice(0, 80)}`));
+};
+
+export const wide = (page) => page.evaluate(() => document.documentElement.scrollWidth);
+/** By how many pixels each table's last column stays outside its box, however far one scrolls. */
+export const cut = (page) => page.evaluate(() => [...document.querySelectorAll(".table")].filter((box) => box.checkVisibility()).map((box) => {
+  box.scrollLeft = box.scrollWidth;
+  const last = box.querySelector("th:last-child").getBoundingClientRect().right;
+  box.scrollLeft = 0;
+  return Math.max(0, Math.round(last - box.getBoundingClientRect().right));
+}));
+
 /** Strokes in shares of the field's side, [x, y, …] a point; returns when the last of it is read. how: `pointer(…)` or `finger`. */
 export async function draw({ page, client }, strokes, how) {
   const { x, y, width } = await page.locator("#field").boundingBox();

@@ -5,41 +5,24 @@
  * Prints what was seen as one JSON object; screenshots go to the folder OUT.
  */
 import { readFileSync } from "node:fs";
-import { finger, launched, opened } from "./browser.mjs";
+import { checked, cut, finger, launched, listening, noted, opened, wide } from "./browser.mjs";
 
 const [address, chromium, modules, out] = process.argv.slice(2);
 const axe = readFileSync(`${modules}/axe-core/axe.min.js`, "utf8");
-const seen = { problems: [], faults: [], requested: [] };
-
-function listen(context, page) {
-  page.on("console", (message) => message.type() === "error" && seen.problems.push(message.text()));
-  page.on("pageerror", (error) => seen.problems.push(String(error)));
-  context.on("request", (request) => seen.requested.push(request.url().split(":")[0]));
-}
-
-async function faults(page, where) {
-  const { violations } = await page.evaluate(`${axe}; axe.run()`);
-  return violations.map(({ id, impact, nodes }) => `${where}: ${id} (${impact}) ${nodes[0].html.slice(0, 80)}`);
-}
+const seen = noted();
+const faults = checked(axe, seen), listen = listening(seen);
 
 const curves = (page, i = 0) => page.locator("figure[data-curves]").nth(i);
 const said = (page) => curves(page).locator(".field").getAttribute("aria-valuetext");
 const shown = async (page, i = 0) => ({
   picture: await curves(page, i).locator("img").isVisible(), curves: await curves(page, i).locator(".field").isVisible(),
 });
-const wide = (page) => page.evaluate(() => document.documentElement.scrollWidth);
-/** By how many pixels each table's last column stays outside its box, however far one scrolls. */
-const cut = (page) => page.evaluate(() => [...document.querySelectorAll(".table")].filter((box) => box.checkVisibility()).map((box) => {
-  box.scrollLeft = box.scrollWidth;
-  const last = box.querySelector("th:last-child").getBoundingClientRect().right;
-  box.scrollLeft = 0;
-  return Math.max(0, Math.round(last - box.getBoundingClientRect().right));
-}));
 
 const browser = await launched(chromium, modules);
 try {
   const desk = await opened(browser, address, { viewport: { width: 1100, height: 900 } }, listen);
   seen.desk = await shown(desk.page);
+  seen.fields = await desk.page.locator(".field").count();
   seen.end = await said(desk.page);
   const field = curves(desk.page).locator(".field");
   await field.scrollIntoViewIfNeeded();
@@ -62,7 +45,7 @@ try {
   await curves(desk.page).locator(".keys button").first().click();
   seen.hidden = before - await field.locator(".curve").count();
   seen.cut = await cut(desk.page);
-  seen.faults.push(...await faults(desk.page, "light"));
+  await faults(desk.page, "light");
   await desk.page.emulateMedia({ media: "print", colorScheme: "dark" });
   seen.print = { ...await shown(desk.page), cut: await cut(desk.page),
     paper: await desk.page.evaluate(() => getComputedStyle(document.body).backgroundColor) };
@@ -71,7 +54,7 @@ try {
   const dark = await opened(browser, address, { viewport: { width: 1100, height: 900 }, colorScheme: "dark" }, listen);
   seen.dark = await dark.page.evaluate(() =>
     [getComputedStyle(document.body), getComputedStyle(document.querySelectorAll(".picture")[1])].map((one) => one.backgroundColor));
-  seen.faults.push(...await faults(dark.page, "dark"));
+  await faults(dark.page, "dark");
   await dark.page.screenshot({ path: `${out}/dark.png`, fullPage: true });
 
   const phone = await opened(browser, address,
@@ -84,7 +67,7 @@ try {
   await finger(phone.client, "end");
   seen.finger = await said(phone.page);
   seen.phone = await cut(phone.page);
-  seen.faults.push(...await faults(phone.page, "phone"));
+  await faults(phone.page, "phone");
   await phone.page.screenshot({ path: `${out}/phone.png`, fullPage: true });
 
   const plain = await opened(browser, address, { viewport: { width: 1100, height: 900 }, javaScriptEnabled: false }, listen);
@@ -92,5 +75,4 @@ try {
 } finally {
   await browser.close();
 }
-seen.requested = [...new Set(seen.requested)];
 console.log(JSON.stringify(seen));

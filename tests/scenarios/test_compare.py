@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,17 @@ from rich.console import Console
 
 from core.config.part import Part
 from core.config.scenario import Scenario
-from core.metrics import Measures
 from scenarios import compare
-from scenarios.columns import aligned, tables
+from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
 from server import record
-from server.record import Continual, ExportedFile, Exports, Report, RoundRecord
-from server.report.figures import groups, results, style
+from server.report.figures import groups, results
 from server.report.figures.compare import compare as draw
 from server.report.figures.groups import grouped, shared
 from server.report.figures.memory import MemoryPoint, against_memory
-from server.report.figures.results import rows
+from server.report.figures.results import COLUMNS, aligned, rows
 from tests.fakes import federate
+from tests.reports import fact, saved, stream
 
 PRESETS = {name: preset for name, (preset, _) in SCENARIOS.items()}
 
@@ -44,32 +45,6 @@ def runs(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
         (folder / name / "report.html").write_text("a page")
         made.append(folder / name)
     return made
-
-
-def fact(accuracy: float, seed: int = 0, centralized: float | None = None, **changes: Any) -> Report:
-    """A report in so far as a comparison reads it."""
-    history = (RoundRecord(1, accuracy=accuracy, seen=100), RoundRecord(2, accuracy=accuracy, seen=200))
-    return Report(
-        replace(SCENARIOS["noniid"][0], seed=seed, **changes), accuracy, history=history, seconds={"total": 3.0},
-        baselines={} if centralized is None else {"centralized": centralized}, weights_sha256=f"{accuracy}-{seed}",
-        exports=Exports(files={"model.tflite": ExportedFile(904_000, accuracy, 0.0, 1.0)}),
-    )  # fmt: skip
-
-
-def staged(accuracy: float, method: str, seed: int = 0) -> Report:
-    """A stream's report."""
-    measures = Measures(accuracy, accuracy, 0.1, -0.1, 0.0)
-    section = Continual(("0", "1"), (0, 1), (1, 2), ((0.9, 0.0), (0.8, 0.8)), measures, memory_bytes=157_000)
-    return fact(accuracy, seed, methods=(Part(method),)).with_(continual=section)
-
-
-def saved(folder: Path, **reports: Report) -> list[str]:
-    """Folders in which these reports lie."""
-    for name, report in reports.items():
-        (folder / name).mkdir()
-        record.save(folder / name, report)
-        (folder / name / "report.html").write_text("a page")
-    return [str(folder / name) for name in reports]
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -212,19 +187,19 @@ def test_no_word_is_broken(
     width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    runs = {f"r{i}": staged(0.9 + i / 100, method, i % 2) for i, method in enumerate(["replay", "derpp", "replay"])}
+    runs = {f"r{i}": stream(0.9 + i / 100, method, i % 2) for i, method in enumerate(["replay", "derpp", "replay"])}
     runs = {name: one.with_(baselines={"centralized": 0.99, "local": 0.5, "joint": 0.98}) for name, one in runs.items()}
     assert compare.main([*saved(tmp_path, **runs), "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.partition("written")[0].splitlines()
     assert max(map(len, lines)) <= width
-    words = {word for column in compare.COLUMNS for word in column.head.split()} - {"own", "worst", "client"}
+    words = {word for key in COLUMNS for word in compare._head(key).split()} - {"own", "worst", "client"}
     assert words - {"classes"} <= set(cells(lines))
     assert {"methods=replay", "methods=derpp", "federated"} <= set(cells(lines)) and "own" not in cells(
         lines
     )  # nobody has it
 
 
-HEADS = [column.head for column in compare.COLUMNS] + ["memory a client", "sync, Dirichlet 0.1", "runs", "seeds"]
+HEADS = [compare._head(key) for key in COLUMNS] + ["memory a client", "sync, Dirichlet 0.1", "runs", "seeds"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -249,17 +224,30 @@ def test_at_no_width_is_a_word_of_the_real_heads_broken_or_a_line_too_long(
 
 
 def test_points_stand_below_one_another() -> None:
-    column = aligned(["96.51", "7.00", None], ["0.12", None, None])
-    assert column == ["96.51 ± 0.12", "7.00       ", "–       "]
-    assert aligned(["1", "2"], [None, None]) == ["1", "2"]
-    assert compare.COLUMNS[0].cells(rows(grouped([fact(0.5)]))) == ["50.00"]
+    column = list(aligned([("96.51", "0.12"), ("97.00", "12.00"), ("–", "")]))
+    assert column == [("96.51 ± ", "1", "0.12"), ("97.00 ± ", "", "12.00"), ("–", " ± 12.00", "")]
+    assert list(aligned([("1", ""), ("2", "")])) == [("1", "", ""), ("2", "", "")] and not list(aligned([]))
+    assert compare._cells("accuracy", rows(grouped([fact(0.5)]))) == ["50.00"]
+    both = rows(grouped([fact(0.9), fact(0.94, seed=1), fact(0.8, noise=0.1)]))
+    assert compare._cells("accuracy", both) == ["92.00 ± 2.83", "80.00       "]
+    assert compare._cells("over_first", both) == ["–", "−12.00"]
+
+
+def test_the_page_has_the_words_of_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = {"a": fact(0.9, 0, 0.95), "b": fact(0.8, 0, 0.95, noise=0.1)}
+    assert compare.main([*saved(tmp_path, **both), "--out", str(tmp_path), "--html", str(tmp_path / "p.html")]) == 0
+    table = (tmp_path / "p.html").read_text().partition("<h2>Results</h2>")[2].partition("</thead>")[0]
+    heads = re.findall(r'<th scope="col">(.*?)</th>', table)[2:]
+    assert heads == ["Federated, %", "Δ first, points", "Centralized, %", "Δ centralized, points"]
+    words = {word for head in heads for word in head.partition(",")[0].lower().split()}
+    assert words <= set(cells(capsys.readouterr().out.lower().splitlines()))
 
 
 # ── the pictures ──
 
 
 def test_pictures_are_there_as_svg_and_their_numbers_as_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given_ = saved(tmp_path, a=staged(0.9, "replay"), b=staged(0.94, "replay", 1), c=staged(0.8, "ewc"))
+    given_ = saved(tmp_path, a=stream(0.9, "replay"), b=stream(0.94, "replay", 1), c=stream(0.8, "ewc"))
     for out in ("x", "y"):
         assert compare.main([*given_, "--out", str(tmp_path / out)]) == 0
     for name in ("compare", "memory"):
@@ -275,14 +263,6 @@ def test_pictures_are_there_as_svg_and_their_numbers_as_csv(tmp_path: Path, caps
         assert [row["method"] for row in csv.DictReader(file)] == ["methods=replay", "methods=ewc"]
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    figures: list[Figure] = []
-    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)  # type: ignore[func-returns-value]
-    return figures
-
-
 def within(figure: Figure) -> bool:
     """Are the legend and all titles whole inside the picture?"""
     canvas = FigureCanvasAgg(figure)
@@ -295,14 +275,14 @@ def within(figure: Figure) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 3, 16])
-def test_legends_are_whole_and_hold_only_what_differs(count: int, drawn: list[Figure], tmp_path: Path) -> None:
+def test_legends_are_whole_and_hold_only_what_differs(count: int, figures: list[Figure], tmp_path: Path) -> None:
     augment = tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic", "stroke", "focus", "contrast"))
     long = [{"noise": i / 100, "augment": augment if i % 2 else (), "count_ratio": 1.0 + i, "minimum": i + 1}
             for i in range(count)]  # fmt: skip
     reports = [fact(0.5 + i / 50, 0, 0.97 + i / 1000, **change) for i, change in enumerate(long)]
     found = results.compared(reports, PRESETS)
     draw(reports, tmp_path, found.shared + ", with a long tail of what all share" * 6)
-    (figure,) = drawn
+    (figure,) = figures
     assert within(figure)
     said = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
     assert said[:count] == [group.label for group in found.groups]
@@ -314,10 +294,12 @@ def test_legends_are_whole_and_hold_only_what_differs(count: int, drawn: list[Fi
     [["methods=replay"], list("abcdefghijklm"), [f"methods=replay+ewc, softmax=masked, noise=0.{i}" for i in range(9)]],
     ids=["one", "many", "long"],
 )
-def test_the_legend_of_the_methods_is_whole(names: list[str], panels: int, drawn: list[Figure], tmp_path: Path) -> None:
+def test_the_legend_of_the_methods_is_whole(
+    names: list[str], panels: int, figures: list[Figure], tmp_path: Path
+) -> None:
     points = [MemoryPoint(name, f"panel {k}", 40.0, 0.9, 0.01, 3) for name in names for k in range(panels)]
     against_memory(points, tmp_path, "all of them share this")
-    assert within(drawn[0])
+    assert within(figures[0])
 
 
 # ── the page ──
@@ -326,7 +308,7 @@ def test_the_legend_of_the_methods_is_whole(names: list[str], panels: int, drawn
 def test_the_page_holds_every_run_and_nothing_from_elsewhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folders = saved(tmp_path, a=staged(0.9, "replay"), b=staged(0.94, "replay", 1), c=staged(0.8, "ewc"), d=fact(0.7))
+    folders = saved(tmp_path, a=stream(0.9, "replay"), b=stream(0.94, "replay", 1), c=stream(0.8, "ewc"), d=fact(0.7))
     page = tmp_path / "pages" / "all.html"
     assert compare.main([*folders, "--out", str(tmp_path), "--html", str(page)]) == 0
     text = page.read_text()
@@ -334,7 +316,12 @@ def test_the_page_holds_every_run_and_nothing_from_elsewhere(
     assert links == [f"../{name}/report.html" for name in "abcd"]
     assert all((page.parent / link).exists() for link in links)
     assert "<script" not in text and "http" not in text.replace("http-equiv", "")
-    assert text.count("data:image/svg+xml;base64,") == 2
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    assert unescape(policy) == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    drawings = [base64.b64decode(one) for one in re.findall(r'data:image/svg\+xml;base64,([^"]+)"', text)]
+    assert len(drawings) == 2 and all(b"<svg" in one for one in drawings)
+    assert not [one for one in drawings if re.search(rb"""(href|src)=["'](?!#)|url\((?!#)|<script|@import""", one)]
+    assert "average accuracy: mean over all tasks at the end".capitalize() in text and "&lt;function" not in text
     for said in ("methods=replay", "methods=ewc", "92.00", "2.83", "What differs", "Learning in stages", "model.tflite",
                  "Forgetting", "904", "−12.00", "prefers-color-scheme"):  # fmt: skip
         assert said in text, said

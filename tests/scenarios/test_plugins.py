@@ -13,17 +13,12 @@ import pytest
 
 from core import plugins
 from core.config.scenario import Scenario
-from core.data import DATASETS
-from core.methods import METHODS
-from core.models import MODELS
-from fl.partition import DEALT, PARTITIONERS
-from fl.strategies import STRATEGIES
+from fl.partition import DEALT
 from scenarios.check import check
 from server import record
 
 HOME = Path(__file__).parents[2]
 OWN = HOME / "docs" / "own_pieces.py"
-REGISTRIES: list[dict] = [DATASETS, METHODS, MODELS, DEALT, PARTITIONERS, STRATEGIES]
 SETTINGS = [
     "data=stripes", "partition=halves", "strategy=careful", "methods=replay+tethered", "model.kind=small",
     "stream.per_task=1", "augment=shift", "clients=4", "cohort=4", "validation=300", "train=1500", "test=300",
@@ -31,15 +26,12 @@ SETTINGS = [
 
 
 @pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clean(monkeypatch: pytest.MonkeyPatch, registries: None) -> Iterator[None]:
     """What a plugin changes in this process is undone."""
-    before, path = [dict(one) for one in REGISTRIES], list(sys.path)
+    path = list(sys.path)
     monkeypatch.setenv(plugins.VARIABLE, "")
     monkeypatch.setenv(plugins.PATH, "")
     yield
-    for registry, was in zip(REGISTRIES, before, strict=True):
-        registry.clear()
-        registry.update(was)
     sys.path[:] = path
     for name in ("own_pieces", "harmless"):
         sys.modules.pop(name, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.config.overrides import departures
 from core.config.scenario import RANGES, Scenario
 from scenarios import reference
 from scenarios.check import REGISTRIES
@@ -61,5 +62,4 @@ def test_comments_are_read_beside_and_above() -> None:
 
 def test_a_presets_changes_make_it_from_the_defaults() -> None:
     for scenario, _ in SCENARIOS.values():
-        words = [change.split("=", 1) for change in reference.changes(scenario)]
-        assert Scenario(scenario.name).with_(*((key, text) for key, text in words)).json() == scenario.json()
+        assert Scenario(scenario.name).with_(*departures(Scenario(scenario.name), scenario)).json() == scenario.json()

@@ -96,7 +96,7 @@ def test_settings_name_what_is_as_usual_too() -> None:
     flat = values.settings(SCENARIO.with_(("augment", "rotate"), ("looks", "none"), ("partition.alpha", "0.05")))
     assert flat["partition"] == "dirichlet" and flat["partition.alpha"] == 0.05
     assert flat["augment"] == "rotate" and "augment.rotate.degrees" in flat and flat["looks"] == "none"
-    assert flat["local.batch"] == 32 and flat["digits"] == "[]"
+    assert flat["local.batch"] == 32 and flat["digits"] == "none"
 
 
 def test_what_was_not_measured_is_left_out() -> None:
@@ -322,8 +322,8 @@ def test_a_tracker_that_fails_is_named_once_and_the_others_go_on(
     def away(opening: Opening) -> Fails:
         raise ConnectionError("no answer\nfrom the server")
 
-    monkeypatch.setitem(trackers.TRACKERS, "full", lambda opening: failing)
-    monkeypatch.setitem(trackers.TRACKERS, "away", away)
+    monkeypatch.setitem(trackers.TRACKERS, "full", trackers.Entry(lambda opening: failing, (), ""))
+    monkeypatch.setitem(trackers.TRACKERS, "away", trackers.Entry(away, (), ""))
     tracking = begun(tmp_path, "away", "full", "tensorboard")
     play(tracking, 1, 4)
     failures = finish(tracking, tmp_path, 4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.report.page.devices import spans
-from tests.server.test_plots import fake, html
+from tests.reports import fake, html
 
 
 def deployed() -> dict:

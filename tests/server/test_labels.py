@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from server.report.figures import PLOTS, style
 from server.report.figures.compare import compare
-from tests.server.test_plots import fake, read, staged
+from tests.reports import fake, read, staged
 
 LABELLED = ("accuracy", "tasks", "clients", "alone", "drift")  # the pictures that have such labels
 
@@ -123,9 +123,7 @@ def _noted(axes: Any) -> bool:
     return any(getattr(text, "xyann", (0, 0))[0] == 1.02 for text in axes.texts)
 
 
-def test_so_they_do_in_comparisons(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(style, "save", lambda figure, path: figures.append(figure) or path)
+def test_so_they_do_in_comparisons(tmp_path: Any, figures: list[Figure]) -> None:
     other = poor()
     other["settings"] = other["settings"] | {"cohort": 3}
     compare([*(read(fake(4, 3, seed)) for seed in range(3)), read(other)], tmp_path)

@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 from server.report.figures import PLOTS
-from tests.server.test_plots import fake, html, read, staged, title
+from tests.reports import fake, html, read, staged, title
 
 WHY = "the centralized baseline diverged: its validation loss rose from 0.07 in round 4 to 1.25 at the end"
 

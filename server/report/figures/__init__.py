@@ -56,4 +56,8 @@ def draw(report: Report, folder: Path, contact: np.ndarray | None = None) -> lis
     }
     pictures = {name: plot(report) for name, plot in plots.items()}
     with style.applied():
-        return [picture.save(one, folder / f"{name}.png") for name, one in pictures.items() if one is not None]
+        return [
+            picture.save(one.draw(), folder / f"{name}.png", one.columns, one.rows)
+            for name, one in pictures.items()
+            if one is not None
+        ]

@@ -12,26 +12,15 @@ import numpy as np
 
 from core.curves import Point
 from server.record import Report
-from server.report.figures import style
+from server.report.figures import picture, style
 from server.report.figures.formatting import known, percent, some, span
 from server.report.figures.groups import Group, grouped
-from server.report.figures.lines import Dash, Line, panels
-from server.report.figures.picture import publish
+from server.report.figures.lines import COLUMNS, Dash, Line, panels
 
 CENTRALIZED = "centralized training on the same data"
 DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes
 LETTERS = 105  # of the legend, or of what all runs share, in a line of the figure's width
-SHARE = "(share of test images)"
-HEAD = (
-    "runs",
-    "training",
-    "round",
-    "gradient examples",
-    f"accuracy {SHARE}",
-    f"lowest {SHARE}",
-    f"highest {SHARE}",
-    "seeds",
-)
+HEAD = ("runs", *COLUMNS, "seeds")
 
 
 def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
@@ -62,7 +51,7 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
         breaks = sum(line.name.count("\n") for line in lines) + above.count("\n") + bool(above)
         figure.set_size_inches(width, height + 0.17 * breaks)
         figure.axes[0].set_title(above, loc="left", fontsize=8.5, color=style.GREY)
-        return publish(figure, folder / "compare.png", HEAD, _values(groups, trained, central))
+        return picture.save(figure, folder / "compare.png", HEAD, _values(groups, trained, central))
 
 
 def colour(i: int) -> str:

@@ -1,8 +1,7 @@
-"""Numbers and settings as a person reads them, the same in pictures and on the page."""
+"""Numbers as a person reads them, the same in pictures and on the page."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
@@ -26,8 +25,14 @@ def number(value: Any, digits: int | None = None) -> str:
     if not known(value):
         return NONE
     if digits is None:
-        return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-    return f"{value:,.{digits}f}".replace("-", "−")
+        return written(value, "," if isinstance(value, int) else ".4g")
+    return written(value, f",.{digits}f")
+
+
+def written(value: float, form: str) -> str:
+    """In Python's format, with the minus sign that is as wide as a plus: −0.30."""
+    text = format(value, form)
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def percent(share: Any, digits: int = 2) -> str:
@@ -35,7 +40,7 @@ def percent(share: Any, digits: int = 2) -> str:
     return f"{number(100 * share, digits)}{SPACE}%" if known(share) else NONE
 
 
-def points(share: float, other: float) -> float:
+def difference(share: float, other: float) -> float:
     """Percentage points from the other to this share: the difference of what two decimals show."""
     return round(round(100 * share, 2) - round(100 * other, 2), 2) + 0.0  # never −0
 
@@ -45,9 +50,14 @@ def in_points(share: Any) -> str:
     return f"{number(100 * share + 0.0, 2)}{SPACE}points" if known(share) else NONE
 
 
+def signed(share: float, other: float) -> str:
+    """The same with its sign: "+0.31", "−0.31"."""
+    return written(difference(share, other), "+.2f")
+
+
 def gap(share: float, other: float) -> str:
     """How far one share is from another: "0.31 points below"."""
-    apart = points(share, other)
+    apart = difference(share, other)
     if not apart:
         return "exactly as good as"
     return f"{abs(apart):.2f} points {'above' if apart > 0 else 'below'}"
@@ -96,25 +106,3 @@ def looks(amounts: Mapping[str, float]) -> str:
     """A client's looks in a line: "turned −7.2°, blur 0.40 px"."""
     shown = [LOOKS.get(name, name + " {:.3g}").format(value) for name, value in amounts.items() if known(value)]
     return ", ".join(one.replace("-", "−").replace(" ", SPACE) for one in shown)
-
-
-def flat(settings: Mapping[str, Any]) -> dict[str, str]:
-    """A scenario as {path: text}, in the notation and an order that `--set path=text` takes."""
-    paths: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, list | tuple) and not all(isinstance(part, Mapping) for part in value):
-            paths[key] = _text(value)
-        elif isinstance(value, list | tuple):
-            paths[key] = "+".join(part["name"] for part in value) or "none"
-            paths |= {f"{key}.{part['name']}.{k}": _text(v) for part in value for k, v in part.get("args", {}).items()}
-        elif isinstance(value, Mapping) and "name" in value:
-            paths |= {key: value["name"]} | {f"{key}.{k}": _text(v) for k, v in value.get("args", {}).items()}
-        elif isinstance(value, Mapping):
-            paths |= {f"{key}.{k}": _text(v) for k, v in value.items()}
-        else:
-            paths[key] = _text(value)
-    return paths
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

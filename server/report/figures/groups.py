@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from core.config.overrides import departures, flat
 from core.config.scenario import Scenario
-from server.record import Report, plain
-from server.report.figures.formatting import flat
+from server.record import Report
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ def stands_for(group: Group, presets: Mapping[str, Scenario]) -> list[str]:
     differ, departs from the preset of its name."""
     rest = {key: value for key, value in group.differs.items() if key not in group.named}
     if name := group.differs.get("name"):
-        usual = flat(plain(presets.get(name, Scenario(name))))
-        own = {key: value for key, value in rest.items() if usual.get(key) != value}
+        departs = departures(presets.get(name, Scenario(name)), group.runs[0].settings)
+        own = {key: value for key, value in departs if key in rest}
         return [f"{group.label}: {worded(own)}"] * bool(own)
     pieces: dict[str, dict[str, str]] = {}
     for key, value in rest.items():
@@ -44,7 +44,7 @@ def grouped(runs: Sequence[Report]) -> list[Group]:
     found: dict[str, list[Report]] = {}
     for run in runs:
         found.setdefault(replace(run.settings, seed=0).json(), []).append(run)
-    settings = [flat(plain(group[0].settings)) for group in found.values()]
+    settings = [flat(group[0].settings) for group in found.values()]
     return [
         _group(own, settings, tuple(sorted(group, key=lambda run: run.seed)))
         for own, group in zip(settings, found.values(), strict=True)
@@ -80,8 +80,9 @@ def shared(groups: Sequence[Group], presets: Mapping[str, Scenario]) -> str:
     presets: scenarios by name; one that is not there is compared with the settings that a scenario has by itself.
     """
     names = list(dict.fromkeys(run.name for group in groups for run in group.runs))
-    usual = [flat(plain(presets.get(name, Scenario(name)))) for name in names]
-    said = [f"{k}={v}" for k, v in common(groups).items() if any(one.get(k) != v for one in usual)]
+    settings = groups[0].runs[0].settings
+    departs = {key for name in names for key, _ in departures(presets.get(name, Scenario(name)), settings)}
+    said = [f"{key}={value}" for key, value in common(groups).items() if key in departs]
     first = groups[0].seeds
     same = all(group.seeds == first for group in groups)
     seeds = f"{'seed' if len(first) == 1 else 'seeds'} {', '.join(map(str, first))}"
@@ -90,7 +91,7 @@ def shared(groups: Sequence[Group], presets: Mapping[str, Scenario]) -> str:
 
 def common(groups: Sequence[Group]) -> dict[str, str]:
     """The settings that all runs share, but for name and seed."""
-    first, *others = [flat(plain(group.runs[0].settings)) for group in groups]
+    first, *others = [flat(group.runs[0].settings) for group in groups]
     rest = ((k, v) for k, v in first.items() if k not in ("name", "seed"))
     return {k: v for k, v in rest if all(other.get(k) == v for other in others)}
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from server.report.figures import style
-from server.report.figures.compare import SHARE, wrapped
+from server.report.figures import picture, style
+from server.report.figures.compare import wrapped
 from server.report.figures.formatting import percent, span
-from server.report.figures.picture import publish
+from server.report.figures.lines import SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = ""
             grid[0, 0].set_title(f"{above}\n{panels[0]}".rstrip(), loc="left", fontsize=9)
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
         values = ([getattr(p, key) for key in HEAD] for p in points)
-        return publish(figure, folder / "memory.png", list(HEAD.values()), values)
+        return picture.save(figure, folder / "memory.png", list(HEAD.values()), values)
 
 
 def _draw(axes: Axes, points: Sequence[MemoryPoint], names: Sequence[str]) -> None:

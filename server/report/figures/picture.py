@@ -43,16 +43,11 @@ class Picture:
     curves: Curves | None = None
 
 
-def save(picture: Picture, path: Path) -> Path:
-    """Write NAME.png, NAME.svg and, if it has rows, NAME.csv; returns the PNG's path. Equal pictures give equal bytes."""
-    return publish(picture.draw(), path, picture.columns, picture.rows)
-
-
-def publish(figure: Figure, path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """The same of a figure that is drawn already."""
+def save(figure: Figure, path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Write NAME.png, NAME.svg and, if there are columns, NAME.csv; returns the PNG's path. Equal figures give equal bytes."""
     if columns:
         _write(path.with_suffix(".csv"), [columns, *rows])
-    return style.save(figure, path)
+    return style.render(figure, path)
 
 
 def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:

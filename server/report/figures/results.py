@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.config.scenario import Scenario
 from server.record import Report
-from server.report.figures.formatting import points
+from server.report.figures.formatting import NONE, difference, written
 from server.report.figures.groups import Group, data_sets, grouped, shared, stands_for
 
 SCHEMA = 1  # of a row as JSON
@@ -20,7 +20,7 @@ Spread = tuple[float, float | None]  # mean, standard deviation over seeds (None
 class Row:
     """What a group comes to. Accuracies are shares, differences points of a hundred; None where no run has them."""
 
-    runs: str  # the group's label
+    label: str  # the group's
     seeds: tuple[int, ...]
     folders: tuple[str, ...]
     accuracy: Spread | None
@@ -41,6 +41,59 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Column:
+    """How an attribute of a row is shown."""
+
+    head: str
+    unit: str = "%"
+    scale: float = 100  # what a value is multiplied with
+    form: str = ".2f"
+
+    def cells(self, values: Sequence[Spread | float | None]) -> list[Cell]:
+        """In the rows' order."""
+        return list(aligned([self._texts(value) for value in values]))
+
+    def _texts(self, value: Spread | float | None) -> tuple[str, str]:
+        """The mean, and the deviation if there is one."""
+        if value is None:
+            return NONE, ""
+        mean, deviation = value if isinstance(value, tuple) else (value, None)
+        apart = "" if deviation is None else written(self.scale * deviation, ".2f")
+        return written(self.scale * mean, self.form), apart
+
+
+COLUMNS: dict[str, Column] = {  # the attributes of a row that are numbers
+    "accuracy": Column("federated"),
+    "over_first": Column("Δ first", "points", 1, "+.2f"),
+    "centralized": Column("centralized"),
+    "over_centralized": Column("Δ centralized", "points", 1, "+.2f"),
+    "local": Column("local, all classes"),
+    "local_own": Column("local, own classes"),
+    "joint": Column("joint"),
+    "own": Column("own classes"),
+    "worst": Column("worst client"),
+    "average": Column("average over tasks"),
+    "forgetting": Column("forgetting", "points"),
+    "memory": Column("memory", "kB", 1e-3, ",.0f"),
+    "examples": Column("gradient examples", "", 1, ",.0f"),
+    "seconds": Column("seconds", "", 1, ",.0f"),
+}
+
+Cell = tuple[str, str, str]  # what is read, what only takes room, what is read
+
+
+def aligned(cells: Sequence[tuple[str, str]]) -> Iterator[Cell]:
+    """A column "96.51 ± 0.12" whose points stand below one another: what a deviation is shorter than the longest, or all of
+    one that is not there, takes its room and is not read."""
+    longest = max((deviation for _, deviation in cells), key=len, default="")
+    for mean, deviation in cells:
+        if deviation:
+            yield f"{mean} ± ", longest[: len(longest) - len(deviation)], deviation
+        else:
+            yield mean, f" ± {longest}" * bool(longest), ""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Runs side by side. The first group is what the others are compared with."""
 
@@ -55,7 +108,7 @@ def compared(runs: Sequence[Report], presets: Mapping[str, Scenario], left: Sequ
     """The comparison of these runs, of which there is at least one. left: why others were left out."""
     groups = grouped(runs)
     found = rows(groups)
-    diverged = [f"{row.runs}, {why}" for row in found for why in row.diverged]
+    diverged = [f"{row.label}, {why}" for row in found for why in row.diverged]
     notes = [*(f"left out: {why}" for why in left), *_notes(groups), *diverged]
     implied = tuple(dict.fromkeys(line for group in groups for line in stands_for(group, presets)))
     return Comparison(tuple(groups), tuple(found), shared(groups, presets), implied, tuple(notes))
@@ -92,7 +145,7 @@ def _row(group: Group, first: Group | None) -> Row:
     }
     pairs = [(share, run.baselines.get("centralized")) for run in runs if (share := run.accuracy) is not None]
     return Row(
-        runs=group.label,
+        label=group.label,
         seeds=group.seeds,
         folders=tuple(run.folder for run in runs),
         accuracy=spread(_accuracies(group)),
@@ -133,7 +186,7 @@ def _over(group: Group, first: Group) -> Spread | None:
         return None
     if group.seeds == first.seeds and len(mine) == len(others):
         return _apart(list(zip(mine, others, strict=True)))
-    return points(statistics.mean(mine), statistics.mean(others)), None
+    return difference(statistics.mean(mine), statistics.mean(others)), None
 
 
 def _apart(pairs: Sequence[tuple[float, float]]) -> Spread | None:
@@ -142,4 +195,4 @@ def _apart(pairs: Sequence[tuple[float, float]]) -> Spread | None:
         return None
     mine, others = (statistics.mean(shares) for shares in zip(*pairs, strict=True))
     found = spread([100 * (one - other) for one, other in pairs])
-    return points(mine, others), found[1] if found else None
+    return difference(mine, others), found[1] if found else None

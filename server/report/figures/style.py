@@ -1,4 +1,4 @@
-"""How our pictures look: one style, one palette, one accuracy axis, one way to save.
+"""How our pictures look: one style, one palette, one accuracy axis, one way to render.
 
 Colours: Okabe and Ito (2008), Color Universal Design, told apart by colour-blind readers; lines also differ in dashes.
 """
@@ -59,7 +59,7 @@ def figure(width: float, height: float, title: str) -> Figure:
     return made
 
 
-def save(picture: Figure, path: Path) -> Path:
+def render(picture: Figure, path: Path) -> Path:
     """Write the PNG, and the same drawing as SVG beside it. Equal figures give equal bytes: no date, no version inside."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG

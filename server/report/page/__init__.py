@@ -6,15 +6,14 @@ It needs no scripts either: a browser that runs none shows the pictures; one tha
 from __future__ import annotations
 
 import inspect
-from html import escape
 from pathlib import Path
 
 from core.disk import placed
 from server import run_folder
 from server.record import Report
 from server.report.figures import PLOTS
-from server.report.page import curves, devices, header, reproduce, tables
-from server.report.page.html import Html, image, join, tag
+from server.report.page import curves, devices, header, html, reproduce, tables
+from server.report.page.html import Html, tag
 from server.report.page.style import CSS
 
 __all__ = ["write"]
@@ -32,20 +31,14 @@ def write(report: Report, folder: Path) -> Path:
 
 
 def _page(report: Report, folder: Path) -> str:
-    policy = escape(POLICY.format(script=curves.source()))
-    head = join([
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}"><link rel="icon" href="data:,">'),
-        tag("title", f"{report.name}, seed {report.seed}"),
-        tag("style", Html(CSS)),
-    ])  # fmt: skip
     parts = [header.subtitle, header.headline, header.notices, header.tiles]
     rest = [tables.baselines, tables.continual, tables.exports, tables.clients, devices.devices, reproduce.reproduce]
     folded = tag("section", tag("h2", "Details"), tables.rounds(report), reproduce.settings(report))
     pictures = [_picture(name, report, folder / f"{name}.png") for name in PLOTS if (folder / f"{name}.png").exists()]
     body = tag("main", *(part(report) for part in parts), *pictures, *(part(report) for part in rest), folded)
     script = tag("script", curves.script())
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}{script}</body></html>\n'
+    policy = POLICY.format(script=curves.source())
+    return html.page(f"{report.name}, seed {report.seed}", policy, CSS, body, script)
 
 
 def _picture(name: str, report: Report, path: Path) -> Html:
@@ -57,7 +50,5 @@ def _picture(name: str, report: Report, path: Path) -> Html:
     finding = (
         tag("p", about.title, class_="finding") if about else Html("")
     )  # on a telephone, that in the picture is too wide
-    # It scrolls in its own box where it is too wide, by keys too.
-    box = {"class": "picture", "tabindex": 0, "role": "region", "aria-label": heading}
-    shown = tag("div", image(path, about.alt if about else heading), **box)
+    shown = html.scrolls("picture", heading, html.image(path, about.alt if about else heading))
     return tag("figure", tag("h2", heading), said, finding, shown, **followed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from core.disk import placed
 from server.report.figures import groups
 from server.report.figures.formatting import gap, percent, some
 from server.report.figures.results import Comparison
-from server.report.page import comparison_tables
-from server.report.page.html import SCALE, Html, join, tag
+from server.report.page import comparison_tables, html
+from server.report.page.html import Html, tag
 from server.report.page.style import CSS
 
 # The browser itself is told to load nothing from anywhere, and to run nothing.
@@ -21,22 +20,10 @@ OWN_CSS = """
 .label { white-space: normal; overflow-wrap: break-word; }
 .gap { visibility: hidden; }
 .swatch { position: absolute; left: 0; top: 0.35em; width: 0.8em; height: 0.8em; border-radius: 2px; }
-.table { margin: 0 0 1.25rem; max-height: none; }
-thead th { white-space: normal; vertical-align: bottom; }
+.table { margin-bottom: 1.25rem; max-height: none; } /* groups are compared at one look */
 a { color: var(--accent); }
 @media (max-width: 640px) { .label { min-width: 0; max-width: 10.6rem; font-size: 0.78rem; } }
-@media print {
-  body { font-size: 11pt; background: none; }
-  main { padding: 0; max-width: none; }
-  h2 { break-after: avoid; }
-  tr { break-inside: avoid; }
-  .table { overflow: visible; border: 0; }
-  table { font-size: 7.5pt; }
-  th, td { padding: 0.25rem 0.35rem; white-space: normal; }
-  thead th, tbody th { position: static; }
-  .label { min-width: 0; }
-  .picture img { width: auto; max-height: 9.5cm; }
-}
+@media print { .label { min-width: 0; } }
 """
 HEADINGS = {
     "compare": (
@@ -60,12 +47,6 @@ def write(found: Comparison, pictures: Sequence[Path], path: Path) -> Path:
 
 
 def _page(found: Comparison, pictures: Sequence[Path], path: Path) -> str:
-    head = join([
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><link rel="icon" href="data:,">'),
-        tag("title", f"Comparison of {_amount(found)}"),
-        tag("style", Html(CSS + OWN_CSS)),
-    ])  # fmt: skip
     parts = [
         _subtitle(found),
         _headline(found),
@@ -81,7 +62,7 @@ def _page(found: Comparison, pictures: Sequence[Path], path: Path) -> str:
         comparison_tables.runs(found, path),
         comparison_tables.shared(found),
     ]
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{tag("main", *parts)}</body></html>\n'
+    return html.page(f"Comparison of {_amount(found)}", POLICY, CSS + OWN_CSS, tag("main", *parts))
 
 
 def _amount(found: Comparison) -> str:
@@ -99,10 +80,10 @@ def _headline(found: Comparison) -> Html:
     first = found.rows[0]
     if len(groups.data_sets(found.groups)) > 1:
         return tag("h1", f"{some(len(found.groups), 'group')} on different data sets")
-    said = f"{found.rows[best].runs} reads {percent(share)} of the test images right"
+    said = f"{found.rows[best].label} reads {percent(share)} of the test images right"
     if len(found.rows) == 1:
         return tag("h1", f"{said}.")
-    apart = f", {gap(share, first.accuracy[0])} {first.runs}" if best and first.accuracy else ""
+    apart = f", {gap(share, first.accuracy[0])} {first.label}" if best and first.accuracy else ""
     return tag("h1", f"Best of {len(found.rows)}: {said}{apart}.")
 
 
@@ -114,10 +95,6 @@ def _notices(found: Comparison) -> Html:
 
 
 def _picture(path: Path) -> Html:
-    """The SVG, taken in; as a picture of its own, so that what two of them call by the same name stays apart."""
     heading, caption = HEADINGS[path.stem]
-    width = round(SCALE * int.from_bytes(path.read_bytes()[16:20], "big"))  # PNG: its width comes first
-    source = "data:image/svg+xml;base64," + base64.b64encode(path.with_suffix(".svg").read_bytes()).decode()
-    image = Html(f'<img src="{source}" alt="{heading}; the numbers are in the tables" style="--width: {width}px">')
-    said = tag("figcaption", caption)
-    return tag("figure", tag("h2", heading), said, tag("div", image, class_="picture"))
+    drawn = html.image(path, f"{heading}; the numbers are in the tables", svg=True)
+    return tag("figure", tag("h2", heading), tag("figcaption", caption), html.scrolls("picture", heading, drawn))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from server.report.figures import groups, results
 from server.report.figures.compare import colour
 from server.report.figures.formatting import NONE, SPACE, duration, number, percent, size
 from server.report.figures.groups import Group
-from server.report.figures.results import Comparison, Row, Spread, spread
+from server.report.figures.results import COLUMNS, Column, Comparison, Spread, spread
 from server.report.page.html import Html, fold, join, table, tag, words
 from server.report.page.tables import MEASURES
 
@@ -27,7 +27,7 @@ def _label(found: Comparison, i: int) -> Html:
 
 
 def _section(title: str, how: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Html:
-    return join([tag("h2", title), *[tag("p", how, class_="soft")] * bool(how), table(head, rows)])
+    return join([tag("h2", title), *[tag("p", how, class_="soft")] * bool(how), table(head, rows, title)])
 
 
 def differs(found: Comparison) -> Html:
@@ -42,26 +42,20 @@ def differs(found: Comparison) -> Html:
     return _section("What differs", how, ["Runs", *("scenario" if key == "name" else key for key in keys)], cells)
 
 
-def shown(found: Spread | None, scale: float = 100, sign: str = "") -> str:
-    """Mean ± deviation with two decimals: shares as per cent, differences with a sign and scale 1."""
-    if found is None:
-        return NONE
-    mean, deviation = found
-    spread = "" if deviation is None else f"{SPACE}±{SPACE}{scale * deviation:.2f}"
-    return f"{scale * mean:{sign}.2f}".replace("-", "−") + spread
+def _cells(column: Column, values: Sequence[Spread | float | None]) -> list[Html]:
+    """What only takes room is there, but nobody sees it."""
+    return [
+        join([_whole(start), *[tag("span", _whole(room), class_="gap")] * bool(room), end])
+        for start, room, end in column.cells(values)
+    ]
 
 
-RESULTS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "accuracy": ("Test accuracy, %", shown),
-    "over_first": ("Over the first, points", lambda value: shown(value, 1, "+")),
-    "centralized": ("Centralized, %", shown),
-    "over_centralized": ("Over centralized, points", lambda value: shown(value, 1, "+")),
-    "local": ("Each client alone, all classes, %", shown),
-    "local_own": ("Alone, own classes, %", shown),
-    "joint": ("Joint, %", shown),
-    "own": ("Clients' own test images, %", shown),
-    "worst": ("Worst client, %", shown),
-}
+def _whole(text: str) -> str:
+    """What a line does not break."""
+    return text.replace(" ", SPACE)
+
+
+RESULTS = ("accuracy", "over_first", "centralized", "over_centralized", "local", "local_own", "joint", "own", "worst")
 
 
 def accuracies(found: Comparison) -> Html:
@@ -70,38 +64,22 @@ def accuracies(found: Comparison) -> Html:
     how = "Mean ± standard deviation over seeds (one seed has none). " if several else "One seed each, so no spread. "
     how += "Accuracies are those of the last weights. "
     if any(row.over_first for row in found.rows):
-        how += f"The first is {found.rows[0].runs}"
-        how += "; where seeds are the same, the deviation is that of differences seed by seed." if several else "."
-    return _section("Results", how, *_columns(found, RESULTS, [("Seeds", lambda row: ", ".join(map(str, row.seeds)))]))
+        how += f"Δ first: how far above {found.rows[0].label}"
+        how += "; where seeds are the same, the deviation is that of differences seed by seed. " if several else ". "
+    if any(row.over_centralized for row in found.rows):
+        how += "Δ centralized: how far above each run's own centralized baseline. "
+    if any(row.local or row.own for row in found.rows):
+        how += "Local: each client alone. Own classes, worst client: on clients' own test images. "
+    keys = [key for key in RESULTS if any(getattr(row, key) is not None for row in found.rows)]
+    head = ["Runs", "Seeds", *(_head(COLUMNS[key]) for key in keys)]
+    columns = [_cells(COLUMNS[key], [getattr(row, key) for row in found.rows]) for key in keys]
+    first = [[_label(found, i), ", ".join(map(str, row.seeds))] for i, row in enumerate(found.rows)]
+    cells = [[*one, *others] for one, others in zip(first, zip(*columns, strict=True), strict=True)]
+    return _section("Results", how, head, cells)
 
 
-def _columns(
-    found: Comparison,
-    columns: dict[str, tuple[str, Callable[[Any], str]]],
-    more: Sequence[tuple[str, Callable[[Row], str]]] = (),
-) -> tuple[list[str], list[list[Any]]]:
-    """Head and cells of a table with a row a group; columns that no group has values in are left out."""
-    keys = [key for key in columns if any(getattr(row, key) is not None for row in found.rows)]
-    head = ["Runs", *(name for name, _ in more), *(columns[key][0] for key in keys)]
-    first = [[_label(found, i), *(show(row) for _, show in more)] for i, row in enumerate(found.rows)]
-    rest = [_aligned([columns[key][1](getattr(row, key)) for row in found.rows]) for key in keys]
-    return head, [[*one, *others] for one, others in zip(first, zip(*rest, strict=True), strict=True)]
-
-
-def _aligned(cells: Sequence[str]) -> list[Html]:
-    """A column whose points stand below one another: what a deviation is shorter than the longest is filled with digits that
-    nobody sees, and so is the room of one that is not there."""
-    between = f"{SPACE}±{SPACE}"
-    parts = [cell.partition(between) for cell in cells]
-    longest = max((end for _, _, end in parts), key=len)
-    return [
-        join([mean, sign, _unseen(longest[: len(longest) - len(end)] if sign else longest and between + longest), end])
-        for mean, sign, end in parts
-    ]
-
-
-def _unseen(text: str) -> Html:
-    return tag("span", text, class_="gap") if text else Html("")
+def _head(column: Column) -> str:
+    return f"{column.head[:1].upper()}{column.head[1:]}, {column.unit}"
 
 
 def staged(found: Comparison) -> Html:
@@ -115,8 +93,9 @@ def staged(found: Comparison) -> Html:
         for key in MEASURES
     }
     measures = {key: values for key, values in measures.items() if any(values.values())}
-    head = ["Runs", *(f"{MEASURES[key][0]}, {_unit(key)}" for key in measures), "Memory a client", "Traffic, MB"]
-    columns: list[Sequence[str]] = [_aligned([shown(values[i]) for i, _ in there]) for values in measures.values()]
+    heads = {key: Column(MEASURES[key][0], "%" if key.endswith("accuracy") else "points") for key in measures}
+    head = ["Runs", *map(_head, heads.values()), "Memory a client", "Traffic, MB"]
+    columns: list[Sequence[str]] = [_cells(heads[key], [one[i] for i, _ in there]) for key, one in measures.items()]
     columns += [
         [size(max(one.memory_bytes for one in staged)) for _, staged in there],
         [
@@ -125,12 +104,8 @@ def staged(found: Comparison) -> Html:
         ],
     ]
     cells = [[_label(found, i), *rest] for (i, _), rest in zip(there, zip(*columns, strict=True), strict=True)]
-    meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][1]}" for key in measures)
+    meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][2]}" for key in measures)
     return _section("Learning in stages", f"{meanings[:1].upper()}{meanings[1:]}.", head, cells)
-
-
-def _unit(key: str) -> str:
-    return "%" if key.endswith("accuracy") else "points"
 
 
 def exports(found: Comparison) -> Html:
@@ -140,7 +115,7 @@ def exports(found: Comparison) -> Html:
         names = dict.fromkeys(name for run in group.runs for name in run.exports.files)
         for name in names:
             files = [run.exports.files[name] for run in group.runs if name in run.exports.files]
-            accuracy = shown(spread([one.accuracy for one in files]))
+            (accuracy,) = _cells(COLUMNS["accuracy"], [spread([one.accuracy for one in files])])
             mean = {k: statistics.mean(getattr(one, k) for one in files) for k in ("bytes", "agreement", "latency_ms")}
             numbers = [size(mean["bytes"]), accuracy, percent(mean["agreement"]), number(mean["latency_ms"])]
             cells.append([_label(found, i), name, *numbers])

@@ -41,7 +41,8 @@
     let by = "round", chosen = null, xs, toX, toY, marks;
 
     const known = (line) => line.points.filter((point) => point[AT[by]] !== null && point[2] !== null);
-    const last = (line) => line.points.at(-1)[2];
+    // The last that is known, as in the picture: a training that broke ends with points that have none.
+    const last = (line) => line.points.findLast((point) => point[2] !== null)?.[2];
     // As in the picture: a line of one point, or of none at a known x, is a level.
     const flat = (line) => known(line).length < 2 && (line.dash !== "-" || !known(line).length);
     const at = (line, x) => (x === null || flat(line) ? last(line) : known(line).findLast((point) => point[AT[by]] <= x)?.[2]);
@@ -92,7 +93,7 @@
       if (by === "round") {
         for (const stage of stages) shape(svg, "path", { d: `M${toX(stage + 0.5)} ${EDGE.top}V${AXIS}`, class: "stage" });
       }
-      for (const line of shown) {
+      for (const line of shown.filter((one) => last(one) !== undefined)) {
         const points = known(line), looks = { class: "curve", "stroke-dasharray": DASHES[line.dash] };
         const d = flat(line) ? `M${EDGE.left} ${toY(last(line))}H${width - EDGE.right}`
           : `M${points.map((point) => `${toX(point[AT[by]])} ${toY(point[2])}`).join("L")}`;
@@ -166,5 +167,11 @@
     new ResizeObserver(draw).observe(field);
   }
 
-  for (const figure of document.querySelectorAll("figure[data-curves]")) follow(figure, JSON.parse(figure.dataset.curves));
+  for (const figure of document.querySelectorAll("figure[data-curves]")) {
+    try {
+      follow(figure, JSON.parse(figure.dataset.curves));
+    } catch (error) {
+      console.error(error); // this one keeps its picture, and the others get their curves
+    }
+  }
 })();

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from server.record import ExportedFile, Report
-from server.report.figures.formatting import NONE, duration, gap, number, percent, points, size, some, span
+from server.report.figures.formatting import NONE, duration, gap, number, percent, signed, size, some, span
 from server.report.figures.local_baseline import on_own_digits
 from server.report.page.html import Html, fold, join, tag
 
@@ -131,7 +131,7 @@ def _gap(report: Report) -> tuple[str, str, str]:
     if central is None or share is None:
         return "Gap to centralized", NONE, "no baseline was run"
     broken = ", diverged" if "centralized" in report.diverged else ""
-    apart = f"{points(share, central):+.2f} points".replace("-", "−")
+    apart = f"{signed(share, central)} points"
     return "Gap to centralized", apart, f"at the end: centralized {percent(central)}{broken}"
 
 

@@ -26,12 +26,30 @@ def join(parts: Iterable[Any]) -> Html:
     return Html("".join(part if isinstance(part, Html) else escape(str(part)) for part in parts))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Html:
-    """A table that scrolls in its own box. The first column names the row; columns of words are set in `words`."""
+def page(title: str, policy: str, style: str, *body: Html) -> str:
+    """A whole page. policy: the Content-Security-Policy; what it does not name, the browser does not load or run."""
+    head = join([
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}"><link rel="icon" href="data:,">'),
+        tag("title", title),
+        tag("style", Html(style)),
+    ])  # fmt: skip
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{join(body)}</body></html>\n'
+
+
+def scrolls(kind: str, label: str, inside: Html) -> Html:
+    """A box that scrolls where its content is too wide, by keys too. kind: its class."""
+    return tag("div", inside, class_=kind, tabindex=0, role="region", **{"aria-label": label})
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], label: str = "") -> Html:
+    """A table that scrolls in its own box. The first column names the row; columns of words are set in `words`.
+
+    label: what it is called for who cannot see it; its first head, if that is the only one of its kind on the page.
+    """
     top = tag("tr", *(tag("th", text, scope="col") for text in head))
     body = (tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows)
-    inside = tag("table", tag("thead", top), tag("tbody", *body))
-    return tag("div", inside, class_="table", tabindex=0, role="region", **{"aria-label": head[0]})
+    return scrolls("table", label or head[0], tag("table", tag("thead", top), tag("tbody", *body)))
 
 
 def words(text: str) -> Html:
@@ -44,9 +62,11 @@ def fold(summary: str, *inside: Any) -> Html:
     return tag("details", tag("summary", summary), *inside)
 
 
-def image(path: Path, alt: str) -> Html:
-    """The PNG itself, inside the page, all at one scale."""
+def image(path: Path, alt: str, svg: bool = False) -> Html:
+    """The PNG itself, inside the page, all at one scale; svg: the SVG beside it, as a picture of its own, so that what two of
+    them call by the same name stays apart."""
     octets = path.read_bytes()
     width = round(SCALE * int.from_bytes(octets[16:20], "big"))  # PNG: its width comes first
-    source = "data:image/png;base64," + base64.b64encode(octets).decode()
+    kind, octets = ("svg+xml", path.with_suffix(".svg").read_bytes()) if svg else ("png", octets)
+    source = f"data:image/{kind};base64,{base64.b64encode(octets).decode()}"
     return Html(f'<img src="{source}" alt="{escape(alt)}" style="--width: {width}px">')

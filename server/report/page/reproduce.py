@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 
+from core.config.overrides import flat
 from server.record import Report, plain
-from server.report.figures.formatting import NONE, duration, flat
+from server.report.figures.formatting import NONE, duration
 from server.report.page.html import Html, fold, join, table, tag
 
 
 def command(report: Report) -> str:
     """The command line that repeats this run. It sets every value, so that it holds whatever the named scenario says by then."""
-    settings = flat(plain(report.settings))
+    settings = flat(report.settings)
     words = ["python", "-m", "scenarios.run", report.name]
     if settings.pop("past") != "0":
         words += ["--from", report.source or "RUN"]

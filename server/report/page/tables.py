@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from server.record import Report, RoundRecord
-from server.report.figures.formatting import NONE, duration, in_points, known, number, percent, points, size
+from server.report.figures.formatting import NONE, duration, in_points, known, number, percent, signed, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
 from server.report.page.header import last
@@ -73,7 +73,7 @@ def baselines(report: Report) -> Html:
 
 
 def _apart(mine: float | None, other: float | None) -> str:
-    return f"{points(mine, other):+.2f}".replace("-", "−") if known(mine) and known(other) else NONE
+    return signed(mine, other) if known(mine) and known(other) else NONE
 
 
 MEASURES: dict[str, tuple[str, Callable[[Any], str], str]] = {  # each measure's name, how it is written, what it means

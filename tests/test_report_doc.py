@@ -17,7 +17,7 @@ from core.config.scenario import Scenario
 from scenarios.experiment.pipeline import brief
 from server.record import Report
 from server.report.figures import PLOTS
-from tests.server.test_plots import fake, read, staged
+from tests.reports import fake, read, staged
 
 PAGE = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
 
