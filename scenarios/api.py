@@ -41,6 +41,7 @@ from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.predict import Predictor
 from scenarios import request, trackers
+from scenarios.compare import comparable
 from scenarios.experiment.options import CHOICES, RunOptions, backend
 from server import record, run_folder
 from server.record import Report, RoundRecord
@@ -248,8 +249,14 @@ def run(name: str = "noniid", **options: Any) -> Run:
 
 
 def compare(runs: Sequence[Run | str | Path]) -> list[Row]:
-    """A row for each group of runs that differ only by seed: means and spreads, as `python -m scenarios.compare` prints them."""
-    return results.rows(grouped([(one if isinstance(one, Run) else Run.load(one)).report for one in runs]))
+    """A row for each group of runs that differ only by seed: means and spreads, as `python -m scenarios.compare` prints them.
+
+    Raises ValueError for a run that is not finished, or there twice.
+    """
+    reports, left = comparable([one.folder if isinstance(one, Run) else Path(one) for one in runs])
+    if left:
+        raise ValueError("; ".join(left))
+    return results.rows(grouped(reports))
 
 
 def _many(value: Any) -> Any:

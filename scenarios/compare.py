@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table, draw compare.png, and memory.png if there were streams; with --html write the page."""
     p = parser()
     args = p.parse_args(argv)
-    reports, left = _all(args.runs)
+    reports, left = comparable(args.runs)
     if not reports:
         p.exit(2, f"{p.prog}: {'; '.join(left)}\n")
     for why in left:
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _all(folders: Sequence[Path]) -> tuple[list[Report], list[str]]:
+def comparable(folders: Sequence[Path]) -> tuple[list[Report], list[str]]:
     """The runs that can be compared, each once, and a sentence for each that is left out."""
     reports: list[Report] = []
     left = []

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from scenarios import needs
 from scenarios.trackers import mlflow, tensorboard, wandb
 from scenarios.trackers.base import Opener, Opening, Tracker
 
-TRACK = "pip install 'federated-continual[track]'"
+TRACK = needs.install("track")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Entry:
 
 TRACKERS: dict[str, Entry] = {
     "tensorboard": Entry(tensorboard.opened, ("tensorboardX",), TRACK),
-    "mlflow": Entry(mlflow.opened, ("mlflow",), TRACK),
+    "mlflow": Entry(mlflow.opened, ("mlflow", "sqlalchemy", "alembic"), TRACK),
     "wandb": Entry(wandb.opened, ("wandb",), "pip install wandb"),
 }
 

@@ -69,6 +69,8 @@ def test_curves_are_columns_of_equal_length(tmp_path: Path) -> None:
     assert found["accuracy"] == [0.1, 0.2, 0.3] and found["examples"] == [100, 200, 300]
     assert found["centralized"] == [0.5, None, 0.7] and found["0 1"] == [0.2, 0.4, 0.6]
     (row,) = api.compare([tmp_path])
+    with pytest.raises(ValueError, match="is named twice"):
+        api.compare([tmp_path, api.Run(tmp_path)])
     assert row.accuracy == (0.3, None) and row.seeds == (0,)
 
 
