@@ -19,7 +19,6 @@ same bits as on the command line. What is wrong with the arguments is said befor
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -37,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from core import plugins, predict
+from core.config.overrides import text
 from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.predict import Predictor
@@ -228,7 +228,7 @@ def start(
         key: v for key, v in (("rounds", rounds), ("seed", seed), ("engine", engine)) if v is not None
     }
     before = request.there(Path(source)) if source else None
-    changes = [(key, _text(value)) for key, value in given.items()]
+    changes = [(key, text(value)) for key, value in given.items()]
     scenario = request.wanted(name, changes, before)
     request.possible(scenario, chosen)
     if out and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
@@ -262,12 +262,3 @@ def compare(runs: Sequence[Run | str | Path]) -> list[Row]:
 def _many(value: Any) -> Any:
     """A list as options hold it."""
     return tuple(value) if isinstance(value, list | tuple) else value
-
-
-def _text(value: Any) -> str:
-    """A setting's value as `--set` takes it: pieces are joined by +."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list | tuple) and value and all(isinstance(one, str) for one in value):
-        return "+".join(value)
-    return json.dumps(value)

@@ -91,6 +91,8 @@ def rollback(version: Path) -> str:
     if (home := run / run_folder.VERSIONS / number) not in there:
         names = ", ".join(str(one) for one in there) or "there are none"
         raise ValueError(f"--rollback {version}: no such version; choose from {names}")
+    with run_folder.driven(run):
+        pass  # nobody else is at it
     if versions.exported(home) is None:  # its run made the current one's files only; a service must never be without
         make = [sys.executable, "-m", "scenarios.export", str(run), "--version", str(int(number))]
         subprocess.run(make, stdout=subprocess.DEVNULL)

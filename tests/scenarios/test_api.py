@@ -52,12 +52,6 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
         api.Run.load(tmp_path)
 
 
-def test_settings_are_written_as_the_command_line_takes_them() -> None:
-    assert [api._text(one) for one in (0.1, 3, True, [8, 9], ["replay", "ewc"], (), "x")] == [
-        "0.1", "3", "true", "[8, 9]", "replay+ewc", "[]", "x",
-    ]  # fmt: skip
-
-
 def test_curves_are_columns_of_equal_length(tmp_path: Path) -> None:
     rows = [RoundRecord(n, accuracy=n / 10, loss=1 / n, seen=100 * n, tasks_accuracy=(n / 5, 0.0)) for n in (1, 2, 3)]
     staged = Continual(("0 1", "2 3"), (0, 1), (2, 3), ((0.4, 0.0), (0.6, 0.0)), Measures(0.3, 0.4, 0.0, 0.0, 0.0))

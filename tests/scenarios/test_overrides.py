@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.config.overrides import text
 from core.config.part import Part
 from core.data import settled
 from scenarios import run
@@ -127,3 +128,9 @@ def test_the_command_of_a_run() -> None:
     assert again(replace(scenario, name="my own"), RunOptions()) == ()
     given = run.parser().parse_args(shlex.split(line)[3:])
     assert run._wanted(given)[0] == scenario
+
+
+def test_values_from_python_are_written_as_the_command_line_takes_them() -> None:
+    assert [text(one) for one in (0.1, 3, True, [8, 9], ["replay", "ewc"], (), "x")] == [
+        "0.1", "3", "true", "[8, 9]", "replay+ewc", "none", "x",
+    ]  # fmt: skip

@@ -20,7 +20,7 @@ import pytest
 from core.config.scenario import Scenario
 from core.curves import Point
 from core.stream import ends
-from scenarios import run, trackers
+from scenarios import needs, run, trackers
 from scenarios.experiment.again import flags
 from scenarios.experiment.options import Experiment, RunOptions
 from scenarios.experiment.tracking import Tracking
@@ -479,9 +479,9 @@ def test_trackers_are_named_by_plus_or_one_after_another(monkeypatch: pytest.Mon
         ("wandb", "needs the package wandb, which is not installed: pip install wandb"),
         (
             "tensorboard",
-            "needs the package tensorboardX, which is not installed: pip install 'federated-continual[track]'",
+            f"needs the package tensorboardX, which is not installed: {needs.install('track')}",
         ),
-        ("mlflow", "needs the package mlflow, which is not installed: pip install 'federated-continual[track]'"),
+        ("mlflow", f"needs the package mlflow, which is not installed: {needs.install('track')}"),
     ],
 )
 def test_a_missing_package_is_named_before_the_run_starts(
