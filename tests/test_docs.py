@@ -50,6 +50,7 @@ RUN_BY = {  # module or program: the test that runs it as a process, or calls it
 }
 OTHERS = {"pip", "ray", "docker", "curl", "jq", "nginx"}  # programs of others, with arguments of their own
 LOOPED = {"seed": "0", "method": "replay"}  # variables of loops
+PLUGGED = {"extending.md": ["docs/own_pieces.py"]}  # pages that name plugins by the environment
 PLACEHOLDERS = {"N": "0", "HOST:PORT": "localhost:1", "A,A": "1.0"}
 
 
@@ -153,9 +154,17 @@ def test_commands_are_what_their_parsers_take(
             elif name in ("python", *OTHERS):
                 continue
             else:
-                parse(name, rest, monkeypatch)
+                with pieces_of(PLUGGED.get(page.name, [])):
+                    parse(name, rest, monkeypatch)
         except (SystemExit, ValueError) as error:
             pytest.fail(f"{shlex.join(words)}\n{error}\n{capsys.readouterr().err}")
+
+
+@pages()
+def test_blocks_of_commands_say_that_they_are(page: Path) -> None:
+    """Else their commands are not parsed: what is printed may begin with a program's name, but not a whole block."""
+    bare = [content for language, content in fences(page.read_text()) if language in ("", "text")]
+    assert [content for content in bare if re.match(r"(\w+=\S+ )*(python -m|make|fedlearn|flwr|pip) ", content)] == []
 
 
 def make_targets(words: Sequence[str]) -> set[str]:
