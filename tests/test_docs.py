@@ -13,6 +13,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import groupby
@@ -228,11 +229,18 @@ def begin(program: ModuleType, words: list[str], monkeypatch: pytest.MonkeyPatch
 
 def scenario(args: argparse.Namespace) -> None:
     """The scenario that a command asks for can be made."""
-    with kept_registries():
-        for plugin in getattr(args, "plugins", []):
-            runpy.run_path(str(HOME / plugin))
+    with pieces_of(getattr(args, "plugins", [])):
         if args.name:
             settings(args.name, args.set)
+
+
+@contextmanager
+def pieces_of(names: Sequence[str]) -> Iterator[None]:
+    """These plugins' pieces are registered, within."""
+    with kept_registries():
+        for name in names:
+            runpy.run_path(str(HOME / name))
+        yield
 
 
 def settings(name: str, changes: Sequence[str]) -> None:
