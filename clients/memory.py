@@ -121,6 +121,12 @@ def begin(home: Path, round: int) -> str:
     return earlier
 
 
+def unmarked(clients: Path) -> None:
+    """Of all clients below this folder: what a stopped run had begun was nobody's loss."""
+    for mark in clients.glob("*/round-*.begun"):
+        mark.unlink()
+
+
 def end(home: Path, round: int) -> None:
     """The round is done: take the mark away, and the folder too if nothing is kept in it."""
     mark = _mark(home, round)

@@ -166,7 +166,7 @@ def _show(found: Comparison, written: Sequence[Path]) -> None:
     for note in found.notes:
         if not note.startswith("left out"):  # said already
             _print(f"note: {note}", console.width)
-    print(f"written: {', '.join(map(str, written))}")
+    print("written: " + ", ".join(f"{one} (.svg, .csv)" if one.suffix == ".png" else str(one) for one in written))
 
 
 def _head(key: str) -> str:

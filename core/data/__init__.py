@@ -97,7 +97,7 @@ def _some(examples: Examples, count: int, seed: int, name: str) -> Examples:
     if not count:
         return examples
     if count > len(examples):
-        raise ValueError(f"{name} = {count} is more than the {len(examples)} {name} images there are")
+        raise ValueError(f"{name} = {count} is more than the {len(examples)} {name} images there are; 0 takes all")
     return examples.take(np.sort(rng(seed, "some", name).permutation(len(examples))[:count]))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from clients import memory
 from core.config.scenario import Scenario
 from core.disk import placed
 from scenarios.environment import prepare, temporary
@@ -26,6 +27,7 @@ def opened(scenario: Scenario, folder: Path, source: Path | None, real: bool = F
         stack.enter_context(run_folder.driven(folder))
         try:
             stack.enter_context(temporary(folder / run_folder.TEMPORARY))
+            memory.unmarked(folder / run_folder.CLIENTS)
             if source:
                 continuation.begin(source, folder, real)
             with placed(folder / run_folder.SCENARIO) as file:

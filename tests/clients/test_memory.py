@@ -170,6 +170,13 @@ def test_a_round_begun_and_not_ended_names_its_worker(where: Path) -> None:
     assert memory.begin(where, 3) == f"{socket.gethostname()}:{os.getpid()}"
 
 
+def test_what_a_stopped_run_had_begun_is_nobodys_loss(where: Path) -> None:
+    memory.save(where, 2, held(2))
+    memory.begin(where, 3)
+    memory.unmarked(where.parent)
+    assert memory.begin(where, 3) == "" and same(memory.before(where, 3), held(2))
+
+
 def test_a_round_that_ended_is_forgotten(where: Path) -> None:
     memory.begin(where, 3)
     memory.end(where, 3)
