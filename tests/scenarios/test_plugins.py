@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,6 +71,22 @@ def test_children_and_workers_elsewhere_find_it_too(clean: None, tmp_path: Path)
     code = "import scenarios, sys; print(sys.modules['harmless'].X)"
     done = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
+
+
+def test_installed_packages_come_first_and_a_file_is_the_one_that_is_named(
+    clean: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    entry = SimpleNamespace(module="theirs", load=lambda: order.append("an installed package's"))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.GROUP else [])
+    monkeypatch.setattr(plugins, "import_module", lambda name: order.append(name))
+    monkeypatch.setenv(plugins.VARIABLE, "mine")
+    plugins.load()
+    assert order == ["an installed package's", "mine"]
+    monkeypatch.undo()
+    (tmp_path / "random.py").write_text("X = 1\n")
+    with pytest.raises(ValueError, match="is called random too, and is found first"):
+        plugins.use(str(tmp_path / "random.py"))
 
 
 def test_baselines_made_with_other_sources_of_it_are_not_taken(clean: None, tmp_path: Path) -> None:
