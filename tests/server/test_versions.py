@@ -59,6 +59,7 @@ def test_what_is_published_is_the_runs_own_and_an_older_version_can_be_taken_bac
         folder = versions.keep(tmp_path, Version(number), [np.full(1, number, np.float32)], kept)
         assert versions.shared(folder)["acil/gram"].tolist() == [number, number]
         (folder / "model.tflite").write_text(f"model {number}")
+        (folder / "export.json").write_text('{"files": {}, "refused": {}}')
         versions.publish(tmp_path, folder)
     (versions.home(tmp_path, 2) / "model.onnx").write_text("only here")
     versions.publish(tmp_path, versions.home(tmp_path, 2))
