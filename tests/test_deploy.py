@@ -206,6 +206,9 @@ def test_a_run_the_superlink_does_not_take_is_told_in_its_words(
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(flwr_cli, "CODE", tmp_path)  # no app there
+    with pytest.raises(ValueError, match="run it from a clone"):
+        flwr_cli.submit(home, SCENARIOS["pi"][0], tmp_path)
+    (tmp_path / "pyproject.toml").touch()  # and no app is in this one
     with pytest.raises((RuntimeError, ValueError), match=r"pyproject|not take"):
         flwr_cli.submit(home, SCENARIOS["pi"][0], tmp_path)
 
