@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 VARIABLE = "FEDLEARN_PLUGINS"  # in the environment: modules' names, with commas between
@@ -61,7 +62,7 @@ def _import(name: str, module: str, folder: Path) -> None:
 
 def load() -> None:
     """Import those of installed packages, then those that the environment names: the same order in every process."""
-    for entry in entry_points(group=GROUP):
+    for entry in _installed():
         entry.load()
     for name in _named():
         try:
@@ -78,12 +79,18 @@ def variables() -> dict[str, str]:
 
 def digest() -> bytes:
     """SHA-256 of their sources, as far as they are one file each; empty if there are none."""
-    names = [*_named(), *(entry.module for entry in entry_points(group=GROUP))]
+    names = [*_named(), *(entry.module for entry in _installed())]
     files = [file for name in sorted(names) if (file := getattr(sys.modules.get(name), "__file__", None))]
     total = hashlib.sha256()
     for file in files:
         total.update(Path(file).read_bytes())
     return total.digest() if files else b""
+
+
+@cache
+def _installed() -> tuple[EntryPoint, ...]:
+    """To look through all installed packages takes milliseconds: once a process."""
+    return tuple(entry_points(group=GROUP))
 
 
 def _named() -> list[str]:

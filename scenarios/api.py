@@ -40,7 +40,7 @@ from core.config.overrides import text
 from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.predict import Predictor
-from scenarios import request, trackers
+from scenarios import request
 from scenarios.compare import comparable
 from scenarios.experiment.options import CHOICES, RunOptions, backend
 from server import record, run_folder
@@ -221,8 +221,6 @@ def start(
     for option, choices in CHOICES.items():
         if (value := getattr(chosen, option)) not in choices:
             raise unknown(option, value, choices)
-    if odd := [one for one in chosen.track if one not in trackers.TRACKERS]:
-        raise unknown("tracker", odd[0], trackers.TRACKERS)
     plugins.use(*chosen.plugins)
     given = dict(set or {}) | {
         key: v for key, v in (("rounds", rounds), ("seed", seed), ("engine", engine)) if v is not None
@@ -236,7 +234,7 @@ def start(
     folder = Path(out) if out else run_folder.made(request.RUNS / f"{scenario.name}-{scenario.seed}")
     words = [name, "--quiet", "--json", "--out", str(folder), "--workers", str(chosen.workers)]
     words += [word for option in CHOICES for word in (f"--{option}", getattr(chosen, option))]
-    words += [word for key, text in changes for word in ("--set", f"{key}={text}")]
+    words += [word for key, value in changes for word in ("--set", f"{key}={value}")]
     words += [word for plugin in chosen.plugins for word in ("--plugin", plugin)]
     words += ["--track", "+".join(chosen.track)] if chosen.track else []
     words += ["--from", str(before)] if before else []

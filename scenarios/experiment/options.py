@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.config.scenario import Scenario
+from scenarios.experiment.baselines import KINDS
 from scenarios.terminal import Terminal
 
 COMPARED: dict[str, tuple[str, ...]] = {  # the baselines that a run is compared with
-    "none": (), "centralized": ("centralized",), "all": ("centralized", "local", "joint"),
+    "none": (), "centralized": ("centralized",), "all": KINDS,
 }  # fmt: skip
 CHOICES = {
     "backend": ("processes", "ray", "local"),

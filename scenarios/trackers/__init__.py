@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from core.config.parse import unknown
 from scenarios import needs
 from scenarios.trackers import mlflow, tensorboard, wandb
 from scenarios.trackers.base import Opener, Opening, Tracker
@@ -33,8 +34,11 @@ TRACKERS: dict[str, Entry] = {
 
 
 def check(names: Sequence[str]) -> None:
-    """Raises ValueError if a tracker's package is not installed, naming the command that installs it. Imports nothing."""
+    """Raises ValueError for a name that is none, and if a tracker's package is not installed, with the command that installs
+    it. Imports nothing."""
     for name in names:
+        if name not in TRACKERS:
+            raise unknown("tracker", name, TRACKERS)
         entry = TRACKERS[name]
         if missing := [package for package in entry.packages if find_spec(package) is None]:
             raise ValueError(f"--track {name} needs the package {missing[0]}, which is not installed: {entry.command}")

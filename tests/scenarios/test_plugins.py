@@ -81,9 +81,11 @@ def test_installed_packages_come_first_and_a_file_is_the_one_that_is_named(
     monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.GROUP else [])
     monkeypatch.setattr(plugins, "import_module", lambda name: order.append(name))
     monkeypatch.setenv(plugins.VARIABLE, "mine")
+    plugins._installed.cache_clear()
     plugins.load()
     assert order == ["an installed package's", "mine"]
     monkeypatch.undo()
+    plugins._installed.cache_clear()
     (tmp_path / "random.py").write_text("X = 1\n")
     with pytest.raises(ValueError, match="is called random too, and is found first"):
         plugins.use(str(tmp_path / "random.py"))
