@@ -30,28 +30,27 @@ def use(*names: str) -> None:
         file = Path(name)
         if file.suffix == ".py" and not file.is_file():
             raise ValueError(f"--plugin {name}: there is no such file")
-        folder, module = (file.parent, file.stem) if file.suffix == ".py" else (Path(), name)
+        module = file.stem if file.suffix == ".py" else name
         if not all(part.isidentifier() for part in module.split(".")):
             raise ValueError(f"--plugin {name!r} should be a module's name, or a .py file that is called like one")
-        _import(name, module, folder.absolute())
-        found = Path(str(sys.modules[module].__file__))
-        if file.suffix == ".py" and found.resolve() != file.resolve():
-            raise ValueError(
-                f"--plugin {name}: {found} is called {module} too, and is found first; give yours another name"
-            )
+        _import(name, module, file if file.suffix == ".py" else None)
         known += [module] * (module not in known)
     os.environ[VARIABLE] = ",".join(known)
 
 
-def _import(name: str, module: str, folder: Path) -> None:
-    """Import it; modules in this folder are found, after all others, here and in children."""
-    before, path = list(sys.path), os.environ.get(PATH)
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
+def _import(name: str, module: str, file: Path | None) -> None:
+    """Import it; modules in its folder are found, after all others, here and in children. What fails leaves all as it was."""
+    before, path, folder = list(sys.path), os.environ.get(PATH), str((file or Path("_")).parent.absolute())
+    if folder not in sys.path:
+        sys.path.append(folder)
     where = [*filter(None, (path or "").split(os.pathsep))]
-    os.environ[PATH] = os.pathsep.join([*where, *[str(folder)] * (str(folder) not in where)])
+    os.environ[PATH] = os.pathsep.join([*where, *[folder] * (folder not in where)])
     try:
-        import_module(module)
+        found = Path(str(import_module(module).__file__))
+        if file and found.resolve() != file.resolve():
+            raise ValueError(
+                f"--plugin {name}: {found} is called {module} too, and is found first; give yours another name"
+            )
     except BaseException as error:
         sys.path[:] = before
         os.environ.pop(PATH) if path is None else os.environ.update({PATH: path})

@@ -78,17 +78,19 @@ def test_installed_packages_come_first_and_a_file_is_the_one_that_is_named(
 ) -> None:
     order: list[str] = []
     entry = SimpleNamespace(module="theirs", load=lambda: order.append("an installed package's"))
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.GROUP else [])
-    monkeypatch.setattr(plugins, "import_module", lambda name: order.append(name))
-    monkeypatch.setenv(plugins.VARIABLE, "mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.GROUP else [])
+        patch.setattr(plugins, "import_module", lambda name: order.append(name))
+        patch.setenv(plugins.VARIABLE, "mine")
+        plugins._installed.cache_clear()
+        plugins.load()
     plugins._installed.cache_clear()
-    plugins.load()
     assert order == ["an installed package's", "mine"]
-    monkeypatch.undo()
-    plugins._installed.cache_clear()
+    before = (list(sys.path), os.environ[plugins.PATH])
     (tmp_path / "random.py").write_text("X = 1\n")
     with pytest.raises(ValueError, match="is called random too, and is found first"):
         plugins.use(str(tmp_path / "random.py"))
+    assert (sys.path, os.environ[plugins.PATH]) == before  # children would take it for Python's own
 
 
 def test_baselines_made_with_other_sources_of_it_are_not_taken(clean: None, tmp_path: Path) -> None:
