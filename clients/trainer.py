@@ -3,7 +3,7 @@
 Flower starts a process for every message, and each would load the engine, trace its step and read its images anew. This one
 keeps them, and answers on a unix socket that only its owner can open; `CLIENTS_SOCKET` tells the node's processes where.
 It is a convenience: whoever finds nobody there, or a trainer that runs other code than the server sent, does the work
-itself, to the same bits. It ends when the node does.
+itself, to the same bits; and where nobody is there, starts another for the next message. It ends when the node does.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from flwr.app import ConfigRecord, RecordDict
 
 from core import code_digest
 from core.disk import emptied, hold
-from core.processes import end, marked
+from core.processes import Process, end, found, marked
 from fl.serialization import pack, unpack
 
 SOCKET = "CLIENTS_SOCKET"
-OWNER = "CLIENTS_NODE"  # in the environment of all that a node starts: its process's number and when that began
+# In the environment of all that a node starts:
+OWNER = "CLIENTS_NODE"  # its process's number and when that began
+CODE = "CLIENTS_CODE"  # the folder with the device's own code: a message's process runs what the server sent
 GOES = 5.0  # seconds that a node may take to end, and what it left after it
 PATH = 100  # bytes of a unix socket's path, which the system allows 107
 LONGEST = 3600.0  # seconds of a message's work
@@ -70,8 +72,18 @@ def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> tuple[Reco
             if error.code() not in ELSE:
                 raise RuntimeError(error.details()) from None
             log.warning("the trainer at %s does not do it: %s; this process does", socket, error.details())
+            if error.code() == grpc.StatusCode.UNAVAILABLE:
+                _start_another(socket)
             return None, OLD if error.code() == ALONE else ""
     return unpack(answer), ""
+
+
+def _start_another(socket: str) -> None:
+    """The trainer has died: start one for the node's next message. It ends at once if there is one that has only not begun yet."""
+    node, code = os.environ.get(OWNER, "").partition("-")[0], os.environ.get(CODE)
+    if node and code:
+        command = [sys.executable, "-m", "clients.trainer", socket, "--node", node, "--if-none"]
+        subprocess.Popen(command, cwd=code, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _address(path: Path) -> str:
@@ -123,29 +135,35 @@ def beside(path: Path, command: Sequence[str], environment: Mapping[str, str]) -
     Raises ValueError if there is no such command.
     """
     owner = f"{os.getpid()}-{time.time_ns()}"
-    variables = dict(environment) | {SOCKET: str(path), OWNER: owner, "TMPDIR": str(emptied(path.parent / "tmp"))}
+    code = str(Path(__file__).parents[1])
+    variables = dict(environment) | {SOCKET: str(path), OWNER: owner, CODE: code}
+    variables["TMPDIR"] = str(emptied(path.parent / "tmp"))
     if not shutil.which(command[0], path=variables.get("PATH")):
         raise ValueError(f"{command[0]}: no such program")
     trainer = [sys.executable, "-m", "clients.trainer", str(path), "--node", str(os.getpid())]
-    subprocess.Popen(trainer, cwd=Path(__file__).parents[1], env=variables)
+    subprocess.Popen(trainer, cwd=code, env=variables)
     for words in (sys.stdout, sys.stderr):
         words.flush()
     os.execvpe(command[0], list(command), variables)
 
 
-def _see_to_the_rest(node: int) -> None:
+def _see_to_the_rest(node: Process | None) -> None:
     """When the node is gone, end what it has left, and this process: they would go on with work that nobody waits for.
 
     It is as if the power failed: what is on the disk is whole.
     """
     last = time.monotonic() + GOES
-    while os.getppid() == node and time.monotonic() < last:
+    while _there(node) and time.monotonic() < last:
         time.sleep(0.1)
-    if os.getppid() == node:
+    if _there(node):
         return
     if owner := os.environ.get(OWNER):
         end(lambda: marked(OWNER, owner), GOES)
     os._exit(0)
+
+
+def _there(node: Process | None) -> bool:
+    return node is not None and found(node.pid) == node
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,25 +175,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("socket", type=Path, help="where it listens; in a folder of its owner's")
     p.add_argument("command", nargs="*", help="after --: a command to become, with the trainer beside it")
     p.add_argument("--node", type=int, default=os.getppid(), metavar="PID", help="with whom it ends (who starts it)")
+    p.add_argument("--if-none", action="store_true", help="end at once if there is a trainer already")
     args = p.parse_args(argv)
     path = args.socket.absolute()
     try:
         if args.command:
             beside(path, args.command, os.environ)
+        node = found(args.node)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with hold(path.parent, wait=True):  # an earlier node's trainer is still at work
+        with hold(path.parent, wait=not args.if_none):  # an earlier node's trainer is still at work
             server = serve(path)
             print(f"a trainer answers at {path}", file=sys.stderr, flush=True)
             try:
-                while os.getppid() == args.node and server.wait_for_termination(timeout=1):  # true: it still serves
+                while _there(node) and server.wait_for_termination(timeout=1):  # true: it still serves
                     pass
             finally:
                 path.unlink(missing_ok=True)
-                _see_to_the_rest(args.node)
+                _see_to_the_rest(node)
     except (ValueError, RuntimeError) as error:
         print(f"{p.prog}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (BlockingIOError, KeyboardInterrupt):  # another is there, or its owner has had enough
         pass
     return 0
 

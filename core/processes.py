@@ -33,6 +33,12 @@ def marked(name: str, value: str) -> set[Process]:
     return {process for process in found if process.pid != os.getpid()}
 
 
+def found(pid: int) -> Process | None:
+    """The process that has this number now; none if there is none, or it has ended."""
+    read = _read(pid)
+    return read[0] if read else None
+
+
 def family() -> dict[Process, int]:
     """This process and all that descend from it, each with its parent's number; this one's is given as 0."""
     parents = dict(_all())

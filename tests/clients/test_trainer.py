@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from clients import trainer
+from core import processes
 from core.config.scenario import Scenario
 from core.disk import hold
 from tests.clients.test_app import ask, play
@@ -109,6 +110,42 @@ def test_a_second_trainer_waits_for_the_place(place: Path) -> None:
     assert place.exists()
     second.kill()
     second.wait()
+
+
+def test_one_that_died_is_started_again_by_the_next_message(
+    place: Path, home: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That message's own process does its work; the one after is the new trainer's, which ends with the node, too."""
+
+    def come(there: bool) -> bool:
+        last = time.monotonic() + 60
+        while place.exists() != there and time.monotonic() < last:
+            time.sleep(0.05)
+        return place.exists() == there
+
+    node = subprocess.Popen([sys.executable, "-m", "clients.trainer", str(place), "--", "sleep", "300"], cwd=CODE)
+    try:
+        assert come(there=True)
+        for variable in (
+            Path(f"/proc/{node.pid}/environ").read_text().split("\0")
+        ):  # what it hands to a message's process
+            name, _, value = variable.partition("=")
+            if name in (trainer.OWNER, trainer.CODE):
+                monkeypatch.setenv(name, value)
+        (first,) = processes.marked(trainer.OWNER, os.environ[trainer.OWNER]) - {processes.found(node.pid)}
+        os.kill(first.pid, signal.SIGKILL)
+        while processes.found(first.pid):
+            time.sleep(0.05)
+        place.unlink()  # what it left behind: else nothing shows when the next one is there
+        content = ask(tiny, "train").content
+        assert trainer.ask("train", content, {"client": 2}) == (None, "") and come(there=True)
+        answer, _ = trainer.ask("train", content, {"client": 2, "memory": str(home)})
+        assert answer and answer.array_records["arrays"]
+        assert trainer.main([str(place), "--if-none"]) == 0  # one is there: a second ends at once
+    finally:
+        node.kill()
+        node.wait()
+    assert come(there=False)
 
 
 def test_a_node_that_cannot_start_leaves_no_trainer(place: Path) -> None:
