@@ -73,6 +73,8 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
     own = [accuracy for _, accuracy in tested]
     if own:
         yield f"on clients' own {report.kinds}", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %"
+    if plain := report.fedavg_own_accuracies:
+        yield "", f"plain FedAvg: mean {100 * sum(plain) / len(plain):.2f} %, worst {100 * min(plain):.2f} %"
     if own and alone:
         mine = [alone[client] for client, _ in tested]
         helped = sum(joined - one >= CLEAR for joined, one in zip(own, mine, strict=True))

@@ -13,14 +13,14 @@ from rich.table import Table
 
 from core import plugins
 from core.config.scenario import Scenario
-from scenarios import trackers
+from scenarios import seeds, trackers
 from scenarios.check import listing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.continuation import rollback
 from scenarios.experiment.options import CHOICES, RunOptions, backend
 from scenarios.experiment.start import run
 from scenarios.overrides import parsed
-from scenarios.presets import SCENARIOS
+from scenarios.presets import BASELINES, SCENARIOS
 from scenarios.request import RUNS, possible, there, wanted
 from scenarios.terminal import piped
 from server import run_folder
@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   python -m scenarios.run noniid --set partition.alpha=0.05   more skew
   python -m scenarios.run noniid --set partition=labels --set partition.k=1
   python -m scenarios.run noniid --set strategy=fedprox --set strategy.mu=0.1 --seed 3
+  python -m scenarios.run noniid --seeds 3                    three seeds, one picture with their spread; goes on after Ctrl-C
   python -m scenarios.run iid --set augment=none --set local.epochs=2 --rounds 10
   python -m scenarios.run class_incremental --set methods=replay --set softmax=masked
   python -m scenarios.run noniid --track tensorboard+mlflow   curves, settings and pictures in TensorBoard and MLflow, too
@@ -52,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, help="all randomness follows from it (0)")
     p.add_argument(
+        "--seeds", type=int, metavar="N", help="N runs, of this seed and those after it, then all in one picture"
+    )
+    p.add_argument(
         "--engine", help="who carries out clients' steps: tensorflow, or litert (needs no TensorFlow on a client)"
     )
     p.add_argument("--rounds", type=int, help="federated rounds")
@@ -67,8 +71,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--from", type=Path, metavar="RUN", dest="source",
                    help="start from a finished run's current model and its clients' memories (no NAME: its scenario)")  # fmt: skip
     p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
-    p.add_argument("--baselines", choices=CHOICES["baselines"], default=RunOptions.baselines,
-                   help="what to compare with: pooled data; all: each client alone too; streams: joint (centralized)")  # fmt: skip
+    p.add_argument("--baselines", choices=CHOICES["baselines"], 
+                   help="what to compare with: pooled data; all: plain FedAvg, each client alone, joint of streams too "
+                   "(centralized; all of noniid)")  # fmt: skip
     p.add_argument("--export", choices=CHOICES["export"], default=RunOptions.export,
                    help="make and verify the files of all versions, the current one, or none (current)")  # fmt: skip
     p.add_argument("--plugin", action="append", default=[], metavar="MODULE", dest="plugins",
@@ -98,6 +103,7 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
             print(rollback(args.rollback))
             return 0
         scenario, folder = _wanted(args, federation is not None)
+        args.baselines = args.baselines or BASELINES.get(scenario.name, RunOptions.baselines)
         if args.show:
             with piped():
                 print(scenario.page(), end="")
@@ -115,6 +121,8 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     for note in [] if args.quiet else notes:
         print(f"note: {note}", file=sys.stderr)
     try:
+        if args.seeds:
+            return seeds.run(scenario, folder, options, range(scenario.seed, scenario.seed + args.seeds))
         return run(scenario, folder, options)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -139,6 +147,8 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
     ]
     scenario = wanted(args.name, changes, args.source, real)
+    if args.seeds is not None:
+        return scenario, _of_seeds(args, scenario, real)
     if args.out:
         if args.out.exists() and not args.out.is_dir():
             raise ValueError(f"--out {args.out} is a file; name a folder that is empty, or not there")
@@ -153,6 +163,15 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     return scenario, run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
 
 
+def _of_seeds(args: argparse.Namespace, scenario: Scenario, real: bool) -> Path:
+    """Where runs of several seeds go; the same command again goes on there."""
+    if args.seeds < 1:
+        raise ValueError(f"--seeds {args.seeds} should be 1 or more")
+    if real or args.source or args.json or not args.name:
+        raise ValueError("--seeds is for a preset's own runs on this computer: not with --from, --json or real nodes")
+    return args.out or RUNS / f"{scenario.name}-{scenario.seed}-to-{scenario.seed + args.seeds - 1}"
+
+
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
     folder = args.resume if args.resume.exists() else there(args.resume)
     if (folder / run_folder.CHECKPOINTS).exists() and real != (
@@ -162,9 +181,9 @@ def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
         command = flwr_cli.resume(args.resume, None if real else flwr_cli.home(folder))
         raise ValueError(f"--resume {args.resume}: its clients' memories are on {where}; use: {command}")
     changed = any(getattr(args, key) is not None for key in ("seed", "rounds", "engine"))
-    if args.name or args.set or args.out or args.source or changed:
+    if args.name or args.set or args.out or args.source or args.seeds or changed:
         raise ValueError(
-            "--resume goes on with the run's own scenario: give no name, --set, --seed, --rounds, --engine, --from or --out"
+            "--resume goes on with the run's own scenario: give no name, --set, --seed, --seeds, --rounds, --engine, --from, --out"
         )
     try:
         return Scenario.read(folder / run_folder.SCENARIO), folder

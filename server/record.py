@@ -207,6 +207,9 @@ class Report:
     curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)  # of the baselines
     local_accuracies: tuple[float, ...] = ()  # each client's own model, on all test images
     local_own_accuracies: tuple[float, ...] = ()  # the same on its own test images
+    fedavg_own_accuracies: tuple[
+        float, ...
+    ] = ()  # of plain FedAvg's model, on the own test images of each client in `shards`
     diverged: Mapping[str, str] = field(default_factory=dict)  # a sentence for each training that did
     stages: tuple[Version, ...] = ()
     current: int | None = None  # the version whose files `exports` are

@@ -92,6 +92,8 @@ class Scenario:
     weight_exponent: float = 1.0  # a client's weight is its number of examples to this power: 1 as FedAvg, 0 all alike
     schedule: Part = Part("cosine")  # how the rate falls from round to round
     model: Model = Model()  # the shared model
+    # SGD step of the centralized baseline, chosen on validation images (`tests.bench.central_rate`); 0 = local.rate
+    centralized_rate: float = 0.0
     engine: str = "tensorflow"  # who carries out clients' steps; "litert" needs no TensorFlow on a client
     local: Local = Local()  # a client's own training
     round_timeout: float = 600.0  # seconds the server waits for a round's answers
@@ -183,6 +185,7 @@ RANGES = [  # of settings that are numbers: least and greatest
     ("past", 0, 1_000_000), ("order", 0, 1), ("lag", 0, 1), ("probe", 0, 10_000), ("gate.accuracy", 0, 1),
     ("gate.forgetting", 0, 1), ("weight_exponent", 0, 1), ("max_update_ratio", 0.001, _INF), ("count_ratio", 1, _INF),
     ("max_examples", 1, 10**9),
-    ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
+    ("centralized_rate", 0, 1_000), ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000),
+    ("local.batch", 1, 65_536),
     ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999), ("local.clip", 0, 1e9),
 ]  # fmt: skip

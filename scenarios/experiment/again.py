@@ -9,14 +9,14 @@ from core.config.scenario import Scenario
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.options import RunOptions, backend
 from scenarios.overrides import difference
-from scenarios.presets import SCENARIOS
+from scenarios.presets import BASELINES, SCENARIOS
 
 FLAGS = ("seed", "rounds", "engine")  # settings that the command line has an option for
 
 
-def flags(options: RunOptions) -> str:
-    """What of how it runs must be said again when it goes on."""
-    usual = {"baselines": "none" if options.federation else RunOptions.baselines}
+def flags(options: RunOptions, name: str = "") -> str:
+    """What of how a scenario of this name runs must be said again when it goes on."""
+    usual = {"baselines": "none" if options.federation else BASELINES.get(name, RunOptions.baselines)}
     usual |= {"backend": backend(), "export": RunOptions.export}
     said = [f" --{name} {getattr(options, name)}" for name, was in usual.items() if getattr(options, name) != was]
     said += [f" --track {'+'.join(options.track)}"] if options.track else []
@@ -43,4 +43,4 @@ def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
     ]
     words += [word for path, text in changes if path in FLAGS for word in (f"--{path}", text)]
     words += ["--from", str(options.source or "RUN")] if scenario.past else []
-    return (*words, *shlex.split(flags(options)))
+    return (*words, *shlex.split(flags(options, scenario.name)))

@@ -69,7 +69,7 @@ def run(this: Experiment) -> int:
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        how = flwr_cli.resume(this.folder, this.options.federation, flags(this.options))
+        how = flwr_cli.resume(this.folder, this.options.federation, flags(this.options, this.scenario.name))
         terminal.fail(f"stopped; go on with: {how}")
         return 130
     finally:
@@ -131,6 +131,8 @@ def _comparable(scenario: Scenario, kind: str) -> bool:
         return False
     if kind == "joint":
         return len(course(scenario).tasks) > 1
+    if kind == "fedavg":  # which the run may be itself
+        return scenario.clients > 1 and baselines.reduced(scenario, kind) != baselines.aside(scenario)
     return scenario.clients > 1 and all(test.condition == "plain" for test in course(scenario).tests)
 
 
@@ -176,6 +178,8 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
     )
     if alone := result.last_alone:
         report = report.with_(local_accuracies=alone.accuracies, local_own_accuracies=alone.own_accuracies)
+    if kind == "fedavg":
+        report = report.with_(fedavg_own_accuracies=result.own_accuracies)
     if kind == "joint" and (staged := report.continual):
         missing = behind(staged.matrix, staged.stages, result.matrix)
         staged = replace(staged, measures=replace(staged.measures, intransigence=missing))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from scenarios.presets import continual, devices, standard
 
+# What a preset's runs are compared with, if nobody says; others: with pooled data only.
+BASELINES = {"noniid": "all"}
+
 SCENARIOS = {
     "iid": (standard.IID, "Every client holds a fair sample: the easy case, and the ceiling for the others"),
     "noniid": (

@@ -24,13 +24,14 @@ from core.curves import Point
 from core.safe_json import read_object
 from server.record import BestRound, plain, write
 
-KINDS = ("centralized", "local", "joint")
+KINDS = ("centralized", "fedavg", "local", "joint")
 # Whole rooms: whoever adds or moves a file there need not remember that results of the old code are still lying about.
 CODE = (
     "core", "fl", "clients", "server", "scenarios/experiment/baselines", "scenarios/environment.py", "scenarios/backends",
 )  # fmt: skip
+PLAIN = ("strategy", "weight_exponent", "methods")  # what plain FedAvg has the usual of
 FEDERATED = ("strategy", "weight_exponent", "methods", "stream", "order", "lag", "join", "leave")
-ASIDE = ("name", "engine", "softmax", "probe", "gate", "round_timeout")  # what changes no baseline
+ASIDE = ("name", "engine", "softmax", "probe", "gate", "round_timeout", "centralized_rate")  # what changes no baseline
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Result:
     weights_sha256: str = ""
     last_alone: Alone | None = None  # of `local`: each client's last weights
     best_alone: Alone | None = None  # and those of its best round
+    own_accuracies: tuple[
+        float, ...
+    ] = ()  # of `fedavg` and `joint`: on the own test images of each client that was asked
     matrix: tuple[tuple[float, ...], ...] = ()  # of `joint`: accuracy on each task after each stage
 
 
@@ -71,9 +75,19 @@ def cache_folder(scenario: Scenario, kind: str, runs: Path) -> Path:
 def reduced(scenario: Scenario, kind: str) -> Scenario:
     """A scenario without what this baseline does not depend on: its name, say; without federation no strategy or stream either."""
     usual = Scenario("baseline")
-    names = ASIDE if kind == "joint" else (*ASIDE, *FEDERATED)
+    names = {"joint": ASIDE, "fedavg": (*ASIDE, *PLAIN)}.get(kind, (*ASIDE, *FEDERATED))
     without = replace(scenario, **{name: getattr(usual, name) for name in names})
-    return replace(without, methods=(Part("joint"),)) if kind == "joint" else without
+    if kind == "joint":
+        return replace(without, methods=(Part("joint"),))
+    if kind == "centralized" and scenario.centralized_rate:
+        return replace(without, local=replace(without.local, rate=scenario.centralized_rate))
+    return without
+
+
+def aside(scenario: Scenario) -> Scenario:
+    """A scenario without what changes no baseline, nor the run itself but for `softmax`: to compare with what `reduced` gives."""
+    usual = Scenario("baseline")
+    return replace(scenario, **{name: getattr(usual, name) for name in ASIDE if name != "softmax"})
 
 
 def result(folder: Path) -> Result | None:

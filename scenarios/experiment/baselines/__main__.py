@@ -12,7 +12,7 @@ from core.config.scenario import Scenario
 from core.disk import hold
 from scenarios.experiment.baselines import KINDS, reduced, result
 from scenarios.experiment.baselines.centralized import centralized
-from scenarios.experiment.baselines.joint import joint
+from scenarios.experiment.baselines.federated import federated
 from scenarios.experiment.baselines.local import local
 from server.record import RoundRecord
 
@@ -57,8 +57,8 @@ def main() -> int:
 
 def make(kind: str, scenario: Scenario, folder: Path, watch: Beside) -> None:
     """Make it, until it is done or the run that wanted it is gone."""
-    if kind == "joint":
-        joint(scenario, folder, watch)
+    if kind in ("fedavg", "joint"):
+        federated(scenario, folder, watch)
     elif kind == "centralized":
         for point in centralized(scenario, folder):
             watch.done(point.round or 0, point.accuracy)

@@ -15,9 +15,14 @@ from server.record import Report
 from server.report.figures import picture, style
 from server.report.figures.formatting import known, percent, some, span
 from server.report.figures.groups import Group, grouped
+from server.report.figures.learning import BASELINES
 from server.report.figures.lines import COLUMNS, Dash, Line, panels
 
 CENTRALIZED = "centralized training on the same data"
+NAMES = {
+    "centralized": CENTRALIZED, "fedavg": "the same federation with plain FedAvg",
+    "local": "each client alone (mean over clients)", "joint": "clients that keep everything",
+}  # fmt: skip
 DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes
 LETTERS = 105  # of the legend, or of what all runs share, in a line of the figure's width
 HEAD = ("runs", *COLUMNS, "seeds")
@@ -26,7 +31,8 @@ HEAD = ("runs", *COLUMNS, "seeds")
 def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
     """Draw compare.png, .svg and .csv: mean test accuracy of runs that differ only by seed, with the range over their seeds.
 
-    A thin dashed line is their centralized baseline. shared: what all runs have in common, said above the lines.
+    A thin dashed line is their centralized baseline; where all runs are seeds of one, each of their baselines has a line and
+    a band of its own. shared: what all runs have in common, said above the lines.
     Returns the PNG's path. Raises ValueError if no run has a round.
     """
     groups = grouped([run for run in runs if any(known(row.accuracy) for row in run.history)])
@@ -45,13 +51,18 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
     title = f"{names[best]}, {percent(lines[best].last)}"
     title = f"Best of {len(groups)}: {title}" if len(groups) > 1 else title
     with style.applied():
-        figure = panels(title, [*lines, *_baselines(central)], legend=True)
+        beside = list(_beside(groups[0], band)) if len(groups) == 1 else list(_baselines(central))
+        figure = panels(title, [*lines, *beside], legend=True)
         width, height = figure.get_size_inches()
         above = wrapped(shared)
         breaks = sum(line.name.count("\n") for line in lines) + above.count("\n") + bool(above)
         figure.set_size_inches(width, height + 0.17 * breaks)
         figure.axes[0].set_title(above, loc="left", fontsize=8.5, color=style.GREY)
-        return picture.save(figure, folder / "compare.png", HEAD, _values(groups, trained, central))
+        rows = [*_values(groups, trained, central if len(groups) > 1 else [[]])]
+        if len(groups) == 1:
+            of = len(groups[0].runs)
+            rows += [(groups[0].label, *row, of) for line in beside for row in line.rows()]
+        return picture.save(figure, folder / "compare.png", HEAD, rows)
 
 
 def colour(i: int) -> str:
@@ -86,6 +97,16 @@ def _baselines(central: Sequence[list[Point]]) -> Iterator[Line]:
     for i, shade in shades.items():
         if central[i] not in central[:i]:
             yield Line(CENTRALIZED + where, shade, central[i], "--", 1.0, labelled=False)
+
+
+def _beside(group: Group, band: str) -> Iterator[Line]:
+    """A line for each baseline of runs that are seeds of one another."""
+    for name, (shade, dash) in BASELINES.items():
+        curves = [run.curves.get(name) or () for run in group.runs]
+        curves = [curve for curve in curves if any(known(point.accuracy) for point in curve)]
+        if curves:
+            bare = [[replace(point, low=None, high=None) for point in curve] for curve in curves]
+            yield Line(NAMES[name], shade, mean(bare), dash, 1.6, marked=False, band=band if len(curves) > 1 else "")
 
 
 def _level(run: Report) -> Point:

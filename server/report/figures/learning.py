@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BASELINES: dict[str, tuple[str, Dash]] = {
-    "centralized": (style.INK, "--"), "local": (style.ORANGE, ":"), "joint": (style.GREY, "-."),
+    "centralized": (style.INK, "--"), "fedavg": (style.GREEN, "--"), "local": (style.ORANGE, ":"),
+    "joint": (style.GREY, "-."),
 }  # fmt: skip
 
 
@@ -28,8 +29,8 @@ def accuracy(report: Report) -> Picture | None:
 
     Share of test images read right after each round, and for the training examples it took; on a logarithmic axis equal
     steps up are equal cuts of the error. Centralized is the same model trained on everybody's
-    data in one place, local the mean of clients that train alone, from the worst to the best of them, joint a federation
-    whose clients keep all that they met.
+    data in one place, fedavg the same federation with plain FedAvg, local the mean of clients that train alone, from the
+    worst to the best of them, joint a federation whose clients keep all that they met.
     """
     rounds = [row.point for row in report.history if known(row.accuracy)]
     if not rounds:

@@ -26,12 +26,15 @@ class Row:
     accuracy: Spread | None
     over_first: Spread | None  # points above the first group; None for that one, and where data sets differ
     centralized: Spread | None
+    fedavg: Spread | None  # plain FedAvg, where the run is not it
+    over_fedavg: Spread | None  # points above it
     over_centralized: Spread | None  # points above it, in the runs that have it
     local: Spread | None  # each client alone, on all test images
     local_own: Spread | None  # on its own
     joint: Spread | None
     own: Spread | None  # the global model on clients' own test images
     worst: Spread | None  # and for the client that it serves worst
+    worst_fedavg: Spread | None  # for the client that plain FedAvg serves worst
     average: Spread | None  # streams: mean over all tasks at the end
     forgetting: Spread | None
     memory: int | None  # bytes, the most that a client kept
@@ -67,11 +70,14 @@ COLUMNS: dict[str, Column] = {  # the attributes of a row that are numbers
     "over_first": Column("Δ first", "points", 1, "+.2f"),
     "centralized": Column("centralized"),
     "over_centralized": Column("Δ centralized", "points", 1, "+.2f"),
+    "fedavg": Column("fedavg"),
+    "over_fedavg": Column("Δ fedavg", "points", 1, "+.2f"),
     "local": Column("local, all classes"),
     "local_own": Column("local, own classes"),
     "joint": Column("joint"),
     "own": Column("own classes"),
     "worst": Column("worst client"),
+    "worst_fedavg": Column("worst client, fedavg"),
     "average": Column("average over tasks"),
     "forgetting": Column("forgetting", "points"),
     "memory": Column("memory", "kB", 1e-3, ",.0f"),
@@ -141,20 +147,26 @@ def _row(group: Group, first: Group | None) -> Row:
     staged = [run.continual for run in runs if run.continual]
     beside = {
         kind: spread([run.baselines[kind] for run in runs if kind in run.baselines])
-        for kind in ("centralized", "local", "joint")
+        for kind in ("centralized", "fedavg", "local", "joint")
     }
-    pairs = [(share, run.baselines.get("centralized")) for run in runs if (share := run.accuracy) is not None]
+
+    def over(kind: str) -> Spread | None:
+        pairs = [(share, run.baselines.get(kind)) for run in runs if (share := run.accuracy) is not None]
+        return _apart([(share, other) for share, other in pairs if other is not None])
+
     return Row(
         label=group.label,
         seeds=group.seeds,
         folders=tuple(run.folder for run in runs),
         accuracy=spread(_accuracies(group)),
         over_first=_over(group, first) if first else None,
-        over_centralized=_apart([(share, other) for share, other in pairs if other is not None]),
+        over_centralized=over("centralized"),
+        over_fedavg=over("fedavg"),
         **beside,
         local_own=spread([statistics.mean(r.local_own_accuracies) for r in runs if r.local_own_accuracies]),
         own=spread([statistics.mean(shares) for shares in served if shares]),
         worst=spread([min(shares) for shares in served if shares]),
+        worst_fedavg=spread([min(run.fedavg_own_accuracies) for run in runs if run.fedavg_own_accuracies]),
         average=spread([one.measures.average_accuracy for one in staged]),
         forgetting=spread([one.measures.forgetting for one in staged]),
         memory=max((one.memory_bytes for one in staged), default=None),

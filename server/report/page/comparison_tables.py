@@ -55,7 +55,10 @@ def _whole(text: str) -> str:
     return text.replace(" ", SPACE)
 
 
-RESULTS = ("accuracy", "over_first", "centralized", "over_centralized", "local", "local_own", "joint", "own", "worst")
+RESULTS = (
+    "accuracy", "over_first", "centralized", "over_centralized", "fedavg", "over_fedavg", "local", "local_own", "joint", "own",
+    "worst", "worst_fedavg",
+)  # fmt: skip
 
 
 def accuracies(found: Comparison) -> Html:
@@ -68,6 +71,8 @@ def accuracies(found: Comparison) -> Html:
         how += "; where seeds are the same, the deviation is that of differences seed by seed. " if several else ". "
     if any(row.over_centralized for row in found.rows):
         how += "Δ centralized: how far above each run's own centralized baseline. "
+    if any(row.over_fedavg for row in found.rows):
+        how += "Fedavg: the same federation with plain FedAvg. "
     if any(row.local or row.own for row in found.rows):
         how += "Local: each client alone. Own classes, worst client: on clients' own test images. "
     keys = [key for key in RESULTS if any(getattr(row, key) is not None for row in found.rows)]

@@ -1,4 +1,4 @@
-"""The upper bound of continual methods: the federation itself, whose clients keep everything."""
+"""Baselines that are federations themselves: plain FedAvg, and `joint`, whose clients keep everything."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from server import best, checkpoint, record, run, run_folder
 from server.run import Watch
 
 
-def joint(scenario: Scenario, folder: Path, watch: Watch) -> None:
-    """Train stage by stage, each client keeping all that it met; leave the result in the folder, if nobody stops it."""
+def federated(scenario: Scenario, folder: Path, watch: Watch) -> None:
+    """Run the federation, as `reduced` has made it; leave the result in the folder, if nobody stops it."""
     with here.opened(scenario, 1, prepare(folder)) as backend:
         serve(run.build(scenario, folder, watch), backend.grid)
     state, _ = checkpoint.newest(folder)
@@ -25,4 +25,6 @@ def joint(scenario: Scenario, folder: Path, watch: Watch) -> None:
         accuracy = state.curve[-1].accuracy
         sha256 = report.weights_sha256
         top = report.best["federated"]
-        finished(folder, Result(accuracy, tuple(state.curve), top, report.loss, sha256, matrix=matrix))
+        own = tuple(shard.accuracy for shard in report.shards if shard.accuracy is not None)
+        result = Result(accuracy, tuple(state.curve), top, report.loss, sha256, matrix=matrix, own_accuracies=own)
+        finished(folder, result)

@@ -1,0 +1,51 @@
+"""One scenario over several seeds, each a run of its own, and then all of them in one picture: `scenarios.run NAME --seeds N`."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from scenarios import compare
+from scenarios.experiment.again import again, flags
+from scenarios.experiment.options import RunOptions
+from server import record, run_folder
+
+
+def run(scenario: Scenario, folder: Path, options: RunOptions, seeds: Sequence[int]) -> int:
+    """Run each seed in FOLDER/SEED, then compare them; returns the exit code. What is finished stays, what was stopped goes on.
+
+    Raises ValueError if other runs lie there.
+    """
+    runs = {seed: folder / str(seed) for seed in seeds}
+    wanted = {seed: replace(scenario, seed=seed) for seed in seeds}
+    for seed, home in runs.items():
+        if (home / run_folder.SCENARIO).exists() and Scenario.read(home / run_folder.SCENARIO) != wanted[seed]:
+            raise ValueError(f"{home} holds a run of other settings; choose another --out")
+    for seed, home in runs.items():
+        if not _finished(home) and (code := _process(wanted[seed], home, options)):
+            return code
+    return compare.main([*map(str, runs.values()), "--out", str(folder), "--html", str(folder / "compare.html")])
+
+
+def _finished(home: Path) -> bool:
+    return (home / run_folder.REPORT).exists() and "total" in record.load(home).seconds
+
+
+def _process(scenario: Scenario, home: Path, options: RunOptions) -> int:
+    """The run in a process of its own, as its command line says it: nothing of one run is left for the next."""
+    if (home / run_folder.SCENARIO).exists():
+        words = ["-m", "scenarios.run", "--resume", str(home), *shlex.split(flags(options, scenario.name))]
+    else:
+        words = [*again(scenario, options)[1:], "--out", str(home)]
+    words += ["--workers", str(options.workers), *["--quiet"] * options.quiet, *["--profile"] * options.profile]
+    child = subprocess.Popen([sys.executable, *words])
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:  # the child hears it too, and says how to go on
+            continue
