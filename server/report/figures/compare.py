@@ -13,7 +13,7 @@ import numpy as np
 from core.curves import Point
 from server.record import Report
 from server.report.figures import picture, style
-from server.report.figures.formatting import known, percent, some, span
+from server.report.figures.formatting import gap, known, percent, some, span
 from server.report.figures.groups import Group, grouped
 from server.report.figures.learning import BASELINES
 from server.report.figures.lines import COLUMNS, Dash, Line, panels
@@ -22,6 +22,10 @@ CENTRALIZED = "centralized training on the same data"
 NAMES = {
     "centralized": CENTRALIZED, "fedavg": "the same federation with plain FedAvg",
     "local": "each client alone (mean over clients)", "joint": "clients that keep everything",
+}  # fmt: skip
+BRIEF = {
+    NAMES["centralized"]: "centralized", NAMES["fedavg"]: "plain FedAvg", NAMES["local"]: "each client alone",
+    NAMES["joint"]: "joint",
 }  # fmt: skip
 DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes
 LETTERS = 105  # of the legend, or of what all runs share, in a line of the figure's width
@@ -49,9 +53,12 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
     ]
     best = max(range(len(groups)), key=lambda i: lines[i].last)
     title = f"{names[best]}, {percent(lines[best].last)}"
-    title = f"Best of {len(groups)}: {title}" if len(groups) > 1 else title
+    beside = list(_beside(groups[0], band)) if len(groups) == 1 else list(_baselines(central))
+    if len(groups) > 1:
+        title = f"Best of {len(groups)}: {title}"
+    elif others := [f"{gap(lines[0].last, line.last)} {BRIEF[line.name]}" for line in beside]:
+        title += f": {', '.join(others)}"
     with style.applied():
-        beside = list(_beside(groups[0], band)) if len(groups) == 1 else list(_baselines(central))
         figure = panels(title, [*lines, *beside], legend=True)
         width, height = figure.get_size_inches()
         above = wrapped(shared)

@@ -105,6 +105,7 @@ def _legend(figure: Figure, lines: Sequence[Line], all_of_them: bool) -> None:
     for line in lines:
         if line.band and (points := np.isfinite(line.values("low")).sum()):
             bar = Line2D([], [], color=line.colour, linestyle="", marker="|", markersize=9)
-            keys[line.band] = bar if points == 1 else Patch(color=style.GREY, alpha=0.3, linewidth=0)
+            if points > 1 or line.band not in keys:
+                keys[line.band] = bar if points == 1 else Patch(color=style.GREY, alpha=0.3, linewidth=0)
     if keys:
         figure.legend(list(keys.values()), list(keys), loc="outside lower left", fontsize=None if named else 8.5)
