@@ -69,13 +69,13 @@ class Acil(Finetune):
         return self.model.features
 
     def warms(self, scenario: Scenario) -> int:
-        """The rounds in which the body trains first."""
+        """The rounds in which the body trains first. Not once there are sums: they are of the body as it is, in a run that goes
+        on from another, too."""
         return ends(scenario)[0] if self.warm < 0 else self.warm
 
     # ── on the client ──
 
     def trains(self, lesson: Lesson) -> bool:
-        """Not once there are sums: they are of the body as it is, in a run that goes on from another, too."""
         return self.name not in lesson.payloads and lesson.round <= self.warms(lesson.scenario)
 
     def revisits(self, lesson: Lesson) -> int:
@@ -115,6 +115,10 @@ class Acil(Finetune):
         if self.name not in payloads or not received.most:
             return {}
         gram, cross, stage = payloads[self.name]
+        if f"{self.name}/gram" not in received.asked.shared and received.asked.round <= self.warms(
+            received.asked.scenario
+        ):
+            raise ValueError("it sent sums of a body that still trains")
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
         check(

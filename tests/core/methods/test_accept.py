@@ -100,6 +100,20 @@ def test_sums_of_several_stages_are_of_just_the_images_that_the_server_lacks(nam
                     accept(method, name, lie, 15, **known)
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_nobody_freezes_a_body_that_still_trains(name: str, digits: Examples) -> None:
+    _, sent = honest(name, digits)
+    method = Part(name, {"warm": 2}).build("methods", METHODS, spec())
+    early, done = ({"asked": replace(received().asked, round=round)} for round in (2, 3))
+    with pytest.raises(ValueError, match="a body that still trains"):
+        accept(method, name, sent, **early)  # type: ignore[arg-type]
+    assert accept(method, name, sent, **done)  # type: ignore[arg-type]
+    known = {
+        "asked": replace(early["asked"], shared={f"{name}/gram": np.zeros(1)})
+    }  # of a run that this one goes on from
+    assert accept(method, name, sent, **known)  # type: ignore[arg-type]
+
+
 def test_on_devices_sums_are_of_its_own_images_at_least_and_no_more_than_anybody_has(digits: Examples) -> None:
     method, sent = honest("acil", digits)
     assert same(accept(method, "acil", sent, 45), sent)
