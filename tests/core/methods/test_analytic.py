@@ -17,7 +17,7 @@ from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
 from core.methods.base import Asked, Memory, Payloads, Shared
-from core.stream import lay
+from core.stream import Stream, lay
 from fl.messages import Task
 from fl.strategies import chain
 from server.trust import received
@@ -149,13 +149,13 @@ def test_under_conditions_each_stage_is_seen_under_its_own(digits: Examples, nam
 def test_a_run_that_goes_on_adds_its_stages_and_leaves_the_body_alone(digits: Examples, name: str) -> None:
     """With the warm rounds of its scenario, too: the sums of the first run are of the body that it ended with."""
     first = replace(scenario(name, warm=1), digits=(0, 1, 2, 3, 4, 5, 6, 7))
-    later = replace(scenario(name, warm=1), digits=(8, 9), past=2, stream=Part("whole"))
+    later = replace(scenario(name, warm=1), digits=(8, 9), past=2, stream=Part("whole"), seed=7)
     old, new = digits.take(np.flatnonzero(digits.y < 8)), digits.take(np.flatnonzero(digits.y >= 8))
     before = play(first, shards(old))
     after = play(later, shards(new), ((0, 1), (2,)), before)
     assert after.count == len(digits) and after.sent[-3:] == ((1, 0), (1, 1), (2, 2))
     assert all(np.array_equal(a, b) for a, b in zip(before.arrays[:4], after.arrays[:4], strict=True))
-    like_all_in_one_place(later, after, digits)
+    like_all_in_one_place(replace(later, seed=first.seed), after, digits)
 
 
 def test_whoever_joins_late_brings_what_it_meets_from_then_on(digits: Examples) -> None:
@@ -164,6 +164,32 @@ def test_whoever_joins_late_brings_what_it_meets_from_then_on(digits: Examples) 
     run = play(late, data, ((0, 2), (0, 2), *ALL[2:]))
     stream = lay(late, data[1].train.y, 1)
     assert run.count == len(digits) - len(stream.parts[0])
+
+
+def test_stsa_is_ridge_regression_on_a_layer_of_its_seed(digits: Examples) -> None:
+    """In the model's own last two dense layers; no bias, but for classes that nobody has shown."""
+    shown = digits.take(np.flatnonzero(digits.y < 8))
+    one, other = (
+        play(replace(scenario("stsa", ridge=1.0), stream=Part("whole"), seed=seed), shards(shown)).arrays
+        for seed in (0, 1)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
+    assert not np.array_equal(one[4], other[4]) and not one[5].any() and one[7].tolist() == [0] * 8 + [-30] * 2
+    assert one[4].std() == pytest.approx(1 / np.sqrt(400), rel=0.01)
+    wide = np.maximum(engine.features(one, shown.x) @ one[4], 0)
+    target = np.concatenate([12 * np.eye(10)[shown.y], np.zeros((400, 10))])
+    found = np.linalg.lstsq(np.concatenate([wide, np.eye(400)]), target, rcond=None)[0]
+    assert engine.logits(one, shown.x)[:, :8] == pytest.approx((wide @ found)[:, :8], abs=0.01)
+
+
+def test_a_device_sends_the_experiences_of_its_folder_that_the_server_lacks(digits: Examples) -> None:
+    """Those that came before this run, too, though it joins late; what was taken away before it was asked is in no sum."""
+    parts = (np.arange(0, 50), np.arange(50, 50), np.arange(80, 120), np.arange(120, 180))
+    folder = Shard(0, digits, np.zeros(0, np.float32), {}, Stream(parts, (0,) * 4, (-3, 0, 2, 6)), first=0)
+    device = replace(scenario("acil", warm=1), stream=Part("whole"), join=((0, 3),))
+    run = play(device, [folder], ((), (), (0,), (0,), (0,), (0,)))
+    assert run.sent == ((3, 0), (6, 0)) and run.count == 150
+    like_all_in_one_place(device, run, digits.take(np.concatenate(parts)))
 
 
 @pytest.mark.parametrize("name", HEADS)
