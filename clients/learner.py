@@ -13,7 +13,7 @@ from core.engines.base import Engine
 from core.methods.base import Finetune, Memory
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
-from core.stream import Stream, course, lay
+from core.stream import Stream, course, joined, lay
 from core.views.conditions import under
 from fl.messages import Task, Update
 from fl.strategies import chain
@@ -24,9 +24,7 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
     scenario, start, round = task.scenario, task.arrays, task.round
     stream = _stream(scenario, shard)
     stage = stream.stage(round)
-    rows, learned_task = stream.parts[stage], stream.tasks[stage]
-    mine, condition = shard.train.take(rows), course(scenario).tests[learned_task].condition
-    mine = Examples(under(condition, mine.x, scenario.seed, shard.client, stage), mine.y)
+    rows, mine = stream.parts[stage], _seen(scenario, shard, stream, stage)
     strength = np.broadcast_to(shard.strength, (len(shard.train), shard.strength.shape[-1]))[rows]
     past = scenario.past if shard.first is None else shard.first
     lesson = Lesson(
@@ -34,6 +32,10 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
         rate=task.rate, scenario=scenario, payloads=task.payloads, typical=np.atleast_2d(shard.strength).mean(0),
     )  # fmt: skip
     method = chain(scenario)
+    # What a folder holds its device has met; of a shard, not what came before the client was there.
+    first = 0 if shard.stream else stream.met(round, since=joined(scenario, shard.client)).start
+    again = range(max(first, method.revisits(lesson) - past), stage)
+    lesson = replace(lesson, earlier={past + s: _seen(scenario, shard, stream, s) for s in again})
     plan, rehearsed = _planned(method, memory, lesson, engine)
     learned = engine.train(start, plan)
     stepped = len(plan.order) > 0
@@ -43,12 +45,18 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
         arrays=learned.weights if stepped else [],
         own=len(mine),
         sums=learned.sums if stepped else score(engine.logits(start, mine.x), mine.y),
-        task=learned_task,
+        task=stream.tasks[stage],
         payloads=method.upload(memory, lesson, learned, engine),
         rehearsed=rehearsed if stepped else 0,
         round=round,
     )
     return update, memory
+
+
+def _seen(scenario: Scenario, shard: Shard, stream: Stream, stage: int) -> Examples:
+    """A client's images of a stage, under the stage's condition."""
+    mine, condition = shard.train.take(stream.parts[stage]), course(scenario).tests[stream.tasks[stage]].condition
+    return Examples(under(condition, mine.x, scenario.seed, shard.client, stage), mine.y)
 
 
 def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -> tuple[Plan, int]:

@@ -108,6 +108,7 @@ class Lesson:
     scenario: Scenario
     payloads: Mapping[str, Arrays] = field(default_factory=dict)  # what the server adds for a method (`download`)
     typical: np.ndarray | float = 1.0  # f32 [augmentations]: how strongly rehearsed examples are augmented
+    earlier: Mapping[int, Examples] = field(default_factory=dict)  # of the stages that a method asks for (`revisits`)
 
 
 @dataclass(frozen=True)

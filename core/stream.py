@@ -51,6 +51,10 @@ class Stream:
         """The experience a client is in at this round."""
         return max(0, bisect_right(self.starts, round) - 1)
 
+    def met(self, round: int, since: int = 1) -> range:
+        """The experiences that a client which is there since a round has met by this one, the present one last."""
+        return range(self.stage(since), self.stage(round) + 1)
+
 
 def _digits(scenario: Scenario) -> tuple[int, ...]:
     return scenario.digits or tuple(range(dataset(scenario).classes))
@@ -204,6 +208,11 @@ def starts(scenario: Scenario, stages: int, late: float = 0.0) -> tuple[int, ...
 def ends(scenario: Scenario) -> list[int]:
     """The last round of each stage."""
     return [first - 1 for first in starts(scenario, len(course(scenario).tasks))[1:]] + [scenario.rounds]
+
+
+def joined(scenario: Scenario, client: int) -> int:
+    """The round since which a client is there."""
+    return dict(scenario.join).get(client, 1)
 
 
 def lay(scenario: Scenario, labels: np.ndarray, client: int) -> Stream:

@@ -12,7 +12,7 @@ import numpy as np
 from core.config.scenario import Scenario
 from core.data import dataset
 from core.seeds import rng
-from core.stream import Stream, lay
+from core.stream import Stream, joined, lay
 from fl.partition import noisy, partition
 from fl.strategies import chain
 
@@ -34,6 +34,13 @@ class Holdings:
         """What it learns from in a round: its examples of the stage that it is in."""
         stream = self._stream(client)
         return len(stream.parts[stream.stage(round)])
+
+    def met(self, client: int, round: int) -> tuple[int, ...]:
+        """Its examples of each stage that it has met by a round, in its own order, the present one last; of those before it
+        was there, none."""
+        stream = self._stream(client)
+        there = stream.met(round, since=joined(self.scenario, client))
+        return tuple(len(stream.parts[stage]) if stage in there else 0 for stage in range(there.stop))
 
     def rehearsed(self, client: int, round: int) -> int:
         """The most that it can have remembered by then of its earlier stages; of an earlier run's, nobody here knows how many

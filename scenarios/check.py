@@ -12,6 +12,7 @@ from core.config.part import Part, options
 from core.config.scenario import Scenario
 from core.data import DATASETS, DatasetSpec, dataset, load
 from core.methods import METHODS
+from core.methods.analytic import Acil
 from core.models import MODELS, of
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
@@ -58,6 +59,8 @@ def check(scenario: Scenario) -> tuple[str, ...]:
         raise ValueError(f"digits = {wrong[0]} is out of range: 0 … {known.classes - 1}")
     for part in scenario.methods:
         part.build("methods", METHODS, model)
+    if len(heads := _closed_forms(scenario)) > 1:
+        raise ValueError(f"methods = {'+'.join(head.name for head in heads)} each solve the head: name one of them")
     for part in scenario.augment:
         part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
     for part in scenario.looks:
@@ -75,6 +78,12 @@ def check(scenario: Scenario) -> tuple[str, ...]:
 def without_effect(scenario: Scenario) -> list[str]:
     """The settings of a possible scenario that cannot change what comes out of it, a sentence each."""
     shared, notes = course(scenario), []
+    for head in _closed_forms(scenario):
+        if (warm := head.warms(scenario)) >= scenario.rounds and not scenario.past:
+            why = f"its body trains in {warm} of {scenario.rounds} rounds"
+            notes.append(
+                f"methods = {head.name} has no effect: {why}, and no head is solved (methods.{head.name}.warm)"
+            )
     if len(shared.tasks) == 1 and not scenario.past:
         why = "has no effect: the stream has one stage"
         later = "what it keeps serves a run that goes on from this one (--from), or a device whose folder grows"
@@ -83,7 +92,7 @@ def without_effect(scenario: Scenario) -> list[str]:
         notes += [f"{name} = {value:g} {why}" for name, value in named.items() if value]
         if scenario.gate.forgetting < 1:
             notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
-        if scenario.probe and not {part.name for part in scenario.methods} & {"acil", "slda"}:
+        if scenario.probe and not _closed_forms(scenario):
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
     if scenario.ink != "auto" and not Path(scenario.data).is_dir():
         notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
@@ -93,6 +102,11 @@ def without_effect(scenario: Scenario) -> list[str]:
     elif scenario.weight_exponent != 1 and scenario.cohort == 1:
         notes.append(f"{weighted} has no effect: one client a round has nobody to be weighed against")
     return notes
+
+
+def _closed_forms(scenario: Scenario) -> list[Acil]:
+    built = [part.build("methods", METHODS, of(scenario)) for part in scenario.methods]
+    return [method for method in built if isinstance(method, Acil)]
 
 
 def _looks_back(part: Part) -> bool:

@@ -62,11 +62,12 @@ def believe(
     updates, refused = {client: one.update for client, one in replies.items()}, dict[int, str]()
     scenario, on_devices = asked.scenario, holdings is None
     said = {client: float(update.examples) for client, update in updates.items()}
-    counts = capped(updates, scenario.count_ratio) if on_devices else said
+    most = cap(updates, scenario.count_ratio) if on_devices else math.inf
+    counts = {client: min(count, most) for client, count in said.items()}
     payloads = dict[int, Payloads]()
     for client, update in updates.items():
         try:
-            payloads[client] = method.accept(update.payloads, received(update, counts[client], asked))
+            payloads[client] = method.accept(update.payloads, received(update, asked, most, holdings))
         except ValueError as error:
             refused[client] = str(error)
     if on_devices:
@@ -76,14 +77,16 @@ def believe(
     return Believed(updates, drift, counts, payloads, refused)
 
 
-def received(update: Update, count: float, asked: Asked) -> Received:
-    """What a method needs to know of a reply. count: its examples, as far as they are believed."""
+def received(update: Update, asked: Asked, most: float = math.inf, holdings: Holdings | None = None) -> Received:
+    """What a method needs to know of a reply. most: examples that a client is believed to have."""
     return Received(
         asked=asked,
         arrays=update.arrays,
         own=update.own,
         steps=update.sums.examples // asked.scenario.local.batch,
-        share=count / update.examples if update.examples else 1.0,
+        most=most,
+        client=update.client,
+        met=holdings.met(update.client, asked.round) if holdings else None,
     )
 
 
@@ -114,13 +117,12 @@ def counted(update: Update, holdings: Holdings, round: int) -> None:
         raise ValueError(f"it says {update.rehearsed:,} rehearsed examples; it can have kept {most:,}")
 
 
-def capped(updates: Mapping[int, Update], ratio: float) -> dict[int, float]:
-    """What each client's count is believed to be: at most `ratio` times the median (the lower of two middles) of those that
+def cap(updates: Mapping[int, Update], ratio: float) -> float:
+    """The most examples that a client is believed to have: `ratio` times the median (the lower of two middles) of those that
     learned; of all that have examples, where nobody takes a step."""
-    said = {client: update.examples for client, update in updates.items()}
-    cohort = [said[c] for c, u in updates.items() if u.arrays] or [count for count in said.values() if count]
-    most = ratio * median_low(cohort) if cohort else 0.0
-    return {client: min(count, most) for client, count in said.items()}
+    learned = [update.examples for update in updates.values() if update.arrays]
+    cohort = learned or [update.examples for update in updates.values() if update.examples]
+    return ratio * median_low(cohort) if cohort else 0.0
 
 
 def bounded(old: Arrays, new: Arrays, max_update_ratio: float) -> tuple[Arrays, float]:

@@ -11,10 +11,11 @@ from core.methods.fedcurv import FedCurv
 from core.methods.lwf import Lwf
 from core.methods.replay import Joint, Replay
 from core.methods.si import Si
+from core.methods.stsa import Stsa
 
 METHODS = {
     "finetune": Finetune, "joint": Joint, "replay": Replay, "der": Der, "derpp": DerPP, "agem": AGem, "ewc": Ewc,
-    "si": Si, "lwf": Lwf, "fedcurv": FedCurv, "acil": Acil, "slda": Slda,
+    "si": Si, "lwf": Lwf, "fedcurv": FedCurv, "acil": Acil, "slda": Slda, "stsa": Stsa,
 }  # fmt: skip
 
 __all__ = ["METHODS", "Chain", "Finetune"]

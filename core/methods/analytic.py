@@ -1,9 +1,15 @@
 """Closed-form heads: no stored images, no gradient, nothing to forget. Two solutions of the same sums.
 
-The model's body stays as it is from round `warm` on. Each client sends, once for each of its experiences, the sums
-Σ φφᵀ and Σ φyᵀ over its images (φ: the features and a 1; y: one-hot labels). Sums do not care who sent them, in
-which order, how skewed or in how many parts: the head that the server solves for is *the same* as with all data in one
-place. It lives in the same model: the linear map φ → z goes through the hidden layer as relu(z) − relu(−z).
+The body trains for `warm` rounds and then stays as it is. From then on each client that is asked sends the sums Σ φφᵀ and
+Σ φyᵀ over its images of all stages that it has met and the server has not yet (φ: the features and a 1; y: one-hot
+labels): stages that passed while the body trained, or while the client was not drawn, are among them. So it must hold the
+images of a stage until it has sent their sums; of images that are gone by then there are none. Sums do not care who sent
+them, in which order, how skewed or in how many parts: the head that the server solves for is *the same* as with all of
+these images in one place. It lives in the same model: the linear map φ → z goes through the hidden layer as
+relu(z) − relu(−z).
+
+With warm = 0 the body is random, as it was drawn. That is neither ACIL, which trains its body on the first task, nor AFL or
+AFCL, whose body is pre-trained: it is their algebra on random features. STSA is in stsa.py.
 """
 
 from __future__ import annotations
@@ -13,11 +19,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.arrays import Arrays
+from core.config.scenario import Scenario
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Payloads, Received, Shared
-from core.methods.sums import check
+from core.methods.base import Asked, Finetune, Memory, Payloads, Received, Shared
+from core.methods.sums import check, packed, summed, unpacked
 from core.models import ModelSpec
 from core.plan import Learned, Lesson
+from core.stream import ends
 
 FEATURES = 4096  # at most: the server holds and solves a matrix of so many rows
 STAGES = 1_000_000  # more than any stream has
@@ -25,8 +33,9 @@ UNMET = -30.0  # the logit of a class that nobody has shown yet
 
 
 class Acil(Finetune):
-    """Ridge regression on the body's features, solved from clients' sums; no images kept, no gradient
-    (ACIL, Zhuang et al. 2022, arXiv:2205.14922; federated as AFL, He et al. 2025, arXiv:2405.16240)"""
+    """Ridge regression on the body's features, solved from clients' sums; no images kept, no gradient after `warm` rounds
+    (after ACIL, Zhuang et al. 2022, arXiv:2205.14922, federated as in AFL, He et al. 2025, arXiv:2405.16240, and AFCL,
+    Tang et al. 2025, arXiv:2505.12245; on random features, unless the body trains first)"""
 
     name = "acil"
 
@@ -35,70 +44,137 @@ class Acil(Finetune):
         model: ModelSpec,
         *,
         ridge: float = 0.1,  # of the regression, above 0
-        warm: int = 0,  # rounds in which the body trains first; 0 = none
+        warm: int = 0,  # rounds in which the body trains first; -1: the first stage's; 0: none, it stays random
     ) -> None:
         super().__init__(model)
-        if model.dense < 2 or model.hidden < 2 * model.classes or model.features > FEATURES:
-            needs = f"two dense layers at its end, {2 * model.classes} units before the logits, {FEATURES:,} features at most"
+        if needs := self.needs(model):
             raise ValueError(f"methods = {self.name} cannot be had with model.kind = {model.name}: it needs {needs}")
         if not 0 < ridge < 1e9:
             raise ValueError(f"ridge = {ridge} of {self.name} should be above 0")
-        if warm < 0:
-            raise ValueError(f"warm = {warm} of {self.name} should be 0 or more rounds")
+        if warm < -1:
+            raise ValueError(f"warm = {warm} of {self.name} should be 0 or more rounds, or -1: the first stage's")
         self.ridge, self.warm = ridge, warm
 
+    def needs(self, model: ModelSpec) -> str:
+        """What it needs of a model, if this one does not have it."""
+        if model.dense >= 2 and model.hidden >= 2 * model.classes and model.features <= FEATURES:
+            return ""
+        return (
+            f"two dense layers at its end, {2 * model.classes} units before the logits, {FEATURES:,} features at most"
+        )
+
+    @property
+    def width(self) -> int:
+        """How many numbers of an image the head is solved on."""
+        return self.model.features
+
+    def warms(self, scenario: Scenario) -> int:
+        """The rounds in which the body trains first. Not once there are sums: they are of the body as it is, in a run that goes
+        on from another, too."""
+        return ends(scenario)[0] if self.warm < 0 else self.warm
+
+    # ── on the client ──
+
     def trains(self, lesson: Lesson) -> bool:
-        return lesson.round <= self.warm
+        return self.name not in lesson.payloads and lesson.round <= self.warms(lesson.scenario)
+
+    def revisits(self, lesson: Lesson) -> int:
+        if self.trains(lesson):
+            return lesson.stage
+        return int(lesson.payloads[self.name][0][0]) + 1 if self.name in lesson.payloads else 0
 
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
-        absorbed = lesson.payloads.get(self.name)
-        if self.trains(lesson) or not len(lesson.examples) or (absorbed and lesson.stage <= absorbed[0][0]):
+        if self.trains(lesson):
             return {}
-        seen = engine.features(lesson.start, lesson.examples.x).astype(np.float64)
-        seen = np.concatenate([seen, np.ones((len(seen), 1))], 1)
-        gram, cross = seen.T @ seen, seen.T @ np.eye(self.model.classes)[lesson.examples.y]
+        oldest = self.revisits(lesson)
+        fresh = [examples for stage, examples in sorted(lesson.earlier.items()) if stage >= oldest]
+        fresh += [lesson.examples] if lesson.stage >= oldest else []
+        pairs = [summed(self.seen(lesson, e.x, engine), e.y, self.model.classes) for e in fresh if len(e)]
+        if not pairs:
+            return {}
+        gram, cross = (sum(parts[1:], parts[0]) for parts in zip(*pairs, strict=True))
         stage = np.array([lesson.stage], np.float32)
         return {self.name: [packed(gram).astype(np.float32), cross.astype(np.float32), stage]}
 
+    def seen(self, lesson: Lesson, images: np.ndarray, engine: Engine) -> np.ndarray:
+        """What the head is solved on, f64 [n, width]."""
+        return engine.features(lesson.start, images).astype(np.float64)
+
+    # ── on the server ──
+
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
-        size = self.model.features + 1
+        size = self.width + 1
         return {self.name: [(size * (size + 1) // 2,), (size, self.model.classes), (1,)]}  # the first: a lower triangle
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
-        """The sums, each weighed like the client itself, if that many images can have them."""
-        if self.name not in payloads:
+        """The sums, if that many images can have them, and the client can have met so many since the server heard of it.
+
+        In simulation that number is known. On devices sums of however many stages weigh no more than a client of the round
+        may (`count_ratio`); where nobody has an example, that is nothing, and they are asked for again.
+        """
+        if self.name not in payloads or not received.most:
             return {}
         gram, cross, stage = payloads[self.name]
+        if f"{self.name}/gram" not in received.asked.shared and received.asked.round <= self.warms(
+            received.asked.scenario
+        ):
+            raise ValueError("it sent sums of a body that still trains")
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
         check(
-            unpacked(gram), cross.astype(np.float64), received.own, self.model.largest_features(received.asked.arrays)
+            unpacked(gram),
+            cross.astype(np.float64),
+            self._count(float(gram[-1]), received),
+            self.largest(received.asked),
         )
-        share = np.float32(received.share)
-        return {self.name: [gram * share, cross * share, stage]}
+        share = np.float32(min(1.0, received.most / float(gram[-1])))
+        return {self.name: [gram * share, cross * share, stage, *self.drawn(received.asked)]}
+
+    def _count(self, said: float, received: Received) -> int:
+        """How many images its sums are of. Raises ValueError if they can not be of as many as it says."""
+        scenario, own = received.asked.scenario, received.own
+        if received.met is not None:
+            since = _absorbed(received.asked.shared, self.name).get(received.client, -1) + 1 - scenario.past
+            return sum(received.met[max(0, since) :])
+        if not own <= said <= scenario.max_examples or not said or said % 1:
+            raise ValueError(f"its sums are of {said:g} images, not {max(1, own):,} … {scenario.max_examples:,}")
+        return int(said)
+
+    def largest(self, asked: Asked) -> np.ndarray:
+        """f64 [width]: no image has more in `seen`."""
+        return self.model.largest_features(asked.arrays)
+
+    def drawn(self, asked: Asked) -> Arrays:
+        """What of the head is drawn, not solved; it goes to `server_update`, which knows no seed, beside the sums."""
+        return []
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
         triangle, table, _ = self.shapes(arrays)[self.name]
         gram = shared.get(f"{self.name}/gram", np.zeros(triangle))
         cross = shared.get(f"{self.name}/cross", np.zeros(table))
-        absorbed = {int(c): int(s) for c, s in shared.get(f"{self.name}/absorbed", np.zeros((0, 2), np.int64))}
+        absorbed = _absorbed(shared, self.name)
         fresh = {c: payloads[self.name] for c, payloads in sorted(uploads.items()) if self.name in payloads}
         fresh = {c: sent for c, sent in fresh.items() if sent[2][0] > absorbed.get(c, -1)}
         if not fresh:
             return shared, arrays
-        for client, (one, other, stage) in fresh.items():
+        for client, (one, other, stage, *_) in fresh.items():
             gram, cross = gram + one, cross + other
             absorbed[client] = int(stage[0])
         kept = {"gram": gram, "cross": cross, "absorbed": np.array(sorted(absorbed.items()), np.int64)}
         shared = {**shared, **{f"{self.name}/{key}": value for key, value in kept.items()}}
         body, _ = self.model.body_and_head(arrays)
-        return shared, [*body, *head(*self.solve(unpacked(gram), cross), self.model.hidden)]
+        drawn = next(iter(fresh.values()))[3:]  # the same for all
+        return shared, [*body, *self.head(*self.solve(unpacked(gram), cross), drawn)]
 
     def download(self, shared: Shared, client: int) -> Payloads:
-        for who, stage in shared.get(f"{self.name}/absorbed", ()):
-            if who == client:
-                return {self.name: [np.array([stage], np.float32)]}
-        return {}
+        """The newest of its stages whose sums the server has, -1 if of none; nothing, as long as it has no sums at all."""
+        if f"{self.name}/gram" not in shared:
+            return {}
+        return {self.name: [np.array([_absorbed(shared, self.name).get(client, -1)], np.float32)]}
+
+    def head(self, weights: np.ndarray, bias: np.ndarray, drawn: Arrays) -> Arrays:
+        """The head's arrays that compute this map of `seen`."""
+        return head(weights, bias, self.model.hidden)
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits as a linear map: f64 [features, classes] and [classes].
@@ -109,14 +185,15 @@ class Acil(Finetune):
         enter as σ / (σ² + ridge)).
         """
         found = np.linalg.solve(gram + self.ridge * np.eye(len(gram)), cross)
-        _short(found, np.sqrt(cross[-1].sum() / self.ridge) / 2)
+        short(found, np.sqrt(cross[-1].sum() / self.ridge) / 2)
         found = 12 * found
         return found[:-1], np.where(cross[-1] > 0, found[-1], UNMET)
 
 
 class Slda(Acil):
     """Linear discriminants: class means and one covariance on the body's features, solved from clients' sums; no
-    images kept, no gradient, every class weighs the same (streaming LDA, Hayes and Kanan 2020, arXiv:1909.01520)"""
+    images kept, no gradient after `warm` rounds, every class weighs the same (after streaming LDA, Hayes and Kanan 2020,
+    arXiv:1909.01520; on random features, unless the body trains first)"""
 
     name = "slda"
 
@@ -125,7 +202,7 @@ class Slda(Acil):
         model: ModelSpec,
         *,
         ridge: float = 0.001,  # of the mean variance, added to each feature's; above 0
-        warm: int = 0,  # rounds in which the body trains first; 0 = none
+        warm: int = 0,  # rounds in which the body trains first; -1: the first stage's; 0: none, it stays random
     ) -> None:
         super().__init__(model, ridge=ridge, warm=warm)
 
@@ -137,14 +214,20 @@ class Slda(Acil):
         least = self.ridge * np.trace(spread) / len(spread)
         spread += least * np.eye(len(spread))
         weights = np.linalg.solve(spread, means.T)
-        _short(weights, np.linalg.norm(means) / max(least, 1e-30))
+        short(weights, np.linalg.norm(means) / max(least, 1e-30))
         bias = -0.5 * np.einsum("cd,dc->c", means, weights)
         met = count > 0
         weights, bias = weights - weights[:, met].mean(1, keepdims=True), bias - bias[met].mean()
         return np.where(met, weights, 0), np.where(met, bias, UNMET)
 
 
-def _short(found: np.ndarray, longest: float) -> None:
+def _absorbed(shared: Shared, name: str) -> dict[int, int]:
+    """{client: the newest of its stages whose sums the server has}; it has those of all before that it has met."""
+    return {int(c): int(s) for c, s in shared.get(f"{name}/absorbed", np.zeros((0, 2), np.int64))}
+
+
+def short(found: np.ndarray, longest: float) -> None:
+    """Raises ArithmeticError if a head is longer than that of any images."""
     if not np.linalg.norm(found) <= 1.01 * longest:  # NaN neither
         raise ArithmeticError(f"the head is {np.linalg.norm(found):.3g} long, that of no images is over {longest:.3g}")
 
@@ -158,16 +241,3 @@ def head(weights: np.ndarray, bias: np.ndarray, hidden: int) -> Arrays:
     offset[:n], offset[n : 2 * n] = bias, -bias
     last[:n], last[n : 2 * n] = eye, -eye
     return [array.astype(np.float32) for array in (kernel, offset, last, np.zeros(n))]
-
-
-def packed(matrix: np.ndarray) -> np.ndarray:
-    """A symmetric matrix's lower triangle, row by row."""
-    return matrix[np.tril_indices(len(matrix))]
-
-
-def unpacked(triangle: np.ndarray) -> np.ndarray:
-    """The symmetric matrix again."""
-    size = int((np.sqrt(8 * len(triangle) + 1) - 1) / 2)
-    matrix = np.zeros((size, size))
-    matrix[np.tril_indices(size)] = triangle
-    return matrix + np.tril(matrix, -1).T

@@ -47,7 +47,11 @@ class Received:
     arrays: Arrays  # the client's new weights; none, if it took no step
     own: int  # its own examples
     steps: int  # that it took
-    share: float  # 1, or less where its count was not believed
+    most: float  # examples that a client of this round is believed to have; ∞ in simulation, where each count is known
+    client: int = -1  # who it is
+    met: tuple[int, ...] | None = (
+        None  # its examples of each stage of this run until now; None on devices: nobody knows
+    )
 
 
 class Finetune:
@@ -64,6 +68,11 @@ class Finetune:
     def trains(self, lesson: Lesson) -> bool:
         """Does the client take gradient steps in this round?"""
         return True
+
+    def revisits(self, lesson: Lesson) -> int:
+        """The oldest stage whose images it needs in this round beside the present one's: `Lesson.earlier` has those of the
+        stages from there on that the client has met, where it still holds them. The lesson's own stage: none."""
+        return lesson.stage
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
         """What holds the weights. Reads only slots of stages before this lesson's."""
@@ -132,6 +141,9 @@ class Chain(Finetune):
 
     def trains(self, lesson: Lesson) -> bool:
         return all(m.trains(lesson) for m in self.methods)
+
+    def revisits(self, lesson: Lesson) -> int:
+        return min((m.revisits(lesson) for m in self.methods), default=lesson.stage)
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
         return reduce(lambda total, m: total + m.pull(memory, lesson), self.methods, Pull.none(lesson.start))

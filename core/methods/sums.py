@@ -1,10 +1,30 @@
-"""What sums over a client's images can be: the server solves heads from them, so it believes none that no images could give."""
+"""Sums over a client's images, and what they can be: the server solves heads from them, so it believes none that no images
+could give."""
 
 from __future__ import annotations
 
 import numpy as np
 
 ROUNDING = 1e-3  # relative; features and sums are float32
+
+
+def summed(rows: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Σ φφᵀ, f64 [n+1, n+1], and Σ φyᵀ, f64 [n+1, classes], φ being a row, f64 [n], and a 1; y one-hot."""
+    rows = np.concatenate([rows, np.ones((len(rows), 1))], 1)
+    return rows.T @ rows, rows.T @ np.eye(classes)[labels]
+
+
+def packed(matrix: np.ndarray) -> np.ndarray:
+    """A symmetric matrix's lower triangle, row by row."""
+    return matrix[np.tril_indices(len(matrix))]
+
+
+def unpacked(triangle: np.ndarray) -> np.ndarray:
+    """The symmetric matrix again."""
+    size = int((np.sqrt(8 * len(triangle) + 1) - 1) / 2)
+    matrix = np.zeros((size, size))
+    matrix[np.tril_indices(size)] = triangle
+    return matrix + np.tril(matrix, -1).T
 
 
 def check(gram: np.ndarray, cross: np.ndarray, examples: int, largest: np.ndarray) -> None:

@@ -22,7 +22,8 @@ RANGES: dict[str, tuple[float, float] | list[Any]] = {
     "methods.ewc.strength": (0, 1e6), "methods.lwf.teacher": ["stage", "round"], "methods.lwf.strength": (0, 1000),
     "methods.replay.images": [1, 10, 1000], "methods.replay.kilobytes": (1, 500), "methods.replay.share": (0, 0.99),
     "methods.der.alpha": (0, 100), "methods.derpp.beta": (0, 100), "methods.agem.select": ["balanced", "reservoir", "herding"],
-    "methods.si.damping": (0.001, 10), "methods.acil.ridge": (0.1, 100),
+    "methods.si.damping": (0.001, 10), "methods.acil.ridge": (0.1, 100), "methods.slda.warm": [-1, 0, 1],
+    "methods.stsa.warm": [-1, 0, 1],
     "stream.classes.per_task": [5, 7, 10], "stream.domains.conditions": ["plain+invert", "plain+rotate:90", "noise"],
     "stream.permuted.tasks": [1, 2], "stream.arrivals.portions": [1, 2], "stream.repeats.per_task": [10],
     "stream.seasons.seasons": [1], "stream.seasons.mix": (0, 1),
@@ -47,7 +48,8 @@ def combination(draw: random.Random, data: Path) -> list[str]:
     strategy = draw.choice(sorted(REGISTRIES["strategy"]))
     clients = ROBUST.get(strategy, 4)
     model = draw.choice(["cnn", "mlp"])
-    methods = [name for name in sorted(REGISTRIES["methods"]) if model == "cnn" or name not in ("acil", "slda")]
+    heads = draw.choice(["acil", "slda", "stsa"])  # of those that solve the head a run can have one
+    methods = [name for name in sorted(REGISTRIES["methods"]) if name == heads or name not in ("acil", "slda", "stsa")]
     pieces = {kind: [draw.choice(sorted(REGISTRIES[kind]))] for kind in ("partition", "schedule", "softmax", "stream")}
     pieces |= {"strategy": [strategy], "methods": draw.sample(methods, draw.choice([1, 1, 2]))}
     pieces |= {kind: draw.sample(sorted(REGISTRIES[kind]), draw.randint(0, 3)) for kind in ("augment", "looks")}

@@ -57,6 +57,7 @@ def test_an_unknown_setting_is_refused(tiny: Scenario, kind: str) -> None:
         ({"looks": (Part("blur"), Part("blur"))}, "looks = blur+blur names one piece twice"),
         ({"augment": (Part("zoom"), Part("shift"), Part("zoom"))}, "augment = zoom+shift+zoom names one piece twice"),
         ({"methods": (Part("finetune"), Part("finetune"))}, "names one piece twice"),
+        ({"methods": (Part("acil"), Part("stsa"))}, "methods = acil+stsa each solve the head"),
         ({"looks": (Part("blur", {"high": 9.0}),)}, "blur: 0.0 … 9.0"),
         ({"augment": (Part("rotate", {"degrees": "wide"}),)}, "'wide'"),
         ({"augment": (Part("zoom", {"amount": 1.0}),)}, "amount = 1.0"),
@@ -95,6 +96,8 @@ ONE_STAGE = replace(SCENARIOS["iid"][0], train=600, validation=100)
 WITHOUT = {
     "methods = replay": ("methods=replay",),
     "methods = lwf": ("methods=finetune+lwf",),
+    "methods = stsa has no effect: its body trains in 150 of 150 rounds": ("methods=stsa", "rounds=150"),
+    "methods = acil has no effect": ("methods=acil", "methods.acil.warm=150", "rounds=150"),
     "order = 0.5": ("order=0.5",),
     "lag = 0.2": ("lag=0.2",),
     "gate.forgetting = 0.05": ("gate.forgetting=0.05",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import Examples, read
 from core.methods import METHODS
-from core.methods.analytic import unpacked
 from core.methods.base import Asked, Finetune, Received
+from core.methods.sums import unpacked
 from core.plan import Learned, Lesson
 from core.scores import Sums
 from server.rounds import _server_updated
@@ -25,7 +26,7 @@ from tests.models import engine, initial, spec
 START = initial(3)
 LESSON = Lesson(0, START, Examples(np.zeros((0, 28, 28)), np.zeros(0)), np.zeros((0, 0)), 5, 1, 0.1, Scenario("accept"))
 SENDING = [name for name in METHODS if Part(name).build("methods", METHODS, spec()).shapes(START)]
-HEADS = ["acil", "slda"]
+HEADS = ["acil", "slda", "stsa"]
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +37,33 @@ def digits() -> Examples:
 
 def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
     """A method, and what an honest client sends for it after a round on these digits."""
-    method: Finetune = Part(name).build("methods", METHODS, spec())
+    method: Finetune = Part(name, {"warm": 0} if name in HEADS else {}).build("methods", METHODS, spec())
     lesson, learned = replace(LESSON, examples=digits), Learned([w * np.float32(1.01) for w in START], Sums(), [])
     memory = method.remember({}, lesson, learned, engine)
     return method, list(method.upload(memory, lesson, learned, engine)[name])
 
 
-def received(examples: int = 60, share: float = 1.0) -> Received:
+def received(examples: int = 60, **known: Any) -> Received:
     """A reply from such a client to the weights START."""
-    return Received(Asked(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, {}), START, examples, 1, share)
+    asked = Asked(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, {})
+    return Received(**{"asked": asked, "arrays": START, "own": examples, "steps": 1, "most": math.inf, **known})
 
 
-def accept(method: Finetune, name: str, arrays: Arrays, share: float = 1.0, examples: int = 60) -> Arrays:
-    return list(method.accept({name: arrays}, received(examples, share))[name])
+def accept(method: Finetune, name: str, arrays: Arrays, examples: int = 60, **known: Any) -> Arrays:
+    return list(method.accept({name: arrays}, received(examples, **known))[name])
 
 
 def test_who_sends_is_tried_here() -> None:
-    assert set(SENDING) == {"acil", "slda", "fedcurv"}
+    assert set(SENDING) == {*HEADS, "fedcurv"}
 
 
 @pytest.mark.parametrize("name", SENDING)
 def test_an_honest_answer_is_taken_to_the_bit(name: str, digits: Examples) -> None:
     for count in (1, 60):
         method, sent = honest(name, digits.take(np.arange(count)))
-        assert same(accept(method, name, sent, examples=count), sent)
+        assert same(accept(method, name, sent, count)[: len(sent)], sent)  # a layer that was drawn may follow
+        if name in HEADS:
+            assert same(accept(method, name, sent, count, met=(count,))[: len(sent)], sent)
     assert method.accept({}, received()) == {}
 
 
@@ -72,9 +76,51 @@ def test_no_image_has_a_larger_feature_than_the_largest(extreme: int, digits: Ex
 
 
 def test_sums_of_a_client_whose_count_was_capped_weigh_as_much_less(digits: Examples) -> None:
+    """Here, 60 images where 15 are believed; of how many stages they are does not matter."""
     method, sent = honest("acil", digits)
-    gram, cross, stage = accept(method, "acil", sent, share=0.25)
-    assert same([gram * 4, cross * 4, stage], sent)
+    for own in (60, 12, 0):
+        gram, cross, stage = accept(method, "acil", sent, own, most=15.0)
+        assert same([gram * 4, cross * 4, stage], sent)
+    assert method.accept({"acil": sent}, received(0, most=0.0)) == {}  # nobody has any: they are asked for again
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_sums_of_several_stages_are_of_just_the_images_that_the_server_lacks(name: str, digits: Examples) -> None:
+    """In simulation: 25, 20 and 15 images of three stages, of which it has none, the first, or the first two."""
+    method, _ = honest(name, digits)
+    for absorbed, images in ((-1, 60), (0, 35), (1, 15)):
+        _, sent = honest(name, digits.take(np.arange(60 - images, 60)))
+        shared = {f"{name}/absorbed": np.array([[4, 9], [5, absorbed]])}
+        known = {"asked": replace(received().asked, shared=shared), "client": 5, "met": (25, 20, 15)}
+        assert same(accept(method, name, sent, 15, **known)[: len(sent)], sent)
+        for other in (15, 35, 60):
+            if other != images:
+                _, lie = honest(name, digits.take(np.arange(other)))
+                with pytest.raises(ValueError, match=f"not of {images} images"):
+                    accept(method, name, lie, 15, **known)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_nobody_freezes_a_body_that_still_trains(name: str, digits: Examples) -> None:
+    _, sent = honest(name, digits)
+    method = Part(name, {"warm": 2}).build("methods", METHODS, spec())
+    early, done = ({"asked": replace(received().asked, round=round)} for round in (2, 3))
+    with pytest.raises(ValueError, match="a body that still trains"):
+        accept(method, name, sent, **early)  # type: ignore[arg-type]
+    assert accept(method, name, sent, **done)  # type: ignore[arg-type]
+    known = {
+        "asked": replace(early["asked"], shared={f"{name}/gram": np.zeros(1)})
+    }  # of a run that this one goes on from
+    assert accept(method, name, sent, **known)  # type: ignore[arg-type]
+
+
+def test_on_devices_sums_are_of_its_own_images_at_least_and_no_more_than_anybody_has(digits: Examples) -> None:
+    method, sent = honest("acil", digits)
+    assert same(accept(method, "acil", sent, 45), sent)
+    asked = replace(received().asked, scenario=replace(LESSON.scenario, max_examples=59))
+    for known in ({"examples": 61}, {"asked": asked, "examples": 10}):
+        with pytest.raises(ValueError, match="its sums are of 60 images, not"):
+            accept(method, "acil", sent, **known)  # type: ignore[arg-type]
 
 
 def changed(place: int, change: Any) -> Any:
@@ -91,7 +137,10 @@ def at(place: Any, value: float) -> Any:
 
 LAST = -1  # of the packed triangle: how many images
 LIES = {
-    "another number of images": (HEADS, changed(0, at(LAST, 61)), "not of 60 images"),
+    "another number of images": (HEADS, changed(0, at(LAST, 61)), "not of 61 images"),
+    "fewer images than its own": (HEADS, changed(0, at(LAST, 59)), "of 59 images"),
+    "a part of an image": (HEADS, changed(0, at(LAST, 60.5)), "of 60.5 images"),
+    "images without number": (HEADS, changed(0, at(LAST, 1e30)), "of 1e[+]30 images"),
     "more images of a class": (HEADS, changed(1, at((-1, 3), 1e6)), "not of 60 images"),
     "half an image": (
         HEADS,
@@ -174,7 +223,7 @@ def test_whatever_is_sent_what_the_server_keeps_is_finite(name: str, seed: int, 
     assert all(np.isfinite(array).all() for array in (*kept.values(), *arrays)) and not failed
 
 
-@pytest.mark.parametrize("methods", ["acil", "slda", "fedcurv"])
+@pytest.mark.parametrize("methods", [*HEADS, "fedcurv"])
 def test_a_run_of_honest_clients_refuses_nobody(methods: str, tiny: Scenario, tmp_path: Path) -> None:
     """Also where stages follow one another, and weights move far from where earlier stages left them."""
     scenario = replace(
