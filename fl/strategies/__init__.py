@@ -23,11 +23,12 @@ from fl.strategies.flower import (
     krum,
     multikrum,
 )
+from fl.strategies.moon import moon
 from fl.strategies.scaffold import scaffold
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "feddyn": feddyn,
-    "fednova": fednova, "fedadam": fedadam, "fedyogi": fedyogi, "fedadagrad": fedadagrad, "fedmedian": fedmedian,
+    "moon": moon, "fednova": fednova, "fedadam": fedadam, "fedyogi": fedyogi, "fedadagrad": fedadagrad, "fedmedian": fedmedian,
     "fedtrimmedavg": fedtrimmedavg, "krum": krum, "multikrum": multikrum, "bulyan": bulyan,
 }  # fmt: skip
 
