@@ -123,7 +123,8 @@ class Plan:
     """A client's round: what to look at, what each look teaches, and what holds the weights.
 
     The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes, z
-    being the model's logits. With rows to guard, the step's gradient is bent where it would raise their loss (A-GEM).
+    being the model's logits, and of the row's contrast, if there is one. With rows to guard, the step's gradient is bent where it
+    would raise their loss (A-GEM).
     """
 
     images: np.ndarray  # uint8 [m, 28, 28]: own experience, augmented, then what is rehearsed
