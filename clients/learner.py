@@ -68,7 +68,7 @@ def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -
     pull = method.pull(memory, lesson) + Pull.decay(lesson.start, lesson.scenario.model.l2)
     distilled = method.distil(memory, lesson, engine)
     plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distilled)
-    return plan, len(rehearsal.examples)
+    return replace(plan, contrast=method.contrast(plan, memory, lesson, engine)), len(rehearsal.examples)
 
 
 def _stream(scenario: Scenario, shard: Shard) -> Stream:

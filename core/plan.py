@@ -95,6 +95,14 @@ class Distillation:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """What the features of a plan's images are held to: weight · log(1 + exp(⟨φ/|φ|, apart⟩)) for each, φ being its features."""
+
+    apart: np.ndarray  # f32 [m, features]: where they should not point
+    weight: float
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What a client is about to learn, from which weights, and by which addresses it draws."""
 
@@ -116,7 +124,8 @@ class Plan:
     """A client's round: what to look at, what each look teaches, and what holds the weights.
 
     The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes, z
-    being the model's logits. With rows to guard, the step's gradient is bent where it would raise their loss (A-GEM).
+    being the model's logits, and of the row's contrast, if there is one. With rows to guard, the step's gradient is bent where it
+    would raise their loss (A-GEM).
     """
 
     images: np.ndarray  # uint8 [m, 28, 28]: own experience, augmented, then what is rehearsed
@@ -133,6 +142,7 @@ class Plan:
     clip: float  # the greatest length of a step's gradient, all weights together, pull included; 0: any
     guard: np.ndarray  # int32 [steps, k]: rows whose loss no step may raise; k = 0: none
     path: bool = False  # also sum each weight's part in lowering the loss (SI)
+    contrast: Contrast | None = None  # added to each row's loss (MOON)
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _aggregated(federation: Federation, state: RunState, believed: Believed, num
     scenario, strategy = federation.scenario, federation.strategy
     before = state.strategy or strategy.start(state.arrays)
     contributions = [
-        Contribution(client, arrays, float(believed.counts[client]) ** scenario.weight_exponent)
+        Contribution(client, arrays, float(believed.counts[client]) ** scenario.weight_exponent, believed.steps[client])
         for client, arrays in believed.learned.items()
     ]
     if not contributions:

@@ -21,6 +21,7 @@ from core.data import Data, Examples, load
 from core.disk import placed
 from core.engines import Judge, default, training_step
 from core.models import of
+from fl import strategies
 from fl.channel import Channel, Onlooker, Stopped
 from fl.holdings import Holdings
 from fl.roster import AnyNode, Assignment
@@ -127,7 +128,7 @@ def _step(scenario: Scenario, folder: Path) -> bytes:
     file = folder / run_folder.STEP
     if not file.exists():
         with placed(file) as made:
-            made.write(training_step(of(scenario), scenario.local.batch))
+            made.write(training_step(of(scenario), scenario.local.batch, strategies.chain(scenario).contrasts))
     return file.read_bytes()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from flwr.app import RecordDict
 
 from core.arrays import Arrays
+from core.config.scenario import Scenario
 from core.methods.base import Asked, Finetune, Payloads, Received
 from core.plan import distance, steps
 from fl import wire
@@ -42,6 +43,7 @@ class Believed:
     updates: Mapping[int, Update]
     drift: Mapping[int, float]  # how far its weights moved, over their length
     counts: Mapping[int, float]  # its examples, as far as they are believed
+    steps: Mapping[int, int]  # that it took, as far as its examples are believed
     payloads: Mapping[int, Payloads]  # what methods accept of what it sent beside its weights
     refused: Mapping[int, str]  # the others, and why
 
@@ -74,7 +76,13 @@ def believe(
         payloads = method.balance(payloads, scenario.count_ratio)
     updates = {client: update for client, update in updates.items() if client not in refused}
     drift = {client: replies[client].drift for client in updates}
-    return Believed(updates, drift, counts, payloads, refused)
+    taken = {client: _steps(update, counts[client], scenario.local.batch) for client, update in updates.items()}
+    return Believed(updates, drift, counts, taken, payloads, refused)
+
+
+def _steps(update: Update, count: float, batch: int) -> int:
+    """At the client's own pace, which `read` has checked, so many examples as are believed: at least 1."""
+    return max(1, round(update.sums.examples / batch * count / max(1, update.examples)))
 
 
 def received(update: Update, asked: Asked, most: float = math.inf, holdings: Holdings | None = None) -> Received:
@@ -98,14 +106,24 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
         counted(update, holdings, asked.round)
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
-    least = scenario.local.batch * steps(update.own or update.rehearsed, scenario.local.batch, scenario.local.epochs)
-    if update.sums.examples < least:
-        raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take at least {least:,}")
+    least, most = _rows(update, scenario)
+    if not least <= update.sums.examples <= most:
+        amount = f"at least {least:,}" if update.sums.examples < least else f"at most {most:,}"
+        raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take {amount}")
     far = distance(arrays, update.arrays, asked.squared_length)
     if far > scenario.max_update_ratio:
         limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
         raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
     return Checked(update, far, wire.size(content))
+
+
+def _rows(update: Update, scenario: Scenario) -> tuple[int, int]:
+    """The fewest and the most gradient examples that a client with such counts can take: where it rehearses, a batch may hold as
+    little as one example of its own."""
+    batch, passes = scenario.local.batch, scenario.local.epochs
+    own = 1 if update.own and update.rehearsed else batch
+    examples = update.own or update.rehearsed
+    return batch * steps(examples, batch, passes), batch * steps(examples, own, passes)
 
 
 def counted(update: Update, holdings: Holdings, round: int) -> None:

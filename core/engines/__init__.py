@@ -27,11 +27,14 @@ def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Eng
     return made
 
 
-def training_step(model: ModelSpec, batch: int) -> bytes:
-    """A training step's file for engines without TensorFlow, in batches of this size; made once a process."""
+def training_step(model: ModelSpec, batch: int, contrasts: bool = False) -> bytes:
+    """A training step's file for engines without TensorFlow, in batches of this size; made once a process.
+
+    contrasts: can plans have a contrast? A step that cannot does not pay for it.
+    """
     from core.engines import step_file
 
-    return step_file.build(model, batch)
+    return step_file.build(model, batch, contrasts)
 
 
 def default(scenario: Scenario) -> Engine:

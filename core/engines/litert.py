@@ -40,11 +40,14 @@ class LiteRTEngine:
                 f"the training step's file is of another model than {model.name}: its weights are {shapes}"
             )
         self.batch = int(details["dropout_mask"]["shape"][0])
+        self.contrasts = "apart" in details
 
     def train(self, weights: Arrays, plan: Plan) -> Learned:
         """SGD, with heavy-ball momentum if asked, over the plan's batches."""
         if not len(plan.order):
             return Learned(weights, Sums(), [])
+        if plan.contrast and not self.contrasts:
+            raise ValueError("this training step's file knows no contrast")
         held, speeds = [w.copy() for w in weights], [np.zeros_like(w) for w in weights]
         path = [np.zeros_like(w) for w in weights] if plan.path else []
         total = Sums()
@@ -100,6 +103,8 @@ class LiteRTEngine:
         given["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
         given["hard"] /= np.float32(n)
         given["dropout_mask"][:n] = dropout_mask
+        if plan.contrast:
+            given["contrast"][:n], given["apart"][:n] = plan.contrast.weight / n, plan.contrast.apart[rows]
         outputs = self._step(**numbered("w", weights), **given)
         right = int((outputs["logits"][:n].argmax(1) == labels).sum())
         return _slopes(outputs, weights), Sums(float(outputs["cross"][:n].sum()), right, n)
@@ -124,6 +129,9 @@ class LiteRTEngine:
         given["images"] = np.zeros((self.batch, *images.shape[1:]), np.float32)
         given["images"][:n] = images.astype(np.float32) / 255
         given["hard"] = np.zeros(self.batch, np.float32)
+        if self.contrasts:
+            given["contrast"] = np.zeros(self.batch, np.float32)
+            given["apart"] = np.zeros((self.batch, self.model.features), np.float32)
         given["dropout_mask"] = np.ones((self.batch, self.model.hidden), np.float32)
         return given
 

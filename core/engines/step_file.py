@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from core.engines.contrast import contrast
 from core.engines.step import FISHER_PAGE, PAGE
 from core.engines.tensorflow import one_thread
 from core.models import ModelSpec, builtin
@@ -20,10 +21,10 @@ from core.models.fisher import squares
 
 
 @cache
-def build(model: ModelSpec, batch: int) -> bytes:
-    """The step of a model for batches of this size."""
+def build(model: ModelSpec, batch: int, contrasts: bool = False) -> bytes:
+    """The step of a model for batches of this size. contrasts: it can take a contrast (core.plan.Contrast)."""
     one_thread()  # this may be the first use of TensorFlow in its process
-    signatures = {"step": _step(model, batch), "look": _look(model), "squares": _squares(model)}
+    signatures = {"step": _step(model, batch, contrasts), "look": _look(model), "squares": _squares(model)}
     module = tf.Module()
     for name, function in signatures.items():
         setattr(module, f"_{name}", function)
@@ -49,22 +50,28 @@ def _cross(y: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.math.log(tf.reduce_sum(tf.exp(y - top), 1)) + top[:, 0] - tf.reduce_sum(y * labels, 1)
 
 
-def _step(model: ModelSpec, batch: int) -> Any:
+def _step(model: ModelSpec, batch: int, contrasts: bool) -> Any:
     weights, table = _weights(model), (batch, model.classes)
     rows = [
         _spec("images", batch, *model.image), _spec("labels", *table), _spec("hard", batch), _spec("shift", *table),
         _spec("soft", *table), _spec("teacher", *table), _spec("dropout_mask", batch, model.hidden),
     ]  # fmt: skip
+    rows += [_spec("contrast", batch), _spec("apart", batch, model.features)] if contrasts else []
 
     @tf.function(input_signature=[*weights, *rows])
     def step(*given: tf.Tensor) -> dict[str, tf.Tensor]:
-        own, (images, labels, hard, shift, soft, teacher, mask) = list(given[: len(weights)]), given[len(weights) :]
+        own, parts = list(given[: len(weights)]), given[len(weights) :]
+        images, labels, hard, shift, soft, teacher, mask, *held = parts
         with tf.GradientTape() as tape:
             tape.watch(own)
-            z = model.logits(builtin, own, images, mask)
+            features = model.body(builtin, own, images)
+            z = model.head(builtin, own, features, mask)
             cross = _cross(z + shift, labels)
             match = tf.reduce_mean(soft * (z - teacher) * (z - teacher), 1) / 2
             loss = tf.reduce_sum(hard * cross + match)
+            if held:
+                weight, apart = held
+                loss += tf.reduce_sum(weight * contrast(features, apart))
         slopes = tape.gradient(loss, own)
         return {f"g{i}": g for i, g in enumerate(slopes)} | {"cross": cross, "logits": z}
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from core.arrays import Arrays, flat, shaped
 from core.engines.base import PAGE
+from core.engines.contrast import contrast
 from core.models import ModelSpec
 from core.models import stock as ops
 from core.models.fisher import squares
@@ -124,6 +125,7 @@ class Terms(NamedTuple):
     guarded: bool  # A-GEM bends gradients
     path: bool  # SI sums −gradient · movement
     clipped: bool  # the length of a step's gradient is bounded
+    contrasted: bool  # MOON holds features to another model's
 
     @classmethod
     def of(cls, plan: Plan) -> Terms:
@@ -138,6 +140,7 @@ class Terms(NamedTuple):
             guarded=plan.guard.shape[1] > 0,
             path=plan.path,
             clipped=plan.clip > 0,
+            contrasted=plan.contrast is not None,
         )
 
 
@@ -154,6 +157,7 @@ def _given(plan: Plan, terms: Terms) -> Given:
     there |= {"soft": plan.soft, "logits": plan.logits} if terms.matched else {}
     there |= {"dropout_mask": plan.dropout_mask} if terms.dropout else {}
     there |= {"guard": plan.guard} if terms.guarded else {}
+    there |= {"apart": plan.contrast.apart, "contrast": np.float32(plan.contrast.weight)} if plan.contrast else {}
     return there | ({"clip": np.float32(plan.clip)} if terms.clipped else {})
 
 
@@ -165,10 +169,12 @@ def _specs(model: ModelSpec, terms: Terms) -> Given:
         "images": _signature(model)[1], "order": rows, "labels": _spec(None, dtype=tf.int32), "rate": _spec(None),
         "a": pulls, "b": pulls, "momentum": _spec(), "hard": _spec(None), "shift": table, "soft": table, "logits": table,
         "dropout_mask": _spec(None, None, None), "guard": rows, "clip": _spec(),
+        "apart": _spec(None, model.features), "contrast": _spec(),
     }  # fmt: skip
     needed = {
         "pulled": ("a", "b"), "momentum": ("momentum",), "weighted": ("hard",), "shifted": ("shift",),
         "matched": ("soft", "logits"), "dropout": ("dropout_mask",), "guarded": ("guard",), "clipped": ("clip",),
+        "contrasted": ("apart", "contrast"),
     }  # fmt: skip
     absent = {name for term, names in needed.items() if not getattr(terms, term) for name in names}
     return {name: spec for name, spec in every.items() if name not in absent}
@@ -229,13 +235,16 @@ def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tens
     x, y = _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows)
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        z = model.logits(ops, weights, x, given["dropout_mask"][i] if "dropout_mask" in given else None)
+        features = model.body(ops, weights, x)
+        z = model.head(ops, weights, features, given["dropout_mask"][i] if "dropout_mask" in given else None)
         shown = z + tf.gather(given["shift"], rows) if "shift" in given else z
         cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=shown)
         each = tf.gather(given["hard"], rows) * cross if "hard" in given else cross
         if "soft" in given:
             far = tf.square(z - tf.gather(given["logits"], rows))
             each += tf.reduce_mean(tf.gather(given["soft"], rows) * far, 1) / 2
+        if "apart" in given:
+            each += given["contrast"] * contrast(features, tf.gather(given["apart"], rows))
         loss = tf.reduce_mean(each)
     right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
     return tape.gradient(loss, weights), tf.reduce_sum(cross), right

@@ -14,7 +14,7 @@ from core.config.scenario import Scenario
 from core.data import Examples
 from core.engines.base import Engine
 from core.models import ModelSpec
-from core.plan import Distillation, Learned, Lesson, Pull, Rehearsal, joined
+from core.plan import Contrast, Distillation, Learned, Lesson, Plan, Pull, Rehearsal, joined
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
 Slot = Mapping[str, np.ndarray]
@@ -58,6 +58,7 @@ class Finetune:
     """Plain SGD on what is there now; the lower bound of every continual method"""
 
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
+    contrasts = False  # can its plans have a contrast (Plan.contrast)?
 
     def __init__(self, model: ModelSpec) -> None:
         """model: which its weights are of. Raises ValueError if the method cannot be had with it."""
@@ -89,6 +90,10 @@ class Finetune:
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         """Examples whose loss no step may raise."""
         return Examples.none()
+
+    def contrast(self, plan: Plan, memory: Memory, lesson: Lesson, engine: Engine) -> Contrast | None:
+        """What the features of the plan's images are held to; asked when all else of the plan is decided."""
+        return None
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         """The memory after the round: overwrites this stage's own slot, for nobody knows which round is the last."""
@@ -138,6 +143,7 @@ class Chain(Finetune):
     def __init__(self, methods: Sequence[Finetune]) -> None:
         self.methods = methods
         self.path = any(m.path for m in methods)
+        self.contrasts = any(m.contrasts for m in methods)
 
     def trains(self, lesson: Lesson) -> bool:
         return all(m.trains(lesson) for m in self.methods)
@@ -162,6 +168,10 @@ class Chain(Finetune):
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         return Examples.join([m.guard(memory, lesson) for m in self.methods])
+
+    def contrast(self, plan: Plan, memory: Memory, lesson: Lesson, engine: Engine) -> Contrast | None:
+        all_ = (m.contrast(plan, memory, lesson, engine) for m in self.methods)
+        return next((one for one in all_ if one), None)  # there is one method that has any
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         return reduce(lambda memory, m: m.remember(memory, lesson, learned, engine), self.methods, memory)

@@ -22,6 +22,7 @@ class Contribution:
     client: int
     arrays: Arrays  # its new weights
     weight: float  # how much it counts in a mean
+    steps: int  # that it took, as far as they are believed; at least 1
 
 
 class Strategy(Protocol):

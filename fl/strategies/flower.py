@@ -106,11 +106,17 @@ def fedavg(scenario: Scenario) -> Flower:
     return Flower("FedAvg")
 
 
+# The defaults of fedavgm and fedadagrad were chosen on validation images: `noniid` with two labels a client and neither looks nor
+# augmentation, 3,000 training images, 10 clients of which 5 a round, 15 rounds, seeds 11 and 12. Last losses there: fedavg 1.18 and
+# 1.34; fedavgm 0.80 and 0.97, but 1.25 and 2.32 with rate 1 and momentum 0.7; fedadagrad 0.87 and 0.84, but 1.47 and 1.58 with rate
+# 0.03, whose first step was far too long. Three others of fedadam were worse with seed 11; fedyogi is as it was.
+
+
 def fedavgm(
     scenario: Scenario,
     *,
-    rate: float = 1.0,  # the server's step; range [0, 100]
-    momentum: float = 0.7,  # of its steps; range [0, 1)
+    rate: float = 0.5,  # the server's step; range [0, 100]
+    momentum: float = 0.5,  # of its steps; range [0, 1)
 ) -> Flower:
     """FedAvg with momentum on the server (Hsu et al. 2019, arXiv:1909.06335)"""
     within("momentum", momentum, 0, 0.9999)
@@ -149,7 +155,7 @@ def fedyogi(
 def fedadagrad(
     scenario: Scenario,
     *,
-    rate: float = 0.03,  # the server's step; range [0, 100]
+    rate: float = 0.01,  # the server's step; range [0, 100]
     tau: float = 0.001,  # adaptivity: added to the root of the squares; above 0
 ) -> Flower:
     """Adagrad on the server (Reddi et al. 2021, arXiv:2003.00295)"""

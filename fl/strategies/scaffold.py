@@ -5,8 +5,7 @@ yᵢ its own becomes cᵢ⁺ = cᵢ − c + (x − yᵢ) / (Kη) (option II), an
 differences over *all* N clients to c. Under heavy-ball momentum μ a constant gradient g moves the weights by η·g·E with
 E = Σₖ (1 − μᵏ) / (1 − μ), so E takes the place of K.
 
-A reply that is lost moves a client's control variate, but not the server's: so a client keeps the one before too, and the
-server tells it in which round a reply of its last counted.
+A reply that is lost moves a client's control variate, but not the server's: fl/strategies/counting.py keeps them in step.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ import numpy as np
 from core.arrays import Arrays, in_order, numbered, squared_length
 from core.config.scenario import Scenario
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Payloads, Received, Shared, Slot, shares
+from core.methods.base import Finetune, Memory, Payloads, Received, Shared, shares
 from core.models import ModelSpec, of
 from core.plan import Learned, Lesson, Pull
+from fl.strategies import counting
 from fl.strategies.flower import Flower, fedavg
 
 ROUNDING = 1e-3  # relative; clients compute in float32
-NEVER = -1  # the round of a client that never counted
 
 
 def scaffold(scenario: Scenario) -> Flower:
@@ -63,14 +62,13 @@ class ControlVariates(Finetune):
         if not learned.sums.examples:
             return memory
         before, after = self._variates(memory, lesson)[1], self._after(memory, lesson, learned)
-        rounds = np.array([lesson.round, self._counted(lesson)], np.int64)
-        slot = {"rounds": rounds, **numbered("own", after), **numbered("before", before)}
+        slot = counting.written(lesson.round, self._counted(lesson), before, after)
         return {**memory, self.name: {lesson.stage: slot}}
 
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         if not learned.sums.examples:
             return {}
-        slot = self._slot(memory)
+        slot = counting.slot(memory, self.name)
         pairs = zip(in_order("own", slot), in_order("before", slot), strict=True)
         said = np.array([_reach(lesson, learned), lesson.round], np.float32)
         return {self.name: [*(after - before for after, before in pairs), said]}
@@ -78,15 +76,13 @@ class ControlVariates(Finetune):
     def _variates(self, memory: Memory, lesson: Lesson) -> tuple[Arrays, Arrays]:
         """The server's control variate, and the client's own as of the round that last counted; zeros at first."""
         zeros = [np.zeros_like(w) for w in lesson.start]
-        sent, slot, counted = lesson.payloads.get(self.name), self._slot(memory), self._counted(lesson)
-        rounds = [int(n) for n in slot.get("rounds", ())]
-        which = ("own", "before")[rounds.index(counted)] if counted in rounds and counted != NEVER else ""
-        return list(sent[:-1]) if sent else zeros, in_order(which, slot) if which else zeros
+        sent, slot = lesson.payloads.get(self.name), counting.slot(memory, self.name)
+        return list(sent[:-1]) if sent else zeros, counting.arrays(slot, self._counted(lesson)) or zeros
 
     def _counted(self, lesson: Lesson) -> int:
         """The round in which a reply of this client last counted."""
         sent = lesson.payloads.get(self.name)
-        return int(sent[-1][0]) if sent else NEVER
+        return int(sent[-1][0]) if sent else counting.NEVER
 
     def _after(self, memory: Memory, lesson: Lesson, learned: Learned) -> Arrays:
         """The client's new control variate."""
@@ -94,10 +90,6 @@ class ControlVariates(Finetune):
         far = np.float32(_reach(lesson, learned))
         moved = zip(own, server, lesson.start, learned.weights, strict=True)
         return [mine - c + (x - y) / far for mine, c, x, y in moved]
-
-    def _slot(self, memory: Memory) -> Slot:
-        """There is one, whatever the stage in which it was written."""
-        return next(iter(memory.get(self.name, {}).values()), {})
 
     # ── on the server ──
 
@@ -135,19 +127,14 @@ class ControlVariates(Finetune):
         server = self._server(shared) or [np.zeros_like(w) for w in arrays]
         total = [np.sum(np.stack(each), 0) for each in zip(*(said[:-1] for said in sent.values()), strict=True)]
         server = [(c + d / np.float32(self.clients)).astype(np.float32) for c, d in zip(server, total, strict=True)]
-        counted = {int(c): int(r) for c, r in shared.get(f"{self.name}/counted", ())}
-        counted |= {client: int(said[1]) for client, (*_, said) in sent.items()}
-        return {
-            **shared,
-            **numbered(f"{self.name}/", server),
-            f"{self.name}/counted": np.array(sorted(counted.items()), np.int64),
-        }, arrays
+        counted = ((client, int(said[1])) for client, (*_, said) in sent.items())
+        return counting.noted({**shared, **numbered(f"{self.name}/", server)}, self.name, counted), arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
         if not (server := self._server(shared)):
             return {}
-        counted = {int(c): int(r) for c, r in shared[f"{self.name}/counted"]}
-        return {self.name: [*server, np.array([counted.get(client, NEVER)], np.float32)]}
+        counted = counting.counted(shared, self.name, client)
+        return {self.name: [*server, np.array([counted], np.float32)]}
 
     def _server(self, shared: Shared) -> Arrays:
         """The server's control variate; none before anybody has counted."""

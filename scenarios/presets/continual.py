@@ -60,7 +60,8 @@ PERMUTED = replace(
     rounds=200,  # twenty a task
     partition=Part("shards", {"per_client": 2}),  # two digits or so a client
     stream=Part("permuted", {"tasks": 10}),
-    strategy=Part("fedavgm"),  # with two digits a client, single rounds point to many sides
+    # With two digits a client, single rounds point to many sides.
+    strategy=Part("fedavgm", {"rate": 1.0, "momentum": 0.7}),
     augment=(),  # there is no geometry in permuted pixels
     model=Model(kind="mlp"),
     local=Local(rate=0.1, batch=64),

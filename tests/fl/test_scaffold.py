@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
-from core.data import Examples
-from core.methods.base import Asked, Memory, Received, Shared
-from core.plan import Learned, Lesson
-from core.scores import Sums
+from core.methods.base import Shared
 from fl import strategies
-from fl.strategies.base import Contribution
 from fl.strategies.scaffold import ControlVariates, reach
-from tests.fakes import federate, identify
+from tests.fakes import federate
 from tests.models import spec
-
-CURVED, CENTRED = np.array([1.0, 2, 5, 10]), np.array([0.0, 1, 2, 3])  # client i has the loss aᵢ/2 · (w − bᵢ)²
-OPTIMUM = float((CURVED * CENTRED).sum() / CURVED.sum())
-STEPS, RATE = 10, 0.02
-NOTHING = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
-
-
-def scenario(name: str, momentum: float = 0.0, cohort: int = 4) -> Scenario:
-    return Scenario(
-        "quadratics", clients=4, cohort=cohort, strategy=Part(name), local=Local(batch=1, momentum=momentum, rate=RATE)
-    )
-
-
-class Quadratics:
-    """Four clients of one weight each under a strategy: its halves really called, only the loss is made."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        identify()  # Flower's rules make messages
-        self.scenario = scenario
-        self.strategy, self.chain = strategies.build(scenario), strategies.chain(scenario)
-        self.arrays: Arrays = [np.zeros(1, np.float32)]
-        self.state, self.shared = self.strategy.start(self.arrays), dict[str, np.ndarray]()
-        self.memory: dict[int, Memory] = {client: {} for client in range(4)}
-        self.round = 0
-
-    def lesson(self, client: int) -> Lesson:
-        payloads = self.chain.download(self.shared, client)
-        return Lesson(0, self.arrays, NOTHING, np.zeros((0, 0)), client, self.round, RATE, self.scenario, payloads)
-
-    def learn(self, client: int) -> tuple[Arrays, dict[str, Arrays]]:
-        """A client's round: its new weight, and what it sends beside."""
-        lesson, momentum = self.lesson(client), self.scenario.local.momentum
-        pull, w, speed = self.chain.pull(self.memory[client], lesson), float(self.arrays[0][0]), 0.0
-        a, b = (float(np.broadcast_to(array, 1)[0]) for array in (pull.a[0], pull.b[0]))
-        for _ in range(STEPS):
-            speed = momentum * speed + CURVED[client] * (w - CENTRED[client]) + a * w + b
-            w -= RATE * speed
-        learned = Learned([np.array([w], np.float32)], Sums(0.0, 0, STEPS), [])
-        engine = object()
-        self.memory[client] = self.chain.remember(self.memory[client], lesson, learned, engine)  # type: ignore[arg-type]
-        return learned.weights, dict(self.chain.upload(self.memory[client], lesson, learned, engine))  # type: ignore[arg-type]
-
-    def received(self, arrays: Arrays) -> Received:
-        return Received(Asked(self.scenario, self.round, RATE, self.arrays, self.shared), arrays, 10, STEPS, 1.0)
-
-    def play(self, rounds: int, lost: Sequence[tuple[int, int]] = (), cohort: Sequence[int] = range(4)) -> float:
-        """So many rounds; lost: (round, client) whose reply never arrives. Returns the global weight."""
-        for _ in range(rounds):
-            self.round += 1
-            replies = {client: self.learn(client) for client in cohort}
-            replies = {c: reply for c, reply in replies.items() if (self.round, c) not in lost}
-            sent = {c: self.chain.accept(beside, self.received(arrays)) for c, (arrays, beside) in replies.items()}
-            there = [Contribution(c, arrays, 1.0) for c, (arrays, _) in replies.items()]
-            self.state, arrays = self.strategy.aggregate(self.state, self.arrays, there, self.round)
-            shared, self.arrays = self.chain.server_update(self.shared, sent, arrays)
-            self.shared = dict(shared)
-        return float(self.arrays[0][0])
+from tests.quadratics import OPTIMUM, Quadratics, scenario
 
 
 def variates(shared: Shared) -> float:

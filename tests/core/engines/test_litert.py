@@ -14,7 +14,7 @@ import pytest
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
 from core.engines import litert, step, step_file
-from core.plan import Learned, Lesson, Plan, Pull, Rehearsal, draw
+from core.plan import Contrast, Learned, Lesson, Plan, Pull, Rehearsal, draw
 from tests import models as model
 from tests.fakes import same
 
@@ -24,7 +24,7 @@ BATCH = 16
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    return {kind: step_file.build(model.spec(kind), BATCH) for kind in model.KINDS}
+    return {kind: step_file.build(model.spec(kind), BATCH, contrasts=True) for kind in model.KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,7 @@ def rich(kind: str) -> dict[str, object]:
         "dropout_mask": (2 * (generator.random((1, BATCH, 400 if kind == "mlp" else 128)) < 0.5)).astype(np.float32),
         "pull": Pull([0.1 * np.abs(w) for w in start], start), "momentum": 0.9, "path": True, "clip": 0.5,
         "guard": np.arange(8, dtype=np.int32)[None],
+        "contrast": Contrast(generator.normal(0, 0.1, (n, model.spec(kind).features)).astype(np.float32), 0.5),
     }  # fmt: skip
 
 
@@ -86,6 +87,12 @@ def test_a_step_is_tensorflows(files: dict[str, bytes], planned: Callable[..., P
     assert_alike(ours, theirs)
     assert max(np.abs(new - old).max() for new, old in zip(ours.weights, start, strict=True)) > 1e-4
     assert same(start, started(kind))  # it is given weights to read
+
+
+def test_a_file_that_knows_no_contrast_is_refused_where_there_is_one(planned: Callable[..., Plan]) -> None:
+    plain = litert.LiteRTEngine(model.spec("mlp"), step_file.build(model.spec("mlp"), BATCH))
+    with pytest.raises(ValueError, match="knows no contrast"):
+        plain.train(started("mlp"), planned(1, "mlp", **rich("mlp")))
 
 
 def test_what_is_guarded_bends_a_step(files: dict[str, bytes], planned: Callable[..., Plan]) -> None:
