@@ -111,43 +111,45 @@ def carried_out(work: Work, pool: Pool, minutes: float | None) -> Iterator[tuple
                 if ended.state == "failed":
                     yield ended, []
     trials = work.trials()
-    fits = _fitting(work, deadline)
+    now = _fitting(work, deadline)
     wanted = {folder: scenario for folder, (scenario, _) in trials.items()}
-    for ended in pool.fill(_in_order(wanted, fits), work.code):
+    for ended in pool.fill(_in_order(wanted, now), work.code):
         yield ended, trials[ended.folder][1]
     named = {folder: cells for folder, (_, cells) in work.cells(work.outcome()).items()}
-    for ended in pool.fill(_next_cell(work, fits, minutes is not None), work.code):
+    for ended in pool.fill(_next_cell(work, now, minutes is not None), work.code):
         yield ended, named.get(ended.folder, [])
 
 
 Fits = Callable[[Scenario], bool]
 
 
-def _fitting(work: Work, deadline: float) -> Fits:
-    """Would a run that starts now end in time?"""
+def _fitting(work: Work, deadline: float) -> Callable[[], Fits]:
+    """Makes, from what is known now: would a run that starts now end in time?"""
 
-    def fits(scenario: Scenario) -> bool:
+    def now() -> Fits:
         if math.isinf(deadline):
-            return True
+            return lambda scenario: True
         runs = {folder: one for folder, (one, _) in [*work.trials().items(), *work.cells(work.outcome()).items()]}
-        seen = estimate.seen(runs)
-        cost = seen.of(scenario)
-        return time.monotonic() + seen.pace * (cost or 0.0) < deadline
+        seen, left = estimate.seen(runs), deadline - time.monotonic()
+        return lambda scenario: seen.pace * (seen.of(scenario) or 0.0) < left
 
-    return fits
+    return now
 
 
-def _in_order(wanted: Mapping[Path, Scenario], fits: Fits = lambda scenario: True) -> Callable[[set[Path]], Job | None]:
+def _in_order(
+    wanted: Mapping[Path, Scenario], now: Callable[[], Fits] | None = None
+) -> Callable[[set[Path]], Job | None]:
     """The first that is neither given nor finished, and fits."""
 
     def choose(given: set[Path]) -> Job | None:
-        open_ = (job for job in wanted.items() if job[0] not in given and not results.load(job[0]))
+        open_ = [job for job in wanted.items() if job[0] not in given and not results.load(job[0])]
+        fits = now() if now and open_ else lambda scenario: True
         return next((job for job in open_ if fits(job[1])), None)
 
     return choose
 
 
-def _next_cell(work: Work, fits: Fits, informative: bool) -> Callable[[set[Path]], Job | None]:
+def _next_cell(work: Work, now: Callable[[], Fits], informative: bool) -> Callable[[set[Path]], Job | None]:
     """The next cell by `in_turn`."""
     start = work.outcome()
 
@@ -155,7 +157,8 @@ def _next_cell(work: Work, fits: Fits, informative: bool) -> Callable[[set[Path]
         found = work.outcome() if informative else start
         folders = {cell: work.folder(scenario) for cell, scenario in found.scenarios.items()}
         taken = {cell for cell, folder in folders.items() if folder in given}
-        open_ = (cell for cell in in_turn(found, taken, informative) if not results.load(folders[cell]))
+        open_ = [cell for cell in in_turn(found, taken, informative) if not results.load(folders[cell])]
+        fits = now() if open_ else lambda scenario: True
         cell = next((cell for cell in open_ if fits(found.scenarios[cell])), None)
         return (folders[cell], found.scenarios[cell]) if cell else None
 

@@ -48,7 +48,7 @@ def measured(scenario: Scenario, marks: Sequence[Mark], result: Result | None = 
     spent, examples = sum(mark.processor for mark in usual), sum(mark.examples for mark in usual)
     example = max(0.0, spent - rounds * evaluation) / max(1, examples)
     first = [mark.processor - mark.evaluation - example * mark.examples for mark in marks if mark.first]
-    start = max(0.0, statistics.mean(first) - evaluation) if first else 0.0
+    start = max(0.0, statistics.mean(first)) if first else 0.0
     found = Measured(scenario, start, evaluation, example, examples / rounds, 2 * evaluation)
     return replace(found, end=max(0.0, result.processor - found.of(scenario) + found.end)) if result else found
 

@@ -59,5 +59,7 @@ MEASURES: dict[str, Measure] = {
     "rounds_to_99": Measure("rounds to 99 %, raw", rounds_to, 1.0, 1, False, "rounds"),
     "rounds_to_99_smoothed": Measure("rounds to 99 %, monotone", rounds_to_smoothed, 1.0, 1, False, "rounds"),
     "megabytes": Measure("MB received", lambda one: one.megabytes.received, 1.0, 1, False, "MB"),
-    "memory": Measure("memory a client (kB)", lambda one: one.memory_bytes / 1000, 1.0, 0, False, "kB"),
+    "memory": Measure(
+        "memory a client (kB)", lambda one: one.memory_bytes / 1000 if one.measures else None, 1.0, 0, False, "kB"
+    ),
 }

@@ -17,6 +17,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from core.config.scenario import Scenario
+from core.data import load
+from core.engines import default
 from scenarios.backends import local
 from scenarios.backends.grid import serve
 from scenarios.environment import prepare, temporary
@@ -103,7 +105,10 @@ def _run(scenario: Scenario, folder: Path, code: str, rounds: int) -> None:
     _same(code)
     if not (folder / run_folder.SCENARIO).exists():
         record.write(folder / run_folder.SCENARIO, scenario.page())
-    environment, watch = prepare(folder), Watching(folder, rounds, *_watched)
+    environment = prepare(folder)
+    default(scenario)  # libraries and data are loaded once a process, and are no run's cost
+    load(scenario)
+    watch = Watching(folder, rounds, *_watched)
     with local.opened(scenario, 1, environment) as backend:
         serve(run.build(scenario, folder, watch), backend.grid)
     if (folder / run_folder.REPORT).exists():

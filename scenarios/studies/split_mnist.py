@@ -32,9 +32,9 @@ def study() -> Study:
             rows[f"{name} {images}"] = (("methods", name), budget)
     rows |= {f"derpp-balanced {images}": (*rows[f"derpp {images}"], ("softmax", "balanced")) for images in IMAGES}
     columns: dict[str, Changes] = {
-        f"{pace} Dirichlet {alpha}": (("order", order), ("lag", lag), ("partition.alpha", alpha))
+        f"{pace} Dirichlet {float(alpha):g}": (("order", order), ("lag", lag), ("partition.alpha", alpha))
         for pace, (order, lag) in PACES.items()
-        for alpha in ("1", "0.1")
+        for alpha in ("1.0", "0.1")
     }
     first = next(iter(columns))
     return Study(

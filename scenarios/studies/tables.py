@@ -54,10 +54,12 @@ def grid(found: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
     return head, [[row, *(shown(found, row, column, name) for column in study.columns)] for row in study.rows]
 
 
-def best(found: Outcome, column: str, name: str) -> str:
-    """The row with the best mean in a column."""
+def best(found: Outcome, column: str) -> set[str]:
+    """The rows with the best mean of the first measure in a column; none if there is nothing to compare."""
+    name = found.study.measures[0]
     means = {row: statistics.mean(one.values()) for row in found.study.rows if (one := found.values(row, column, name))}
-    return (max if MEASURES[name].more else min)(means, key=lambda row: means[row]) if len(means) > 1 else ""
+    top = (max if MEASURES[name].more else min)(means.values(), default=0.0)
+    return {row for row, mean in means.items() if mean == top} if len(means) > 1 else set()
 
 
 def shown_measures(found: Outcome) -> list[str]:
@@ -77,11 +79,11 @@ def shown_measures(found: Outcome) -> list[str]:
 def markdown(found: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str:
     """table.md: a table a measure, what is missing, and the command of each cell."""
     study, parts = found.study, [f"# {found.study.name}: {found.study.meaning}"]
-    said = "Mean ± sample standard deviation over seeds (number of seeds); bold: the best mean of a column, which need not be"
+    said = "Mean ± sample standard deviation over seeds (number of seeds). Bold: the best mean of a column, which need not be"
     parts.append(f"{said} better than others by more than chance: see pairs.md.")
-    for name in shown_measures(found):
+    for i, name in enumerate(shown_measures(found)):
         head, rows = grid(found, name)
-        top = [best(found, column, name) for column in study.columns]
+        top = [set[str]() if i else best(found, column) for column in study.columns]
         parts.append(lined(head, [[row[0], *_bold(row, top)] for row in rows]))
     for row, why in study.left_out.items():
         parts.append(f"Left out: {row}: {why}")
@@ -95,8 +97,8 @@ def markdown(found: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def _bold(row: Sequence[str], top: Sequence[str]) -> list[str]:
-    return [f"**{text}**" if row[0] == name else text for text, name in zip(row[1:], top, strict=True)]
+def _bold(row: Sequence[str], top: Sequence[set[str]]) -> list[str]:
+    return [f"**{text}**" if row[0] in names else text for text, names in zip(row[1:], top, strict=True)]
 
 
 def lined(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -167,7 +169,7 @@ def latex(found: Outcome) -> str:
     """table.tex: the first measure, for \\usepackage{booktabs}; the best mean of a column is bold."""
     study, name = found.study, found.study.measures[0]
     head, rows = grid(found, name)
-    top = [best(found, column, name) for column in study.columns]
+    top = [best(found, column) for column in study.columns]
     lines = [
         "% needs \\usepackage{booktabs}; mean and sample standard deviation over seeds (number of seeds)",
         f"\\begin{{tabular}}{{l{'r' * len(study.columns)}}}",
@@ -177,7 +179,7 @@ def latex(found: Outcome) -> str:
     ]
     for row in rows:
         texts = [escaped(text) for text in row]
-        texts = [f"\\textbf{{{text}}}" if i and top[i - 1] == row[0] else text for i, text in enumerate(texts)]
+        texts = [f"\\textbf{{{text}}}" if i and row[0] in top[i - 1] else text for i, text in enumerate(texts)]
         lines.append(f"{' & '.join(texts)} \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 

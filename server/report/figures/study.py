@@ -81,11 +81,7 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: st
     row, column = (max if more else min)(means, key=lambda key: means[key])
     counts = [len(one.values) for one in series]
     with style.applied():
-        title = (
-            f"{'Most' if more else 'Least'}: {row}"
-            + f" ({column})" * (len(columns) > 1)
-            + f", {means[row, column]:.2f}"
-        )
+        title = f"Best: {row}" + f" ({column})" * (len(columns) > 1) + f", {means[row, column]:.2f}"
         figure, panels = _panels(columns, title, 0.9 + 0.27 * len(there), 0.2, share_rows=True)
         for name, axes in zip(columns, panels, strict=True):
             for one in (one for one in series if one.column == name):
@@ -126,9 +122,9 @@ def _line(name: str, i: int, points: Sequence[Point]) -> Line:
 
 
 def _dots(axes: Axes, level: float, shade: str, values: Sequence[float]) -> None:
-    """The seeds' values, and their mean with its deviation, on one level."""
+    """The mean of the seeds with its deviation, and just below it each seed."""
     if len(values) > 1:
-        axes.plot(values, [level] * len(values), "o", color=shade, markersize=3, alpha=0.45, markeredgewidth=0)
+        axes.plot(values, [level - 0.28] * len(values), "o", color=shade, markersize=3, alpha=0.6, markeredgewidth=0)
     bar = statistics.stdev(values) if len(values) > 1 else None
     axes.errorbar(
         statistics.mean(values), level, xerr=bar, fmt="o", color=shade, markersize=6, capsize=2.5, linewidth=1.3
