@@ -15,7 +15,7 @@ from core.config.scenario import Scenario
 from scenarios.studies import estimate, results
 from scenarios.studies.estimate import FIRST, Estimates
 from scenarios.studies.outcome import CELLS, Outcome, in_turn, outcome
-from scenarios.studies.run_all import DONE, Ended, Job, Pool
+from scenarios.studies.run_all import DONE, Ended, Job, Pool, swept
 from scenarios.studies.study import Cell, Study, Trial
 
 T = TypeVar("T", Cell, Trial)
@@ -110,7 +110,10 @@ def carried_out(work: Work, pool: Pool, minutes: float | None) -> Iterator[tuple
                     return
                 if ended.state == "failed":
                     yield ended, []
-    trials = work.trials()
+    trials, cells = work.trials(), work.cells(work.outcome())
+    for folder in [*trials, *cells]:
+        if results.load(folder):
+            swept(folder)  # what was killed just when it was finished
     now = _fitting(work, deadline)
     wanted = {folder: scenario for folder, (scenario, _) in trials.items()}
     for ended in pool.fill(_in_order(wanted, now), work.code):

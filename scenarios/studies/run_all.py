@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
@@ -80,7 +81,6 @@ def work(scenario: str, folder: Path, code: str, rounds: int = 0) -> str:
     code is not that of the folder's name: its result would be mixed with those of other code.
     """
     if results.load(folder):
-        _swept(folder)
         return DONE
     with suppress(ValueError), run_folder.driven(folder):  # ValueError: another process holds it
         return _held(scenario, folder, code, rounds)
@@ -97,7 +97,7 @@ def _held(scenario: str, folder: Path, code: str, rounds: int) -> str:
         raise RuntimeError(str(error)) from error
     if not results.load(folder):
         return STOPPED
-    _swept(folder)
+    swept(folder)
     return DONE
 
 
@@ -130,7 +130,7 @@ def _some(marks: list[Mark]) -> list[Mark]:
     return [mark for i, mark in enumerate(marks) if mark.first or i % step == 0]
 
 
-def _swept(folder: Path) -> None:
+def swept(folder: Path) -> None:
     """Take away all of a finished run but its settings and its result."""
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
@@ -144,6 +144,14 @@ def _begin(stop: Event, log: Path) -> None:
     _watched = (stop, os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     redirect(log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for work for ever; its run goes on from the newest checkpoint anyway."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 _watched: tuple[Event, int]
