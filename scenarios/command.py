@@ -11,7 +11,7 @@ from scenarios import needs
 COMMANDS = {  # the module that is run, what it does, the extra of this package that it needs
     "run": ("scenarios.run", "run a scenario: data, clients, rounds, export, report", "sim"),
     "compare": ("scenarios.compare", "several runs side by side: tables, pictures, one page", "sim"),
-    "table": ("scenarios.table", "a study: every method, in every setting, over several seeds", "sim"),
+    "study": ("scenarios.study", "rows, columns, seeds: many runs as tables, tests and pictures", "sim"),
     "export": ("scenarios.export", "write a run's model in other formats; verify its files", "sim"),
     "deploy": ("scenarios.deploy", "a federation of real nodes", "sim"),
     "pi": ("clients.pi", "a device that learns in a federation", "pi"),

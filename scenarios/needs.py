@@ -9,7 +9,7 @@ EXTRAS = {
     "edge": ("ai_edge_litert", "onnxruntime"),
     "pi": ("ai_edge_litert", "cryptography", "flwr", "grpc"),
     "serve": ("ai_edge_litert", "onnxruntime", "grpc", "prometheus_client", "starlette", "uvicorn"),
-    "sim": ("ai_edge_litert", "cryptography", "flwr", "grpc", "keras", "matplotlib", "onnx", "tensorflow"),
+    "sim": ("ai_edge_litert", "cryptography", "flwr", "grpc", "keras", "matplotlib", "onnx", "scipy", "tensorflow"),
 }
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"  # is there in a clone
 

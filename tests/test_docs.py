@@ -39,7 +39,7 @@ ROOMS = ("core", "fl", "clients", "server", "scenarios", "tests", "docs")
 RUN_BY = {  # module or program: the test that runs it as a process, or calls its main
     "scenarios.run": "tests/test_end_to_end.py",
     "scenarios.compare": "tests/scenarios/test_compare.py",
-    "scenarios.table": "tests/scenarios/test_table.py",
+    "scenarios.study": "tests/scenarios/test_study.py",
     "scenarios.export": "tests/scenarios/test_run_folder.py",
     "scenarios.deploy": "tests/test_deploy.py",
     "scenarios.reference": "tests/scenarios/test_reference.py",

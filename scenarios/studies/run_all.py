@@ -1,47 +1,141 @@
-"""Many runs side by side, each in one process; Ctrl-C keeps what is finished."""
+"""Many runs side by side, each in one process and in a folder that one process holds. Whatever is killed goes on from its newest
+checkpoint, and what is finished is one small file."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from core.config.scenario import Scenario
+from core.data import load
+from core.engines import default
 from scenarios.backends import local
 from scenarios.backends.grid import serve
 from scenarios.environment import prepare, temporary
+from scenarios.studies import results
+from scenarios.studies.results import Mark
 from scenarios.terminal import redirect
-from server import run, run_folder
+from server import record, run, run_folder
 from server.record import RoundRecord
 
+DONE, BUSY, STOPPED = "done", "busy", "stopped"
+PAUSE = 1.0  # seconds until a run that another command is at is looked at again
+LOST = 5  # times that a lost process is replaced before the study gives up
+MARKS = 40  # rounds whose cost is kept of a finished run
 
-class Quiet:
-    """Watches a run for nobody, and stops it when the event is set or whoever wanted the table is gone."""
+Job = tuple[Path, Scenario]
 
-    def __init__(self, stop: Event, parent: int) -> None:
-        self.stop, self.parent = stop, parent
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that ended: done, busy (another command is at it), stopped, or failed with an error."""
+
+    folder: Path
+    state: str
+    error: str = ""
+
+
+class Watching:
+    """Watches a run: writes down what each round costs, and stops it when asked to, or when whoever wanted the study is gone."""
+
+    def __init__(self, folder: Path, rounds: int, stop: Event, parent: int) -> None:
+        """rounds: stop after so many rounds of this process; 0: go on to the end."""
+        self.folder, self.rounds, self.stop, self.parent = folder, rounds, stop, parent
+        self.marks = results.marks(folder)
+        self.began = len(self.marks)
+        self._spent = time.process_time()
 
     def stopped(self) -> bool:
-        return self.stop.is_set() or os.getppid() != self.parent
+        enough = bool(self.rounds) and len(self.marks) - self.began >= self.rounds
+        return enough or self.stop.is_set() or os.getppid() != self.parent
 
     def replied(self, round: int, done: int, of: int) -> None: ...
-    def ended(self, record: RoundRecord) -> None: ...
+
+    def ended(self, row: RoundRecord) -> None:
+        now, wall = time.process_time(), row.seconds.train + row.seconds.evaluate
+        spent, self._spent = now - self._spent, now
+        share = row.seconds.evaluate / wall if wall else 0.0
+        self.marks.append(Mark(row.round, spent, spent * share, row.examples, len(self.marks) == self.began))
+        record.write(self.folder / results.SPENT, json.dumps(record.plain(self.marks)) + "\n")
+
+    def rest(self) -> float:
+        """Processor seconds since the last round."""
+        return time.process_time() - self._spent
 
 
-def work(scenario: str, folder: Path) -> None:
-    """Run a scenario in its folder, from its newest checkpoint; leave its report alone. In a process of the pool."""
-    with run_folder.driven(folder), temporary(folder / run_folder.TEMPORARY):
-        environment, built = prepare(folder), Scenario.of(scenario)
-        with local.opened(built, 1, environment) as backend:
-            serve(run.build(built, folder, Quiet(*_watched)), backend.grid)
-        if (folder / run_folder.REPORT).exists():
-            for left in (run_folder.CLIENTS, run_folder.CHECKPOINTS, run_folder.VERSIONS):
-                shutil.rmtree(folder / left, ignore_errors=True)
+def work(scenario: str, folder: Path, code: str, rounds: int = 0) -> str:
+    """Run a scenario in its folder, from its newest checkpoint; leave its result alone. In a process of the pool.
+
+    rounds: stop after so many, which the next call goes on from. Returns DONE, BUSY or STOPPED. Raises RuntimeError if the
+    code is not that of the folder's name: its result would be mixed with those of other code.
+    """
+    if results.load(folder):
+        return DONE
+    with suppress(ValueError), run_folder.driven(folder):  # ValueError: another process holds it
+        return _held(scenario, folder, code, rounds)
+    time.sleep(PAUSE)
+    return BUSY
+
+
+def _held(scenario: str, folder: Path, code: str, rounds: int) -> str:
+    try:
+        if not results.load(folder):  # whoever held it before may have finished it
+            with temporary(folder / run_folder.TEMPORARY):
+                _run(Scenario.of(scenario), folder, code, rounds)
+    except ValueError as error:
+        raise RuntimeError(str(error)) from error
+    if not results.load(folder):
+        return STOPPED
+    swept(folder)
+    return DONE
+
+
+def _run(scenario: Scenario, folder: Path, code: str, rounds: int) -> None:
+    _same(code)
+    if not (folder / run_folder.SCENARIO).exists():
+        record.write(folder / run_folder.SCENARIO, scenario.page())
+    environment = prepare(folder)
+    default(scenario)  # libraries and data are loaded once a process, and are no run's cost
+    load(scenario)
+    watch = Watching(folder, rounds, *_watched)
+    with local.opened(scenario, 1, environment) as backend:
+        serve(run.build(scenario, folder, watch), backend.grid)
+    if (folder / run_folder.REPORT).exists():
+        _same(code)
+        spent = sum(mark.processor for mark in watch.marks) + watch.rest()
+        results.save(folder, record.load(folder), _some(watch.marks), spent)
+
+
+def _same(code: str) -> None:
+    if results.code() != code:
+        raise RuntimeError(
+            "the code changed while the study ran; start it again, and what other code made is left aside"
+        )
+
+
+def _some(marks: list[Mark]) -> list[Mark]:
+    """The first of each process, and as many of the others as are kept, evenly."""
+    step = -(-len(marks) // MARKS)
+    return [mark for i, mark in enumerate(marks) if mark.first or i % step == 0]
+
+
+def swept(folder: Path) -> None:
+    """Take away all of a finished run but its settings and its result."""
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if path.name not in (results.RESULT, run_folder.SCENARIO):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _begin(stop: Event, log: Path) -> None:
@@ -50,21 +144,78 @@ def _begin(stop: Event, log: Path) -> None:
     _watched = (stop, os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     redirect(log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for work for ever; its run goes on from the newest checkpoint anyway."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 _watched: tuple[Event, int]
 
 
-def fill(wanted: Mapping[Path, Scenario], log: Path, workers: int) -> Iterator[tuple[Path, Exception | None]]:
-    """Carry out what is wanted, in parallel; yield each folder as it ends, with what went wrong. Stops at Ctrl-C."""
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(stop, log))
-    try:
-        asked = {pool.submit(work, one.json(), folder): folder for folder, one in wanted.items()}
-        for done in as_completed(asked):
-            error = done.exception()
-            yield asked[done], error if isinstance(error, Exception) else None
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
+class Pool:
+    """Processes that runs are given to; a process that is lost is replaced."""
+
+    def __init__(self, workers: int, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._context = multiprocessing.get_context("spawn")
+        self._stop, self._log, self.workers, self._left = self._context.Event(), log, workers, LOST
+        self._pool = self._opened()
+
+    def _opened(self) -> ProcessPoolExecutor:
+        asked = (self._stop, self._log)
+        return ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_begin, initargs=asked)
+
+    def close(self) -> None:
+        """Runs stop after the round that they are in."""
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def fill(self, choose: Callable[[set[Path]], Job | None], code: str, rounds: int = 0) -> Iterator[Ended]:
+        """Carry out what `choose` gives, given the folders that were given before; until it gives nothing and all have ended.
+
+        What another command is at is looked at again once there is nothing else to do, until it is finished.
+        """
+        asked: dict[Future[str], Job] = {}
+        given: set[Path] = set()
+        again: list[Job] = []
+        while True:
+            while len(asked) < self.workers and (job := choose(given) or (again.pop(0) if again else None)):
+                given.add(job[0])
+                asked[self._submit(job, code, rounds)] = job
+            if not asked:
+                return
+            for future in wait(asked, return_when=FIRST_COMPLETED).done:
+                job = asked.pop(future)
+                ended = self._ended(job[0], future)
+                if ended is None:  # its process was lost, and all others of the pool with it
+                    again += [job, *asked.values()]
+                    asked.clear()
+                    break
+                again += [job] * (ended.state == BUSY)
+                yield ended
+
+    def _submit(self, job: Job, code: str, rounds: int) -> Future[str]:
+        try:
+            return self._pool.submit(work, job[1].json(), job[0], code, rounds)
+        except BrokenExecutor as error:  # a process was lost just now
+            lost: Future[str] = Future()
+            lost.set_exception(error)
+            return lost
+
+    def _ended(self, folder: Path, future: Future[str]) -> Ended | None:
+        error = future.exception()
+        if not isinstance(error, BrokenExecutor):
+            return (
+                Ended(folder, "failed", f"{type(error).__name__}: {error}") if error else Ended(folder, future.result())
+            )
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError(f"a process was lost {LOST + 1} times, for want of memory perhaps; try fewer --workers")
+        self._pool.shutdown()
+        self._pool = self._opened()
+        return None

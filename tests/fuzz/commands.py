@@ -19,7 +19,7 @@ from pathlib import Path
 from unittest import mock
 
 from core.config.scenario import Scenario
-from scenarios import compare, deploy, export, table
+from scenarios import compare, deploy, export, study
 from scenarios import run as commands
 from scenarios.check import without_effect
 from server import versions
@@ -115,8 +115,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "compare": (compare.main, ["--out", "--json", "--html"]),
     "export": (export.main, ["--check", "--json"]),
     "deploy": (deploy.main, ["--home", "up", "run", "status", "down", "admit", "dismiss", "--nodes", "--port", "--engine"]),
-    "table": (table.main, ["split-mnist", "--only", "--images", "--alpha", "--pace", "--seeds", "--workers", "--out",
-                            "--finished", "--show"]),
+    "study": (study.main, ["split-mnist", "noniid", "--over", "--tune", "--set", "--rows", "--columns", "--seeds", "--workers",
+                           "--out", "--finished", "--show", "--list", "--budget", "strategy=fedavg,krum", "local.rate=0.1,1"]),
 }  # fmt: skip
 VALUES = [
     "", "-", "--", "0", "-1", "1e400", "9" * 400, "NaN", "none", "a=b", "=", "seed=", "methods=", "methods=+", "methods=replay+",
@@ -172,7 +172,7 @@ def answered(name: str, words: list[str]) -> int:
     with contextlib.ExitStack() as stack:
         for what, result in {f"deployment.processes.{key}": value for key, value in federation.items()}.items():
             stack.enter_context(mock.patch(f"scenarios.{what}", return_value=result))
-        for what in ("run.run", "table._run", "export._export", "terminal.redirect"):
+        for what in ("run.run", "study._run", "study._plan", "export._export", "terminal.redirect"):
             stack.enter_context(mock.patch(f"scenarios.{what}", return_value=0))
         stack.enter_context(
             mock.patch("scenarios.deployment.flwr_cli.ask", return_value={"success": False, "error-message": "nobody"})

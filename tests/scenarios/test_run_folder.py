@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.config.scenario import Scenario
-from scenarios import export, run, table
+from scenarios import export, run
 from server.record import Version
 from server.versions import keep
 
@@ -110,13 +110,6 @@ def test_whoever_comes_second_is_refused_and_changes_no_file(
     assert files(finished) == before
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and f"{finished} is in use: another process is running this very run" in said
-
-
-def test_two_tables_are_not_made_in_one_folder(tmp_path: Path, held: Held, capsys: pytest.CaptureFixture[str]) -> None:
-    held(tmp_path)
-    before = files(tmp_path)
-    refused(table.main, "split-mnist", "--out", str(tmp_path))
-    assert files(tmp_path) == before and "is in use" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,0 +1,173 @@
+"""A study carried out: trials first, then cells; what is finished is never run again, and time may be limited."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from core.config.scenario import Scenario
+from scenarios.studies import estimate, results
+from scenarios.studies.estimate import FIRST, Estimates
+from scenarios.studies.outcome import CELLS, Outcome, in_turn, outcome
+from scenarios.studies.run_all import DONE, Ended, Job, Pool, swept
+from scenarios.studies.study import Cell, Study, Trial
+
+T = TypeVar("T", Cell, Trial)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A study in its folder, with the code of now."""
+
+    study: Study
+    out: Path
+    code: str = field(default_factory=results.code)
+
+    def folder(self, scenario: Scenario) -> Path:
+        """Of a run."""
+        return results.folder(self.out / CELLS, scenario, self.code)
+
+    def outcome(self) -> Outcome:
+        """What there is so far."""
+        return outcome(self.study, self.out, self.code)
+
+    def trials(self) -> dict[Path, tuple[Scenario, list[Trial]]]:
+        """The runs of the trials. Trials of equal settings are one run."""
+        return self._runs((trial, self.study.scenario(trial)) for trial in self.study.trials())
+
+    def cells(self, found: Outcome) -> dict[Path, tuple[Scenario, list[Cell]]]:
+        """The runs of the cells; where tuning has not chosen yet, with the first point of the row's grid."""
+        tuning = self.study.tuning
+        return self._runs(
+            (cell, found.scenarios.get(cell) or self.study.scenario(cell, tuning.grid(cell.row)[0] if tuning else ()))
+            for cell in self.study.cells()
+        )
+
+    def _runs(self, named: Iterable[tuple[T, Scenario]]) -> dict[Path, tuple[Scenario, list[T]]]:
+        runs: dict[Path, tuple[Scenario, list[T]]] = {}
+        for one, scenario in named:
+            runs.setdefault(self.folder(scenario), (scenario, []))[1].append(one)
+        return runs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do."""
+
+    cells: int
+    cells_finished: int
+    trials: int
+    trials_finished: int
+    processor: float | None  # seconds of all runs that are left; None: nothing like some of them was seen
+    longest: float  # processor seconds of the longest of them
+    estimates: Estimates
+
+    def wall(self, workers: int) -> float:
+        """Seconds, if that many cores are free: runs are not divided."""
+        at_once = max(1, min(workers, os.cpu_count() or 1))
+        return self.estimates.pace * max((self.processor or 0.0) / at_once, self.longest)
+
+
+def plan(work: Work) -> Plan:
+    """From what is on the disk; runs nothing."""
+    found = work.outcome()
+    trials, cells = work.trials(), work.cells(found)
+    runs = {folder: scenario for folder, (scenario, _) in [*trials.items(), *cells.items()]}
+    seen = estimate.seen(runs)
+    costs = [seen.of(scenario) for folder, scenario in runs.items() if not results.load(folder)]
+    known = [cost for cost in costs if cost is not None]
+    done = sum(len(named) for folder, (_, named) in trials.items() if results.load(folder))
+    count = sum(len(named) for _, named in trials.values())
+    total = sum(known) if len(known) == len(costs) else None
+    return Plan(len(work.study.cells()), len(found.results), count, done, total, max(known, default=0.0), seen)
+
+
+def unseen(work: Work) -> dict[Path, Scenario]:
+    """One run of each kind that nothing is known of."""
+    runs = {folder: scenario for folder, (scenario, _) in work.trials().items()}
+    runs |= {folder: scenario for folder, (scenario, _) in work.cells(work.outcome()).items()}
+    return {work.folder(one): one for one in estimate.seen(runs).missing(list(runs.values()))}
+
+
+def timed(work: Work, pool: Pool) -> Generator[Ended, None, None]:
+    """Run the first rounds of a run of each kind that nothing is known of. They are not lost: its run goes on from them."""
+    yield from pool.fill(_in_order(unseen(work)), work.code, FIRST)
+
+
+def carried_out(work: Work, pool: Pool, minutes: float | None) -> Iterator[tuple[Ended, Sequence[Cell | Trial]]]:
+    """Run all that is not finished; yield what each run was of as it ends. minutes: start none that would not end in time."""
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    if minutes is not None:
+        with closing(timed(work, pool)) as first:
+            for ended in first:
+                if time.monotonic() > deadline:
+                    return
+                if ended.state == "failed":
+                    yield ended, []
+    trials, cells = work.trials(), work.cells(work.outcome())
+    for folder in [*trials, *cells]:
+        if results.load(folder):
+            swept(folder)  # what was killed just when it was finished
+    now = _fitting(work, deadline)
+    wanted = {folder: scenario for folder, (scenario, _) in trials.items()}
+    for ended in pool.fill(_in_order(wanted, now), work.code):
+        yield ended, trials[ended.folder][1]
+    named = {folder: cells for folder, (_, cells) in work.cells(work.outcome()).items()}
+    for ended in pool.fill(_next_cell(work, now, minutes is not None), work.code):
+        yield ended, named.get(ended.folder, [])
+
+
+Fits = Callable[[Scenario], bool]
+
+
+def _fitting(work: Work, deadline: float) -> Callable[[], Fits]:
+    """Makes, from what is known now: would a run that starts now end in time?"""
+
+    def now() -> Fits:
+        if math.isinf(deadline):
+            return lambda scenario: True
+        runs = {folder: one for folder, (one, _) in [*work.trials().items(), *work.cells(work.outcome()).items()]}
+        seen, left = estimate.seen(runs), deadline - time.monotonic()
+        return lambda scenario: seen.pace * (seen.of(scenario) or 0.0) < left
+
+    return now
+
+
+def _in_order(
+    wanted: Mapping[Path, Scenario], now: Callable[[], Fits] | None = None
+) -> Callable[[set[Path]], Job | None]:
+    """The first that is neither given nor finished, and fits."""
+
+    def choose(given: set[Path]) -> Job | None:
+        open_ = [job for job in wanted.items() if job[0] not in given and not results.load(job[0])]
+        fits = now() if now and open_ else lambda scenario: True
+        return next((job for job in open_ if fits(job[1])), None)
+
+    return choose
+
+
+def _next_cell(work: Work, now: Callable[[], Fits], informative: bool) -> Callable[[set[Path]], Job | None]:
+    """The next cell by `in_turn`."""
+    start = work.outcome()
+
+    def choose(given: set[Path]) -> Job | None:
+        found = work.outcome() if informative else start
+        folders = {cell: work.folder(scenario) for cell, scenario in found.scenarios.items()}
+        taken = {cell for cell, folder in folders.items() if folder in given}
+        open_ = [cell for cell in in_turn(found, taken, informative) if not results.load(folders[cell])]
+        fits = now() if open_ else lambda scenario: True
+        cell = next((cell for cell in open_ if fits(found.scenarios[cell])), None)
+        return (folders[cell], found.scenarios[cell]) if cell else None
+
+    return choose
+
+
+def finished(ended: Ended) -> bool:
+    """Did it leave a result?"""
+    return ended.state == DONE

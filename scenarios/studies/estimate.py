@@ -1,0 +1,112 @@
+"""How long runs will take: from what finished ones took, else from the first rounds of some."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from core.config.scenario import Scenario
+from core.stream import course
+from scenarios.studies import results
+from scenarios.studies.results import Mark, Result
+
+FIRST = 3  # rounds that are run to see what a kind costs; they are not lost: its run goes on from them
+IMAGES = 60_000  # of a data set that is used whole
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run costs, in processor seconds."""
+
+    scenario: Scenario
+    start: float  # once: what the first round costs more
+    evaluation: float  # a round, for testing the global model
+    example: float  # a gradient example
+    examples: float  # gradient examples a round
+    end: float  # after the last round
+
+    def of(self, scenario: Scenario) -> float:
+        """What a run of other sizes costs: rounds, and gradient examples a round, count in proportion."""
+        examples = self.examples * share(scenario) / share(self.scenario)
+        return self.start + scenario.rounds * (self.evaluation + self.example * examples) + self.end
+
+
+def share(scenario: Scenario) -> float:
+    """In proportion to the gradient examples of a round: clients' shares of the images, times passes over them."""
+    a_client = (scenario.train or IMAGES) / scenario.clients / len(course(scenario).tasks)
+    return scenario.cohort * a_client * scenario.local.epochs
+
+
+def measured(scenario: Scenario, marks: Sequence[Mark], result: Result | None = None) -> Measured | None:
+    """From the rounds of a run; None if only its first was seen, which is like no other."""
+    usual = [mark for mark in marks if not mark.first]
+    if not usual:
+        return None
+    rounds, evaluation = len(usual), statistics.mean(mark.evaluation for mark in usual)
+    spent, examples = sum(mark.processor for mark in usual), sum(mark.examples for mark in usual)
+    example = max(0.0, spent - rounds * evaluation) / max(1, examples)
+    first = [mark.processor - mark.evaluation - example * mark.examples for mark in marks if mark.first]
+    start = max(0.0, statistics.mean(first)) if first else 0.0
+    found = Measured(scenario, start, evaluation, example, examples / rounds, 2 * evaluation)
+    return replace(found, end=max(0.0, result.processor - found.of(scenario) + found.end)) if result else found
+
+
+def kind(scenario: Scenario) -> tuple[str, ...]:
+    """Runs of one kind cost the same for a gradient example."""
+    methods = "+".join(part.name for part in scenario.methods)
+    model = scenario.model.kind
+    return model, str(scenario.local.batch), scenario.engine, scenario.strategy.name, methods, scenario.softmax.name
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What was seen of a study's runs so far."""
+
+    finished: Mapping[str, tuple[float, ...]] = field(
+        default_factory=dict
+    )  # processor seconds, by settings without the seed
+    kinds: Mapping[tuple[str, ...], Measured] = field(default_factory=dict)
+    pace: float = 1.0  # seconds by the wall clock for each processor second
+    count: int = 0  # finished runs
+
+    def of(self, scenario: Scenario) -> float | None:
+        """Processor seconds of a run; None if nothing like it was seen."""
+        if seen := self.finished.get(_settings(scenario)):
+            return statistics.mean(seen)
+        found = self.kinds.get(kind(scenario)) or self._like(scenario)
+        return found.of(scenario) if found else None
+
+    def _like(self, scenario: Scenario) -> Measured | None:
+        """One of the same model, batch and engine."""
+        return next((one for own, one in self.kinds.items() if own[:3] == kind(scenario)[:3]), None)
+
+    def missing(self, scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
+        """One of each kind of which nothing was seen."""
+        known = set(self.kinds)
+        for one in scenarios:
+            if kind(one) not in known and one.rounds > 1:
+                known.add(kind(one))
+                yield one
+
+
+def seen(runs: Mapping[Path, Scenario]) -> Estimates:
+    """From the folders of runs: finished ones, and those that have begun."""
+    finished: dict[str, list[float]] = {}
+    kinds: dict[tuple[str, ...], Measured] = {}
+    paces = []
+    for folder, scenario in runs.items():
+        result = results.load(folder)
+        if result:
+            finished.setdefault(_settings(scenario), []).append(result.processor)
+            paces.append(result.seconds / max(result.processor, 1e-9))
+        found = measured(scenario, result.marks if result else results.marks(folder), result)
+        if found and (result or kind(scenario) not in kinds):  # a whole run says more than its first rounds
+            kinds[kind(scenario)] = found
+    pace = max(1.0, statistics.median(paces)) if paces else 1.0
+    return Estimates({key: tuple(one) for key, one in finished.items()}, kinds, pace, len(paces))
+
+
+def _settings(scenario: Scenario) -> str:
+    return replace(scenario, seed=0).json()

@@ -1,0 +1,74 @@
+"""What a study leaves in its folder: tables, paired comparisons, what tuning chose, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.disk import removed
+from scenarios.studies import tables
+from scenarios.studies.measures import MEASURES
+from scenarios.studies.outcome import Outcome
+from scenarios.studies.pairs import pairs
+from scenarios.studies.study import Cell
+from server import record
+from server.report.figures.groups import worded
+from server.report.figures.memory import MemoryPoint, against_memory
+from server.report.figures.results import spread
+from server.report.figures.study import Series, curves, points
+
+PAGES = ("table.md", "table.csv", "table.json", "table.tex", "pairs.md", "chosen.md")
+PICTURES = ("curves", "points", "memory")
+
+
+def write(found: Outcome, out: Path, command: str, code: str, plugins: tuple[str, ...] = ()) -> list[Path]:
+    """Write all of it anew, at least one cell being finished; returns the files."""
+    compared = pairs(found)
+    texts = (
+        tables.markdown(found, command, plugins),
+        tables.table_csv(found),
+        tables.table_json(found, compared, command, code, plugins),
+        tables.latex(found),
+        tables.pairs_page(found, compared),
+        tables.chosen_page(found),
+    )
+    for name, text in zip(PAGES, texts, strict=True):
+        record.write(out / name, text)
+    for name in PICTURES:  # one that has nothing to show any more would be of other runs
+        for kind in ("png", "svg", "csv"):
+            removed(out / f"{name}.{kind}")
+    return [*(out / name for name in PAGES), *_pictures(found, out)]
+
+
+def _pictures(found: Outcome, out: Path) -> Iterator[Path]:
+    study, name = found.study, found.study.measures[0]
+    measure, rows = MEASURES[name], list(study.rows)
+    series = list(_series(found))
+    yield curves(series, out, rows)
+    if any(one.values for one in series):
+        yield points(series, out, rows, measure.head, measure.more)
+    if marks := list(_memory(found)):
+        yield against_memory(marks, out, study.meaning)
+
+
+def _series(found: Outcome) -> Iterator[Series]:
+    study, name = found.study, found.study.measures[0]
+    for column in study.columns:
+        for row in study.rows:
+            ended = [found.results[Cell(row, column, seed)] for seed in found.finished(row, column)]
+            values = {seed: MEASURES[name].scale * value for seed, value in found.values(row, column, name).items()}
+            if ended:
+                yield Series(row, column, tuple(one.curve for one in ended), values)
+
+
+def _memory(found: Outcome) -> Iterator[MemoryPoint]:
+    """Of streams. Rows that differ in nothing but a method's budget are one line through their budgets."""
+    for row, changes in found.study.rows.items():
+        own = {path: text for path, text in changes if not path.endswith((".images", ".kilobytes"))}
+        name = worded(own).removeprefix("methods=") or row
+        for column in found.study.columns:
+            ended = [found.results[Cell(row, column, seed)] for seed in found.finished(row, column)]
+            shares = spread(list(found.values(row, column, "accuracy").values()))
+            if shares and any(one.measures for one in ended):
+                kilobytes = max(one.memory_bytes for one in ended) / 1000
+                yield MemoryPoint(name, column, kilobytes, *shares, len(ended))

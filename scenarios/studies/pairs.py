@@ -1,0 +1,84 @@
+"""Which differences are real: rows against the first one, seed by seed."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from scenarios.studies.outcome import Outcome
+
+LEAST = 3  # seeds, for a test to say anything
+RANKS = 6  # seeds from which Wilcoxon's test can go below 0.05 at all: of n signs the rarest has probability 2 / 2^n
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row against the first row in one column, over the seeds that both have. In units of the measure, not scaled."""
+
+    row: str
+    column: str
+    seeds: tuple[int, ...]
+    difference: float  # mean over seeds; above 0: the row has more
+    interval: tuple[float, float] | None = None  # 95 %, of Student's t; None: too few seeds
+    p: float | None = None  # of the paired t-test, two-sided
+    p_holm: float | None = None  # adjusted for the number of rows compared in the column (Holm 1979)
+    p_ranks: float | None = None  # of Wilcoxon's signed-rank test; None: too few seeds
+
+    @property
+    def verdict(self) -> str:
+        """Is the difference real?"""
+        if self.p_holm is None:
+            return f"n too small ({len(self.seeds)})"
+        return "yes" if self.p_holm < LEVEL else "not shown"
+
+
+def pairs(found: Outcome) -> list[Pair]:
+    """Every row but the first, column by column."""
+    return [one for column in found.study.columns for one in adjusted(list(_column(found, column)))]
+
+
+def _column(found: Outcome, column: str) -> Iterator[Pair]:
+    reference, *others = found.study.rows
+    main = found.study.measures[0]
+    first = found.values(reference, column, main)
+    for row in others:
+        mine = found.values(row, column, main)
+        if seeds := tuple(seed for seed in mine if seed in first):
+            yield compared(row, column, seeds, [mine[seed] - first[seed] for seed in seeds])
+
+
+def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequence[float]) -> Pair:
+    """The test of these differences, one a seed."""
+    from scipy import stats
+
+    mean, count = statistics.mean(differences), len(differences)
+    pair = Pair(row, column, seeds, mean)
+    if count < LEAST:
+        return pair
+    error = statistics.stdev(differences) / count**0.5
+    half = float(stats.t.ppf(0.5 + 0.95 / 2, count - 1)) * error
+    if not error:  # the same difference for every seed: no test divides by nothing
+        p = 0.0 if mean else 1.0
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # nearly the same for every seed
+            p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    ranks = None
+    if count >= RANKS and any(differences):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # ties, which make its p approximate
+            ranks = float(stats.wilcoxon(differences).pvalue)
+    return replace(pair, interval=(mean - half, mean + half), p=p, p_ranks=ranks)
+
+
+def adjusted(found: Sequence[Pair]) -> list[Pair]:
+    """With Holm's step-down adjustment of their p: the smallest times their number, the next times one less, never falling."""
+    tested = sorted((one for one in found if one.p is not None), key=lambda one: one.p or 0.0)
+    least, by_row = 0.0, {}
+    for i, one in enumerate(tested):
+        least = max(least, min(1.0, (one.p or 0.0) * (len(tested) - i)))
+        by_row[one.row] = least
+    return [replace(one, p_holm=by_row.get(one.row)) for one in found]

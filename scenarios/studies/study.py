@@ -1,0 +1,187 @@
+"""A study as data: a base scenario, rows and columns that change it, seeds, and what is tuned on which other seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.config.parse import unknown
+from core.config.scenario import Scenario
+from core.data import settled
+from fl.strategies import STRATEGIES, build
+from scenarios.overrides import Change, changed
+
+Changes = tuple[Change, ...]  # as --set takes them: (("strategy", "fedprox"), ("strategy.mu", "0.1"))
+
+ALL = ""  # the grid of every row that has none of its own
+OWNED = ("seed", "name", "past")  # what neither rows nor columns may set
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is tried for each row before it is reported: the point with the best validation accuracy is taken.
+
+    Every row has a grid of the same number of points, so no row wins by having been tried more often.
+    """
+
+    grids: Mapping[str, tuple[Changes, ...]]  # by row; ALL: of every other row
+    seeds: tuple[int, ...]  # none of them is reported
+    where: Mapping[str, Changes] = field(default_factory=dict)  # the one column that is tuned on; none: each by itself
+    changes: Changes = ()  # of trials only, fewer rounds, say
+
+    def __post_init__(self) -> None:
+        counts = {row: len(points) for row, points in self.grids.items()}
+        if len(set(counts.values())) != 1 or min(counts.values()) < 1:
+            said = ", ".join(f"{row or 'every other row'}: {count}" for row, count in counts.items())
+            raise ValueError(f"every row should have the same number of trials, 1 or more; not {said or 'none'}")
+        if not self.seeds:
+            raise ValueError("tuning needs seeds of its own")
+        if len(self.where) > 1:
+            raise ValueError(f"rows are tuned on one column, or on each; not on {', '.join(self.where)}")
+
+    def grid(self, row: str) -> tuple[Changes, ...]:
+        """The points of a row."""
+        return self.grids[row] if row in self.grids else self.grids[ALL]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run that is reported."""
+
+    row: str
+    column: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.row} / {self.column} / seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run that tunes a row: one point of its grid, on one seed."""
+
+    row: str
+    column: str
+    point: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.row} / {self.column} / trial {self.point + 1}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared. The first row is the one that the others are compared with."""
+
+    name: str
+    meaning: str
+    base: Scenario
+    rows: Mapping[str, Changes]
+    columns: Mapping[str, Changes]
+    seeds: tuple[int, ...]
+    tuning: Tuning | None = None
+    measures: tuple[str, ...] = (
+        "accuracy",
+    )  # of scenarios.studies.measures; the first is compared, the others are shown
+    left_out: Mapping[str, str] = field(default_factory=dict)  # rows that are impossible here, and why
+
+    def __post_init__(self) -> None:
+        for kind, names in (("row", self.rows), ("column", self.columns), ("seed", self.seeds)):
+            if not names:
+                raise ValueError(f"study {self.name} has no {kind}")
+        for name in (*self.rows, *self.columns):
+            if "," in name or not name.isprintable():
+                raise ValueError(
+                    f"{name!r} cannot be the name of a row or a column: --rows and --columns have commas between"
+                )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds = {self.seeds} names one twice")
+        paths = [{path for changes in side.values() for path, _ in changes} for side in (self.rows, self.columns)]
+        if both := sorted(paths[0] & paths[1]):
+            raise ValueError(f"rows and columns of study {self.name} both set {', '.join(both)}")
+        if owned := sorted((paths[0] | paths[1]) & set(OWNED)):
+            raise ValueError(f"no row or column may set {', '.join(owned)}; seeds are given by --seeds")
+        if self.tuning:
+            self._check(self.tuning)
+
+    def _check(self, tuning: Tuning) -> None:
+        if twice := sorted(set(tuning.seeds) & set(self.seeds)):
+            raise ValueError(f"seeds {twice} would be tuned on and reported; choose others")
+        if not self.base.validation:
+            raise ValueError("tuning needs validation > 0: it never looks at test images")
+        if without := [row for row in self.rows if row not in tuning.grids and ALL not in tuning.grids]:
+            raise ValueError(f"rows without a grid: {', '.join(without)}")
+
+    def cells(self) -> list[Cell]:
+        """What is reported, a seed at a time, so that a study that is stopped early compares like with like."""
+        return [Cell(row, column, seed) for seed in self.seeds for column in self.columns for row in self.rows]
+
+    def trials(self) -> list[Trial]:
+        """What is tried first; the same number for every row."""
+        if not self.tuning:
+            return []
+        columns, tuning = list(self.tuning.where or self.columns), self.tuning
+        counts = range(len(next(iter(tuning.grids.values()))))
+        return [
+            Trial(row, column, point, seed)
+            for seed in tuning.seeds
+            for column in columns
+            for point in counts
+            for row in self.rows
+        ]
+
+    def tuned_on(self, cell: Cell) -> tuple[str, str]:
+        """The row and the column whose trials choose this cell's settings."""
+        where = self.tuning.where if self.tuning else {}
+        return cell.row, next(iter(where), cell.column)
+
+    def scenario(self, cell: Cell | Trial, point: Changes = ()) -> Scenario:
+        """The run of a cell at a point of its row's grid, or of a trial. Raises ValueError, naming it, if there is none such."""
+        columns, extra = self.columns, Changes()
+        if isinstance(cell, Trial):
+            assert self.tuning
+            columns, point, extra = {**self.columns, **self.tuning.where}, self._point(cell), self.tuning.changes
+        changes = (*columns[cell.column], *self.rows[cell.row], *point, *extra, ("seed", str(cell.seed)))
+        try:
+            # A piece before its settings, whichever of row, column and point brings them.
+            return settled(changed(self.base, sorted(changes, key=lambda one: one[0].count("."))))
+        except ValueError as error:
+            raise ValueError(f"{cell}: {error}") from None
+
+    def _point(self, trial: Trial) -> Changes:
+        assert self.tuning
+        return self.tuning.grid(trial.row)[trial.point]
+
+    def narrowed(self, rows: Sequence[str] = (), columns: Sequence[str] = (), seeds: Sequence[int] = ()) -> Study:
+        """The same with some of its rows, columns, seeds; none named: all. Raises ValueError, naming the choices."""
+        for kind, names, there in (("row", rows, self.rows), ("column", columns, self.columns)):
+            for name in names:
+                if name not in there:
+                    why = f" ({self.left_out[name]})" if name in self.left_out else ""
+                    raise ValueError(f"{unknown(kind, name, there)}{why}")
+        return replace(
+            self,
+            rows={name: self.rows[name] for name in rows or self.rows},
+            columns={name: self.columns[name] for name in columns or self.columns},
+            seeds=tuple(seeds) or self.seeds,
+        )
+
+
+def product(values: Mapping[str, Iterable[str]]) -> tuple[Changes, ...]:
+    """Every combination of these values, the last key's changing fastest."""
+    keys = list(values)
+    return tuple(tuple(zip(keys, texts, strict=True)) for texts in itertools.product(*values.values()))
+
+
+def strategies(base: Scenario) -> tuple[dict[str, Changes], dict[str, str]]:
+    """A row for each registered strategy, with its usual settings; and why those are left out that the setting makes impossible."""
+    rows, left_out = dict[str, Changes](), dict[str, str]()
+    for name in STRATEGIES:
+        change = ("strategy", name)
+        try:
+            build(changed(base, [change]))
+            rows[name] = (change,)
+        except ValueError as error:
+            left_out[name] = str(error)
+    return rows, left_out

@@ -1,0 +1,261 @@
+"""A study's table as Markdown, CSV, JSON and LaTeX; its paired comparisons, and what tuning chose."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from scenarios.experiment.again import again
+from scenarios.experiment.options import RunOptions
+from scenarios.studies.measures import MEASURES, Measure
+from scenarios.studies.outcome import Outcome, score
+from scenarios.studies.pairs import LEVEL, Pair
+from scenarios.studies.study import Cell, Changes, Trial
+from server import record
+from server.report.figures.formatting import NONE, written
+
+SCHEMA = 1  # of table.json
+TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "≥": r"$\geq$",
+}  # fmt: skip
+
+
+def shown(found: Outcome, row: str, column: str, name: str) -> str:
+    """ "97.71 ± 0.20 (5)": mean ± sample standard deviation over seeds, and how many; "(3 of 5)" where some have no such value."""
+    values, seeds = list(found.values(row, column, name).values()), len(found.finished(row, column))
+    if not seeds:
+        return NONE
+    count = f"({len(values)})" if len(values) == seeds else f"({len(values)} of {seeds})"
+    if not values:
+        return f"{NONE} {count}" if name in found.study.measures[:1] else NONE
+    return f"{number(MEASURES[name], statistics.mean(values))}{apart(MEASURES[name], values)} {count}"
+
+
+def number(measure: Measure, value: float) -> str:
+    """A value as it is shown."""
+    return written(measure.scale * value, f",.{measure.digits}f")
+
+
+def apart(measure: Measure, values: Sequence[float]) -> str:
+    """ " ± 0.20", nothing for one value."""
+    return f" ± {number(measure, statistics.stdev(values))}" if len(values) > 1 else ""
+
+
+def grid(found: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of one measure."""
+    study = found.study
+    head = [MEASURES[name].head, *study.columns]
+    return head, [[row, *(shown(found, row, column, name) for column in study.columns)] for row in study.rows]
+
+
+def best(found: Outcome, column: str) -> set[str]:
+    """The rows with the best mean of the first measure in a column; none if there is nothing to compare."""
+    name = found.study.measures[0]
+    means = {row: statistics.mean(one.values()) for row in found.study.rows if (one := found.values(row, column, name))}
+    top = (max if MEASURES[name].more else min)(means.values(), default=0.0)
+    return {row for row, mean in means.items() if mean == top} if len(means) > 1 else set()
+
+
+def shown_measures(found: Outcome) -> list[str]:
+    """The measures that any finished run has; the first one always."""
+    study = found.study
+    there = [
+        name
+        for name in study.measures[1:]
+        if any(found.values(row, column, name) for row in study.rows for column in study.columns)
+    ]
+    return [study.measures[0], *there]
+
+
+# ── Markdown ──
+
+
+def markdown(found: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str:
+    """table.md: a table a measure, what is missing, and the command of each cell."""
+    study, parts = found.study, [f"# {found.study.name}: {found.study.meaning}"]
+    said = "Mean ± sample standard deviation over seeds (number of seeds). Bold: the best mean of a column, which need not be"
+    parts.append(f"{said} better than others by more than chance: see pairs.md.")
+    for i, name in enumerate(shown_measures(found)):
+        head, rows = grid(found, name)
+        top = [set[str]() if i else best(found, column) for column in study.columns]
+        parts.append(lined(head, [[row[0], *_bold(row, top)] for row in rows]))
+    for row, why in study.left_out.items():
+        parts.append(f"Left out: {row}: {why}")
+    if missing := found.missing:
+        names = "".join(f"- {cell}\n" for cell in missing)
+        parts.append(
+            f"## Missing\n\n{len(missing)} cells; this fills them:\n\n```bash\n{command}\n```\n\n{names}".rstrip()
+        )
+    commands = "\n".join(f"{made(found, cell, plugins)}  # {cell}" for cell in found.results)
+    parts.append(f"## Each cell again\n\n```bash\n{commands}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _bold(row: Sequence[str], top: Sequence[set[str]]) -> list[str]:
+    return [f"**{text}**" if row[0] in names else text for text, names in zip(row[1:], top, strict=True)]
+
+
+def lined(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
+
+
+def made(found: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
+    """The command that makes a cell again; it has another name where no change of a preset makes its settings."""
+    options = RunOptions(baselines="none", export="none", backend=RunOptions.backend, plugins=plugins)
+    words = again(found.scenarios[cell], options)
+    one = ["python", "-m", "scenarios.study", found.study.name, "--rows", cell.row, "--columns", cell.column]
+    return shlex.join(words or [*one, "--seeds", f"{cell.seed},"])
+
+
+# ── CSV, JSON, LaTeX ──
+
+
+def table_csv(found: Outcome) -> str:
+    """table.csv: a line a finished cell; values as they are in JSON, not scaled."""
+    names = found.study.measures
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n")
+    write.writerow(["row", "column", "seed", *names, "seconds", "processor_seconds", "weights_sha256"])
+    for cell, one in found.results.items():
+        values = [MEASURES[name].read(one) for name in names]
+        write.writerow([cell.row, cell.column, cell.seed, *values, one.seconds, one.processor, one.weights_sha256])
+    return text.getvalue()
+
+
+def table_json(found: Outcome, compared: Sequence[Pair], command: str, code: str, plugins: tuple[str, ...] = ()) -> str:
+    """table.json: all of it. Shares are shares, 0 … 1."""
+    study = found.study
+    lines = [
+        {
+            "row": row, "column": column, "seeds": found.finished(row, column),
+            "chosen": _words(found.point(Cell(row, column, found.finished(row, column)[0]))),
+            **{name: _spread(found.values(row, column, name)) for name in study.measures},
+        }
+        for column in study.columns for row in study.rows if found.finished(row, column)
+    ]  # fmt: skip
+    cells = [
+        {
+            "row": cell.row, "column": cell.column, "seed": cell.seed, "command": made(found, cell, plugins),
+            **{name: MEASURES[name].read(one) for name in study.measures},
+            "diverged": one.diverged, "seconds": one.seconds, "processor_seconds": one.processor,
+            "weights_sha256": one.weights_sha256,
+        }
+        for cell, one in found.results.items()
+    ]  # fmt: skip
+    page = {
+        "schema": SCHEMA, "study": study.name, "meaning": study.meaning, "code": code, "command": command,
+        "reference": next(iter(study.rows)), "left_out": study.left_out, "lines": lines, "cells": cells,
+        "pairs": [record.plain(one) | {"verdict": one.verdict} for one in compared],
+        "missing": [str(cell) for cell in found.missing],
+    }  # fmt: skip
+    return json.dumps(record.plain(page), indent=1, allow_nan=False) + "\n"
+
+
+def _spread(values: Mapping[int, float]) -> dict[str, Any]:
+    mine = list(values.values())
+    mean, deviation = (statistics.mean(mine) if mine else None), (statistics.stdev(mine) if len(mine) > 1 else None)
+    return {"mean": mean, "deviation": deviation, "n": len(mine)}
+
+
+def latex(found: Outcome) -> str:
+    """table.tex: the first measure, for \\usepackage{booktabs}; the best mean of a column is bold."""
+    study, name = found.study, found.study.measures[0]
+    head, rows = grid(found, name)
+    top = [best(found, column) for column in study.columns]
+    lines = [
+        "% needs \\usepackage{booktabs}; mean and sample standard deviation over seeds (number of seeds)",
+        f"\\begin{{tabular}}{{l{'r' * len(study.columns)}}}",
+        "\\toprule",
+        f"{' & '.join(map(escaped, head))} \\\\",
+        "\\midrule",
+    ]
+    for row in rows:
+        texts = [escaped(text) for text in row]
+        texts = [f"\\textbf{{{text}}}" if i and row[0] in top[i - 1] else text for i, text in enumerate(texts)]
+        lines.append(f"{' & '.join(texts)} \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """A text that LaTeX shows as it is."""
+    return "".join(TEX.get(letter, letter) for letter in text)
+
+
+# ── paired comparisons, and what tuning chose ──
+
+
+def pairs_page(found: Outcome, compared: Sequence[Pair]) -> str:
+    """pairs.md."""
+    study, measure = found.study, MEASURES[found.study.measures[0]]
+    reference = next(iter(study.rows))
+    head = [
+        "row",
+        "seeds",
+        f"difference ({measure.unit})",
+        "95 % interval",
+        "p",
+        "p, Holm",
+        "p, Wilcoxon",
+        f"below {LEVEL:g}?",
+    ]
+    text = (
+        f"Each row against **{reference}**, {measure.head}, over the seeds that both have. A difference is the mean of the "
+        "differences seed by seed. p: paired t-test, two-sided (`scipy.stats.ttest_1samp` of the differences); Holm: adjusted "
+        "for the rows of a column; Wilcoxon: signed ranks, from six seeds on, with fewer it can never be below 0.05. Seeds "
+        'are few: "not shown" does not mean that there is no difference.'
+    )
+    parts = [f"# {study.name}: paired comparisons", text]
+    for column in study.columns:
+        rows = [list(_paired(one, measure)) for one in compared if one.column == column]
+        if rows:
+            parts += [f"## {column}", lined(head, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _paired(one: Pair, measure: Measure) -> Iterator[str]:
+    def signed(value: float) -> str:
+        return written(measure.scale * value, f"+,.{measure.digits}f")
+
+    yield one.row
+    yield str(len(one.seeds))
+    yield signed(one.difference)
+    yield f"{signed(one.interval[0])} … {signed(one.interval[1])}" if one.interval else NONE
+    for p in (one.p, one.p_holm, one.p_ranks):
+        yield NONE if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    yield one.verdict
+
+
+def chosen_page(found: Outcome) -> str:
+    """chosen.md: each row's grid, how its points did on validation images, and which was taken."""
+    study, tuning = found.study, found.study.tuning
+    if not tuning:
+        return f"# {study.name}: nothing was tuned\n"
+    seeds = ", ".join(map(str, tuning.seeds))
+    more = f"; trials have {_words(tuning.changes)}" if tuning.changes else ""
+    text = (
+        f"Tuned on validation images only, on seeds {seeds}, which are not reported{more}. Every row has the same number of "
+        "trials. The point with the best mean validation accuracy of the last weights is taken; of equals, the one with the "
+        "lower validation loss."
+    )
+    rows = []
+    for row, column in dict.fromkeys((trial.row, trial.column) for trial in study.trials()):
+        for i, point in enumerate(tuning.grid(row)):
+            tried = [one for seed in tuning.seeds if (one := found.trials.get(Trial(row, column, i, seed)))]
+            said = f"{100 * score(tried)[0]:.2f}" if tried else NONE
+            taken = "taken" if found.chosen.get((row, column)) == i else ""
+            rows.append([row, column, _words(point), f"{len(tried)} of {len(tuning.seeds)}", said, taken])
+    return f"# {study.name}: what tuning chose\n\n{text}\n\n" + lined(
+        ["row", "tuned on", "point", "trials", "validation accuracy (%)", ""], rows
+    ) + "\n"  # fmt: skip
+
+
+def _words(changes: Changes) -> str:
+    return " ".join(f"{path}={text}" for path, text in changes)

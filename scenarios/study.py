@@ -1,0 +1,299 @@
+"""A comparison of many runs: `python -m scenarios.study strategies`, or over settings of your own. Finished runs are kept, so
+it can be stopped at any time, and goes on where it was."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from core import plugins
+from core.config.parse import unknown
+from scenarios import needs
+from scenarios.check import check
+from scenarios.columns import tables
+from scenarios.overrides import changed, parsed
+from scenarios.presets import SCENARIOS
+from scenarios.studies import STUDIES, ad_hoc, output, results
+from scenarios.studies.carry_out import Plan, Work, carried_out, finished, plan, timed, unseen
+from scenarios.studies.estimate import FIRST
+from scenarios.studies.measures import MEASURES
+from scenarios.studies.outcome import Outcome
+from scenarios.studies.run_all import BUSY, STOPPED, Ended, Pool
+from scenarios.studies.study import Cell, Study, Trial
+from scenarios.studies.tables import grid, shown_measures
+from scenarios.terminal import piped
+from server import run_folder
+from server.report.figures.formatting import duration
+
+EXAMPLES = """examples:
+  python -m scenarios.study --list                                      every study, and how large it is
+  python -m scenarios.study strategies --plan                           what it will take; runs a few rounds to see
+  python -m scenarios.study strategies                                  all of it: trials on other seeds, then the cells
+  python -m scenarios.study split-mnist --rows finetune,'derpp 200' --columns 'sync Dirichlet 1' --seeds 1 --tune none
+  python -m scenarios.study noniid --over strategy=fedavg,scaffold --over partition.alpha=0.1,1 --seeds 5
+  python -m scenarios.study noniid --over strategy=fedavg,fedprox --tune local.rate=0.01,0.03,0.1 --seeds 5
+  python -m scenarios.study strategies --budget 60                      the most informative cells of an hour
+  python -m scenarios.study strategies --finished                       the tables of what is finished, without running
+
+The first row is what the others are compared with. Tuning looks at validation images only, on seeds that are not reported, with
+as many trials for every row. --budget: trials first, then one seed of every cell, then a second one, then always a seed of that row
+and column whose place is least sure: whose standard error is largest against its distance to the column's best row. No run is
+started that would not end in time. Results are kept by settings and code: a result of other code is never used.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m scenarios.study", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("name", nargs="?", help=f"a study: {', '.join(STUDIES)}; or a scenario, with --over")
+    p.add_argument("--over", action="append", default=[], metavar="KEY=A,B",
+                   help="a setting's values: of the first one the rows, of others the columns; may be repeated")  # fmt: skip
+    p.add_argument("--tune", action="append", default=[], metavar="KEY=A,B",
+                   help="what is tried for every row before it is reported; none: nothing; may be repeated")  # fmt: skip
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                   help="change one setting of all runs; may be repeated")  # fmt: skip
+    p.add_argument("--rows", type=_names, default=[], metavar="A,B", help="some of its rows")
+    p.add_argument("--columns", type=_names, default=[], metavar="A,B", help="some of its columns")
+    p.add_argument("--seeds", type=_seeds, default=(), metavar="N", help="seeds 0 … N-1; or these, by commas: 3,5")
+    p.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="runs at a time, of one core each (all cores)"
+    )
+    p.add_argument("--out", type=Path, metavar="DIR", help="where its runs and tables go (runs/studies/<name>)")
+    p.add_argument("--plan", action="store_true", help="how many runs, and how long they will take; then stop")
+    p.add_argument("--budget", type=float, metavar="MINUTES", help="take so long, the most informative cells first")
+    p.add_argument("--finished", action="store_true", help="run nothing; show the tables of what is finished")
+    p.add_argument("--show", action="store_true", help="print the settings of every run as JSON and stop")
+    p.add_argument("--list", action="store_true", help="show every study with its meaning and its size")
+    p.add_argument("--plugin", action="append", default=[], metavar="MODULE", dest="plugins",
+                   help="a module, or a .py file, with pieces of your own (docs/extending.md); may be repeated")  # fmt: skip
+    return p
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """How many, or which."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part]
+    except ValueError:
+        numbers = []
+    seeds = range(numbers[0]) if len(numbers) == 1 and "," not in text else numbers
+    if not seeds or min(seeds) < 0:
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} should be how many, 1 or more, or which, by commas")
+    return tuple(seeds)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    p = parser()
+    args = p.parse_args(argv)
+    command = shlex.join(["python", "-m", "scenarios.study", *(sys.argv[1:] if argv is None else argv)])
+    screen = Console(stderr=True, highlight=False, markup=False)
+    try:
+        plugins.use(*args.plugins)
+        if args.list:
+            return _list()
+        if args.workers < 1 or (args.budget is not None and not args.budget > 0):
+            raise ValueError("--workers should be 1 or more, --budget more than 0 minutes")
+        study = wanted(args)
+        if args.show:
+            return _settings(study)
+        needs.check("sim")
+        work = Work(study, args.out or Path("runs/studies") / study.name)
+        work.out.mkdir(parents=True, exist_ok=True)
+        if args.finished:
+            return _tables(work, command, args, screen)
+        _possible(study)
+        if args.plan:
+            return _plan(work, args.workers, screen)
+        code = _run(work, args, command, screen)
+        shown = _tables(work, command, args, screen)
+        return code or shown
+    except ValueError as error:
+        p.exit(2, f"{p.prog}: {error}\n")
+    except OSError as error:
+        p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
+
+
+def wanted(args: argparse.Namespace) -> Study:
+    """The study that is asked for. Raises ValueError, naming the value and the choices."""
+    if args.over:
+        if args.name not in SCENARIOS:
+            raise unknown("scenario", str(args.name), SCENARIOS)
+        study = ad_hoc.study(SCENARIOS[args.name][0], args.over)
+    elif args.name in STUDIES:
+        study = STUDIES[args.name]()
+    else:
+        more = f"; {args.name} is a scenario: say over what, --over KEY=A,B" if args.name in SCENARIOS else ""
+        raise ValueError(f"{unknown('study', str(args.name), STUDIES)}{more}")
+    base = changed(study.base, [parsed(text) for text in args.set])
+    return ad_hoc.tuned(replace(study, base=base), args.tune).narrowed(args.rows, args.columns, args.seeds)
+
+
+def _possible(study: Study) -> None:
+    """Raises ValueError if a row or a column cannot be run; not every cell is looked at."""
+    point = study.tuning.grid if study.tuning else lambda row: ((),)
+    first, seed = next(iter(study.rows)), study.seeds[0]
+    cells = [Cell(row, next(iter(study.columns)), seed) for row in study.rows]
+    for cell in [*cells, *(Cell(first, column, seed) for column in study.columns)]:
+        try:
+            check(study.scenario(cell, point(cell.row)[0]))
+        except ValueError as error:
+            raise ValueError(f"{cell}: {error}") from None
+    for trial in study.trials():
+        study.scenario(trial)
+
+
+def _list() -> int:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, make in STUDIES.items():
+        one = make()
+        cells = (
+            f"{len(one.rows)} rows × {len(one.columns)} columns × {len(one.seeds)} seeds, {len(one.trials())} trials"
+        )
+        table.add_row(f"  {name}", one.meaning, cells)
+    Console(highlight=False, markup=False).print(table)
+    return 0
+
+
+def _settings(study: Study) -> int:
+    """Of every run; a tuned row's with the first point of its grid, as nothing has been chosen."""
+    runs = {str(trial): study.scenario(trial) for trial in study.trials()}
+    point = study.tuning.grid if study.tuning else lambda row: ((),)
+    runs |= {str(cell): study.scenario(cell, point(cell.row)[0]) for cell in study.cells()}
+    with piped():
+        print(json.dumps({name: json.loads(one.json()) for name, one in runs.items()}, indent=1))
+    return 0
+
+
+# ── the plan ──
+
+
+def _plan(work: Work, workers: int, screen: Console) -> int:
+    """What is left, and how long it will take; where nothing is known, the first rounds of a run of each kind are run."""
+    if count := len(unseen(work)):
+        screen.print(f"timing the first {FIRST} rounds of {count} kinds of runs …")
+        with closing(Pool(workers, work.out / run_folder.LOG)) as pool:
+            for ended in timed(work, pool):
+                if ended.state == "failed":
+                    screen.print(f"{ended.error}; see {work.out / run_folder.LOG}", soft_wrap=True)
+                    return 1
+    for line in planned(plan(work), workers):
+        Console(highlight=False, markup=False).print(line, soft_wrap=True)
+    return 0
+
+
+def planned(found: Plan, workers: int) -> list[str]:
+    """A plan in words."""
+    seen = found.estimates
+    lines = [
+        f"cells: {found.cells}, of them {found.cells_finished} finished",
+        f"trials: {found.trials}, of them {found.trials_finished} finished",
+    ]
+    if found.processor is None:
+        return [*lines, "nothing is known of how long the rest will take"]
+    hours = found.processor / 3600
+    wall = f"about {duration(found.wall(workers))} with {workers} workers" if hours else "nothing is left"
+    lines.append(f"left: {hours:.2f} processor hours; {wall}")
+    kinds = len(seen.kinds)
+    basis = f"{seen.count} finished runs, " if seen.count else ""
+    return [
+        *lines,
+        f"from: {basis}the rounds of {kinds} kinds of runs (a kind: model, batch, engine, strategy, methods)",
+    ]
+
+
+# ── running ──
+
+
+def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) -> int:
+    """Run what is not finished, a line each. Returns the exit code."""
+    before = plan(work)
+    for line in planned(before, args.workers):
+        screen.print(line, soft_wrap=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(28), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    failed = 0
+    for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell that started this has ignored
+        signal.signal(number, signal.default_int_handler)
+    pool = Pool(args.workers, work.out / run_folder.LOG)
+    with Progress(*columns, console=screen) as progress, closing(pool):
+        done = before.cells_finished + before.trials_finished
+        bar = progress.add_task("runs", total=before.cells + before.trials, completed=done)
+        try:
+            for ended, named in carried_out(work, pool, args.budget):
+                if ended.state in (BUSY, STOPPED):
+                    continue
+                failed += not finished(ended)
+                screen.print(_ended(ended, named, work.out / run_folder.LOG), soft_wrap=True)
+                progress.advance(bar, len(named))
+        except KeyboardInterrupt:
+            screen.print(
+                f"stopped; what is finished is kept, and this goes on where it was:\n{command}", soft_wrap=True
+            )
+            return 130
+        except RuntimeError as error:
+            screen.print(f"stopped: {error}", soft_wrap=True)
+            return 1
+    return 1 if failed else 0
+
+
+def _ended(ended: Ended, named: Sequence[Cell | Trial], log: Path) -> str:
+    names = ", ".join(map(str, named)) or ended.folder.name
+    result = results.load(ended.folder)
+    if not result:
+        return f"{names}: failed: {ended.error}; see {log}"
+    if all(isinstance(one, Trial) for one in named):
+        return f"{names}: validation {100 * (result.validation_accuracy or 0):.2f} % ({result.seconds:.0f} s)"
+    return f"{names}: {100 * (result.accuracy or 0):.2f} % ({result.seconds:.0f} s)"
+
+
+# ── showing ──
+
+
+def _tables(work: Work, command: str, args: argparse.Namespace, screen: Console) -> int:
+    """The tables, on standard output; and everything in files. 1 if nothing is finished."""
+    found = work.outcome()
+    again = command.replace(" --finished", "")
+    if not found.results:
+        screen.print(f"no cell is finished in {work.out} yet; this goes on:\n{again}", soft_wrap=True)
+        return 1
+    for name in shown_measures(found):
+        _table(found, name)
+    files = output.write(found, work.out, again, work.code, tuple(args.plugins))
+    if missing := found.missing:
+        names = "; ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        screen.print(f"missing: {names}; this goes on:\n{again}", soft_wrap=True)
+    said = ", ".join(f"{one.name} (.svg, .csv)" if one.suffix == ".png" else one.name for one in files)
+    Console(highlight=False, markup=False).print(f"written to {work.out}: {said}", soft_wrap=True)
+    return 0
+
+
+def _table(found: Outcome, name: str) -> None:
+    screen, (head, rows) = Console(highlight=False, markup=False), grid(found, name)
+    title = f"{MEASURES[name].head}, mean ± deviation over seeds (number of seeds)"
+    for table in tables(["row", *head[1:]], rows, screen.width, title):
+        screen.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""A study in two pictures: curves with their spread over seeds, and each row's figure with its seeds; a panel a column."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.curves import Point
+from server.report.figures import picture, style
+from server.report.figures.compare import DASHES, colour, mean, wrapped
+from server.report.figures.formatting import percent, span
+from server.report.figures.lines import SHARE, Line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CURVES = ("row", "column", "round", f"mean accuracy {SHARE}", f"lowest {SHARE}", f"highest {SHARE}", "seeds")
+POINTS = ("row", "column", "seed", "value")
+ACROSS = 3  # panels side by side, at most
+WIDE, HIGH = 3.6, 3.1  # inches of a panel
+LETTERS = 11.0  # an inch of a legend's line holds
+
+
+@dataclass(frozen=True)
+class Series:
+    """A row of a study in one of its columns, over its finished seeds."""
+
+    row: str
+    column: str
+    curves: tuple[Sequence[Point], ...]  # one a seed
+    values: dict[int, float]  # the study's figure by seed, as it is shown
+
+
+def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
+    """Draw curves.png, .svg and .csv: mean test accuracy round by round, a band from the lowest to the highest seed.
+
+    rows: all of the study's, so that a row has one colour whatever is finished. Returns the PNG's path.
+    """
+    series = [one for one in series if any(one.curves)]
+    columns = list(dict.fromkeys(one.column for one in series))
+    means = {(one.row, one.column): mean(one.curves) for one in series}
+    last = {key: points[-1].accuracy for key, points in means.items()}
+    row, column = max(last, key=lambda key: last[key])
+    marks = _marks(series, rows)
+    beside = _beside(marks, len(columns))
+    with style.applied():
+        title = f"Most, {percent(last[row, column])}, is read at the end by {row}" + f" ({column})" * (len(columns) > 1)
+        figure, panels = _panels(columns, title, HIGH, 0.2 * -(-len(marks) // beside))
+        for name, axes in zip(columns, panels, strict=True):
+            mine = [one for one in series if one.column == name]
+            for one in mine:
+                _line(one.row, rows.index(one.row), means[one.row, name]).draw(axes, "round", 1.0)
+            every = [point for one in mine for point in means[one.row, name]]
+            shares = [
+                share for point in every for share in (point.accuracy, point.low, point.high) if share is not None
+            ]
+            style.accuracy_axis(axes, shares)
+            style.rounds_axis(axes, np.array([point.round or 0 for point in every], float))
+            axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
+            if axes.get_subplotspec().colspan.start:
+                axes.set_ylabel("")
+        figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
+        return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
+
+
+def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: str, more: bool) -> Path:
+    """Draw points.png, .svg and .csv: each row's figure, its mean ± standard deviation, and every seed's by itself.
+
+    head: what the figure is, with its unit; more: is more better? Returns the PNG's path.
+    """
+    series = [one for one in series if one.values]
+    columns = list(dict.fromkeys(one.column for one in series))
+    there = [row for row in rows if any(one.row == row for one in series)]
+    means = {(one.row, one.column): statistics.mean(one.values.values()) for one in series}
+    row, column = (max if more else min)(means, key=lambda key: means[key])
+    counts = [len(one.values) for one in series]
+    with style.applied():
+        title = f"Best: {row}" + f" ({column})" * (len(columns) > 1) + f", {means[row, column]:.2f}"
+        figure, panels = _panels(columns, title, 0.9 + 0.27 * len(there), 0.2, share_rows=True)
+        for name, axes in zip(columns, panels, strict=True):
+            for one in (one for one in series if one.column == name):
+                _dots(
+                    axes, len(there) - 1 - there.index(one.row), colour(rows.index(one.row)), list(one.values.values())
+                )
+            axes.set_yticks(range(len(there)), [wrapped(name, 24) for name in reversed(there)])
+            axes.set_ylim(-0.6, len(there) - 0.4)
+            axes.grid(axis="x")
+            axes.set_xlabel(head[:1].upper() + head[1:])
+            axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
+        said = (
+            f"large: mean, ± standard deviation over {span(counts)} seeds; small: each seed"
+            if max(counts) > 1
+            else "one seed"
+        )
+        figure.supxlabel(said, x=0.015, ha="left", fontsize=8.5, color=style.GREY)
+        values = ((one.row, one.column, seed, value) for one in series for seed, value in one.values.items())
+        return picture.save(figure, folder / "points.png", POINTS, values)
+
+
+def _panels(
+    columns: Sequence[str], title: str, high: float, below: float, share_rows: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each column; below: inches for what stands below them."""
+    across = min(ACROSS, len(columns))
+    down = -(-len(columns) // across)
+    figure = style.figure(max(6.4, WIDE * across), high * down + below + 0.5, title)
+    grid = figure.subplots(down, across, squeeze=False, sharey=share_rows)
+    for i, axes in enumerate(grid.flat):
+        axes.set_visible(i < len(columns))
+    return figure, list(grid.flat)[: len(columns)]
+
+
+def _line(name: str, i: int, points: Sequence[Point]) -> Line:
+    dash = DASHES[i // len(style.PALETTE) % len(DASHES)]
+    return Line(name, colour(i), points, dash, 1.4, marked=False, band="seeds")
+
+
+def _dots(axes: Axes, level: float, shade: str, values: Sequence[float]) -> None:
+    """The mean of the seeds with its deviation, and just below it each seed."""
+    if len(values) > 1:
+        axes.plot(values, [level - 0.28] * len(values), "o", color=shade, markersize=3, alpha=0.6, markeredgewidth=0)
+    bar = statistics.stdev(values) if len(values) > 1 else None
+    axes.errorbar(
+        statistics.mean(values), level, xerr=bar, fmt="o", color=shade, markersize=6, capsize=2.5, linewidth=1.3
+    )
+
+
+def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
+    """The legend: the rows, and what bands are."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    there = {one.row for one in series}
+    marks: dict[str, Any] = {}
+    for i, row in enumerate(rows):
+        if row in there:
+            line = _line(row, i, ())
+            marks[row] = Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width)
+    if counts := [len(one.curves) for one in series if len(one.curves) > 1]:
+        marks[f"band: lowest to highest of {span(counts)} seeds"] = Patch(color=style.GREY, alpha=0.3, linewidth=0)
+    return marks
+
+
+def _beside(marks: dict[str, Any], columns: int) -> int:
+    """How many of these stand side by side in a legend."""
+    width = max(6.4, WIDE * min(ACROSS, columns))
+    return max(1, int(width / (max(map(len, marks)) / LETTERS + 0.6)))
+
+
+def _curve_rows(series: Sequence[Series], means: dict[tuple[str, str], list[Point]]) -> Iterator[Sequence[Any]]:
+    for one in series:
+        for point in means[one.row, one.column]:
+            yield one.row, one.column, point.round, point.accuracy, point.low, point.high, len(one.curves)

@@ -1,0 +1,497 @@
+"""Studies: what they compare is what they say, every row is tried alike, stopping loses nothing, other code is never mixed in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from core import code_digest
+from core.config.scenario import Scenario
+from core.curves import Point
+from core.metrics import Measures
+from core.safe_json import read_object
+from fl.strategies import STRATEGIES
+from scenarios import study as command
+from scenarios.check import check
+from scenarios.overrides import changed, parsed
+from scenarios.presets import SCENARIOS
+from scenarios.run import parser as run_parser
+from scenarios.studies import STUDIES, ad_hoc, carry_out, estimate, output, pairs, results, run_all, tables
+from scenarios.studies.carry_out import Work
+from scenarios.studies.measures import MEASURES, rounds_to, rounds_to_smoothed
+from scenarios.studies.outcome import Outcome, in_turn
+from scenarios.studies.results import Mark, Result
+from scenarios.studies.study import ALL, Cell, Study, Trial, Tuning, product
+from server import record, run_folder
+
+HOME = Path(__file__).parents[2]
+BASE = replace(SCENARIOS["noniid"][0], train=600, test=200, validation=100, clients=4, cohort=2, rounds=3)
+ROWS = {"fedavg": (("strategy", "fedavg"),), "fedprox": (("strategy", "fedprox"),)}
+COLUMNS = {"alpha 0.1": (("partition.alpha", "0.1"),), "alpha 1": (("partition.alpha", "1"),)}
+TUNING = Tuning({ALL: product({"local.rate": ("0.01", "0.1")})}, seeds=(11, 12))
+
+
+def small(**changes: Any) -> Study:
+    return replace(Study("small", "a small one", BASE, ROWS, COLUMNS, (0, 1, 2)), **changes)
+
+
+def result(accuracy: float, validation: float = 0.9, **more: Any) -> Result:
+    curve = tuple(Point(accuracy * k / 3, k, 1.0 / k, 0.5, 100.0 * k) for k in (1, 2, 3))
+    marks = (Mark(1, 9.0, 1.0, 1000, True), Mark(2, 3.0, 1.0, 1000), Mark(3, 3.0, 1.0, 1000))
+    return replace(Result(accuracy, validation, 0.5, curve, processor=20.0, seconds=21.0, marks=marks), **more)
+
+
+def keep(folder: Path, found: Result) -> None:
+    """As a finished run leaves it."""
+    record.write(folder / results.RESULT, json.dumps(record.plain(found)))
+
+
+# ── what a study is ──
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_every_study_is_possible_and_tries_every_row_alike(name: str) -> None:
+    study = STUDIES[name]()
+    assert study.name == name and study.meaning and study.tuning
+    first, seed = next(iter(study.columns)), study.seeds[0]
+    for row in study.rows:
+        made = study.scenario(Cell(row, first, seed), study.tuning.grid(row)[0])
+        assert check(made) is not None and made.seed == seed
+        assert len({study.scenario(Trial(row, first, i, 11)).json() for i in range(len(study.tuning.grid(row)))}) == 3
+    for column in study.columns:
+        assert study.scenario(Cell(next(iter(study.rows)), column, seed))
+    counts = [sum(trial.row == row for trial in study.trials()) for row in study.rows]
+    assert len(set(counts)) == 1 and counts[0] >= 3
+    assert not set(study.seeds) & set(study.tuning.seeds)
+    assert len(set(study.cells())) == len(study.rows) * len(study.columns) * len(study.seeds)
+
+
+def test_rows_over_strategies_are_those_that_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = STUDIES["strategies"]()
+    assert set(study.rows) | set(study.left_out) == set(STRATEGIES) and "at least 7" in study.left_out["bulyan"]
+    monkeypatch.setitem(STRATEGIES, "mine", STRATEGIES["fedavg"])  # type: ignore[index]
+    assert "mine" in STUDIES["strategies"]().rows and "mine" in STUDIES["niid-bench"]().rows
+
+
+def test_split_mnist_is_its_protocol_within_equal_bytes() -> None:
+    study = STUDIES["split-mnist"]()
+    base = SCENARIOS["class_incremental"][0]
+    for row in ("replay 200", "der 200", "derpp 200", "agem 200"):
+        (part,) = study.scenario(Cell(row, "sync Dirichlet 1", 0)).methods
+        assert part.args == {"images": 0, "kilobytes": pytest.approx(157.8)}
+    made = study.scenario(Cell("derpp 200", "sync Dirichlet 1", 0))
+    assert replace(made, probe=base.probe).json() == base.json()
+    late = study.scenario(Cell("finetune", "async Dirichlet 0.1", 3))
+    assert (late.order, late.lag, late.partition.args["alpha"], late.seed) == (1.0, 0.5, 0.1, 3)
+
+
+def test_seeds_are_outermost() -> None:
+    cells = small().cells()
+    assert [cell.seed for cell in cells] == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_a_piece_comes_before_its_settings_whoever_brings_them() -> None:
+    study = small(rows={"prox": (("strategy.mu", "0.5"),)}, columns={"all": (("strategy", "fedprox"),)})
+    assert study.scenario(Cell("prox", "all", 0)).strategy.args == {"mu": 0.5}
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"seeds": ()}, "has no seed"),
+        ({"rows": {"a,b": ()}}, "cannot be the name"),
+        ({"rows": {"a": (("partition.alpha", "1"),)}}, "both set partition.alpha"),
+        ({"rows": {"a": (("seed", "1"),)}}, "may set seed"),
+        ({"tuning": replace(TUNING, seeds=(2, 11))}, r"seeds \[2\] would be tuned on and reported"),
+        ({"tuning": TUNING, "base": replace(BASE, validation=0)}, "never looks at test images"),
+        ({"tuning": Tuning({"fedavg": ((),)}, (11,))}, "rows without a grid: fedprox"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        small(**changes)
+
+
+def test_rows_with_more_trials_than_others_are_refused() -> None:
+    grids = {ALL: product({"local.rate": ("0.01", "0.1")}), "fedprox": product({"strategy.mu": ("0.1", "1", "10")})}
+    with pytest.raises(ValueError, match="same number of trials, 1 or more; not every other row: 2, fedprox: 3"):
+        Tuning(grids, (11,))
+
+
+def test_a_question_of_ones_own() -> None:
+    study = ad_hoc.study(BASE, ["strategy=fedavg,scaffold", "partition.alpha=0.1,1", "digits=[1,2],[3]"])
+    assert list(study.rows) == ["strategy=fedavg", "strategy=scaffold"]
+    assert list(study.columns) == [f"partition.alpha={a} digits={d}" for a in ("0.1", "1") for d in ("[1 2]", "[3]")]
+    made = study.scenario(Cell("strategy=scaffold", "partition.alpha=0.1 digits=[1 2]", 4))
+    assert (made.strategy.name, made.partition.args["alpha"], made.digits, made.seed) == ("scaffold", 0.1, (1, 2), 4)
+    tuned = ad_hoc.tuned(study, ["local.rate=0.1,1"])
+    assert len(tuned.trials()) == 2 * 4 * 2 * len(ad_hoc.SEEDS) and ad_hoc.tuned(tuned, ["none"]).tuning is None
+    for wrong in (["strategy"], ["strategy=a,,b"], ["strategy=a,a"], ["strategy=a", "strategy=b"]):
+        with pytest.raises(ValueError):
+            ad_hoc.study(BASE, wrong)
+
+
+# ── results, and what they come to ──
+
+
+def test_a_result_is_of_its_settings_and_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = small()
+    work = Work(study, tmp_path)
+    cell = study.cells()[0]
+    keep(work.folder(study.scenario(cell)), result(0.9))
+    assert set(work.outcome().results) == {cell}
+    assert not Work(study, tmp_path, "other code").outcome().results
+    assert not Work(replace(study, base=replace(BASE, noise=0.1)), tmp_path).outcome().results
+    with pytest.raises(RuntimeError, match="the code changed while the study ran"):
+        run_all._same("other code")
+
+
+@pytest.mark.parametrize(
+    "file, counts",
+    [
+        ("core/seeds.py", True), ("fl/strategies/scaffold.py", True), ("clients/learner.py", True), ("server/rounds.py", True),
+        ("scenarios/backends/local.py", True), ("server/report/figures/style.py", False), ("scenarios/study.py", False),
+    ],
+)  # fmt: skip
+def test_code_that_can_change_a_result_counts_and_code_that_draws_does_not(
+    file: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in (
+        one for room in ("core", "fl", "clients", "server", "scenarios") for one in (HOME / room).rglob("*.py")
+    ):
+        copy = tmp_path / one.relative_to(HOME)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(one.read_bytes())
+    before = results.code()
+    monkeypatch.setattr(code_digest, "HOME", tmp_path)
+    assert results.code() == before
+    (tmp_path / file).write_text((tmp_path / file).read_text() + "# changed\n")
+    assert (results.code() != before) == counts
+
+
+def finished(study: Study, tmp_path: Path, accuracies: dict[str, list[float]]) -> Work:
+    """A study whose rows read so much, in every column, seed by seed."""
+    work = Work(study, tmp_path)
+    for cell in study.cells():
+        if cell.seed < len(accuracies.get(cell.row, [])):
+            keep(work.folder(study.scenario(cell)), result(accuracies[cell.row][cell.seed]))
+    return work
+
+
+def test_tuning_reads_validation_only_and_takes_what_all_trials_say(tmp_path: Path) -> None:
+    study = small(tuning=TUNING, rows={"fedavg": ROWS["fedavg"]}, columns={"alpha 1": COLUMNS["alpha 1"]})
+    work = Work(study, tmp_path)
+    # The second point reads more validation images, and less test images.
+    for trial in study.trials():
+        keep(work.folder(study.scenario(trial)), result(0.9 - 0.1 * trial.point, 0.5 + 0.1 * trial.point))
+        assert bool(work.outcome().chosen) == (trial == study.trials()[-1])
+    found = work.outcome()
+    assert found.chosen == {("fedavg", "alpha 1"): 1}
+    cell = study.cells()[0]
+    assert found.scenarios[cell].local.rate == 0.1 and found.scenarios[cell].seed == 0
+    assert "| fedavg | alpha 1 | local.rate=0.1 | 2 of 2 | 60.00 | taken |" in tables.chosen_page(found)
+    diverged = next(trial for trial in study.trials() if trial.point == 1)
+    keep(work.folder(study.scenario(diverged)), result(0.9, 0.99, validation_loss=None))
+    assert work.outcome().chosen == {("fedavg", "alpha 1"): 0}
+
+
+def test_pairs_are_scipy_s_paired_test_with_holm_s_adjustment() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=8), rng.normal(size=8) + 1
+    pair = pairs.compared("row", "column", tuple(range(8)), list(other - one))
+    theirs = stats.ttest_rel(other, one)
+    assert pair.p == pytest.approx(theirs.pvalue)
+    assert pair.interval == pytest.approx(tuple(theirs.confidence_interval()))
+    assert pair.p_ranks == pytest.approx(stats.wilcoxon(other - one).pvalue)
+    assert pairs.compared("row", "column", (0, 1, 2), [0.1, 0.2, 0.3]).p_ranks is None
+    assert pairs.compared("row", "column", (0, 1), [0.1, 0.2]).verdict == "n too small (2)"
+    assert pairs.compared("row", "column", (0, 1, 2), [0.0] * 3).p == 1.0
+    assert pairs.compared("row", "column", (0, 1, 2), [0.5] * 3).p == 0.0
+    tested = [replace(pair, row=name, p=p) for name, p in (("a", 0.04), ("b", 0.01), ("c", 0.03))]
+    assert [one.p_holm for one in pairs.adjusted(tested)] == pytest.approx([0.06, 0.03, 0.06])
+
+
+def test_rounds_to_a_target_are_those_of_the_monotone_curve_between_rounds() -> None:
+    curve = tuple(Point(share, k) for k, share in enumerate((0.5, 0.9, 0.8, 1.0), 1))
+    found = replace(result(1.0), curve=curve)
+    assert rounds_to(found, 0.95) == 4 and rounds_to_smoothed(found, 0.95) == pytest.approx(3.5)
+    assert rounds_to(found, 0.9) == 2 == rounds_to_smoothed(found, 0.9) and rounds_to_smoothed(found, 0.4) == 1
+    assert rounds_to(result(0.9)) is None is rounds_to_smoothed(result(0.9))
+
+
+def test_tables_have_spread_and_number_of_seeds_and_name_what_is_missing(tmp_path: Path) -> None:
+    study = small(rows={**ROWS, "a_b & 50 %": (("strategy", "fedavgm"),)}, left_out={"krum": "too few"})
+    work = finished(study, tmp_path, {"fedavg": [0.90, 0.92, 0.94], "fedprox": [0.95, 0.96], "a_b & 50 %": [0.5]})
+    found = work.outcome()
+    assert tables.shown(found, "fedavg", "alpha 1", "accuracy") == "92.00 ± 2.00 (3)"
+    assert tables.shown(found, "a_b & 50 %", "alpha 1", "accuracy") == "50.00 (1)"
+    assert tables.shown(found, "fedavg", "alpha 1", "rounds_to_99") == "–"
+    page = tables.markdown(found, "python -m scenarios.study small")
+    assert "| fedprox | **95.50 ± 0.71 (2)** | **95.50 ± 0.71 (2)** |" in page
+    assert "6 cells; this fills them:\n\n```bash\npython -m scenarios.study small\n" in page
+    assert "- fedprox / alpha 1 / seed 2\n" in page and "Left out: krum: too few" in page
+    tex = tables.latex(found).splitlines()
+    assert r"a\_b \& 50 \% & 50.00 (1) & 50.00 (1) \\" in tex and r"accuracy (\%) & alpha 0.1 & alpha 1 \\" in tex
+    assert r"fedprox & \textbf{95.50 $\pm$ 0.71 (2)} & \textbf{95.50 $\pm$ 0.71 (2)} \\" in tex
+    assert tables.escaped(r"\{$") == r"\textbackslash{}\{\$"
+    lines = list(csv.DictReader(io.StringIO(tables.table_csv(found))))
+    assert len(lines) == 12 and {line["row"] for line in lines} == set(study.rows)
+    assert [float(line["accuracy"]) for line in lines if line["row"] == "fedavg"][::2] == [0.9, 0.92, 0.94]
+
+
+def test_each_cell_has_the_command_that_makes_its_settings(tmp_path: Path) -> None:
+    found = finished(small(), tmp_path, {"fedavg": [0.9, 0.9], "fedprox": [0.9]}).outcome()
+    facts = json.loads(tables.table_json(found, pairs.pairs(found), "again", "code"))
+    assert len(facts["cells"]) == 6 and facts["reference"] == "fedavg" and len(facts["missing"]) == 6
+    for one in facts["cells"]:
+        args = command_line(one["command"])
+        cell = Cell(one["row"], one["column"], one["seed"])
+        assert made_by(args) == found.scenarios[cell]
+    niid = STUDIES["niid-bench"]()
+    for column in niid.columns:
+        cell = Cell("scaffold", column, 2)
+        scenario = niid.scenario(cell, (("local.rate", "0.1"),))
+        words = tables.made(replace(found, scenarios={cell: scenario}), cell)
+        assert made_by(command_line(words)) == scenario
+
+
+def command_line(text: str) -> Any:
+    words = shlex.split(text)
+    assert words[:3] == ["python", "-m", "scenarios.run"], text
+    return run_parser().parse_args(words[3:])
+
+
+def made_by(args: Any) -> Scenario:
+    changes = [parsed(one) for one in args.set]
+    changes += [
+        (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
+    ]
+    return changed(SCENARIOS[args.name][0], changes)
+
+
+def test_what_a_study_leaves(tmp_path: Path) -> None:
+    work = finished(small(), tmp_path, {"fedavg": [0.90, 0.92, 0.94], "fedprox": [0.95, 0.96, 0.99]})
+    files = output.write(work.outcome(), tmp_path, "again", work.code)
+    names = [*output.PAGES, "curves.png", "points.png"]
+    assert [one.name for one in files] == names and all(one.stat().st_size for one in files)
+    assert "| fedprox | 3 | +4.67 |" in (tmp_path / "pairs.md").read_text()
+    rows = list(csv.DictReader((tmp_path / "points.csv").open()))
+    assert len(rows) == 12 and rows[0] == {"row": "fedavg", "column": "alpha 0.1", "seed": "0", "value": "90.0"}
+    staged = result(0.9, measures=Measures(0.9, 0.9, 0.1, -0.1, 0.0), memory_bytes=5000)
+    keep(work.folder(small().scenario(small().cells()[0])), staged)
+    time.sleep(0.01)
+    again = output.write(work.outcome(), tmp_path, "again", work.code)
+    assert "memory.png" in [one.name for one in again]
+
+
+# ── how long it takes, and what comes first ──
+
+
+def test_a_plan_counts_what_is_left_and_reckons_with_rounds_and_examples(tmp_path: Path) -> None:
+    study = small(tuning=replace(TUNING, changes=(("rounds", "2"),)))
+    work = Work(study, tmp_path)
+    assert (carry_out.plan(work).processor, len(carry_out.unseen(work))) == (None, 2)  # a kind a strategy
+    runs = {folder: scenario for folder, (scenario, _) in work.trials().items()}
+    for name in ("fedavg", "fedprox"):  # the first rounds of one run each: 2 s to begin, 1 s to test, 2 ms an example
+        folder = next(folder for folder, one in runs.items() if one.strategy.name == name)
+        marks = [Mark(1, 5.0, 1.0, 1000, True), Mark(2, 3.0, 1.0, 1000)]
+        record.write(folder / results.SPENT, json.dumps(record.plain(marks)))
+    found = carry_out.plan(work)
+    assert (found.cells, found.cells_finished, found.trials, found.trials_finished) == (12, 0, 16, 0)
+    a_trial, a_cell = 2 + 2 * 3 + 2, 2 + 3 * 3 + 2  # to begin, rounds, at the end twice a test
+    assert found.processor == pytest.approx(16 * a_trial + 12 * a_cell) and not carry_out.unseen(work)
+    assert found.wall(1) == found.processor and "0.09 processor hours" in "".join(command.planned(found, 1))
+    long = replace(BASE, rounds=30, local=replace(BASE.local, epochs=2.0))
+    assert found.estimates.of(long) == pytest.approx(2 + 30 * (1 + 2 * 2) + 2)
+    assert found.estimates.of(replace(BASE, model=replace(BASE.model, kind="mlp"))) is None
+
+
+def test_what_finished_runs_took_is_what_others_will_take(tmp_path: Path) -> None:
+    work = finished(small(), tmp_path, {"fedavg": [0.9, 0.9], "fedprox": [0.9]})
+    found = carry_out.plan(work)
+    assert found.processor == pytest.approx(6 * 20.0) and found.estimates.pace == pytest.approx(1.05)
+    whole = estimate.measured(BASE, result(0.9).marks, result(0.9))
+    assert whole and whole.of(BASE) == pytest.approx(20.0)
+
+
+def test_the_most_informative_cell_is_where_the_place_is_least_sure(tmp_path: Path) -> None:
+    rows = {name: (("strategy", name),) for name in ("fedavg", "fedprox", "fedavgm")}
+    study = small(rows=rows, columns={"alpha 1": COLUMNS["alpha 1"]}, seeds=tuple(range(5)))
+
+    def first(found: Outcome) -> str:
+        return str(in_turn(found, set(), informative=True)[0])
+
+    some = finished(study, tmp_path / "a", {"fedavg": [0.9], "fedavgm": [0.9]}).outcome()
+    assert first(some) == "fedprox / alpha 1 / seed 0"
+    some = finished(study, tmp_path / "b", {"fedavg": [0.9, 0.9], "fedprox": [0.9], "fedavgm": [0.9, 0.8]}).outcome()
+    assert first(some) == "fedprox / alpha 1 / seed 1"
+    close = {"fedavg": [0.95, 0.951], "fedprox": [0.5, 0.501], "fedavgm": [0.90, 0.98]}
+    assert first(finished(study, tmp_path / "c", close).outcome()) == "fedavgm / alpha 1 / seed 2"
+    found = finished(study, tmp_path / "d", {"fedavg": [0.9]}).outcome()
+    assert [str(cell) for cell in in_turn(found, set())[:2]] == [
+        "fedprox / alpha 1 / seed 0", "fedavgm / alpha 1 / seed 0",
+    ]  # fmt: skip
+
+
+def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
+    work = finished(small(), tmp_path, {"fedavg": [0.9], "fedprox": [0.9]})  # 20 s each, at a pace of 1.05
+    for left, starts in ((19.0, False), (30.0, True)):
+        now = carry_out._fitting(work, time.monotonic() + left)
+        assert (carry_out._next_cell(work, now, True)(set()) is not None) == starts
+
+
+# ── the command ──
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("nope", "unknown study 'nope'; choose from niid-bench, pathological, split-mnist, strategies"),
+        ("noniid", "say over what, --over KEY=A,B"),
+        ("nope --over strategy=fedavg", "unknown scenario 'nope'; choose from"),
+        ("strategies --rows nope", "unknown row 'nope'; choose from fedadagrad"),
+        ("strategies --rows bulyan", "needs a cohort of at least 7"),
+        ("niid-bench --columns nope", "unknown column 'nope'; choose from"),
+        ("strategies --seeds 0", "should be how many"),
+        ("strategies --seeds x", "'x' should be how many"),
+        ("strategies --seeds 101,102", "would be tuned on and reported"),
+        ("strategies --budget 0", "more than 0 minutes"),
+        ("noniid --over strategy=fedavg,nope", "choose from bulyan"),
+        ("noniid --over nope=1,2", "unknown key 'nope'"),
+        ("strategies --tune local.rate", "should be key=value"),
+    ],
+)
+def test_a_wrong_word_is_named_with_the_choices(
+    words: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command.main([*words.split(), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_list_show_and_finished_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in STUDIES) and "108 trials" in " ".join(shown.split())
+    words = ["noniid", "--over", "strategy=fedavg,fedprox", "--seeds", "3,5", "--out", str(tmp_path / "out")]
+    assert command.main([*words, "--show"]) == 0
+    runs = json.loads(capsys.readouterr().out)
+    assert [*runs][:2] == ["strategy=fedavg / noniid / seed 3", "strategy=fedprox / noniid / seed 3"] and len(runs) == 4
+    assert Scenario.of(json.dumps(runs["strategy=fedprox / noniid / seed 5"])).strategy.name == "fedprox"
+    assert not (tmp_path / "out").exists()
+    assert command.main([*words, "--finished"]) == 1
+    said = capsys.readouterr().err
+    assert "no cell is finished" in said and "--over strategy=fedavg,fedprox" in said and "--finished" not in said
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_is_finished_is_a_table_in_which_no_word_is_broken(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = ["noniid", "--over", "strategy=fedavg,fedprox", "--over", "partition.alpha=0.1,1,10", "--seeds", "2"]
+    args = command.parser().parse_args(words)
+    study = command.wanted(args)
+    finished(study, tmp_path, {"strategy=fedavg": [0.90, 0.94], "strategy=fedprox": [0.90]})
+    assert command.main([*words, "--finished", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    lines = out.partition("written")[0].splitlines()
+    assert max(map(len, lines)) <= width and out.count("92.00 ± 2.83 (2)") == 3
+    assert "missing: strategy=fedprox / partition.alpha=0.1 / seed 1" in err
+    assert {one.name for one in tmp_path.iterdir()} >= {*output.PAGES, "curves.svg", "points.csv"}
+
+
+TINY = [
+    "quick", "--over", "strategy=fedavg,scaffold", "--seeds", "2", "--workers", "1", "--set", "train=600", "--set", "test=200",
+    "--set", "validation=60", "--set", "clients=3", "--set", "cohort=2", "--set", "rounds=4", "--set", "augment=none",
+]  # fmt: skip
+
+
+def start(out: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scenarios.study", *TINY, "--out", str(out), *words], cwd=HOME,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HOME)},
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return out + err
+
+
+def begun(cells: Path) -> list[Path]:
+    """The runs that have a checkpoint, and no result yet."""
+    folders = {file.parent.parent for file in cells.glob("*/checkpoints/round-*.npz")}
+    return [folder for folder in folders if not (folder / results.RESULT).exists()]
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_without_losing_a_cell_and_two_share_the_work(tmp_path: Path) -> None:
+    first = start(tmp_path / "a")
+    cells = tmp_path / "a" / "cells"
+    deadline = time.monotonic() + 300
+    while not (list(cells.glob("*/result.json")) and begun(cells)):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=60)  # its processes end with it, else their pipes would stay open
+    before = {file: file.stat().st_mtime_ns for file in cells.glob("*/result.json")}
+    assert 1 <= len(before) < 4
+    ended(start(tmp_path / "a"))
+    assert {file: file.stat().st_mtime_ns for file in before} == before and len(list(cells.glob("*/result.json"))) == 4
+    assert {file.name for file in cells.glob("*/*")} == {results.RESULT, run_folder.SCENARIO}
+
+    for one in [start(tmp_path / "b"), start(tmp_path / "b", "--workers", "2")]:
+        ended(one)
+    weights = []
+    for out in ("a", "b"):
+        facts = read_object(tmp_path / out / "table.json")
+        weights.append([(one["row"], one["seed"], one["weights_sha256"]) for one in facts["cells"]])
+    assert weights[0] == weights[1] and len(weights[0]) == 4 and len({one[2] for one in weights[0]}) == 4
+    for file in (tmp_path / "b" / "cells").glob("*/result.json"):  # each round was played once, by one process
+        marks = read_object(file)["marks"]
+        assert [one["round"] for one in marks] == [1, 2, 3, 4] and [one["first"] for one in marks] == [
+            True,
+            *[False] * 3,
+        ]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_lost_is_replaced_and_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "cells").glob("*/checkpoints/round-*.npz")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    worker = next(pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text())
+    os.kill(int(worker), signal.SIGKILL)
+    while not list((tmp_path / "cells").glob("*/result.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 130 and "python -m scenarios.study quick --over strategy=fedavg,scaffold" in err
+    assert "(1)" in out  # the table of what is finished
+
+
+def test_measures_read_what_they_say() -> None:
+    staged = result(0.9, measures=Measures(0.8, 0.7, 0.1, -0.1, 0.0), memory_bytes=5000, best=0.95)
+    read = {name: one.read(staged) for name, one in MEASURES.items()}
+    assert read["forgetting"] == 0.1 and read["memory"] == 5 and read["best"] == 0.95 and read["average"] == 0.8
+    assert MEASURES["memory"].read(result(0.9)) is None
