@@ -129,7 +129,7 @@ class Plan:
     pull: Pull
     rate: np.ndarray  # f32 [steps]
     momentum: float
-    clip: float  # the greatest length of a step's gradient, all weights together, pull included; 0: any
+    clip: float  # the greatest length of the gradient of a step's loss, all weights together; the pull comes after; 0: any
     guard: np.ndarray  # int32 [steps, k]: rows whose loss no step may raise; k = 0: none
     path: bool = False  # also sum each weight's part in lowering the loss (SI)
 

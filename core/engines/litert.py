@@ -53,9 +53,8 @@ class LiteRTEngine:
             total = total + seen
             if plan.guard.shape[1]:
                 slopes = _bent(slopes, self._kept(held, plan, plan.guard[i]))
-            pulled = [g + a * w + b for g, a, w, b in zip(slopes, plan.pull.a, held, plan.pull.b, strict=True)]
-            if plan.clip:
-                pulled = _clipped(pulled, plan.clip)
+            short = _clipped(slopes, plan.clip) if plan.clip else slopes  # before the pull, as in TensorFlow's
+            pulled = [g + a * w + b for g, a, w, b in zip(short, plan.pull.a, held, plan.pull.b, strict=True)]
             for j, slope in enumerate(slopes):
                 w, speed = held[j], speeds[j]
                 speed *= np.float32(plan.momentum)

@@ -123,7 +123,7 @@ class Terms(NamedTuple):
     dropout: bool
     guarded: bool  # A-GEM bends gradients
     path: bool  # SI sums −gradient · movement
-    clipped: bool  # the length of a step's gradient is bounded
+    clipped: bool  # the length of a step's gradient is bounded, but for the pull
 
     @classmethod
     def of(cls, plan: Plan) -> Terms:
@@ -203,12 +203,12 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunct
             if terms.guarded:
                 slopes = _bent(slopes, _kept(model, weights, given, i))
             moves = slopes
+            if terms.clipped:  # before the pull, which is bounded by itself
+                moves, _ = tf.clip_by_global_norm(moves, given["clip"])
             if terms.pulled:
                 moves = [
                     slope + a * w + b for slope, a, w, b in zip(moves, given["a"], weights, given["b"], strict=True)
                 ]
-            if terms.clipped:
-                moves, _ = tf.clip_by_global_norm(moves, given["clip"])
             with tf.control_dependencies(_moved(variables, speeds, moves, given["rate"][i], given.get("momentum"))):
                 if terms.path:
                     after = [variable.read_value() for variable in variables]

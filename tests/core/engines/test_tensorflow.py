@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.engines import tensorflow
+from core.engines import Engine, get, step, step_file, tensorflow
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
 from tests import models as model
@@ -61,9 +61,15 @@ def stock(weights: Weights, plan: Plan) -> Weights:
     return w
 
 
-def assert_close(ours: Weights, theirs: Weights) -> None:
+def assert_close(ours: Weights, theirs: Weights, within: float = 1e-6) -> None:
     for mine, other in zip(ours, theirs, strict=True):
-        assert mine.dtype == np.float32 and mine == pytest.approx(other, abs=1e-6)
+        assert mine.dtype == np.float32 and mine == pytest.approx(other, abs=within)
+
+
+def light() -> Engine:
+    """The engine without TensorFlow, in batches of 32."""
+    file = step_file.build(model.spec(), 32)
+    return get("litert", model.spec(), file, step.digest(file))
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -92,12 +98,20 @@ def test_dropout_silences_hidden_units(planned: Callable[..., Plan]) -> None:
 
 
 def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_is_left_alone(planned: Callable[..., Plan]) -> None:
-    pull = Pull.towards([w + 1 for w in WEIGHTS], 0.3)
-    free, far, near = (engine.train(WEIGHTS, planned(1, pull=pull, clip=clip)).weights for clip in (0.0, 1e6, 0.01))
+    free, far, near = (engine.train(WEIGHTS, planned(1, clip=clip)).weights for clip in (0.0, 1e6, 0.01))
     assert_close(far, free)
     moves = [np.concatenate([(new - old).ravel() for new, old in zip(w, WEIGHTS, strict=True)]) for w in (free, near)]
     assert np.linalg.norm(moves[1]) == pytest.approx(0.05 * 0.01, rel=1e-3)  # rate · limit
     assert moves[1] / np.linalg.norm(moves[1]) == pytest.approx(moves[0] / np.linalg.norm(moves[0]), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["tensorflow", "litert"])
+def test_what_is_cut_is_the_datas_gradient_and_not_the_pull(planned: Callable[..., Plan], kind: str) -> None:
+    """Nothing is left of the data's gradient, so the weights go to where the pull alone takes them, however long it is."""
+    pull = Pull.towards([w + 100 for w in WEIGHTS], 20.0)  # at rate 0.05 all the way in one step
+    either = engine if kind == "tensorflow" else light()
+    learned = either.train(WEIGHTS, planned(1, pull=pull, clip=1e-6)).weights
+    assert_close([w - 100 for w in learned], WEIGHTS, 1e-4)
 
 
 def test_a_teacher_and_weights_of_examples_are_in_the_loss(planned: Callable[..., Plan]) -> None:
