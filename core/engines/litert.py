@@ -73,21 +73,17 @@ class LiteRTEngine:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
         return self._looked(weights, images, "features")
 
-    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        """Mean over examples of the squared gradient of each one's own log-likelihood (core.engines.base)."""
-        total = [np.zeros(w.shape) for w in weights]
+    def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
+        """The diagonal of the Fisher information, over all classes (core.engines.base)."""
+        total, roots = [np.zeros(w.shape) for w in weights], np.sqrt(_softmax(self.logits(weights, images)))
         for i in range(0, len(images), FISHER_PAGE):
-            rows = slice(i, i + FISHER_PAGE)
-            n = len(images[rows])
-            given = {
-                "images": _page(images[rows], FISHER_PAGE),
-                "labels": _page(np.eye(self.model.classes, dtype=np.float32)[labels[rows]], FISHER_PAGE),
-                "counts": _page(np.ones(n, np.float32), FISHER_PAGE),
-            }
-            given["images"] /= np.float32(255)
-            outputs = self._squares(**numbered("w", weights), **given)
-            for j, sum_ in enumerate(total):
-                sum_ += outputs[f"f{j}"]
+            page = _page(images[i : i + FISHER_PAGE], FISHER_PAGE) / np.float32(255)
+            for label in range(self.model.classes):
+                one = np.tile(np.eye(self.model.classes, dtype=np.float32)[label], (FISHER_PAGE, 1))
+                counts = _page(roots[i : i + FISHER_PAGE, label], FISHER_PAGE)  # √p, which is p once it is squared
+                outputs = self._squares(**numbered("w", weights), images=page, labels=one, counts=counts)
+                for j, sum_ in enumerate(total):
+                    sum_ += outputs[f"f{j}"]
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
     def _slopes(self, weights: Arrays, plan: Plan, rows: np.ndarray, dropout_mask: np.ndarray) -> tuple[Arrays, Sums]:
@@ -157,6 +153,12 @@ def _page(rows: np.ndarray, length: int) -> np.ndarray:
     page = np.zeros((length, *rows.shape[1:]), np.float32)
     page[: len(rows)] = rows
     return page
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, f32 [n, classes]."""
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    return odds / odds.sum(1, keepdims=True)
 
 
 def _bent(slopes: Arrays, kept: Arrays) -> Arrays:

@@ -11,13 +11,12 @@ import tensorflow as tf
 
 from core.arrays import Arrays, flat, shaped
 from core.engines.base import PAGE
-from core.models import ModelSpec
+from core.models import ModelSpec, fisher
 from core.models import stock as ops
-from core.models.fisher import squares
 from core.plan import Learned, Plan
 from core.scores import Sums
 
-FISHER_PAGE = 100  # each has 51,200 numbers of the second convolution's gradient, and more
+FISHER_PAGE = 500  # images times classes; each has 18,432 numbers of the second convolution's gradient, and more
 
 
 def one_thread() -> None:
@@ -50,14 +49,13 @@ class TensorFlowEngine:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
         return _paged(_body(self.model), weights, images, self.model.features)
 
-    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        """Mean over examples of the squared gradient of each one's own log-likelihood (core.engines.base)."""
+    def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
+        """The diagonal of the Fisher information, over all classes (core.engines.base)."""
         tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
-        for i in range(0, len(images), FISHER_PAGE):
-            rows = slice(i, i + FISHER_PAGE)
-            pages = _squares(self.model)(tensors, images[rows], labels[rows].astype(np.int32))
-            for sum_, page in zip(total, pages, strict=True):
-                sum_ += page.numpy()
+        page = max(1, FISHER_PAGE // self.model.classes)
+        for i in range(0, len(images), page):
+            for sum_, found in zip(total, _information(self.model)(tensors, images[i : i + page]), strict=True):
+                sum_ += found.numpy()
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
 
@@ -102,14 +100,11 @@ def _body(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
 
 
 @cache
-def _squares(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
-    def page(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        def loss(z: tf.Tensor) -> tf.Tensor:
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=z)
+def _information(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
+    def page(weights: list[tf.Tensor], images: tf.Tensor) -> list[tf.Tensor]:
+        return fisher.information(model, ops, weights, _scaled(images))
 
-        return squares(model, ops, weights, _scaled(images), loss)
-
-    return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)], autograph=False)
+    return tf.function(page, _signature(model), autograph=False)
 
 
 class Terms(NamedTuple):
