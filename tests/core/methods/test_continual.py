@@ -22,6 +22,8 @@ from core.methods import METHODS
 from core.methods.analytic import packed, unpacked
 from core.methods.base import Memory, Payloads, Shared
 from core.methods.buffer import Buffer, herded
+from core.plan import Learned, Lesson
+from core.scores import Sums
 from fl.messages import Task
 from fl.strategies import chain
 from tests.fakes import same
@@ -96,6 +98,26 @@ def test_a_repeated_round_leaves_the_same_memory_bit_for_bit(mine: Shard, name: 
                 assert {k: v.tobytes() for k, v in slot.items()} == {
                     k: v.tobytes() for k, v in b.memory[method][stage].items()
                 }
+
+
+@pytest.mark.parametrize("name", ["ewc", "si"])
+@pytest.mark.parametrize("anchor", ["averaged", "local"])
+def test_weights_are_held_where_the_federation_left_them_not_where_the_client_did(
+    mine: Shard, name: str, anchor: str
+) -> None:
+    """The pull rests at the model that came with the stage's first round, in all of its rounds; or at the client's own."""
+    scenario = replace(BASE, methods=(Part(name, {"anchor": anchor}),))
+    method, lesson = chain(scenario), Lesson(0, START, mine.train, np.zeros((120, 0), "f4"), 0, 1, 0.05, scenario)
+    drifted, first, second = ([w + np.float32(by) for w in START] for by in (0.01, 0.02, 0.03))
+    after = [Learned(drifted, Sums(), [np.ones_like(w) for w in START])] * 2
+    memory = method.remember({}, lesson, after[0], engine)
+    rounds = [replace(lesson, stage=1, round=2, start=first), replace(lesson, stage=1, round=3, start=second)]
+    for new in (rounds[0], rounds[0], rounds[1]):  # a round that is done again leaves what it left
+        pull = method.pull(memory, new)
+        assert any(a.any() for a in pull.a)
+        for a, b, w in zip(pull.a, pull.b, first if anchor == "averaged" else drifted, strict=True):
+            assert not (a * w + b).any()
+        memory = method.remember(memory, new, after[1], engine)
 
 
 @pytest.mark.parametrize("name", STORING)
