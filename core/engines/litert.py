@@ -52,7 +52,10 @@ class LiteRTEngine:
             slopes, seen = self._slopes(held, plan, rows, plan.dropout_mask[i])
             total = total + seen
             if plan.guard.shape[1]:
-                slopes = _bent(slopes, self._kept(held, plan, plan.guard[i]))
+                rows = plan.guard[i]
+                slopes = _bent(slopes, self._plain(held, plan.images[rows], plan.labels[rows]))
+            if plan.reference:
+                slopes = _bent(slopes, plan.reference)
             short = _clipped(slopes, plan.clip) if plan.clip else slopes  # before the pull, as in TensorFlow's
             pulled = [g + a * w + b for g, a, w, b in zip(short, plan.pull.a, held, plan.pull.b, strict=True)]
             for j, slope in enumerate(slopes):
@@ -72,6 +75,15 @@ class LiteRTEngine:
     def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
         return self._looked(weights, images, "features")
+
+    def gradient(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Of the mean cross-entropy of these images (core.engines.base)."""
+        total = [np.zeros(w.shape) for w in weights]
+        for i in range(0, len(images), self.batch):
+            x, y = images[i : i + self.batch], labels[i : i + self.batch]
+            for sum_, slope in zip(total, self._plain(weights, x, y), strict=True):
+                sum_ += len(x) / len(images) * slope
+        return [one.astype(np.float32) for one in total]
 
     def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
         """The diagonal of the Fisher information, over all classes (core.engines.base)."""
@@ -99,10 +111,10 @@ class LiteRTEngine:
         right = int((outputs["logits"][:n].argmax(1) == labels).sum())
         return _slopes(outputs, weights), Sums(float(outputs["cross"][:n].sum()), right, n)
 
-    def _kept(self, weights: Arrays, plan: Plan, rows: np.ndarray) -> Arrays:
-        """The gradient of the mean cross-entropy of rows to guard."""
-        given = self._blank(plan.images[rows], plan.labels[rows])
-        given["hard"][: len(rows)] = 1 / np.float32(len(rows))
+    def _plain(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """The gradient of the mean cross-entropy of at most a batch."""
+        given = self._blank(images, labels)
+        given["hard"][: len(images)] = 1 / np.float32(len(images))
         outputs = self._step(**numbered("w", weights), **given)
         return _slopes(outputs, weights)
 

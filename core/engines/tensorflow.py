@@ -49,6 +49,15 @@ class TensorFlowEngine:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
         return _paged(_body(self.model), weights, images, self.model.features)
 
+    def gradient(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Of the mean cross-entropy of these images (core.engines.base)."""
+        tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
+        for i in range(0, len(images), PAGE):
+            page = images[i : i + PAGE], labels[i : i + PAGE].astype(np.int32)
+            for sum_, slope in zip(total, _gradient(self.model)(tensors, *page), strict=True):
+                sum_ += len(page[0]) / len(images) * slope.numpy()
+        return [one.astype(np.float32) for one in total]
+
     def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
         """The diagonal of the Fisher information, over all classes (core.engines.base)."""
         tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
@@ -100,6 +109,14 @@ def _body(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
 
 
 @cache
+def _gradient(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
+    def page(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        return _slopes(model, weights, _scaled(images), labels)
+
+    return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)], autograph=False)
+
+
+@cache
 def _information(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
     def page(weights: list[tf.Tensor], images: tf.Tensor) -> list[tf.Tensor]:
         return fisher.information(model, ops, weights, _scaled(images))
@@ -117,6 +134,7 @@ class Terms(NamedTuple):
     matched: bool  # a teacher's logits
     dropout: bool
     guarded: bool  # A-GEM bends gradients
+    referred: bool  # Fed-A-GEM does, by one gradient for all steps
     path: bool  # SI sums −gradient · movement
     clipped: bool  # the length of a step's gradient is bounded, but for the pull
 
@@ -131,6 +149,7 @@ class Terms(NamedTuple):
             matched=bool(plan.soft.any()),
             dropout=bool((plan.dropout_mask != 1).any()),
             guarded=plan.guard.shape[1] > 0,
+            referred=any(one.any() for one in plan.reference),
             path=plan.path,
             clipped=plan.clip > 0,
         )
@@ -149,6 +168,7 @@ def _given(plan: Plan, terms: Terms) -> Given:
     there |= {"soft": plan.soft, "logits": plan.logits} if terms.matched else {}
     there |= {"dropout_mask": plan.dropout_mask} if terms.dropout else {}
     there |= {"guard": plan.guard} if terms.guarded else {}
+    there |= {"reference": plan.reference} if terms.referred else {}
     return there | ({"clip": np.float32(plan.clip)} if terms.clipped else {})
 
 
@@ -160,10 +180,12 @@ def _specs(model: ModelSpec, terms: Terms) -> Given:
         "images": _signature(model)[1], "order": rows, "labels": _spec(None, dtype=tf.int32), "rate": _spec(None),
         "a": pulls, "b": pulls, "momentum": _spec(), "hard": _spec(None), "shift": table, "soft": table, "logits": table,
         "dropout_mask": _spec(None, None, None), "guard": rows, "clip": _spec(),
+        "reference": [_spec(*shape) for shape in model.shapes],
     }  # fmt: skip
     needed = {
         "pulled": ("a", "b"), "momentum": ("momentum",), "weighted": ("hard",), "shifted": ("shift",),
         "matched": ("soft", "logits"), "dropout": ("dropout_mask",), "guarded": ("guard",), "clipped": ("clip",),
+        "referred": ("reference",),
     }  # fmt: skip
     absent = {name for term, names in needed.items() if not getattr(terms, term) for name in names}
     return {name: spec for name, spec in every.items() if name not in absent}
@@ -197,6 +219,8 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunct
             slopes, cross, right = _taught(model, weights, given, i)
             if terms.guarded:
                 slopes = _bent(slopes, _kept(model, weights, given, i))
+            if terms.referred:
+                slopes = _bent(slopes, given["reference"])
             moves = slopes
             if terms.clipped:  # before the pull, which is bounded by itself
                 moves, _ = tf.clip_by_global_norm(moves, given["clip"])
@@ -239,7 +263,11 @@ def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tens
 def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> list[tf.Tensor]:
     """The gradient of the mean cross-entropy of rows to guard."""
     rows = given["guard"][i]
-    x, y = _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows)
+    return _slopes(model, weights, _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows))
+
+
+def _slopes(model: ModelSpec, weights: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> list[tf.Tensor]:
+    """The gradient of the mean cross-entropy of images f32 [n, rows, columns]."""
     with tf.GradientTape() as tape:
         tape.watch(weights)
         logits = model.logits(ops, weights, x)

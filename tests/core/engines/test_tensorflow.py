@@ -267,6 +267,21 @@ def test_a_guarded_step_does_not_raise_the_kept_loss(planned: Callable[..., Plan
     assert flat(engine.train(WEIGHTS, agreed).weights) == pytest.approx(flat(engine.train(WEIGHTS, plan).weights))
 
 
+def test_no_step_goes_against_a_reference(planned: Callable[..., Plan]) -> None:
+    """What goes against it is taken away, whatever its length; where a step agrees, nothing changes."""
+    free = flat(engine.train(WEIGHTS, planned(1)).weights) - flat(WEIGHTS)
+    rows = planned(1).order[0]
+    slope = gradient(WEIGHTS, planned(1).images[rows], planned(1).labels[rows])
+    odd = [-g + np.abs(g).mean() for g in slope]  # a step of -slope would go against -slope
+    moves = [
+        flat(engine.train(WEIGHTS, planned(1, reference=[k * g for g in odd])).weights) - flat(WEIGHTS) for k in (1, 9)
+    ]
+    assert free @ flat(odd) > 0 and np.linalg.norm(moves[0]) < np.linalg.norm(free)
+    assert abs(moves[0] @ flat(odd)) < 1e-3 * np.linalg.norm(moves[0]) * np.linalg.norm(flat(odd)) + 1e-9
+    assert moves[1] == pytest.approx(moves[0], abs=1e-6)
+    assert same(engine.train(WEIGHTS, planned(1, reference=slope)).weights, engine.train(WEIGHTS, planned(1)).weights)
+
+
 def test_no_step_changes_nothing(planned: Callable[..., Plan]) -> None:
     plan = planned(1)
     learned = engine.train(WEIGHTS, replace(plan, order=plan.order[:0]))
