@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -66,9 +67,10 @@ def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -
         return draw(replace(lesson, examples=nothing.examples), Pull.none(lesson.start), nothing), 0
     rehearsal = method.rehearse(memory, lesson, engine)
     pull = method.pull(memory, lesson) + Pull.decay(lesson.start, lesson.scenario.model.l2)
-    distilled = method.distil(memory, lesson, engine)
-    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distilled)
-    return replace(plan, contrast=method.contrast(plan, memory, lesson, engine)), len(rehearsal.examples)
+    distil = partial(method.distil, memory, lesson, engine)
+    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distil)
+    contrast, reference = method.contrast(plan, memory, lesson, engine), method.reference(memory, lesson)
+    return replace(plan, contrast=contrast, reference=reference), len(rehearsal.examples)
 
 
 def _stream(scenario: Scenario, shard: Shard) -> Stream:

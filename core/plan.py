@@ -7,7 +7,7 @@ a·w + b, and pulls add up); data-space methods are *rehearsal* (more rows, with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -77,7 +77,7 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Distillation:
-    """What a lesson's own examples teach beside their labels: ½ Σ_c soft_c (z_c − logits_c)² / classes for each."""
+    """What own examples, as they are seen, teach beside their labels: ½ Σ_c soft_c (z_c − logits_c)² / classes for each."""
 
     soft: np.ndarray  # f32 [n, classes], or [n, 1]: the same for all classes
     logits: np.ndarray  # f32, of the same shape
@@ -125,7 +125,7 @@ class Plan:
 
     The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes, z
     being the model's logits, and of the row's contrast, if there is one. With rows to guard, the step's gradient is bent where it
-    would raise their loss (A-GEM).
+    would raise their loss (A-GEM), and with a reference where it goes against it.
     """
 
     images: np.ndarray  # uint8 [m, 28, 28]: own experience, augmented, then what is rehearsed
@@ -139,9 +139,12 @@ class Plan:
     pull: Pull
     rate: np.ndarray  # f32 [steps]
     momentum: float
-    clip: float  # the greatest length of a step's gradient, all weights together, pull included; 0: any
+    clip: float  # the greatest length of the gradient of a step's loss, all weights together; the pull comes after; 0: any
     guard: np.ndarray  # int32 [steps, k]: rows whose loss no step may raise; k = 0: none
     path: bool = False  # also sum each weight's part in lowering the loss (SI)
+    reference: Arrays = field(
+        default_factory=list
+    )  # a gradient that no step may go against, of the weights' shapes; empty: none
     contrast: Contrast | None = None  # added to each row's loss (MOON)
 
 
@@ -184,10 +187,11 @@ def draw(
     rehearsal: Rehearsal,
     guard: Examples | None = None,
     path: bool = False,
-    taught: Distillation | None = None,
+    distil: Callable[[Examples], Distillation] | None = None,
 ) -> Plan:
     """Decide a lesson: own examples in a fresh order and view, rehearsed ones among them, all weights and masks.
 
+    distil: what own examples teach beside their labels, given the views in which they are seen.
     A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step.
     """
     scenario, local = lesson.scenario, lesson.scenario.local
@@ -202,7 +206,7 @@ def draw(
     mine, old = lesson.examples.take(rows), rehearsal.examples.take(again)
     views = _views(lesson, mine.x, rows, old.x)
     labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
-    beside = taught or Distillation.nothing(len(lesson.examples))
+    beside = (distil or (lambda seen: Distillation.nothing(len(seen))))(Examples(views[: len(rows)], mine.y))
     order = np.arange(count * own, dtype=np.int32).reshape(count, own)
     order = np.concatenate([order, len(rows) + np.arange(count * extra, dtype=np.int32).reshape(count, extra)], 1)
     plan = Plan(
@@ -211,8 +215,8 @@ def draw(
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[again]]),
         shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes),
-        soft=joined([beside.soft[rows], rehearsal.soft[again]], classes),
-        logits=joined([beside.logits[rows], rehearsal.logits[again]], classes),
+        soft=joined([beside.soft, rehearsal.soft[again]], classes),
+        logits=joined([beside.logits, rehearsal.logits[again]], classes),
         dropout_mask=_dropout_mask(scenario, count, at),
         pull=pull,
         rate=np.full(count, lesson.rate, np.float32),
@@ -221,17 +225,21 @@ def draw(
         guard=np.zeros((count, 0), np.int32),
         path=path,
     )
-    return _guarded(plan, guard, rng(scenario.seed, "guard", *at)) if guard is not None and len(guard) else plan
+    return _guarded(plan, lesson, guard) if guard is not None and len(guard) else plan
 
 
 def _views(lesson: Lesson, own: np.ndarray, rows: np.ndarray, old: np.ndarray) -> np.ndarray:
     """A fresh view of each image, own ones (those of these rows of the lesson) first: uint8 [n, 28, 28]."""
     parts, seed, at = lesson.scenario.augment, lesson.scenario.seed, (lesson.client, lesson.round)
     views = augment(own, parts, lesson.strength[rows], rng(seed, "augment", *at))
-    if not len(old):
-        return views
-    strong = np.broadcast_to(lesson.typical, (len(old), len(parts)))
-    return np.concatenate([views, augment(old, parts, strong, rng(seed, "revise", *at))])
+    return np.concatenate([views, _again(lesson, old, "revise")]) if len(old) else views
+
+
+def _again(lesson: Lesson, images: np.ndarray, address: str) -> np.ndarray:
+    """A fresh view of each of these stored images."""
+    parts = lesson.scenario.augment
+    strong = np.broadcast_to(lesson.typical, (len(images), len(parts)))
+    return augment(images, parts, strong, rng(lesson.scenario.seed, address, lesson.client, lesson.round))
 
 
 def _extra(lesson: Lesson, rehearsal: Rehearsal) -> int:
@@ -242,23 +250,25 @@ def _extra(lesson: Lesson, rehearsal: Rehearsal) -> int:
     return min(round(batch * rehearsal.share), batch - 1) if len(lesson.examples) else batch
 
 
-def _guarded(plan: Plan, guard: Examples, generator: np.random.Generator) -> Plan:
-    """Add the rows to guard: for each step a batch of them, drawn afresh."""
-    size = min(len(guard), plan.order.shape[1] or 1)
-    rows = np.stack([generator.permutation(len(guard))[:size] for _ in plan.order]) if len(plan.order) else None
+def _guarded(plan: Plan, lesson: Lesson, guard: Examples) -> Plan:
+    """Add the rows to guard: for each step a batch of them, drawn afresh, each in a fresh view."""
+    generator = rng(lesson.scenario.seed, "guard", lesson.client, lesson.round)
+    count, size = len(plan.order), min(len(guard), plan.order.shape[1] or 1)
+    drawn = [generator.permutation(len(guard))[:size] for _ in range(count)]
+    seen = guard.take(np.concatenate([np.zeros(0, np.int64), *drawn]))
 
     def padded(array: np.ndarray) -> np.ndarray:
-        return np.concatenate([array, np.zeros((len(guard), *array.shape[1:]), np.float32)])
+        return np.concatenate([array, np.zeros((len(seen), *array.shape[1:]), np.float32)])
 
     return replace(
         plan,
-        images=np.concatenate([plan.images, guard.x]),
-        labels=np.concatenate([plan.labels, guard.y.astype(np.int32)]),
+        images=np.concatenate([plan.images, _again(lesson, seen.x, "guarded")]),
+        labels=np.concatenate([plan.labels, seen.y.astype(np.int32)]),
         hard=padded(plan.hard),
         shift=padded(plan.shift),
         soft=padded(plan.soft),
         logits=padded(plan.logits),
-        guard=plan.guard if rows is None else (len(plan.images) + rows).astype(np.int32),
+        guard=len(plan.images) + np.arange(count * size, dtype=np.int32).reshape(count, size),
     )
 
 

@@ -39,7 +39,8 @@ class Local:
     batch: int = 32  # examples a step
     rate: float = 0.05  # SGD step, per gradient of the mean loss
     momentum: float = 0.0  # heavy ball, zero at the start of every round
-    # A longer gradient is cut to this length (Pascanu et al. 2013, arXiv:1211.5063); usual 1, 0 = never
+    # A longer gradient of the loss is cut to this length; a pull is added after (Pascanu et al. 2013, arXiv:1211.5063);
+    # usual 1, 0 = never
     clip: float = 0.0
 
 

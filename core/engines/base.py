@@ -33,6 +33,9 @@ class Engine(Judge, Protocol):
     def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """What the model's head sees, f32 [n, features]."""
 
-    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        """Mean over examples of the squared gradient of each one's own log-likelihood: the diagonal of the Fisher
-        information, if the labels, int [n], are drawn from the model's own answers."""
+    def gradient(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Of the mean cross-entropy of these images, at least one, as they are: without dropout, all classes compared."""
+
+    def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
+        """The diagonal of the Fisher information, of the weights' shapes: the mean over images x of Σ p(y|x) (∂ log p(y|x) / ∂w)²
+        over all classes y, p being the model's own answers."""

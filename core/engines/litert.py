@@ -55,10 +55,12 @@ class LiteRTEngine:
             slopes, seen = self._slopes(held, plan, rows, plan.dropout_mask[i])
             total = total + seen
             if plan.guard.shape[1]:
-                slopes = _bent(slopes, self._kept(held, plan, plan.guard[i]))
-            pulled = [g + a * w + b for g, a, w, b in zip(slopes, plan.pull.a, held, plan.pull.b, strict=True)]
-            if plan.clip:
-                pulled = _clipped(pulled, plan.clip)
+                rows = plan.guard[i]
+                slopes = _bent(slopes, self._plain(held, plan.images[rows], plan.labels[rows]))
+            if plan.reference:
+                slopes = _bent(slopes, plan.reference)
+            short = _clipped(slopes, plan.clip) if plan.clip else slopes  # before the pull, as in TensorFlow's
+            pulled = [g + a * w + b for g, a, w, b in zip(short, plan.pull.a, held, plan.pull.b, strict=True)]
             for j, slope in enumerate(slopes):
                 w, speed = held[j], speeds[j]
                 speed *= np.float32(plan.momentum)
@@ -77,21 +79,26 @@ class LiteRTEngine:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
         return self._looked(weights, images, "features")
 
-    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        """Mean over examples of the squared gradient of each one's own log-likelihood (core.engines.base)."""
+    def gradient(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Of the mean cross-entropy of these images (core.engines.base)."""
         total = [np.zeros(w.shape) for w in weights]
+        for i in range(0, len(images), self.batch):
+            x, y = images[i : i + self.batch], labels[i : i + self.batch]
+            for sum_, slope in zip(total, self._plain(weights, x, y), strict=True):
+                sum_ += len(x) / len(images) * slope
+        return [one.astype(np.float32) for one in total]
+
+    def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
+        """The diagonal of the Fisher information, over all classes (core.engines.base)."""
+        total, roots = [np.zeros(w.shape) for w in weights], np.sqrt(_softmax(self.logits(weights, images)))
         for i in range(0, len(images), FISHER_PAGE):
-            rows = slice(i, i + FISHER_PAGE)
-            n = len(images[rows])
-            given = {
-                "images": _page(images[rows], FISHER_PAGE),
-                "labels": _page(np.eye(self.model.classes, dtype=np.float32)[labels[rows]], FISHER_PAGE),
-                "counts": _page(np.ones(n, np.float32), FISHER_PAGE),
-            }
-            given["images"] /= np.float32(255)
-            outputs = self._squares(**numbered("w", weights), **given)
-            for j, sum_ in enumerate(total):
-                sum_ += outputs[f"f{j}"]
+            page = _page(images[i : i + FISHER_PAGE], FISHER_PAGE) / np.float32(255)
+            for label in range(self.model.classes):
+                one = np.tile(np.eye(self.model.classes, dtype=np.float32)[label], (FISHER_PAGE, 1))
+                counts = _page(roots[i : i + FISHER_PAGE, label], FISHER_PAGE)  # √p, which is p once it is squared
+                outputs = self._squares(**numbered("w", weights), images=page, labels=one, counts=counts)
+                for j, sum_ in enumerate(total):
+                    sum_ += outputs[f"f{j}"]
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
     def _slopes(self, weights: Arrays, plan: Plan, rows: np.ndarray, dropout_mask: np.ndarray) -> tuple[Arrays, Sums]:
@@ -109,10 +116,10 @@ class LiteRTEngine:
         right = int((outputs["logits"][:n].argmax(1) == labels).sum())
         return _slopes(outputs, weights), Sums(float(outputs["cross"][:n].sum()), right, n)
 
-    def _kept(self, weights: Arrays, plan: Plan, rows: np.ndarray) -> Arrays:
-        """The gradient of the mean cross-entropy of rows to guard."""
-        given = self._blank(plan.images[rows], plan.labels[rows])
-        given["hard"][: len(rows)] = 1 / np.float32(len(rows))
+    def _plain(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """The gradient of the mean cross-entropy of at most a batch."""
+        given = self._blank(images, labels)
+        given["hard"][: len(images)] = 1 / np.float32(len(images))
         outputs = self._step(**numbered("w", weights), **given)
         return _slopes(outputs, weights)
 
@@ -166,6 +173,12 @@ def _page(rows: np.ndarray, length: int) -> np.ndarray:
     page = np.zeros((length, *rows.shape[1:]), np.float32)
     page[: len(rows)] = rows
     return page
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, f32 [n, classes]."""
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    return odds / odds.sum(1, keepdims=True)
 
 
 def _bent(slopes: Arrays, kept: Arrays) -> Arrays:

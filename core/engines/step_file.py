@@ -92,7 +92,7 @@ def _squares(model: ModelSpec) -> Any:
     rows = [
         _spec("images", FISHER_PAGE, *model.image),
         _spec("labels", FISHER_PAGE, model.classes),
-        _spec("counts", FISHER_PAGE),  # 1, or 0 where a page is not full
+        _spec("counts", FISHER_PAGE),  # what multiplies each one's loss; 0 where a page is not full
     ]
 
     @tf.function(input_signature=[*_weights(model), *rows])

@@ -12,13 +12,12 @@ import tensorflow as tf
 from core.arrays import Arrays, flat, shaped
 from core.engines.base import PAGE
 from core.engines.contrast import contrast
-from core.models import ModelSpec
+from core.models import ModelSpec, fisher
 from core.models import stock as ops
-from core.models.fisher import squares
 from core.plan import Learned, Plan
 from core.scores import Sums
 
-FISHER_PAGE = 100  # each has 51,200 numbers of the second convolution's gradient, and more
+FISHER_PAGE = 500  # images times classes; each has 18,432 numbers of the second convolution's gradient, and more
 
 
 def one_thread() -> None:
@@ -51,14 +50,22 @@ class TensorFlowEngine:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
         return _paged(_body(self.model), weights, images, self.model.features)
 
-    def fisher(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        """Mean over examples of the squared gradient of each one's own log-likelihood (core.engines.base)."""
+    def gradient(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Of the mean cross-entropy of these images (core.engines.base)."""
         tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
-        for i in range(0, len(images), FISHER_PAGE):
-            rows = slice(i, i + FISHER_PAGE)
-            pages = _squares(self.model)(tensors, images[rows], labels[rows].astype(np.int32))
-            for sum_, page in zip(total, pages, strict=True):
-                sum_ += page.numpy()
+        for i in range(0, len(images), PAGE):
+            page = images[i : i + PAGE], labels[i : i + PAGE].astype(np.int32)
+            for sum_, slope in zip(total, _gradient(self.model)(tensors, *page), strict=True):
+                sum_ += len(page[0]) / len(images) * slope.numpy()
+        return [one.astype(np.float32) for one in total]
+
+    def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
+        """The diagonal of the Fisher information, over all classes (core.engines.base)."""
+        tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
+        page = max(1, FISHER_PAGE // self.model.classes)
+        for i in range(0, len(images), page):
+            for sum_, found in zip(total, _information(self.model)(tensors, images[i : i + page]), strict=True):
+                sum_ += found.numpy()
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
 
@@ -103,14 +110,19 @@ def _body(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
 
 
 @cache
-def _squares(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
+def _gradient(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
     def page(weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        def loss(z: tf.Tensor) -> tf.Tensor:
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=z)
-
-        return squares(model, ops, weights, _scaled(images), loss)
+        return _slopes(model, weights, _scaled(images), labels)
 
     return tf.function(page, [*_signature(model), _spec(None, dtype=tf.int32)], autograph=False)
+
+
+@cache
+def _information(model: ModelSpec) -> tf.types.experimental.PolymorphicFunction:
+    def page(weights: list[tf.Tensor], images: tf.Tensor) -> list[tf.Tensor]:
+        return fisher.information(model, ops, weights, _scaled(images))
+
+    return tf.function(page, _signature(model), autograph=False)
 
 
 class Terms(NamedTuple):
@@ -123,8 +135,9 @@ class Terms(NamedTuple):
     matched: bool  # a teacher's logits
     dropout: bool
     guarded: bool  # A-GEM bends gradients
+    referred: bool  # Fed-A-GEM does, by one gradient for all steps
     path: bool  # SI sums −gradient · movement
-    clipped: bool  # the length of a step's gradient is bounded
+    clipped: bool  # the length of a step's gradient is bounded, but for the pull
     contrasted: bool  # MOON holds features to another model's
 
     @classmethod
@@ -138,6 +151,7 @@ class Terms(NamedTuple):
             matched=bool(plan.soft.any()),
             dropout=bool((plan.dropout_mask != 1).any()),
             guarded=plan.guard.shape[1] > 0,
+            referred=any(one.any() for one in plan.reference),
             path=plan.path,
             clipped=plan.clip > 0,
             contrasted=plan.contrast is not None,
@@ -158,6 +172,7 @@ def _given(plan: Plan, terms: Terms) -> Given:
     there |= {"dropout_mask": plan.dropout_mask} if terms.dropout else {}
     there |= {"guard": plan.guard} if terms.guarded else {}
     there |= {"apart": plan.contrast.apart, "contrast": np.float32(plan.contrast.weight)} if plan.contrast else {}
+    there |= {"reference": plan.reference} if terms.referred else {}
     return there | ({"clip": np.float32(plan.clip)} if terms.clipped else {})
 
 
@@ -170,11 +185,13 @@ def _specs(model: ModelSpec, terms: Terms) -> Given:
         "a": pulls, "b": pulls, "momentum": _spec(), "hard": _spec(None), "shift": table, "soft": table, "logits": table,
         "dropout_mask": _spec(None, None, None), "guard": rows, "clip": _spec(),
         "apart": _spec(None, model.features), "contrast": _spec(),
+        "reference": [_spec(*shape) for shape in model.shapes],
     }  # fmt: skip
     needed = {
         "pulled": ("a", "b"), "momentum": ("momentum",), "weighted": ("hard",), "shifted": ("shift",),
         "matched": ("soft", "logits"), "dropout": ("dropout_mask",), "guarded": ("guard",), "clipped": ("clip",),
         "contrasted": ("apart", "contrast"),
+        "referred": ("reference",),
     }  # fmt: skip
     absent = {name for term, names in needed.items() if not getattr(terms, term) for name in names}
     return {name: spec for name, spec in every.items() if name not in absent}
@@ -208,13 +225,15 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunct
             slopes, cross, right = _taught(model, weights, given, i)
             if terms.guarded:
                 slopes = _bent(slopes, _kept(model, weights, given, i))
+            if terms.referred:
+                slopes = _bent(slopes, given["reference"])
             moves = slopes
+            if terms.clipped:  # before the pull, which is bounded by itself
+                moves, _ = tf.clip_by_global_norm(moves, given["clip"])
             if terms.pulled:
                 moves = [
                     slope + a * w + b for slope, a, w, b in zip(moves, given["a"], weights, given["b"], strict=True)
                 ]
-            if terms.clipped:
-                moves, _ = tf.clip_by_global_norm(moves, given["clip"])
             with tf.control_dependencies(_moved(variables, speeds, moves, given["rate"][i], given.get("momentum"))):
                 if terms.path:
                     after = [variable.read_value() for variable in variables]
@@ -253,7 +272,11 @@ def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tens
 def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> list[tf.Tensor]:
     """The gradient of the mean cross-entropy of rows to guard."""
     rows = given["guard"][i]
-    x, y = _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows)
+    return _slopes(model, weights, _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows))
+
+
+def _slopes(model: ModelSpec, weights: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> list[tf.Tensor]:
+    """The gradient of the mean cross-entropy of images f32 [n, rows, columns]."""
     with tf.GradientTape() as tape:
         tape.watch(weights)
         logits = model.logits(ops, weights, x)

@@ -7,6 +7,7 @@ from core.methods.analytic import Acil, Slda
 from core.methods.base import Chain, Finetune
 from core.methods.der import Der, DerPP
 from core.methods.ewc import Ewc
+from core.methods.fedagem import FedAGem
 from core.methods.fedcurv import FedCurv
 from core.methods.lwf import Lwf
 from core.methods.replay import Joint, Replay
@@ -15,7 +16,7 @@ from core.methods.stsa import Stsa
 
 METHODS = {
     "finetune": Finetune, "joint": Joint, "replay": Replay, "der": Der, "derpp": DerPP, "agem": AGem, "ewc": Ewc,
-    "si": Si, "lwf": Lwf, "fedcurv": FedCurv, "acil": Acil, "slda": Slda, "stsa": Stsa,
+    "si": Si, "lwf": Lwf, "fedcurv": FedCurv, "fedagem": FedAGem, "acil": Acil, "slda": Slda, "stsa": Stsa,
 }  # fmt: skip
 
 __all__ = ["METHODS", "Chain", "Finetune"]

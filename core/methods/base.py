@@ -83,9 +83,9 @@ class Finetune:
         """What is looked at again, and what it teaches."""
         return Rehearsal.none()
 
-    def distil(self, memory: Memory, lesson: Lesson, engine: Engine) -> Distillation:
-        """What the lesson's own images teach beside their labels."""
-        return Distillation.nothing(len(lesson.examples))
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
+        """What the lesson's own images teach beside their labels. seen: them, in the views and the order of the plan."""
+        return Distillation.nothing(len(seen))
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         """Examples whose loss no step may raise."""
@@ -94,6 +94,10 @@ class Finetune:
     def contrast(self, plan: Plan, memory: Memory, lesson: Lesson, engine: Engine) -> Contrast | None:
         """What the features of the plan's images are held to; asked when all else of the plan is decided."""
         return None
+
+    def reference(self, memory: Memory, lesson: Lesson) -> Arrays:
+        """A gradient that no step may go against, of the weights' shapes; empty: none."""
+        return []
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         """The memory after the round: overwrites this stage's own slot, for nobody knows which round is the last."""
@@ -162,9 +166,9 @@ class Chain(Finetune):
         soft, logits = (joined([getattr(p, name) for p in parts], width) for name in ("soft", "logits"))
         return Rehearsal(Examples.join([p.examples for p in parts]), hard, soft, logits, max(p.share for p in parts))
 
-    def distil(self, memory: Memory, lesson: Lesson, engine: Engine) -> Distillation:
-        all_ = [m.distil(memory, lesson, engine) for m in self.methods]
-        return reduce(Distillation.__add__, all_, Distillation.nothing(len(lesson.examples)))
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
+        all_ = [m.distil(memory, lesson, engine, seen) for m in self.methods]
+        return reduce(Distillation.__add__, all_, Distillation.nothing(len(seen)))
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         return Examples.join([m.guard(memory, lesson) for m in self.methods])
@@ -172,6 +176,10 @@ class Chain(Finetune):
     def contrast(self, plan: Plan, memory: Memory, lesson: Lesson, engine: Engine) -> Contrast | None:
         all_ = (m.contrast(plan, memory, lesson, engine) for m in self.methods)
         return next((one for one in all_ if one), None)  # there is one method that has any
+
+    def reference(self, memory: Memory, lesson: Lesson) -> Arrays:
+        found = [one for m in self.methods if (one := m.reference(memory, lesson))]
+        return [np.sum(np.stack(slopes), 0) for slopes in zip(*found, strict=True)]
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         return reduce(lambda memory, m: m.remember(memory, lesson, learned, engine), self.methods, memory)

@@ -1,15 +1,23 @@
-"""Elastic weight consolidation: weights that mattered to earlier stages are held where they were."""
+"""Elastic weight consolidation: weights that mattered to earlier stages are held where they were.
+
+How much a weight mattered is the client's own: the Fisher information of its images at the weights that it learned. Where it is
+held is the federation's: the averaged model of after the earlier stages, which is what a client receives in its first round of
+the new one. (anchor=local holds it where the client itself had left it, from where averaging has moved away.)
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from core.arrays import Arrays, in_order, numbered
+from core.config.parse import unknown
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Slot, earlier, kept
+from core.methods.base import Finetune, Memory, Slot, earlier, kept, own
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
 from core.seeds import rng
+
+ANCHORS = ("averaged", "local")
 
 
 class Ewc(Finetune):
@@ -25,18 +33,19 @@ class Ewc(Finetune):
         strength: float = 1000.0,  # λ, at least 0
         decay: float = 1.0,  # γ, what older stages count; range [0, 1]
         samples: int = 200,  # images for the Fisher information, at least 1
+        anchor: str = "averaged",  # where weights are held: averaged, local (where it left them itself)
     ) -> None:
         super().__init__(model)
-        check(self.name, strength, samples)
+        check(self.name, strength, samples, anchor)
         if not 0 <= decay <= 1:
             raise ValueError(f"decay = {decay} of ewc should be 0 … 1")
-        self.strength, self.decay, self.samples = strength, decay, samples
+        self.strength, self.decay, self.samples, self.anchor = strength, decay, samples, anchor
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
         slot = newest(memory, self.name, lesson.stage)
         if not slot or not self.strength:
             return Pull.none(lesson.start)
-        return anchored(in_order("f", slot), in_order("w", slot), self.strength, lesson)
+        return anchored(in_order("f", slot), anchor(self.anchor, memory, self.name, lesson), self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         before = newest(memory, self.name, lesson.stage)
@@ -47,7 +56,8 @@ class Ewc(Finetune):
             fisher = [f + np.float32(self.decay) * old for f, old in zip(fisher, in_order("f", before), strict=True)]
         slots = earlier(memory, self.name, lesson.stage)
         last = {s: slots[s] for s in list(slots)[-1:]}  # older ones are in its running sum
-        return kept(memory, self.name, last | {lesson.stage: numbered("f", fisher) | numbered("w", learned.weights)})
+        where = kept_anchor(self.anchor, memory, self.name, lesson, learned)
+        return kept(memory, self.name, last | {lesson.stage: numbered("f", fisher) | where})
 
 
 def newest(memory: Memory, method: str, stage: int) -> Slot:
@@ -56,13 +66,26 @@ def newest(memory: Memory, method: str, stage: int) -> Slot:
     return slots[max(slots)] if slots else {}
 
 
+def anchor(kind: str, memory: Memory, method: str, lesson: Lesson) -> Arrays:
+    """Where this stage's weights are held: what was received when it began, or what the client learned in the stage before."""
+    if kind == "local":
+        return in_order("w", newest(memory, method, lesson.stage))
+    return in_order("anchor", own(memory, method, lesson.stage)) or lesson.start
+
+
+def kept_anchor(kind: str, memory: Memory, method: str, lesson: Lesson, learned: Learned) -> dict[str, np.ndarray]:
+    """What the slot of this stage keeps for it. A first stage has no anchor: nothing was learned before it."""
+    if kind == "local":
+        return numbered("w", learned.weights)
+    if not newest(memory, method, lesson.stage):
+        return {}
+    return numbered("anchor", anchor(kind, memory, method, lesson))
+
+
 def information(lesson: Lesson, learned: Arrays, engine: Engine, samples: int) -> Arrays:
-    """The diagonal of the Fisher information on (some of) a lesson's images, with labels drawn from the model's answers."""
-    draw = rng(lesson.scenario.seed, "fisher", lesson.client, lesson.round)
-    x = lesson.examples.x[draw.permutation(len(lesson.examples))[:samples]]
-    z = engine.logits(learned, x)
-    labels = (z + draw.gumbel(size=z.shape)).argmax(1)  # a draw from softmax(z)
-    return engine.fisher(learned, x, labels)
+    """The diagonal of the Fisher information on (some of) a lesson's images."""
+    order = rng(lesson.scenario.seed, "fisher", lesson.client, lesson.round).permutation(len(lesson.examples))
+    return engine.fisher(learned, lesson.examples.x[order[:samples]])
 
 
 def anchored(importance: Arrays, anchor: Arrays, strength: float, lesson: Lesson) -> Pull:
@@ -72,9 +95,11 @@ def anchored(importance: Arrays, anchor: Arrays, strength: float, lesson: Lesson
     return Pull(a, [-one * w for one, w in zip(a, anchor, strict=True)])
 
 
-def check(name: str, strength: float, samples: int = 1) -> None:
+def check(name: str, strength: float, samples: int = 1, anchor: str = "averaged") -> None:
     """Raises ValueError if a setting is out of range."""
     if not 0 <= strength < 1e12:
         raise ValueError(f"strength = {strength} of {name} should be 0 or more")
     if samples < 1:
         raise ValueError(f"samples = {samples} of {name} should be at least 1")
+    if anchor not in ANCHORS:
+        raise unknown("anchor", anchor, ANCHORS)

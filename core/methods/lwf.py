@@ -1,4 +1,9 @@
-"""Learning without forgetting: an earlier model teaches, on the client's own images, what it says of classes they are not."""
+"""Learning without forgetting: an earlier model teaches, on the client's own images, what it says of classes they are not.
+
+The model of before a stage knows nothing of classes that nobody had met then: its answers would push down what others learn at the
+same time. A client can only be sure of the classes that it met itself, so these alone are taught (teacher=stage). The global model
+of the last round knows what the others learn (teacher=round), and teaches all classes that the client's own images are not.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import numpy as np
 
 from core.arrays import in_order, numbered
 from core.config.parse import unknown
+from core.data import Examples
 from core.engines.base import Engine
 from core.methods.base import Finetune, Memory, earlier, kept, own
 from core.models import ModelSpec
@@ -16,8 +22,9 @@ TEACHERS = ("stage", "round")
 
 class Lwf(Finetune):
     """Matches a teacher's answers for classes that the client's own images are not: teacher=stage, the model of before
-    this stage (Li and Hoiem 2016, arXiv:1606.09282; on logits, as Buzzega et al. 2020 do); teacher=round, the global model
-    as received, which knows what other clients hold (after FedNTD, Lee et al. 2022, arXiv:2106.03097)"""
+    this stage, for classes that the client met in earlier ones (Li and Hoiem 2016, arXiv:1606.09282; on logits, as Buzzega
+    et al. 2020 do); teacher=round, the global model as received, which knows what other clients hold (after FedNTD, Lee et
+    al. 2022, arXiv:2106.03097)"""
 
     name = "lwf"
 
@@ -35,19 +42,32 @@ class Lwf(Finetune):
             raise unknown("teacher", teacher, TEACHERS)
         self.strength, self.teacher = strength, teacher
 
-    def distil(self, memory: Memory, lesson: Lesson, engine: Engine) -> Distillation:
-        first = self.teacher == "stage" and not earlier(memory, self.name, lesson.stage)
-        if first or not self.strength:
-            return Distillation.nothing(len(lesson.examples))
-        slot = own(memory, self.name, lesson.stage)
-        model = in_order("w", slot) if slot else lesson.start
-        other = ~np.isin(np.arange(self.model.classes), lesson.examples.y)
-        soft = np.tile(np.float32(2 * self.strength) * other.astype(np.float32), (len(lesson.examples), 1))
-        return Distillation(soft, engine.logits(model, lesson.examples.x))
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
+        taught = self._known(memory, lesson) & ~np.isin(np.arange(self.model.classes), lesson.examples.y)
+        if not taught.any() or not self.strength:
+            return Distillation.nothing(len(seen))
+        model = in_order("w", own(memory, self.name, lesson.stage)) or lesson.start
+        soft = np.tile(np.float32(2 * self.strength) * taught.astype(np.float32), (len(seen), 1))
+        return Distillation(soft, engine.logits(model, seen.x))
+
+    def _known(self, memory: Memory, lesson: Lesson) -> np.ndarray:
+        """Of which classes the teacher can tell something: bool [classes]."""
+        if self.teacher == "round":
+            return np.ones(self.model.classes, bool)
+        known = np.zeros(self.model.classes, bool)
+        for slot in earlier(memory, self.name, lesson.stage).values():
+            known |= (
+                slot["met"].astype(bool) if len(slot.get("met", ())) == len(known) else True
+            )  # an older version's: all
+        return known
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if self.teacher == "round":
             return memory
-        slot = own(memory, self.name, lesson.stage) or numbered("w", lesson.start)
-        slots = {s: {"met": np.ones(1, np.uint8)} for s in earlier(memory, self.name, lesson.stage)}
-        return kept(memory, self.name, slots | {lesson.stage: slot})
+        teacher = in_order("w", own(memory, self.name, lesson.stage)) or lesson.start
+        met = np.isin(np.arange(self.model.classes), lesson.examples.y).astype(np.uint8)
+        slots = {
+            s: {"met": slot.get("met", np.ones(1, np.uint8))}
+            for s, slot in earlier(memory, self.name, lesson.stage).items()
+        }
+        return kept(memory, self.name, slots | {lesson.stage: {"met": met} | numbered("w", teacher)})

@@ -1,4 +1,4 @@
-"""Synaptic intelligence: how much each weight did for the loss, summed along the way."""
+"""Synaptic intelligence: how much each weight did for the loss, summed along the way. Where it is held: core/methods/ewc.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from core.arrays import in_order, numbered
 from core.engines.base import Engine
 from core.methods.base import Finetune, Memory, earlier, kept, own
-from core.methods.ewc import anchored, check, newest
+from core.methods.ewc import anchor, anchored, check, kept_anchor, newest
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
 
@@ -25,18 +25,21 @@ class Si(Finetune):
         *,
         strength: float = 0.5,  # c, at least 0
         damping: float = 0.01,  # ξ, above 0
+        anchor: str = "averaged",  # where weights are held: averaged, local (where it left them itself)
     ) -> None:
         super().__init__(model)
-        check(self.name, strength)
+        check(self.name, strength, anchor=anchor)
         if not damping > 0:
             raise ValueError(f"damping = {damping} of si should be above 0")
-        self.strength, self.damping = strength, damping
+        self.strength, self.damping, self.anchor = strength, damping, anchor
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
         slot = newest(memory, self.name, lesson.stage)
         if not slot or not self.strength:
             return Pull.none(lesson.start)
-        return anchored(in_order("omega", slot), in_order("w", slot), 2 * self.strength, lesson)
+        return anchored(
+            in_order("omega", slot), anchor(self.anchor, memory, self.name, lesson), 2 * self.strength, lesson
+        )
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if not learned.path:
@@ -53,7 +56,7 @@ class Si(Finetune):
         last = {s: slots[s] for s in list(slots)[-1:]}
         new = (
             numbered("omega", omega)
-            | numbered("w", learned.weights)
+            | kept_anchor(self.anchor, memory, self.name, lesson, learned)
             | numbered("path", path)
             | numbered("moved", moved)
         )

@@ -48,5 +48,5 @@ def patches(x: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def conv_squares(x: tf.Tensor, slope: tf.Tensor, size: int) -> list[tf.Tensor]:
-    """Σ over examples of the squared gradients of a convolution's kernel and bias."""
+    """Σ over examples and losses of the squared gradients of a convolution's kernel and bias. slope: [losses, n, h, w, filters]."""
     return squared(patches(x, size), slope, (size, size, x.shape[-1], slope.shape[-1]))

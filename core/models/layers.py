@@ -39,7 +39,8 @@ class Layer(Protocol):
         """What it makes of x."""
 
     def squares(self, ops: Any, x: Any, slope: Any) -> list[Any]:
-        """Σ over examples of the squared gradients of its arrays; slope: the loss's at what `watch` was given."""
+        """Σ over examples and losses of the squared gradients of its arrays; slope: each loss's at what `watch` was given,
+        [losses, n, …]."""
 
     def largest(self, arrays: Sequence[np.ndarray], bound: np.ndarray) -> np.ndarray:
         """No output is above this where no input is above `bound`, f64, one for each channel."""

@@ -156,7 +156,7 @@ class ModelSpec:
         return x, inputs
 
     def squares(self, ops: Any, inputs: Sequence[Any], slopes: Sequence[Any]) -> list[Any]:
-        """Σ over examples of each array's squared gradients, from what `watched` saw and the loss's slopes there."""
+        """Σ over examples and losses of each array's squared gradients, from what `watched` saw and each loss's slopes there."""
         blocks = [b for b, x in zip(self._blocks, self._seen[:-1], strict=True) if b.shapes(x)]
         return [one for b, x, d in zip(blocks, inputs, slopes, strict=True) for one in b.squares(ops, x, d)]
 

@@ -82,20 +82,24 @@ def patches(x: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def conv_squares(x: tf.Tensor, slope: tf.Tensor, size: int) -> list[tf.Tensor]:
-    """Σ over examples of the squared gradients of a convolution's kernel and bias."""
+    """Σ over examples and losses of the squared gradients of a convolution's kernel and bias. slope: [losses, n, h, w, filters]."""
     return squared(patches(x, size), slope, (size, size, x.shape[-1], slope.shape[-1]))
 
 
 def squared(patches: tf.Tensor, slope: tf.Tensor, shape: tuple[int, ...]) -> list[tf.Tensor]:
     """The same, from the patches. shape: the kernel's."""
-    n = tf.shape(slope)[0] if slope.shape[0] is None else slope.shape[0]
+    losses, n = (tf.shape(slope)[i] if slope.shape[i] is None else slope.shape[i] for i in (0, 1))
     p = tf.reshape(patches, [n, -1, patches.shape[-1]])
-    d = tf.reshape(slope, [n, -1, slope.shape[-1]])
-    each = tf.matmul(p, d, transpose_a=True)  # one gradient an example: [n, size² · c, filters]
-    kernel = tf.reshape(tf.reduce_sum(tf.square(each), 0), shape)
-    return [kernel, tf.reduce_sum(tf.square(tf.reduce_sum(d, 1)), 0)]
+    d = tf.reshape(slope, [losses, n, -1, slope.shape[-1]])
+    each = tf.matmul(p, d, transpose_a=True)  # one gradient a loss and example: [losses, n, size² · c, filters]
+    kernel = tf.reshape(tf.reduce_sum(tf.square(each), [0, 1]), shape)
+    return [kernel, tf.reduce_sum(tf.square(tf.reduce_sum(d, 2)), [0, 1])]
 
 
 def dense_squares(x: tf.Tensor, slope: tf.Tensor) -> list[tf.Tensor]:
-    """Σ over examples of the squared gradients of a dense layer's kernel and bias: (x · slope)² = x² · slope²."""
-    return [tf.matmul(tf.square(x), tf.square(slope), transpose_a=True), tf.reduce_sum(tf.square(slope), 0)]
+    """Σ over examples and losses of the squared gradients of a dense layer's kernel and bias: (x · slope)² = x² · slope².
+
+    slope: [losses, n, units].
+    """
+    steep = tf.reduce_sum(tf.square(slope), 0)
+    return [tf.matmul(tf.square(x), steep, transpose_a=True), tf.reduce_sum(steep, 0)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.plan import Lesson, Plan, Pull, Rehearsal, draw, passes, steps, strengths
+from core.plan import Distillation, Lesson, Plan, Pull, Rehearsal, draw, passes, steps, strengths
 
 START = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
 SCENARIO = Scenario("plan", augment=(Part("rotate"),), local=Local(batch=8))
@@ -114,8 +114,25 @@ def test_a_client_with_nothing_new_only_rehearses(lesson: Lesson, digits: Exampl
 
 def test_guarded_rows_are_looked_at_and_not_learned(lesson: Lesson, digits: Examples) -> None:
     plan = draw(lesson, Pull.none(START), Rehearsal.none(), guard=digits.take(np.arange(5)))
-    assert plan.guard.shape == (6, 5) and sorted(set(plan.guard.ravel().tolist())) == list(range(48, 53))
+    assert plan.guard.tolist() == np.arange(48, 78).reshape(6, 5).tolist()
+    assert all(sorted(labels) == sorted(digits.y[:5]) for labels in plan.labels[plan.guard].tolist())
     assert not plan.hard[48:].any() and plan.order.max() == 47
+
+
+def test_guarded_rows_are_seen_in_views_as_fresh_as_all_others(lesson: Lesson, digits: Examples) -> None:
+    plan = draw(lesson, Pull.none(START), Rehearsal.none(), guard=digits.take(np.arange(2)))
+    assert len({view.tobytes() for view in plan.images[plan.guard.ravel()]}) == 12  # two images in six steps
+    still = draw(replace(lesson, typical=0.0), Pull.none(START), Rehearsal.none(), guard=digits.take(np.arange(2)))
+    assert {view.tobytes() for view in still.images[still.guard.ravel()]} == {image.tobytes() for image in digits.x[:2]}
+
+
+def test_a_teacher_is_asked_about_the_views_that_are_learned(lesson: Lesson) -> None:
+    def distil(seen: Examples) -> Distillation:
+        assert len(seen) == 48
+        return Distillation(np.ones((48, 1), np.float32), seen.x.sum((1, 2), dtype=np.float32)[:, None])
+
+    plan = draw(lesson, Pull.none(START), Rehearsal.none(), distil=distil)
+    assert np.array_equal(plan.logits[:, 3], plan.images.sum((1, 2), dtype=np.float32)) and (plan.soft == 1).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

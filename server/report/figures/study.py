@@ -63,7 +63,7 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
             style.accuracy_axis(axes, shares)
             style.rounds_axis(axes, np.array([point.round or 0 for point in every], float))
             axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
-            if axes.get_subplotspec().colspan.start:
+            if axes is not panels[0]:
                 axes.set_ylabel("")
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))

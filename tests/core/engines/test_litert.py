@@ -57,7 +57,7 @@ def rich(kind: str) -> dict[str, object]:
         "logits": generator.normal(0, 3, (n, 10)).astype(np.float32),
         "dropout_mask": (2 * (generator.random((1, BATCH, 400 if kind == "mlp" else 128)) < 0.5)).astype(np.float32),
         "pull": Pull([0.1 * np.abs(w) for w in start], start), "momentum": 0.9, "path": True, "clip": 0.5,
-        "guard": np.arange(8, dtype=np.int32)[None],
+        "guard": np.arange(8, dtype=np.int32)[None], "reference": [-np.abs(w) for w in start],
         "contrast": Contrast(generator.normal(0, 0.1, (n, model.spec(kind).features)).astype(np.float32), 0.5),
     }  # fmt: skip
 
@@ -135,9 +135,12 @@ def test_it_looks_with_the_same_eyes(files: dict[str, bytes], digits: Examples, 
         ours, theirs = (getattr(one, look)(weights, digits.x) for one in (engine, model.tensorflow(kind)))
         assert ours == pytest.approx(theirs, abs=1e-5) and ours.shape == theirs.shape
         assert getattr(engine, look)(weights, digits.x[:0]).shape == (0, ours.shape[1])
-    ours, theirs = (one.fisher(weights, digits.x[:5], digits.y[:5]) for one in (engine, model.tensorflow(kind)))
+    slopes = (one.gradient(weights, digits.x[:40], digits.y[:40]) for one in (engine, model.tensorflow(kind)))
+    for mine, other in zip(*slopes, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-6)
+    ours, theirs = (one.fisher(weights, digits.x[:5]) for one in (engine, model.tensorflow(kind)))
     for mine, other in zip(ours, theirs, strict=True):
-        assert mine == pytest.approx(other, rel=1e-3, abs=1e-8)
+        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-8)
 
 
 def test_a_file_that_is_not_the_one_asked_for_is_refused(files: dict[str, bytes]) -> None:

@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.engines import tensorflow
+from core.engines import Engine, get, step, step_file, tensorflow
+from core.models import ModelSpec
+from core.models.layers import Dense, Flatten
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
 from tests import models as model
@@ -61,9 +63,15 @@ def stock(weights: Weights, plan: Plan) -> Weights:
     return w
 
 
-def assert_close(ours: Weights, theirs: Weights) -> None:
+def assert_close(ours: Weights, theirs: Weights, within: float = 1e-6) -> None:
     for mine, other in zip(ours, theirs, strict=True):
-        assert mine.dtype == np.float32 and mine == pytest.approx(other, abs=1e-6)
+        assert mine.dtype == np.float32 and mine == pytest.approx(other, abs=within)
+
+
+def light(spec: ModelSpec) -> Engine:
+    """The engine without TensorFlow, in batches of 32."""
+    file = step_file.build(spec, 32)
+    return get("litert", spec, file, step.digest(file))
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -92,12 +100,20 @@ def test_dropout_silences_hidden_units(planned: Callable[..., Plan]) -> None:
 
 
 def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_is_left_alone(planned: Callable[..., Plan]) -> None:
-    pull = Pull.towards([w + 1 for w in WEIGHTS], 0.3)
-    free, far, near = (engine.train(WEIGHTS, planned(1, pull=pull, clip=clip)).weights for clip in (0.0, 1e6, 0.01))
+    free, far, near = (engine.train(WEIGHTS, planned(1, clip=clip)).weights for clip in (0.0, 1e6, 0.01))
     assert_close(far, free)
     moves = [np.concatenate([(new - old).ravel() for new, old in zip(w, WEIGHTS, strict=True)]) for w in (free, near)]
     assert np.linalg.norm(moves[1]) == pytest.approx(0.05 * 0.01, rel=1e-3)  # rate · limit
     assert moves[1] / np.linalg.norm(moves[1]) == pytest.approx(moves[0] / np.linalg.norm(moves[0]), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["tensorflow", "litert"])
+def test_what_is_cut_is_the_datas_gradient_and_not_the_pull(planned: Callable[..., Plan], kind: str) -> None:
+    """Nothing is left of the data's gradient, so the weights go to where the pull alone takes them, however long it is."""
+    pull = Pull.towards([w + 100 for w in WEIGHTS], 20.0)  # at rate 0.05 all the way in one step
+    either = engine if kind == "tensorflow" else light(model.spec())
+    learned = either.train(WEIGHTS, planned(1, pull=pull, clip=1e-6)).weights
+    assert_close([w - 100 for w in learned], WEIGHTS, 1e-4)
 
 
 def test_a_teacher_and_weights_of_examples_are_in_the_loss(planned: Callable[..., Plan]) -> None:
@@ -168,14 +184,38 @@ def gradient(weights: Weights, images: np.ndarray, labels: np.ndarray, kind: str
 
 
 @pytest.mark.parametrize("kind", model.KINDS)
-def test_fisher_is_the_mean_of_squared_gradients_of_single_examples(digits: Examples, kind: str) -> None:
-    weights = model.initial(0, kind)
-    each = [gradient(weights, digits.x[i : i + 1], digits.y[i : i + 1], kind) for i in range(6)]
-    told = model.tensorflow(kind).fisher(weights, digits.x[:6], digits.y[:6])
-    for mine, *theirs in zip(told, *each, strict=True):
-        assert mine == pytest.approx(np.mean(np.square(theirs), 0), rel=1e-3, abs=1e-8)
-    mean = gradient(weights, digits.x[:6], digits.y[:6], kind)
-    assert np.abs(told[6] - np.square(mean[6])).max() > 1e-4  # the square of the mean is something else
+def test_fisher_is_the_mean_over_images_of_squared_gradients_of_all_answers(digits: Examples, kind: str) -> None:
+    """Of each image and each class the squared gradient by itself, as much as the model believes in the class."""
+    weights, images = model.initial(0, kind), digits.x[:3]
+    found, z = model.tensorflow(kind).fisher(weights, images), model.tensorflow(kind).logits(weights, images)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    slopes = gradients(weights, images, kind)
+    for mine, theirs in zip(found, slopes, strict=True):
+        expected = np.einsum("nc,nc...->...", p, theirs.astype(np.float64) ** 2) / len(images)
+        np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-8)
+
+
+def gradients(weights: Weights, images: np.ndarray, kind: str) -> Weights:
+    """Of log p(y|x) for each image and class, by Keras and a tape: [n, classes, *shape] for each weight."""
+    keras = model.keras_model(weights, Model(kind=kind))
+    with tf.GradientTape(persistent=True) as tape:
+        logs = tf.nn.log_softmax(keras(images[..., None] / np.float32(255)))
+    return [g.numpy() for g in tape.jacobian(logs, keras.trainable_weights, experimental_use_pfor=False)]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 300])
+@pytest.mark.parametrize("kind", ["tensorflow", "litert"])
+def test_fisher_of_softmax_regression_is_known(digits: Examples, classes: int, kind: str) -> None:
+    """Σ_y p_y ((y = c) − p_c)² x² = p_c (1 − p_c) x², with all classes, however many; one label for each image is only near."""
+    regression = ModelSpec("regression", (28, 28), classes, (Flatten(), Dense("logits", classes, relu=False)))
+    weights = [3 * w + np.float32(0.1) for w in regression.initial(1)]
+    either = get("tensorflow", regression) if kind == "tensorflow" else light(regression)
+    z = (x := digits.x[:9].reshape(9, -1) / 255.0) @ weights[0] + weights[1]
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    kernel, bias = either.fisher(weights, digits.x[:9])
+    assert kernel == pytest.approx((x**2).T @ (p * (1 - p)) / 9, rel=1e-4, abs=1e-6)
+    assert bias == pytest.approx((p * (1 - p)).mean(0), rel=1e-4, abs=1e-6)
+    assert not any(one.any() for one in either.fisher(weights, digits.x[:0]))
 
 
 def test_the_mlp_learns_by_the_same_loop(digits: Examples, planned: Callable[..., Plan]) -> None:
@@ -225,6 +265,21 @@ def test_a_guarded_step_does_not_raise_the_kept_loss(planned: Callable[..., Plan
     assert free @ kept < 0 and abs(bent @ kept) < 1e-4 * np.linalg.norm(bent) * np.linalg.norm(kept) + 1e-9
     agreed = replace(guarded, labels=np.tile(plan.labels, 2))
     assert flat(engine.train(WEIGHTS, agreed).weights) == pytest.approx(flat(engine.train(WEIGHTS, plan).weights))
+
+
+def test_no_step_goes_against_a_reference(planned: Callable[..., Plan]) -> None:
+    """What goes against it is taken away, whatever its length; where a step agrees, nothing changes."""
+    free = flat(engine.train(WEIGHTS, planned(1)).weights) - flat(WEIGHTS)
+    rows = planned(1).order[0]
+    slope = gradient(WEIGHTS, planned(1).images[rows], planned(1).labels[rows])
+    odd = [-g + np.abs(g).mean() for g in slope]  # a step of -slope would go against -slope
+    moves = [
+        flat(engine.train(WEIGHTS, planned(1, reference=[k * g for g in odd])).weights) - flat(WEIGHTS) for k in (1, 9)
+    ]
+    assert free @ flat(odd) > 0 and np.linalg.norm(moves[0]) < np.linalg.norm(free)
+    assert abs(moves[0] @ flat(odd)) < 1e-3 * np.linalg.norm(moves[0]) * np.linalg.norm(flat(odd)) + 1e-9
+    assert moves[1] == pytest.approx(moves[0], abs=1e-6)
+    assert same(engine.train(WEIGHTS, planned(1, reference=slope)).weights, engine.train(WEIGHTS, planned(1)).weights)
 
 
 def test_no_step_changes_nothing(planned: Callable[..., Plan]) -> None:

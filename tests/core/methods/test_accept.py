@@ -54,7 +54,7 @@ def accept(method: Finetune, name: str, arrays: Arrays, examples: int = 60, **kn
 
 
 def test_who_sends_is_tried_here() -> None:
-    assert set(SENDING) == {*HEADS, "fedcurv"}
+    assert set(SENDING) == {*HEADS, "fedcurv", "fedagem"}
 
 
 @pytest.mark.parametrize("name", SENDING)
@@ -169,6 +169,7 @@ LIES = {
         lambda sent: [*(0 * f for f in sent[:8]), *(p + 3e38 for p in sent[8:])],
         "no info",
     ),
+    "a gradient of no images": (["fedagem"], changed(1, at(0, 1e7)), "gradient is"),
     "a far anchor": (
         ["fedcurv"],
         lambda sent: [*sent[:8], *(1e6 * p + 1 for p in sent[8:])],
@@ -207,6 +208,16 @@ def test_nobody_holds_all_others_by_giant_information(digits: Examples) -> None:
     assert total[1] == pytest.approx(10 * total[0], rel=1e-3)
 
 
+def test_no_gradient_is_all_of_the_sum(digits: Examples) -> None:
+    method, sent = honest("fedagem", digits)
+    answers = {0: {"fedagem": sent}, 1: {"fedagem": sent}, 2: {"fedagem": [-1000 * slope for slope in sent]}, 3: {}}
+    balanced = method.balance(answers, 10.0)
+    assert balanced[0] is answers[0] and balanced[3] == {}
+    assert np.allclose(balanced[2]["fedagem"][4], -10 * sent[4], rtol=1e-3)
+    shared, _ = method.server_update({}, balanced, START)
+    assert np.allclose(method.download(shared, 7)["fedagem"][4], -8 * sent[4], rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SENDING)
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_is_sent_what_the_server_keeps_is_finite(name: str, seed: int, digits: Examples) -> None:
@@ -223,7 +234,7 @@ def test_whatever_is_sent_what_the_server_keeps_is_finite(name: str, seed: int, 
     assert all(np.isfinite(array).all() for array in (*kept.values(), *arrays)) and not failed
 
 
-@pytest.mark.parametrize("methods", [*HEADS, "fedcurv"])
+@pytest.mark.parametrize("methods", [*HEADS, "fedcurv", "fedagem"])
 def test_a_run_of_honest_clients_refuses_nobody(methods: str, tiny: Scenario, tmp_path: Path) -> None:
     """Also where stages follow one another, and weights move far from where earlier stages left them."""
     scenario = replace(

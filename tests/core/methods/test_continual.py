@@ -22,6 +22,8 @@ from core.methods import METHODS
 from core.methods.base import Asked, Memory, Payloads, Shared
 from core.methods.buffer import Buffer, herded
 from core.methods.sums import packed, unpacked
+from core.plan import Learned, Lesson
+from core.scores import Sums
 from fl.messages import Task
 from fl.strategies import chain
 from server.trust import received
@@ -35,8 +37,9 @@ START = initial(5)
 ZERO = {
     "replay": {"images": 0}, "der": {"images": 0}, "derpp": {"images": 0}, "agem": {"images": 0},
     "ewc": {"strength": 0.0}, "si": {"strength": 0.0}, "lwf": {"strength": 0.0}, "fedcurv": {"strength": 0.0},
+    "fedagem": {"images": 0},
 }  # fmt: skip
-STORING = ("replay", "der", "derpp", "agem")
+STORING = ("replay", "der", "derpp", "agem", "fedagem")
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +85,9 @@ def test_a_method_of_no_strength_is_fine_tuning(mine: Shard, name: str) -> None:
 @pytest.mark.parametrize("name", [*ZERO, "joint"])
 def test_a_method_changes_the_second_stage_and_only_that(mine: Shard, name: str) -> None:
     plain, held = through(mine, BASE), through(mine, replace(BASE, methods=(Part(name),)))
-    if name != "fedcurv":  # which also holds clients together within a stage
+    if name not in ("fedcurv", "fedagem"):  # these also hold clients together within a stage
         assert same(plain[1].arrays, held[1].arrays)
+    if name != "fedcurv":
         assert not same(plain[2].arrays, held[2].arrays)
 
 
@@ -99,6 +103,40 @@ def test_a_repeated_round_leaves_the_same_memory_bit_for_bit(mine: Shard, name: 
                 assert {k: v.tobytes() for k, v in slot.items()} == {
                     k: v.tobytes() for k, v in b.memory[method][stage].items()
                 }
+
+
+@pytest.mark.parametrize("name", ["ewc", "si"])
+@pytest.mark.parametrize("anchor", ["averaged", "local"])
+def test_weights_are_held_where_the_federation_left_them_not_where_the_client_did(
+    mine: Shard, name: str, anchor: str
+) -> None:
+    """The pull rests at the model that came with the stage's first round, in all of its rounds; or at the client's own."""
+    scenario = replace(BASE, methods=(Part(name, {"anchor": anchor}),))
+    method, lesson = chain(scenario), Lesson(0, START, mine.train, np.zeros((120, 0), "f4"), 0, 1, 0.05, scenario)
+    drifted, first, second = ([w + np.float32(by) for w in START] for by in (0.01, 0.02, 0.03))
+    after = [Learned(drifted, Sums(), [np.ones_like(w) for w in START])] * 2
+    memory = method.remember({}, lesson, after[0], engine)
+    rounds = [replace(lesson, stage=1, round=2, start=first), replace(lesson, stage=1, round=3, start=second)]
+    for new in (rounds[0], rounds[0], rounds[1]):  # a round that is done again leaves what it left
+        pull = method.pull(memory, new)
+        assert any(a.any() for a in pull.a)
+        for a, b, w in zip(pull.a, pull.b, first if anchor == "averaged" else drifted, strict=True):
+            assert not (a * w + b).any()
+        memory = method.remember(memory, new, after[1], engine)
+
+
+def test_a_teacher_of_before_a_stage_says_nothing_of_classes_that_only_others_meet(mine: Shard) -> None:
+    """Stages bring 0 1, 2 3, 4 5; others learn 6 meanwhile, of which this teacher never heard. A later teacher has."""
+    method, none = chain(replace(BASE, methods=(Part("lwf"),))), np.zeros((0, 0), "f4")
+    lesson, memory = Lesson(0, START, mine.train, none, 0, 1, 0.05, BASE), dict[str, Any]()
+    for stage, labels in enumerate([(0, 1), (2, 3), (4, 5)]):
+        met = mine.train.take(np.flatnonzero(np.isin(mine.train.y, labels)))
+        now = replace(lesson, stage=stage, examples=met)
+        taught = method.distil(memory, now, engine, met).soft.any(0)
+        assert np.flatnonzero(taught).tolist() == list(range(2 * stage))
+        memory = method.remember(memory, now, Learned(START, Sums(), []), engine)  # type: ignore[assignment]
+    last = chain(replace(BASE, methods=(Part("lwf", {"teacher": "round"}),)))
+    assert np.flatnonzero(last.distil(memory, now, engine, met).soft.any(0)).tolist() == [0, 1, 2, 3, 6, 7, 8, 9]
 
 
 @pytest.mark.parametrize("name", STORING)
