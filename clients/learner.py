@@ -59,7 +59,7 @@ def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -
     rehearsal = method.rehearse(memory, lesson, engine)
     pull = method.pull(memory, lesson) + Pull.decay(lesson.start, lesson.scenario.model.l2)
     distilled = method.distil(memory, lesson, engine)
-    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distilled)
+    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distilled, method.calibrate)
     return plan, len(rehearsal.examples)
 
 

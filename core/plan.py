@@ -7,7 +7,7 @@ a·w + b, and pulls add up); data-space methods are *rehearsal* (more rows, with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from core.data import Examples, dataset
 from core.models import of
 from core.scores import Sums
 from core.seeds import rng
-from core.softmax import SOFTMAXES
+from core.softmax import SOFTMAXES, Calibration
 from core.views.augment import augment
 
 
@@ -114,15 +114,16 @@ class Lesson:
 class Plan:
     """A client's round: what to look at, what each look teaches, and what holds the weights.
 
-    The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes, z
-    being the model's logits. With rows to guard, the step's gradient is bent where it would raise their loss (A-GEM).
+    The loss of a step is the mean over its batch of hard·CE(scale·z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes,
+    z being the model's logits. With rows to guard, the step's gradient is bent where it would raise their loss (A-GEM).
     """
 
     images: np.ndarray  # uint8 [m, 28, 28]: own experience, augmented, then what is rehearsed
     order: np.ndarray  # int32 [steps, batch]: rows of images
     labels: np.ndarray  # int32 [m]
     hard: np.ndarray  # f32 [m]: weight of the cross-entropy with the label
-    shift: np.ndarray  # f32 [m, classes]: added to the logits inside the cross-entropy
+    scale: np.ndarray  # f32 [classes]: multiplies the logits inside the cross-entropy (FedRS)
+    shift: np.ndarray  # f32 [m, classes]: added to the logits inside the cross-entropy, after `scale`
     soft: np.ndarray  # f32 [m, classes]: weight of matching `logits`
     logits: np.ndarray  # f32 [m, classes]: a teacher's answers (LwF, DER); they count where soft is not 0
     dropout_mask: np.ndarray  # f32 [steps, batch, hidden] that multiplies the hidden units; [steps, 1, 1] of ones: none
@@ -174,10 +175,12 @@ def draw(
     guard: Examples | None = None,
     path: bool = False,
     taught: Distillation | None = None,
+    calibrate: Callable[[np.ndarray], Calibration] = Calibration.none,
 ) -> Plan:
     """Decide a lesson: own examples in a fresh order and view, rehearsed ones among them, all weights and masks.
 
-    A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step.
+    A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step. calibrate: what
+    the cross-entropy compares, given how many images of each class the client learns from (int [classes]).
     """
     scenario, local = lesson.scenario, lesson.scenario.local
     at, classes = (lesson.client, lesson.round), dataset(scenario).classes
@@ -191,6 +194,8 @@ def draw(
     mine, old = lesson.examples.take(rows), rehearsal.examples.take(again)
     views = _views(lesson, mine.x, rows, old.x)
     labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
+    known = np.bincount(np.concatenate([lesson.examples.y, rehearsal.examples.y]), minlength=classes)
+    calibration = calibrate(known)
     beside = taught or Distillation.nothing(len(lesson.examples))
     order = np.arange(count * own, dtype=np.int32).reshape(count, own)
     order = np.concatenate([order, len(rows) + np.arange(count * extra, dtype=np.int32).reshape(count, extra)], 1)
@@ -199,7 +204,8 @@ def draw(
         order=order,
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[again]]),
-        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes),
+        scale=calibration.scale,
+        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes) + calibration.shift,
         soft=joined([beside.soft[rows], rehearsal.soft[again]], classes),
         logits=joined([beside.logits[rows], rehearsal.logits[again]], classes),
         dropout_mask=_dropout_mask(scenario, count, at),

@@ -100,6 +100,7 @@ class LiteRTEngine:
         given["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
         given["hard"] /= np.float32(n)
         given["dropout_mask"][:n] = dropout_mask
+        given["scale"] = plan.scale
         outputs = self._step(**numbered("w", weights), **given)
         right = int((outputs["logits"][:n].argmax(1) == labels).sum())
         return _slopes(outputs, weights), Sums(float(outputs["cross"][:n].sum()), right, n)
@@ -124,6 +125,7 @@ class LiteRTEngine:
         given["images"] = np.zeros((self.batch, *images.shape[1:]), np.float32)
         given["images"][:n] = images.astype(np.float32) / 255
         given["hard"] = np.zeros(self.batch, np.float32)
+        given["scale"] = np.ones(self.model.classes, np.float32)
         given["dropout_mask"] = np.ones((self.batch, self.model.hidden), np.float32)
         return given
 
