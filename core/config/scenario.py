@@ -26,7 +26,7 @@ RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "w
 class Model:
     """The shared model (core/models)."""
 
-    kind: str = "cnn"  # which: "cnn", or "mlp", of the literature on permuted MNIST
+    kind: str = "cnn"  # which: "cnn"; "mlp", of the literature on permuted MNIST; "lenet"; "logistic"
     dropout: float = 0.0  # share of the units before the logits that is dropped in training; usual 0.5
     l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001
 
