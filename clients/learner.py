@@ -15,13 +15,14 @@ from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
 from core.stream import Stream, course, lay
 from core.views.conditions import under
+from fl import roster
 from fl.messages import Task, Update
 from fl.strategies import chain
 
 
 def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Update, Memory]:
     """Learn one round from the weights received: what goes back to the server, and what stays with the client."""
-    scenario, start, round = task.scenario, task.arrays, task.round
+    scenario, start, round = roster.paced(task.scenario, task.client, task.round), task.arrays, task.round
     stream = _stream(scenario, shard)
     stage = stream.stage(round)
     rows, learned_task = stream.parts[stage], stream.tasks[stage]

@@ -54,6 +54,7 @@ def present(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
     """Classes of which the client holds no image, new or remembered, do not compete: what others know, or nobody yet, is not
     pushed down. But classes that no client holds together are never told apart: with few labels a client it harms
 
+    Then each client solves a problem of its own, and nothing puts their answers on one scale (docs/non-iid.md has figures).
     The paper's restricted softmax scales these logits instead of leaving them out: strategy fedrs.
     """
     absent = ~np.isin(np.arange(classes), labels)

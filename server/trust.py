@@ -17,7 +17,7 @@ from flwr.app import RecordDict
 from core.arrays import Arrays
 from core.methods.base import Asked, Finetune, Payloads, Received
 from core.plan import distance, steps
-from fl import wire
+from fl import roster, wire
 from fl.checks import Limits
 from fl.holdings import Holdings
 from fl.messages import Update
@@ -95,7 +95,8 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
         counted(update, holdings, asked.round)
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
-    least = scenario.local.batch * steps(update.own or update.rehearsed, scenario.local.batch, scenario.local.epochs)
+    local = roster.paced(scenario, client, asked.round).local
+    least = local.batch * steps(update.own or update.rehearsed, local.batch, local.epochs)
     if update.sums.examples < least:
         raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take at least {least:,}")
     far = distance(arrays, update.arrays, asked.squared_length)

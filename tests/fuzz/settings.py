@@ -38,7 +38,7 @@ PLAIN: dict[str, tuple[float, float] | list[Any]] = {
     "noise": (0, 1), "order": (0, 1), "lag": (0, 1), "weight_exponent": (0, 1), "probe": [0, 20], "gate.accuracy": (0, 1),
     "gate.forgetting": (0, 1), "model.dropout": (0, 0.9), "model.l2": (0, 0.01), "local.batch": [1, 7, 32, 64],
     "local.rate": (0, 0.1), "local.momentum": (0, 0.9), "local.epochs": (0.1, 1), "local.clip": (0, 10), "seed": [0, 1, 2**63 - 1],
-    "max_update_ratio": (0.1, 100),
+    "max_update_ratio": (0.1, 100), "stragglers": (0, 1),
 }  # fmt: skip
 ROBUST = {"krum": 5, "multikrum": 5, "bulyan": 7}  # the least cohort
 

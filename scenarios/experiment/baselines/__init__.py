@@ -29,7 +29,9 @@ KINDS = ("centralized", "local", "joint")
 CODE = (
     "core", "fl", "clients", "server", "scenarios/experiment/baselines", "scenarios/environment.py", "scenarios/backends",
 )  # fmt: skip
-FEDERATED = ("strategy", "weight_exponent", "methods", "stream", "order", "lag", "join", "leave")
+FEDERATED = (
+    "strategy", "weight_exponent", "methods", "stream", "order", "lag", "join", "leave", "stragglers", "drop_stragglers",
+)  # fmt: skip
 ASIDE = ("name", "engine", "softmax", "probe", "gate", "round_timeout")  # what changes no baseline
 
 
