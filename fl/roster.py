@@ -40,7 +40,9 @@ def stragglers(scenario: Scenario, round: int) -> dict[int, float]:
     count = int(scenario.stragglers * len(there) + 0.5)
     slow = rng(scenario.seed, "stragglers", round).choice(there, count, replace=False)
     return {
-        int(client): min(epochs, 1.0 + rng(scenario.seed, "straggler", client, round).integers(max(1, int(epochs))))
+        int(client): min(
+            epochs, 1.0 + int(rng(scenario.seed, "straggler", client, round).integers(max(1, int(epochs))))
+        )
         for client in sorted(slow)
     }
 
