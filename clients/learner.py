@@ -16,13 +16,14 @@ from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
 from core.stream import Stream, course, joined, lay
 from core.views.conditions import under
+from fl import roster
 from fl.messages import Task, Update
 from fl.strategies import chain
 
 
 def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Update, Memory]:
     """Learn one round from the weights received: what goes back to the server, and what stays with the client."""
-    scenario, start, round = task.scenario, task.arrays, task.round
+    scenario, start, round = roster.paced(task.scenario, task.client, task.round), task.arrays, task.round
     stream = _stream(scenario, shard)
     stage = stream.stage(round)
     rows, mine = stream.parts[stage], _seen(scenario, shard, stream, stage)
@@ -68,7 +69,7 @@ def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -
     rehearsal = method.rehearse(memory, lesson, engine)
     pull = method.pull(memory, lesson) + Pull.decay(lesson.start, lesson.scenario.model.l2)
     distil = partial(method.distil, memory, lesson, engine)
-    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distil)
+    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distil, method.calibrate)
     contrast, reference = method.contrast(plan, memory, lesson, engine), method.reference(memory, lesson)
     return replace(plan, contrast=contrast, reference=reference), len(rehearsal.examples)
 

@@ -19,7 +19,7 @@ from core.data import Examples, dataset
 from core.models import of
 from core.scores import Sums
 from core.seeds import rng
-from core.softmax import SOFTMAXES
+from core.softmax import SOFTMAXES, Calibration
 from core.views.augment import augment
 
 
@@ -123,16 +123,17 @@ class Lesson:
 class Plan:
     """A client's round: what to look at, what each look teaches, and what holds the weights.
 
-    The loss of a step is the mean over its batch of hard·CE(z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes, z
-    being the model's logits, and of the row's contrast, if there is one. With rows to guard, the step's gradient is bent where it
-    would raise their loss (A-GEM), and with a reference where it goes against it.
+    The loss of a step is the mean over its batch of hard·CE(scale·z + shift, label) + ½ Σ_c soft_c (z_c − logits_c)² / classes,
+    z being the model's logits, and of the row's contrast, if there is one. With rows to guard, the step's gradient is bent where
+    it would raise their loss (A-GEM), and with a reference where it goes against it.
     """
 
     images: np.ndarray  # uint8 [m, 28, 28]: own experience, augmented, then what is rehearsed
     order: np.ndarray  # int32 [steps, batch]: rows of images
     labels: np.ndarray  # int32 [m]
     hard: np.ndarray  # f32 [m]: weight of the cross-entropy with the label
-    shift: np.ndarray  # f32 [m, classes]: added to the logits inside the cross-entropy
+    scale: np.ndarray  # f32 [classes]: multiplies the logits inside the cross-entropy (FedRS)
+    shift: np.ndarray  # f32 [m, classes]: added to the logits inside the cross-entropy, after `scale`
     soft: np.ndarray  # f32 [m, classes]: weight of matching `logits`
     logits: np.ndarray  # f32 [m, classes]: a teacher's answers (LwF, DER); they count where soft is not 0
     dropout_mask: np.ndarray  # f32 [steps, batch, hidden] that multiplies the hidden units; [steps, 1, 1] of ones: none
@@ -188,10 +189,12 @@ def draw(
     guard: Examples | None = None,
     path: bool = False,
     distil: Callable[[Examples], Distillation] | None = None,
+    calibrate: Callable[[np.ndarray], Calibration] = Calibration.none,
 ) -> Plan:
     """Decide a lesson: own examples in a fresh order and view, rehearsed ones among them, all weights and masks.
 
-    distil: what own examples teach beside their labels, given the views in which they are seen.
+    distil: what own examples teach beside their labels, given the views in which they are seen. calibrate: what the
+    cross-entropy compares, given how many images of each class the client learns from (int [classes]).
     A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step.
     """
     scenario, local = lesson.scenario, lesson.scenario.local
@@ -207,6 +210,8 @@ def draw(
     views = _views(lesson, mine.x, rows, old.x)
     labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
     beside = (distil or (lambda seen: Distillation.nothing(len(seen))))(Examples(views[: len(rows)], mine.y))
+    known = np.bincount(np.concatenate([lesson.examples.y, rehearsal.examples.y]), minlength=classes)
+    calibration = calibrate(known)
     order = np.arange(count * own, dtype=np.int32).reshape(count, own)
     order = np.concatenate([order, len(rows) + np.arange(count * extra, dtype=np.int32).reshape(count, extra)], 1)
     plan = Plan(
@@ -214,7 +219,8 @@ def draw(
         order=order,
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[again]]),
-        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes),
+        scale=calibration.scale,
+        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes) + calibration.shift,
         soft=joined([beside.soft, rehearsal.soft[again]], classes),
         logits=joined([beside.logits, rehearsal.logits[again]], classes),
         dropout_mask=_dropout_mask(scenario, count, at),

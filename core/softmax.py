@@ -1,16 +1,36 @@
-"""What the cross-entropy compares: options against the bias of a classifier to the classes it saw last.
+"""What the cross-entropy compares: options against the bias of a classifier to the classes it saw last, or has at all.
 
-Each returns what is added to the logits inside the loss, f32 [n, classes], given the labels of the rows, which of them are
-the client's own experience (not rehearsed), and how many classes there are.
+Each of SOFTMAXES returns what is added to the logits inside the loss, f32 [n, classes], given the labels of the rows, which of
+them are the client's own experience (not rehearsed), and how many classes there are. What a paper on federations defines is a
+strategy's client half instead, and a `Calibration` (fl/strategies/fedrs.py, fedlc.py).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from core.config.part import Registry
 
 NEVER = np.float32(-1e4)  # far below any logit, and finite
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What becomes of a client's logits z inside its cross-entropy: scale·z + shift."""
+
+    scale: np.ndarray  # f32 [classes]
+    shift: np.ndarray  # f32 [classes]
+
+    @classmethod
+    def none(cls, known: np.ndarray) -> Calibration:
+        """They stay as they are. known: of one number a class."""
+        return cls(np.ones(len(known), np.float32), np.zeros(len(known), np.float32))
+
+    def __add__(self, other: Calibration) -> Calibration:
+        """One, then the other."""
+        return Calibration(other.scale * self.scale, other.scale * self.shift + other.shift)
 
 
 def plain(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
@@ -32,7 +52,11 @@ def masked(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
 
 def present(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
     """Classes of which the client holds no image, new or remembered, do not compete: what others know, or nobody yet, is not
-    pushed down (restricted softmax, FedRS, Li and Zhan 2021, KDD)"""
+    pushed down. But classes that no client holds together are never told apart: with few labels a client it harms
+
+    Then each client solves a problem of its own, and nothing puts their answers on one scale (docs/non-iid.md has figures).
+    The paper's restricted softmax scales these logits instead of leaving them out: strategy fedrs.
+    """
     absent = ~np.isin(np.arange(classes), labels)
     return np.tile(np.where(absent, NEVER, np.float32(0)), (len(labels), 1)).astype(np.float32)
 
@@ -45,7 +69,10 @@ def balanced(
     strength: float = 1.0,  # what multiplies the logs; range [0, 10]
 ) -> np.ndarray:
     """Adds the log of each class's share of the client's images, so that rare classes weigh like common ones
-    (logit adjustment, Menon et al. 2021, arXiv:2007.07314; in a federation FedLC, arXiv:2209.00189)"""
+    (logit adjustment, Menon et al. 2021, arXiv:2007.07314)
+
+    FedLC's calibration has another formula: strategy fedlc.
+    """
     if not 0 <= strength <= 10:
         raise ValueError(f"strength = {strength} of balanced should be 0 … 10")
     count = np.bincount(labels, minlength=classes).astype(np.float32)

@@ -31,13 +31,14 @@ def dirichlet(
     *,
     alpha: float = 0.3,  # how even the shares are; above 0, usual 0.05 … 1
 ) -> Parts:
-    """Each class in Dirichlet(alpha) shares (Hsu et al. 2019, arXiv:1909.06335): small alpha is skewed, large is IID
+    """Each class in Dirichlet(alpha) shares over clients, so mix and size differ: small alpha is skewed, large is IID (as
+    NIID-Bench, Li et al. 2022, arXiv:2102.02079)
 
-    Clients left with fewer than the minimum are topped up with random examples of whoever then holds most.
+    Clients left with fewer than the minimum are topped up with random examples of whoever then holds most. (NIID-Bench draws
+    all anew until everybody has ten, and gives no more of a class to a client that has an even share of all.)
     Raises ValueError if alpha ≤ 0.
     """
-    if not 0 < alpha < 1e6:
-        raise ValueError(f"alpha = {alpha} of dirichlet should be in (0, 1000000)")
+    _alpha("dirichlet", alpha)
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -48,6 +49,46 @@ def dirichlet(
         for part, piece in zip(parts, np.split(rows, cuts), strict=True):
             part.append(piece)
     return topped_up([np.concatenate(part) for part in parts], minimum, rng)
+
+
+def hsu(
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    alpha: float = 1.0,  # how alike the mixes are; above 0, the paper's 0.05 … 100
+) -> Parts:
+    """Equal sizes, each client's mix of classes drawn from Dirichlet(alpha·p), p being the mix of all: small alpha is skewed, large
+    is IID (Hsu et al. 2019, arXiv:1909.06335)
+
+    Clients draw one after another, in random order, and without replacement. A class that has run out is left out of the later
+    ones' mixes, so all examples are dealt, and the last clients get what there is. Over ten classes alpha = 1 is as skewed as
+    dirichlet's 0.1: p adds up to 1. Raises ValueError if alpha ≤ 0.
+    """
+    _alpha("hsu", alpha)
+    rows = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    left = np.array([len(one) for one in rows])
+    prior = left / left.sum()
+    sizes = [len(part) for part in np.array_split(labels, clients)]
+    parts: list[np.ndarray] = [labels] * clients
+    for client in rng.permutation(clients):
+        mix, taken = rng.standard_gamma(alpha * prior), np.zeros_like(left)
+        while (lacking := sizes[client] - taken.sum()) > 0:
+            there = np.where(taken < left, mix, 0)
+            if (
+                not there.sum()
+            ):  # all that it wants is gone, or a tiny alpha has underflowed: one class, which is the limit
+                there = rng.multinomial(1, (left - taken) / (left - taken).sum())
+            taken = np.minimum(taken + rng.multinomial(lacking, there / there.sum()), left)
+        parts[client] = np.sort(np.concatenate([one[n - k : n] for one, n, k in zip(rows, left, taken, strict=True)]))
+        left = left - taken
+    return parts
+
+
+def _alpha(name: str, alpha: float) -> None:
+    if not 0 < alpha < 1e6:
+        raise ValueError(f"alpha = {alpha} of {name} should be in (0, 1000000)")
 
 
 def shards(
@@ -109,6 +150,39 @@ def quantity(
     return [np.sort(part) for part in np.split(rng.permutation(len(labels)), cuts)]
 
 
+def powerlaw(
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    k: int = 2,  # labels a client, 1 … as many as there are
+    sigma: float = 2.0,  # how unequal: the standard deviation of the log of what a client gets of a label; range [0, 10]
+) -> Parts:
+    """k labels (2) a client, sizes by a power law: client i holds labels i, i + 1 … round the circle, of each its part of the
+    minimum and a lognormal share of the rest (FedProx's MNIST, Li et al. 2020, arXiv:1812.06127)
+
+    Theirs is of 1,000 clients, and leaves out what is left when shares are rounded down; here every example is dealt.
+    """
+    rows = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    if not 1 <= k <= len(rows):
+        raise ValueError(f"k = {k} of powerlaw should be 1 … {len(rows)}")
+    if not 0 <= sigma <= 10:
+        raise ValueError(f"sigma = {sigma} of powerlaw should be 0 … 10")
+    if clients + k - 1 < len(rows):
+        raise ValueError(f"{clients} clients with k = {k} labels in a row cannot hold all {len(rows)} labels")
+    parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for label, mine in enumerate(rows):
+        holders = [client for client in range(clients) if (label - client) % len(rows) < k]
+        least = min(-(-minimum // k), len(mine) // len(holders))
+        shares = rng.lognormal(0, sigma, len(holders))
+        more = (np.cumsum(shares / shares.sum()) * (len(mine) - least * len(holders))).round().astype(int)
+        cuts = more[:-1] + least * np.arange(1, len(holders))
+        for client, piece in zip(holders, np.split(mine, cuts), strict=True):
+            parts[client].append(piece)
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
 class Samples(Sequence[np.ndarray]):
     """Each client's rows, drawn when they are asked for: a million clients take no more memory than ten."""
 
@@ -148,7 +222,10 @@ def sample(
     return Samples(rows, clients, images, k, int(rng.integers(2**63)))
 
 
-DEALT = {"iid": iid, "dirichlet": dirichlet, "shards": shards, "labels": labels, "quantity": quantity}
+DEALT = {
+    "iid": iid, "dirichlet": dirichlet, "hsu": hsu, "shards": shards, "labels": labels, "quantity": quantity,
+    "powerlaw": powerlaw,
+}  # fmt: skip
 PARTITIONERS: dict[str, Callable[..., Sequence[np.ndarray]]] = {**DEALT, "sample": sample}
 
 

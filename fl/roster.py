@@ -7,6 +7,7 @@ so a few Flower nodes play ten thousand clients.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from core.config.scenario import Scenario
@@ -28,6 +29,34 @@ def choose(scenario: Scenario, round: int) -> list[int]:
         return list(range(there)) if isinstance(there, int) else list(there)
     drawn = rng(scenario.seed, "cohort", round).choice(there, scenario.cohort, replace=False)
     return sorted(int(client) for client in drawn)
+
+
+def stragglers(scenario: Scenario, round: int) -> dict[int, float]:
+    """The slow clients of a round, and how many passes over its data each makes: 1 … local.epochs, all alike likely (as in
+    FedProx's experiments, Li et al. 2020, arXiv:1812.06127). Drawn by address, so server and clients agree."""
+    if not scenario.stragglers:
+        return {}
+    there, epochs = choose(scenario, round), scenario.local.epochs
+    count = int(scenario.stragglers * len(there) + 0.5)
+    slow = rng(scenario.seed, "stragglers", round).choice(there, count, replace=False)
+    return {
+        int(client): min(
+            epochs, 1.0 + int(rng(scenario.seed, "straggler", client, round).integers(max(1, int(epochs))))
+        )
+        for client in sorted(slow)
+    }
+
+
+def asked(scenario: Scenario, round: int) -> list[int]:
+    """The clients of a round that the server waits for, ascending."""
+    left = stragglers(scenario, round) if scenario.drop_stragglers else {}
+    return [client for client in choose(scenario, round) if client not in left]
+
+
+def paced(scenario: Scenario, client: int, round: int) -> Scenario:
+    """The scenario as a client has it in a round: a straggler makes fewer passes."""
+    slow = stragglers(scenario, round)
+    return replace(scenario, local=replace(scenario.local, epochs=slow[client])) if client in slow else scenario
 
 
 def present(scenario: Scenario, round: int) -> list[int]:

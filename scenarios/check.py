@@ -70,6 +70,10 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     for round in {1, *(first for _, first in (*scenario.join, *scenario.leave))}:
         if not roster.present(scenario, round):
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
+        if not roster.asked(scenario, round):
+            raise ValueError(
+                f"stragglers = {scenario.stragglers:g} with drop_stragglers leaves nobody of cohort = {scenario.cohort}"
+            )
     data = load(scenario)
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
     return data.notes
@@ -96,6 +100,12 @@ def without_effect(scenario: Scenario) -> list[str]:
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
     if scenario.ink != "auto" and not Path(scenario.data).is_dir():
         notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
+    if scenario.stragglers and scenario.local.epochs <= 1 and not scenario.drop_stragglers:
+        notes.append(
+            f"stragglers = {scenario.stragglers:g} has no effect: nobody makes less than one pass (local.epochs)"
+        )
+    if scenario.drop_stragglers and not scenario.stragglers:
+        notes.append("drop_stragglers = true has no effect: there are none (stragglers)")
     weighted = f"weight_exponent = {scenario.weight_exponent:g}"
     if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
         notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")

@@ -67,6 +67,9 @@ class RoundRecord:
     rate: float = 0.0  # SGD's step size
     clients: tuple[int, ...] = ()  # whose replies count
     idle: tuple[int, ...] = ()  # who took no step, having nothing to learn
+    stragglers: Mapping[int, float] = field(
+        default_factory=dict
+    )  # who made fewer passes, and how many; 0: not waited for
     tasks: Mapping[int, int] = field(default_factory=dict)  # what each was learning
     memory: Mapping[int, int] = field(default_factory=dict)  # bytes that each keeps for its methods
     clients_examples: Mapping[int, int] = field(default_factory=dict)  # how many examples each one's weights come from

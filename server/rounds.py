@@ -126,7 +126,7 @@ def _contents(federation: Federation, asked: Asked) -> dict[int, RecordDict]:
             federation.task(asked.round, client, asked.rate, asked.arrays, method.download(asked.shared, client)),
             weights,
         )
-        for client in roster.choose(federation.scenario, asked.round)
+        for client in roster.asked(federation.scenario, asked.round)
     }
 
 
@@ -139,6 +139,10 @@ def _record(asked: Asked, believed: Believed) -> RoundRecord:
         rate=asked.rate,
         clients=tuple(updates),
         idle=tuple(client for client in updates if client not in learned),
+        stragglers={
+            client: 0.0 if asked.scenario.drop_stragglers else passes
+            for client, passes in roster.stragglers(asked.scenario, asked.round).items()
+        },
         tasks={client: u.task for client, u in updates.items()},
         memory={client: u.memory for client, u in updates.items()},
         clients_examples={client: u.examples for client, u in updates.items()},

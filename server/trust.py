@@ -18,7 +18,7 @@ from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.methods.base import Asked, Finetune, Payloads, Received
 from core.plan import distance, steps
-from fl import wire
+from fl import roster, wire
 from fl.checks import Limits
 from fl.holdings import Holdings
 from fl.messages import Update
@@ -106,7 +106,7 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
         counted(update, holdings, asked.round)
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
-    least, most = _rows(update, scenario)
+    least, most = _rows(update, roster.paced(scenario, client, asked.round))
     if not least <= update.sums.examples <= most:
         amount = f"at least {least:,}" if update.sums.examples < least else f"at most {most:,}"
         raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take {amount}")

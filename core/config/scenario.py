@@ -26,7 +26,7 @@ RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "w
 class Model:
     """The shared model (core/models)."""
 
-    kind: str = "cnn"  # which: "cnn", or "mlp", of the literature on permuted MNIST
+    kind: str = "cnn"  # which: "cnn"; "mlp", of the literature on permuted MNIST; "lenet"; "logistic"
     dropout: float = 0.0  # share of the units before the logits that is dropped in training; usual 0.5
     l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001
 
@@ -67,6 +67,10 @@ class Scenario:
     validation: int = 2000  # training images held out for the server; never test images
     clients: int = 20  # how many there are
     cohort: int = 10  # clients a round
+    stragglers: float = 0.0  # share of a round's clients that make fewer passes: 1 … local.epochs, drawn for each
+    drop_stragglers: bool = (
+        False  # true: they are not waited for, as FedAvg does in FedProx's paper; false: what they did counts
+    )
     rounds: int = 20  # federated rounds, of all stages together
     minimum: int = 10  # examples that every client is given at least
     partition: Part = Part("dirichlet", {"alpha": 0.3})  # who holds which examples
@@ -182,7 +186,8 @@ _INF = float("inf")
 RANGES = [  # of settings that are numbers: least and greatest
     ("seed", 0, 2**63 - 1), ("classes", 0, CLASSES),
     ("train", 0, _INF), ("test", 0, _INF), ("validation", 0, _INF), ("clients", 1, 1_000_000),
-    ("cohort", 1, _INF), ("rounds", 1, 1_000_000), ("minimum", 1, _INF), ("noise", 0, 1), ("round_timeout", 0.001, _INF),
+    ("cohort", 1, _INF), ("stragglers", 0, 1),
+    ("rounds", 1, 1_000_000), ("minimum", 1, _INF), ("noise", 0, 1), ("round_timeout", 0.001, _INF),
     ("past", 0, 1_000_000), ("order", 0, 1), ("lag", 0, 1), ("probe", 0, 10_000), ("gate.accuracy", 0, 1),
     ("gate.forgetting", 0, 1), ("weight_exponent", 0, 1), ("max_update_ratio", 0.001, _INF), ("count_ratio", 1, _INF),
     ("max_examples", 1, 10**9),

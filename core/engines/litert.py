@@ -110,6 +110,7 @@ class LiteRTEngine:
         given["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
         given["hard"] /= np.float32(n)
         given["dropout_mask"][:n] = dropout_mask
+        given["scale"] = plan.scale
         if plan.contrast:
             given["contrast"][:n], given["apart"][:n] = plan.contrast.weight / n, plan.contrast.apart[rows]
         outputs = self._step(**numbered("w", weights), **given)
@@ -136,6 +137,7 @@ class LiteRTEngine:
         given["images"] = np.zeros((self.batch, *images.shape[1:]), np.float32)
         given["images"][:n] = images.astype(np.float32) / 255
         given["hard"] = np.zeros(self.batch, np.float32)
+        given["scale"] = np.ones(self.model.classes, np.float32)
         if self.contrasts:
             given["contrast"] = np.zeros(self.batch, np.float32)
             given["apart"] = np.zeros((self.batch, self.model.features), np.float32)

@@ -53,20 +53,20 @@ def _cross(y: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 def _step(model: ModelSpec, batch: int, contrasts: bool) -> Any:
     weights, table = _weights(model), (batch, model.classes)
     rows = [
-        _spec("images", batch, *model.image), _spec("labels", *table), _spec("hard", batch), _spec("shift", *table),
-        _spec("soft", *table), _spec("teacher", *table), _spec("dropout_mask", batch, model.hidden),
+        _spec("images", batch, *model.image), _spec("labels", *table), _spec("hard", batch), _spec("scale", model.classes),
+        _spec("shift", *table), _spec("soft", *table), _spec("teacher", *table), _spec("dropout_mask", batch, model.hidden),
     ]  # fmt: skip
     rows += [_spec("contrast", batch), _spec("apart", batch, model.features)] if contrasts else []
 
     @tf.function(input_signature=[*weights, *rows])
     def step(*given: tf.Tensor) -> dict[str, tf.Tensor]:
         own, parts = list(given[: len(weights)]), given[len(weights) :]
-        images, labels, hard, shift, soft, teacher, mask, *held = parts
+        images, labels, hard, scale, shift, soft, teacher, mask, *held = parts
         with tf.GradientTape() as tape:
             tape.watch(own)
             features = model.body(builtin, own, images)
             z = model.head(builtin, own, features, mask)
-            cross = _cross(z + shift, labels)
+            cross = _cross(z * scale + shift, labels)
             match = tf.reduce_mean(soft * (z - teacher) * (z - teacher), 1) / 2
             loss = tf.reduce_sum(hard * cross + match)
             if held:

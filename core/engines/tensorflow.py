@@ -131,6 +131,7 @@ class Terms(NamedTuple):
     pulled: bool
     momentum: bool
     weighted: bool  # rows count differently
+    scaled: bool  # logits inside the cross-entropy
     shifted: bool
     matched: bool  # a teacher's logits
     dropout: bool
@@ -147,6 +148,7 @@ class Terms(NamedTuple):
             pulled=any(a.any() for a in (*plan.pull.a, *plan.pull.b)),
             momentum=plan.momentum != 0,
             weighted=bool((plan.hard != 1).any()),
+            scaled=bool((plan.scale != 1).any()),
             shifted=bool(plan.shift.any()),
             matched=bool(plan.soft.any()),
             dropout=bool((plan.dropout_mask != 1).any()),
@@ -167,6 +169,7 @@ def _given(plan: Plan, terms: Terms) -> Given:
     there |= {"a": plan.pull.a, "b": plan.pull.b} if terms.pulled else {}
     there |= {"momentum": np.float32(plan.momentum)} if terms.momentum else {}
     there |= {"hard": plan.hard} if terms.weighted else {}
+    there |= {"scale": plan.scale} if terms.scaled else {}
     there |= {"shift": plan.shift} if terms.shifted else {}
     there |= {"soft": plan.soft, "logits": plan.logits} if terms.matched else {}
     there |= {"dropout_mask": plan.dropout_mask} if terms.dropout else {}
@@ -182,16 +185,14 @@ def _specs(model: ModelSpec, terms: Terms) -> Given:
     rows, table = _spec(None, None, dtype=tf.int32), _spec(None, model.classes)
     every = {
         "images": _signature(model)[1], "order": rows, "labels": _spec(None, dtype=tf.int32), "rate": _spec(None),
-        "a": pulls, "b": pulls, "momentum": _spec(), "hard": _spec(None), "shift": table, "soft": table, "logits": table,
-        "dropout_mask": _spec(None, None, None), "guard": rows, "clip": _spec(),
-        "apart": _spec(None, model.features), "contrast": _spec(),
-        "reference": [_spec(*shape) for shape in model.shapes],
+        "a": pulls, "b": pulls, "momentum": _spec(), "hard": _spec(None), "scale": _spec(model.classes),
+        "shift": table, "soft": table, "logits": table, "dropout_mask": _spec(None, None, None), "guard": rows, "clip": _spec(),
+        "apart": _spec(None, model.features), "contrast": _spec(), "reference": [_spec(*shape) for shape in model.shapes],
     }  # fmt: skip
     needed = {
-        "pulled": ("a", "b"), "momentum": ("momentum",), "weighted": ("hard",), "shifted": ("shift",),
-        "matched": ("soft", "logits"), "dropout": ("dropout_mask",), "guarded": ("guard",), "clipped": ("clip",),
-        "contrasted": ("apart", "contrast"),
-        "referred": ("reference",),
+        "pulled": ("a", "b"), "momentum": ("momentum",), "weighted": ("hard",), "scaled": ("scale",),
+        "shifted": ("shift",), "matched": ("soft", "logits"), "dropout": ("dropout_mask",), "guarded": ("guard",),
+        "clipped": ("clip",), "contrasted": ("apart", "contrast"), "referred": ("reference",),
     }  # fmt: skip
     absent = {name for term, names in needed.items() if not getattr(terms, term) for name in names}
     return {name: spec for name, spec in every.items() if name not in absent}
@@ -256,7 +257,8 @@ def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tens
         tape.watch(weights)
         features = model.body(ops, weights, x)
         z = model.head(ops, weights, features, given["dropout_mask"][i] if "dropout_mask" in given else None)
-        shown = z + tf.gather(given["shift"], rows) if "shift" in given else z
+        shown = z * given["scale"] if "scale" in given else z
+        shown = shown + tf.gather(given["shift"], rows) if "shift" in given else shown
         cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=shown)
         each = tf.gather(given["hard"], rows) * cross if "hard" in given else cross
         if "soft" in given:

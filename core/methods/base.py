@@ -15,6 +15,7 @@ from core.data import Examples
 from core.engines.base import Engine
 from core.models import ModelSpec
 from core.plan import Contrast, Distillation, Learned, Lesson, Plan, Pull, Rehearsal, joined
+from core.softmax import Calibration
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
 Slot = Mapping[str, np.ndarray]
@@ -86,6 +87,10 @@ class Finetune:
     def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
         """What the lesson's own images teach beside their labels. seen: them, in the views and the order of the plan."""
         return Distillation.nothing(len(seen))
+
+    def calibrate(self, known: np.ndarray) -> Calibration:
+        """What the cross-entropy compares. known: how many images of each class the client learns from, int [classes]."""
+        return Calibration.none(known)
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         """Examples whose loss no step may raise."""
@@ -169,6 +174,9 @@ class Chain(Finetune):
     def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
         all_ = [m.distil(memory, lesson, engine, seen) for m in self.methods]
         return reduce(Distillation.__add__, all_, Distillation.nothing(len(seen)))
+
+    def calibrate(self, known: np.ndarray) -> Calibration:
+        return reduce(Calibration.__add__, (m.calibrate(known) for m in self.methods), Calibration.none(known))
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         return Examples.join([m.guard(memory, lesson) for m in self.methods])

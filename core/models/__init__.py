@@ -10,12 +10,16 @@ from core.config.scenario import Scenario
 from core.data import dataset
 from core.data.spec import DatasetSpec
 from core.models.cnn import cnn
+from core.models.lenet import lenet
+from core.models.logistic import logistic
 from core.models.mlp import mlp
 from core.models.spec import ModelSpec
 
 __all__ = ["MODELS", "ModelSpec", "build", "of"]
 
-MODELS: dict[str, Callable[[tuple[int, int], int], ModelSpec]] = {"cnn": cnn, "mlp": mlp}  # image, classes → model
+MODELS: dict[str, Callable[[tuple[int, int], int], ModelSpec]] = {  # image, classes → model
+    "cnn": cnn, "mlp": mlp, "lenet": lenet, "logistic": logistic,
+}  # fmt: skip
 
 
 def build(kind: str, data: DatasetSpec) -> ModelSpec:

@@ -9,8 +9,10 @@ from core.methods import METHODS, Chain
 from core.models import of
 from fl.strategies.base import Contribution, State, Strategy
 from fl.strategies.feddyn import feddyn
+from fl.strategies.fedlc import fedlc
 from fl.strategies.fednova import fednova
 from fl.strategies.fedprox import fedprox
+from fl.strategies.fedrs import fedrs
 from fl.strategies.flower import (
     bulyan,
     fedadagrad,
@@ -27,9 +29,9 @@ from fl.strategies.moon import moon
 from fl.strategies.scaffold import scaffold
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "feddyn": feddyn,
-    "moon": moon, "fednova": fednova, "fedadam": fedadam, "fedyogi": fedyogi, "fedadagrad": fedadagrad, "fedmedian": fedmedian,
-    "fedtrimmedavg": fedtrimmedavg, "krum": krum, "multikrum": multikrum, "bulyan": bulyan,
+    "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "feddyn": feddyn, "moon": moon,
+    "fednova": fednova, "fedrs": fedrs, "fedlc": fedlc, "fedadam": fedadam, "fedyogi": fedyogi, "fedadagrad": fedadagrad,
+    "fedmedian": fedmedian, "fedtrimmedavg": fedtrimmedavg, "krum": krum, "multikrum": multikrum, "bulyan": bulyan,
 }  # fmt: skip
 
 __all__ = ["STRATEGIES", "Contribution", "State", "Strategy", "build", "chain"]

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from core.arrays import Arrays
+from core.config.scenario import Scenario
 from core.methods.base import Finetune
 
 # {name: array}: what a strategy carries from round to round; a checkpoint keeps it as it is.
@@ -51,3 +52,11 @@ def within(name: str, value: float, low: float, high: float) -> float:
     if not low <= value <= high:
         raise ValueError(f"strategy.{name} = {value} should be {low} … {high}")
     return value
+
+
+def its_own_softmax(scenario: Scenario, name: str) -> None:
+    """Raises ValueError if the scenario names a softmax option beside a strategy that brings its own."""
+    if scenario.softmax.name != "plain":
+        raise ValueError(
+            f"strategy {name} brings its own softmax; softmax = {scenario.softmax.name} cannot be had with it"
+        )

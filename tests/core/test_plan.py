@@ -34,7 +34,7 @@ def plain(lesson: Lesson, rehearsal: Rehearsal | None = None) -> Plan:
 
 
 def equal(one: Plan, other: Plan) -> bool:
-    names = ("images", "order", "labels", "hard", "shift", "soft", "logits", "dropout_mask", "rate", "guard")
+    names = ("images", "order", "labels", "hard", "scale", "shift", "soft", "logits", "dropout_mask", "rate", "guard")
     return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in names)
 
 

@@ -31,21 +31,21 @@ from tests.tools import needed
 BATCH = 8
 
 
-def lenet(image: tuple[int, int], classes: int) -> ModelSpec:
+def third(image: tuple[int, int], classes: int) -> ModelSpec:
     """Wider kernels, another pool, a convolution without one, three dense layers"""
     layers = (
         Conv("first", 4, 5), Pool("pool", 3), Conv("second", 6), Flatten(),
         Dense("wide", 40), Dense("hidden", 30), Dense("logits", classes, relu=False),
     )  # fmt: skip
-    return ModelSpec("lenet", image, classes, layers)
+    return ModelSpec("third", image, classes, layers)
 
 
 @pytest.fixture
 def scenario(monkeypatch: pytest.MonkeyPatch) -> Scenario:
     """One with that model, registered by one line."""
-    monkeypatch.setitem(MODELS, "lenet", lenet)
+    monkeypatch.setitem(MODELS, "third", third)
     return Scenario(
-        "third", model=Model("lenet"), train=800, test=200, validation=100, local=Local(batch=BATCH, epochs=0.2)
+        "third", model=Model("third"), train=800, test=200, validation=100, local=Local(batch=BATCH, epochs=0.2)
     )
 
 
@@ -59,7 +59,9 @@ def close(ours: Arrays, theirs: Arrays, within: float = 1e-6) -> None:
         assert mine == pytest.approx(other, abs=within)
 
 
-def test_a_third_model_takes_the_same_first_step_on_both_engines(scenario: Scenario) -> None:
+@pytest.mark.parametrize("kind", ["lenet", "logistic", "third"])
+def test_a_further_model_takes_the_same_first_step_on_both_engines(scenario: Scenario, kind: str) -> None:
+    scenario = replace(scenario, model=Model(kind))
     start, train = of(scenario).initial(1), load(scenario).train.take(np.arange(40))
     lesson = Lesson(0, start, train, np.zeros((40, 0), np.float32), 0, 1, 0.05, scenario)
     plan = draw(lesson, Pull.none(start), Rehearsal.none())
@@ -71,7 +73,7 @@ def test_a_third_model_takes_the_same_first_step_on_both_engines(scenario: Scena
     assert stock.features(start, train.x).shape == (40, of(scenario).features)
 
 
-@pytest.mark.parametrize("kind", ["cnn", "mlp", "lenet"])
+@pytest.mark.parametrize("kind", [*MODELS, "third"])
 def test_the_fisher_is_the_same_on_both_engines(scenario: Scenario, kind: str) -> None:
     """A page is not full, and one is; of each example its own gradient is squared, not the page's mean."""
     mine = replace(scenario, model=Model(kind))
@@ -95,10 +97,14 @@ def test_a_third_model_learns_by_methods_that_look_inside_it(scenario: Scenario,
     assert report.events == () and report.continual and len(report.continual.matrix) == 2
 
 
-def test_a_third_model_leaves_in_every_format(scenario: Scenario, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["lenet", "logistic", "third"])
+def test_a_further_model_leaves_in_every_format(scenario: Scenario, kind: str, tmp_path: Path) -> None:
+    scenario = replace(scenario, model=Model(kind))
     mine, weights = load(scenario), of(scenario).initial(1)
     exports = export(weights, scenario, mine, tmp_path, EXPORTERS)
-    assert not exports.refused and set(exports.files) == set(EXPORTERS)
+    # Four bits may cost a small model more than is let through: that is measured, and no lack of the format.
+    assert set(exports.refused) <= {"model.int4.tflite"}
+    assert set(exports.files) | set(exports.refused) == set(EXPORTERS)
 
 
 def test_what_a_method_cannot_have_is_refused_by_name() -> None:
@@ -117,8 +123,16 @@ def test_what_a_method_cannot_have_is_refused_by_name() -> None:
             check(replace(scenario, model=Model("narrow")))
     finally:
         del MODELS["narrow"]
-    with pytest.raises(ValueError, match=r"unknown model\.kind 'nope'; choose from cnn, mlp"):
+    for method in ("acil", "slda"):
+        with pytest.raises(ValueError, match=rf"methods = {method} cannot be had with model\.kind = logistic"):
+            check(replace(scenario, model=Model("logistic"), methods=(Part(method),)))
+    with pytest.raises(ValueError, match=r"unknown model\.kind 'nope'; choose from cnn, lenet, logistic, mlp"):
         check(replace(scenario, model=Model("nope"), methods=()))
+
+
+@pytest.mark.parametrize("kind, weights", [("lenet", 44_426), ("logistic", 7_850)])
+def test_models_of_papers_have_as_many_weights_as_there(kind: str, weights: int) -> None:
+    assert sum(np.prod(shape) for shape in build(kind, DATASETS["mnist"].spec).shapes) == weights
 
 
 def test_a_model_that_leaves_nothing_of_an_image_is_refused() -> None:

@@ -39,7 +39,7 @@ def mean(given: list[Arrays], sizes: list[int]) -> Arrays:
     return [np.average(np.stack(ws).astype(np.float64), 0, sizes) for ws in zip(*given, strict=True)]
 
 
-@pytest.mark.parametrize("name", ["fedavg", "fedprox"])
+@pytest.mark.parametrize("name", ["fedavg", "fedprox", "fedrs", "fedlc"])
 def test_averaging_is_numpys_weighted_mean(name: str) -> None:
     new, given, sizes = once(Part(name))
     assert_close(new, mean(given, sizes))

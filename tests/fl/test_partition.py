@@ -10,17 +10,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.config.part import Part
-from fl.partition import DEALT, noisy, partition, topped_up
+from fl.partition import DEALT, hsu, noisy, partition, topped_up
 
 # What each partitioner can be asked for, the extremes too.
 SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "iid": {},
     "dirichlet": {"alpha": st.one_of(st.sampled_from([1e-300, 1e-9, 1e-3, 1e5]), st.floats(0.01, 10))},
+    "hsu": {"alpha": st.one_of(st.sampled_from([1e-300, 1e-9, 1e-3, 1e5]), st.floats(0.01, 100))},
     "shards": {"per_client": st.integers(1, 4)},
     "labels": {"k": st.integers(1, 10)},
     "quantity": {"power": st.floats(0, 10)},
+    "powerlaw": {"k": st.integers(1, 10), "sigma": st.floats(0, 10)},
 }
-NEVER_REFUSED = ("iid", "dirichlet", "quantity")  # the others cannot promise everybody a minimum
+NEVER_REFUSED = ("iid", "dirichlet", "hsu", "quantity")  # the others cannot promise everybody a minimum
 
 
 def drawn(classes: int, n: int, seed: int) -> np.ndarray:
@@ -147,6 +149,51 @@ def test_a_small_alpha_is_skewed_and_a_large_one_is_nearly_iid() -> None:
     assert largest_share(0.05) > 0.5 > 0.15 > largest_share(1e4)
 
 
+@given(LABELS, st.floats(0.01, 100), st.integers(1, 60), st.integers(0, 99))
+def test_hsu_gives_equal_sizes(labels: np.ndarray, alpha: float, clients: int, seed: int) -> None:
+    assume(clients <= len(labels))
+    sizes = [len(rows) for rows in partition(Part("hsu", {"alpha": alpha}), labels, clients, 1, seed)]
+    assert max(sizes) - min(sizes) <= 1
+
+
+class Unmixed(np.random.Generator):
+    """Leaves everything in its order: the first client draws first."""
+
+    def permutation(self, x: Any, axis: int = 0) -> Any:
+        return np.arange(x) if isinstance(x, int) else x
+
+
+def test_a_mix_of_hsu_is_dirichlet_with_alpha_times_the_mix_of_all() -> None:
+    """Before anything has run out: a share's mean is p, its variance p·(1 - p) / (alpha + 1)."""
+    labels, p, alpha = np.repeat(np.arange(3), [4000, 4000, 12_000]), np.array([0.2, 0.2, 0.6]), 3.0
+    first = [hsu(labels, 20, Unmixed(np.random.PCG64(seed)), 1, alpha=alpha)[0] for seed in range(300)]
+    shares = np.array([np.bincount(labels[rows], minlength=3) / 1000 for rows in first])
+    assert shares.mean(0) == pytest.approx(p, abs=0.04)
+    assert shares.var(0) == pytest.approx(p * (1 - p) / (alpha + 1), rel=0.25)
+
+
+def test_a_small_alpha_of_hsu_is_one_class_a_client_and_a_large_one_the_mix_of_all() -> None:
+    labels = even(400)
+
+    def shares(alpha: float) -> np.ndarray:
+        parts = partition(Part("hsu", {"alpha": alpha}), labels, 10, 1, 0)
+        return np.array([np.bincount(labels[rows], minlength=10).max() / len(rows) for rows in parts])
+
+    assert shares(1e-6).min() == 1 and np.median(shares(1e5)) < 0.15
+
+
+def test_powerlaw_is_of_two_labels_in_a_row_and_of_sizes_like_a_power_law() -> None:
+    labels = even(5000)
+    parts = partition(Part("powerlaw"), labels, 1000, 10, 0)
+    for client, rows in enumerate(parts):
+        assert set(labels[rows]) == {client % 10, (client + 1) % 10}
+        assert min(np.bincount(labels[rows])[np.unique(labels[rows])]) >= 5
+    sizes = np.sort([len(rows) - 10 for rows in parts])
+    assert sizes[-100:].sum() > 0.5 * sizes.sum() and np.median(sizes) < 0.5 * sizes.mean()
+    logs = np.log(np.maximum(sizes, 1))
+    assert 1 < logs.std() < 2  # a sum of two lognormals is narrower than one
+
+
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
 def test_quantity_falls_like_its_power(power: float) -> None:
     parts = partition(Part("quantity", {"power": power}), even(1000), 8, 1, 0)
@@ -173,6 +220,10 @@ def test_topping_up_moves_only_what_is_needed(sizes: list[int], seed: int, data:
     [
         (Part("dirichlet", {"alpha": 0.0}), 5, "alpha = 0.0"),
         (Part("dirichlet", {"alpha": -1.0}), 5, "alpha = -1.0"),
+        (Part("hsu", {"alpha": 0.0}), 5, "alpha = 0.0 of hsu"),
+        (Part("powerlaw", {"k": 11}), 5, "k = 11 of powerlaw should be 1 … 10"),
+        (Part("powerlaw", {"sigma": -1.0}), 5, "sigma = -1.0 of powerlaw"),
+        (Part("powerlaw", {"k": 2}), 5, "5 clients with k = 2 labels in a row cannot hold all 10 labels"),
         (Part("shards", {"per_client": 0}), 5, "per_client = 0"),
         (Part("shards", {"per_client": 41}), 5, "per_client = 41 of shards should be 1 … 40"),
         (Part("labels", {"k": 0}), 5, "k = 0"),

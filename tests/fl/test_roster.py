@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.scenario import Scenario
+from core.config.scenario import Local, Scenario
 from fl import roster
 
 BASE = Scenario("roster", clients=50, cohort=8)
@@ -55,3 +57,24 @@ def test_only_clients_that_are_there_are_chosen() -> None:
     assert roster.present(scenario, 3) == [0, 1, 2, 3, 4] and roster.present(scenario, 4) == [0, 1, 2, 3, 4, 5]
     assert roster.present(scenario, 7) == [3, 4, 5] == roster.choose(scenario, 7)  # fewer than a cohort: all of them
     assert all(len(roster.choose(scenario, r)) == 4 and 5 not in roster.choose(scenario, r) for r in (1, 2, 3))
+
+
+SLOW = replace(BASE, stragglers=0.5, local=Local(epochs=20.0))
+
+
+def test_a_share_of_a_rounds_clients_are_stragglers_of_one_to_all_passes() -> None:
+    seen = []
+    for round in range(1, 101):
+        slow, chosen = roster.stragglers(SLOW, round), roster.choose(SLOW, round)
+        assert set(slow) <= set(chosen) and len(slow) == int(0.5 * len(chosen) + 0.5)
+        assert slow == roster.stragglers(SLOW, round) and roster.asked(SLOW, round) == chosen
+        assert roster.asked(replace(SLOW, drop_stragglers=True), round) == [c for c in chosen if c not in slow]
+        for client in chosen:
+            assert roster.paced(SLOW, client, round).local.epochs == slow.get(client, 20.0)
+        seen += slow.values()
+    assert set(seen) == {float(n) for n in range(1, 21)} and np.mean(seen) == pytest.approx(10.5, abs=1.2)
+
+
+def test_without_stragglers_nothing_is_drawn() -> None:
+    assert roster.stragglers(BASE, 1) == {} and roster.paced(BASE, 0, 1) is BASE
+    assert roster.asked(BASE, 1) == roster.choose(BASE, 1)

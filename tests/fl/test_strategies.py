@@ -57,6 +57,8 @@ IMPOSSIBLE = [
     ("fedadam", {"tau": 0.0}, 5, "strategy.tau = 0.0"),
     ("fedadagrad", {"rate": 101.0}, 5, "strategy.rate = 101.0"),
     ("fedtrimmedavg", {"beta": 0.5}, 5, "strategy.beta = 0.5"),
+    ("fedrs", {"alpha": 1.1}, 5, "strategy.alpha = 1.1"),
+    ("fedlc", {"tau": -1.0}, 5, "strategy.tau = -1.0"),
     ("krum", {}, 4, "cohort of at least 5 (2·malicious + 3), not 4"),
     ("krum", {"malicious": -1}, 5, "strategy.malicious = -1"),
     ("multikrum", {"selected": 6}, 5, "strategy.selected = 6 should be 1 … 5"),

@@ -13,7 +13,8 @@ from scenarios.presets import SCENARIOS
 # What a setting may be, beside its usual value: lowest, highest; or a choice. They are the ranges that the pieces state.
 RANGES: dict[str, tuple[float, float] | list[Any]] = {
     "partition.dirichlet.alpha": (0.01, 1000), "partition.labels.k": [3, 4, 10], "partition.quantity.power": (0, 1.0),
-    "partition.shards.per_client": [1, 2, 5],
+    "partition.shards.per_client": [1, 2, 5], "partition.hsu.alpha": (0.01, 1000), "partition.powerlaw.k": [7, 10],
+    "partition.powerlaw.sigma": (0, 3), "strategy.fedrs.alpha": (0, 1), "strategy.fedlc.tau": (0, 10),
     "partition.sample.images": [1, 10, 20], "strategy.fedprox.mu": (0, 1), "strategy.fedavgm.momentum": (0, 0.99),
     "strategy.fedavgm.rate": (0, 2), "strategy.feddyn.alpha": (0.01, 10),
     "strategy.moon.mu": (0, 10), "strategy.moon.temperature": (0.05, 5),
@@ -32,7 +33,7 @@ RANGES: dict[str, tuple[float, float] | list[Any]] = {
 }  # fmt: skip
 # Without these the usual value would need more stages than a small run has rounds, or more clients.
 NEEDED = {
-    "partition.labels.k", "partition.sample.images",
+    "partition.labels.k", "partition.powerlaw.k", "partition.sample.images",
     "stream.classes.per_task", "stream.domains.conditions", "stream.permuted.tasks",
     "stream.arrivals.portions", "stream.repeats.per_task", "stream.seasons.seasons",
 }  # fmt: skip
@@ -40,7 +41,7 @@ PLAIN: dict[str, tuple[float, float] | list[Any]] = {
     "noise": (0, 1), "order": (0, 1), "lag": (0, 1), "weight_exponent": (0, 1), "probe": [0, 20], "gate.accuracy": (0, 1),
     "gate.forgetting": (0, 1), "model.dropout": (0, 0.9), "model.l2": (0, 0.01), "local.batch": [1, 7, 32, 64],
     "local.rate": (0, 0.1), "local.momentum": (0, 0.9), "local.epochs": (0.1, 1), "local.clip": (0, 10), "seed": [0, 1, 2**63 - 1],
-    "max_update_ratio": (0.1, 100),
+    "max_update_ratio": (0.1, 100), "stragglers": (0, 1),
 }  # fmt: skip
 ROBUST = {"krum": 5, "multikrum": 5, "bulyan": 7}  # the least cohort
 
@@ -49,10 +50,15 @@ def combination(draw: random.Random, data: Path) -> list[str]:
     """A command line for a small run that is possible: a preset, a piece of each kind, some settings."""
     strategy = draw.choice(sorted(REGISTRIES["strategy"]))
     clients = ROBUST.get(strategy, 4)
-    model = draw.choice(["cnn", "mlp"])
+    model = draw.choice(["cnn", "lenet", "logistic", "mlp"])
     heads = draw.choice(["acil", "slda", "stsa"])  # of those that solve the head a run can have one
-    methods = [name for name in sorted(REGISTRIES["methods"]) if name == heads or name not in ("acil", "slda", "stsa")]
+    of_heads = ("acil", "slda", "stsa")
+    methods = [
+        name for name in sorted(REGISTRIES["methods"])
+        if name not in of_heads or (name == heads and model in ("cnn", "mlp"))
+    ]  # fmt: skip
     pieces = {kind: [draw.choice(sorted(REGISTRIES[kind]))] for kind in ("partition", "schedule", "softmax", "stream")}
+    pieces |= {"softmax": ["plain"]} if strategy in ("fedrs", "fedlc") else {}  # they bring their own
     pieces |= {"strategy": [strategy], "methods": draw.sample(methods, draw.choice([1, 1, 2]))}
     pieces |= {kind: draw.sample(sorted(REGISTRIES[kind]), draw.randint(0, 3)) for kind in ("augment", "looks")}
     small = {"data": data, "train": 300, "test": 60, "validation": 60, "minimum": 1, "rounds": 2, "clients": clients,

@@ -60,6 +60,10 @@ def test_an_unknown_setting_is_refused(tiny: Scenario, kind: str) -> None:
         ({"methods": (Part("acil"), Part("stsa"))}, "methods = acil+stsa each solve the head"),
         ({"looks": (Part("blur", {"high": 9.0}),)}, "blur: 0.0 … 9.0"),
         ({"augment": (Part("rotate", {"degrees": "wide"}),)}, "'wide'"),
+        (
+            {"stragglers": 1.0, "drop_stragglers": True},
+            "stragglers = 1 with drop_stragglers leaves nobody of cohort = 3",
+        ),
         ({"augment": (Part("zoom", {"amount": 1.0}),)}, "amount = 1.0"),
         ({"augment": (Part("zoom", {"amount": -0.1}),)}, "amount = -0.1"),
         ({"augment": (Part("shift", {"share": -0.1}),)}, "share = -0.1"),
@@ -102,6 +106,8 @@ WITHOUT = {
     "lag = 0.2": ("lag=0.2",),
     "gate.forgetting = 0.05": ("gate.forgetting=0.05",),
     "probe = 100": ("probe=100",),
+    "stragglers = 0.5": ("stragglers=0.5",),
+    "drop_stragglers = true": ("drop_stragglers=true",),
     "weight_exponent = 0.5 has no effect: one client": ("weight_exponent=0.5", "clients=1", "cohort=1"),
     "weight_exponent = 0.5 has no effect: strategy krum": ("weight_exponent=0.5", "strategy=krum"),
 }

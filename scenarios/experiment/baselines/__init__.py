@@ -30,7 +30,9 @@ CODE = (
     "core", "fl", "clients", "server", "scenarios/experiment/baselines", "scenarios/environment.py", "scenarios/backends",
 )  # fmt: skip
 PLAIN = ("strategy", "weight_exponent", "methods")  # what plain FedAvg has the usual of
-FEDERATED = ("strategy", "weight_exponent", "methods", "stream", "order", "lag", "join", "leave")
+FEDERATED = (
+    "strategy", "weight_exponent", "methods", "stream", "order", "lag", "join", "leave", "stragglers", "drop_stragglers",
+)  # fmt: skip
 ASIDE = ("name", "engine", "softmax", "probe", "gate", "round_timeout", "centralized_rate")  # what changes no baseline
 
 

@@ -171,6 +171,7 @@ def _round(row: RoundRecord) -> list[Any]:
     drifts = [drift for drift in row.drift.values() if known(drift)]
     remarks = [f"the server: {row.server_error}"] if row.server_error else []
     remarks += [f"client {c}: {why}" for group in (row.failed, row.retried) for c, why in group.items()]
+    remarks += [f"client {c}: straggler, {f'{n:g} passes' if n else 'dropped'}" for c, n in row.stragglers.items()]
     return [
         *(row.round, number(row.rate), number(row.examples)),
         *(number(row.train_loss), percent(row.train_accuracy)),

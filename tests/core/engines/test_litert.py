@@ -53,9 +53,9 @@ def rich(kind: str) -> dict[str, object]:
     generator, n, start = np.random.default_rng(0), BATCH, started(kind)
     return {
         "hard": generator.random(n, np.float32), "soft": generator.random((n, 10), np.float32),
-        "shift": generator.normal(0, 2, (n, 10)).astype(np.float32),
+        "scale": generator.random(10, np.float32), "shift": generator.normal(0, 2, (n, 10)).astype(np.float32),
         "logits": generator.normal(0, 3, (n, 10)).astype(np.float32),
-        "dropout_mask": (2 * (generator.random((1, BATCH, 400 if kind == "mlp" else 128)) < 0.5)).astype(np.float32),
+        "dropout_mask": (2 * (generator.random((1, BATCH, model.spec(kind).hidden)) < 0.5)).astype(np.float32),
         "pull": Pull([0.1 * np.abs(w) for w in start], start), "momentum": 0.9, "path": True, "clip": 0.5,
         "guard": np.arange(8, dtype=np.int32)[None], "reference": [-np.abs(w) for w in start],
         "contrast": Contrast(generator.normal(0, 0.1, (n, model.spec(kind).features)).astype(np.float32), 0.5),

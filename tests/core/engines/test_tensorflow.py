@@ -55,7 +55,8 @@ def stock(weights: Weights, plan: Plan) -> Weights:
                 reduce(lambda h, layer: layer(h), below, plan.images[rows, ..., None] / np.float32(255)) * dropout_mask
             )
             matched = tf.reduce_mean(plan.soft[rows] * (z - plan.logits[rows]) ** 2, 1) / 2
-            loss = tf.reduce_mean(plan.hard[rows] * cross_entropy(plan.labels[rows], z + plan.shift[rows]) + matched)
+            cross = cross_entropy(plan.labels[rows], plan.scale * z + plan.shift[rows])
+            loss = tf.reduce_mean(plan.hard[rows] * cross + matched)
         slopes = [g.numpy() for g in tape.gradient(loss, keras.trainable_weights)]
         slopes = [g + a * v + b for g, a, v, b in zip(slopes, plan.pull.a, w, plan.pull.b, strict=True)]
         speed = [plan.momentum * v + g for v, g in zip(speed, slopes, strict=True)]
@@ -120,7 +121,7 @@ def test_a_teacher_and_weights_of_examples_are_in_the_loss(planned: Callable[...
     generator, n = np.random.default_rng(0), 64
     taught = {
         "hard": generator.random(n, np.float32), "soft": generator.random((n, 10), np.float32),
-        "shift": generator.normal(0, 2, (n, 10)).astype(np.float32),
+        "scale": generator.random(10, np.float32), "shift": generator.normal(0, 2, (n, 10)).astype(np.float32),
         "logits": generator.normal(0, 3, (n, 10)).astype(np.float32),
     }  # fmt: skip
     plan = planned(2, **taught)
