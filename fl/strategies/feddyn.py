@@ -105,10 +105,12 @@ class FedDyn:
         return arrays
 
 
+# Where clients take few steps, a small α lets g grow faster than they follow. On validation images of the run that chose fedavgm's
+# defaults (fl/strategies/flower.py), with seed 11, the last loss was 0.87 with α = 3 and 1.48 with 1; with 0.1 nothing was learned.
 def feddyn(
     scenario: Scenario,
     *,
-    alpha: float = 0.1,  # pull to the received weights, and of the linear term; range [0.000001, 1000000]
+    alpha: float = 3.0,  # pull to the received weights, and of the linear term; range [0.000001, 1000000]
 ) -> FedDyn:
     """Clients whose losses are bent to have one optimum, that of all (Acar et al. 2021, arXiv:2111.04263)"""
     return FedDyn(Dynamic(of(scenario), within("alpha", alpha, 1e-6, 1e6)), scenario.clients)
