@@ -1,4 +1,8 @@
-"""Dark experience replay: stored images teach what the model once answered, not only their labels."""
+"""Dark experience replay: stored images teach what the model once answered, not only their labels.
+
+The answers are those of the client's model after the round, to the images as they are stored: without augmentation. (In the
+paper they are those of training, to the view that was learned just then.) They are matched on fresh views, as in the paper.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ TINY = 1e-12  # what is less holds nothing
 class FedCurv(Finetune):
     """λ · Σ over others, and over one's own earlier stages, of F (w − w*)² (Shoham et al. 2019, arXiv:1910.07796)
 
+    So a client sends more than weights: how much its images bear on each of them.
+
     The server adds up what the last round's clients sent: ΣF and ΣF·w* over all their stages. A client takes its own
     current stage out of the sum again.
     """
