@@ -52,7 +52,7 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
     with style.applied():
         title = f"Most, {percent(last[row, column])}, is read at the end by {row}" + f" ({column})" * (len(columns) > 1)
         figure, panels = _panels(columns, title, HIGH, 0.2 * -(-len(marks) // beside))
-        for name, axes in zip(columns, panels, strict=True):
+        for i, (name, axes) in enumerate(zip(columns, panels, strict=True)):
             mine = [one for one in series if one.column == name]
             for one in mine:
                 _line(one.row, rows.index(one.row), means[one.row, name]).draw(axes, "round", 1.0)
@@ -63,7 +63,7 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
             style.accuracy_axis(axes, shares)
             style.rounds_axis(axes, np.array([point.round or 0 for point in every], float))
             axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
-            if axes is not panels[0]:
+            if i % ACROSS:
                 axes.set_ylabel("")
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
