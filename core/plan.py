@@ -132,6 +132,7 @@ class Plan:
     clip: float  # the greatest length of a step's gradient, all weights together, pull included; 0: any
     guard: np.ndarray  # int32 [steps, k]: rows whose loss no step may raise; k = 0: none
     path: bool = False  # also sum each weight's part in lowering the loss (SI)
+    fixed_norm: bool = False  # batch norms go by the statistics that came, and leave them (FixBN)
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ def draw(
         clip=local.clip,
         guard=np.zeros((count, 0), np.int32),
         path=path,
+        fixed_norm=scenario.model.fixes_norm(lesson.round),
     )
     return _guarded(plan, guard, rng(scenario.seed, "guard", *at)) if guard is not None and len(guard) else plan
 

@@ -71,9 +71,8 @@ class Acil(Finetune):
         gram, cross, stage = payloads[self.name]
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
-        check(
-            unpacked(gram), cross.astype(np.float64), received.own, self.model.largest_features(received.asked.arrays)
-        )
+        largest = self.model.largest_features(received.asked.arrays)
+        check(unpacked(gram), cross.astype(np.float64), received.own, largest, self.model.signed)
         share = np.float32(received.share)
         return {self.name: [gram * share, cross * share, stage]}
 
