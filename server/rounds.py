@@ -172,7 +172,7 @@ def _aggregated(federation: Federation, state: RunState, believed: Believed, num
     if not contributions:
         return before, state.arrays, ""
     try:
-        after, made = strategies.aggregate(scenario, before, state.arrays, contributions, number)
+        after, made = strategies.aggregate(scenario, strategy, before, state.arrays, contributions, number)
     except Exception as error:  # Flower's own refusals have no public base class; whatever it was, the run goes on
         return before, state.arrays, f"the strategy could not aggregate {len(contributions)} replies: {error}"
     if not _finite([*made, *after.values()]):

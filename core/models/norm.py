@@ -1,13 +1,14 @@
 """Normalization of what a layer sees: batch norm, whose statistics federate, and group norm, which has none.
 
 A norm stands behind a block's ReLU and pool, before the next kernel. There it is a quarter of the work, pooling first stays
-exact whatever the sign of its scale, and its evaluation, an affine map of each channel, folds forward into that kernel exactly
-(convolutions have no padding). In front of the ReLU, behind the pool, a negative scale would fold into no convolution.
+exact whatever the sign of its scale, and its evaluation, an affine map of each channel, folds into the kernels on both sides
+exactly (convolutions have no padding). Between pool and ReLU, a negative scale would fold into no convolution.
 
 Batch norm (Ioffe and Szegedy 2015, arXiv:1502.03167) keeps E[x] and E[x²] of each channel, not the variance. Both are linear in
-the data: the mean of clients' arrays, weighed by their examples, is what all their examples together have. A client computes
+the data: the mean of clients' arrays, weighed by their examples, is what all that they saw together has. A client computes
 them at the end of its round, by its last weights, over every batch that it learned from ("precise" statistics, Wu and Johnson
-2021, arXiv:2105.07576): sums over its images, where a moving average would depend on how many steps it took.
+2021, arXiv:2105.07576): sums over its images, where a moving average would depend on how many steps it took. What a later norm
+sees has gone through the earlier ones as in training, each batch by itself.
 """
 
 from __future__ import annotations

@@ -256,29 +256,35 @@ class ModelSpec:
         return replace(self, layers=layers)
 
     def folded(self, arrays: Sequence[np.ndarray]) -> tuple[ModelSpec, Arrays]:
-        """The same function without batch norms: each goes into the next kernel and bias. Computed in f64, given in f32."""
+        """The same function without batch norms, for readers. Computed in f64, given in f32.
+
+        A norm's slopes go, by their size, into the kernel and bias before it, for ReLU and max-pool let a positive factor
+        through; their signs and the offsets go into the next. So every channel in between has a range like the others', which
+        is what integers need (Nagel et al. 2019, arXiv:1906.04721).
+        """
         if not self.statistics:
             return self, list(arrays)
         shape: Shape = (*self.image, 1)
-        rest, found, layers = iter(arrays), list[np.ndarray](), list[Layer]()
+        rest, found, layers = (a.astype(np.float64) for a in arrays), list[np.ndarray](), list[Layer]()
         affine: tuple[np.ndarray, np.ndarray] | None = None
         for layer in self.layers:
             mine = [next(rest) for _ in layer.shapes(shape)]
             if isinstance(layer, Norm) and not layer.groups:
-                affine = layer.affine(mine)
+                slope, offset = layer.affine(mine)
+                found[-2:] = [w * np.abs(slope) for w in found[-2:]]
+                affine = np.sign(slope), offset
             else:
                 if affine and isinstance(layer, Flatten):
                     affine = tuple(np.tile(one, math.prod(shape[:-1])) for one in affine)  # type: ignore[assignment]
                 elif affine:
-                    slope, offset = affine
-                    kernel, bias = (w.astype(np.float64) for w in mine)
-                    inputs = tuple(range(kernel.ndim - 1))
-                    bias = bias + (kernel * offset[:, None]).sum(inputs)
-                    mine, affine = [(kernel * slope[:, None]).astype(np.float32), bias.astype(np.float32)], None
+                    sign, offset = affine
+                    kernel, bias = mine
+                    bias = bias + (kernel * offset[:, None]).sum(tuple(range(kernel.ndim - 1)))
+                    mine, affine = [kernel * sign[:, None], bias], None
                 found += mine
                 layers.append(layer)
             shape = layer.out(shape)
-        return replace(self, layers=tuple(layers)), found
+        return replace(self, layers=tuple(layers)), [w.astype(np.float32) for w in found]
 
 
 def _signed(blocks: Sequence[Layer], seen: Sequence[Shape]) -> bool:

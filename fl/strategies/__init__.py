@@ -49,14 +49,19 @@ def chain(scenario: Scenario) -> Chain:
 
 
 def aggregate(
-    scenario: Scenario, state: State, arrays: Arrays, contributions: Sequence[Contribution], round: int
+    scenario: Scenario,
+    strategy: Strategy,
+    state: State,
+    arrays: Arrays,
+    contributions: Sequence[Contribution],
+    round: int,
 ) -> tuple[State, Arrays]:
     """The strategy's new state and the new global weights (see Strategy.aggregate), batch norm's statistics apart from its steps.
 
     Statistics are not stepped: whatever the strategy, they are the clients' weighted mean, which is what all their images together
     have; only a rule that leaves out what stands apart does so with them too. Where they are fixed, they stay as they are.
     """
-    model, strategy = of(scenario), build(scenario)
+    model = of(scenario)
     fixed = scenario.model.fixes_norm(round)
     if not model.statistics or (scenario.strategy.name in CUTTING and not fixed):
         return strategy.aggregate(state, arrays, contributions, round)
