@@ -114,6 +114,10 @@ def _engine(task: Task, config: Config) -> Engine:
     if wanted not in ENGINES:
         raise unknown("engine", wanted, ENGINES)
     if wanted == "litert" or not _there("tensorflow"):
+        if of(task.scenario).statistics:
+            raise ValueError(
+                "there is no model.norm = batch without TensorFlow (engine = litert); choose model.norm = group"
+            )
         if not task.step:
             raise ValueError("there is no TensorFlow here, and the server has sent no training step (engine = litert)")
         return get("litert", of(task.scenario), task.step, task.digest)

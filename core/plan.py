@@ -147,6 +147,7 @@ class Plan:
         default_factory=list
     )  # a gradient that no step may go against, of the weights' shapes; empty: none
     contrast: Contrast | None = None  # added to each row's loss (MOON)
+    fixed_norm: bool = False  # batch norms go by the statistics that came, and leave them (FixBN)
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,7 @@ def draw(
         clip=local.clip,
         guard=np.zeros((count, 0), np.int32),
         path=path,
+        fixed_norm=scenario.model.fixes_norm(lesson.round),
     )
     return _guarded(plan, lesson, guard) if guard is not None and len(guard) else plan
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.config.part import Part, options
-from core.config.scenario import Scenario
+from core.config.scenario import Model, Scenario
 from core.data import DATASETS, DatasetSpec, dataset, load
 from core.methods import METHODS
 from core.methods.analytic import Acil
@@ -55,6 +55,10 @@ def check(scenario: Scenario) -> tuple[str, ...]:
         if len(set(names)) < len(names):
             raise ValueError(f"{kind} = {'+'.join(names)} names one piece twice")
     known, model = dataset(scenario), of(scenario)
+    if model.statistics and scenario.engine == "litert":
+        raise ValueError("engine = litert has no model.norm = batch; choose model.norm = group, or engine = tensorflow")
+    if model.statistics and scenario.local.batch < 2:
+        raise ValueError("model.norm = batch needs local.batch of 2 or more: one example has no spread")
     if wrong := [digit for digit in scenario.digits if digit >= known.classes]:
         raise ValueError(f"digits = {wrong[0]} is out of range: 0 … {known.classes - 1}")
     for part in scenario.methods:
@@ -106,6 +110,12 @@ def without_effect(scenario: Scenario) -> list[str]:
         )
     if scenario.drop_stragglers and not scenario.stragglers:
         notes.append("drop_stragglers = true has no effect: there are none (stragglers)")
+    if scenario.model.fix_norm and scenario.model.norm != "batch":
+        notes.append(
+            f"model.fix_norm = {scenario.model.fix_norm} has no effect: model.norm = {scenario.model.norm} has no statistics"
+        )
+    if scenario.model.groups != Model.groups and scenario.model.norm != "group":
+        notes.append(f"model.groups = {scenario.model.groups} has no effect: model.norm = {scenario.model.norm}")
     weighted = f"weight_exponent = {scenario.weight_exponent:g}"
     if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
         notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")

@@ -15,6 +15,7 @@ from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.engines.step import digest
 from core.methods.base import Asked, Finetune, Payloads, Shared
+from core.models import ModelSpec, of
 from core.scores import Sums
 from fl import roster, strategies, wire
 from fl.channel import Channel
@@ -111,11 +112,16 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
         bytes=traffic,
         failed=dict(sorted({**replies.failed, **believed.refused, **unusable}.items())),
         server_error=error,
-        odd=trust.standing_out(trust.directions(state.arrays, believed.learned)),
+        odd=trust.standing_out(_directions(of(federation.scenario), state.arrays, believed.learned)),
         notes=tuple(federation.channel.assignment.notes()),
         seconds=RoundSeconds(time.perf_counter() - start, clients=waited),
     )
     return Round(record, arrays, strategy, shared, believed.learned)
+
+
+def _directions(model: ModelSpec, old: Arrays, learned: Mapping[int, Arrays]) -> dict[int, float]:
+    """As trust.directions, of what takes gradients."""
+    return trust.directions(model.trainable(old), {client: model.trainable(new) for client, new in learned.items()})
 
 
 def _contents(federation: Federation, asked: Asked) -> dict[int, RecordDict]:
@@ -170,13 +176,13 @@ def _aggregated(federation: Federation, state: RunState, believed: Believed, num
     if not contributions:
         return before, state.arrays, ""
     try:
-        after, made = strategy.aggregate(before, state.arrays, contributions, number)
+        after, made = strategies.aggregate(scenario, strategy, before, state.arrays, contributions, number)
     except Exception as error:  # Flower's own refusals have no public base class; whatever it was, the run goes on
         return before, state.arrays, f"the strategy could not aggregate {len(contributions)} replies: {error}"
     if not _finite([*made, *after.values()]):
         why = f"the strategy made NaN or infinity of {len(contributions)} replies; the old weights were kept"
         return before, state.arrays, why
-    stepped, far = trust.bounded(state.arrays, made, scenario.max_update_ratio)
+    stepped, far = trust.bounded(state.arrays, made, scenario.max_update_ratio, of(scenario))
     cut = f"it was cut to {scenario.max_update_ratio:g}"
     long = f"the strategy's step was {far:.3g} times the weights' length; {cut}"
     return after, stepped, long if far > scenario.max_update_ratio else ""

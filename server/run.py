@@ -114,7 +114,8 @@ def restore(
     if real and saved and 0 < saved.round < scenario.rounds:  # a simulation that was interrupted is one that was not
         events.append(f"the run was interrupted, and went on after round {saved.round}")
     best.keep(folder, state.curve, state.arrays)
-    step = _step(scenario, folder) if real or scenario.engine == "litert" else b""
+    there_is_one = real and not of(scenario).statistics
+    step = _step(scenario, folder) if there_is_one or scenario.engine == "litert" else b""
     holdings = None if real else Holdings(scenario, data.train.y)
     federation = Federation(scenario, channel, step, holdings)
     tests = Tests(scenario, data, state.arrays, judge or default(scenario))

@@ -17,6 +17,7 @@ from flwr.app import RecordDict
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.methods.base import Asked, Finetune, Payloads, Received
+from core.models import ModelSpec, of
 from core.plan import distance, steps
 from fl import roster, wire
 from fl.checks import Limits
@@ -110,7 +111,10 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
     if not least <= update.sums.examples <= most:
         amount = f"at least {least:,}" if update.sums.examples < least else f"at most {most:,}"
         raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take {amount}")
-    far = distance(arrays, update.arrays, asked.squared_length)
+    model = of(scenario)
+    if model.statistics and not scenario.model.fixes_norm(asked.round):
+        model.check_statistics(update.arrays, scenario.local.batch)
+    far = distance(model.trainable(arrays), model.trainable(update.arrays), asked.squared_length)
     if far > scenario.max_update_ratio:
         limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
         raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
@@ -143,13 +147,16 @@ def cap(updates: Mapping[int, Update], ratio: float) -> float:
     return ratio * median_low(cohort) if cohort else 0.0
 
 
-def bounded(old: Arrays, new: Arrays, max_update_ratio: float) -> tuple[Arrays, float]:
-    """The server's step from old to new weights, cut to the length that one client's may have; and how long it was."""
-    far = distance(old, new)
+def bounded(old: Arrays, new: Arrays, max_update_ratio: float, model: ModelSpec) -> tuple[Arrays, float]:
+    """The server's step from old to new weights, cut to the length that one client's may have; and how long it was.
+
+    A model's statistics are no step, and not cut.
+    """
+    far = distance(model.trainable(old), model.trainable(new))
     if far <= max_update_ratio:
         return new, far
     share = np.float32(max_update_ratio / far)
-    return [a + share * (b - a) for a, b in zip(old, new, strict=True)], far
+    return model.with_statistics([a + share * (b - a) for a, b in zip(old, new, strict=True)], new), far
 
 
 def directions(old: Arrays, updates: Mapping[int, Arrays]) -> dict[int, float]:

@@ -19,6 +19,7 @@ from core.safe_json import json_object, read_object
 ENGINES = ("tensorflow", "litert")
 CLASSES = 1000  # at most: a label above is more likely a number of something else; how many there are, core/data says
 INKS = ("auto", "dark", "light")
+NORMS = ("none", "batch", "group")
 RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "weight_exponent"}  # in scenario files
 
 
@@ -29,6 +30,16 @@ class Model:
     kind: str = "cnn"  # which: "cnn"; "mlp", of the literature on permuted MNIST; "lenet"; "logistic"
     dropout: float = 0.0  # share of the units before the logits that is dropped in training; usual 0.5
     l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001
+    # What is normalized behind each block before the head: "batch" (its statistics federate), "group", or "none"
+    norm: str = "none"
+    groups: int = 2  # of channels, in group norm; divides the channels of every block
+    # From this round on clients train by batch norm's global statistics, which then stay as they are (FixBN, Zhong et al. 2023,
+    # arXiv:2303.06530); usual the middle of a run, 0 = never
+    fix_norm: int = 0
+
+    def fixes_norm(self, round: int) -> bool:
+        """Do batch norm's statistics stay as they are in this round?"""
+        return self.norm == "batch" and 0 < self.fix_norm <= round
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,8 @@ class Scenario:
             raise unknown("engine", self.engine, ENGINES)
         if self.ink not in INKS:
             raise unknown("ink", self.ink, INKS)
+        if self.model.norm not in NORMS:
+            raise unknown("model.norm", self.model.norm, NORMS)
         if self.cohort > self.clients:
             raise ValueError(f"cohort = {shown(self.cohort)} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):
@@ -191,7 +204,7 @@ RANGES = [  # of settings that are numbers: least and greatest
     ("past", 0, 1_000_000), ("order", 0, 1), ("lag", 0, 1), ("probe", 0, 10_000), ("gate.accuracy", 0, 1),
     ("gate.forgetting", 0, 1), ("weight_exponent", 0, 1), ("max_update_ratio", 0.001, _INF), ("count_ratio", 1, _INF),
     ("max_examples", 1, 10**9),
-    ("centralized_rate", 0, 1_000), ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("local.epochs", 1e-9, 10_000),
-    ("local.batch", 1, 65_536),
+    ("centralized_rate", 0, 1_000), ("model.dropout", 0, 0.99), ("model.l2", 0, 100), ("model.groups", 1, 65_536),
+    ("model.fix_norm", 0, 1_000_000), ("local.epochs", 1e-9, 10_000), ("local.batch", 1, 65_536),
     ("local.rate", 0, 1_000), ("local.momentum", 0, 0.9999), ("local.clip", 0, 1e9),
 ]  # fmt: skip

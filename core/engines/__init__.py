@@ -30,8 +30,12 @@ def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Eng
 def training_step(model: ModelSpec, batch: int, contrasts: bool = False) -> bytes:
     """A training step's file for engines without TensorFlow, in batches of this size; made once a process.
 
-    contrasts: can plans have a contrast? A step that cannot does not pay for it.
+    contrasts: can plans have a contrast? A step that cannot does not pay for it. Raises ValueError if there is none for this model.
     """
+    if model.statistics:
+        raise ValueError(
+            f"engine = litert has no model.norm = batch ({model.name}); choose group, or engine = tensorflow"
+        )
     from core.engines import step_file
 
     return step_file.build(model, batch, contrasts)

@@ -40,7 +40,14 @@ class TensorFlowEngine:
         given = tf.nest.map_structure(tf.constant, (flat(weights), _given(plan, terms)))
         out, loss, correct, path = _loop(self.model, terms)(*given)
         sums = Sums(float(loss), int(correct), plan.order.size)
-        return Learned(shaped(out.numpy(), self.model.shapes), sums, [p.numpy() for p in path])
+        return Learned(shaped(out.numpy(), self.model.shapes), sums, self._whole([p.numpy() for p in path]))
+
+    def _whole(self, slopes: Arrays) -> Arrays:
+        """What there is for each array that takes gradients, and zeros for statistics, which have none."""
+        given, still = iter(slopes), self.model.statistics
+        return [
+            np.zeros(s, np.float32) if i in still else next(given) for i, s in enumerate(self.model.shapes) if slopes
+        ]
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
@@ -52,12 +59,12 @@ class TensorFlowEngine:
 
     def gradient(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
         """Of the mean cross-entropy of these images (core.engines.base)."""
-        tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
+        tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in self.model.trainable(weights)]
         for i in range(0, len(images), PAGE):
             page = images[i : i + PAGE], labels[i : i + PAGE].astype(np.int32)
             for sum_, slope in zip(total, _gradient(self.model)(tensors, *page), strict=True):
                 sum_ += len(page[0]) / len(images) * slope.numpy()
-        return [one.astype(np.float32) for one in total]
+        return self._whole([one.astype(np.float32) for one in total])
 
     def fisher(self, weights: Arrays, images: np.ndarray) -> Arrays:
         """The diagonal of the Fisher information, over all classes (core.engines.base)."""
@@ -140,6 +147,7 @@ class Terms(NamedTuple):
     path: bool  # SI sums −gradient · movement
     clipped: bool  # the length of a step's gradient is bounded, but for the pull
     contrasted: bool  # MOON holds features to another model's
+    fixed_norm: bool  # batch norms go by the statistics that came
 
     @classmethod
     def of(cls, plan: Plan) -> Terms:
@@ -157,6 +165,7 @@ class Terms(NamedTuple):
             path=plan.path,
             clipped=plan.clip > 0,
             contrasted=plan.contrast is not None,
+            fixed_norm=plan.fixed_norm,
         )
 
 
@@ -181,7 +190,7 @@ def _given(plan: Plan, terms: Terms) -> Given:
 
 def _specs(model: ModelSpec, terms: Terms) -> Given:
     """Of every plan with these terms, for this model: shapes that no client, round or number of stages changes."""
-    pulls = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the weight's shape
+    pulls = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the array's shape
     rows, table = _spec(None, None, dtype=tf.int32), _spec(None, model.classes)
     every = {
         "images": _signature(model)[1], "order": rows, "labels": _spec(None, dtype=tf.int32), "rate": _spec(None),
@@ -212,7 +221,8 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunct
     or gives costs more than its bytes.
     """
     variables, sizes = _variables(model), [int(np.prod(shape)) for shape in model.shapes]
-    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in model.shapes] if terms.momentum else []
+    moving, shapes = model.trainable(variables), model.trainable(model.shapes)
+    speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes] if terms.momentum else []
 
     @tf.function(input_signature=[_spec(None), _specs(model, terms)], autograph=False)
     def run(start: tf.Tensor, given: Given) -> Any:
@@ -223,39 +233,60 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunct
 
         def step(i: Any, loss: Any, correct: Any, along: Any) -> Any:
             weights = [variable.read_value() for variable in variables]
-            slopes, cross, right = _taught(model, weights, given, i)
+            slopes, cross, right = _taught(model, weights, given, i, terms.fixed_norm)
             if terms.guarded:
-                slopes = _bent(slopes, _kept(model, weights, given, i))
+                slopes = _bent(slopes, _kept(model, weights, given, i, terms.fixed_norm))
             if terms.referred:
-                slopes = _bent(slopes, given["reference"])
-            moves = slopes
+                slopes = _bent(slopes, model.trainable(given["reference"]))
+            moves, own = slopes, model.trainable(weights)
             if terms.clipped:  # before the pull, which is bounded by itself
                 moves, _ = tf.clip_by_global_norm(moves, given["clip"])
             if terms.pulled:
-                moves = [
-                    slope + a * w + b for slope, a, w, b in zip(moves, given["a"], weights, given["b"], strict=True)
-                ]
-            with tf.control_dependencies(_moved(variables, speeds, moves, given["rate"][i], given.get("momentum"))):
+                a_b = (model.trainable(given[name]) for name in "ab")
+                moves = [slope + a * w + b for slope, w, a, b in zip(moves, own, *a_b, strict=True)]
+            with tf.control_dependencies(_moved(moving, speeds, moves, given["rate"][i], given.get("momentum"))):
                 if terms.path:
-                    after = [variable.read_value() for variable in variables]
-                    along = [p + g * (w - v) for p, g, w, v in zip(along, slopes, weights, after, strict=True)]
+                    after = [variable.read_value() for variable in moving]
+                    along = [p + g * (w - v) for p, g, w, v in zip(along, slopes, own, after, strict=True)]
                 return i + 1, loss + cross, correct + right, along
 
-        zeros = [tf.zeros(shape) for shape in model.shapes] if terms.path else []
+        zeros = [tf.zeros(shape) for shape in shapes] if terms.path else []
         begin, steps = (tf.constant(0), tf.constant(0.0), tf.constant(0), zeros), tf.shape(given["order"])[0]
         _, loss, correct, along = tf.while_loop(lambda i, *_: i < steps, step, begin, parallel_iterations=1)
+        if model.statistics and not terms.fixed_norm:
+            for j, mean in zip(sorted(model.statistics), _statistics(model, variables, given, steps), strict=True):
+                variables[j].assign(mean)
         return tf.concat([tf.reshape(variable, [-1]) for variable in variables], 0), loss, correct, along
 
     return run.get_concrete_function()
 
 
-def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
-    """The gradient of a step's loss, and what it saw: the sum of cross-entropies, how many images it read right."""
+def _statistics(model: ModelSpec, variables: list[tf.Variable], given: Given, steps: tf.Tensor) -> list[tf.Tensor]:
+    """Batch norms' statistics by the last weights: means over all that the client learned from, in the same batches."""
+    weights = [variable.read_value() for variable in variables]
+    zeros = [tf.zeros(model.shapes[j]) for j in sorted(model.statistics)]
+
+    def look(i: Any, total: Any) -> Any:
+        seen: list[tf.Tensor] = []
+        model.body(ops, weights, _scaled(tf.gather(given["images"], given["order"][i])), seen)
+        return i + 1, [t + one for t, one in zip(total, seen, strict=True)]
+
+    _, total = tf.while_loop(lambda i, _: i < steps, look, (tf.constant(0), zeros), parallel_iterations=1)
+    return [t / tf.cast(steps, tf.float32) for t in total]
+
+
+def _taught(
+    model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor, fixed: bool
+) -> tuple[Any, tf.Tensor, tf.Tensor]:
+    """The gradient of a step's loss, and what it saw: the sum of cross-entropies, how many images it read right.
+
+    fixed: batch norms go by their own statistics, not the batch's.
+    """
     rows = given["order"][i]
     x, y = _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows)
     with tf.GradientTape() as tape:
-        tape.watch(weights)
-        features = model.body(ops, weights, x)
+        tape.watch(model.trainable(weights))
+        features = model.body(ops, weights, x, None if fixed else [])
         z = model.head(ops, weights, features, given["dropout_mask"][i] if "dropout_mask" in given else None)
         shown = z * given["scale"] if "scale" in given else z
         shown = shown + tf.gather(given["shift"], rows) if "shift" in given else shown
@@ -268,22 +299,24 @@ def _taught(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tens
             each += given["contrast"] * contrast(features, tf.gather(given["apart"], rows))
         loss = tf.reduce_mean(each)
     right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
-    return tape.gradient(loss, weights), tf.reduce_sum(cross), right
+    return tape.gradient(loss, model.trainable(weights)), tf.reduce_sum(cross), right
 
 
-def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor) -> list[tf.Tensor]:
-    """The gradient of the mean cross-entropy of rows to guard."""
+def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor, fixed: bool) -> list[tf.Tensor]:
+    """The gradient of the mean cross-entropy of rows to guard. fixed: as above."""
     rows = given["guard"][i]
-    return _slopes(model, weights, _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows))
+    return _slopes(model, weights, _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows), fixed)
 
 
-def _slopes(model: ModelSpec, weights: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> list[tf.Tensor]:
-    """The gradient of the mean cross-entropy of images f32 [n, rows, columns]."""
+def _slopes(
+    model: ModelSpec, weights: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, fixed: bool = True
+) -> list[tf.Tensor]:
+    """The gradient of the mean cross-entropy of images f32 [n, rows, columns]. fixed: do norms go by the statistics that came?"""
     with tf.GradientTape() as tape:
-        tape.watch(weights)
-        logits = model.logits(ops, weights, x)
+        tape.watch(model.trainable(weights))
+        logits = model.logits(ops, weights, x, statistics=None if fixed else [])
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
-    slopes: list[tf.Tensor] = tape.gradient(loss, weights)
+    slopes: list[tf.Tensor] = tape.gradient(loss, model.trainable(weights))
     return slopes
 
 

@@ -121,12 +121,8 @@ class Acil(Finetune):
             raise ValueError("it sent sums of a body that still trains")
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
-        check(
-            unpacked(gram),
-            cross.astype(np.float64),
-            self._count(float(gram[-1]), received),
-            self.largest(received.asked),
-        )
+        largest, count = self.largest(received.asked), self._count(float(gram[-1]), received)
+        check(unpacked(gram), cross.astype(np.float64), count, largest, self.signed)
         share = np.float32(min(1.0, received.most / float(gram[-1])))
         return {self.name: [gram * share, cross * share, stage, *self.drawn(received.asked)]}
 
@@ -139,6 +135,11 @@ class Acil(Finetune):
         if not own <= said <= scenario.max_examples or not said or said % 1:
             raise ValueError(f"its sums are of {said:g} images, not {max(1, own):,} … {scenario.max_examples:,}")
         return int(said)
+
+    @property
+    def signed(self) -> bool:
+        """Can what `seen` gives be negative?"""
+        return self.model.signed
 
     def largest(self, asked: Asked) -> np.ndarray:
         """f64 [width]: no image has more in `seen`."""

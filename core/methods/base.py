@@ -13,7 +13,7 @@ from core.arrays import Arrays, squared_length
 from core.config.scenario import Scenario
 from core.data import Examples
 from core.engines.base import Engine
-from core.models import ModelSpec
+from core.models import ModelSpec, of
 from core.plan import Contrast, Distillation, Learned, Lesson, Plan, Pull, Rehearsal, joined
 from core.softmax import Calibration
 
@@ -36,8 +36,8 @@ class Asked:
 
     @cached_property
     def squared_length(self) -> float:
-        """Of the weights."""
-        return squared_length(self.arrays)
+        """Of the weights that take gradients."""
+        return squared_length(of(self.scenario).trainable(self.arrays))
 
 
 @dataclass(frozen=True)

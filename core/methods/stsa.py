@@ -49,9 +49,14 @@ class Stsa(Acil):
         layer = self._layer(lesson.scenario, lesson.start, self.name in lesson.payloads)
         return np.maximum(super().seen(lesson, images, engine) @ layer, 0)
 
+    @property
+    def signed(self) -> bool:
+        return False
+
     def largest(self, asked: Asked) -> np.ndarray:
         (layer,) = self.drawn(asked)
-        return super().largest(asked) @ np.maximum(layer.astype(np.float64), 0)
+        brought = layer.astype(np.float64)  # of a feature that may be negative, whatever the sign
+        return super().largest(asked) @ (np.abs(brought) if self.model.signed else np.maximum(brought, 0))
 
     def drawn(self, asked: Asked) -> Arrays:
         return [self._layer(asked.scenario, asked.arrays, f"{self.name}/gram" in asked.shared)]

@@ -27,15 +27,16 @@ def unpacked(triangle: np.ndarray) -> np.ndarray:
     return matrix + np.tril(matrix, -1).T
 
 
-def check(gram: np.ndarray, cross: np.ndarray, examples: int, largest: np.ndarray) -> None:
-    """Raises ValueError if no images of this number, with features 0 … largest, have these sums.
+def check(gram: np.ndarray, cross: np.ndarray, examples: int, largest: np.ndarray, signed: bool = False) -> None:
+    """Raises ValueError if no images of this number, with features 0 … largest (signed: −largest … largest), have these sums.
 
     gram: Σ φφᵀ, f64 [n+1, n+1], φ being a row of features and a 1; cross: Σ φyᵀ, f64 [n+1, classes], y one-hot.
     """
     counts, sums, top = cross[-1], gram[-1], np.append(largest, 1.0) * (1 + ROUNDING) + ROUNDING
     if gram[-1, -1] != examples or counts.sum() != examples or (counts < 0).any() or (counts % 1).any():
         raise ValueError(f"its sums are not of {examples} images, each of one class")
-    if (cross < 0).any() or (cross > counts * top[:, None]).any() or (np.diag(gram) > examples * top**2).any():
+    least = -counts * top[:, None] if signed else 0.0
+    if (cross < least).any() or (cross > counts * top[:, None]).any() or (np.diag(gram) > examples * top**2).any():
         raise ValueError("its sums are of features that no image has")
     if not np.allclose(cross.sum(1), sums, rtol=ROUNDING, atol=ROUNDING * examples):
         raise ValueError("its sums by class do not add up to those of all its images")

@@ -30,10 +30,16 @@ def build(kind: str, data: DatasetSpec) -> ModelSpec:
 
 
 def of(scenario: Scenario) -> ModelSpec:
-    """A scenario's model."""
-    return build(scenario.model.kind, dataset(scenario))
+    """A scenario's model. Raises ValueError if it cannot have the norm that the scenario wants."""
+    model = scenario.model
+    return _normalized(build(model.kind, dataset(scenario)), model.norm, model.groups)
 
 
 @lru_cache(maxsize=64)
 def _made(function: Callable[[tuple[int, int], int], ModelSpec], image: tuple[int, int], classes: int) -> ModelSpec:
     return function(image, classes)
+
+
+@lru_cache(maxsize=64)
+def _normalized(model: ModelSpec, norm: str, groups: int) -> ModelSpec:
+    return model.normalized(norm, groups)

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from core.models.norm_ops import grouped, inverse_root, norm_squares, variance
 from core.models.stock import conv_pool, dense_squares, greatest, squared
 
-__all__ = ["conv", "conv_pool", "conv_squares", "dense_squares", "flat", "pool", "relu"]
+__all__ = [
+    "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "grouped", "inverse_root", "norm_squares", "pool", "relu",
+    "variance",
+]  # fmt: skip
 
 
 def relu(x: tf.Tensor) -> Any:
@@ -32,6 +36,9 @@ def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 def pool(x: tf.Tensor, size: int) -> tf.Tensor:
     """Max-pool; the gradient goes to the first of equal maxima, as in TensorFlow."""
+    _, rows, columns, _ = x.shape
+    if rows % size or columns % size:  # what no window fills
+        x = tf.slice(x, [0] * 4, [-1, rows - rows % size, columns - columns % size, -1])
     return greatest(*tf.split(tf.nn.space_to_depth(x, size), size * size, 3))
 
 

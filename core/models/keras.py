@@ -18,10 +18,14 @@ def keras_model(
     *,
     probabilities: bool = False,
 ) -> Any:
-    """Image f32 [n, rows, columns, 1] in 0 … 1 → logits (or probabilities) f32 [n, classes]; dropout before the logits."""
+    """Image f32 [n, rows, columns, 1] in 0 … 1 → logits (or probabilities) f32 [n, classes]; dropout before the logits.
+
+    Batch norm is folded: without weights, as it is at first.
+    """
     from tensorflow import keras
 
     options = options or Model()
+    model, folded = model.folded(weights if weights is not None else model.initial(0))
     l2 = keras.regularizers.l2(options.l2) if options.l2 else None
     *before, last = (layer.keras(l2) for layer in model.layers)
     stack = [
@@ -33,5 +37,5 @@ def keras_model(
     ]
     made = keras.Sequential(stack, name="digits")
     if weights is not None:
-        made.set_weights(weights)
+        made.set_weights(folded)
     return made

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from core.arrays import Arrays
-from core.models.layers import Dense, Layer, Shape, Watch
+from core.models import norm
+from core.models.layers import Dense, Flatten, Layer, Shape, Watch
+from core.models.norm import Norm
 from core.models.pairs import paired
 from core.seeds import rng
 
@@ -47,9 +50,11 @@ class ModelSpec:
             ends.append(shape)
             shape = block.out(shape)
         rows, columns = next((s[:2] for s in ends[::-1] if len(s) == 3), (1, 1))
-        before = [block for block, s in zip(blocks, ends, strict=True) if len(s) == 3][:-1]
-        for block in reversed(before):
+        before = [(block, s) for block, s in zip(blocks, ends, strict=True) if len(s) == 3][:-1]
+        for block, s in reversed(before):
             rows, columns = block.reach(rows), block.reach(columns)
+            if isinstance(block, Norm) and block.groups:
+                rows, columns, _ = s  # each number behind it depends on all before it
         shape = (rows, columns, 1)
         found: list[Shape] = []
         for block in blocks:
@@ -74,17 +79,37 @@ class ModelSpec:
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """The shapes of all arrays, in Keras' order: kernel and bias of each layer."""
+        """The shapes of all arrays, in Keras' order: kernel and bias of each layer; of a norm, what it calls its `kinds`."""
         return tuple(shape for block, x in zip(self._blocks, self._seen[:-1], strict=True) for shape in block.shapes(x))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What the arrays are called: layer/kernel, layer/bias."""
+        """What the arrays are called: layer/kernel, layer/bias; of a norm, layer/scale and so on."""
         return tuple(
             f"{block.name}/{kind}"
             for block, x in zip(self._blocks, self._seen[:-1], strict=True)
-            for kind, _ in zip(("kernel", "bias"), block.shapes(x), strict=False)
+            for kind, _ in zip(
+                block.kinds if isinstance(block, Norm) else ("kernel", "bias"), block.shapes(x), strict=False
+            )
         )
+
+    def norms(self) -> tuple[int, ...]:
+        """Which arrays are those of norms, by their numbers."""
+        mine = [isinstance(b, Norm) for b, x in zip(self._blocks, self._seen[:-1], strict=True) for _ in b.shapes(x)]
+        return tuple(i for i, own in enumerate(mine) if own)
+
+    @cached_property
+    def statistics(self) -> frozenset[int]:
+        """Which arrays take no gradient: batch norm's mean and square, which are computed and averaged, never stepped."""
+        return frozenset(i for i in self.norms() if self.names[i].endswith(("/mean", "/square")))
+
+    def trainable(self, arrays: Sequence[Any]) -> list[Any]:
+        """Those of the arrays that take gradients."""
+        return [a for i, a in enumerate(arrays) if i not in self.statistics]
+
+    def with_statistics(self, arrays: Sequence[Any], source: Sequence[Any]) -> list[Any]:
+        """These arrays, the statistics among them replaced by the source's."""
+        return [source[i] if i in self.statistics else a for i, a in enumerate(arrays)]
 
     @property
     def dense(self) -> int:
@@ -104,7 +129,7 @@ class ModelSpec:
         return count
 
     def initial(self, seed: int) -> Arrays:
-        """Uniform kernels (Glorot and Bengio 2010, as Keras does) and zero biases, by address."""
+        """Uniform kernels (Glorot and Bengio 2010, as Keras does) and zero biases, by address; norms that change nothing yet."""
         generator = rng(seed, "weights")
 
         def one(shape: Shape) -> np.ndarray:
@@ -114,7 +139,10 @@ class ModelSpec:
             limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
             return generator.uniform(-limit, limit, shape).astype(np.float32)
 
-        return [one(shape) for shape in self.shapes]
+        found: Arrays = []
+        for block, x in zip(self._blocks, self._seen[:-1], strict=True):
+            found += block.initial(x[-1]) if isinstance(block, Norm) else [one(shape) for shape in block.shapes(x)]
+        return found
 
     def body_and_head(self, arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The arrays of the body, and those of the head."""
@@ -128,11 +156,18 @@ class ModelSpec:
 
     # ── forward, over either engine's operations ──
 
-    def body(self, ops: Any, arrays: Sequence[Any], images: Any) -> Any:
-        """The features, f32 [n, features]."""
+    def body(self, ops: Any, arrays: Sequence[Any], images: Any, statistics: list[Any] | None = None) -> Any:
+        """The features, f32 [n, features].
+
+        statistics: a list, in training: then batch norms go by these images' own, and append them, in the arrays' order.
+        """
         x, parts = self._cut(images), self._parts(arrays)
         for block, mine in zip(self._blocks[: self._split], parts, strict=False):
-            x = block.forward(ops, mine, x)
+            if statistics is not None and isinstance(block, Norm) and not block.groups:
+                x, seen = block.over_batch(ops, mine, x)
+                statistics += seen
+            else:
+                x = block.forward(ops, mine, x)
         return x
 
     def head(self, ops: Any, arrays: Sequence[Any], features: Any, dropout_mask: Any = None) -> Any:
@@ -143,15 +178,23 @@ class ModelSpec:
             x = block.forward(ops, mine, x)
         return last[0].forward(ops, last[1], x if dropout_mask is None else x * dropout_mask)
 
-    def logits(self, ops: Any, arrays: Sequence[Any], images: Any, dropout_mask: Any = None) -> Any:
-        """The model as a function."""
-        return self.head(ops, arrays, self.body(ops, arrays, images), dropout_mask)
+    def logits(
+        self,
+        ops: Any,
+        arrays: Sequence[Any],
+        images: Any,
+        dropout_mask: Any = None,
+        statistics: list[Any] | None = None,
+    ) -> Any:
+        """The model as a function. statistics: see `body`."""
+        return self.head(ops, arrays, self.body(ops, arrays, images, statistics), dropout_mask)
 
     def watched(self, ops: Any, arrays: Sequence[Any], images: Any, watch: Watch) -> tuple[Any, list[Any]]:
-        """The logits, and what each layer with arrays sees; `watch` is given what each computes, in their order."""
+        """The logits, and what each layer with arrays sees (a norm: normed); `watch` is given what each computes, in order."""
         x, inputs = self._cut(images), []
         for block, mine in zip(self._blocks, self._parts(arrays), strict=True):
-            inputs += [x] if mine else []
+            if mine:
+                inputs.append(block.normed(ops, mine, x) if isinstance(block, Norm) else x)
             x = block.forward(ops, mine, x, watch)
         return x, inputs
 
@@ -167,12 +210,84 @@ class ModelSpec:
 
     # ── what follows without an engine ──
 
+    @property
+    def signed(self) -> bool:
+        """Can a feature be negative? Behind a norm; a ReLU's output cannot."""
+        return _signed(self._blocks[: self._split], self._seen)
+
     def largest_features(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """f64 [features]: no image with pixels 0 … 1 has a larger feature under these weights.
+        """f64 [features]: no image with pixels 0 … 1 has a larger |feature| under these weights.
 
         A ReLU's output is at most the sum of what its positive weights can bring.
         """
         bound = np.ones(1)
-        for block, mine in zip(self._blocks[: self._split], self._parts(arrays), strict=False):
-            bound = block.largest([w.astype(np.float64) for w in mine], bound)
+        for i, mine in enumerate(self._parts(arrays)[: self._split]):
+            bound = self._largest(i, mine, bound)
         return np.tile(bound, self.features // len(bound))
+
+    def check_statistics(self, arrays: Sequence[np.ndarray], batch: int) -> None:
+        """Raises ValueError if no images have the arrays' statistics, computed under these weights in batches of this size."""
+        bound = np.ones(1)
+        for i, mine in enumerate(self._parts(arrays)[: self._split]):
+            block = self._blocks[i]
+            if isinstance(block, Norm) and not block.groups:
+                norm.check(block, mine, bound)
+                bound = block.largest_of(mine, batch * math.prod(self._seen[i][:-1]))
+            else:
+                bound = self._largest(i, mine, bound)
+
+    def _largest(self, i: int, mine: Sequence[np.ndarray], bound: np.ndarray) -> np.ndarray:
+        """No |output| of computed layer i is above this where no |input| is above the bound; f64, one for each channel."""
+        block, arrays, shape = self._blocks[i], [w.astype(np.float64) for w in mine], self._seen[i]
+        if isinstance(block, Norm) and block.groups:
+            return block.largest_of(arrays, math.prod(shape) // block.groups)
+        if arrays and not isinstance(block, Norm) and _signed(self._blocks[:i], self._seen):
+            arrays[0] = np.abs(arrays[0])  # whatever its sign, a weight can bring as much
+        return block.largest(arrays, bound)
+
+    def normalized(self, kind: str, groups: int) -> ModelSpec:
+        """This model with norms of this kind: "none", "batch" or "group". Raises ValueError, naming it, if it cannot have them."""
+        if kind == "none":
+            return self
+        try:
+            layers = norm.placed(self.layers, self.image, self.dense, groups if kind == "group" else 0)
+        except ValueError as error:
+            raise ValueError(f"model.norm = {kind} cannot be had with model.kind = {self.name}: {error}") from None
+        return replace(self, layers=layers)
+
+    def folded(self, arrays: Sequence[np.ndarray]) -> tuple[ModelSpec, Arrays]:
+        """The same function without batch norms, for readers. Computed in f64, given in f32.
+
+        A norm's slopes go, by their size, into the kernel and bias before it, for ReLU and max-pool let a positive factor
+        through; their signs and the offsets go into the next. So every channel in between has a range like the others', which
+        is what integers need (Nagel et al. 2019, arXiv:1906.04721).
+        """
+        if not self.statistics:
+            return self, list(arrays)
+        shape: Shape = (*self.image, 1)
+        rest, found, layers = (a.astype(np.float64) for a in arrays), list[np.ndarray](), list[Layer]()
+        affine: tuple[np.ndarray, np.ndarray] | None = None
+        for layer in self.layers:
+            mine = [next(rest) for _ in layer.shapes(shape)]
+            if isinstance(layer, Norm) and not layer.groups:
+                slope, offset = layer.affine(mine)
+                found[-2:] = [w * np.abs(slope) for w in found[-2:]]
+                affine = np.sign(slope), offset
+            else:
+                if affine and isinstance(layer, Flatten):
+                    affine = tuple(np.tile(one, math.prod(shape[:-1])) for one in affine)  # type: ignore[assignment]
+                elif affine:
+                    sign, offset = affine
+                    kernel, bias = mine
+                    bias = bias + (kernel * offset[:, None]).sum(tuple(range(kernel.ndim - 1)))
+                    mine, affine = [kernel * sign[:, None], bias], None
+                found += mine
+                layers.append(layer)
+            shape = layer.out(shape)
+        return replace(self, layers=tuple(layers)), [w.astype(np.float32) for w in found]
+
+
+def _signed(blocks: Sequence[Layer], seen: Sequence[Shape]) -> bool:
+    """Is a norm the last of these layers that has arrays?"""
+    last = [block for block, shape in zip(blocks, seen, strict=False) if block.shapes(shape)][-1:]
+    return any(isinstance(block, Norm) for block in last)

@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from core.models.norm_ops import grouped, inverse_root, moments, norm_squares, variance
+
+__all__ = [
+    "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "greatest", "grouped", "inverse_root", "moments",
+    "norm_squares", "patches", "pool", "relu", "squared", "variance",
+]  # fmt: skip
 relu = tf.nn.relu
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.methods import METHODS, Chain
 from core.models import of
-from fl.strategies.base import Contribution, State, Strategy
+from fl.strategies.base import Contribution, State, Strategy, mean
 from fl.strategies.feddyn import feddyn
 from fl.strategies.fedlc import fedlc
 from fl.strategies.fednova import fednova
@@ -34,7 +36,9 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "fedmedian": fedmedian, "fedtrimmedavg": fedtrimmedavg, "krum": krum, "multikrum": multikrum, "bulyan": bulyan,
 }  # fmt: skip
 
-__all__ = ["STRATEGIES", "Contribution", "State", "Strategy", "build", "chain"]
+CUTTING = ("fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan")  # rules that leave out what stands apart
+
+__all__ = ["CUTTING", "STRATEGIES", "Contribution", "State", "Strategy", "aggregate", "build", "chain"]
 
 
 def build(scenario: Scenario) -> Strategy:
@@ -47,3 +51,26 @@ def chain(scenario: Scenario) -> Chain:
     """What a client does beside plain training: the scenario's methods, then its strategy's half."""
     methods = [part.build("methods", METHODS, of(scenario)) for part in scenario.methods]
     return Chain([*methods, *build(scenario).client()])
+
+
+def aggregate(
+    scenario: Scenario,
+    strategy: Strategy,
+    state: State,
+    arrays: Arrays,
+    contributions: Sequence[Contribution],
+    round: int,
+) -> tuple[State, Arrays]:
+    """The strategy's new state and the new global weights (see Strategy.aggregate), batch norm's statistics apart from its steps.
+
+    Statistics are not stepped: whatever the strategy, they are the clients' weighted mean, which is what all their images together
+    have; only a rule that leaves out what stands apart does so with them too. Where they are fixed, they stay as they are.
+    """
+    model = of(scenario)
+    fixed = scenario.model.fixes_norm(round)
+    if not model.statistics or (scenario.strategy.name in CUTTING and not fixed):
+        return strategy.aggregate(state, arrays, contributions, round)
+    still = [replace(one, arrays=model.with_statistics(one.arrays, arrays)) for one in contributions]
+    state, made = strategy.aggregate(state, arrays, still, round)
+    statistics = arrays if fixed else [mean(contributions, i) for i in range(len(arrays))]
+    return state, model.with_statistics(made, statistics)

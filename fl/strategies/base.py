@@ -47,6 +47,13 @@ class Strategy(Protocol):
         """The global weights after the last round."""
 
 
+def mean(contributions: Sequence[Contribution], i: int) -> np.ndarray:
+    """Of array i, weighed as the clients are; the plain mean if nobody weighs anything."""
+    weights = np.array([one.weight for one in contributions])
+    stacked = np.stack([one.arrays[i] for one in contributions]).astype(np.float64)
+    return np.average(stacked, 0, weights if weights.any() else None).astype(np.float32)
+
+
 def within(name: str, value: float, low: float, high: float) -> float:
     """The value of a setting. Raises ValueError, naming it, if it is out of range."""
     if not low <= value <= high:

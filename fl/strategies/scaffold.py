@@ -88,7 +88,8 @@ class ControlVariates(Finetune):
         """The client's new control variate."""
         server, own = self._variates(memory, lesson)
         far = np.float32(_reach(lesson, learned))
-        moved = zip(own, server, lesson.start, learned.weights, strict=True)
+        end = self.model.with_statistics(learned.weights, lesson.start)  # no gradient moved these
+        moved = zip(own, server, lesson.start, end, strict=True)
         return [mine - c + (x - y) / far for mine, c, x, y in moved]
 
     # ── on the server ──
@@ -106,7 +107,8 @@ class ControlVariates(Finetune):
         if round_ != asked.round or not abs(far - wanted) <= ROUNDING * wanted:
             raise ValueError(f"its control variate is of {far:.4g} in round {round_:g}, not of {wanted:.4g}")
         server = self._server(asked.shared) or [np.zeros_like(w) for w in asked.arrays]
-        moved = zip(asked.arrays, received.arrays, server, strict=True)
+        end = self.model.with_statistics(received.arrays, asked.arrays)
+        moved = zip(asked.arrays, end, server, strict=True)
         due = [(x - y) / np.float32(wanted) - c for x, y, c in moved]
         off = _length([a - b for a, b in zip(change, due, strict=True)])
         if not off <= ROUNDING * (_length(due) + _length(server)) + 1e-6:

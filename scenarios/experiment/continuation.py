@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from core.config.scenario import Scenario
+from core.config.scenario import Model, Scenario
 from core.stream import course
 from scenarios.deployment import flwr_cli
 from server import checkpoint, record, run_folder, versions
@@ -51,7 +51,13 @@ def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
     model = Scenario.read(run / run_folder.SCENARIO).model
     if model.kind != scenario.model.kind:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
+    if (was := _norm(model)) != (now := _norm(scenario.model)):
+        raise ValueError(f"--from {run}: its model has model.norm = {was}, that of {scenario.name} {now}")
     return replace(scenario, past=stages)
+
+
+def _norm(model: Model) -> str:
+    return f"group, in {model.groups} groups" if model.norm == "group" else model.norm
 
 
 def begin(run: Path, folder: Path, real: bool = False) -> None:

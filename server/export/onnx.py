@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from core.models.layers import Conv, Dense, Flatten, Pool
+from core.models.norm import EPSILON, Norm
 from core.predict import load
 from server.export import tf2onnx
 from server.export.outgoing import Outgoing
@@ -28,7 +29,7 @@ IR = 9  # the file format's version: that of onnx 1.14, which every runtime sinc
 
 def save(model: Outgoing, path: Path) -> None:
     """Write the file, with what it says of itself as metadata. The same weights give the same bytes."""
-    known = all(type(layer) in WRITERS for layer in model.spec.layers)
+    known = all(type(layer) in WRITERS for layer in model.folded[0].layers)
     _finish(written(model) if known else tf2onnx.converted(model, OPSET), model, path)
 
 
@@ -95,10 +96,10 @@ def written(model: Outgoing) -> Any:
     """The model as a graph of ONNX."""
     from onnx import TensorProto, helper
 
-    spec, graph = model.spec, Graph()
+    (spec, weights), graph = model.folded, Graph()
     rows, columns = spec.image
     x = graph.add("Reshape", "channels_first", "image", np.array([-1, 1, rows, columns], np.int64))
-    shape, rest = (rows, columns, 1), iter(model.weights)
+    shape, rest = (rows, columns, 1), iter(weights)
     for layer in spec.layers:
         x = WRITERS[type(layer)](graph, layer, [next(rest) for _ in layer.shapes(shape)], x, shape)
         shape = layer.out(shape)  # type: ignore[assignment]
@@ -136,5 +137,17 @@ def _dense(graph: Graph, layer: Dense, arrays: Sequence[np.ndarray], x: str, sha
     return graph.add("Relu", f"{layer.name}.relu", z) if layer.relu else z
 
 
+def _norm(graph: Graph, layer: Norm, arrays: Sequence[np.ndarray], x: str, shape: tuple[int, ...]) -> str:
+    """Group norm: each group of channels as one row of numbers (batch norm is folded)."""
+    *positions, channels = shape
+    row, one = np.array([0, layer.groups, -1], np.int64), np.ones(layer.groups, np.float32)
+    rows = graph.add("Reshape", f"{layer.name}.groups", x, row)
+    normed = graph.add("InstanceNormalization", f"{layer.name}.normed", rows, one, 0 * one, epsilon=EPSILON)
+    first = np.array([-1, channels, *positions], np.int64)
+    x = graph.add("Reshape", f"{layer.name}.channels", normed, first)
+    scale, shift = (array.reshape(channels, *(1 for _ in positions)) for array in arrays)
+    return graph.add("Add", layer.name, graph.add("Mul", f"{layer.name}.scaled", x, scale), shift)
+
+
 Writer = Callable[[Graph, Any, Sequence[np.ndarray], str, tuple[int, ...]], str]
-WRITERS: dict[type, Writer] = {Conv: _conv, Pool: _pool, Flatten: _flatten, Dense: _dense}
+WRITERS: dict[type, Writer] = {Conv: _conv, Pool: _pool, Flatten: _flatten, Dense: _dense, Norm: _norm}

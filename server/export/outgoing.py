@@ -36,6 +36,11 @@ class Outgoing:
     validation: Examples | None = None  # by which files that round say so of themselves
 
     @cached_property
+    def folded(self) -> tuple[ModelSpec, Arrays]:
+        """The model as it leaves, and its arrays: without batch norms, which are folded into what comes next."""
+        return self.spec.folded(self.weights)
+
+    @cached_property
     def keras(self) -> Any:
         """The model of Keras, logits out."""
         return keras_model(self.spec, self.weights, self.options)
