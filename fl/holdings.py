@@ -11,6 +11,7 @@ import numpy as np
 
 from core.config.scenario import Scenario
 from core.data import dataset
+from core.plan import budget
 from core.seeds import rng
 from core.stream import Stream, lay
 from fl.partition import noisy, partition
@@ -34,6 +35,10 @@ class Holdings:
         """What it learns from in a round: its examples of the stage that it is in."""
         stream = self._stream(client)
         return len(stream.parts[stream.stage(round)])
+
+    def budget(self, client: int, round: int) -> int:
+        """The steps that it takes in a round, whatever its method (core.plan.budget)."""
+        return budget(self.scenario, self.own(client, round))
 
     def rehearsed(self, client: int, round: int) -> int:
         """The most that it can have remembered by then of its earlier stages; of an earlier run's, nobody here knows how many

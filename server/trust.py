@@ -16,7 +16,7 @@ from flwr.app import RecordDict
 
 from core.arrays import Arrays
 from core.methods.base import Asked, Finetune, Payloads, Received
-from core.plan import distance, steps
+from core.plan import budget, distance
 from fl import wire
 from fl.checks import Limits
 from fl.holdings import Holdings
@@ -95,7 +95,9 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
         counted(update, holdings, asked.round)
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
-    least = scenario.local.batch * steps(update.own or update.rehearsed, scenario.local.batch, scenario.local.epochs)
+    least = scenario.local.batch * budget(scenario, update.own, update.rehearsed)
+    if not least:
+        raise ValueError("it learned without an example of its own; idle = rest says that it takes no step then")
     if update.sums.examples < least:
         raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take at least {least:,}")
     far = distance(arrays, update.arrays, asked.squared_length)

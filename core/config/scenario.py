@@ -19,6 +19,7 @@ from core.safe_json import json_object, read_object
 ENGINES = ("tensorflow", "litert")
 CLASSES = 1000  # at most: a label above is more likely a number of something else; how many there are, core/data says
 INKS = ("auto", "dark", "light")
+IDLE = ("rest", "rehearse")
 RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "weight_exponent"}  # in scenario files
 
 
@@ -80,6 +81,9 @@ class Scenario:
     looks: tuple[Part, ...] = ()  # each client's own fixed conditions
     augment: tuple[Part, ...] = ()  # random changes in training only
     methods: tuple[Part, ...] = (Part("finetune"),)  # how a client keeps what it knew
+    # What a client does in a stage that brings it nothing of its own: "rest", it takes no step, as every method's budget says;
+    # or "rehearse", it passes over what it remembers, if its method rehearses: more steps than other methods are given
+    idle: str = "rest"
     softmax: Part = Part("plain")  # what the cross-entropy compares: options against the bias to new classes
     probe: int = 0  # test images on which each client's update is judged, to split forgetting; 0 = do not
     gate: Gate = Gate()  # what a new version must hold
@@ -107,6 +111,8 @@ class Scenario:
             raise unknown("engine", self.engine, ENGINES)
         if self.ink not in INKS:
             raise unknown("ink", self.ink, INKS)
+        if self.idle not in IDLE:
+            raise unknown("idle", self.idle, IDLE)
         if self.cohort > self.clients:
             raise ValueError(f"cohort = {shown(self.cohort)} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):
