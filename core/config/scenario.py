@@ -46,7 +46,8 @@ class Local:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a new version of the model must hold before it becomes `current` (server/versions.py)."""
+    """What a new version of the model must hold, on the server's validation images, before it becomes `current`
+    (server/versions.py)."""
 
     accuracy: float = 0.0  # least mean accuracy on the tasks met so far
     forgetting: float = 1.0  # most mean forgetting of earlier tasks
@@ -85,7 +86,7 @@ class Scenario:
     # or "rehearse", it passes over what it remembers, if its method rehearses: more steps than other methods are given
     idle: str = "rest"
     softmax: Part = Part("plain")  # what the cross-entropy compares: options against the bias to new classes
-    probe: int = 0  # test images on which each client's update is judged, to split forgetting; 0 = do not
+    probe: int = 0  # test images of each task on which each client's update is judged, to split forgetting; 0 = do not
     gate: Gate = Gate()  # what a new version must hold
     strategy: Part = Part("fedavg")  # how the server makes one model of many
     # A client whose weights moved further than so many lengths of the old ones is left out, and the server's own step is cut to it.

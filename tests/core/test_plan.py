@@ -118,7 +118,10 @@ def test_what_is_rehearsed_takes_no_step_more(own: int, old: int, share: float, 
 def test_a_client_with_nothing_of_its_own_rests_or_only_rehearses_as_the_scenario_says(
     lesson: Lesson, digits: Examples
 ) -> None:
-    nothing, old = replace(lesson, examples=digits.take(np.arange(0))), Rehearsal.labels(digits.take(np.arange(20)), 0.25)
+    nothing, old = (
+        replace(lesson, examples=digits.take(np.arange(0))),
+        Rehearsal.labels(digits.take(np.arange(20)), 0.25),
+    )
     assert len(plain(nothing, old).order) == 0 and not len(plain(nothing, old).images)
     busy = replace(nothing, scenario=replace(SCENARIO, idle="rehearse"))
     plan = plain(busy, old)

@@ -1,4 +1,4 @@
-"""One budget, in steps and in gradient examples: equal for all methods and for the baselines, in every preset. Nothing is trained."""
+"""One budget, in steps and in gradient examples: equal for all methods and baselines, in every preset. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -80,7 +80,6 @@ class Counting:
 
     def fisher(self, arrays: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
         return [np.zeros_like(w) for w in arrays]
-
 
 
 @pytest.mark.parametrize("method", METHODS)
