@@ -251,7 +251,6 @@ class Report:
     weights_sha256: str = ""
     history: tuple[RoundRecord, ...] = ()
     shards: tuple[Shard, ...] = ()  # of the clients that were asked, at most a hundred
-    costs: Costs = Costs()
     confusion: tuple[tuple[int, ...], ...] = ()  # [true class][read as], test images
     continual: Continual | None = None
     events: tuple[str, ...] = ()  # what did not go as planned
@@ -269,6 +268,7 @@ class Report:
     folder: str = ""
     source: str = ""  # the run that it went on from
     labels: tuple[str, ...] = ()  # what the classes are called; none: by their numbers
+    costs: Costs = Costs()
     command: tuple[str, ...] = ()  # the words that make it again from its preset; none: they are not known
 
     @property

@@ -142,8 +142,10 @@ def costs(report: Report) -> Html:
     ]
     for name, curve in report.curves.items():
         if curve and (seen := curve[-1].seen) is not None:
-            count = number(seen // report.settings.local.batch)
-            rows += [[f"Steps, {name}", count, words(f"of the {name} baseline: {number(seen)} gradient examples")]]
+            count = number(round(seen) // report.settings.local.batch)
+            rows += [
+                [f"Steps, {name}", count, words(f"of the {name} baseline: {number(round(seen))} gradient examples")]
+            ]
     if spent.memory_bytes:
         rows += [
             ["Memory, a client", size(spent.memory_bytes), words("the most that one keeps for its methods; never sent")]
