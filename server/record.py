@@ -205,9 +205,9 @@ class Version:
     round: int = 0
     accuracy: float | None = None
     tasks: Mapping[str, float] = field(default_factory=dict)  # accuracy on each task's test images, by its name
+    objections: tuple[str, ...] = ()  # why it may not become current
     validation: Mapping[str, float] = field(default_factory=dict)  # on its validation images, which the gate reads
     unjudged: tuple[str, ...] = ()  # tasks without a validation image: the gate knows nothing of them
-    objections: tuple[str, ...] = ()  # why it may not become current
 
 
 @dataclass(frozen=True)
