@@ -187,7 +187,7 @@ def test_in_a_stream_baselines_and_methods_see_the_same_number_of_examples(
     tiny: Scenario, method: str, tmp_path: Path
 ) -> None:
     two = replace(
-        tiny, stream=Part("classes", {"per_task": 5}), order=1.0, rounds=4, cohort=2, partition=Part("labels", {"k": 3}),
+        tiny, stream=Part("classes", {"per_task": 2}), order=1.0, rounds=5, cohort=2, partition=Part("labels", {"k": 3}),
         methods=(Part(method),),
     )  # fmt: skip
     report = federate(two, tmp_path / "run")
