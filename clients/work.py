@@ -38,7 +38,7 @@ Config = Mapping[str, Any]  # a node's own, by its owner; empty in simulation
 def train(content: RecordDict, config: Config) -> RecordDict:
     """Learn from the weights received; the new ones, and what else the server wants to know."""
     task = _task(content, config)
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     engine, home = _engine(task, config), _home(task, config)
     prepared = _prepared(task, config, home)
     earlier = memory.begin(home, task.round)
@@ -48,8 +48,8 @@ def train(content: RecordDict, config: Config) -> RecordDict:
     memory.end(home, task.round)
     full = battery() if "client" in config else -1.0
     update = replace(update, earlier=earlier, memory=memory.size(kept), battery=full)
-    spent = time.perf_counter() - start
-    return wire.reply(replace(update, unprepared=bool(kept) and not prepared, note=changes, seconds=spent))
+    update = replace(update, unprepared=bool(kept) and not prepared, note=changes)
+    return wire.reply(replace(update, seconds=time.perf_counter() - start, processor=time.process_time() - worked))
 
 
 def evaluate(content: RecordDict, config: Config) -> RecordDict:

@@ -8,8 +8,9 @@ that is never taught has -1. `before`: f64 [tasks], the accuracy before the firs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -65,19 +66,57 @@ def behind(matrix: Sequence[Sequence[float]], tasks: Sequence[int], joint: Seque
     return intransigence(mine, first_taught(tasks, mine.shape[1]), np.array(joint))
 
 
-def split(before: np.ndarray, local: np.ndarray, after: np.ndarray, old: np.ndarray) -> tuple[float, float]:
-    """What a round did to old tasks, split in two (positive: forgetting): temporal, by clients' own training; spatial, by
-    averaging their models. The two add up to what the global model lost.
+@dataclass(frozen=True)
+class Split:
+    """A round's forgetting in two parts, each a share of accuracy with its standard error; None: nobody had such a task."""
 
-    before, after: f64 [tasks], the global model's accuracy; local: f64 [clients, tasks], each client's own new model's;
-    old: bool [clients, tasks], tasks that were met and that this client is not being taught now.
+    temporal: float | None = None
+    temporal_error: float | None = None
+    spatial: float | None = None
+    spatial_error: float | None = None
+
+
+Right = Sequence[np.ndarray]  # for each task, which of its images a model reads right: bool [images]
+
+
+def split(
+    before: Right, local: Sequence[Right], after: Right, earlier: Sequence[set[int]], now: Sequence[int]
+) -> Split:
+    """What a round made its clients' knowledge lose, in time and in space (Yang et al. 2023, arXiv:2312.16475, as differences
+    of accuracy instead of their ratios; positive: forgetting).
+
+        temporal = mean over clients k, mean over k's earlier tasks t:            acc(before, t) − acc(local k, t)
+        spatial  = mean over clients k, mean over all tasks t that k has met:     acc(local k, t) − acc(after, t)
+
+    Temporal is what a client's own training takes from what it was taught before; the task that it is being taught cannot be
+    forgotten by being taught, so it is left out. Spatial is what averaging takes from what a client can do, and the task that
+    it is being taught is part of that. Tasks that a client never met are in neither. As their tasks differ, the two do not add
+    up to what the global model lost.
+
+    before, after: what the global model reads right before and after the round; local: the same of each client's own new model;
+    earlier: the tasks that each client met before the one of this round; now: that one, or -1 if it had nothing of it.
+    Standard errors are those of drawing the images: the spread of the images' parts in the mean, task by task.
     """
-    rows = [(b, a) for b, a in ((local[c], old[c]) for c in range(len(local))) if a.any()]
-    if not rows:
-        return 0.0, 0.0
-    temporal = [float((before[mine] - own[mine]).mean()) for own, mine in rows]
-    spatial = [float((own[mine] - after[mine]).mean()) for own, mine in rows]
-    return float(np.mean(temporal)), float(np.mean(spatial))
+    old = [sorted(tasks - {one}) for tasks, one in zip(earlier, now, strict=True)]
+    met = [sorted({*tasks, one} - {-1}) for tasks, one in zip(earlier, now, strict=True)]
+    temporal = _lost([(before, mine, tasks) for mine, tasks in zip(local, old, strict=True)])
+    spatial = _lost([(mine, after, tasks) for mine, tasks in zip(local, met, strict=True)])
+    return Split(*temporal, *spatial)
+
+
+def _lost(pairs: Sequence[tuple[Right, Right, Sequence[int]]]) -> tuple[float | None, float | None]:
+    """Mean over pairs of models that have tasks, then over their tasks, of the first's accuracy less the second's; and its
+    standard error over the draw of images, which are the same for all pairs."""
+    pairs = [(first, second, tasks) for first, second, tasks in pairs if tasks]
+    if not pairs:
+        return None, None
+    parts: dict[int, np.ndarray] = {}  # what each image of a task adds to the mean, times the task's number of images
+    for first, second, tasks in pairs:
+        for task in tasks:
+            lost = (first[task].astype(float) - second[task]) / (len(pairs) * len(tasks))
+            parts[task] = parts.get(task, 0.0) + lost
+    error = sum(float(part.var(ddof=1)) / len(part) for part in parts.values() if len(part) > 1)
+    return float(sum(part.mean() for part in parts.values())), math.sqrt(error)
 
 
 @dataclass(frozen=True)
@@ -105,3 +144,37 @@ def summary(
         forward_transfer=forward_transfer(matrix, learned, before),
         intransigence=None if joint is None else intransigence(matrix, learned, joint),
     )
+
+
+@dataclass(frozen=True)
+class OwnWay:
+    """What the global model was to one client, stage by stage of the client's own stream."""
+
+    matrix: (
+        np.ndarray
+    )  # f64 [its stages, tasks]: the global model's accuracy on every task at the end of each of its stages
+    learned: Sequence[int]  # for each task the first of its stages that taught it; -1: never
+
+
+def over_clients(ways: Sequence[OwnWay], before: np.ndarray) -> tuple[Measures, Measures]:
+    """Mean and standard deviation over clients of each one's measures, in its own order and over the tasks that it met.
+
+    A client counts where it can: one that met no task before its last stage has forgotten nothing and kept nothing, and one
+    that was taught all in its first stage had nothing to look forward to. The deviation is that of a sample (n − 1); of
+    fewer than two clients it is 0.
+    """
+    found: dict[str, list[float]] = {name: [] for name in asdict(Measures(0, 0, 0, 0, 0)) if name != "intransigence"}
+    for way in ways:
+        met = [task for task, first in enumerate(way.learned) if first >= 0]
+        if not met:
+            continue
+        learned = [way.learned[task] for task in met]
+        mine = asdict(summary(way.matrix[:, met], learned, before[met]))
+        earlier = any(first < len(way.matrix) - 1 for first in learned)
+        counts = {"forgetting": earlier, "backward_transfer": earlier, "forward_transfer": max(learned) > 0}
+        for name, values in found.items():
+            if counts.get(name, True):
+                values.append(mine[name])
+    mean = {name: float(np.mean(values)) if values else 0.0 for name, values in found.items()}
+    spread = {name: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for name, values in found.items()}
+    return Measures(**mean), Measures(**spread)

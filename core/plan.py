@@ -175,6 +175,19 @@ def steps(examples: int, batch: int, epochs: float) -> int:
     return max(1, round(examples * epochs / batch))
 
 
+def budget(scenario: Scenario, own: int, remembered: int = 0) -> int:
+    """Steps of a client in a round: those that its own examples of its present stage ask for, whatever its methods do.
+
+    A method that rehearses puts what it remembers in place of own examples, a share of every batch, and takes no step more;
+    so all methods, and the baselines, take the same number of steps and of gradient examples (`local.batch` a step).
+    A client with nothing of its own in this stage takes none; with idle = rehearse it passes over what it remembers, which
+    is more than the budget.
+    """
+    local = scenario.local
+    count = own or (remembered if scenario.idle == "rehearse" else 0)
+    return steps(count, local.batch, local.epochs) if count else 0
+
+
 def passes(examples: int, length: int, generator: np.random.Generator) -> np.ndarray:
     """`length` rows of 0 … examples-1: permutations end to end, so no row comes twice before all have come once."""
     if not length:
@@ -196,14 +209,13 @@ def draw(
 
     distil: what own examples teach beside their labels, given the views in which they are seen. calibrate: what the
     cross-entropy compares, given how many images of each class the client learns from (int [classes]).
-    A client with nothing of its own to learn only rehearses; one with nothing to rehearse either takes no step.
+    How many steps they fill is the client's `budget`; without any the plan has no step.
     """
     scenario, local = lesson.scenario, lesson.scenario.local
     at, classes = (lesson.client, lesson.round), dataset(scenario).classes
-    extra = _extra(lesson, rehearsal)
+    count = budget(scenario, len(lesson.examples), len(rehearsal.examples))
+    extra = _extra(lesson, rehearsal) if count else 0
     own = local.batch - extra if len(lesson.examples) else 0
-    source = len(lesson.examples) if own else len(rehearsal.examples)
-    count = steps(source, own or extra, local.epochs) if source else 0
 
     rows = passes(len(lesson.examples), count * own, rng(scenario.seed, "batches", *at))
     again = passes(len(rehearsal.examples), count * extra, rng(scenario.seed, "rehearse", *at))

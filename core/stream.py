@@ -215,20 +215,22 @@ def joined(scenario: Scenario, client: int) -> int:
     return dict(scenario.join).get(client, 1)
 
 
-def lay(scenario: Scenario, labels: np.ndarray, client: int) -> Stream:
-    """One client's stream over its shard (whose labels these are).
+def pace(scenario: Scenario, client: int) -> tuple[list[int], tuple[int, ...]]:
+    """In which order a client meets the stages, and the first round of each; nobody need know its data for that.
 
     `scenario.order` mixes the global order of stages (0) with one of the client's own (1); `scenario.lag` is the most, as
     a share of a stage's length, that a client enters its stages late.
     """
-    shared = course(scenario)
-    count = len(shared.tasks)
-    parts = shared.split(labels, rng(scenario.seed, "stream", client))
+    count = len(course(scenario).tasks)
     draw = rng(scenario.seed, "pace", client)
     late, own = draw.random(), draw.permutation(count)
     order = np.argsort((1 - scenario.order) * np.arange(count) + scenario.order * own, kind="stable")
-    return Stream(
-        tuple(parts[i] for i in order),
-        tuple(shared.tasks[i] for i in order),
-        starts(scenario, count, late * scenario.lag),
-    )
+    return order.tolist(), starts(scenario, count, late * scenario.lag)
+
+
+def lay(scenario: Scenario, labels: np.ndarray, client: int) -> Stream:
+    """One client's stream over its shard (whose labels these are), at its pace."""
+    shared = course(scenario)
+    parts = shared.split(labels, rng(scenario.seed, "stream", client))
+    order, first = pace(scenario, client)
+    return Stream(tuple(parts[i] for i in order), tuple(shared.tasks[i] for i in order), first)

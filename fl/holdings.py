@@ -11,6 +11,7 @@ import numpy as np
 
 from core.config.scenario import Scenario
 from core.data import dataset
+from core.plan import budget
 from core.seeds import rng
 from core.stream import Stream, joined, lay
 from fl.partition import noisy, partition
@@ -41,6 +42,10 @@ class Holdings:
         stream = self._stream(client)
         there = stream.met(round, since=joined(self.scenario, client))
         return tuple(len(stream.parts[stage]) if stage in there else 0 for stage in range(there.stop))
+
+    def budget(self, client: int, round: int) -> int:
+        """The steps that it takes in a round, whatever its method (core.plan.budget)."""
+        return budget(self.scenario, self.own(client, round))
 
     def rehearsed(self, client: int, round: int) -> int:
         """The most that it can have remembered by then of its earlier stages; of an earlier run's, nobody here knows how many

@@ -47,6 +47,7 @@ class Update:
     rehearsed: int = 0  # examples that it remembers and learned from again
     round: int = 0  # the one that it was asked in
     seconds: float = 0.0  # that the client worked on it
+    processor: float = 0.0  # processor seconds that this took
     unprepared: bool = False  # it kept nothing of the run that this one goes on from
     note: str = ""  # what the report should say of this client's round, a sentence
 

@@ -41,6 +41,7 @@ NUMBERS = {
     "battery",
     "unprepared",
     "seconds",
+    "processor",
 }  # strategies want the same from all
 EARLIER, NOTE = "earlier", "note"  # the words of an answer
 USUAL = Limits()
@@ -130,6 +131,7 @@ def reply(update: Update) -> RecordDict:
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
             "task": update.task, "memory": update.memory, "battery": update.battery,
             "unprepared": int(update.unprepared), "seconds": float(update.seconds),
+            "processor": float(update.processor),
         }
     )  # fmt: skip
     content = RecordDict({METRICS: metrics, CONFIG: ConfigRecord({EARLIER: update.earlier, NOTE: update.note})})
@@ -188,7 +190,8 @@ def update(
     return Update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content, EARLIER), task, memory,
         checks.real(numbers, "battery", *checks.BATTERY), answer, rehearsed, answered,
-        checks.real(numbers, "seconds", 0.0, checks.SECONDS), bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE),
+        checks.real(numbers, "seconds", 0.0, checks.SECONDS), checks.real(numbers, "processor", 0.0, checks.SECONDS),
+        bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE),
     )  # fmt: skip
 
 

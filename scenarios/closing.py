@@ -19,7 +19,10 @@ def closing(report: Report) -> Table:
     rows = [("DIVERGED", why) for why in diverged]
     rows += [*_compared(report), *_stages(report), *_clients(report)]
     seen = report.history[-1].seen if report.history else 0
-    amount = f"{len(report.history)} rounds, {report.settings.clients} clients, {seen:,} gradient examples"
+    steps = seen // report.settings.local.batch
+    amount = (
+        f"{len(report.history)} rounds, {report.settings.clients} clients, {steps:,} steps, {seen:,} gradient examples"
+    )
     rows.append(("rounds, clients", amount))
     rows.append(("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in report.seconds.items())))
     rows += _exports(report)
@@ -62,8 +65,17 @@ def _stages(report: Report) -> Iterator[tuple[str, str]]:
         measures, sent = staged.measures, staged.megabytes
         mean, lost = 100 * measures.average_accuracy, 100 * measures.forgetting
         yield "tasks", f"{len(staged.tasks)}; at the end {mean:.2f} % on average, {lost:.2f} points forgotten"
-        yield "memory", f"{staged.memory_bytes / 1000:,.0f} kB a client"
+        if (each := staged.clients_measures) and _apart(report):
+            own, spread = 100 * each.mean.forgetting, 100 * each.deviation.forgetting
+            yield "", f"by clients, each in its own order, {own:.2f} ± {spread:.2f} points forgotten"
+        whole = staged.memory_total_bytes / 1000
+        yield "memory", f"{staged.memory_bytes / 1000:,.0f} kB a client at most, {whole:,.0f} kB in all"
         yield "traffic", f"{sent.sent:,.0f} MB to clients, {sent.received:,.0f} MB from them"
+
+
+def _apart(report: Report) -> bool:
+    """Do clients go through the stages in another order, or at another time, than the common one?"""
+    return bool(report.settings.order or report.settings.lag)
 
 
 def _clients(report: Report) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from flwr.app import MessageType, RecordDict
@@ -59,24 +59,27 @@ class TestSuite:
     sets: Mapping[str, Examples]  # by condition
 
     @classmethod
-    def of(cls, scenario: Scenario, test: Examples, judge: Judge) -> TestSuite:
-        """All test images, under every condition of the scenario's stream."""
+    def of(cls, scenario: Scenario, images: Examples, judge: Judge, name: str = "test") -> TestSuite:
+        """All of these images, under every condition of the scenario's stream. name: what they are, the address of what
+        conditions draw."""
         tests = course(scenario).tests
         conditions = dict.fromkeys(one.condition for one in tests)
-        sets = {c: Examples(under(c, test.x, scenario.seed, "test"), test.y) for c in conditions}
+        sets = {c: Examples(under(c, images.x, scenario.seed, name), images.y) for c in conditions}
         return cls(judge, tests, sets)
 
     def some(self, count: int, seed: int) -> TestSuite:
         """The same with at most `count` images a condition, classes in equal numbers, drawn by address."""
-        cut = {}
-        for condition, examples in self.sets.items():
-            order = rng(seed, "exam", condition).permutation(len(examples))
-            rank = np.zeros(len(order), np.int64)
-            for label in range(self.judge.model.classes):
-                mine = order[examples.y[order] == label]
-                rank[mine] = np.arange(len(mine))
-            cut[condition] = examples.take(np.sort(np.argsort(rank, kind="stable")[:count]))
+        cut = {
+            c: few(examples, count, rng(seed, "exam", c).permutation(len(examples)))
+            for c, examples in self.sets.items()
+        }
         return TestSuite(self.judge, self.tests, cut)
+
+    def task(self, number: int) -> Examples:
+        """The images of one task."""
+        test = self.tests[number]
+        there = self.sets[test.condition]
+        return there.take(np.flatnonzero(np.isin(there.y, test.labels)))
 
     def scores(self, arrays: Arrays) -> Scores:
         """What this model makes of them."""
@@ -92,24 +95,55 @@ class TestSuite:
         return Scores(total, tuple(tasks), tuple(float(one.mean()) if len(one) else None for one in classes))
 
 
-class Probe:
-    """Splits a round's forgetting in two. It remembers what it found of the newest global model, which is tested once."""
+def few(examples: Examples, count: int, order: np.ndarray) -> Examples:
+    """At most `count` of them, the first in this order, classes in equal numbers as far as there are enough."""
+    rank = np.zeros(len(order), np.int64)
+    for label in np.unique(examples.y):
+        mine = order[examples.y[order] == label]
+        rank[mine] = np.arange(len(mine))
+    return examples.take(np.sort(np.argsort(rank, kind="stable")[:count]))
 
-    def __init__(self, suite: TestSuite, arrays: Arrays) -> None:
-        self.suite, self.newest = suite, suite.scores(arrays)
+
+def known(scenario: Scenario, task: int) -> bool:
+    """Did the run that this one goes on from know this task? If new digits were named, all others; else all."""
+    return bool(scenario.past) and (not scenario.digits or task not in course(scenario).tasks)
+
+
+class Probe:
+    """Splits a round's forgetting in two, on `scenario.probe` test images of every task, classes in equal numbers, the same in
+    every round. It remembers what it found of the newest global model, which is tested once."""
+
+    def __init__(self, scenario: Scenario, suite: TestSuite, arrays: Arrays) -> None:
+        self.judge, tasks = suite.judge, range(len(suite.tests))
+        wholes = [suite.task(task) for task in tasks]
+        sets = [
+            few(one, scenario.probe, rng(scenario.seed, "probe", task).permutation(len(one)))
+            for task, one in zip(tasks, wholes, strict=True)
+        ]
+        self.images, self.ends = Examples.join(sets), np.cumsum([len(one) for one in sets])[:-1]
+        self.known = {task for task in tasks if known(scenario, task)}
+        self.newest = self._right(arrays)
+
+    def _right(self, arrays: Arrays) -> list[np.ndarray]:
+        right = self.judge.logits(arrays, self.images.x).argmax(1) == self.images.y
+        return np.split(right, self.ends)
 
     def split(self, done: Round, history: Sequence[RoundRecord]) -> ForgettingSplit:
-        """This round's (core.metrics.split), on the tasks met so far that a client is not being taught."""
-        there, rows = range(len(self.suite.tests)), (*history, done.record)
-        met = {task for row in rows for task in row.tasks.values() if task in there}
-        before, self.newest = self.newest, self.suite.scores(done.arrays)
-        if not done.updates:  # nobody trained: what changed is the server's doing (a closed-form head)
-            lost = [before.tasks[task] - self.newest.tasks[task] for task in met]
-            return ForgettingSplit(0.0, float(np.mean(lost)) if lost else 0.0)
-        local = np.array([self.suite.scores(arrays).tasks for arrays in done.updates.values()])
-        tasks = done.record.tasks
-        old = np.array([[task in met and task != tasks[client] for task in there] for client in done.updates])
-        return ForgettingSplit(*split(np.array(before.tasks), local, np.array(self.newest.tasks), old))
+        """This round's (core.metrics.split). Where nobody took a step, clients' models are the one that they were sent, and
+        what changed is the server's doing (a closed-form head)."""
+        row, before = done.record, self.newest
+        self.newest = self._right(done.arrays)
+        clients = list(done.updates) or [client for client in row.clients if client not in row.without]
+        local = [self._right(done.updates[c]) if c in done.updates else before for c in clients]
+        earlier = [self.known | met(history, client) for client in clients]
+        now = [-1 if client in row.without else row.tasks[client] for client in clients]
+        found = split(before, local, self.newest, earlier, now)
+        return ForgettingSplit(*astuple(found))
+
+
+def met(history: Sequence[RoundRecord], client: int) -> set[int]:
+    """The tasks that a client was taught in these rounds: that it had an example of."""
+    return {row.tasks[client] for row in history if client in row.tasks and client not in row.without}
 
 
 class Tests:
@@ -119,8 +153,17 @@ class Tests:
         """arrays: the weights that the run begins, or goes on, with; judge: who tries models."""
         self.suite = TestSuite.of(scenario, data.test, judge)  # at the end of a stage
         self.quick = self.suite.some(SAMPLE, scenario.seed) if set(self.suite.sets) != {PLAIN} else self.suite
-        self.probe = Probe(self.suite.some(scenario.probe, scenario.seed), arrays) if scenario.probe else None
+        self.probe = Probe(scenario, self.suite, arrays) if scenario.probe else None
         self.validation, self.ends = data.validation, ends(scenario)
+        held = Examples.join([data.validation, data.earlier])
+        self.gate = TestSuite.of(scenario, held, judge, "validation") if len(held) else None
+
+    def judged(self, arrays: Arrays) -> tuple[float | None, ...]:
+        """What the gate reads: accuracy on each task's validation images; None where there is none."""
+        if self.gate is None:
+            return (None,) * len(self.suite.tests)
+        found = self.gate.scores(arrays).tasks
+        return tuple(share if len(self.gate.task(task)) else None for task, share in enumerate(found))
 
     def tested(self, done: Round, history: Sequence[RoundRecord]) -> RoundRecord:
         """A round's record with what its model reads. history: the rounds before it."""
@@ -135,6 +178,7 @@ class Tests:
             loss=scores.all.mean_loss,
             tasks_accuracy=scores.tasks,
             classes_accuracy=scores.classes,
+            tasks_validation=self.judged(done.arrays) if record.round in self.ends else (),
             validation_loss=validation.mean_loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
             forgetting_split=self.probe.split(done, history) if self.probe else None,

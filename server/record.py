@@ -19,7 +19,7 @@ from core.config.parse import typed
 from core.config.scenario import Scenario, renamed
 from core.curves import Point
 from core.disk import placed
-from core.metrics import Measures
+from core.metrics import Measures, Split
 from core.safe_json import read_lines, read_object
 from server import run_folder
 
@@ -49,14 +49,26 @@ class RoundSeconds:
     train: float = 0.0
     evaluate: float = 0.0
     clients: float = 0.0  # of train: while clients were at work
+    clients_processor: float = 0.0  # processor seconds of the clients' work, all together
+    server_processor: float = 0.0  # of the server's own part of train: messages, checks, aggregation
 
 
 @dataclass(frozen=True)
-class ForgettingSplit:
-    """What was lost of earlier tasks' accuracy, in two parts that add up to all of it (core.metrics.split)."""
+class ForgettingSplit(Split):
+    """What clients lost in a round: temporal, by their own training; spatial, by averaging their models (core.metrics.split).
 
-    temporal: float = 0.0  # in clients' own training
-    spatial: float = 0.0  # in averaging their models
+    Of a run: the mean over rounds; its errors are the means of the rounds' errors, which is the most that they can be, for all
+    rounds are tested on the same images.
+    """
+
+
+@dataclass(frozen=True)
+class ClientsMeasures:
+    """The measures of each client, in the order in which it met its tasks; over clients."""
+
+    mean: Measures
+    deviation: Measures  # standard deviation of a sample
+    clients: int  # that met a task
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class RoundRecord:
         default_factory=dict
     )  # who made fewer passes, and how many; 0: not waited for
     tasks: Mapping[int, int] = field(default_factory=dict)  # what each was learning
+    without: tuple[int, ...] = ()  # who had no example of its own of that
     memory: Mapping[int, int] = field(default_factory=dict)  # bytes that each keeps for its methods
     clients_examples: Mapping[int, int] = field(default_factory=dict)  # how many examples each one's weights come from
     battery: Mapping[int, float] = field(default_factory=dict)  # how full a device's is, 0 … 1, where it has one
@@ -92,6 +105,8 @@ class RoundRecord:
     accuracy: float | None = None  # of the global model after the round, on the test images
     loss: float | None = None
     tasks_accuracy: tuple[float, ...] = ()  # on each task's test images
+    # On each task's validation images, at a stage's end; None where there is none. The gate reads these
+    tasks_validation: tuple[float | None, ...] = ()
     classes_accuracy: tuple[float | None, ...] = ()  # on each class's; None where there is none
     validation_loss: float | None = None
     validation_accuracy: float | None = None
@@ -141,13 +156,48 @@ class Continual:
     stages: tuple[int, ...]  # the task of each stage
     ends: tuple[int, ...]  # the last round of each stage
     matrix: tuple[tuple[float, ...], ...]
-    measures: Measures
+    measures: Measures  # of the global model, in the common order of the stages
     classes: tuple[tuple[float | None, ...], ...] = ()  # accuracy on each class, after each stage
     clients: tuple[Mapping[int, float], ...] = ()  # accuracy on each client's own test images, after each stage
     before: tuple[float, ...] = ()  # accuracy on each task before the first round
+    clients_measures: ClientsMeasures | None = None  # of each client, in its own order; None: nobody met a task
     memory_bytes: int = 0  # the most that a client kept for its methods
+    memory_total_bytes: int = 0  # the sum over clients of the most that each kept
     megabytes: Megabytes = Megabytes()
     forgetting_split: ForgettingSplit | None = None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a whole run of a federation took; its baselines, exports and pictures are not in it."""
+
+    steps: int = 0  # SGD steps of all clients
+    examples: int = 0  # gradient examples, `local.batch` a step
+    memory_bytes: int = 0  # the most that a client kept for its methods
+    memory_total_bytes: int = 0  # the sum over clients of the most that each kept
+    megabytes: Megabytes = Megabytes()  # of arrays, and of training steps' files
+    clients_processor: float = 0.0  # processor seconds of clients' work on their rounds, all together
+    server_processor: float = 0.0  # of the server's part of the rounds: messages, checks, aggregation; no evaluation
+
+    @classmethod
+    def of(cls, scenario: Scenario, history: Sequence[RoundRecord]) -> Costs:
+        """Those of a scenario's rounds."""
+        most: dict[int, int] = {}
+        for row in history:
+            for client, kept in row.memory.items():
+                most[client] = max(kept, most.get(client, 0))
+        examples = sum(row.examples for row in history)
+        return cls(
+            steps=examples // scenario.local.batch,
+            examples=examples,
+            memory_bytes=max(most.values(), default=0),
+            memory_total_bytes=sum(most.values()),
+            megabytes=Megabytes(
+                sum(row.bytes.sent for row in history) / 1e6, sum(row.bytes.received for row in history) / 1e6
+            ),
+            clients_processor=sum(row.seconds.clients_processor for row in history),
+            server_processor=sum(row.seconds.server_processor for row in history),
+        )
 
 
 @dataclass(frozen=True)
@@ -157,8 +207,10 @@ class Version:
     version: int
     round: int = 0
     accuracy: float | None = None
-    tasks: Mapping[str, float] = field(default_factory=dict)  # accuracy on each task, by its name
+    tasks: Mapping[str, float] = field(default_factory=dict)  # accuracy on each task's test images, by its name
     objections: tuple[str, ...] = ()  # why it may not become current
+    validation: Mapping[str, float] = field(default_factory=dict)  # on its validation images, which the gate reads
+    unjudged: tuple[str, ...] = ()  # tasks without a validation image: the gate knows nothing of them
 
 
 @dataclass(frozen=True)
@@ -222,6 +274,7 @@ class Report:
     folder: str = ""
     source: str = ""  # the run that it went on from
     labels: tuple[str, ...] = ()  # what the classes are called; none: by their numbers
+    costs: Costs = Costs()
     command: tuple[str, ...] = ()  # the words that make it again from its preset; none: they are not known
 
     @property

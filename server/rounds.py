@@ -85,7 +85,7 @@ def rounds(federation: Federation, state: RunState, rate: Rate) -> Iterator[Roun
 
 def one(federation: Federation, state: RunState, number: int, rate: float) -> Round:
     """One round: ask its clients, believe what makes sense of their replies, make one model of many."""
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     asked = Asked(federation.scenario, number, rate, state.arrays, state.shared)
     contents = _contents(federation, asked)
     method, holdings = federation.method, federation.holdings
@@ -93,9 +93,9 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
     def read(client: int, content: RecordDict) -> Checked:
         return trust.read(content, client, asked, method, holdings)
 
-    asking = time.perf_counter()
+    asking, worked = time.perf_counter(), time.process_time() - worked
     replies = federation.channel.ask(MessageType.TRAIN, contents, read, number)
-    waited = time.perf_counter() - asking
+    waited, again = time.perf_counter() - asking, time.process_time()
     believed = trust.believe(replies.said, asked, method, holdings)
     strategy, arrays, error = _aggregated(federation, state, believed, number)
     if number == federation.scenario.rounds:
@@ -114,8 +114,10 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
         server_error=error,
         odd=trust.standing_out(_directions(of(federation.scenario), state.arrays, believed.learned)),
         notes=tuple(federation.channel.assignment.notes()),
-        seconds=RoundSeconds(time.perf_counter() - start, clients=waited),
     )
+    processor = sum(update.processor for update in believed.updates.values())
+    server = worked + time.process_time() - again
+    record = replace(record, seconds=RoundSeconds(time.perf_counter() - start, 0.0, waited, processor, server))
     return Round(record, arrays, strategy, shared, believed.learned)
 
 
@@ -150,6 +152,7 @@ def _record(asked: Asked, believed: Believed) -> RoundRecord:
             for client, passes in roster.stragglers(asked.scenario, asked.round).items()
         },
         tasks={client: u.task for client, u in updates.items()},
+        without=tuple(client for client, u in updates.items() if not u.own),
         memory={client: u.memory for client, u in updates.items()},
         clients_examples={client: u.examples for client, u in updates.items()},
         battery={client: u.battery for client, u in updates.items() if u.battery >= 0},

@@ -28,7 +28,7 @@ from fl.roster import AnyNode, Assignment
 from server import best, checkpoint, evaluation, record, run_folder, stages, versions
 from server.checkpoint import RunState
 from server.evaluation import Scores, Tests
-from server.record import Report, RoundRecord
+from server.record import Costs, Report, RoundRecord
 from server.rounds import Federation, Round, rounds
 from server.run_folder import played
 
@@ -52,6 +52,7 @@ class Run:
     data: Data
     tests: Tests
     before: Scores | None  # what the model knew before its first round, if there is anything that it could forget
+    judged: tuple[float | None, ...] = ()  # the same on validation images, for the gate
 
     @property
     def scenario(self) -> Scenario:
@@ -120,8 +121,9 @@ def restore(
     federation = Federation(scenario, channel, step, holdings)
     tests = Tests(scenario, data, state.arrays, judge or default(scenario))
     before = tests.suite.scores(first) if stages.staged(scenario) else None
+    judged = tests.judged(first) if before else ()
     data = replace(data, train=Examples.none())  # 47 MB of images that only clients look at
-    return Run(federation, folder, watch, data, tests, before), state.with_events(*events)
+    return Run(federation, folder, watch, data, tests, before, judged), state.with_events(*events)
 
 
 def _step(scenario: Scenario, folder: Path) -> bytes:
@@ -162,7 +164,8 @@ def _news(row: RoundRecord, history: Sequence[RoundRecord]) -> dict[int, str]:
 
 def _keep(run: Run, state: RunState) -> None:
     """The model at the end of a stage, as a version."""
-    about = stages.version(run.scenario, state.history, run.before)
+    judged = state.history[-1].tasks_validation or run.tests.judged(state.arrays)
+    about = stages.version(run.scenario, state.history, judged, run.judged)
     versions.keep(run.folder, about, state.arrays, state.shared)
 
 
@@ -183,6 +186,7 @@ def finish(run: Run, state: RunState) -> Report:
         loss=last.loss if last else None,
         weights_sha256=digest(state.arrays),
         history=state.history,
+        costs=Costs.of(run.scenario, state.history),
         shards=tuple(replace(one, rounds=turns[one.client]) for one in shards),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         continual=stages.continual(run.scenario, state.history, run.before, own),

@@ -15,10 +15,9 @@ import numpy as np
 from flwr.app import RecordDict
 
 from core.arrays import Arrays
-from core.config.scenario import Scenario
 from core.methods.base import Asked, Finetune, Payloads, Received
 from core.models import ModelSpec, of
-from core.plan import distance, steps
+from core.plan import budget, distance
 from fl import roster, wire
 from fl.checks import Limits
 from fl.holdings import Holdings
@@ -107,10 +106,11 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
         counted(update, holdings, asked.round)
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
-    least, most = _rows(update, roster.paced(scenario, client, asked.round))
-    if not least <= update.sums.examples <= most:
-        amount = f"at least {least:,}" if update.sums.examples < least else f"at most {most:,}"
-        raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take {amount}")
+    rows = scenario.local.batch * budget(roster.paced(scenario, client, asked.round), update.own, update.rehearsed)
+    if not rows:
+        raise ValueError("it learned without an example of its own; idle = rest says that it takes no step then")
+    if update.sums.examples != rows:
+        raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take {rows:,}")
     model = of(scenario)
     if model.statistics and not scenario.model.fixes_norm(asked.round):
         model.check_statistics(update.arrays, scenario.local.batch)
@@ -119,15 +119,6 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
         limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
         raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
     return Checked(update, far, wire.size(content))
-
-
-def _rows(update: Update, scenario: Scenario) -> tuple[int, int]:
-    """The fewest and the most gradient examples that a client with such counts can take: where it rehearses, a batch may hold as
-    little as one example of its own."""
-    batch, passes = scenario.local.batch, scenario.local.epochs
-    own = 1 if update.own and update.rehearsed else batch
-    examples = update.own or update.rehearsed
-    return batch * steps(examples, batch, passes), batch * steps(examples, own, passes)
 
 
 def counted(update: Update, holdings: Holdings, round: int) -> None:

@@ -121,8 +121,8 @@ def linked(folder: Path) -> Path | None:
 def objections(gate: Gate, row: Sequence[float], best: Sequence[float | None]) -> list[str]:
     """Why a version may not become current; empty if it may.
 
-    row: its accuracy on each task; best: the best that any version before it had on each task met before, else None for a
-    task that this stage brought, NaN for one not met yet.
+    row: its accuracy on each task, on validation images; best: the best that any version before it had on each task met before,
+    else None for a task that this stage brought, NaN for one not met yet, or that nobody can judge.
     """
     met = [share for share, ever in zip(row, best, strict=True) if ever is None or ever == ever]
     lost = [ever - share for share, ever in zip(row, best, strict=True) if ever is not None and ever == ever]

@@ -90,13 +90,21 @@ def staged(report: dict[str, Any]) -> dict[str, Any]:
             0.97 - 0.01 * (row["round"] - end + 4) if m else 0.0 for m, end in zip(met, ends, strict=True)
         ]
         row["classes_accuracy"] = [share for share in row["tasks_accuracy"] for _ in "ab"]
-        row["forgetting_split"] = {"temporal": 0.02 / row["round"], "spatial": -0.004}
+        first = row["round"] <= ends[0]  # whose clients have no earlier task
+        row["forgetting_split"] = {
+            "temporal": None if first else 0.02 / row["round"], "temporal_error": None if first else 0.001,
+            "spatial": -0.004, "spatial_error": 0.002,
+        }  # fmt: skip
     matrix = [report["history"][end - 1]["tasks_accuracy"] for end in ends]
     told = {
         "tasks": [f"{2 * i}, {2 * i + 1}" for i in range(tasks)], "stages": list(range(tasks)), "ends": ends,
         "matrix": matrix, "before": [0.1] * tasks, "memory_bytes": 157_800, "megabytes": {"sent": 225.0, "received": 225.0},
         "measures": record.plain(summary(np.array(matrix), list(range(tasks)), np.full(tasks, 0.1))),
-        "forgetting_split": {"temporal": 0.07, "spatial": -0.08},
+        "forgetting_split": {"temporal": 0.07, "temporal_error": 0.002, "spatial": -0.08, "spatial_error": 0.003},
+        "clients_measures": {
+            "mean": record.plain(Measures(0.5, 0.6, 0.45, -0.44, 0.02)),
+            "deviation": record.plain(Measures(0.01, 0.02, 0.03, 0.04, 0.0)), "clients": 20,
+        },
         "clients": [{str(n): 0.2 * stage + 0.0002 * n for n in range(20)} for stage in range(1, 5)] + [{"0": 0.9, "1": 0.8}],
     }  # fmt: skip
     changed = {"stream": {"name": "classes", "args": {}}, "join": [[2, 8]], "leave": [[0, 12], [1, 12]]}

@@ -31,7 +31,7 @@ KEYS = {
 }  # what reports, memories and checkpoints called it → what they call it now
 PRESETS = {"drift": "seasonal"}
 # What may differ, or is the scenario itself; what is sent has the training step's file in it, whose size is its code's.
-TIMES = {"seconds", "folder", "versions", "settings", "command", "sent"}
+TIMES = {"seconds", "clients_processor", "server_processor", "folder", "versions", "settings", "command", "sent"}
 SMALL = {"train": "900", "test": "300", "validation": "100"}
 STAGED = {**SMALL, "clients": "4", "cohort": "3", "rounds": "4", "stream.per_task": "5", "probe": "50"}
 QUICK = (

@@ -20,6 +20,7 @@ ENGINES = ("tensorflow", "litert")
 CLASSES = 1000  # at most: a label above is more likely a number of something else; how many there are, core/data says
 INKS = ("auto", "dark", "light")
 NORMS = ("none", "batch", "group")
+IDLE = ("rest", "rehearse")
 RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "weight_exponent"}  # in scenario files
 
 
@@ -57,7 +58,8 @@ class Local:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a new version of the model must hold before it becomes `current` (server/versions.py)."""
+    """What a new version of the model must hold, on the server's validation images, before it becomes `current`
+    (server/versions.py)."""
 
     accuracy: float = 0.0  # least mean accuracy on the tasks met so far
     forgetting: float = 1.0  # most mean forgetting of earlier tasks
@@ -96,8 +98,11 @@ class Scenario:
     looks: tuple[Part, ...] = ()  # each client's own fixed conditions
     augment: tuple[Part, ...] = ()  # random changes in training only
     methods: tuple[Part, ...] = (Part("finetune"),)  # how a client keeps what it knew
+    # What a client does in a stage that brings it nothing of its own: "rest", it takes no step, as every method's budget says;
+    # or "rehearse", it passes over what it remembers, if its method rehearses: more steps than other methods are given
+    idle: str = "rest"
     softmax: Part = Part("plain")  # what the cross-entropy compares: options against the bias to new classes
-    probe: int = 0  # test images on which each client's update is judged, to split forgetting; 0 = do not
+    probe: int = 0  # test images of each task on which each client's update is judged, to split forgetting; 0 = do not
     gate: Gate = Gate()  # what a new version must hold
     strategy: Part = Part("fedavg")  # how the server makes one model of many
     # A client whose weights moved further than so many lengths of the old ones is left out, and the server's own step is cut to it.
@@ -127,6 +132,8 @@ class Scenario:
             raise unknown("ink", self.ink, INKS)
         if self.model.norm not in NORMS:
             raise unknown("model.norm", self.model.norm, NORMS)
+        if self.idle not in IDLE:
+            raise unknown("idle", self.idle, IDLE)
         if self.cohort > self.clients:
             raise ValueError(f"cohort = {shown(self.cohort)} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):

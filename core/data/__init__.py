@@ -48,6 +48,9 @@ class Data:
     test: Examples
     notes: tuple[str, ...] = ()  # sentences on what was odd in the data, or left out of it
     spec: DatasetSpec = field(default=mnist.SPEC)
+    # Of a run that goes on from another with digits of its own: images of the others, those that a run with just these, of the
+    # same seed, holds out. Only a gate looks at them
+    earlier: Examples = field(default_factory=Examples.none)
 
 
 def dataset(scenario: Scenario) -> DatasetSpec:
@@ -82,7 +85,12 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
         _some(found.train, scenario.train, scenario.seed, "train"),
         _some(found.test, scenario.test, scenario.seed, "test"),
     )
+    earlier = Examples.none()
     if scenario.digits:
+        if scenario.past:
+            others = train.take(np.flatnonzero(~np.isin(train.y, scenario.digits)))
+            order = rng(scenario.seed, "validation").permutation(len(others))
+            earlier = others.take(np.sort(order[: scenario.validation]))
         train = train.take(np.flatnonzero(np.isin(train.y, scenario.digits)))
     if scenario.validation >= len(train):
         fewer = f"hold out fewer, say --set validation={len(train) // 10}"
@@ -90,7 +98,7 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
     order = rng(scenario.seed, "validation").permutation(len(train))
     validation, kept = np.sort(order[: scenario.validation]), np.sort(order[scenario.validation :])
     own = replace(found.spec, classes=known.classes)
-    return Data(train.take(kept), train.take(validation), test, found.notes, own)
+    return Data(train.take(kept), train.take(validation), test, found.notes, own, earlier)
 
 
 def _some(examples: Examples, count: int, seed: int, name: str) -> Examples:

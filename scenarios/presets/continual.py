@@ -19,7 +19,8 @@ CLASS_INCREMENTAL = Scenario(
     augment=tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic")),  # few images, seen often: fresh views
     schedule=Part("restarts"),  # large steps for what is new, small ones before the next task
     weight_exponent=0.5,  # whoever holds most of the new digits does not outvote those who remember the old ones
-    local=Local(rate=0.1, clip=5.0),  # a new task begins with long gradients
+    # Half of every batch is rehearsed, so two passes see what is new once; a new task begins with long gradients.
+    local=Local(epochs=2.0, rate=0.1, clip=5.0),
     probe=200,
 )
 
@@ -64,7 +65,7 @@ PERMUTED = replace(
     strategy=Part("fedavgm", {"rate": 1.0, "momentum": 0.7}),
     augment=(),  # there is no geometry in permuted pixels
     model=Model(kind="mlp"),
-    local=Local(rate=0.1, batch=64),
+    local=Local(epochs=2.0, rate=0.1, batch=64),
     probe=0,
 )
 

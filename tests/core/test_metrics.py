@@ -43,18 +43,63 @@ def test_one_stage_forgets_nothing() -> None:
     assert told.forgetting == told.backward_transfer == told.forward_transfer == 0
 
 
+def right(*shares: float, images: int = 10) -> list[np.ndarray]:
+    """For each task as many images read right as its accuracy says, the first ones."""
+    return [np.arange(images) < round(images * share) for share in shares]
+
+
+def test_training_takes_from_earlier_tasks_and_averaging_from_all_that_a_client_met() -> None:
+    before, after = right(0.9, 0.9, 0.1), right(0.5, 0.8, 0.6)
+    local = [right(0.6, 0.9, 1.0), right(0.9, 0.7, 0.8)]
+    found = metrics.split(before, local, after, earlier=[{0}, {0, 1}], now=[2, 2])
+    assert found.temporal == pytest.approx((0.3 + (0.0 + 0.2) / 2) / 2)
+    # The first never met task 1; what both learn of task 2, averaging can take.
+    assert found.spatial == pytest.approx(((0.1 + 0.4) / 2 + (0.4 - 0.1 + 0.2) / 3) / 2)
+
+
+def test_the_task_that_is_being_taught_is_not_forgotten_in_time_though_it_was_met_before() -> None:
+    found = metrics.split(right(0.9), [right(0.4)], right(0.3), earlier=[{0}], now=[0])
+    assert found.temporal is None and found.spatial == pytest.approx(0.1)
+
+
+def test_in_its_first_task_a_client_has_nothing_to_forget_in_time_and_with_nothing_of_its_own_nothing_new() -> None:
+    first = metrics.split(right(0.2, 0.2), [right(0.8, 0.1)], right(0.6, 0.1), earlier=[set()], now=[0])
+    assert first.temporal is None and first.temporal_error is None and first.spatial == pytest.approx(0.2)
+    idle = metrics.split(right(0.9, 0.2), [right(0.9, 0.2)], right(0.7, 0.9), earlier=[{0}], now=[-1])
+    assert idle.temporal == 0 and idle.temporal_error == 0 and idle.spatial == pytest.approx(0.2)
+    assert metrics.split(right(0.9), [], right(0.7), [], []) == metrics.Split()
+
+
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 99))
-def test_temporal_and_spatial_forgetting_add_up_to_what_the_global_model_lost(
+def test_where_clients_are_the_global_model_all_of_it_is_spatial_and_where_nobody_averages_temporal(
     clients: int, tasks: int, seed: int
 ) -> None:
     draw = np.random.default_rng(seed)
-    before, after, local = draw.random(tasks), draw.random(tasks), draw.random((clients, tasks))
-    old = np.tile(draw.random(tasks) < 0.7, (clients, 1))
-    temporal, spatial = metrics.split(before, local, after, old)
-    lost = (before - after)[old[0]].mean() if old.any() else 0
-    assert temporal + spatial == pytest.approx(lost)
+    before, after = ([draw.random(20) < 0.5 for _ in range(tasks)] for _ in "ab")
+    everything, new = [set(range(tasks))] * clients, [-1] * clients
+    lost = np.mean([b.mean() - a.mean() for b, a in zip(before, after, strict=True)])
+    still = metrics.split(before, [before] * clients, after, everything, new)
+    assert still.temporal == 0 and still.spatial == pytest.approx(lost)
+    moved = metrics.split(before, [after] * clients, after, everything, new)
+    assert moved.spatial == 0 and moved.temporal == pytest.approx(lost)
 
 
-def test_without_averaging_all_forgetting_is_temporal() -> None:
-    temporal, spatial = metrics.split(np.array([0.9]), np.array([[0.6]]), np.array([0.6]), np.array([[True]]))
-    assert (temporal, spatial) == (pytest.approx(0.3), 0)
+def test_the_standard_error_is_how_much_the_split_varies_from_draw_to_draw_of_images() -> None:
+    draw, found = np.random.default_rng(0), []
+    for _ in range(400):
+        images = [draw.random((2, 50)) for _ in range(2)]  # two tasks; each image is as hard for all models
+        before, local, after = ([one[k] < level for one in images] for k, level in ((0, 0.9), (1, 0.7), (0, 0.6)))
+        found.append(metrics.split(before, [local, before], after, [{0}, {0, 1}], [1, -1]))
+    for part in ("temporal", "spatial"):
+        said = np.mean([getattr(one, f"{part}_error") for one in found])
+        assert said == pytest.approx(np.std([getattr(one, part) for one in found]), rel=0.1)
+
+
+def test_over_clients_each_counts_where_it_has_something_to_say() -> None:
+    ways = [metrics.OwnWay(R, [0, 1, 2]), metrics.OwnWay(R[:1], [0, -1, -1]), metrics.OwnWay(R, [-1, -1, -1])]
+    mean, deviation = metrics.over_clients(ways, BEFORE)
+    assert mean.forgetting == pytest.approx(0.25) and mean.backward_transfer == pytest.approx(-0.25)
+    assert deviation.forgetting == 0  # of one client
+    assert mean.average_accuracy == pytest.approx((0.7 + 0.9) / 2)  # the second met one task, the third none
+    assert deviation.average_accuracy == pytest.approx(np.std([0.7, 0.9], ddof=1))
+    assert metrics.over_clients([], BEFORE)[0].average_accuracy == 0

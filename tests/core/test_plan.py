@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.plan import Distillation, Lesson, Plan, Pull, Rehearsal, draw, passes, steps, strengths
+from core.plan import Distillation, Lesson, Plan, Pull, Rehearsal, budget, draw, passes, steps, strengths
 
 START = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
 SCENARIO = Scenario("plan", augment=(Part("rotate"),), local=Local(batch=8))
@@ -96,20 +96,37 @@ def test_rehearsed_rows_take_their_share_of_every_batch(lesson: Lesson, digits: 
     soft = np.ones((5, 10), np.float32)
     plain_lesson = replace(lesson, typical=np.zeros(1, np.float32))
     plan = plain(plain_lesson, Rehearsal(old, np.zeros(5, np.float32), soft, teacher, share=0.25))
-    assert plan.order.shape == (8, 8)  # 50 own examples in batches of 6
-    assert plan.order[:, :6].ravel().tolist() == list(range(48))
-    assert plan.order[:, 6:].ravel().tolist() == list(range(48, 64))  # each a fresh view
-    assert np.array_equal(plan.images[48:], np.full((16, 28, 28), 7)) and plan.labels[48:].tolist() == [9] * 16
-    assert plan.hard.tolist() == [1] * 48 + [0] * 16 and plan.soft.sum(1).tolist() == [0] * 48 + [10] * 16
-    taught = [row.tobytes() for row in plan.logits[48:]]
-    assert sorted(taught.count(row.tobytes()) for row in teacher) == [3, 3, 3, 3, 4] and not plan.logits[:48].any()
+    assert plan.order.shape == (6, 8)  # as without: the two in every batch take the place of own ones
+    assert plan.order[:, :6].ravel().tolist() == list(range(36))
+    assert plan.order[:, 6:].ravel().tolist() == list(range(36, 48))  # each a fresh view
+    assert np.array_equal(plan.images[36:], np.full((12, 28, 28), 7)) and plan.labels[36:].tolist() == [9] * 12
+    assert plan.hard.tolist() == [1] * 36 + [0] * 12 and plan.soft.sum(1).tolist() == [0] * 36 + [10] * 12
+    taught = [row.tobytes() for row in plan.logits[36:]]
+    assert sorted(taught.count(row.tobytes()) for row in teacher) == [2, 2, 2, 3, 3] and not plan.logits[:36].any()
 
 
-def test_a_client_with_nothing_new_only_rehearses(lesson: Lesson, digits: Examples) -> None:
-    nothing = replace(lesson, examples=digits.take(np.arange(0)))
-    plan = plain(nothing, Rehearsal.labels(digits.take(np.arange(20)), 0.25))
+@given(st.integers(0, 40), st.integers(0, 40), st.floats(0, 1), st.floats(0.1, 3))
+def test_what_is_rehearsed_takes_no_step_more(own: int, old: int, share: float, epochs: float) -> None:
+    scenario = Scenario("budget", local=Local(batch=8, epochs=epochs))
+    blank = [Examples(np.zeros((n, 28, 28), np.uint8), np.zeros(n, np.int64)) for n in (own, old)]
+    lesson = Lesson(0, START, blank[0], np.zeros((own, 0), np.float32), 3, 2, 0.1, scenario)
+    plan = plain(lesson, Rehearsal.labels(blank[1], share))
+    assert len(plan.order) == budget(scenario, own) == (max(1, round(own * epochs / 8)) if own else 0)
+    assert plan.order.size == 8 * len(plan.order)
+
+
+def test_a_client_with_nothing_of_its_own_rests_or_only_rehearses_as_the_scenario_says(
+    lesson: Lesson, digits: Examples
+) -> None:
+    nothing, old = (
+        replace(lesson, examples=digits.take(np.arange(0))),
+        Rehearsal.labels(digits.take(np.arange(20)), 0.25),
+    )
+    assert len(plain(nothing, old).order) == 0 and not len(plain(nothing, old).images)
+    busy = replace(nothing, scenario=replace(SCENARIO, idle="rehearse"))
+    plan = plain(busy, old)
     assert plan.order.shape == (2, 8) and plan.hard.tolist() == [1] * 16
-    assert len(plain(nothing).order) == 0
+    assert len(plain(busy).order) == 0
 
 
 def test_guarded_rows_are_looked_at_and_not_learned(lesson: Lesson, digits: Examples) -> None:
@@ -143,7 +160,7 @@ def test_a_rehearsal_of_nothing_is_no_rehearsal(lesson: Lesson, share: float) ->
 def test_even_a_full_share_leaves_a_place_for_what_is_new(lesson: Lesson) -> None:
     old = Examples(np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.int64))
     plan = plain(lesson, Rehearsal.labels(old, 1.0))
-    assert plan.order.shape == (50, 8) and ((plan.order < 50).sum(1) == 1).all()
+    assert plan.order.shape == (6, 8) and ((plan.order < 6).sum(1) == 1).all()
 
 
 @given(st.floats(0, 100, width=32), st.lists(st.floats(-10, 10, width=32), min_size=3, max_size=3))

@@ -83,7 +83,7 @@ def test_in_a_whole_run_of_equal_shards_it_is_averaging_and_of_unequal_ones_it_i
         assert (losses[0] == pytest.approx(losses[1], rel=1e-4)) == alike
 
 
-@pytest.mark.parametrize("factor, words", [(0.4, "at least"), (3, "at most")])
+@pytest.mark.parametrize("factor, words", [(0.4, "its examples take"), (3, "its examples take")])
 def test_steps_that_a_clients_examples_do_not_take_are_refused(factor: float, words: str) -> None:
     """Many steps would lengthen everybody else's movement, few its own."""
 

@@ -166,14 +166,36 @@ def test_a_result_that_cannot_be_read_is_one_that_is_not_there(damage: bytes, tm
     assert baselines.result(tmp_path) is None and baselines.progress(tmp_path) == 0
 
 
-def test_without_federation_neither_strategy_nor_stream_matters_but_to_joint_training_they_do(tiny: Scenario) -> None:
-    for change in ({"strategy": Part("fedadam")}, {"stream": Part("classes", {"per_task": 5})}):
-        other = replace(tiny, **change)  # type: ignore[arg-type]
+def test_without_federation_the_strategy_does_not_matter_but_the_stream_does_which_says_how_many_steps_there_are(
+    tiny: Scenario,
+) -> None:
+    changes: list[tuple[dict[str, Any], bool]] = [
+        ({"strategy": Part("fedadam")}, True), ({"idle": "rehearse"}, True),
+        ({"stream": Part("classes", {"per_task": 5})}, False), ({"leave": ((0, 2),)}, False),
+    ]  # fmt: skip
+    for change, shared in changes:
+        other = replace(tiny, **change)
         same = [
             baselines.cache_folder(tiny, kind, Path()) == baselines.cache_folder(other, kind, Path())
             for kind in baselines.KINDS
         ]
-        assert same == [True, True, False]
+        assert same == [shared, shared, False]
+
+
+@pytest.mark.parametrize("method", ["finetune", "replay", "joint"])
+def test_in_a_stream_baselines_and_methods_see_the_same_number_of_examples(
+    tiny: Scenario, method: str, tmp_path: Path
+) -> None:
+    two = replace(
+        tiny, stream=Part("classes", {"per_task": 2}), order=1.0, rounds=5, cohort=2, partition=Part("labels", {"k": 3}),
+        methods=(Part(method),),
+    )  # fmt: skip
+    report = federate(two, tmp_path / "run")
+    assert any(row.idle for row in report.history)  # one whose stage brings it nothing
+    seen = [row.seen for row in report.history]
+    assert [point.seen for point in whole("centralized", two, tmp_path / "centralized").curve] == seen
+    assert whole("local", two, tmp_path / "local").curve[-1].seen == seen[-1]
+    assert [point.seen for point in whole("joint", two, tmp_path / "joint").curve] == seen
 
 
 def test_joint_is_the_federation_whose_clients_keep_everything(tiny: Scenario, tmp_path: Path) -> None:

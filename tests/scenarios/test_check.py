@@ -142,3 +142,12 @@ def test_methods_that_look_back_learn_the_same_as_none_where_there_is_one_stage(
     with_it = federate(replace(small, methods=(Part(name),)), tmp_path / "with").weights_sha256
     without = federate(replace(small, methods=(Part("finetune"),)), tmp_path / "without").weights_sha256
     assert (with_it == without) == (name in LOOK_BACK)
+
+
+@pytest.mark.parametrize("setting", ["gate.accuracy=0.5", "gate.forgetting=0.1"])
+def test_a_gate_without_validation_images_is_refused_by_name(tiny: Scenario, setting: str) -> None:
+    name, value = setting.split("=")
+    gated = tiny.with_((name, value))
+    check(gated)
+    with pytest.raises(ValueError, match=rf"{name} = {value} needs validation > 0"):
+        check(replace(gated, validation=0))

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
+from core.config.part import Part
 from core.config.scenario import Scenario
-from core.data import Data, load
+from core.data import Data, Examples, load
 from core.scores import Sums
 from fl import wire
 from fl.messages import Task
 from server import evaluation
-from server.record import Shard
+from server.evaluation import Probe
+from server.record import RoundRecord, Shard
+from server.rounds import Round
 from tests import models as model
 from tests.fakes import START, Client, Clock, FakeGrid, broken, federation, honest, silent
 from tests.models import engine
@@ -75,3 +78,69 @@ def test_of_many_clients_the_same_hundred_are_asked(tiny: Scenario) -> None:
         drawn.append([one.client for one in shards])
     assert drawn[0] == drawn[1] == sorted(set(drawn[0])) and len(drawn[0]) == 100 and failed == {}
     assert drawn[0][-1] > 150  # not simply the first
+
+
+TWO = {"stream": Part("classes", {"per_task": 5}), "probe": 20}
+
+
+def over(record: RoundRecord, updates: Mapping[int, list[np.ndarray]]) -> Round:
+    """A round that left the weights of seed 2."""
+    return Round(record, model.initial(2), {}, {}, updates)
+
+
+def test_the_probe_has_as_many_images_of_every_task_and_knows_what_each_client_met(
+    tiny: Scenario, digits: Data
+) -> None:
+    scenario = replace(tiny, **TWO)  # type: ignore[arg-type]
+    suite = evaluation.TestSuite.of(scenario, digits.test, engine)
+    probe = Probe(scenario, suite, WEIGHTS)
+    counts = [np.bincount(part, minlength=10).tolist() for part in np.split(probe.images.y, probe.ends)]
+    assert counts == [[4] * 5 + [0] * 5, [0] * 5 + [4] * 5]
+    history = [RoundRecord(1, tasks={0: 0, 1: 0, 2: 0}, without=(2,))]
+    row = RoundRecord(2, clients=(0, 1, 2, 3), tasks={0: 1, 1: 0, 2: 1, 3: 1})
+    found = probe.split(over(row, {client: model.initial(3 + client) for client in range(4)}), history)
+
+    def reads(arrays: list[np.ndarray], task: int) -> float:
+        mine = probe.images.take(np.arange(20) + 20 * task)
+        return evaluation.evaluate(engine, arrays, mine).accuracy
+
+    after = model.initial(2)
+    # Only client 0 met task 0 and is taught another now; 1 is being taught it still, 2 had nothing of it, 3 was not there.
+    assert found.temporal == pytest.approx(reads(WEIGHTS, 0) - reads(model.initial(3), 0))
+    spatial = [
+        np.mean([reads(model.initial(3 + client), task) - reads(after, task) for task in tasks])
+        for client, tasks in enumerate([(0, 1), (0,), (1,), (1,)])
+    ]
+    assert found.spatial == pytest.approx(np.mean(spatial))
+    assert found.temporal_error is not None and found.spatial_error
+
+
+def test_where_the_server_solves_the_head_what_it_changes_is_spatial(tiny: Scenario, digits: Data) -> None:
+    scenario = replace(tiny, **TWO)  # type: ignore[arg-type]
+    probe = Probe(scenario, evaluation.TestSuite.of(scenario, digits.test, engine), WEIGHTS)
+    before = [part.mean() for part in probe.newest]
+    row = RoundRecord(2, clients=(0, 1), tasks={0: 1, 1: 1}, without=(1,))
+    found = probe.split(over(row, {}), [RoundRecord(1, clients=(0, 1), tasks={0: 0, 1: 0})])
+    assert found.temporal == 0
+    assert found.spatial == pytest.approx(
+        np.mean([b - part.mean() for b, part in zip(before, probe.newest, strict=True)])
+    )
+
+
+def test_the_gate_reads_every_tasks_validation_images_under_its_condition(tiny: Scenario, digits: Data) -> None:
+    scenario = replace(tiny, stream=Part("domains", {"conditions": "plain+invert"}))
+    read = evaluation.Tests(scenario, digits, WEIGHTS, engine).judged(WEIGHTS)
+    inverted = Examples(255 - digits.validation.x, digits.validation.y)
+    wanted = [evaluation.evaluate(engine, WEIGHTS, one).accuracy for one in (digits.validation, inverted)]
+    assert read == pytest.approx(wanted)
+    none = load(replace(scenario, validation=0))
+    assert evaluation.Tests(replace(scenario, validation=0), none, WEIGHTS, engine).judged(WEIGHTS) == (None, None)
+
+
+def test_of_earlier_digits_the_gate_reads_what_the_run_before_held_out(tiny: Scenario) -> None:
+    first = replace(tiny, digits=(0, 1, 2, 3))
+    later = replace(tiny, digits=(4, 5, 6, 7, 8, 9), past=1)
+    assert load(later).earlier.x.tobytes() == load(first).validation.x.tobytes()
+    assert not len(load(first).earlier) and None not in evaluation.Tests(later, load(later), WEIGHTS, engine).judged(
+        WEIGHTS
+    )

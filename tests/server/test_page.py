@@ -72,14 +72,33 @@ def test_an_older_report_is_read_and_has_the_long_command(tmp_path):
 def test_what_is_forgotten_is_in_points_not_in_per_cent(tmp_path):
     """Shares of 100 % would say that −91 % was forgotten."""
     report = staged(fake())
-    report["continual"]["forgetting_split"] = {"temporal": -0.91, "spatial": 1.02}
+    split = {"temporal": -0.91, "temporal_error": 0.005, "spatial": 0.62, "spatial_error": 0.01}
+    report["continual"]["forgetting_split"] = split
     report["continual"]["measures"] |= {"forgetting": 0.1234, "backward_transfer": -0.0567, "intransigence": 0.01}
     text = html(report, tmp_path).replace("\N{NO-BREAK SPACE}", " ")
     part = text.partition("Learning in stages</h2>")[2].partition("</table>")[0]
-    cells = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', part))
+    found = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td>', part)
+    cells, each = {name: value for name, value, _ in found}, {name: value for name, _, value in found}
     assert cells["Forgetting"] == "12.34 points" and cells["Backward transfer"] == "−5.67 points"
-    assert cells["Forgetting, temporal"] == "−91.00 points" and cells["Forgetting, spatial"] == "102.00 points"
+    assert cells["Forgetting, temporal"] == "−91.00 points ± 0.5" and cells["Forgetting, spatial"] == "62.00 points ± 1"
     assert cells["Intransigence"] == "1.00 points" and cells["Average accuracy"].endswith(" %")
-    assert "sums over all rounds" in part
-    del report["continual"]["forgetting_split"]
-    assert "sums over all rounds" not in html(report, tmp_path)
+    assert each["Forgetting"] == "45.00 points ± 3" and each["Average accuracy"] == "50.00 % ± 1"
+    assert "standard error" in part and "deviation over 20 clients" in part
+    del report["continual"]["forgetting_split"], report["continual"]["clients_measures"]
+    without = html(report, tmp_path)
+    assert "standard error" not in without and "deviation over" not in without
+
+
+def test_the_page_says_what_a_run_took_and_how_many_steps_each_baseline_was_given(tmp_path):
+    report = fake()
+    report["costs"] = {
+        "steps": 1234, "examples": 39_488, "memory_bytes": 2_000_000, "memory_total_bytes": 30_000_000,
+        "megabytes": {"sent": 12.0, "received": 11.0}, "clients_processor": 75.0, "server_processor": 2.0,
+    }  # fmt: skip
+    report["curves"] = {"centralized": [{"accuracy": 0.9, "round": 1, "seen": 39_488}]}
+    text = html(report, tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    part = text.partition("What it took</h2>")[2].partition("</table>")[0]
+    cells = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', part))
+    assert cells["Steps"] == cells["Steps, centralized"] == "1,234" and cells["Gradient examples"] == "39,488"
+    assert "2" in cells["Memory, a client"] and "30" in cells["Memory, all clients"]
+    assert cells["Traffic"] == "12 + 11 MB" and cells["Processor, clients"] and cells["Processor, server"]

@@ -33,7 +33,7 @@ from server.record import (
 ROUND = RoundRecord(
     4, 0.05, (0, 3), tasks={0: 1, 3: 0}, memory={0: 0, 3: 789}, bytes=Traffic(100, 200), failed={2: "no answer within 5 s"},
     retried={3: "host:17"}, examples=200, seen=1200, accuracy=0.9, loss=0.2, tasks_accuracy=(0.9, 0.8),
-    classes_accuracy=(0.5, None), drift={0: 0.1, 3: None}, forgetting_split=ForgettingSplit(0.1, -0.2),
+    classes_accuracy=(0.5, None), drift={0: 0.1, 3: None}, forgetting_split=ForgettingSplit(0.1, 0.01, -0.2, 0.02),
     clients_accuracy={3: 0.75}, seconds=RoundSeconds(1.5, 0.5),
 )  # fmt: skip
 REPORT = Report(

@@ -1,8 +1,10 @@
 """What a run is compared with: the same data without federation, `centralized` (pooled) and `local` (each client alone), and
 for streams `joint` (clients that keep everything).
 
-The first two take the same model, looks, augmentations, rates and number of gradient examples as the federation: a baseline *is*
-a client's own `learn`, given all data, or no one else's. A federation of one is the centralized baseline, bit for bit.
+The first two take the same model, looks, augmentations and rates as the federation, and in every round as many steps as its
+clients are given at their stage of the stream (core.plan.budget), so as many gradient examples; but they have all of their data
+from the first round on, and of a schedule with stages they take one of a single stage. A baseline *is* a client's own `learn`,
+given all data, or no one else's. A federation of one without a stream is the centralized baseline, bit for bit.
 Results are cached by everything that can change them, so that runs which differ only in strategy share them.
 
 `python -m scenarios.experiment.baselines KIND SCENARIO FOLDER` makes one; a run starts that beside itself.
@@ -29,10 +31,10 @@ KINDS = ("centralized", "fedavg", "local", "joint")
 CODE = (
     "core", "fl", "clients", "server", "scenarios/experiment/baselines", "scenarios/environment.py", "scenarios/backends",
 )  # fmt: skip
-PLAIN = ("strategy", "weight_exponent", "methods")  # what plain FedAvg has the usual of
-FEDERATED = (
-    "strategy", "weight_exponent", "methods", "stream", "order", "lag", "join", "leave", "stragglers", "drop_stragglers",
-)  # fmt: skip
+PLAIN = ("strategy", "weight_exponent", "methods", "idle")  # what plain FedAvg has the usual of
+# What matters to a federation alone. Its stream, and who is there when, say how many steps a baseline may take, too.
+FEDERATED = (*PLAIN, "stragglers", "drop_stragglers")
+STREAM = ("stream", "order", "lag")
 ASIDE = ("name", "engine", "softmax", "probe", "gate", "round_timeout", "centralized_rate")  # what changes no baseline
 
 
@@ -75,7 +77,7 @@ def cache_folder(scenario: Scenario, kind: str, runs: Path) -> Path:
 
 
 def reduced(scenario: Scenario, kind: str) -> Scenario:
-    """A scenario without what this baseline does not depend on: its name, say; without federation no strategy or stream either."""
+    """A scenario without what this baseline does not depend on: its name, say; without federation no strategy either."""
     usual = Scenario("baseline")
     names = {"joint": ASIDE, "fedavg": (*ASIDE, *PLAIN)}.get(kind, (*ASIDE, *FEDERATED))
     without = replace(scenario, **{name: getattr(usual, name) for name in names})
@@ -90,6 +92,18 @@ def aside(scenario: Scenario) -> Scenario:
     """A scenario without what changes no baseline, nor the run itself but for `softmax`: to compare with what `reduced` gives."""
     usual = Scenario("baseline")
     return replace(scenario, **{name: getattr(usual, name) for name in ASIDE if name != "softmax"})
+
+
+def at_once(scenario: Scenario) -> Scenario:
+    """The scenario whose clients have all of their data from the first round on."""
+    usual = Scenario("baseline")
+    return replace(scenario, **{name: getattr(usual, name) for name in STREAM})
+
+
+def lasting(scenario: Scenario, steps: int, examples: int) -> Scenario:
+    """The scenario in which a client with so many examples takes so many steps a round; without any step, as it is."""
+    epochs = steps * scenario.local.batch / examples if steps else scenario.local.epochs
+    return replace(scenario, local=replace(scenario.local, epochs=epochs))
 
 
 def result(folder: Path) -> Result | None:

@@ -1,9 +1,8 @@
-"""Training on everybody's data in one place."""
+"""Training on everybody's data in one place, all of it at once, in as many steps as the federation's clients take together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,10 @@ from core.curves import Point
 from core.data import Examples
 from core.engines import default
 from core.models import of
-from core.plan import steps
 from fl import roster
+from fl.holdings import Holdings
 from fl.messages import Task
-from scenarios.experiment.baselines import Result, finished
+from scenarios.experiment.baselines import Result, at_once, finished, lasting
 from server import best, checkpoint, evaluation
 from server.checkpoint import RunState
 from server.record import RoundRecord
@@ -30,21 +29,24 @@ def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
     """Train on the pooled data; yield the curve's points as they come, and leave the result in the folder."""
     shards = [shard(scenario.json(), client) for client in range(scenario.clients)]
     pool, (data, _), engine = pooled(shards), world(scenario.json()), default(scenario)
+    holdings, whole = Holdings(scenario, data.train.y), at_once(scenario)
     state = checkpoint.newest(folder)[0] or RunState(0, of(scenario).initial(scenario.seed))
     best.keep(folder, state.curve, state.arrays)
     yield from state.curve
     for number in range(state.round + 1, scenario.rounds + 1):
-        rate = schedule.rate(scenario, number, schedule.losses(state.curve))
+        rate = schedule.rate(whole, number, schedule.losses(state.curve))
         if rate is None:
             break
-        done, _ = learn(pool, _task(scenario, number, rate, state, shards), {}, engine)
-        arrays = done.arrays or state.arrays
+        count = sum(holdings.budget(client, number) for client in roster.choose(scenario, number))
+        task = Task(lasting(whole, count, len(pool.train)), number, 0, rate, state.arrays)
+        done = learn(pool, task, {}, engine)[0] if count else None
+        arrays = done.arrays if done else state.arrays
         test = evaluation.evaluate(engine, arrays, data.test)
         validation = evaluation.evaluate(engine, arrays, data.validation).mean_loss if len(data.validation) else None
         row = RoundRecord(
             number,
             rate,
-            seen=state.seen + done.sums.examples,
+            seen=state.seen + (done.sums.examples if done else 0),
             accuracy=test.accuracy,
             loss=test.mean_loss,
             validation_loss=validation,
@@ -63,11 +65,3 @@ def pooled(shards: list[Shard]) -> Shard:
     """All clients' data as one client's, each image augmented as strongly as its own client does."""
     strength = np.concatenate([np.tile(one.strength, (len(one.train), 1)) for one in shards])
     return Shard(0, Examples.join([one.train for one in shards]), strength, {})
-
-
-def _task(scenario: Scenario, number: int, rate: float, state: RunState, shards: list[Shard]) -> Task:
-    """A round in as many steps as the federation's clients take in it together."""
-    batch, local = scenario.local.batch, scenario.local
-    cohort = [len(shards[client].train) for client in roster.choose(scenario, number)]
-    epochs = sum(steps(count, batch, local.epochs) for count in cohort) * batch / sum(len(one.train) for one in shards)
-    return Task(replace(scenario, local=replace(local, epochs=epochs)), number, 0, rate, state.arrays)

@@ -13,14 +13,16 @@ from core.curves import Point
 from core.engines import default
 from core.models import of
 from fl import roster
+from fl.holdings import Holdings
 from fl.messages import Task
-from scenarios.experiment.baselines import Alone, Result, finished
+from scenarios.experiment.baselines import Alone, Result, at_once, finished, lasting
 from server import best, evaluation
 from server.record import BestRound
 
 
 def local(scenario: Scenario, folder: Path) -> Iterator[int]:
-    """Train each client alone, in just the rounds in which the federation would ask it; yield each one's number as it is done.
+    """Train each client alone, in just the rounds in which the federation would ask it, as many steps as it would be given there;
+    yield each one's number as it is done.
 
     Each client's last weights, and those of its best round by the server's validation images, stay in clients/N.
     """
@@ -42,16 +44,17 @@ def local(scenario: Scenario, folder: Path) -> Iterator[int]:
 
 def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path) -> int:
     """One client's training without the others; how many gradient examples it took."""
-    data, _ = world(scenario.json())
+    (data, _), mine, whole = world(scenario.json()), shard(scenario.json(), client), at_once(scenario)
     arrays, engine = of(scenario).initial(scenario.seed), default(scenario)
-    seen, curve = 0, list[Point]()
+    holdings, seen, curve = Holdings(scenario, data.train.y), 0, list[Point]()
     (home / best.BEST).unlink(missing_ok=True)  # of an attempt that was cut off
     for number in turns:
         # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
-        rate = schedule.rate(scenario, number, [])
+        rate = schedule.rate(whole, number, [])
         assert rate is not None  # no schedule stops before its first loss
-        done, _ = learn(shard(scenario.json(), client), Task(scenario, number, client, rate, arrays), {}, engine)
-        if done.arrays:
+        if count := holdings.budget(client, number):
+            task = Task(lasting(whole, count, len(mine.train)), number, client, rate, arrays)
+            done, _ = learn(mine, task, {}, engine)
             arrays, seen = done.arrays, seen + done.sums.examples
         loss = evaluation.evaluate(engine, arrays, data.validation).mean_loss if len(data.validation) else None
         curve.append(Point(float("nan"), number, validation_loss=loss))

@@ -116,32 +116,42 @@ def _tasks(title: str, section: Continual, lines: Sequence[Line]) -> Figure:
     return figure
 
 
+KINDS = ("temporal", "spatial")
+
+
 def forgetting_split(report: Report) -> Picture | None:
     """Where forgetting comes from
 
-    What each round took from tasks met before, in points of accuracy: by clients' own training (temporal: the received
-    model against the client's own new one) and by averaging their models (spatial: their own models against the new
-    global one). Bars below zero gave something back. Both together are what the global model lost in the round; over many
-    rounds what training takes, averaging mostly gives back, so each part may be far more than what was lost in the end.
+    What each round took from clients, in points of accuracy, on average over them: temporal, what their own training took
+    from tasks that they met before (the received model against the client's own new one); spatial, what averaging took
+    from all tasks that they have met, the one that they are being taught included (their own models against the new
+    global one). Bars below zero gave something back. Thin lines are two standard errors of the test images, either way.
     """
     found = {row.round: row.forgetting_split for row in report.history if row.forgetting_split}
     if (section := _section(report)) is None or not found:
         return None
-    parts = {
-        "temporal": np.array([one.temporal for one in found.values()]),
-        "spatial": np.array([one.spatial for one in found.values()]),
-    }
-    total = {kind: part.sum() for kind, part in parts.items()}
-    how = {k: f"{'took' if t >= 0 else 'gave back'} {100 * abs(t):.1f} points" for k, t in total.items()}
-    title = f"Summed over all rounds, clients' training {how['temporal']}, averaging {how['spatial']}"
+    names = ("temporal", "temporal_error", "spatial", "spatial_error")
+    parts = {name: np.array([getattr(one, name) for one in found.values()], float) for name in names}  # None is NaN
+    there = {kind: bool(np.isfinite(parts[kind]).any()) for kind in KINDS}
+    if not any(there.values()):
+        return None
+    mean = {kind: float(np.nanmean(parts[kind])) for kind in KINDS if there[kind]}
+    how = {k: f"{'took' if t >= 0 else 'gave back'} {100 * abs(t):.1f}" for k, t in mean.items()}
+    training = [f"clients' training {how['temporal']} points of earlier tasks"] * there["temporal"]
+    averaging = [f"averaging {how['spatial']} of all tasks met"] * there["spatial"]
+    title = f"Mean of rounds: {', '.join(training + averaging)}"
     rounds = np.array(list(found))
-    most = int(parts["temporal"].argmax())
-    alt = f"Two bars a round: accuracy on earlier tasks lost in clients' training, and lost in averaging. {title}. "
-    alt += f"Training took most in round {rounds[most]}: {in_points(parts['temporal'][most])}; "
-    alt += f"averaging then: {in_points(parts['spatial'][most])}."
-    columns = ("round", "part", f"accuracy lost on earlier tasks {SHARE}")
-    rows = [(number, kind, value) for i, number in enumerate(rounds) for kind, value in
-            ((kind, part[i]) for kind, part in parts.items())]  # fmt: skip
+    alt = "Two bars a round: accuracy that clients' own training took from earlier tasks, and that averaging took from all tasks "
+    alt += f"met. {title}."
+    if there["temporal"]:
+        most = int(np.nanargmax(parts["temporal"]))
+        alt += f" Training took most in round {rounds[most]}: {in_points(parts['temporal'][most])}; "
+        alt += f"averaging then: {in_points(parts['spatial'][most])}."
+    columns = ("round", "part", f"accuracy lost {SHARE}", f"standard error {SHARE}")
+    rows = [
+        (number, kind, parts[kind][i], parts[f"{kind}_error"][i])
+        for i, number in enumerate(rounds) for kind in KINDS if np.isfinite(parts[kind][i])
+    ]  # fmt: skip
     return Picture(title, alt, partial(_split, title, section, rounds, parts), columns, rows)
 
 
@@ -150,10 +160,13 @@ def _split(title: str, section: Continual, rounds: np.ndarray, parts: dict[str, 
     axes = figure.subplots()
     for end in section.ends[:-1]:
         axes.axvline(end + 0.5, color=style.GREY, linestyle=":", linewidth=1)
-    axes.bar(rounds - 0.2, 100 * parts["temporal"], 0.4, color=style.ORANGE, label="temporal: clients' own training")
-    axes.bar(rounds + 0.2, 100 * parts["spatial"], 0.4, color=style.BLUE, label="spatial: averaging")
+    bars = {"temporal": (-0.2, style.ORANGE, "clients' own training"), "spatial": (0.2, style.BLUE, "averaging")}
+    for kind, (beside, colour, who) in bars.items():
+        error = {"elinewidth": 0.7, "ecolor": style.GREY}
+        height, either = 100 * parts[kind], 200 * np.nan_to_num(parts[f"{kind}_error"])
+        axes.bar(rounds + beside, height, 0.4, yerr=either, color=colour, label=f"{kind}: {who}", error_kw=error)
     axes.axhline(0, color=style.GREY, linewidth=0.8)
-    axes.set_ylabel("Accuracy lost on earlier tasks (points)")
+    axes.set_ylabel("Accuracy lost on tasks met (points)")
     style.rounds_axis(axes, rounds)
     figure.legend(loc="outside lower right", ncols=2, fontsize=8.5)
     axes.grid(axis="y")

@@ -87,6 +87,9 @@ def _head(column: Column) -> str:
     return f"{column.head[:1].upper()}{column.head[1:]}, {column.unit}"
 
 
+OWN_WAY = ("forgetting", "backward_transfer", "forward_transfer")
+
+
 def staged(found: Comparison) -> Html:
     """The measures of learning in stages; nothing if no run has stages."""
     there = [(i, [run.continual for run in group.runs if run.continual]) for i, group in enumerate(found.groups)]
@@ -97,19 +100,29 @@ def staged(found: Comparison) -> Html:
         key: {i: spread([v for one in staged if (v := getattr(one.measures, key)) is not None]) for i, staged in there}
         for key in MEASURES
     }
-    measures = {key: values for key, values in measures.items() if any(values.values())}
     heads = {key: Column(MEASURES[key][0], "%" if key.endswith("accuracy") else "points") for key in measures}
-    head = ["Runs", *map(_head, heads.values()), "Memory a client", "Traffic, MB"]
+    for key in OWN_WAY:
+        heads[f"clients_{key}"] = Column(f"{MEASURES[key][0]}, clients' own order", heads[key].unit)
+        measures[f"clients_{key}"] = {
+            i: spread([getattr(one.clients_measures.mean, key) for one in staged if one.clients_measures])
+            for i, staged in there
+        }
+    measures = {key: values for key, values in measures.items() if any(values.values())}
+    heads = {key: heads[key] for key in measures}
+    head = ["Runs", *map(_head, heads.values()), "Memory a client", "Memory, all clients", "Traffic, MB"]
     columns: list[Sequence[str]] = [_cells(heads[key], [one[i] for i, _ in there]) for key, one in measures.items()]
     columns += [
         [size(max(one.memory_bytes for one in staged)) for _, staged in there],
+        [size(max(one.memory_total_bytes for one in staged)) for _, staged in there],
         [
             number(statistics.mean(one.megabytes.sent + one.megabytes.received for one in staged), 1)
             for _, staged in there
         ],
     ]
     cells = [[_label(found, i), *rest] for (i, _), rest in zip(there, zip(*columns, strict=True), strict=True)]
-    meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][2]}" for key in measures)
+    meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][2]}" for key in measures if key in MEASURES)
+    if any(key not in MEASURES for key in measures):
+        meanings += "; clients' own order: mean over clients, each in the order in which it met its tasks; else the common order"
     return _section("Learning in stages", f"{meanings[:1].upper()}{meanings[1:]}.", head, cells)
 
 
@@ -134,12 +147,21 @@ def time(found: Comparison) -> Html:
     """Where the time went, mean over seeds."""
     runs = [run for group in found.groups for run in group.runs]
     keys = [key for key in dict.fromkeys(key for run in runs for key in run.seconds) if key != "total"]
-    head = ["Runs", *(key.capitalize() for key in keys), "Total", "Gradient examples"]
+    head = ["Runs", *(key.capitalize() for key in keys), "Total", "Processor, clients", "Processor, server"]
+    head += ["Steps", "Gradient examples"]
     cells = [
-        [_label(found, i), *(_mean(group, key) for key in keys), duration(row.seconds), number(row.examples, 0)]
+        [
+            *(_label(found, i), *(_mean(group, key) for key in keys), duration(row.seconds)),
+            *(duration(_cost(group, name)) for name in ("clients_processor", "server_processor")),
+            *(number(_cost(group, "steps"), 0), number(row.examples, 0)),
+        ]
         for i, (group, row) in enumerate(zip(found.groups, found.rows, strict=True))
     ]
     return _section("Time", "Mean over seeds, each on the machine and beside whatever else it ran.", head, cells)
+
+
+def _cost(group: Group, name: str) -> float:
+    return statistics.mean(getattr(run.costs, name) for run in group.runs)
 
 
 def _mean(group: Group, key: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
-from server.record import Report, RoundRecord
+from server.record import ClientsMeasures, Report, RoundRecord
 from server.report.figures.formatting import NONE, duration, in_points, known, number, percent, signed, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
@@ -88,36 +88,79 @@ MEASURES: dict[str, tuple[str, Callable[[Any], str], str]] = {  # each measure's
     "forward_transfer": ("Forward transfer", in_points, "what earlier stages gave a task before it was taught"),
     "intransigence": ("Intransigence", in_points, "what joint training reaches on a task, less what this does"),
 }  # fmt: skip
-SPLIT = (
-    "Temporal and spatial forgetting are sums over all rounds of what a round took from earlier tasks on average: what training"
-    " takes, averaging often gives back, so each may be far above what was forgotten in the end."
+OWN_WAY = (
+    " Clients: the same of each client, in the order in which it met its tasks and over those that it met; mean ± standard"
+    " deviation over {}."
 )
+SPLIT = {
+    "temporal": ("Forgetting, temporal", "what a client's own training takes from its earlier tasks; mean of rounds"),
+    "spatial": (
+        "Forgetting, spatial", "what averaging takes from all tasks that a client has met; mean of rounds; below 0: gives"
+    ),
+}  # fmt: skip
 
 
 def continual(report: Report) -> Html:
     """The measures of learning in stages; nothing if there was one."""
     if (section := report.continual) is None:
         return Html("")
-    measures, sent = section.measures, section.megabytes
-    found = [(*about, getattr(measures, key)) for key, about in MEASURES.items()]
-    rows = [[name, written(value), words(meaning)] for name, written, meaning, value in found if value is not None]
+    measures, each = section.measures, section.clients_measures
+    found = [(key, *about, getattr(measures, key)) for key, about in MEASURES.items()]
+    rows = [
+        [name, written(value), *[_each(each, key, written)] * bool(each), words(meaning)]
+        for key, name, written, meaning, value in found
+        if value is not None
+    ]
     how = "Points are percentage points of test accuracy."
+    if each:
+        how += OWN_WAY.format(f"{each.clients} client{'s' * (each.clients != 1)}")
     if split := section.forgetting_split:
-        how += f" {SPLIT}"
-        rows += [
-            ["Forgetting, temporal", in_points(split.temporal), words("taken by clients' own training, all rounds")]
-        ]
-        rows += [
-            [
-                "Forgetting, spatial",
-                in_points(split.spatial),
-                words("taken by averaging, all rounds; below 0: given back"),
-            ]
-        ]
-    rows += [["Memory", size(section.memory_bytes), words("most that a client keeps for its methods; never sent")]]
-    rows += [["Traffic", f"{number(sent.sent)} + {number(sent.received)} MB", words("to clients + from clients")]]
-    head = ["Measure", "Value", words("Meaning")]
+        how += " Temporal and spatial forgetting: ± at most so much standard error, of the test images drawn."
+        for kind, (name, meaning) in SPLIT.items():
+            if (lost := getattr(split, kind)) is not None:
+                error = number(100 * (getattr(split, f"{kind}_error") or 0.0))
+                rows += [[name, f"{in_points(lost)} ± {error}", *[NONE] * bool(each), words(meaning)]]
+    head = ["Measure", "Global model" if each else "Value", *["Clients"] * bool(each), words("Meaning")]
     return join([tag("h2", "Learning in stages"), tag("p", how, class_="soft"), table(head, rows)])
+
+
+def _each(each: ClientsMeasures | None, key: str, written: Callable[[Any], str]) -> str:
+    """A measure over clients: mean ± standard deviation, in points."""
+    if each is None or getattr(each.mean, key) is None:
+        return NONE
+    return f"{written(getattr(each.mean, key))} ± {number(100 * getattr(each.deviation, key))}"
+
+
+def costs(report: Report) -> Html:
+    """What the federation took, and how many steps each baseline was given."""
+    spent = report.costs
+    if not report.history:
+        return Html("")
+    rows = [["Steps", number(spent.steps), words(f"of SGD, all clients, {report.settings.local.batch} examples each")]]
+    rows += [
+        ["Gradient examples", number(spent.examples), words("that these steps looked at, rehearsed ones included")]
+    ]
+    for name, curve in report.curves.items():
+        if curve and (seen := curve[-1].seen) is not None:
+            count = number(round(seen) // report.settings.local.batch)
+            rows += [
+                [f"Steps, {name}", count, words(f"of the {name} baseline: {number(round(seen))} gradient examples")]
+            ]
+    if spent.memory_bytes:
+        rows += [
+            ["Memory, a client", size(spent.memory_bytes), words("the most that one keeps for its methods; never sent")]
+        ]
+        rows += [["Memory, all clients", size(spent.memory_total_bytes), words("the sum of the most that each keeps")]]
+    sent = spent.megabytes
+    rows += [["Traffic", f"{number(sent.sent)} + {number(sent.received)} MB", words("to clients + from clients")]]
+    if spent.clients_processor:
+        rows += [
+            ["Processor, clients", duration(spent.clients_processor), words("processor time of their rounds, together")]
+        ]
+        rows += [
+            ["Processor, server", duration(spent.server_processor), words("of its part of the rounds; no evaluation")]
+        ]
+    return join([tag("h2", "What it took"), table(["What", "Amount", words("Meaning")], rows)])
 
 
 def clients(report: Report) -> Html:
