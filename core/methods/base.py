@@ -14,7 +14,7 @@ from core.config.scenario import Scenario
 from core.data import Examples
 from core.engines.base import Engine
 from core.models import ModelSpec
-from core.plan import Distillation, Learned, Lesson, Pull, Rehearsal, joined
+from core.plan import Distillation, Learned, Lesson, Plan, Pull, Rehearsal, joined
 
 # {method: {stage: {name: array}}}: what a learner carries between rounds. It never leaves the client.
 Slot = Mapping[str, np.ndarray]
@@ -54,12 +54,17 @@ class Finetune:
     """Plain SGD on what is there now; the lower bound of every continual method"""
 
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
+    personal = False  # has a client a model of its own, beside the global one (`serve`)?
 
     def __init__(self, model: ModelSpec) -> None:
         """model: which its weights are of. Raises ValueError if the method cannot be had with it."""
         self.model = model
 
     # ── on the client ──
+
+    def begin(self, memory: Memory, arrays: Arrays) -> Arrays:
+        """The weights that a client starts its round from; arrays: the received global ones."""
+        return arrays
 
     def trains(self, lesson: Lesson) -> bool:
         """Does the client take gradient steps in this round?"""
@@ -81,13 +86,26 @@ class Finetune:
         """Examples whose loss no step may raise."""
         return Examples.none()
 
+    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+        """{method: (start, plan)}: what else is trained in a round with steps, after the round's own plan. What it comes to is
+        in Learned.also when the method remembers; nothing of it goes to the server."""
+        return {}
+
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         """The memory after the round: overwrites this stage's own slot, for nobody knows which round is the last."""
         return memory
 
+    def publish(self, received: Arrays, learned: Arrays) -> Arrays:
+        """The weights that go to the server, of those learned; received: the global ones."""
+        return learned
+
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         """Arrays for the server beside the weights; memory is that after the round."""
         return {}
+
+    def serve(self, memory: Memory, arrays: Arrays) -> Arrays:
+        """The client's own model, if it has one (`personal`); arrays: the global weights."""
+        return arrays
 
     # ── on the server ──
 
@@ -129,6 +147,10 @@ class Chain(Finetune):
     def __init__(self, methods: Sequence[Finetune]) -> None:
         self.methods = methods
         self.path = any(m.path for m in methods)
+        self.personal = any(m.personal for m in methods)
+
+    def begin(self, memory: Memory, arrays: Arrays) -> Arrays:
+        return reduce(lambda arrays, m: m.begin(memory, arrays), self.methods, arrays)
 
     def trains(self, lesson: Lesson) -> bool:
         return all(m.trains(lesson) for m in self.methods)
@@ -151,11 +173,20 @@ class Chain(Finetune):
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         return Examples.join([m.guard(memory, lesson) for m in self.methods])
 
+    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+        return {k: v for m in self.methods for k, v in m.also(memory, lesson, plan).items()}
+
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         return reduce(lambda memory, m: m.remember(memory, lesson, learned, engine), self.methods, memory)
 
+    def publish(self, received: Arrays, learned: Arrays) -> Arrays:
+        return reduce(lambda arrays, m: m.publish(received, arrays), self.methods, learned)
+
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         return {k: v for m in self.methods for k, v in m.upload(memory, lesson, learned, engine).items()}
+
+    def serve(self, memory: Memory, arrays: Arrays) -> Arrays:
+        return reduce(lambda arrays, m: m.serve(memory, arrays), self.methods, arrays)
 
     def rehearses(self, met: int) -> int:
         return sum(m.rehearses(met) for m in self.methods)

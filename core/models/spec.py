@@ -14,6 +14,8 @@ from core.models.layers import Dense, Layer, Shape, Watch
 from core.models.pairs import paired
 from core.seeds import rng
 
+NORMALIZATION = ("scale", "shift", "mean", "square")  # what the arrays of a normalization layer are called
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -85,6 +87,11 @@ class ModelSpec:
             for block, x in zip(self._blocks, self._seen[:-1], strict=True)
             for kind, _ in zip(("kernel", "bias"), block.shapes(x), strict=False)
         )
+
+    @property
+    def norms(self) -> tuple[int, ...]:
+        """Which arrays are those of normalization layers; none, if it has no such layer."""
+        return tuple(i for i, name in enumerate(self.names) if name.rpartition("/")[2] in NORMALIZATION)
 
     @property
     def dense(self) -> int:

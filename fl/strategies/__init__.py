@@ -8,6 +8,8 @@ from core.config.scenario import Scenario
 from core.methods import METHODS, Chain
 from core.models import of
 from fl.strategies.base import Contribution, State, Strategy
+from fl.strategies.ditto import ditto
+from fl.strategies.fedper import fedper
 from fl.strategies.fedprox import fedprox
 from fl.strategies.flower import (
     bulyan,
@@ -26,7 +28,7 @@ from fl.strategies.scaffold import scaffold
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "fedadam": fedadam,
     "fedyogi": fedyogi, "fedadagrad": fedadagrad, "fedmedian": fedmedian, "fedtrimmedavg": fedtrimmedavg, "krum": krum,
-    "multikrum": multikrum, "bulyan": bulyan,
+    "multikrum": multikrum, "bulyan": bulyan, "fedper": fedper, "ditto": ditto,
 }  # fmt: skip
 
 __all__ = ["STRATEGIES", "Contribution", "State", "Strategy", "build", "chain"]
