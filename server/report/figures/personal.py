@@ -94,17 +94,20 @@ def _personal(title: str, there: Sequence[Client], found: dict[str, list[float]]
     size = 30 if len(there) <= 40 else 12
     for kind, each in reversed(found.items()):  # its own model is drawn last, above the others
         name, colour = KINDS[kind]
+        beside = 0.2 * (kind == "alone")  # else hidden below its own model, where both read all
         axes.scatter(
-            ranks, 100 * np.array(each), s=size, color=colour, edgecolors="white", linewidth=0.6, label=name, zorder=2
-        )
+            ranks + beside, 100 * np.array(each), s=size, color=colour, edgecolors="white", linewidth=0.6, label=name,
+            zorder=2, clip_on=False,
+        )  # fmt: skip
         axes.axhline(100 * fmean(each), color=colour, linestyle="--", linewidth=1, zorder=0)
-    axes.set_xlabel("Client, from the one that the global model serves worst")
+    axes.set(
+        xlabel="Client, from the one that the global model serves worst", ylabel="Accuracy on its own test images (%)"
+    )
     few = len(there) <= 40
     axes.set_xticks(ranks if few else [], [str(one.number) for one in there] if few else [])
     axes.tick_params(axis="x", labelsize=9.5 if len(there) <= 25 else 7)
     axes.margins(x=0.03)
-    style.accuracy_axis(axes, np.array(list(found.values())))
-    axes.set_ylabel(axes.get_ylabel().replace("Test accuracy", "Accuracy on its own test images"))
+    axes.grid(axis="y")
     style.label_ends(
         axes, [(100 * fmean(each), f"mean {100 * fmean(each):.2f}", KINDS[k][1]) for k, each in found.items()]
     )
