@@ -82,7 +82,7 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict[str, Any]:
 
 
 def staged(report: dict[str, Any]) -> dict[str, Any]:
-    """The report as that of a run in five stages, with clients that come and go, and have a model of their own."""
+    """The report as that of a run in five stages, with clients that come and go, and have personal models."""
     tasks, ends = 5, [4, 8, 12, 16, 20]
     for row in report["history"]:
         met = [row["round"] > end - 4 for end in ends]

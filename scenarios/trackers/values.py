@@ -122,7 +122,7 @@ def final(report: Report) -> dict[str, float]:
     if served:
         found |= {"clients_accuracy_mean": fmean(served), "clients_accuracy_min": min(served)}
     if own := [shard.personal_accuracy for shard in report.shards if shard.personal_accuracy is not None]:
-        found |= {"clients_own_model_accuracy_mean": fmean(own), "clients_own_model_accuracy_min": min(own)}
+        found |= {"clients_personal_accuracy_mean": fmean(own), "clients_personal_accuracy_min": min(own)}
     if report.continual:
         found |= dataclasses.asdict(report.continual.measures)
     found |= {f"seconds_{name}": spent for name, spent in report.seconds.items()}

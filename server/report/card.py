@@ -136,7 +136,7 @@ def _clients(report: Report) -> Iterator[str]:
     yield f"On clients' own test images: {percent(fmean(shares))} on average, {percent(min(shares))} at worst."
     yield ""
     if own := [shard.personal_accuracy for shard in tested if shard.personal_accuracy is not None]:
-        yield f"Each client also has a model of its own, which is not among these files: there {percent(fmean(own))} on average."
+        yield f"Each client also has a personal model, which is not among these files: there {percent(fmean(own))} on average."
         yield ""
     yield "| client | training images | accuracy on its own |"
     yield "|---|---|---|"

@@ -315,9 +315,20 @@ def test_what_cannot_be_had_is_refused_by_name(scenario: Scenario, words: str) -
 def test_normalization_layers_stay_with_the_client_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"fedbn needs model\.norm = batch"):
         fedbn(Scenario("x"))
-    monkeypatch.setattr(ModelSpec, "names", ("norm/scale", "norm/shift", "norm/mean", "norm/square", *"abcd"))
+    normed = replace(spec(), name="normed")
+    normed.__dict__["names"] = (
+        "conv/kernel",
+        "conv/bias",
+        "norm/scale",
+        "norm/shift",
+        "norm/mean",
+        "norm/square",
+        "logits/bias",
+    )
+    assert normed.norms == (2, 3, 4, 5)
+    monkeypatch.setattr(ModelSpec, "norms", normed.norms)
     rule = fedbn(Scenario("x"))
-    assert rule.client()[0].kept == {0, 1, 2, 3} == rule.kept  # type: ignore[attr-defined]
+    assert rule.client()[0].kept == {2, 3, 4, 5} == rule.kept  # type: ignore[attr-defined]
 
 
 def test_an_own_layer_is_taught_with_what_a_method_remembers(all_: Scenario, tmp_path: Path) -> None:
@@ -325,7 +336,7 @@ def test_an_own_layer_is_taught_with_what_a_method_remembers(all_: Scenario, tmp
     scenario = replace(
         all_,
         partition=Part("iid"),
-        stream=Part("classes", {"per_stage": 5}),
+        stream=Part("classes", {"per_task": 5}),
         methods=(Part("replay"),),
         strategy=Part("fedper"),
     )

@@ -1,4 +1,4 @@
-"""The picture of personalization: each client's own model beside the global one, on the client's own test images."""
+"""The picture of personalization: each client's personal model beside the global one, on the client's own test images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RIGHT = "accuracy (share of the client's test images)"
-KINDS = {"own": ("its own model", style.GREEN), "joined": ("the global model", style.BLUE),
+KINDS = {"personal": ("its personal model", style.GREEN), "joined": ("the global model", style.BLUE),
          "alone": ("trained alone", style.ORANGE)}  # fmt: skip
 
 
@@ -31,13 +31,13 @@ class Client:
     """What serves one client, as shares of its own test images read right."""
 
     number: int
-    own: float  # its own model, which the strategy gives it
+    personal: float  # the model that it keeps for itself, which the strategy gives it
     joined: float  # the global model
     alone: float | None  # a model trained on nothing but its own images, if there is that baseline
 
 
 def clients(report: Report) -> list[Client]:
-    """The clients that have a model of their own and tested it, from the one that the global model serves worst."""
+    """The clients that have a personal model and tested it, from the one that the global model serves worst."""
     alone = {one.number: one.alone for one in own_models(report)}
     found = [
         Client(shard.client, shard.personal_accuracy, shard.accuracy, alone.get(shard.client))
@@ -59,7 +59,7 @@ def worst_tenth(accuracies: Sequence[float]) -> float:
 
 
 def personal(report: Report) -> Picture | None:
-    """What a model of its own brings each client
+    """What a personal model brings each client
 
     Green is the model that a client keeps for itself, blue the global one, orange, if that baseline was run, a model
     trained on nothing but the client's own images. All are tested on test images as the client sees them, in its own mix.
@@ -74,27 +74,27 @@ def personal(report: Report) -> Picture | None:
         f"{KINDS[kind][0]} {percent(fmean(each))}, worst tenth {percent(worst_tenth(each))}"
         for kind, each in found.items()
     ]
-    alt = f"A stroke for each of {formatting.some(len(there), 'client')}, from the global model to its own. {title}. "
+    alt = f"A stroke for each of {formatting.some(len(there), 'client')}, from the global model to its personal one. {title}. "
     alt += f"Means over clients: {'; '.join(means)}."
     rows = [(one.number, KINDS[kind][0], getattr(one, kind)) for one in there for kind in found]
     return Picture(title, alt, partial(_personal, title, there, found), ("client", "model", RIGHT), rows)
 
 
 def _finding(found: dict[str, list[float]]) -> str:
-    own, joined = found["own"], found["joined"]
-    said = f"Their own models read {percent(fmean(own))} on average, the global one {percent(fmean(joined))}"
+    own, joined = found["personal"], found["joined"]
+    said = f"Personal models read {percent(fmean(own))} on average, the global one {percent(fmean(joined))}"
     return f"{said}; the worst tenth of clients {percent(worst_tenth(own))} and {percent(worst_tenth(joined))}"
 
 
 def _personal(title: str, there: Sequence[Client], found: dict[str, list[float]]) -> Figure:
     figure = style.figure(float(np.clip(3.5 + 0.33 * len(there), 7, 9.4)), 4.0, title)
     axes: Axes = figure.subplots()
-    ranks, own, joined = np.arange(len(there)), np.array(found["own"]), np.array(found["joined"])
+    ranks, own, joined = np.arange(len(there)), np.array(found["personal"]), np.array(found["joined"])
     axes.vlines(ranks, 100 * joined, 100 * own, color=style.PALE, linewidth=2, zorder=1)
     size = 30 if len(there) <= 40 else 12
-    for kind, each in reversed(found.items()):  # its own model is drawn last, above the others
+    for kind, each in reversed(found.items()):  # personal models are drawn last, above the others
         name, colour = KINDS[kind]
-        beside = 0.2 * (kind == "alone")  # else hidden below its own model, where both read all
+        beside = 0.2 * (kind == "alone")  # else hidden below the personal model, where both read all
         axes.scatter(
             ranks + beside, 100 * np.array(each), s=size, color=colour, edgecolors="white", linewidth=0.6, label=name,
             zorder=2, clip_on=False,

@@ -40,11 +40,12 @@ def _beside_all_data(report: Report) -> str:
 
 
 def _personal(report: Report) -> str:
-    """What clients' own models read, on the clients' own images, beside the global one."""
+    """What clients' personal models read on the clients' own images; beside the global one, if nothing else says that."""
     found = {kind: percent(fmean(each)) for kind, each in shares(clients(report)).items()}
     if not found:
         return ""
-    return f"; on their own images their own models read {found['own']}, the global one {found['joined']}"
+    beside = "" if on_own_digits(report) else f", the global one {found['joined']}"
+    return f"; on their own images personal models read {found['personal']}{beside}"
 
 
 def _alone(report: Report) -> str:

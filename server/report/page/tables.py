@@ -79,7 +79,7 @@ def _apart(mine: float | None, other: float | None) -> str:
 
 
 def personal(report: Report) -> Html:
-    """Clients' own models beside the global one; nothing if they have none."""
+    """Clients' personal models beside the global one; nothing if they have none."""
     found = shares(served_clients(report))
     if not found:
         return Html("")
@@ -90,7 +90,7 @@ def personal(report: Report) -> Html:
     how = f"Accuracy on each client's own test images, as it sees them, in its own mix of {report.kinds}."
     how += " The worst tenth: the mean over the tenth of clients that this model serves worst, at least one."
     head = ["On their own images", "Mean over clients", "Worst tenth", "Worst"]
-    return join([tag("h2", "Clients' own models"), tag("p", how, class_="soft"), table(head, rows)])
+    return join([tag("h2", "Personal models"), tag("p", how, class_="soft"), table(head, rows)])
 
 
 MEASURES: dict[str, tuple[str, Callable[[Any], str], str]] = {  # each measure's name, how it is written, what it means
@@ -146,7 +146,7 @@ def clients(report: Report) -> Html:
     looks = any(shard.looks for shard in shards)
     classes, kinds = range(max(len(shard.labels) for shard in shards)), report.kinds
     own = any(shard.personal_accuracy is not None for shard in shards)
-    head = ["Client", "Images", "Rounds", "Accuracy", *["Own model"] * own, "Tested on"]
+    head = ["Client", "Images", "Rounds", "Accuracy", *["Personal"] * own, "Tested on"]
     head += [f"Alone, own {kinds}", f"Alone, all {kinds}"] * bool(alone)
     head += [*map(report.called, classes), *[tag("span", "Look", class_="line")] * looks]
     rows = [
@@ -162,7 +162,7 @@ def clients(report: Report) -> Html:
     how = f"Accuracy: the finished global model on test images as this client sees them, in its own mix of {kinds}."
     how += f" {report.called(0)} to {report.called(classes[-1])}: its training images." if classes else ""
     if own:
-        how += " Own model: the one that the client keeps for itself, on the same images."
+        how += " Personal: the model that the client keeps for itself, on the same images."
     if alone:
         how += f" Alone: a model trained on nothing but this client's images, on those same test images (own {kinds})"
         how += f" and on the whole test set (all {kinds})."
