@@ -54,7 +54,7 @@ def ditto(
     *,
     strength: float = 1.0,  # λ, each client's pull to the received weights; range [0, 1 / local.rate]
 ) -> Flower:
-    """FedAvg, and beside it a personal model for each client, held near it by λ/2·|v - w|² (Ditto, Li et al. 2021, arXiv:2012.04221)"""
+    """FedAvg, and beside it a personal model a client, held near it by λ/2·|v - w|² (Ditto, Li et al. 2021, arXiv:2012.04221)"""
     within("strength", strength, 0, 1e6)
     if strength * scenario.local.rate > 1:
         raise ValueError(
