@@ -24,7 +24,7 @@ def train(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Judge the weights received on this client's own test images, as it meets them now; say what it holds."""
+    """Judge the weights received, and its own model if it has one, on its own test images; say what it holds."""
     return _done("evaluate", message, context)
 
 

@@ -23,7 +23,9 @@ from fl.strategies import chain
 
 def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Update, Memory]:
     """Learn one round from the weights received: what goes back to the server, and what stays with the client."""
-    scenario, start, round = roster.paced(task.scenario, task.client, task.round), task.arrays, task.round
+    scenario, round = roster.paced(task.scenario, task.client, task.round), task.round
+    method = chain(scenario)
+    start = method.begin(memory, task.arrays)
     stream = _stream(scenario, shard)
     stage = stream.stage(round)
     rows, mine = stream.parts[stage], _seen(scenario, shard, stream, stage)
@@ -33,7 +35,6 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
         stage=past + stage, start=start, examples=mine, strength=strength, client=shard.client, round=round,
         rate=task.rate, scenario=scenario, payloads=task.payloads, typical=np.atleast_2d(shard.strength).mean(0),
     )  # fmt: skip
-    method = chain(scenario)
     # What a folder holds its device has met; of a shard, not what came before the client was there.
     first = 0 if shard.stream else stream.met(round, since=joined(scenario, shard.client)).start
     again = range(max(first, method.revisits(lesson) - past), stage)
@@ -41,10 +42,13 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
     plan, rehearsed = _planned(method, memory, lesson, engine)
     learned = engine.train(start, plan)
     stepped = len(plan.order) > 0
+    if stepped:
+        beside = method.also(memory, lesson, plan)
+        learned = replace(learned, also={name: engine.train(*one).weights for name, one in beside.items()})
     memory = method.remember(memory, lesson, learned, engine)
     update = Update(
         client=task.client,
-        arrays=learned.weights if stepped else [],
+        arrays=method.publish(task.arrays, learned.weights) if stepped else [],
         own=len(mine),
         sums=learned.sums if stepped else score(engine.logits(start, mine.x), mine.y),
         task=stream.tasks[stage],

@@ -29,6 +29,7 @@ from core.scores import score
 from core.views.conditions import under
 from fl import wire
 from fl.messages import Task, Update
+from fl.strategies import chain
 
 plugins.load()  # on a device nobody else does
 
@@ -53,16 +54,22 @@ def train(content: RecordDict, config: Config) -> RecordDict:
 
 
 def evaluate(content: RecordDict, config: Config) -> RecordDict:
-    """Try the weights received on this client's own test images, as it meets them now; say what it holds."""
+    """Try the weights received, and its own model if it has one, on this client's own test images, as it meets them now; say
+    what it holds."""
     task = _task(content, config)
-    _prepared(task, config, _home(task, config))
+    home, engine = _home(task, config), _engine(task, config)
+    _prepared(task, config, home)
     mine, tests, _ = _data(task, config)
     own = tests()
     seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
-    sums = score(_engine(task, config).logits(task.arrays, seen), own.y)
+    sums, method, personal = score(engine.logits(task.arrays, seen), own.y), chain(task.scenario), None
+    if method.personal:  # with what it remembers of the rounds up to this one
+        served = method.serve(memory.before(home, task.round + 1), task.arrays)
+        personal = score(engine.logits(served, seen), own.y)
     labels = np.bincount(mine.train.y, minlength=dataset(task.scenario).classes).tolist()
     looks = list(mine.looks.values())
-    return wire.reply(Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round))
+    update = Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round, personal=personal)
+    return wire.reply(update)
 
 
 WORK: dict[str, Callable[[RecordDict, Config], RecordDict]] = {"train": train, "evaluate": evaluate}

@@ -107,7 +107,7 @@ class Lesson:
     """What a client is about to learn, from which weights, and by which addresses it draws."""
 
     stage: int  # the client's own experience, in the order it meets them
-    start: Arrays  # the received global weights
+    start: Arrays  # the weights it starts from: the received global ones, but for layers that stay with a client
     examples: Examples  # none, if the client has nothing of this stage's task
     strength: np.ndarray  # f32 [n, augmentations]: how strongly each example is augmented, 0 … 1
     client: int
@@ -157,6 +157,7 @@ class Learned:
     weights: Arrays
     sums: Sums  # over all rows seen
     path: Arrays  # Σ over steps of −gradient · movement, of the weights' shapes; empty unless the plan asks
+    also: Mapping[str, Arrays] = field(default_factory=dict)  # {method: the weights of what it trained beside (`also`)}
 
 
 def joined(tables: Sequence[np.ndarray], classes: int) -> np.ndarray:

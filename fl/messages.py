@@ -50,6 +50,7 @@ class Update:
     processor: float = 0.0  # processor seconds that this took
     unprepared: bool = False  # it kept nothing of the run that this one goes on from
     note: str = ""  # what the report should say of this client's round, a sentence
+    personal: Sums | None = None  # of its own model, on the same test images, if it evaluated and has one
 
     @property
     def examples(self) -> int:

@@ -44,6 +44,7 @@ NUMBERS = {
     "processor",
 }  # strategies want the same from all
 EARLIER, NOTE = "earlier", "note"  # the words of an answer
+PERSONAL, READ = "personal", {"loss", "correct", "seen"}  # what a client's own model reads
 USUAL = Limits()
 
 
@@ -139,6 +140,9 @@ def reply(update: Update) -> RecordDict:
         content[ARRAYS] = record(update.arrays)
     for name, given in update.payloads.items():
         content[METHOD + name] = record(given)
+    if update.personal:
+        own = update.personal
+        content[PERSONAL] = MetricRecord({"loss": own.loss, "correct": own.correct, "seen": own.examples})
     return content
 
 
@@ -155,19 +159,21 @@ def update(
     shapes: Mapping[str, Sequence[tuple[int, ...]]] | None = None,
     limits: Limits = USUAL,
     round: int | None = None,
+    personal: bool = False,
 ) -> Update:
     """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for.
 
     like: arrays of the shapes that weights must have (none: the client was only to judge); shapes: {method: the shapes of
-    the float32 arrays that its answer may hold}; round: the one that it was asked in, if it must be that. A client that took
-    no step sends no weights. Nothing of the content is used before all of it was checked: first which records there are,
-    then each array's size, then each number and word.
+    the float32 arrays that its answer may hold}; round: the one that it was asked in, if it must be that; personal: it must
+    also say what its own model reads, on as many images as the global one. A client that took no step sends no weights.
+    Nothing of the content is used before all of it was checked: first which records there are, then each array's size, then
+    each number and word.
     """
     asked = {
         METHOD + name: [np.zeros(shape, np.float32) for shape in wanted] for name, wanted in (shapes or {}).items()
     }
     asked |= {ARRAYS: like} if like else {}
-    _records(content, set(asked))
+    _records(content, set(asked), {METRICS, PERSONAL} if personal else {METRICS})
     arrays = {name: checks.weights(found, asked[name]) for name, found in content.array_records.items()}
     numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
     if (who := checks.whole(numbers, "client", 0, checks.CLIENTS)) != client:
@@ -180,6 +186,7 @@ def update(
     if own + rehearsed < least:
         raise ValueError("the answer's numbers make no sense: it learned from 0 examples")
     sums = _sums(numbers, least, limits.rows)
+    own_model = _sums(content.metric_records[PERSONAL], sums.examples, sums.examples) if personal else None
     labels = checks.several(numbers, "labels", limits.classes, 0, limits.examples)
     looks = checks.several(numbers, "looks", limits.looks, -1e6, 1e6)
     task, memory = (
@@ -191,7 +198,7 @@ def update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content, EARLIER), task, memory,
         checks.real(numbers, "battery", *checks.BATTERY), answer, rehearsed, answered,
         checks.real(numbers, "seconds", 0.0, checks.SECONDS), checks.real(numbers, "processor", 0.0, checks.SECONDS),
-        bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE),
+        bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE), own_model,
     )  # fmt: skip
 
 
@@ -208,15 +215,16 @@ def size(content: RecordDict) -> int:
     return file + sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
-def _records(content: RecordDict, arrays: set[str]) -> None:
+def _records(content: RecordDict, arrays: set[str], metrics: set[str]) -> None:
     """Only records that were asked for, and in them only names that were."""
     if (
-        set(content.metric_records) != {METRICS}
+        set(content.metric_records) != metrics
         or set(content.array_records) - arrays
         or set(content.config_records) - {CONFIG}
     ):
         raise ValueError("the answer's records are not the ones asked for")
-    if odd := set(content.metric_records[METRICS]) ^ NUMBERS:
+    odd = set(content.metric_records[METRICS]) ^ NUMBERS
+    if odd := odd or (set(content.metric_records[PERSONAL]) ^ READ if PERSONAL in metrics else set()):
         raise ValueError(f"the answer's numbers are not the ones asked for: {cleaned(', '.join(sorted(odd)[:10]))}")
     if odd := set(content.config_records.get(CONFIG, ())) - {EARLIER, NOTE}:
         raise ValueError(f"the answer's words are not the ones asked for: {cleaned(', '.join(sorted(odd)[:10]))}")

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from server.record import Exports, Report
 from server.report.figures.local_baseline import CLEAR
+from server.report.figures.personal import KINDS, clients, shares, worst_tenth
 
 
 def closing(report: Report) -> Table:
@@ -87,6 +88,9 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
         yield f"on clients' own {report.kinds}", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %"
     if plain := report.fedavg_own_accuracies:
         yield "", f"plain FedAvg: mean {100 * sum(plain) / len(plain):.2f} %, worst {100 * min(plain):.2f} %"
+    for kind, each in shares(clients(report)).items():
+        mean, tenth = 100 * sum(each) / len(each), 100 * worst_tenth(each)
+        yield "", f"{KINDS[kind][0]}: mean {mean:.2f} %, worst tenth {tenth:.2f} %, worst {100 * min(each):.2f} %"
     if own and alone:
         mine = [alone[client] for client, _ in tested]
         helped = sum(joined - one >= CLEAR for joined, one in zip(own, mine, strict=True))

@@ -187,8 +187,8 @@ class Tests:
 
 
 def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Shard], dict[int, str]]:
-    """Ask clients (all, or a hundred drawn by address) what they hold and how good the model is for them after a round; who
-    did not say, and why."""
+    """Ask clients (all, or a hundred drawn by address) what they hold and how good the global model, and their own if they have
+    one, is for them after a round; who did not say, and why."""
     scenario = federation.scenario
     who = list(range(scenario.clients))
     if len(who) > LISTED:
@@ -198,7 +198,8 @@ def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Sh
     limits = Limits.of(scenario)
 
     def read(client: int, content: RecordDict) -> Shard:
-        return _shard(wire.update(content, client, [], limits=limits, round=round), scenario)
+        personal = federation.method.personal
+        return _shard(wire.update(content, client, [], limits=limits, round=round, personal=personal), scenario)
 
     replies = federation.channel.ask(MessageType.EVALUATE, contents, read)
     return list(replies.said.values()), dict(replies.failed)
@@ -214,4 +215,5 @@ def _shard(update: Update, scenario: Scenario) -> Shard:
         looks={part.name: amount for part, amount in zip(scenario.looks, update.looks, strict=False)},
         accuracy=update.sums.accuracy,
         tested=update.sums.examples,
+        personal_accuracy=update.personal.accuracy if update.personal else None,
     )

@@ -146,6 +146,7 @@ class Shard:
     accuracy: float | None = None  # of the global model, on the client's own test images
     tested: int = 0  # how many these were
     rounds: int = 0  # in which its reply counted
+    personal_accuracy: float | None = None  # of its personal model, on the same images, if it has one
 
 
 @dataclass(frozen=True)

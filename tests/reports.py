@@ -82,7 +82,7 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict[str, Any]:
 
 
 def staged(report: dict[str, Any]) -> dict[str, Any]:
-    """The report as that of a run in five stages, with clients that come and go."""
+    """The report as that of a run in five stages, with clients that come and go, and have personal models."""
     tasks, ends = 5, [4, 8, 12, 16, 20]
     for row in report["history"]:
         met = [row["round"] > end - 4 for end in ends]
@@ -107,8 +107,9 @@ def staged(report: dict[str, Any]) -> dict[str, Any]:
         },
         "clients": [{str(n): 0.2 * stage + 0.0002 * n for n in range(20)} for stage in range(1, 5)] + [{"0": 0.9, "1": 0.8}],
     }  # fmt: skip
+    shards = [s | {"personal_accuracy": min(1.0, s["accuracy"] + 0.001 * (s["client"] % 5))} for s in report["shards"]]
     changed = {"stream": {"name": "classes", "args": {}}, "join": [[2, 8]], "leave": [[0, 12], [1, 12]]}
-    return report | {"continual": told, "settings": report["settings"] | changed}
+    return report | {"continual": told, "settings": report["settings"] | changed, "shards": shards}
 
 
 def html(facts: dict[str, Any], folder: Path) -> str:

@@ -57,7 +57,9 @@ def cases() -> dict[str, tuple[str, dict[str, str], str]]:
     for name in STRATEGIES:
         found[f"strategy {name}"] = (
             "iid",
-            SMALL | {"clients": "8", "cohort": "7", "rounds": "3", "strategy": name},
+            SMALL
+            | {"clients": "8", "cohort": "7", "rounds": "3", "strategy": name}
+            | ({"model.norm": "batch"} if name == "fedbn" else {}),
             "run",
         )
     for engine in ("tensorflow", "litert"):

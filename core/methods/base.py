@@ -60,12 +60,17 @@ class Finetune:
 
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
     contrasts = False  # can its plans have a contrast (Plan.contrast)?
+    personal = False  # has a client a model of its own, beside the global one (`serve`)?
 
     def __init__(self, model: ModelSpec) -> None:
         """model: which its weights are of. Raises ValueError if the method cannot be had with it."""
         self.model = model
 
     # ── on the client ──
+
+    def begin(self, memory: Memory, arrays: Arrays) -> Arrays:
+        """The weights that a client starts its round from; arrays: the received global ones."""
+        return arrays
 
     def trains(self, lesson: Lesson) -> bool:
         """Does the client take gradient steps in this round?"""
@@ -104,13 +109,26 @@ class Finetune:
         """A gradient that no step may go against, of the weights' shapes; empty: none."""
         return []
 
+    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+        """{method: (start, plan)}: what else is trained in a round with steps, after the round's own plan. What it comes to is
+        in Learned.also when the method remembers; nothing of it goes to the server."""
+        return {}
+
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         """The memory after the round: overwrites this stage's own slot, for nobody knows which round is the last."""
         return memory
 
+    def publish(self, received: Arrays, learned: Arrays) -> Arrays:
+        """The weights that go to the server, of those learned; received: the global ones."""
+        return learned
+
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         """Arrays for the server beside the weights; memory is that after the round."""
         return {}
+
+    def serve(self, memory: Memory, arrays: Arrays) -> Arrays:
+        """The client's own model, if it has one (`personal`); arrays: the global weights."""
+        return arrays
 
     # ── on the server ──
 
@@ -153,6 +171,10 @@ class Chain(Finetune):
         self.methods = methods
         self.path = any(m.path for m in methods)
         self.contrasts = any(m.contrasts for m in methods)
+        self.personal = any(m.personal for m in methods)
+
+    def begin(self, memory: Memory, arrays: Arrays) -> Arrays:
+        return reduce(lambda arrays, m: m.begin(memory, arrays), self.methods, arrays)
 
     def trains(self, lesson: Lesson) -> bool:
         return all(m.trains(lesson) for m in self.methods)
@@ -189,11 +211,20 @@ class Chain(Finetune):
         found = [one for m in self.methods if (one := m.reference(memory, lesson))]
         return [np.sum(np.stack(slopes), 0) for slopes in zip(*found, strict=True)]
 
+    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+        return {k: v for m in self.methods for k, v in m.also(memory, lesson, plan).items()}
+
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         return reduce(lambda memory, m: m.remember(memory, lesson, learned, engine), self.methods, memory)
 
+    def publish(self, received: Arrays, learned: Arrays) -> Arrays:
+        return reduce(lambda arrays, m: m.publish(received, arrays), self.methods, learned)
+
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         return {k: v for m in self.methods for k, v in m.upload(memory, lesson, learned, engine).items()}
+
+    def serve(self, memory: Memory, arrays: Arrays) -> Arrays:
+        return reduce(lambda arrays, m: m.serve(memory, arrays), self.methods, arrays)
 
     def rehearses(self, met: int) -> int:
         return sum(m.rehearses(met) for m in self.methods)

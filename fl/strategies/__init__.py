@@ -10,9 +10,11 @@ from core.config.scenario import Scenario
 from core.methods import METHODS, Chain
 from core.models import of
 from fl.strategies.base import Contribution, State, Strategy, mean
+from fl.strategies.ditto import ditto
 from fl.strategies.feddyn import feddyn
 from fl.strategies.fedlc import fedlc
 from fl.strategies.fednova import fednova
+from fl.strategies.fedper import fedbn, fedper
 from fl.strategies.fedprox import fedprox
 from fl.strategies.fedrs import fedrs
 from fl.strategies.flower import (
@@ -32,8 +34,9 @@ from fl.strategies.scaffold import scaffold
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "feddyn": feddyn, "moon": moon,
-    "fednova": fednova, "fedrs": fedrs, "fedlc": fedlc, "fedadam": fedadam, "fedyogi": fedyogi, "fedadagrad": fedadagrad,
-    "fedmedian": fedmedian, "fedtrimmedavg": fedtrimmedavg, "krum": krum, "multikrum": multikrum, "bulyan": bulyan,
+    "fednova": fednova, "fedrs": fedrs, "fedlc": fedlc, "fedper": fedper, "fedbn": fedbn, "ditto": ditto,
+    "fedadam": fedadam, "fedyogi": fedyogi, "fedadagrad": fedadagrad, "fedmedian": fedmedian,
+    "fedtrimmedavg": fedtrimmedavg, "krum": krum, "multikrum": multikrum, "bulyan": bulyan,
 }  # fmt: skip
 
 CUTTING = ("fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan")  # rules that leave out what stands apart

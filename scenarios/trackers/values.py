@@ -121,6 +121,8 @@ def final(report: Report) -> dict[str, float]:
     found |= {f"best_accuracy_{who}": best.accuracy for who, best in report.best.items() if best}
     if served:
         found |= {"clients_accuracy_mean": fmean(served), "clients_accuracy_min": min(served)}
+    if own := [shard.personal_accuracy for shard in report.shards if shard.personal_accuracy is not None]:
+        found |= {"clients_personal_accuracy_mean": fmean(own), "clients_personal_accuracy_min": min(own)}
     if report.continual:
         found |= dataclasses.asdict(report.continual.measures)
     found |= {f"seconds_{name}": spent for name, spent in report.seconds.items()}

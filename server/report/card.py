@@ -135,6 +135,9 @@ def _clients(report: Report) -> Iterator[str]:
     shares = [shard.accuracy or 0.0 for shard in tested]
     yield f"On clients' own test images: {percent(fmean(shares))} on average, {percent(min(shares))} at worst."
     yield ""
+    if own := [shard.personal_accuracy for shard in tested if shard.personal_accuracy is not None]:
+        yield f"Each client also has a personal model, which is not among these files: there {percent(fmean(own))} on average."
+        yield ""
     yield "| client | training images | accuracy on its own |"
     yield "|---|---|---|"
     for shard in tested:

@@ -22,7 +22,8 @@ from tests.fakes import START, FakeGrid, play, same
 SCENARIO = Scenario("strategies", clients=9, cohort=7, rounds=3)
 
 
-QUICK = [pytest.param(n, marks=pytest.mark.slow) if n == "bulyan" else n for n in STRATEGIES]
+NAMES = [name for name in STRATEGIES if name != "fedbn"]  # which needs a model with norms: tests/server/test_run.py
+QUICK = [pytest.param(n, marks=pytest.mark.slow) if n == "bulyan" else n for n in NAMES]
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -37,7 +38,7 @@ def test_state_put_back_goes_on_as_if_never_taken(name: str, tmp_path: Path) -> 
         assert same(one.arrays, other.arrays)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_weights_stay_finite_and_keep_their_kind(name: str) -> None:
     done = play(FakeGrid(), Scenario("strategies", clients=9, cohort=7, rounds=2, strategy=Part(name)))
     for w, start in zip(done[-1].arrays, START, strict=True):

@@ -63,7 +63,8 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
     scenario, found = SCENARIO, Counter[tuple[str, str]]()
     for number in range(count):
         draw = rng(seed, "reply", number)
-        name = list(STRATEGIES)[number % len(STRATEGIES)]
+        names = [one for one in STRATEGIES if one != "fedbn"]  # which needs a model with norms
+        name = names[number % len(names)]
         try:
             with np.errstate(all="ignore"):
                 found[name, _one(replace(scenario, strategy=Part(name)), draw)] += 1

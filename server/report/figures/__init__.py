@@ -20,6 +20,7 @@ from server.report.figures.continual import classes, forgetting_split, matrix, s
 from server.report.figures.evaluation import clients, confusion
 from server.report.figures.learning import accuracy, drift
 from server.report.figures.local_baseline import alone
+from server.report.figures.personal import personal
 from server.report.figures.picture import Picture
 from server.report.figures.shards import labels, looks
 
@@ -37,6 +38,7 @@ PLOTS: dict[str, Callable[..., Picture | None]] = {
     "classes": classes,
     "served": served,
     "clients": clients,
+    "personal": personal,
     "alone": alone,
     "confusion": confusion,
     "drift": drift,

@@ -32,15 +32,8 @@ def write(report: Report, folder: Path) -> Path:
 
 def _page(report: Report, folder: Path) -> str:
     parts = [header.subtitle, header.headline, header.notices, header.tiles]
-    rest = [
-        tables.baselines,
-        tables.continual,
-        tables.costs,
-        tables.exports,
-        tables.clients,
-        devices.devices,
-        reproduce.reproduce,
-    ]
+    rest = [tables.baselines, tables.personal, tables.continual, tables.costs, tables.exports, tables.clients]
+    rest += [devices.devices, reproduce.reproduce]
     folded = tag("section", tag("h2", "Details"), tables.rounds(report), reproduce.settings(report))
     pictures = [_picture(name, report, folder / f"{name}.png") for name in PLOTS if (folder / f"{name}.png").exists()]
     body = tag("main", *(part(report) for part in parts), *pictures, *(part(report) for part in rest), folded)

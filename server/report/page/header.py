@@ -8,6 +8,7 @@ from statistics import fmean
 from server.record import ExportedFile, Report
 from server.report.figures.formatting import NONE, duration, gap, number, percent, signed, size, some, span
 from server.report.figures.local_baseline import on_own_digits
+from server.report.figures.personal import clients, shares
 from server.report.page.html import Html, fold, join, tag
 
 SHOWN = 6  # events in full view; the others fold
@@ -22,7 +23,7 @@ def headline(report: Report) -> Html:
     said = f"{who}{together} read {percent(report.accuracy)} of the test images right"
     if "federated" in report.diverged:
         said += ", but training diverged"
-    return tag("h1", said + _beside_all_data(report) + _alone(report) + ".")
+    return tag("h1", said + _beside_all_data(report) + _personal(report) + _alone(report) + ".")
 
 
 def _beside_all_data(report: Report) -> str:
@@ -36,6 +37,15 @@ def _beside_all_data(report: Report) -> str:
     best = report.best.get("centralized")
     shown = f" ({percent(best.accuracy)} in its best round)" if best else ""
     return f"{said}, which diverged{shown}"
+
+
+def _personal(report: Report) -> str:
+    """What clients' personal models read on the clients' own images; beside the global one, if nothing else says that."""
+    found = {kind: percent(fmean(each)) for kind, each in shares(clients(report)).items()}
+    if not found:
+        return ""
+    beside = "" if on_own_digits(report) else f", the global one {found['joined']}"
+    return f"; on their own images personal models read {found['personal']}{beside}"
 
 
 def _alone(report: Report) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from server.record import ClientsMeasures, Report, RoundRecord
 from server.report.figures.formatting import NONE, duration, in_points, known, number, percent, signed, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
+from server.report.figures.personal import KINDS, shares, worst_tenth
+from server.report.figures.personal import clients as served_clients
 from server.report.page.header import last
 from server.report.page.html import Html, fold, join, table, tag, words
 
@@ -74,6 +76,21 @@ def baselines(report: Report) -> Html:
 
 def _apart(mine: float | None, other: float | None) -> str:
     return signed(mine, other) if known(mine) and known(other) else NONE
+
+
+def personal(report: Report) -> Html:
+    """Clients' personal models beside the global one; nothing if they have none."""
+    found = shares(served_clients(report))
+    if not found:
+        return Html("")
+    rows = [
+        [KINDS[kind][0], percent(fmean(each)), percent(worst_tenth(each)), percent(min(each))]
+        for kind, each in found.items()
+    ]
+    how = f"Accuracy on each client's own test images, as it sees them, in its own mix of {report.kinds}."
+    how += " The worst tenth: the mean over the tenth of clients that this model serves worst, at least one."
+    head = ["On their own images", "Mean over clients", "Worst tenth", "Worst"]
+    return join([tag("h2", "Personal models"), tag("p", how, class_="soft"), table(head, rows)])
 
 
 MEASURES: dict[str, tuple[str, Callable[[Any], str], str]] = {  # each measure's name, how it is written, what it means
@@ -171,13 +188,14 @@ def clients(report: Report) -> Html:
     alone = {one.number: one for one in own_models(report)}
     looks = any(shard.looks for shard in shards)
     classes, kinds = range(max(len(shard.labels) for shard in shards)), report.kinds
-    head = ["Client", "Images", "Rounds", "Accuracy", "Tested on"]
+    own = any(shard.personal_accuracy is not None for shard in shards)
+    head = ["Client", "Images", "Rounds", "Accuracy", *["Personal"] * own, "Tested on"]
     head += [f"Alone, own {kinds}", f"Alone, all {kinds}"] * bool(alone)
     head += [*map(report.called, classes), *[tag("span", "Look", class_="line")] * looks]
     rows = [
         [
             *(shard.client, number(shard.examples), number(shard.rounds)),
-            *(percent(shard.accuracy), number(shard.tested)),
+            *(percent(shard.accuracy), *[percent(shard.personal_accuracy)] * own, number(shard.tested)),
             *_alone(alone, shard.client),
             *(number(n) for n in shard.labels or [None] * len(classes)),
             *[tag("span", look_words(shard.looks) or "plain", class_="line")] * looks,
@@ -186,6 +204,8 @@ def clients(report: Report) -> Html:
     ]
     how = f"Accuracy: the finished global model on test images as this client sees them, in its own mix of {kinds}."
     how += f" {report.called(0)} to {report.called(classes[-1])}: its training images." if classes else ""
+    if own:
+        how += " Personal: the model that the client keeps for itself, on the same images."
     if alone:
         how += f" Alone: a model trained on nothing but this client's images, on those same test images (own {kinds})"
         how += f" and on the whole test set (all {kinds})."
