@@ -211,7 +211,7 @@ def planned(found: Plan, workers: int) -> list[str]:
         return [*lines, "nothing is known of how long the rest will take"]
     hours = found.processor / 3600
     wall = f"about {duration(found.wall(workers))} with {workers} workers" if hours else "nothing is left"
-    lines.append(f"left: {hours:.2f} processor hours; {wall}")
+    lines.append(f"left: {hours:.3g} processor hours; {wall}")
     kinds = len(seen.kinds)
     basis = f"{seen.count} finished runs, " if seen.count else ""
     return [

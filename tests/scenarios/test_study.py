@@ -314,7 +314,7 @@ def test_a_plan_counts_what_is_left_and_reckons_with_rounds_and_examples(tmp_pat
     assert (found.cells, found.cells_finished, found.trials, found.trials_finished) == (12, 0, 16, 0)
     a_trial, a_cell = 2 + 2 * 3 + 2, 2 + 3 * 3 + 2  # to begin, rounds, at the end twice a test
     assert found.processor == pytest.approx(16 * a_trial + 12 * a_cell) and not carry_out.unseen(work)
-    assert found.wall(1) == found.processor and "0.09 processor hours" in "".join(command.planned(found, 1))
+    assert found.wall(1) == found.processor and "0.0878 processor hours" in "".join(command.planned(found, 1))
     long = replace(BASE, rounds=30, local=replace(BASE.local, epochs=2.0))
     assert found.estimates.of(long) == pytest.approx(2 + 30 * (1 + 2 * 2) + 2)
     assert found.estimates.of(replace(BASE, model=replace(BASE.model, kind="mlp"))) is None
