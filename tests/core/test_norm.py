@@ -166,7 +166,7 @@ def test_the_statistics_of_two_clients_pooled_are_those_of_all_their_images(
         return learned.weights
 
     few, many = digits.take(np.arange(32)), digits.take(np.arange(32, 96))
-    both = [Contribution(0, seen(few), 32.0), Contribution(1, seen(many), 64.0)]
+    both = [Contribution(0, seen(few), 32.0, 1), Contribution(1, seen(many), 64.0, 2)]
     identify()
     _, pooled = strategies.aggregate(still, strategies.build(still), {}, start, both, 1)
     for ours, all_ in zip(statistics(still, pooled)[:2], statistics(still, seen(digits))[:2], strict=True):
@@ -198,7 +198,7 @@ def test_the_fisher_is_the_mean_of_single_examples_squared_gradients(scenario: S
             z = model.logits(stock, weights, x[None].astype(np.float32) / np.float32(255))
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits([y], z)
         single.append([g.numpy() ** 2 for g in tape.gradient(loss, weights)])
-    found = default(mine).fisher(start, few.x, few.y)
+    found = default(mine).fisher(start, few.x)
     for i, (ours, each) in enumerate(zip(found, zip(*single, strict=True), strict=True)):
         wanted = 0 * ours if i in model.statistics else np.mean(each, 0)
         assert ours == pytest.approx(wanted, rel=1e-3, abs=1e-7)
@@ -210,7 +210,7 @@ def test_group_norm_is_the_same_on_both_engines(scenario: Scenario, digits: Exam
     stock_, light = default(mine), get("litert", of(mine), file, step.digest(file))
     start = first(mine)
     plan = planned(mine, start, digits.take(np.arange(BATCH)))
-    pairs = [(e.train(start, plan).weights, e.fisher(start, digits.x[:9], digits.y[:9])) for e in (stock_, light)]
+    pairs = [(e.train(start, plan).weights, e.fisher(start, digits.x[:9])) for e in (stock_, light)]
     for one, other in zip(*(weights for weights, _ in pairs), strict=True):
         assert one == pytest.approx(other, abs=2e-6)
     for one, other in zip(*(fisher for _, fisher in pairs), strict=True):
@@ -233,7 +233,7 @@ def test_no_feature_is_larger_than_the_largest(scenario: Scenario, norm: str, di
 def test_statistics_are_averaged_whatever_the_strategy_does_with_weights(scenario: Scenario, name: str) -> None:
     mine = replace(scenario, clients=9, cohort=9, strategy=Part(name))
     model, start = of(mine), first(mine)
-    clients = [Contribution(i, [w + np.float32(0.01 * i) for w in start], float(1 + i)) for i in range(9)]
+    clients = [Contribution(i, [w + np.float32(0.01 * i) for w in start], float(1 + i), 1) for i in range(9)]
     identify()
     rule = strategies.build(mine)
     _, made = strategies.aggregate(mine, rule, rule.start(start), start, clients, 1)

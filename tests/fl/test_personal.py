@@ -16,11 +16,11 @@ from clients.learner import learn
 from clients.sources.simulated import own_test, shard
 from core.arrays import Arrays, in_order
 from core.config.part import Part
-from core.config.scenario import Scenario
+from core.config.scenario import Model, Scenario
 from core.data import Examples
 from core.methods import Chain, Finetune
 from core.methods.base import Memory
-from core.models import ModelSpec
+from core.models import of
 from core.plan import Learned, Lesson, Pull, Rehearsal, draw
 from core.scores import Sums, score
 from fl import roster, strategies, wire
@@ -29,7 +29,7 @@ from fl.messages import Task, Update
 from fl.strategies.ditto import PersonalModel
 from fl.strategies.fedper import PersonalLayers, fedbn, fedper
 from scenarios.backends.local import LocalGrid
-from server.record import Report, RoundSeconds
+from server.record import Costs, Report, RoundSeconds
 from tests.fakes import Onlooker, federate, same
 from tests.models import engine, initial, spec
 
@@ -201,7 +201,11 @@ def test_the_report_says_what_the_model_in_the_memory_reads(all_: Scenario, tmp_
 
 def timeless(report: Report) -> Report:
     return replace(
-        report, history=tuple(replace(row, seconds=RoundSeconds()) for row in report.history), seconds={}, folder=""
+        report,
+        history=tuple(replace(row, seconds=RoundSeconds()) for row in report.history),
+        seconds={},
+        folder="",
+        costs=Costs(),
     )
 
 
@@ -312,23 +316,13 @@ def test_what_cannot_be_had_is_refused_by_name(scenario: Scenario, words: str) -
     assert words in str(caught.value)
 
 
-def test_normalization_layers_stay_with_the_client_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_normalization_layers_stay_with_the_client_where_there_are_any() -> None:
     with pytest.raises(ValueError, match=r"fedbn needs model\.norm = batch"):
         fedbn(Scenario("x"))
-    normed = replace(spec(), name="normed")
-    normed.__dict__["names"] = (
-        "conv/kernel",
-        "conv/bias",
-        "norm/scale",
-        "norm/shift",
-        "norm/mean",
-        "norm/square",
-        "logits/bias",
-    )
-    assert normed.norms == (2, 3, 4, 5)
-    monkeypatch.setattr(ModelSpec, "norms", normed.norms)
-    rule = fedbn(Scenario("x"))
-    assert rule.client()[0].kept == {2, 3, 4, 5} == rule.kept  # type: ignore[attr-defined]
+    scenario = Scenario("x", model=Model(norm="batch"))
+    rule, model = fedbn(scenario), of(scenario)
+    assert {model.names[i].split("/")[1] for i in rule.kept} == {"scale", "shift", "mean", "square"}  # type: ignore[attr-defined]
+    assert rule.client()[0].kept == set(model.norms()) == rule.kept  # type: ignore[attr-defined]
 
 
 def test_an_own_layer_is_taught_with_what_a_method_remembers(all_: Scenario, tmp_path: Path) -> None:

@@ -78,7 +78,10 @@ class Counting:
     def features(self, arrays: Arrays, images: np.ndarray) -> np.ndarray:
         return np.zeros((len(images), self.model.features), np.float32)
 
-    def fisher(self, arrays: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
+    def fisher(self, arrays: Arrays, images: np.ndarray) -> Arrays:
+        return [np.zeros_like(w) for w in arrays]
+
+    def gradient(self, arrays: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
         return [np.zeros_like(w) for w in arrays]
 
 
@@ -94,6 +97,8 @@ def test_every_method_takes_the_steps_of_its_clients_own_examples(name: str, met
             mine = Shard(client, held[client], np.zeros((len(held[client]), 0), np.float32), {})
             done, memory = learn(mine, Task(scenario, number, client, 0.1, start), memory, engine)  # type: ignore[arg-type]
             expected = 0 if method in CLOSED_FORM else cohort.get(client)
+            if method == "stsa" and number > scenario.rounds // len(course(scenario).tasks):
+                expected = 0  # which trains its body in the first stage only
             if expected is not None:
                 assert engine.steps == expected
                 assert not expected or done.sums.examples == expected * scenario.local.batch

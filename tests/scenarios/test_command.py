@@ -30,9 +30,9 @@ WRONG = {
     "noniid --set seed": ["'seed' should be key=value"],
     "noniid --set partition=nothing": [
         "unknown partition 'nothing'",
-        "dirichlet, iid, labels, quantity, sample, shards",
+        "dirichlet, hsu, iid, labels, powerlaw, quantity, sample, shards",
     ],
-    "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, fedadagrad, fedadam, fedavg"],
+    "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, ditto, fedadagrad, fedadam, fedavg"],
     "noniid --set schedule=never": ["unknown schedule 'never'", "constant, cosine, plateau"],
     "noniid --set methods=magic": ["unknown methods 'magic'", "finetune"],
     "noniid --set augment=rotate+fly": [

@@ -188,11 +188,12 @@ def test_no_word_is_broken(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     runs = {f"r{i}": stream(0.9 + i / 100, method, i % 2) for i, method in enumerate(["replay", "derpp", "replay"])}
-    runs = {name: one.with_(baselines={"centralized": 0.99, "local": 0.5, "joint": 0.98}) for name, one in runs.items()}
+    beside = {"centralized": 0.99, "fedavg": 0.9, "local": 0.5, "joint": 0.98}
+    runs = {name: one.with_(baselines=beside) for name, one in runs.items()}
     assert compare.main([*saved(tmp_path, **runs), "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.partition("written")[0].splitlines()
     assert max(map(len, lines)) <= width
-    words = {word for key in COLUMNS for word in compare._head(key).split()} - {"own", "worst", "client"}
+    words = {word for key in COLUMNS for word in compare._head(key).split()} - {"own", "worst", "client", "client,"}
     assert words - {"classes"} <= set(cells(lines))
     assert {"methods=replay", "methods=derpp", "federated"} <= set(cells(lines)) and "own" not in cells(
         lines

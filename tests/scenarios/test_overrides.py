@@ -119,10 +119,12 @@ def test_what_a_preset_cannot_become_is_refused() -> None:
 def test_the_command_of_a_run() -> None:
     scenario = changed(SCENARIOS["noniid"][0], [("partition.alpha", "0.05"), ("seed", "3")])
     line = "python -m scenarios.run noniid --set partition.alpha=0.05 --seed 3"
-    assert shlex.join(again(scenario, RunOptions(workers=2))) == line
-    assert shlex.join(again(scenario, RunOptions(baselines="all"))) == f"{line} --baselines all"
+    assert shlex.join(again(scenario, RunOptions(workers=2, baselines="all"))) == line
+    assert (
+        shlex.join(again(scenario, RunOptions())) == f"{line} --baselines centralized"
+    )  # noniid is compared with all, if nobody says
     later = replace(scenario, past=1)
-    assert shlex.join(again(later, RunOptions(source=Path("runs/a b")))) == f"{line} --from 'runs/a b'"
+    assert shlex.join(again(later, RunOptions(baselines="all", source=Path("runs/a b")))) == f"{line} --from 'runs/a b'"
     home = RunOptions(baselines="none", federation=flwr_cli.HOME.absolute())
     assert shlex.join(again(scenario, home)) == line.replace("scenarios.run", "scenarios.deploy run")
     assert again(replace(scenario, name="my own"), RunOptions()) == ()

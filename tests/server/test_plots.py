@@ -369,7 +369,7 @@ def bands(figure) -> int:
 def test_a_band_says_what_it_is_and_one_seed_has_none(figures, tmp_path):
     compare([read(fake(4, 3, seed)) for seed in range(3)], tmp_path)
     compare([read(fake(4, 3))], tmp_path)
-    assert any("band: lowest to highest of 3 seeds" in text for text in legend(figures[0])) and bands(figures[0]) == 1
+    assert any("band: lowest to highest of 3 seeds" in text for text in legend(figures[0])) and bands(figures[0]) == 3
     assert not any("band" in text for text in legend(figures[1])) and bands(figures[1]) == 0
     assert any("worst client alone to the best" in text for text in legend(PLOTS["accuracy"](read(fake())).draw()))
 

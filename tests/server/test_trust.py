@@ -37,6 +37,7 @@ from server.rounds import _server_updated
 from tests.fakes import START, FakeGrid, Onlooker, federate, honest, play, same, well
 from tests.models import engine, initial, spec
 
+NAMES = [name for name in STRATEGIES if name != "fedbn"]  # which needs a model with norms: test_run.py
 SCENARIO = Scenario("trust", clients=7, cohort=7, rounds=3, round_timeout=5, count_ratio=4.0)
 WEIGHTS = initial(1)
 NUMBER = st.one_of(st.floats(-20, 20, width=32), st.floats(-(2.0**127), 2.0**127, width=32))
@@ -58,7 +59,7 @@ def flipped(arrays: Arrays) -> Arrays:
     return [2 * start - own for start, own in zip(START, arrays, strict=True)]
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_client_that_lies_about_its_count_counts_as_the_most_allowed(name: str) -> None:
     """Honest counts are 10, 20 … 70; client 6's is then 4 times the lower median of 10 … 60 and its own."""
     scenario = replace(SCENARIO, strategy=Part(name), rounds=1)
@@ -68,7 +69,7 @@ def test_a_client_that_lies_about_its_count_counts_as_the_most_allowed(name: str
     assert name not in ("fedavg", "fedprox") or not same(lied.arrays, most.arrays)  # the cap is no lower than it says
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=15)
 @given(values=st.lists(NUMBER, min_size=5, max_size=5), own=st.integers(0, 2**62))
 def test_whatever_a_client_sends_the_model_stays_finite_and_near(name: str, values: list[float], own: int) -> None:
@@ -81,7 +82,7 @@ def test_whatever_a_client_sends_the_model_stays_finite_and_near(name: str, valu
         before = one.arrays
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_client_at_the_limit_moves_the_model_no_further_than_the_limit(name: str) -> None:
     """Just within the limit, in every round: what a strategy makes of it (momentum, adaptive steps) is cut to the same length."""
     far = [w * np.float32(1 + 0.99 * SCENARIO.max_update_ratio) for w in START]
@@ -126,7 +127,7 @@ def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Pat
         )
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_order_in_which_a_client_names_its_arrays_changes_nothing(name: str) -> None:
     """Several of Flower's strategies go by it."""
 
