@@ -82,8 +82,8 @@ Right = Sequence[np.ndarray]  # for each task, which of its images a model reads
 def split(
     before: Right, local: Sequence[Right], after: Right, earlier: Sequence[set[int]], now: Sequence[int]
 ) -> Split:
-    """What a round made its clients' knowledge lose, in time and in space (Yang et al. 2023, arXiv:2312.16475, as differences
-    of accuracy instead of their ratios; positive: forgetting).
+    """What a round made its clients' knowledge lose, in time and in space; positive: forgetting. The idea is that of Yang et al.
+    2023 (arXiv:2312.16475), the measure is this project's own.
 
         temporal = mean over clients k, mean over k's earlier tasks t:            acc(before, t) − acc(local k, t)
         spatial  = mean over clients k, mean over all tasks t that k has met:     acc(local k, t) − acc(after, t)
@@ -92,6 +92,10 @@ def split(
     forgotten by being taught, so it is left out. Spatial is what averaging takes from what a client can do, and the task that
     it is being taught is part of that. Tasks that a client never met are in neither. As their tasks differ, the two do not add
     up to what the global model lost.
+
+    Theirs, as Yu et al. 2024 (arXiv:2412.18355, equations 11 and 12) write them, are ratios: temporal of what a client's model
+    reads of its first task now and after its first round, so over all rounds, their averaging too; spatial of what the global
+    model and the client's own read of its present task alone.
 
     before, after: what the global model reads right before and after the round; local: the same of each client's own new model;
     earlier: the tasks that each client met before the one of this round; now: that one, or -1 if it had nothing of it.

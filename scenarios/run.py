@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--from", type=Path, metavar="RUN", dest="source",
                    help="start from a finished run's current model and its clients' memories (no NAME: its scenario)")  # fmt: skip
     p.add_argument("--rollback", type=Path, metavar="RUN/versions/N", help="make that version its run's current one")
-    p.add_argument("--baselines", choices=CHOICES["baselines"], 
+    p.add_argument("--baselines", choices=CHOICES["baselines"],
                    help="what to compare with: pooled data; all: plain FedAvg, each client alone, joint of streams too "
                    "(centralized; all of noniid)")  # fmt: skip
     p.add_argument("--export", choices=CHOICES["export"], default=RunOptions.export,

@@ -23,6 +23,7 @@ class FedAGem(AGem):
     own, at the received weights; the server's sum of them guards the next round (Fed-A-GEM, Dai et al. 2024,
     arXiv:2409.01585)
 
+    The authors take the gradients at the averaged model of after the round; here they come with the round's reply, one round older.
     The images of the current stage are among them, as in the authors' code: so a new stage's first round is guarded, too. Only
     the sum's direction matters: a step loses what goes against it, so whatever it is, no step becomes longer.
     """

@@ -71,7 +71,7 @@ def second_round(strategy: str, kind: str) -> Callable[[], object]:
     mine, start, chain = shard(scenario.json(), 0), of(scenario).initial(0), strategies.chain(scenario)
     engine = _litert(chain.contrasts) if kind == "litert" else default(scenario)
     update, memory = learn(mine, Task(scenario, 1, 0, RATE, start), {}, engine)
-    reply = received(update, float(update.examples), Asked(scenario, 1, RATE, start, {}))
+    reply = received(update, Asked(scenario, 1, RATE, start, {}), float(update.examples))
     shared, _ = chain.server_update({}, {0: chain.accept(update.payloads, reply)}, start)
     task = Task(scenario, 2, 0, RATE, start, chain.download(shared, 0))
     return lambda: learn(mine, task, memory, engine)

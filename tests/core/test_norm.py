@@ -192,12 +192,17 @@ def test_the_fisher_is_the_mean_of_single_examples_squared_gradients(scenario: S
     mine = replace(scenario, model=replace(scenario.model, norm=norm))
     model, start, few = of(mine), first(mine), read("mnist")[0].take(np.arange(4))
     weights, single = [tf.constant(w) for w in start], []
-    for x, y in zip(few.x, few.y, strict=True):
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            z = model.logits(stock, weights, x[None].astype(np.float32) / np.float32(255))
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits([y], z)
-        single.append([g.numpy() ** 2 for g in tape.gradient(loss, weights)])
+    for x in few.x:
+        squares = [np.zeros(w.shape) for w in start]
+        for y in range(model.classes):
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                z = model.logits(stock, weights, x[None].astype(np.float32) / np.float32(255))
+                loss = tf.nn.sparse_softmax_cross_entropy_with_logits([y], z)
+            share = float(tf.nn.softmax(z)[0, y])
+            for total, g in zip(squares, tape.gradient(loss, weights), strict=True):
+                total += share * g.numpy() ** 2
+        single.append(squares)
     found = default(mine).fisher(start, few.x)
     for i, (ours, each) in enumerate(zip(found, zip(*single, strict=True), strict=True)):
         wanted = 0 * ours if i in model.statistics else np.mean(each, 0)

@@ -1,9 +1,9 @@
-"""What a run is compared with: the same data without federation, `centralized` (pooled) and `local` (each client alone), and
-for streams `joint` (clients that keep everything).
+"""What a run is compared with: the same data without federation, `centralized` (pooled) and `local` (each client alone); the same
+federation with plain FedAvg, `fedavg`; and for streams `joint` (clients that keep everything).
 
-The first two take the same model, looks, augmentations and rates as the federation, and in every round as many steps as its
-clients are given at their stage of the stream (core.plan.budget), so as many gradient examples; but they have all of their data
-from the first round on, and of a schedule with stages they take one of a single stage. A baseline *is* a client's own `learn`,
+The two without federation take the same model, looks, augmentations and rates as the federation, and in every round as many steps
+as its clients are given at their stage of the stream (core.plan.budget), so as many gradient examples; but they have all of their
+data from the first round on, and of a schedule with stages they take one of a single stage. A baseline *is* a client's own `learn`,
 given all data, or no one else's. A federation of one without a stream is the centralized baseline, bit for bit.
 Results are cached by everything that can change them, so that runs which differ only in strategy share them.
 
