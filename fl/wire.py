@@ -20,9 +20,9 @@ from fl.checks import Limits
 from fl.messages import Task, Update
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
-SCHEMA = (
-    3  # of a task's settings; 1: before it was written down; 2: before a run could go on from another on real nodes
-)
+# Of a task's settings. 1: before it was written down; 2: before a run could go on from another on real nodes; 3: before all
+# methods had one budget
+SCHEMA = 4
 STEP = "step"  # a training step's file, for clients without TensorFlow
 METHOD = "method."  # then a method's name: its arrays beside the weights, either way
 

@@ -22,7 +22,7 @@ from core.views.conditions import CONDITIONS
 from core.views.looks import LOOKS
 from fl import roster
 from fl.partition import PARTITIONERS, partition
-from fl.strategies import STRATEGIES, build
+from fl.strategies import STRATEGIES, build, chain
 from scenarios.presets import SCENARIOS
 
 REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
@@ -38,7 +38,7 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
 
 
 LOOK_BACK = ("replay", "der", "derpp", "agem", "joint", "ewc", "si", "lwf")  # methods that work on earlier stages only
-UNWEIGHTED = ("fedmedian", "fedtrimmedavg", "krum", "bulyan")  # strategies that count every client alike
+UNWEIGHTED = ("feddyn", "fedmedian", "fedtrimmedavg", "krum", "bulyan")  # strategies that count every client alike
 
 
 def check(scenario: Scenario) -> tuple[str, ...]:
@@ -119,6 +119,12 @@ def without_effect(scenario: Scenario) -> list[str]:
         )
     if scenario.model.groups != Model.groups and scenario.model.norm != "group":
         notes.append(f"model.groups = {scenario.model.groups} has no effect: model.norm = {scenario.model.norm}")
+    if scenario.probe and chain(scenario).personal:
+        notes.append(
+            f"probe = {scenario.probe} judges what clients send, not their personal models (strategy = {scenario.strategy})"
+        )
+    if scenario.idle == "rehearse" and not chain(scenario).rehearses(1):
+        notes.append("idle = rehearse has no effect: no method rehearses")
     weighted = f"weight_exponent = {scenario.weight_exponent:g}"
     if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
         notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")

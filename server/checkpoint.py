@@ -22,7 +22,7 @@ from server import run_folder
 from server.record import RoundRecord, plain
 
 KEPT = 2
-SCHEMA = 2  # 1: before round records had types
+SCHEMA = 3  # 1: before round records had types; 2: before all methods had one budget
 FACTS = "facts"  # the entry for all that is no array, as JSON
 
 

@@ -23,7 +23,7 @@ from core.metrics import Measures, Split
 from core.safe_json import read_lines, read_object
 from server import run_folder
 
-SCHEMA = 2  # 1: before the facts had types
+SCHEMA = 3  # 1: before the facts had types; 2: before costs, and while forgetting_split was a sum over rounds
 
 
 @dataclass(frozen=True)

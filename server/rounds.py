@@ -100,7 +100,9 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
     strategy, arrays, error = _aggregated(federation, state, believed, number)
     if number == federation.scenario.rounds:
         arrays = federation.strategy.finish(strategy, arrays)
-    shared, arrays, unusable = _server_updated(method, state.shared, believed.payloads, arrays)
+    # Where nothing was made of the replies, what came beside them is not counted either: it would go with weights nobody has.
+    sent = {} if error and arrays is state.arrays else believed.payloads
+    shared, arrays, unusable = _server_updated(method, state.shared, sent, arrays)
     traffic = Traffic(
         sent=sum(wire.size(contents[client]) for client in replies.sent),
         received=sum(replies.said[client].bytes for client in believed.updates),

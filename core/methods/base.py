@@ -58,6 +58,9 @@ class Received:
 class Finetune:
     """Plain SGD on what is there now; the lower bound of every continual method"""
 
+    name = ""  # in registries, memories and payloads
+    # Is what the server keeps for it all in `shared`? If not, a run that goes on from another begins it anew.
+    carried = True
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
     contrasts = False  # can its plans have a contrast (Plan.contrast)?
     personal = False  # has a client a model of its own, beside the global one (`serve`)?

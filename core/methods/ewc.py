@@ -55,9 +55,14 @@ class Ewc(Finetune):
         if before:
             fisher = [f + np.float32(self.decay) * old for f, old in zip(fisher, in_order("f", before), strict=True)]
         slots = earlier(memory, self.name, lesson.stage)
-        last = {s: slots[s] for s in list(slots)[-1:]}  # older ones are in its running sum
+        last = {s: summed(slots[s]) for s in list(slots)[-1:]}  # older ones are in its running sum
         where = kept_anchor(self.anchor, memory, self.name, lesson, learned)
         return kept(memory, self.name, last | {lesson.stage: numbered("f", fisher) | where})
+
+
+def summed(slot: Slot) -> Slot:
+    """What later stages need of one that is over: its running sums; not where the stage began, or the way through it."""
+    return {name: one for name, one in slot.items() if not name.startswith(("anchor", "path", "moved"))}
 
 
 def newest(memory: Memory, method: str, stage: int) -> Slot:

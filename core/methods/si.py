@@ -7,7 +7,7 @@ import numpy as np
 from core.arrays import in_order, numbered
 from core.engines.base import Engine
 from core.methods.base import Finetune, Memory, earlier, kept, own
-from core.methods.ewc import anchor, anchored, check, kept_anchor, newest
+from core.methods.ewc import anchor, anchored, check, kept_anchor, newest, summed
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
 
@@ -53,7 +53,7 @@ class Si(Finetune):
         if before:
             omega = [o + q for o, q in zip(omega, in_order("omega", before), strict=True)]
         slots = earlier(memory, self.name, lesson.stage)
-        last = {s: slots[s] for s in list(slots)[-1:]}
+        last = {s: summed(slots[s]) for s in list(slots)[-1:]}
         new = (
             numbered("omega", omega)
             | kept_anchor(self.anchor, memory, self.name, lesson, learned)

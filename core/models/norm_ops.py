@@ -40,6 +40,6 @@ def grouped(x: tf.Tensor, groups: int, epsilon: float) -> tf.Tensor:
 
 
 def norm_squares(normed: tf.Tensor, slope: tf.Tensor) -> list[tf.Tensor]:
-    """Σ over examples of the squared gradients of scale and shift. slope: the loss's behind both."""
-    axes = list(range(1, len(slope.shape) - 1))  # an example's positions
-    return [tf.reduce_sum(tf.square(tf.reduce_sum(one, axes)), 0) for one in (normed * slope, slope)]
+    """Σ over examples and losses of the squared gradients of scale and shift. slope: each loss's behind both, [losses, n, …]."""
+    axes = list(range(2, len(slope.shape) - 1))  # an example's positions
+    return [tf.reduce_sum(tf.square(tf.reduce_sum(one, axes)), [0, 1]) for one in (normed * slope, slope)]

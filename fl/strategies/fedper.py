@@ -91,7 +91,7 @@ def fedbn(scenario: Scenario) -> Flower:
     """FedAvg of all but normalization layers, which each client keeps (FedBN, Li et al. 2021, arXiv:2102.07623)"""
     if not (norms := of(scenario).norms()):
         raise ValueError(
-            "strategy = fedbn needs model.norm = batch: it keeps normalization layers, and this model has none"
+            "strategy = fedbn needs model.norm = batch or group: it keeps normalization layers, and this model has none"
         )
     return _personal(scenario, "fedbn", norms)
 

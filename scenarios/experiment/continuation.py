@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.config.scenario import Model, Scenario
 from core.stream import course
+from fl import strategies
 from scenarios.deployment import flwr_cli
 from server import checkpoint, record, run_folder, versions
 from server.checkpoint import RunState
@@ -66,7 +67,13 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
     real: on real nodes; they bring their own memories of that run, by its name.
     """
     version, _ = source(run, real)
-    checkpoint.save(folder, RunState(0, versions.weights(version), shared=versions.shared(version)))
+    anew = [
+        method.name
+        for method in strategies.build(Scenario.read(run / run_folder.SCENARIO)).client()
+        if not method.carried
+    ]
+    shared = {key: one for key, one in versions.shared(version).items() if key.partition("/")[0] not in anew}
+    checkpoint.save(folder, RunState(0, versions.weights(version), shared=shared))
     # The model that it starts from is current until a better one passes the gate.
     shutil.copytree(version, folder / run_folder.VERSIONS / version.name)
     versions.publish(folder, folder / run_folder.VERSIONS / version.name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from scenarios.presets import SCENARIOS
 from scenarios.studies.study import ALL, Changes, Study, Tuning, product
 
-KEEP = ("replay", "derpp", "der", "agem")  # images, within a budget
-OTHERS = ("finetune", "lwf", "ewc", "si", "fedcurv", "acil", "slda", "joint")
+KEEP = ("replay", "derpp", "der", "agem", "fedagem")  # images, within a budget
+OTHERS = ("finetune", "lwf", "ewc", "si", "fedcurv", "acil", "slda", "stsa", "joint")
 IMAGES = (50, 200)  # a client's memory
 BYTES = 789  # of an image with its label and its key
 PACES = {"sync": ("0", "0"), "async": ("1", "0.5")}  # order and lag
@@ -17,7 +17,7 @@ STRENGTHS = {
     "si": ("0.1", "0.5", "2"),
     "fedcurv": ("10", "100", "1000"),
 }
-RIDGES = {"acil": ("0.01", "0.1", "1"), "slda": ("0.0001", "0.001", "0.01")}
+RIDGES = {"acil": ("0.01", "0.1", "1"), "slda": ("0.0001", "0.001", "0.01"), "stsa": ("0.01", "0.1", "1")}
 
 
 def study() -> Study:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.data import settled
-from fl.strategies import STRATEGIES, build
+from fl.strategies import STRATEGIES, chain
 from scenarios.overrides import Change, changed
 
 Changes = tuple[Change, ...]  # as --set takes them: (("strategy", "fedprox"), ("strategy.mu", "0.1"))
@@ -180,7 +180,10 @@ def strategies(base: Scenario) -> tuple[dict[str, Changes], dict[str, str]]:
     for name in STRATEGIES:
         change = ("strategy", name)
         try:
-            build(changed(base, [change]))
+            if chain(changed(base, [change])).personal:
+                raise ValueError(
+                    "each client has a personal model, and the global one is not what counts (docs/personalization.md)"
+                )
             rows[name] = (change,)
         except ValueError as error:
             left_out[name] = str(error)

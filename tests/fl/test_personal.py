@@ -317,7 +317,7 @@ def test_what_cannot_be_had_is_refused_by_name(scenario: Scenario, words: str) -
 
 
 def test_normalization_layers_stay_with_the_client_where_there_are_any() -> None:
-    with pytest.raises(ValueError, match=r"fedbn needs model\.norm = batch"):
+    with pytest.raises(ValueError, match=r"fedbn needs model\.norm = batch or group"):
         fedbn(Scenario("x"))
     normed = Scenario("x", model=Model(norm="batch"))
     norms = {i for i, name in enumerate(of(normed).names) if name.partition("/")[0].endswith("_norm")}

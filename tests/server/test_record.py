@@ -51,7 +51,7 @@ def test_a_report_that_is_written_is_read_again(tmp_path: Path) -> None:
     record.save(tmp_path, REPORT)
     assert record.load(tmp_path) == REPORT and record.load_rounds(tmp_path) == list(REPORT.history)
     top = json.loads((tmp_path / "report.json").read_text())
-    assert (top["schema"], top["scenario"], top["seed"], top["rounds"], top["clients"]) == (2, "x", 7, 2, 20)
+    assert (top["schema"], top["scenario"], top["seed"], top["rounds"], top["clients"]) == (3, "x", 7, 2, 20)
     assert {file.name for file in tmp_path.iterdir()} == {"report.json", "rounds.jsonl"}
 
 

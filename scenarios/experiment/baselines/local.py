@@ -27,10 +27,13 @@ def local(scenario: Scenario, folder: Path) -> Iterator[int]:
     Each client's last weights, and those of its best round by the server's validation images, stay in clients/N.
     """
     turns = [roster.choose(scenario, number) for number in range(1, scenario.rounds + 1)]
+    holdings = Holdings(scenario, world(scenario.json())[0].train.y)
     homes, seen = [folder / "clients" / str(client) for client in range(scenario.clients)], 0
     for client, home in enumerate(homes):
         home.mkdir(parents=True, exist_ok=True)
-        seen += _alone(scenario, client, [number for number, cohort in enumerate(turns, 1) if client in cohort], home)
+        seen += _alone(
+            scenario, client, [number for number, cohort in enumerate(turns, 1) if client in cohort], home, holdings
+        )
         yield client
     last, chosen = _tested(scenario, [home / best.LAST for home in homes]), None
     if scenario.validation:  # where no loss was ever finite, no round is best, and the last has to do
@@ -42,11 +45,11 @@ def local(scenario: Scenario, folder: Path) -> Iterator[int]:
     finished(folder, Result(last.accuracy, (point,), top, last_alone=last, best_alone=chosen))
 
 
-def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path) -> int:
+def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path, holdings: Holdings) -> int:
     """One client's training without the others; how many gradient examples it took."""
     (data, _), mine, whole = world(scenario.json()), shard(scenario.json(), client), at_once(scenario)
     arrays, engine = of(scenario).initial(scenario.seed), default(scenario)
-    holdings, seen, curve = Holdings(scenario, data.train.y), 0, list[Point]()
+    seen, curve = 0, list[Point]()
     (home / best.BEST).unlink(missing_ok=True)  # of an attempt that was cut off
     for number in turns:
         # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
