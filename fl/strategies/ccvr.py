@@ -11,8 +11,9 @@ layer on them. All other arrays stay as they are, to the last bit.
 
 The paper asks all clients once, when training is over. Here the last `last` rounds are for it: nobody takes a step in them, and
 a client that is drawn sends its sums, once. So all sums are of one body; of clients that are not drawn there are none.
-They cost as many rounds of training. Sums of a body that still learns would cost none, but they are worth nothing: on the run that
-`ccvr` below was tried on they lost 15 points on FedAvg (seed 11) where sums of one body won 10.
+They cost as many rounds of training. Sums of a body that still learns would cost none, but they are of no use: on the run that
+chose the defaults below, with seed 11, FedAvg's 69.9 % of validation images became 54.0 % with sums from the last three rounds of
+training, and 82.1 % with sums of the body that it ended with.
 
 Sums are of the images of the stage that the client is then in, as they are, without augmentation. In a stream these are those of
 the last stage only. The last layer's columns of classes of which nobody sent anything stay as they are. A run of one round, and one
@@ -208,12 +209,15 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return raised / raised.sum(1, keepdims=True)
 
 
+# Chosen on validation images: `noniid` with two labels a client and neither looks nor augmentation, 6,000 training images, 10
+# clients of which 5 a round, 10 rounds, seeds 11 and 12. Last losses there, 1.34 and 2.95 uncalibrated: 0.87 and 1.06 with 500
+# samples and rate 0.5; 0.52 and 0.59 with 2,000 and rate 1; 0.44 and 0.49 with rate 2. Negative features cut to 0 change little.
 def ccvr(
     scenario: Scenario,
     *,
-    samples: int = 500,  # virtual features of each class; range [1, 10000]
+    samples: int = 2000,  # virtual features of each class; range [1, 10000]
     epochs: int = 10,  # passes over them; range [1, 1000]
-    rate: float = 0.5,  # SGD step, over the mean squared length of a virtual feature; range [0, 1], 0 changes nothing
+    rate: float = 2.0,  # SGD step, over the mean squared length of a virtual feature; range [0, 4], 0 changes nothing
     last: int = 0,  # rounds at the end in which clients send sums and do not train; 0: clients / cohort, a quarter of all at most
 ) -> Calibrated:
     """FedAvg whose last layer the server trains in the end, on features drawn from the clients' means and covariances of each
@@ -233,7 +237,7 @@ def ccvr(
     usual = min(math.ceil(scenario.clients / scenario.cohort), math.ceil(rounds / 4), rounds - 1)
     first = rounds - (last or usual) + 1
     half = ClassifierCalibration(
-        model, first, scenario.past, Virtual(samples, epochs, within("rate", rate, 0, 1), scenario.seed)
+        model, first, scenario.past, Virtual(samples, epochs, within("rate", rate, 0, 4), scenario.seed)
     )
     rule = fedavg(scenario)
     return Calibrated(rule.rule, rule.arguments, methods=(half,), first=first)

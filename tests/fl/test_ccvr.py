@@ -32,7 +32,7 @@ BASE = Scenario(
     "calibration", clients=2, cohort=2, rounds=ROUNDS, model=Model("mlp"), local=Local(batch=16),
     strategy=Part("ccvr", {"last": 2}),
 )  # fmt: skip
-VIRTUAL = Virtual(samples=200, epochs=10, rate=0.5, seed=0)
+VIRTUAL = Virtual(samples=500, epochs=20, rate=2.0, seed=0)
 engine, WEIGHTS = tensorflow("mlp"), initial(5, "mlp")
 
 
@@ -69,13 +69,13 @@ def test_sums_of_one_sided_clients_are_those_of_all_data_in_one_place(digits: Ex
     small = (digits.y < 5) | ((digits.y == 5) & (np.arange(len(digits)) % 3 == 0))
     parts = [sent(digits.take(np.flatnonzero(mine)))[0].astype(np.float64) for mine in (small, ~small)]
     (whole,) = sent(digits)
-    assert sum(parts) == pytest.approx(whole, rel=1e-5, abs=1e-4)  # float32
+    assert np.allclose(sum(parts), whole, rtol=1e-5, atol=1e-4)  # float32
     hidden = np.maximum(engine.features(WEIGHTS, digits.x).astype(np.float64) @ WEIGHTS[-4] + WEIGHTS[-3], 0)
     assert whole[:, -1].tolist() == np.bincount(digits.y, minlength=10).tolist()
     for c in range(10):
         mean, covariance = gaussian(sum(parts)[c])
         assert mean == pytest.approx(hidden[digits.y == c].mean(0), abs=1e-5)
-        assert covariance == pytest.approx(np.cov(hidden[digits.y == c].T), abs=1e-5)
+        assert np.allclose(covariance, np.cov(hidden[digits.y == c].T), atol=1e-5)
 
 
 def test_they_give_the_papers_global_mean_and_covariance() -> None:
@@ -118,7 +118,7 @@ def test_a_run_that_goes_on_asks_for_sums_of_its_own_model(digits: Examples) -> 
     kept, _ = half.server_update({}, {0: good}, WEIGHTS)
     assert later.download(kept, 0) == {} and same(later.server_finish(kept, WEIGHTS), WEIGHTS)
     again, _ = later.server_update(kept, {0: good, 1: good}, WEIGHTS)
-    assert again["ccvr/sums"] == pytest.approx(2 * kept["ccvr/sums"]) and later.download(again, 0)
+    assert np.allclose(again["ccvr/sums"], 2 * kept["ccvr/sums"]) and later.download(again, 0)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_sums_that_nobody_asked_for_yet_are_refused(digits: Examples) -> None:
 def test_on_devices_they_weigh_as_one_client_may(digits: Examples) -> None:
     (own,) = sent(digits)
     cut, _ = method().accept({"ccvr": [own]}, believed(digits, most=30.0))["ccvr"]
-    assert cut == pytest.approx(own / 4)
+    assert np.allclose(cut, own / 4)
     assert method().accept({"ccvr": [own]}, believed(digits, most=0.0)) == {}
 
 
@@ -328,7 +328,7 @@ def test_what_a_method_makes_of_the_last_weights_is_bounded(
         ({"strategy": Part("ccvr", {"last": 4})}, "strategy.last = 4 should be 0 … 3"),
         ({"strategy": Part("ccvr", {"samples": 0})}, "strategy.samples = 0"),
         ({"strategy": Part("ccvr", {"epochs": 1001})}, "strategy.epochs = 1001"),
-        ({"strategy": Part("ccvr", {"rate": 1.5})}, "strategy.rate = 1.5"),
+        ({"strategy": Part("ccvr", {"rate": 4.5})}, "strategy.rate = 4.5"),
     ],
 )
 def test_what_it_cannot_be_had_with_is_refused_by_name(change: dict[str, Any], words: str) -> None:

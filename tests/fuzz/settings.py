@@ -17,7 +17,7 @@ RANGES: dict[str, tuple[float, float] | list[Any]] = {
     "partition.powerlaw.sigma": (0, 3), "strategy.fedrs.alpha": (0, 1), "strategy.fedlc.tau": (0, 10),
     "partition.sample.images": [1, 10, 20], "strategy.fedprox.mu": (0, 1), "strategy.fedavgm.momentum": (0, 0.99),
     "strategy.fedavgm.rate": (0, 2), "strategy.feddyn.alpha": (0.01, 10),
-    "strategy.ccvr.samples": [1, 20], "strategy.ccvr.last": [0, 1, 2], "strategy.ccvr.rate": (0, 1),
+    "strategy.ccvr.samples": [1, 20], "strategy.ccvr.last": [0, 1], "strategy.ccvr.rate": (0, 4),
     "strategy.moon.mu": (0, 10), "strategy.moon.temperature": (0.05, 5),
     "strategy.fedadam.rate": (0, 1), "strategy.fedtrimmedavg.beta": (0, 0.49),
     "schedule.cosine.floor": (0, 1), "schedule.restarts.floor": (0, 1), "schedule.plateau.stop": [1, 2, 9],
