@@ -215,7 +215,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 def ccvr(
     scenario: Scenario,
     *,
-    samples: int = 2000,  # virtual features of each class; range [1, 10000]
+    samples: int = 1000,  # virtual features of each class; range [1, 10000]
     epochs: int = 10,  # passes over them; range [1, 1000]
     rate: float = 2.0,  # SGD step, over the mean squared length of a virtual feature; range [0, 4], 0 changes nothing
     last: int = 0,  # rounds at the end in which clients send sums and do not train; 0: clients / cohort, a quarter of all at most
