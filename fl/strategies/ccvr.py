@@ -211,8 +211,8 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 # Chosen on validation images: `noniid` with two labels a client and neither looks nor augmentation, 6,000 training images, 10
 # clients of which 5 a round, 10 rounds, seeds 11 and 12. Last losses there, 1.34 and 2.95 uncalibrated: 0.87 and 1.06 with 500
-# samples and rate 0.5; 0.52 and 0.59 with 1,000 and rate 2. 2,000 and rate 2 give 0.44 and 0.49, but where a body has hardly learned
-# anything, that is a step longer than max_update_ratio. To cut negative features to 0 changes little.
+# samples and rate 0.5; 0.52 and 0.59 with 1,000 and rate 2. 2,000 and rate 2 give 0.44 and 0.49, but where a body has hardly
+# learned anything, that is a step longer than max_update_ratio. To cut negative features to 0 changes little.
 def ccvr(
     scenario: Scenario,
     *,
