@@ -103,6 +103,9 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
     # Where nothing was made of the replies, what came beside them is not counted either: it would go with weights nobody has.
     sent = {} if error and arrays is state.arrays else believed.payloads
     shared, arrays, unusable = _server_updated(method, state.shared, sent, arrays)
+    if number == federation.scenario.rounds:
+        arrays, late = _finished(federation, shared, arrays)
+        error = "; ".join(filter(None, (error, late)))
     traffic = Traffic(
         sent=sum(wire.size(contents[client]) for client in replies.sent),
         received=sum(replies.said[client].bytes for client in believed.updates),
@@ -218,6 +221,21 @@ def _made(method: Finetune, shared: Shared, payloads: Mapping[int, Payloads], ar
     if not _finite([*made, *kept.values()]):
         raise ArithmeticError("it makes NaN or infinity")
     return kept, made
+
+
+def _finished(federation: Federation, shared: Shared, arrays: Arrays) -> tuple[Arrays, str]:
+    """The global weights as methods leave them after the last round, and what went wrong; this step has the limit of a round's."""
+    most = federation.scenario.max_update_ratio
+    try:
+        made = federation.method.server_finish(shared, arrays)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        return arrays, f"nothing was made of the weights after the last round: {error}"
+    if not _finite(made):
+        return arrays, "what was made of the weights after the last round is NaN or infinite; they were kept"
+    made, far = trust.bounded(arrays, made, most, of(federation.scenario))
+    return made, f"the step after the last round was {far:.3g} times the weights' length; it was cut to {most:g}" * (
+        far > most
+    )
 
 
 def _finite(arrays: Sequence[np.ndarray]) -> bool:

@@ -162,6 +162,13 @@ class Finetune:
         """
         return shared, arrays
 
+    def server_finish(self, shared: Shared, arrays: Arrays) -> Arrays:
+        """The global weights after the last round, of those that it ended with and what the server keeps then.
+
+        Raises ArithmeticError if nothing sensible can be made of these; then the weights stay as they are.
+        """
+        return arrays
+
     def download(self, shared: Shared, client: int) -> Payloads:
         """What a client is sent beside the weights: its Lesson.payloads."""
         return {}
@@ -245,6 +252,9 @@ class Chain(Finetune):
         for m in self.methods:
             shared, arrays = m.server_update(shared, uploads, arrays)
         return shared, arrays
+
+    def server_finish(self, shared: Shared, arrays: Arrays) -> Arrays:
+        return reduce(lambda arrays, m: m.server_finish(shared, arrays), self.methods, arrays)
 
     def download(self, shared: Shared, client: int) -> Payloads:
         return {k: v for m in self.methods for k, v in m.download(shared, client).items()}

@@ -220,10 +220,19 @@ class ModelSpec:
 
         A ReLU's output is at most the sum of what its positive weights can bring.
         """
-        bound = np.ones(1)
-        for i, mine in enumerate(self._parts(arrays)[: self._split]):
-            bound = self._largest(i, mine, bound)
+        bound = self._bounded(arrays, self._split)
         return np.tile(bound, self.features // len(bound))
+
+    def largest_hidden(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """f64 [hidden]: the same of the units before the logits; for a model with two dense layers."""
+        return self._bounded(arrays, len(self._blocks) - 1)
+
+    def _bounded(self, arrays: Sequence[np.ndarray], count: int) -> np.ndarray:
+        """f64, one for each channel: no |output| of the last of so many computed layers is above this."""
+        bound = np.ones(1)
+        for i, mine in enumerate(self._parts(arrays)[:count]):
+            bound = self._largest(i, mine, bound)
+        return bound
 
     def check_statistics(self, arrays: Sequence[np.ndarray], batch: int) -> None:
         """Raises ValueError if no images have the arrays' statistics, computed under these weights in batches of this size."""

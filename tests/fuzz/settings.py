@@ -17,6 +17,7 @@ RANGES: dict[str, tuple[float, float] | list[Any]] = {
     "partition.powerlaw.sigma": (0, 3), "strategy.fedrs.alpha": (0, 1), "strategy.fedlc.tau": (0, 10),
     "partition.sample.images": [1, 10, 20], "strategy.fedprox.mu": (0, 1), "strategy.fedavgm.momentum": (0, 0.99),
     "strategy.fedavgm.rate": (0, 2), "strategy.feddyn.alpha": (0.01, 10),
+    "strategy.ccvr.samples": [1, 20], "strategy.ccvr.last": [0, 1], "strategy.ccvr.rate": (0, 4),
     "strategy.moon.mu": (0, 10), "strategy.moon.temperature": (0.05, 5),
     "strategy.fedadam.rate": (0, 1), "strategy.fedtrimmedavg.beta": (0, 0.49),
     "schedule.cosine.floor": (0, 1), "schedule.restarts.floor": (0, 1), "schedule.plateau.stop": [1, 2, 9],
@@ -50,12 +51,12 @@ def combination(draw: random.Random, data: Path) -> list[str]:
     """A command line for a small run that is possible: a preset, a piece of each kind, some settings."""
     strategy = draw.choice(sorted(REGISTRIES["strategy"]))
     clients = ROBUST.get(strategy, 4)
-    model = draw.choice(["cnn", "lenet", "logistic", "mlp"])
+    model = draw.choice(["cnn", "lenet", "mlp"] + ["logistic"] * (strategy != "ccvr"))  # which needs two dense layers
     heads = draw.choice(["acil", "slda", "stsa"])  # of those that solve the head a run can have one
     of_heads = ("acil", "slda", "stsa")
     methods = [
         name for name in sorted(REGISTRIES["methods"])
-        if name not in of_heads or (name == heads and model in ("cnn", "mlp"))
+        if name not in of_heads or (name == heads and model in ("cnn", "mlp") and strategy != "ccvr")
     ]  # fmt: skip
     pieces = {kind: [draw.choice(sorted(REGISTRIES[kind]))] for kind in ("partition", "schedule", "softmax", "stream")}
     pieces |= {"softmax": ["plain"]} if strategy in ("fedrs", "fedlc") else {}  # they bring their own

@@ -32,7 +32,7 @@ WRONG = {
         "unknown partition 'nothing'",
         "dirichlet, hsu, iid, labels, powerlaw, quantity, sample, shards",
     ],
-    "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, ditto, fedadagrad, fedadam, fedavg"],
+    "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, ccvr, ditto, fedadagrad, fedadam, fedavg"],
     "noniid --set schedule=never": ["unknown schedule 'never'", "constant, cosine, plateau"],
     "noniid --set methods=magic": ["unknown methods 'magic'", "finetune"],
     "noniid --set augment=rotate+fly": [
