@@ -51,13 +51,16 @@ def combination(draw: random.Random, data: Path) -> list[str]:
     """A command line for a small run that is possible: a preset, a piece of each kind, some settings."""
     strategy = draw.choice(sorted(REGISTRIES["strategy"]))
     clients = ROBUST.get(strategy, 4)
-    model = draw.choice(["cnn", "lenet", "mlp"] + ["logistic"] * (strategy != "ccvr"))  # which needs two dense layers
+    shallow = strategy not in ("ccvr", "moon", "fedbn")  # which need layers before the last
+    model = draw.choice(["cnn", "lenet", "mlp"] + ["logistic"] * shallow)
     heads = draw.choice(["acil", "slda", "stsa"])  # of those that solve the head a run can have one
     of_heads = ("acil", "slda", "stsa")
     methods = [
         name for name in sorted(REGISTRIES["methods"])
         if name not in of_heads or (name == heads and model in ("cnn", "mlp") and strategy != "ccvr")
     ]  # fmt: skip
+    if strategy in ("fedper", "fedbn"):  # some layers stay with clients: no method may send what it makes of all
+        methods = [name for name in methods if name not in (*of_heads, "fedcurv", "fedagem")]
     pieces = {kind: [draw.choice(sorted(REGISTRIES[kind]))] for kind in ("partition", "schedule", "softmax", "stream")}
     pieces |= {"softmax": ["plain"]} if strategy in ("fedrs", "fedlc") else {}  # they bring their own
     pieces |= {"strategy": [strategy], "methods": draw.sample(methods, draw.choice([1, 1, 2]))}
@@ -73,6 +76,7 @@ def combination(draw: random.Random, data: Path) -> list[str]:
             changes += [f"{_path(kind, name, key)}={_value(draw, RANGES[key])}" for key in some]
     changes += [f"{key}={_value(draw, PLAIN[key])}" for key in draw.sample(sorted(PLAIN), 4)]
     changes += ["local.clip=0"] * (strategy == "scaffold")  # it is refused with clipping
+    changes += ["model.norm=group"] * (strategy == "fedbn")  # it keeps norms
     return [draw.choice(sorted(SCENARIOS)), *(word for change in changes for word in ("--set", change))]
 
 

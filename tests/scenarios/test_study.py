@@ -363,7 +363,7 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
         ("nope", "unknown study 'nope'; choose from niid-bench, pathological, split-mnist, strategies"),
         ("noniid", "say over what, --over KEY=A,B"),
         ("nope --over strategy=fedavg", "unknown scenario 'nope'; choose from"),
-        ("strategies --rows nope", "unknown row 'nope'; choose from fedadagrad"),
+        ("strategies --rows nope", "unknown row 'nope'; choose from ccvr, fedadagrad"),
         ("strategies --rows bulyan", "needs a cohort of at least 7"),
         ("niid-bench --columns nope", "unknown column 'nope'; choose from"),
         ("strategies --seeds 0", "should be how many"),

@@ -469,8 +469,8 @@ def test_trackers_are_named_by_plus_or_one_after_another(monkeypatch: pytest.Mon
     monkeypatch.setattr("scenarios.run.run", lambda scenario, folder, wanted: options.append(wanted) or 0)
     words = ["--track", "tensorboard+mlflow", "--track", "tensorboard", "--out", str(tmp_path / "run"), "--quiet"]
     assert run.main(["noniid", *words]) == 0 and options[0].track == ("tensorboard", "mlflow")
-    assert flags(options[0]) == " --track tensorboard+mlflow"
-    assert flags(replace(options[0], backend="local")).endswith(" --backend local --track tensorboard+mlflow")
+    assert flags(options[0], "noniid") == " --track tensorboard+mlflow"
+    assert flags(replace(options[0], backend="local"), "noniid").endswith(" --backend local --track tensorboard+mlflow")
 
 
 @pytest.mark.parametrize(

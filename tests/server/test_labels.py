@@ -18,7 +18,7 @@ from server.report.figures import PLOTS, style
 from server.report.figures.compare import compare
 from tests.reports import fake, read, staged
 
-LABELLED = ("accuracy", "tasks", "clients", "alone", "drift")  # the pictures that have such labels
+LABELLED = ("accuracy", "tasks", "clients", "personal", "alone", "drift")  # the pictures that have such labels
 
 
 def many(tasks: int) -> dict[str, Any]:
