@@ -50,9 +50,8 @@ class Received:
     steps: int  # that it took
     most: float  # examples that a client of this round is believed to have; ∞ in simulation, where each count is known
     client: int = -1  # who it is
-    met: tuple[int, ...] | None = (
-        None  # its examples of each stage of this run until now; None on devices: nobody knows
-    )
+    # Its examples of each stage of this run until now; None on devices: nobody knows
+    met: tuple[int, ...] | None = None
 
 
 class Finetune:

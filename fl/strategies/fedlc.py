@@ -11,9 +11,8 @@ from core.softmax import Calibration
 from fl.strategies.base import its_own_softmax, within
 from fl.strategies.flower import Flower
 
-NONE = (
-    1e-8  # images of a class that the client does not hold, as public implementations have it: it is lowered by 100·tau
-)
+# Images of a class that the client does not hold, as public implementations have it: it is lowered by 100·tau
+NONE = 1e-8
 
 
 class Calibrated(Finetune):

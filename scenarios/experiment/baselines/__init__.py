@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -63,9 +64,7 @@ class Result:
     weights_sha256: str = ""
     last_alone: Alone | None = None  # of `local`: each client's last weights
     best_alone: Alone | None = None  # and those of its best round
-    own_accuracies: tuple[
-        float, ...
-    ] = ()  # of `fedavg` and `joint`: on the own test images of each client that was asked
+    own_accuracies: tuple[float, ...] = ()  # of `fedavg` and `joint`: on each asked client's own test images
     matrix: tuple[tuple[float, ...], ...] = ()  # of `joint`: accuracy on each task after each stage
 
 
@@ -78,9 +77,7 @@ def cache_folder(scenario: Scenario, kind: str, runs: Path) -> Path:
 
 def reduced(scenario: Scenario, kind: str) -> Scenario:
     """A scenario without what this baseline does not depend on: its name, say; without federation no strategy either."""
-    usual = Scenario("baseline")
-    names = {"joint": ASIDE, "fedavg": (*ASIDE, *PLAIN)}.get(kind, (*ASIDE, *FEDERATED))
-    without = replace(scenario, **{name: getattr(usual, name) for name in names})
+    without = _usual(scenario, {"joint": ASIDE, "fedavg": (*ASIDE, *PLAIN)}.get(kind, (*ASIDE, *FEDERATED)))
     if kind == "joint":
         return replace(without, methods=(Part("joint"),))
     if kind == "centralized" and scenario.centralized_rate:
@@ -90,14 +87,18 @@ def reduced(scenario: Scenario, kind: str) -> Scenario:
 
 def aside(scenario: Scenario) -> Scenario:
     """A scenario without what changes no baseline, nor the run itself but for `softmax`: to compare with what `reduced` gives."""
-    usual = Scenario("baseline")
-    return replace(scenario, **{name: getattr(usual, name) for name in ASIDE if name != "softmax"})
+    return _usual(scenario, [name for name in ASIDE if name != "softmax"])
 
 
 def at_once(scenario: Scenario) -> Scenario:
     """The scenario whose clients have all of their data from the first round on."""
+    return _usual(scenario, STREAM)
+
+
+def _usual(scenario: Scenario, names: Iterable[str]) -> Scenario:
+    """The scenario with what is usual for these settings."""
     usual = Scenario("baseline")
-    return replace(scenario, **{name: getattr(usual, name) for name in STREAM})
+    return replace(scenario, **{name: getattr(usual, name) for name in names})
 
 
 def lasting(scenario: Scenario, steps: int, examples: int) -> Scenario:

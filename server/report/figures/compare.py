@@ -19,13 +19,9 @@ from server.report.figures.learning import BASELINES
 from server.report.figures.lines import COLUMNS, Dash, Line, panels
 
 CENTRALIZED = "centralized training on the same data"
-NAMES = {
-    "centralized": CENTRALIZED, "fedavg": "the same federation with plain FedAvg",
-    "local": "each client alone (mean over clients)", "joint": "clients that keep everything",
-}  # fmt: skip
-BRIEF = {
-    NAMES["centralized"]: "centralized", NAMES["fedavg"]: "plain FedAvg", NAMES["local"]: "each client alone",
-    NAMES["joint"]: "joint",
+NAMES = {  # of a baseline, in the legend and in the title
+    "centralized": (CENTRALIZED, "centralized"), "fedavg": ("the same federation with plain FedAvg", "plain FedAvg"),
+    "local": ("each client alone (mean over clients)", "each client alone"), "joint": ("clients that keep everything", "joint"),
 }  # fmt: skip
 DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes
 LETTERS = 105  # of the legend, or of what all runs share, in a line of the figure's width
@@ -53,11 +49,12 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
     ]
     best = max(range(len(groups)), key=lambda i: lines[i].last)
     title = f"{names[best]}, {percent(lines[best].last)}"
-    beside = list(_beside(groups[0], band)) if len(groups) == 1 else list(_baselines(central))
     if len(groups) > 1:
-        title = f"Best of {len(groups)}: {title}"
-    elif others := [f"{gap(lines[0].last, line.last)} {BRIEF[line.name]}" for line in beside]:
-        title += f": {', '.join(others)}"
+        title, beside = f"Best of {len(groups)}: {title}", list(_baselines(central))
+    else:
+        kinds = dict(_beside(groups[0], band))
+        others = [f"{gap(lines[0].last, line.last)} {NAMES[kind][1]}" for kind, line in kinds.items()]
+        title, beside = title + f": {', '.join(others)}" * bool(others), list(kinds.values())
     with style.applied():
         figure = panels(title, [*lines, *beside], legend=True)
         width, height = figure.get_size_inches()
@@ -106,14 +103,15 @@ def _baselines(central: Sequence[list[Point]]) -> Iterator[Line]:
             yield Line(CENTRALIZED + where, shade, central[i], "--", 1.0, labelled=False)
 
 
-def _beside(group: Group, band: str) -> Iterator[Line]:
-    """A line for each baseline of runs that are seeds of one another."""
+def _beside(group: Group, band: str) -> Iterator[tuple[str, Line]]:
+    """Each baseline of runs that are seeds of one another, with its line."""
     for name, (shade, dash) in BASELINES.items():
         curves = [run.curves.get(name) or () for run in group.runs]
         curves = [curve for curve in curves if any(known(point.accuracy) for point in curve)]
         if curves:
             bare = [[replace(point, low=None, high=None) for point in curve] for curve in curves]
-            yield Line(NAMES[name], shade, mean(bare), dash, 1.6, marked=False, band=band if len(curves) > 1 else "")
+            said = band if len(curves) > 1 else ""
+            yield name, Line(NAMES[name][0], shade, mean(bare), dash, 1.6, marked=False, band=said)
 
 
 def _level(run: Report) -> Point:
