@@ -27,10 +27,10 @@ class Tuning:
 
     grids: Mapping[str, tuple[Changes, ...]]  # by row; ALL: of every other row
     seeds: tuple[int, ...]  # none of them is reported
-    # The columns that are tuned on: each for itself, and the first of them for all columns that are not among them; none: every
-    # column for itself
+    # The columns that are tuned on, as trials have them (with fewer rounds, say): each for itself, and the first of them for all
+    # columns that are not among them; none: every column for itself
     where: Mapping[str, Changes] = field(default_factory=dict)
-    changes: Changes = ()  # of trials only, fewer rounds, say
+    changes: Changes = ()  # of all trials, and of nothing else
 
     def __post_init__(self) -> None:
         counts = {row: len(points) for row, points in self.grids.items()}

@@ -105,8 +105,8 @@ def test_niid_bench_is_its_protocol_with_one_epoch_and_with_ten() -> None:
     assert not set(mine.rows) & set(others.rows) and set(clothes.rows) == set(mine.rows)
     assert clothes.base.data == "fashion" and clothes.published["IID"].value == 0.895
     for row in mine.apart:  # a trial has a head, too
-        made = mine.scenario(Trial(row, "1 label", 0, 101))
-        assert made.methods[0].args.get("warm", 0) < made.rounds
+        made, short = (mine.scenario(Trial(row, column, 0, 101)) for column in ("1 label", "2 labels"))
+        assert made.methods[0].args.get("warm", 0) < short.rounds < made.rounds == 15
 
 
 def test_pathological_and_stragglers_are_their_papers() -> None:
