@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scenarios.studies import niid_bench, pathological, split_mnist, strategies
+from scenarios.studies import niid_bench, pathological, split_mnist, stragglers, strategies
 from scenarios.studies.study import Study
 
 # Each is made when it is asked for: rows over a registry are those that are registered then, plugins' too.
 STUDIES: dict[str, Callable[[], Study]] = {
     "split-mnist": split_mnist.study,
     "niid-bench": niid_bench.study,
+    "niid-bench-e10": niid_bench.ten_epochs,
+    "niid-bench-rest": niid_bench.rest,
+    "niid-bench-fashion": niid_bench.fashion,
     "pathological": pathological.study,
+    "stragglers": stragglers.study,
     "strategies": strategies.study,
 }

@@ -36,7 +36,9 @@ class Measured:
 def share(scenario: Scenario) -> float:
     """In proportion to the gradient examples of a round: clients' shares of the images, times passes over them."""
     a_client = (scenario.train or IMAGES) / scenario.clients / len(course(scenario).tasks)
-    return scenario.cohort * a_client * scenario.local.epochs
+    slow = 0.0 if scenario.drop_stragglers else (1 + scenario.local.epochs) / 2  # 1 … local.epochs, all alike likely
+    passes = (1 - scenario.stragglers) * scenario.local.epochs + scenario.stragglers * slow
+    return scenario.cohort * a_client * passes
 
 
 def measured(scenario: Scenario, marks: Sequence[Mark], result: Result | None = None) -> Measured | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,8 +46,15 @@ def rounds_to_smoothed(result: Result, target: float = TARGET) -> float | None:
     return None
 
 
+def late(result: Result) -> float | None:
+    """Mean test accuracy over the last tenth of the rounds: where one round's cohort moves the model much, the last one is luck."""
+    last = [point.accuracy for point in result.curve][-max(1, len(result.curve) // 10) :]
+    return statistics.mean(last) if last and all(map(finite, last)) else None
+
+
 MEASURES: dict[str, Measure] = {
     "accuracy": Measure("accuracy (%)", lambda one: one.accuracy),
+    "late": Measure("accuracy, mean of the last tenth of the rounds (%)", late),
     "validation_accuracy": Measure("validation accuracy (%)", lambda one: one.validation_accuracy),
     "best": Measure("accuracy of the best round by validation loss (%)", lambda one: one.best),
     "average": Measure("average over tasks (%)", lambda one: one.measures.average_accuracy if one.measures else None),

@@ -1,37 +1,55 @@
-"""Two shards of labels a client, as McMahan et al. 2017 have it (arXiv:1602.05629, table 2): rounds to 99 %, by local epochs."""
+"""Two shards of labels a client, as McMahan et al. 2017 have it (arXiv:1602.05629, table 2): rounds to 99 %, by local epochs.
+
+Theirs are the 100 clients, ten of them a round, the batches of ten, and the 1, 5, 20 epochs. The model is this project's. Rounds
+end where the published figure is well beaten or not at all: at five epochs after 100 of their 229. So a cell of `–` says only
+that 99 % was not reached by then.
+
+A round of five epochs takes 10 processor seconds, of 20 epochs 36. So one seed is reported (`--seeds 3` makes more), and rates
+are tuned on one seed, for ten rounds, at five epochs.
+"""
 
 from __future__ import annotations
 
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
-from scenarios.studies.study import ALL, Changes, Study, Tuning, product
+from scenarios.studies.study import ALL, Changes, Published, Study, Tuning, product
 
 BASE = Scenario(
     name="pathological",
     clients=100,
     cohort=10,
-    rounds=500,
+    rounds=100,
     partition=Part("shards", {"per_client": 2}),
     schedule=Part("constant"),
     local=Local(epochs=1.0, batch=10, rate=0.1),
 )
+SOURCE = "McMahan et al. 2017, arXiv:1602.05629, table 2: FedAvg, CNN, B = 10, non-IID"
+EPOCHS = {1: (200, 350.0), 5: (100, 229.0), 20: (40, 173.0)}  # epochs: our rounds, the published rounds to 99 %
 
 
 def study() -> Study:
-    """Their clients, cohort, batch and epochs, and a rate for each of them; the model is this project's."""
-    rows: dict[str, Changes] = {f"E = {epochs}": (("local.epochs", str(epochs)),) for epochs in (1, 5, 20)}
-    columns: dict[str, Changes] = {
-        "shards": (("partition", "shards"), ("partition.per_client", "2")),
-        "iid": (("partition", "iid"),),
+    """FedAvg as they have it, and with a rate that falls to nothing over the rounds. Two processor hours, one of them FedAvg's."""
+    rows: dict[str, Changes] = {
+        "fedavg": (("schedule", "constant"),),
+        "fedavg cosine": (("schedule", "cosine"),),
     }
-    grid = product({"local.rate": ("0.05", "0.1", "0.2")})
+    columns: dict[str, Changes] = {
+        f"E = {epochs}": (("local.epochs", str(epochs)), ("rounds", str(rounds)))
+        for epochs, (rounds, _) in EPOCHS.items()
+    }
     return Study(
         "pathological",
-        "FedAvg's rounds to 99 %, by local epochs, for two shards a client and for equal shares",
+        "rounds to 99 % for two shards a client, by local epochs",
         BASE,
         rows,
         columns,
-        seeds=(0, 1, 2),
-        tuning=Tuning({ALL: grid}, seeds=(101,), changes=(("rounds", "60"),)),
+        seeds=(0,),
+        tuning=Tuning(
+            {ALL: product({"local.rate": ("0.05", "0.1", "0.2")})},
+            seeds=(101,),
+            where={"E = 5": columns["E = 5"]},
+            changes=(("rounds", "10"),),
+        ),
         measures=("rounds_to_99_smoothed", "rounds_to_99", "accuracy"),
+        published={f"E = {epochs}": Published(count, SOURCE) for epochs, (_, count) in EPOCHS.items()},
     )

@@ -27,8 +27,10 @@ class Tuning:
 
     grids: Mapping[str, tuple[Changes, ...]]  # by row; ALL: of every other row
     seeds: tuple[int, ...]  # none of them is reported
-    where: Mapping[str, Changes] = field(default_factory=dict)  # the one column that is tuned on; none: each by itself
-    changes: Changes = ()  # of trials only, fewer rounds, say
+    # The columns that are tuned on, as trials have them (with fewer rounds, say): each for itself, and the first of them for all
+    # columns that are not among them; none: every column for itself
+    where: Mapping[str, Changes] = field(default_factory=dict)
+    changes: Changes = ()  # of all trials, and of nothing else
 
     def __post_init__(self) -> None:
         counts = {row: len(points) for row, points in self.grids.items()}
@@ -37,12 +39,14 @@ class Tuning:
             raise ValueError(f"every row should have the same number of trials, 1 or more; not {said or 'none'}")
         if not self.seeds:
             raise ValueError("tuning needs seeds of its own")
-        if len(self.where) > 1:
-            raise ValueError(f"rows are tuned on one column, or on each; not on {', '.join(self.where)}")
 
     def grid(self, row: str) -> tuple[Changes, ...]:
         """The points of a row."""
         return self.grids[row] if row in self.grids else self.grids[ALL]
+
+    def column(self, column: str) -> str:
+        """The column whose trials choose this one's settings."""
+        return column if column in self.where else next(iter(self.where), column)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,14 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Published:
+    """What others report for a column: what is to be beaten."""
+
+    value: float  # of the study's first measure, not scaled: 0.992 for 99.2 %
+    source: str  # whose it is, and where it stands
+
+
+@dataclass(frozen=True)
 class Study:
     """What is compared. The first row is the one that the others are compared with."""
 
@@ -84,7 +96,9 @@ class Study:
     measures: tuple[str, ...] = (
         "accuracy",
     )  # of scenarios.studies.measures; the first is compared, the others are shown
-    left_out: Mapping[str, str] = field(default_factory=dict)  # rows that are impossible here, and why
+    left_out: Mapping[str, str] = field(default_factory=dict)  # rows that are impossible here, or elsewhere, and why
+    published: Mapping[str, Published] = field(default_factory=dict)  # by column
+    apart: tuple[str, ...] = ()  # rows of another kind: never the best of a column, but named beside it
 
     def __post_init__(self) -> None:
         for kind, names in (("row", self.rows), ("column", self.columns), ("seed", self.seeds)):
@@ -102,6 +116,8 @@ class Study:
             raise ValueError(f"rows and columns of study {self.name} both set {', '.join(both)}")
         if owned := sorted((paths[0] | paths[1]) & set(OWNED)):
             raise ValueError(f"no row or column may set {', '.join(owned)}; seeds are given by --seeds")
+        if nowhere := [*(set(self.published) - set(self.columns)), *(set(self.apart) - set(self.rows))]:
+            raise ValueError(f"study {self.name} has no {', '.join(sorted(nowhere))} to publish or to set apart")
         if self.tuning:
             self._check(self.tuning)
 
@@ -121,7 +137,8 @@ class Study:
         """What is tried first; the same number for every row."""
         if not self.tuning:
             return []
-        columns, tuning = list(self.tuning.where or self.columns), self.tuning
+        tuning = self.tuning
+        columns = list(dict.fromkeys(map(tuning.column, self.columns)))
         counts = range(len(next(iter(tuning.grids.values()))))
         return [
             Trial(row, column, point, seed)
@@ -133,8 +150,7 @@ class Study:
 
     def tuned_on(self, cell: Cell) -> tuple[str, str]:
         """The row and the column whose trials choose this cell's settings."""
-        where = self.tuning.where if self.tuning else {}
-        return cell.row, next(iter(where), cell.column)
+        return cell.row, self.tuning.column(cell.column) if self.tuning else cell.column
 
     def scenario(self, cell: Cell | Trial, point: Changes = ()) -> Scenario:
         """The run of a cell at a point of its row's grid, or of a trial. Raises ValueError, naming it, if there is none such."""
@@ -165,6 +181,8 @@ class Study:
             rows={name: self.rows[name] for name in rows or self.rows},
             columns={name: self.columns[name] for name in columns or self.columns},
             seeds=tuple(seeds) or self.seeds,
+            published={name: one for name, one in self.published.items() if name in (columns or self.columns)},
+            apart=tuple(name for name in self.apart if name in (rows or self.rows)),
         )
 
 

@@ -8,6 +8,7 @@ import json
 import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scenarios.experiment.again import again
@@ -15,11 +16,12 @@ from scenarios.experiment.options import RunOptions
 from scenarios.studies.measures import MEASURES, Measure
 from scenarios.studies.outcome import Outcome, score
 from scenarios.studies.pairs import LEVEL, Pair
-from scenarios.studies.study import Cell, Changes, Trial
+from scenarios.studies.study import Cell, Changes, Study, Trial
 from server import record
 from server.report.figures.formatting import NONE, written
 
 SCHEMA = 1  # of table.json
+PUBLISHED, BEST, APART = "published", "best − published", "best apart − published"  # lines below the rows
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "≥": r"$\geq$",
@@ -48,18 +50,72 @@ def apart(measure: Measure, values: Sequence[float]) -> str:
 
 
 def grid(found: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of one measure."""
+    """Head and rows of one measure; below those of the first measure, what is published, and the best row against it."""
     study = found.study
     head = [MEASURES[name].head, *study.columns]
-    return head, [[row, *(shown(found, row, column, name) for column in study.columns)] for row in study.rows]
+    rows = [[row, *(shown(found, row, column, name) for column in study.columns)] for row in study.rows]
+    if name == study.measures[0]:
+        rows += [[PUBLISHED, *(_reported(study, column) for column in study.columns)]] if study.published else []
+        rows += [
+            [line, *(set_against(found, column, apart) for column in study.columns)] for line, apart in _lines(study)
+        ]
+    return head, rows
 
 
 def best(found: Outcome, column: str) -> set[str]:
-    """The rows with the best mean of the first measure in a column; none if there is nothing to compare."""
-    name = found.study.measures[0]
-    means = {row: statistics.mean(one.values()) for row in found.study.rows if (one := found.values(row, column, name))}
-    top = (max if MEASURES[name].more else min)(means.values(), default=0.0)
+    """The rows with the best mean of the first measure in a column, but those apart; none if there is nothing to compare."""
+    means = _means(found, column, apart=False)
+    top = (max if MEASURES[found.study.measures[0]].more else min)(means.values(), default=0.0)
     return {row for row, mean in means.items() if mean == top} if len(means) > 1 else set()
+
+
+def _means(found: Outcome, column: str, apart: bool) -> dict[str, float]:
+    """Of the first measure, by row: those that stand apart, or all others."""
+    study = found.study
+    rows = [row for row in study.rows if (row in study.apart) == apart]
+    return {row: statistics.mean(one.values()) for row in rows if (one := found.values(row, column, study.measures[0]))}
+
+
+# ── against what is published ──
+
+
+@dataclass(frozen=True)
+class Against:
+    """The best row of a column against what is published there."""
+
+    row: str
+    difference: float  # in units of the measure, not scaled
+    beaten: bool
+    text: str  # "scaffold, +0.31"
+
+
+def against(found: Outcome, column: str, apart: bool) -> Against | None:
+    """The best row, of those apart or of all others; None if nothing is published, or no row has a value."""
+    measure, means = MEASURES[found.study.measures[0]], _means(found, column, apart)
+    if column not in found.study.published or not means:
+        return None
+    row = (max if measure.more else min)(means, key=lambda one: means[one])
+    difference = means[row] - found.study.published[column].value
+    text = f"{row}, {written(measure.scale * difference, f'+,.{measure.digits}f')}"
+    return Against(row, difference, difference > 0 if measure.more else difference < 0, text)
+
+
+def set_against(found: Outcome, column: str, apart: bool) -> str:
+    """The same in a cell of the table."""
+    one = against(found, column, apart)
+    return one.text if one else NONE
+
+
+def _reported(study: Study, column: str) -> str:
+    one = study.published.get(column)
+    return number(MEASURES[study.measures[0]], one.value) if one else NONE
+
+
+def _lines(study: Study) -> list[tuple[str, bool]]:
+    """The lines that set the best row against what is published; is each of the rows apart?"""
+    if not study.published:
+        return []
+    return [(BEST, False), (APART, True)] if study.apart else [(BEST, False)]
 
 
 def shown_measures(found: Outcome) -> list[str]:
@@ -85,6 +141,12 @@ def markdown(found: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str
         head, rows = grid(found, name)
         top = [set[str]() if i else best(found, column) for column in study.columns]
         parts.append(lined(head, [[row[0], *_bold(row, top)] for row in rows]))
+    if study.published:
+        parts.append(
+            "Published:\n\n" + "\n".join(f"- {column}: {one.source}" for column, one in study.published.items())
+        )
+    if study.apart:
+        parts.append(f"Apart from the others, and never the best of a column: {', '.join(study.apart)}.")
     for row, why in study.left_out.items():
         parts.append(f"Left out: {row}: {why}")
     if missing := found.missing:
@@ -119,7 +181,7 @@ def made(found: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
 
 
 def table_csv(found: Outcome) -> str:
-    """table.csv: a line a finished cell; values as they are in JSON, not scaled."""
+    """table.csv: a line a finished cell, and one, without a seed, a published figure; values as they are in JSON, not scaled."""
     names = found.study.measures
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n")
@@ -127,6 +189,8 @@ def table_csv(found: Outcome) -> str:
     for cell, one in found.results.items():
         values = [MEASURES[name].read(one) for name in names]
         write.writerow([cell.row, cell.column, cell.seed, *values, one.seconds, one.processor, one.weights_sha256])
+    for column, reported in found.study.published.items():
+        write.writerow([PUBLISHED, column, "", reported.value, *[""] * (len(names) + 2)])
     return text.getvalue()
 
 
@@ -154,6 +218,10 @@ def table_json(found: Outcome, compared: Sequence[Pair], command: str, code: str
         "schema": SCHEMA, "study": study.name, "meaning": study.meaning, "code": code, "command": command,
         "reference": next(iter(study.rows)), "left_out": study.left_out, "lines": lines, "cells": cells,
         "pairs": [record.plain(one) | {"verdict": one.verdict} for one in compared],
+        "published": {
+            column: record.plain(one) | {"best": against(found, column, False), "best_apart": against(found, column, True)}
+            for column, one in study.published.items()
+        }, "apart": study.apart,
         "missing": [str(cell) for cell in found.missing],
     }  # fmt: skip
     return json.dumps(record.plain(page), indent=1, allow_nan=False) + "\n"
@@ -178,6 +246,7 @@ def latex(found: Outcome) -> str:
         "\\midrule",
     ]
     for row in rows:
+        lines += ["\\midrule"] if row[0] == PUBLISHED else []
         texts = [escaped(text) for text in row]
         texts = [f"\\textbf{{{text}}}" if i and row[0] in top[i - 1] else text for i, text in enumerate(texts)]
         lines.append(f"{' & '.join(texts)} \\\\")

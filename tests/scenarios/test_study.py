@@ -22,6 +22,7 @@ from scipy import stats
 from core import code_digest
 from core.config.scenario import Scenario
 from core.curves import Point
+from core.data import fashion
 from core.metrics import Measures
 from core.safe_json import read_object
 from fl.strategies import STRATEGIES
@@ -35,8 +36,9 @@ from scenarios.studies.carry_out import Work
 from scenarios.studies.measures import MEASURES, rounds_to, rounds_to_smoothed
 from scenarios.studies.outcome import Outcome, in_turn
 from scenarios.studies.results import Mark, Result
-from scenarios.studies.study import ALL, Cell, Study, Trial, Tuning, product
+from scenarios.studies.study import ALL, Cell, Published, Study, Trial, Tuning, product
 from server import record, run_folder
+from tests.tools import needed
 
 HOME = Path(__file__).parents[2]
 BASE = replace(SCENARIOS["noniid"][0], train=600, test=200, validation=100, clients=4, cohort=2, rounds=3)
@@ -67,6 +69,8 @@ def keep(folder: Path, found: Result) -> None:
 def test_every_study_is_possible_and_tries_every_row_alike(name: str) -> None:
     study = STUDIES[name]()
     assert study.name == name and study.meaning and study.tuning
+    if study.base.data == "fashion":
+        needed(str(fashion.HOME))
     first, seed = next(iter(study.columns)), study.seeds[0]
     for row in study.rows:
         made = study.scenario(Cell(row, first, seed), study.tuning.grid(row)[0])
@@ -85,6 +89,48 @@ def test_rows_over_strategies_are_those_that_are_registered(monkeypatch: pytest.
     assert set(study.rows) | set(study.left_out) == set(STRATEGIES) and "at least 7" in study.left_out["bulyan"]
     monkeypatch.setitem(STRATEGIES, "mine", STRATEGIES["fedavg"])  # type: ignore[index]
     assert "mine" in STUDIES["strategies"]().rows and "mine" in STUDIES["niid-bench"]().rows
+
+
+def test_niid_bench_is_its_protocol_with_one_epoch_and_with_ten() -> None:
+    studies = [STUDIES[name]() for name in ("niid-bench", "niid-bench-rest", "niid-bench-fashion", "niid-bench-e10")]
+    for study, epochs in zip(studies, (1, 1, 1, 10), strict=True):
+        row = next(iter(study.rows))
+        made = study.scenario(Cell(row, "2 labels", 0))
+        assert (made.clients, made.cohort, made.rounds, made.local.batch) == (10, 10, 50, 64)
+        assert (made.model.kind, made.local.epochs, made.partition.args) == ("lenet", epochs, {"k": 2})
+        assert list(study.published) == list(study.columns)
+        assert {trial.column for trial in study.trials()} == {"2 labels", "1 label"}
+    mine, others, clothes, _ = studies
+    assert {*mine.rows, *others.rows} - {"fedavg cosine", *mine.apart} == set(STRATEGIES) - {"fedper", "fedbn", "ditto"}
+    assert not set(mine.rows) & set(others.rows) and set(clothes.rows) == set(mine.rows)
+    assert clothes.base.data == "fashion" and clothes.published["IID"].value == 0.895
+    for row in mine.apart:  # a trial has a head, too
+        made, short = (mine.scenario(Trial(row, column, 0, 101)) for column in ("1 label", "2 labels"))
+        assert made.methods[0].args.get("warm", 0) < short.rounds < made.rounds == 15
+
+
+def test_pathological_and_stragglers_are_their_papers() -> None:
+    study = STUDIES["pathological"]()
+    made = study.scenario(Cell("fedavg", "E = 5", 0))
+    assert (made.clients, made.cohort, made.local.batch, made.local.epochs, made.rounds) == (100, 10, 10, 5.0, 100)
+    assert made.partition.name == "shards" and study.published["E = 5"].value == 229
+    assert study.scenario(Trial("fedavg", "E = 5", 0, 101)).rounds == 10  # a trial's, though the column has its own
+    slow = STUDIES["stragglers"]()
+    kept, dropped = (slow.scenario(Cell(row, "logistic", 0)) for row in [*slow.rows][1::-1])
+    assert (kept.clients, kept.cohort, kept.stragglers, kept.local.epochs, kept.rounds) == (1000, 10, 0.9, 20.0, 200)
+    assert dropped == replace(kept, drop_stragglers=True) and kept.model.kind == "logistic"
+    near = slow.scenario(Cell([*slow.rows][2], "cnn", 0))
+    assert near.strategy.args == {"mu": 1.0} and not near.drop_stragglers and near.model.kind == "cnn"
+    assert estimate.share(dropped) / estimate.share(kept) == pytest.approx(0.1 * 20 / (0.1 * 20 + 0.9 * 10.5))
+
+
+def test_columns_are_tuned_on_by_themselves_or_on_the_first_that_is() -> None:
+    columns = {alpha: (("partition.alpha", alpha),) for alpha in ("0.1", "1", "10")}
+    study = small(columns=columns, tuning=replace(TUNING, where={one: columns[one] for one in ("1", "10")}))
+    assert {one: study.tuned_on(Cell("fedavg", one, 0))[1] for one in columns} == {"0.1": "1", "1": "1", "10": "10"}
+    for narrow, tried in (("0.1", {"1"}), ("10", {"10"})):  # none that chooses nothing
+        assert {trial.column for trial in study.narrowed(columns=[narrow]).trials()} == tried
+    assert study.narrowed(columns=["0.1"]).scenario(Trial("fedavg", "1", 0, 11)).partition.args == {"alpha": 1.0}
 
 
 def test_split_mnist_is_its_protocol_within_equal_bytes() -> None:
@@ -119,6 +165,8 @@ def test_a_piece_comes_before_its_settings_whoever_brings_them() -> None:
         ({"tuning": replace(TUNING, seeds=(2, 11))}, r"seeds \[2\] would be tuned on and reported"),
         ({"tuning": TUNING, "base": replace(BASE, validation=0)}, "never looks at test images"),
         ({"tuning": Tuning({"fedavg": ((),)}, (11,))}, "rows without a grid: fedprox"),
+        ({"published": {"alpha 7": Published(0.9, "nobody")}}, "has no alpha 7 to publish"),
+        ({"apart": ("fednova",)}, "has no fednova to publish or to set apart"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -253,6 +301,36 @@ def test_tables_have_spread_and_number_of_seeds_and_name_what_is_missing(tmp_pat
     assert [float(line["accuracy"]) for line in lines if line["row"] == "fedavg"][::2] == [0.9, 0.92, 0.94]
 
 
+def test_what_is_published_stands_below_the_rows_and_the_best_one_against_it(tmp_path: Path) -> None:
+    reported = {"alpha 0.1": Published(0.93, "X et al. 2020")}
+    study = small(rows={**ROWS, "acil": (("methods", "acil"),)}, published=reported, apart=("acil",))
+    work = finished(study, tmp_path, {"fedavg": [0.90], "fedprox": [0.95], "acil": [0.97]})
+    found = work.outcome()
+    page = tables.markdown(found, "again")
+    assert "| fedprox | **95.00 (1)** | **95.00 (1)** |" in page and "| acil | 97.00 (1) |" in page
+    lines = (
+        "| published | 93.00 | – |",
+        "| best − published | fedprox, +2.00 | – |",
+        "| best apart − published | acil, +4.00 | – |",
+    )
+    assert all(line in page for line in lines) and "- alpha 0.1: X et al. 2020" in page
+    assert r"\midrule" + "\n" + r"published & 93.00 & -- \\" in tables.latex(found)
+    last = list(csv.DictReader(io.StringIO(tables.table_csv(found))))[-1]
+    assert (last["row"], last["column"], last["seed"], last["accuracy"]) == ("published", "alpha 0.1", "", "0.93")
+    facts = json.loads(tables.table_json(found, pairs.pairs(found), "again", "code"))["published"]["alpha 0.1"]
+    assert facts["value"] == 0.93 and facts["best"]["row"] == "fedprox" and facts["best"]["beaten"] is True
+    assert facts["best_apart"]["difference"] == pytest.approx(0.04)
+    assert tables.grid(found, "megabytes")[1][-1][0] == "acil"  # of the first measure only
+    narrow = study.narrowed(rows=["fedavg"], columns=["alpha 1"])
+    assert not narrow.published and not narrow.apart
+    loss = replace(study, measures=("forgetting",), published={"alpha 0.1": Published(0.5, "less is more")})
+    for row, forgotten in (("fedavg", 0.6), ("fedprox", 0.4)):
+        staged = result(0.9, measures=Measures(0.9, 0.9, forgotten, -0.1, 0.0))
+        keep(work.folder(study.scenario(Cell(row, "alpha 0.1", 0))), staged)
+    one = tables.against(Work(loss, tmp_path).outcome(), "alpha 0.1", False)
+    assert one and (one.row, one.beaten) == ("fedprox", True) and one.difference == pytest.approx(-0.1)
+
+
 def test_each_cell_has_the_command_that_makes_its_settings(tmp_path: Path) -> None:
     found = finished(small(), tmp_path, {"fedavg": [0.9, 0.9], "fedprox": [0.9]}).outcome()
     facts = json.loads(tables.table_json(found, pairs.pairs(found), "again", "code"))
@@ -360,7 +438,7 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words, said",
     [
-        ("nope", "unknown study 'nope'; choose from niid-bench, pathological, split-mnist, strategies"),
+        ("nope", "unknown study 'nope'; choose from niid-bench, niid-bench-e10, niid-bench-fashion, niid-bench-rest"),
         ("noniid", "say over what, --over KEY=A,B"),
         ("nope --over strategy=fedavg", "unknown scenario 'nope'; choose from"),
         ("strategies --rows nope", "unknown row 'nope'; choose from ccvr, fedadagrad"),
@@ -488,6 +566,13 @@ def test_a_process_that_is_lost_is_replaced_and_ctrl_c_says_how_to_go_on(tmp_pat
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130 and "python -m scenarios.study quick --over strategy=fedavg,scaffold" in err
     assert "(1)" in out  # the table of what is finished
+
+
+def test_late_is_the_mean_of_the_last_tenth() -> None:
+    curve = tuple(Point(k / 100, k) for k in range(1, 31))
+    assert MEASURES["late"].read(replace(result(0.3), curve=curve)) == pytest.approx(0.29)
+    assert MEASURES["late"].read(result(0.9)) == pytest.approx(0.9)  # of three rounds the last one
+    assert MEASURES["late"].read(replace(result(0.9), curve=())) is None
 
 
 def test_measures_read_what_they_say() -> None:
