@@ -7,6 +7,7 @@ from scenarios.studies.study import ALL, Changes, Study, Tuning, product
 
 KEEP = ("replay", "derpp", "der", "agem", "fedagem")  # images, within a budget
 OTHERS = ("finetune", "lwf", "ewc", "si", "fedcurv", "acil", "slda", "stsa", "joint")
+TRAINED = ("acil", "slda")  # heads on random features, and once more on what the first stage trains, as stsa is
 IMAGES = (50, 200)  # a client's memory
 BYTES = 789  # of an image with its label and its key
 PACES = {"sync": ("0", "0"), "async": ("1", "0.5")}  # order and lag
@@ -23,6 +24,9 @@ RIDGES = {"acil": ("0.01", "0.1", "1"), "slda": ("0.0001", "0.001", "0.01"), "st
 def study() -> Study:
     """The rows are methods and memories, the columns paces and Dirichlet's alpha; three points are tried for every row."""
     rows: dict[str, Changes] = {name: (("methods", name),) for name in OTHERS}
+    rows["finetune-masked"] = (("methods", "finetune"), ("softmax", "masked"))  # how much of it is no method at all
+    for name in TRAINED:
+        rows[f"{name}-trained"] = (("methods", name), (f"methods.{name}.warm", "-1"))
     grids = {ALL: product({"local.rate": RATES})}
     for key, values in (("strength", STRENGTHS), ("ridge", RIDGES)):
         grids |= {name: product({f"methods.{name}.{key}": texts}) for name, texts in values.items()}
