@@ -1,6 +1,8 @@
-"""Federated Split-MNIST: every continual method, within two memories, for two skews and two paces."""
+"""Federated Split-MNIST, and Split-Fashion-MNIST: every continual method, within two memories, for two skews and two paces."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from scenarios.presets import SCENARIOS
 from scenarios.studies.study import ALL, Changes, Study, Tuning, product
@@ -19,6 +21,17 @@ STRENGTHS = {
     "fedcurv": ("10", "100", "1000"),
 }
 RIDGES = {"acil": ("0.01", "0.1", "1"), "slda": ("0.0001", "0.001", "0.01"), "stsa": ("0.01", "0.1", "1")}
+
+
+def fashion() -> Study:
+    """The same on clothes, two kinds at a time; what is tuned is tuned anew."""
+    digits = study()
+    return replace(
+        digits,
+        name="split-fashion",
+        meaning="split-mnist on Fashion-MNIST: two kinds of clothes at a time",
+        base=replace(digits.base, data="fashion"),
+    )
 
 
 def study() -> Study:

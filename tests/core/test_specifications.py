@@ -130,7 +130,9 @@ def test_what_a_method_cannot_have_is_refused_by_name() -> None:
         check(replace(scenario, model=Model("nope"), methods=()))
 
 
-@pytest.mark.parametrize("kind, weights", [("lenet", 44_426), ("logistic", 7_850), ("mlp", 638_810), ("mlp100", 89_610)])
+@pytest.mark.parametrize(
+    "kind, weights", [("lenet", 44_426), ("logistic", 7_850), ("mlp", 638_810), ("mlp100", 89_610)]
+)
 def test_models_of_papers_have_as_many_weights_as_there(kind: str, weights: int) -> None:
     assert sum(np.prod(shape) for shape in build(kind, DATASETS["mnist"].spec).shapes) == weights
 
