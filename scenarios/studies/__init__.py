@@ -14,6 +14,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "pathological": pathological.study,
     "strategies": strategies.study,
     "sanity": sanity.study,
+    "split-mnist-all": split_mnist.everything,
     "split-fashion": split_mnist.fashion,
     "permuted": permuted.study,
     "permuted-200": permuted.as_long,
