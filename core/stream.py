@@ -112,12 +112,18 @@ def permuted(
     scenario: Scenario,
     *,
     tasks: int = 10,  # stages, at least 1
+    redealt: bool = False,  # each stage has its own part of a client's rows: for partition = redealt, with as many times
 ) -> Course:
     """Domain-incremental: all images again in each stage, their pixels in a new order (Goodfellow et al. 2013)"""
     if tasks < 1:
         raise ValueError(f"tasks = {tasks} of permuted should be at least 1")
     tests = tuple(TaskTest(f"order {i}", _digits(scenario), f"permute:{i}") for i in range(tasks))
-    return Course(tests, tuple(range(tasks)), lambda labels, rng: [np.arange(len(labels))] * tasks)
+
+    def split(labels: np.ndarray, rng: np.random.Generator) -> Rows:
+        rows = np.arange(len(labels))
+        return np.array_split(rows, tasks) if redealt else [rows] * tasks
+
+    return Course(tests, tuple(range(tasks)), split)
 
 
 def arrivals(

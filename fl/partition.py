@@ -1,4 +1,4 @@
-"""Who holds which examples. Every example goes to exactly one client (but for `sample`); every partition ends.
+"""Who holds which examples. Every example goes to exactly one client (but for `sample` and `redealt`); every partition ends.
 
 A partitioner takes labels (int [n]), the number of clients, a generator and the least number of examples a client
 must get, and returns one sorted index array a client; those of DEALT hold 0 … n-1 once together.
@@ -222,11 +222,40 @@ def sample(
     return Samples(rows, clients, images, k, int(rng.integers(2**63)))
 
 
+def redealt(
+    labels: np.ndarray,
+    clients: int,
+    rng: np.random.Generator,
+    minimum: int,
+    *,
+    times: int = 10,  # deals, one a stage, at least 1
+    per_client: int = 2,  # label shards a client and deal; 0: equal parts, drawn at random
+) -> Parts:
+    """All examples dealt anew for each stage, times (10) in all: per_client (2) label shards a client, or with 0 equal parts (FOT,
+    Bakman et al. 2024, arXiv:2309.01289); for stream = permuted with redealt = true
+
+    A client's rows are those of its first deal, then those of its second, and so on, each sorted and of equal length: what is
+    left of the last shard is dealt to nobody, as in the authors' code. An example comes once a deal, to whomever.
+    """
+    each = len(labels) // (clients * max(1, per_client))
+    if times < 1 or per_client < 0 or each * max(1, per_client) < minimum:
+        asked = f"times = {times} and per_client = {per_client} of redealt should be at least 1 and 0"
+        raise ValueError(f"{asked}, and leave each of {clients} clients minimum = {minimum} of {len(labels)} examples")
+    deals = []
+    for _ in range(times):
+        order = rng.permutation(len(labels))
+        if per_client:
+            order = order[np.argsort(labels[order], kind="stable")]
+        pieces = order[: each * clients * max(1, per_client)].reshape(-1, each)
+        deals.append(np.sort(pieces[rng.permutation(len(pieces))].reshape(clients, -1)))
+    return list(np.concatenate(deals, axis=1))
+
+
 DEALT = {
     "iid": iid, "dirichlet": dirichlet, "hsu": hsu, "shards": shards, "labels": labels, "quantity": quantity,
     "powerlaw": powerlaw,
 }  # fmt: skip
-PARTITIONERS: dict[str, Callable[..., Sequence[np.ndarray]]] = {**DEALT, "sample": sample}
+PARTITIONERS: dict[str, Callable[..., Sequence[np.ndarray]]] = {**DEALT, "sample": sample, "redealt": redealt}
 
 
 def topped_up(parts: Parts, minimum: int, rng: np.random.Generator) -> Parts:

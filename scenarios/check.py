@@ -74,6 +74,7 @@ def check(scenario: Scenario) -> tuple[str, ...]:
         part.build("looks", LOOKS, np.zeros((1, *known.image), np.uint8), 0.5)
     scenario.softmax.build("softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool), known.classes)
     course(scenario)
+    _redealt(scenario)
     for round in {1, *(first for _, first in (*scenario.join, *scenario.leave))}:
         if not roster.present(scenario, round):
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
@@ -84,6 +85,15 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     data = load(scenario)
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
     return data.notes
+
+
+def _redealt(scenario: Scenario) -> None:
+    """Raises ValueError if only one of partition and stream deals for each stage, or not as often as the other."""
+    stages = scenario.stream.settings("stream", STREAMS) if scenario.stream.name == "permuted" else {}
+    deals = scenario.partition.settings("partition", PARTITIONERS) if scenario.partition.name == "redealt" else {}
+    if (stages["tasks"] if stages.get("redealt") else None) != deals.get("times"):
+        both = f"partition = {scenario.partition} and stream = {scenario.stream}"
+        raise ValueError(f"{both}: partition = redealt goes with stream.redealt = true, times being stream.tasks")
 
 
 def without_effect(scenario: Scenario) -> list[str]:

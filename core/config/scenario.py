@@ -28,7 +28,8 @@ RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "w
 class Model:
     """The shared model (core/models)."""
 
-    kind: str = "cnn"  # which: "cnn"; "mlp", of the literature on permuted MNIST; "lenet"; "logistic"
+    # Which: "cnn"; "mlp", of the literature on permuted MNIST; "mlp100", of Mammoth's Split-MNIST; "lenet"; "logistic"
+    kind: str = "cnn"
     dropout: float = 0.0  # share of the units before the logits that is dropped in training; usual 0.5
     l2: float = 0.0  # pulls kernels to 0 with l2·|w|²; usual 0.001
     # What is normalized behind each block before the head: "batch" (its statistics federate), "group", or "none"

@@ -12,13 +12,13 @@ from core.data.spec import DatasetSpec
 from core.models.cnn import cnn
 from core.models.lenet import lenet
 from core.models.logistic import logistic
-from core.models.mlp import mlp
+from core.models.mlp import mlp, mlp100
 from core.models.spec import ModelSpec
 
 __all__ = ["MODELS", "ModelSpec", "build", "of"]
 
 MODELS: dict[str, Callable[[tuple[int, int], int], ModelSpec]] = {  # image, classes → model
-    "cnn": cnn, "mlp": mlp, "lenet": lenet, "logistic": logistic,
+    "cnn": cnn, "mlp": mlp, "mlp100": mlp100, "lenet": lenet, "logistic": logistic,
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scenarios.studies import niid_bench, pathological, split_mnist, stragglers, strategies
+from scenarios.studies import niid_bench, pathological, permuted, sanity, split_mnist, stragglers, strategies
 from scenarios.studies.study import Study
 
 # Each is made when it is asked for: rows over a registry are those that are registered then, plugins' too.
@@ -17,4 +17,9 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "pathological": pathological.study,
     "stragglers": stragglers.study,
     "strategies": strategies.study,
+    "sanity": sanity.study,
+    "split-mnist-all": split_mnist.everything,
+    "split-fashion": split_mnist.fashion,
+    "permuted": permuted.study,
+    "permuted-200": permuted.as_long,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,7 @@ from core.config.scenario import Scenario
 from core.curves import Point
 from core.metrics import Measures
 from core.safe_json import read_json, read_object
+from core.stream import TaskTest, course
 from server.record import Megabytes, Report, divergences, plain, write
 
 RESULT, SPENT = "result.json", "spent.json"
@@ -91,13 +93,22 @@ def marks(folder: Path) -> list[Mark]:
         return []
 
 
+def validation(report: Report) -> float | None:
+    """Accuracy of the last weights on validation images, as tasks show them: where a stream has conditions, its mean over tasks."""
+    last = report.history[-1] if report.history else None
+    if not last or all(one.condition == TaskTest.condition for one in course(report.settings).tests):
+        return last.validation_accuracy if last else None
+    tasks = [share for share in last.tasks_validation if share is not None]
+    return statistics.mean(tasks) if tasks else None
+
+
 def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) -> None:
     """Write the result whole: the run is finished."""
     last, best = report.history[-1] if report.history else None, report.best.get("federated")
     traffic = [row.bytes for row in report.history]
     result = Result(
         accuracy=report.accuracy,
-        validation_accuracy=last.validation_accuracy if last else None,
+        validation_accuracy=validation(report),
         validation_loss=last.validation_loss if last else None,
         curve=tuple(row.point for row in report.history),
         best=best.accuracy if best else None,

@@ -59,7 +59,7 @@ def close(ours: Arrays, theirs: Arrays, within: float = 1e-6) -> None:
         assert mine == pytest.approx(other, abs=within)
 
 
-@pytest.mark.parametrize("kind", ["lenet", "logistic", "third"])
+@pytest.mark.parametrize("kind", ["lenet", "logistic", "mlp100", "third"])
 def test_a_further_model_takes_the_same_first_step_on_both_engines(scenario: Scenario, kind: str) -> None:
     scenario = replace(scenario, model=Model(kind))
     start, train = of(scenario).initial(1), load(scenario).train.take(np.arange(40))
@@ -97,7 +97,7 @@ def test_a_third_model_learns_by_methods_that_look_inside_it(scenario: Scenario,
     assert report.events == () and report.continual and len(report.continual.matrix) == 2
 
 
-@pytest.mark.parametrize("kind", ["lenet", "logistic", "third"])
+@pytest.mark.parametrize("kind", ["lenet", "logistic", "mlp100", "third"])
 def test_a_further_model_leaves_in_every_format(scenario: Scenario, kind: str, tmp_path: Path) -> None:
     scenario = replace(scenario, model=Model(kind))
     mine, weights = load(scenario), of(scenario).initial(1)
@@ -126,11 +126,13 @@ def test_what_a_method_cannot_have_is_refused_by_name() -> None:
     for method in ("acil", "slda"):
         with pytest.raises(ValueError, match=rf"methods = {method} cannot be had with model\.kind = logistic"):
             check(replace(scenario, model=Model("logistic"), methods=(Part(method),)))
-    with pytest.raises(ValueError, match=r"unknown model\.kind 'nope'; choose from cnn, lenet, logistic, mlp"):
+    with pytest.raises(ValueError, match=r"unknown model\.kind 'nope'; choose from cnn, lenet, logistic, mlp, mlp100"):
         check(replace(scenario, model=Model("nope"), methods=()))
 
 
-@pytest.mark.parametrize("kind, weights", [("lenet", 44_426), ("logistic", 7_850)])
+@pytest.mark.parametrize(
+    "kind, weights", [("lenet", 44_426), ("logistic", 7_850), ("mlp", 638_810), ("mlp100", 89_610)]
+)
 def test_models_of_papers_have_as_many_weights_as_there(kind: str, weights: int) -> None:
     assert sum(np.prod(shape) for shape in build(kind, DATASETS["mnist"].spec).shapes) == weights
 

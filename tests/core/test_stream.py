@@ -64,6 +64,11 @@ def test_online_arrivals_show_each_image_once() -> None:
     assert stream.starts == tuple(range(1, 8)) and sum(map(len, stream.parts)) == 100
 
 
+def test_redealt_stages_have_the_deals_one_after_another() -> None:
+    scenario = Scenario("stream", rounds=9, stream=Part("permuted", {"tasks": 3, "redealt": True}))
+    assert [part.tolist() for part in lay(scenario, np.arange(6), 0).parts] == [[0, 1], [2, 3], [4, 5]]
+
+
 def test_a_stage_lasts_from_its_first_round_to_the_next_ones() -> None:
     stream = Stream((np.arange(2), np.arange(2, 5), np.arange(5, 6)), (4, 0, 2), (1, 4, 6))
     assert [stream.stage(round) for round in range(1, 9)] == [0, 0, 0, 1, 1, 2, 2, 2]

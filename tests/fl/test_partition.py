@@ -94,6 +94,33 @@ def test_samples_of_different_clients_and_seeds_differ() -> None:
     assert one[7].tolist() != other[7].tolist()
 
 
+@given(LABELS, st.integers(1, 20), st.integers(1, 4), st.integers(0, 3), st.integers(0, 99))
+def test_each_deal_gives_everybody_as_many_and_no_row_twice(
+    labels: np.ndarray, clients: int, times: int, per_client: int, seed: int
+) -> None:
+    part = Part("redealt", {"times": times, "per_client": per_client})
+    if len(labels) // (clients * max(1, per_client)) < 1:
+        with pytest.raises(ValueError, match="of redealt should be at least 1 and 0, and leave"):
+            partition(part, labels, clients, 1, seed)
+        return
+    parts = partition(part, labels, clients, 1, seed)
+    assert len(parts) == clients and len({len(rows) for rows in parts}) == 1
+    for deal in zip(*(np.split(rows, times) for rows in parts), strict=True):
+        rows = np.concatenate(deal)
+        assert len(set(rows.tolist())) == len(rows) > len(labels) - clients * max(1, per_client)
+        assert all(np.array_equal(one, np.sort(one)) for one in deal)
+
+
+def test_a_deal_is_of_few_labels_and_the_next_of_others() -> None:
+    labels = even(500)
+    parts = partition(Part("redealt", {"times": 3}), labels, 25, 1, 0)
+    held = [[set(labels[deal].tolist()) for deal in np.split(rows, 3)] for rows in parts]
+    assert all(len(one) <= 2 for deals in held for one in deals)  # 50 shards of 100: no shard has two labels
+    assert sum(deals[0] != deals[1] for deals in held) > 12
+    mixed = partition(Part("redealt", {"times": 3, "per_client": 0}), labels, 25, 1, 0)
+    assert all(len(np.unique(labels[deal])) == 10 for rows in mixed for deal in np.split(rows, 3))
+
+
 @pytest.mark.parametrize("name", DEALT)
 def test_more_clients_than_examples_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="101 clients × at least 1 examples is more than the 100 there are"):

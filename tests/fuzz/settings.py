@@ -62,6 +62,7 @@ def combination(draw: random.Random, data: Path) -> list[str]:
     if strategy in ("fedper", "fedbn"):  # some layers stay with clients: no method may send what it makes of all
         methods = [name for name in methods if name not in (*of_heads, "fedcurv", "fedagem")]
     pieces = {kind: [draw.choice(sorted(REGISTRIES[kind]))] for kind in ("partition", "schedule", "softmax", "stream")}
+    pieces |= {"stream": ["permuted"]} if pieces["partition"] == ["redealt"] else {}  # they go together
     pieces |= {"softmax": ["plain"]} if strategy in ("fedrs", "fedlc") else {}  # they bring their own
     pieces |= {"strategy": [strategy], "methods": draw.sample(methods, draw.choice([1, 1, 2]))}
     pieces |= {kind: draw.sample(sorted(REGISTRIES[kind]), draw.randint(0, 3)) for kind in ("augment", "looks")}
@@ -74,6 +75,7 @@ def combination(draw: random.Random, data: Path) -> list[str]:
             known = [key for key in RANGES if key.startswith(f"{kind}.{name}.")]
             some = [key for key in known if key in NEEDED or draw.random() < 0.5]
             changes += [f"{_path(kind, name, key)}={_value(draw, RANGES[key])}" for key in some]
+    changes += ["stream.tasks=2", "stream.redealt=true", "partition.times=2"] * (pieces["partition"] == ["redealt"])
     changes += [f"{key}={_value(draw, PLAIN[key])}" for key in draw.sample(sorted(PLAIN), 4)]
     changes += ["local.clip=0"] * (strategy == "scaffold")  # it is refused with clipping
     changes += ["model.norm=group"] * (strategy == "fedbn")  # it keeps norms

@@ -56,6 +56,8 @@ def test_an_unknown_setting_is_refused(tiny: Scenario, kind: str) -> None:
         ({"schedule": Part("cosine", {"floor": 2.0})}, "floor = 2.0"),
         ({"strategy": Part("bulyan")}, "cohort of at least 7"),
         ({"partition": Part("labels", {"k": 11})}, "k = 11"),
+        ({"partition": Part("redealt")}, "partition = redealt goes with stream.redealt = true"),
+        ({"stream": Part("permuted", {"tasks": 1, "redealt": True})}, "times being stream.tasks"),
         ({"looks": (Part("blur"), Part("blur"))}, "looks = blur+blur names one piece twice"),
         ({"augment": (Part("zoom"), Part("shift"), Part("zoom"))}, "augment = zoom+shift+zoom names one piece twice"),
         ({"methods": (Part("finetune"), Part("finetune"))}, "names one piece twice"),

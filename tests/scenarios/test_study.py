@@ -20,11 +20,14 @@ import pytest
 from scipy import stats
 
 from core import code_digest
+from core.config.part import Part
 from core.config.scenario import Scenario
 from core.curves import Point
 from core.data import fashion
 from core.metrics import Measures
+from core.plan import budget
 from core.safe_json import read_object
+from core.stream import course
 from fl.strategies import STRATEGIES
 from scenarios import study as command
 from scenarios.check import check
@@ -68,19 +71,22 @@ def keep(folder: Path, found: Result) -> None:
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_every_study_is_possible_and_tries_every_row_alike(name: str) -> None:
     study = STUDIES[name]()
-    assert study.name == name and study.meaning and study.tuning
+    assert study.name == name and study.meaning
     if study.base.data == "fashion":
         needed(str(fashion.HOME))
     first, seed = next(iter(study.columns)), study.seeds[0]
     for row in study.rows:
-        made = study.scenario(Cell(row, first, seed), study.tuning.grid(row)[0])
+        made = study.scenario(Cell(row, first, seed), study.tuning.grid(row)[0] if study.tuning else ())
         assert check(made) is not None and made.seed == seed
-        assert len({study.scenario(Trial(row, first, i, 11)).json() for i in range(len(study.tuning.grid(row)))}) == 3
+        if study.tuning:
+            assert (
+                len({study.scenario(Trial(row, first, i, 11)).json() for i in range(len(study.tuning.grid(row)))}) == 3
+            )
     for column in study.columns:
         assert study.scenario(Cell(next(iter(study.rows)), column, seed))
     counts = [sum(trial.row == row for trial in study.trials()) for row in study.rows]
-    assert len(set(counts)) == 1 and counts[0] >= 3
-    assert not set(study.seeds) & set(study.tuning.seeds)
+    assert len(set(counts)) == 1 and counts[0] >= 3 * bool(study.tuning)
+    assert not set(study.seeds) & set(study.tuning.seeds if study.tuning else ())
     assert len(set(study.cells())) == len(study.rows) * len(study.columns) * len(study.seeds)
 
 
@@ -134,7 +140,7 @@ def test_columns_are_tuned_on_by_themselves_or_on_the_first_that_is() -> None:
 
 
 def test_split_mnist_is_its_protocol_within_equal_bytes() -> None:
-    study = STUDIES["split-mnist"]()
+    study = STUDIES["split-mnist-all"]()
     base = SCENARIOS["class_incremental"][0]
     for row in ("replay 200", "der 200", "derpp 200", "agem 200"):
         (part,) = study.scenario(Cell(row, "sync Dirichlet 1", 0)).methods
@@ -143,6 +149,55 @@ def test_split_mnist_is_its_protocol_within_equal_bytes() -> None:
     assert replace(made, probe=base.probe).json() == base.json()
     late = study.scenario(Cell("finetune", "async Dirichlet 0.1", 3))
     assert (late.order, late.lag, late.partition.args["alpha"], late.seed) == (1.0, 0.5, 0.1, 3)
+
+
+def test_split_fashion_is_split_mnist_on_other_images() -> None:
+    digits, clothes = STUDIES["split-mnist"](), STUDIES["split-fashion"]()
+    assert set(digits.rows) < set(STUDIES["split-mnist-all"]().rows) and len(digits.columns) == 4
+    assert list(clothes.rows) == list(digits.rows) and clothes.tuning == digits.tuning and "joint" in clothes.rows
+    cell = Cell("replay 50", "async Dirichlet 0.1", 2)
+    mine, other = clothes.scenario(cell), digits.scenario(cell)
+    assert mine.data == "fashion" and replace(mine, data=other.data) == other
+
+
+def test_split_mnist_has_its_control_row_and_heads_on_trained_features() -> None:
+    study = STUDIES["split-mnist"]()
+    first = next(iter(study.columns))
+    control = study.scenario(Cell("finetune-masked", first, 0))
+    plain = study.scenario(Cell("finetune", first, 0))
+    assert control.softmax.name == "masked" and replace(control, softmax=plain.softmax) == plain
+    for name in ("acil", "slda"):
+        (part,) = study.scenario(Cell(f"{name}-trained", first, 0)).methods
+        assert part.name == name and part.args["warm"] == -1
+
+
+def test_sanity_takes_as_many_own_images_a_step_as_mammoth() -> None:
+    study = STUDIES["sanity"]()
+    for row in study.rows:
+        made = study.scenario(Cell(row, "class-incremental", 0))
+        assert budget(made, 6000) == 600, row  # a pass, ten own images a step
+        (part,) = made.methods
+        if row.startswith(("replay", "derpp")):
+            assert part.args["images"] == int(row.split()[1]) and made.local.batch == 20
+    joint = study.scenario(Cell("joint", "class-incremental", 0))
+    assert len(course(joint).tasks) == 1 and joint.rounds == 1
+
+
+def test_permuted_deals_anew_for_every_task_as_often_as_there_are_rounds() -> None:
+    short, long = STUDIES["permuted"](), STUDIES["permuted-200"]()
+    for study, rounds in ((short, 20), (long, 200)):
+        made = study.scenario(Cell("finetune", "two shards", 0))
+        assert made.rounds == 10 * rounds and made.partition.args["times"] == len(course(made).tasks) == 10
+    trial = short.scenario(short.trials()[0])
+    assert trial.rounds == 30 and trial.partition.args["times"] == len(course(trial).tasks) == 3 and check(trial) == ()
+
+
+@pytest.mark.parametrize("stream, read", [("permuted", 0.75), ("classes", 0.2)])
+def test_what_tuning_reads_is_seen_as_tasks_show_it(stream: str, read: float, tmp_path: Path) -> None:
+    """Of permuted pixels no task shows plain validation images, so how these are read says nothing."""
+    scenario = replace(BASE, rounds=10, stream=Part(stream))
+    last = record.RoundRecord(10, validation_accuracy=0.2, tasks_validation=(0.5, 1.0, None))
+    assert results.validation(record.Report(scenario, history=(last,))) == pytest.approx(read)
 
 
 def test_seeds_are_outermost() -> None:
@@ -438,7 +493,7 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words, said",
     [
-        ("nope", "unknown study 'nope'; choose from niid-bench, niid-bench-e10, niid-bench-fashion, niid-bench-rest"),
+        ("nope", "unknown study 'nope'; choose from"),
         ("noniid", "say over what, --over KEY=A,B"),
         ("nope --over strategy=fedavg", "unknown scenario 'nope'; choose from"),
         ("strategies --rows nope", "unknown row 'nope'; choose from ccvr, fedadagrad"),
