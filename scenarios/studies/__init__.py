@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scenarios.studies import niid_bench, pathological, split_mnist, strategies
+from scenarios.studies import claims, niid_bench, pathological, split_mnist, strategies
 from scenarios.studies.study import Study
 
 # Each is made when it is asked for: rows over a registry are those that are registered then, plugins' too.
@@ -13,4 +13,8 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "niid-bench": niid_bench.study,
     "pathological": pathological.study,
     "strategies": strategies.study,
+    "claims-accuracy": claims.accuracy,
+    "claims-norm": claims.norm,
+    "claims-deformed": claims.deformed,
+    "claims-ablation": claims.ablation,
 }
