@@ -10,7 +10,7 @@ import itertools
 from dataclasses import replace
 
 from core.config.part import Part
-from core.config.scenario import Local, Scenario
+from core.config.scenario import Scenario
 from scenarios.presets import SCENARIOS
 from scenarios.studies.study import ALL, Changes, Study, Tuning, product
 
@@ -90,11 +90,8 @@ def ablation() -> Study:
     Early stopping after 5 such epochs is the fourth: it chooses among the epochs of a run and changes none of them, so it is read
     from the curve, and each run stands for two. On 4,000 training images, where overfitting shows, for 30 epochs.
     """
-    never = str(10**6)
-    base = replace(
-        PLAIN, train=5000, validation=1000, test=5000, rounds=30, schedule=Part("plateau", {"halve": int(never), "stop": int(never)}),
-        local=Local(rate=0.03, momentum=0.9),
-    )  # fmt: skip
+    never = {"halve": 10**6, "stop": 10**6}
+    base = replace(PLAIN, train=5000, validation=1000, test=5000, rounds=30, schedule=Part("plateau", never))
     rows: dict[str, Changes] = {"none": ()}
     for count in range(1, len(FACTORS) + 1):
         for names in itertools.combinations(FACTORS, count):
