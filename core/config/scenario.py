@@ -78,6 +78,8 @@ class Scenario:
     ink: str = "auto"
     train: int = 0  # use only this many training images, drawn by address; 0 = all
     test: int = 0  # the same for test images
+    # What happens to all test images, a condition, name or name:amount; training and validation images stay as they are
+    test_condition: str = "plain"
     validation: int = 2000  # training images held out for the server; never test images
     clients: int = 20  # how many there are
     cohort: int = 10  # clients a round

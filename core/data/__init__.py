@@ -85,6 +85,10 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
         _some(found.train, scenario.train, scenario.seed, "train"),
         _some(found.test, scenario.test, scenario.seed, "test"),
     )
+    if scenario.test_condition != "plain":
+        from core.views.conditions import under  # which asks this package how large an image is
+
+        test = Examples(under(scenario.test_condition, test.x, scenario.seed, "test"), test.y)
     earlier = Examples.none()
     if scenario.digits:
         if scenario.past:

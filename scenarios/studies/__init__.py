@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scenarios.studies import niid_bench, pathological, permuted, sanity, split_mnist, stragglers, strategies
+from scenarios.studies import claims, niid_bench, pathological, permuted, sanity, split_mnist, stragglers, strategies
 from scenarios.studies.study import Study
 
 # Each is made when it is asked for: rows over a registry are those that are registered then, plugins' too.
@@ -22,4 +22,8 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "split-fashion": split_mnist.fashion,
     "permuted": permuted.study,
     "permuted-200": permuted.as_long,
+    "claims-accuracy": claims.accuracy,
+    "claims-norm": claims.norm,
+    "claims-deformed": claims.deformed,
+    "claims-ablation": claims.ablation,
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from core.curves import finite
+from core.curves import Point, best, finite
 from scenarios.studies.results import Result
 
 TARGET = 0.99  # of the test images, as McMahan et al. 2017 have it for MNIST
@@ -52,6 +53,40 @@ def late(result: Result) -> float | None:
     return statistics.mean(last) if last and all(map(finite, last)) else None
 
 
+SOON = 0.98  # of the validation images
+PATIENCE = 5  # rounds without a better validation loss
+
+
+def to_validation(result: Result, target: float = SOON, examples: bool = False) -> float | None:
+    """Where the share of validation images that are read crosses the target, monotone and between rounds as above.
+
+    In rounds; examples: in gradient examples of all clients together, which are steps times `local.batch`.
+    """
+    numbers = [(point.seen if examples else point.round) or 0 for point in result.curve]
+    shares = [math.nan if share is None else share for share in result.validation]
+    curve = tuple(Point(share, int(number)) for share, number in zip(shares, numbers, strict=False))
+    return rounds_to_smoothed(replace(result, curve=curve), target)
+
+
+def stopping(result: Result, patience: int = PATIENCE) -> int | None:
+    """The round in which early stopping would have ended the run: after so many without a better validation loss, as
+    `core.schedule.plateau` counts them. None if that never came: the run was too short to say."""
+    least, waited = math.inf, 0
+    for point in result.curve:
+        loss = point.validation_loss if finite(point.validation_loss) else math.inf
+        least, waited = (loss, 0) if loss < least else (least, waited + 1)
+        if waited >= patience:
+            return point.round
+    return None
+
+
+def stopped(result: Result, patience: int = PATIENCE) -> float | None:
+    """Test accuracy of the weights that early stopping restores: those of the best round by validation loss until then."""
+    last = stopping(result, patience)
+    found = best([point for point in result.curve if last is None or (point.round or 0) <= last])
+    return found.accuracy if found else None
+
+
 MEASURES: dict[str, Measure] = {
     "accuracy": Measure("accuracy (%)", lambda one: one.accuracy),
     "late": Measure("accuracy, mean of the last tenth of the rounds (%)", late),
@@ -66,6 +101,19 @@ MEASURES: dict[str, Measure] = {
     ),
     "rounds_to_99": Measure("rounds to 99 %, raw", rounds_to, 1.0, 1, False, "rounds"),
     "rounds_to_99_smoothed": Measure("rounds to 99 %, monotone", rounds_to_smoothed, 1.0, 1, False, "rounds"),
+    "rounds_to_98_validation": Measure(
+        "rounds to 98 % of the validation images, monotone", to_validation, 1.0, 1, False, "rounds"
+    ),
+    "examples_to_98_validation": Measure(
+        "gradient examples to 98 % of the validation images, monotone (thousands)",
+        lambda one: to_validation(one, examples=True),
+        0.001,
+        1,
+        False,
+        "thousands",
+    ),
+    "stopped": Measure(f"accuracy with early stopping, patience {PATIENCE}, best weights restored (%)", stopped),
+    "stopped_round": Measure(f"round of early stopping, patience {PATIENCE}", stopping, 1.0, 1, False, "rounds"),
     "megabytes": Measure("MB received", lambda one: one.megabytes.received, 1.0, 1, False, "MB"),
     "memory": Measure(
         "memory a client (kB)", lambda one: one.memory_bytes / 1000 if one.measures else None, 1.0, 0, False, "kB"

@@ -45,6 +45,7 @@ class Result:
     validation_accuracy: float | None
     validation_loss: float | None
     curve: tuple[Point, ...]
+    validation: tuple[float | None, ...] = ()  # accuracy on validation images, a round each, as the curve
     best: float | None = None  # test accuracy of the round with the lowest validation loss
     measures: Measures | None = None  # of streams
     memory_bytes: int = 0  # the most that a client kept
@@ -111,6 +112,7 @@ def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) 
         validation_accuracy=validation(report),
         validation_loss=last.validation_loss if last else None,
         curve=tuple(row.point for row in report.history),
+        validation=tuple(row.validation_accuracy for row in report.history),
         best=best.accuracy if best else None,
         measures=report.continual.measures if report.continual else None,
         memory_bytes=report.continual.memory_bytes if report.continual else 0,
