@@ -12,6 +12,7 @@ from core.models import of
 from fl.strategies.base import Contribution, State, Strategy, mean
 from fl.strategies.ccvr import ccvr
 from fl.strategies.ditto import ditto
+from fl.strategies.fedcm import fedcm
 from fl.strategies.feddyn import feddyn
 from fl.strategies.fedlc import fedlc
 from fl.strategies.fednova import fednova
@@ -34,7 +35,7 @@ from fl.strategies.moon import moon
 from fl.strategies.scaffold import scaffold
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "feddyn": feddyn, "moon": moon,
+    "fedavg": fedavg, "fedavgm": fedavgm, "fedprox": fedprox, "scaffold": scaffold, "feddyn": feddyn, "fedcm": fedcm, "moon": moon,
     "fednova": fednova, "fedrs": fedrs, "fedlc": fedlc, "fedper": fedper, "fedbn": fedbn, "ditto": ditto, "ccvr": ccvr,
     "fedadam": fedadam, "fedyogi": fedyogi, "fedadagrad": fedadagrad, "fedmedian": fedmedian,
     "fedtrimmedavg": fedtrimmedavg, "krum": krum, "multikrum": multikrum, "bulyan": bulyan,
