@@ -127,6 +127,10 @@ def without_effect(scenario: Scenario) -> list[str]:
         notes.append(
             f"model.fix_norm = {scenario.model.fix_norm} has no effect: model.norm = {scenario.model.norm} has no statistics"
         )
+    elif scenario.model.fix_norm > scenario.rounds:
+        notes.append(
+            f"model.fix_norm = {scenario.model.fix_norm} has no effect: the run ends with round {scenario.rounds} (rounds)"
+        )
     if scenario.model.groups != Model.groups and scenario.model.norm != "group":
         notes.append(f"model.groups = {scenario.model.groups} has no effect: model.norm = {scenario.model.norm}")
     if scenario.probe and chain(scenario).personal:

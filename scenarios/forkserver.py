@@ -13,6 +13,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 from core.config.scenario import Scenario
+from scenarios.interrupts import withheld
 
 SCENARIO = "FORKSERVER_SCENARIO"  # in its environment: whose data it loads
 LONGEST = 100_000  # bytes of one variable that every system takes
@@ -24,9 +25,10 @@ def started(scenario: Scenario) -> ForkServerContext:
     There is one a process: the first scenario's data are loaded in it, too; workers of a later run load their own.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"core.engines.{scenario.engine}", "scenarios.backends.preloaded"])
+    first = "scenarios.following"  # whoever ends while this loads is not survived by it
+    context.set_forkserver_preload([first, f"core.engines.{scenario.engine}", "scenarios.backends.preloaded"])
     text = scenario.json()
-    with short():
+    with short(), withheld():  # while it loads, too: whoever waits for it could only say that it is gone
         os.environ[SCENARIO] = text if len(text.encode()) < LONGEST else ""
         forkserver.ensure_running()
         del os.environ[SCENARIO]

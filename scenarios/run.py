@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from scenarios import interrupts
+
+if __name__ == "__main__":
+    interrupts.in_a_line()
+
 import argparse
 import os
 import shlex

@@ -41,7 +41,10 @@ def _process(scenario: Scenario, home: Path, options: RunOptions) -> int:
     if (home / run_folder.SCENARIO).exists():
         words = ["-m", "scenarios.run", "--resume", str(home), *shlex.split(flags(options, scenario.name))]
     else:
-        words = [*again(scenario, options)[1:], "--out", str(home)]
+        if not (command := again(scenario, options)):
+            why = "no command line says its settings: its preset cannot become them, or its data cannot be read"
+            raise ValueError(f"seed {scenario.seed} of {scenario.name} cannot be run in a process of its own: {why}")
+        words = [*command[1:], "--out", str(home)]
     words += ["--workers", str(options.workers), *["--quiet"] * options.quiet, *["--profile"] * options.profile]
     child = subprocess.Popen([sys.executable, *words])
     while True:

@@ -3,6 +3,11 @@ it can be stopped at any time, and goes on where it was."""
 
 from __future__ import annotations
 
+from scenarios import interrupts
+
+if __name__ == "__main__":
+    interrupts.in_a_line()
+
 import argparse
 import json
 import os

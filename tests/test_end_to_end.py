@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from core import processes
 
 pytestmark = pytest.mark.slow
 
@@ -195,6 +197,44 @@ def said(process: subprocess.Popen[str]) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
     assert re.search(r"go on with: \S+ -m scenarios.run --resume \S+", err), err
+
+
+def fork_server(process: subprocess.Popen[str]) -> int:
+    """Wait until this run has started its fork server, which then loads for some seconds; its process."""
+    end, children = time.monotonic() + 120, Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while time.monotonic() < end and process.poll() is None:
+        for pid in children.read_text().split():
+            with suppress(OSError):  # it has just ended
+                if b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return int(pid)
+        time.sleep(0.005)
+    raise AssertionError("there was no fork server")
+
+
+@pytest.mark.parametrize("moment", ["the run loads", "the run waits for it"])
+def test_ctrl_c_while_the_fork_server_loads_is_answered_calmly(moment: str, tmp_path: Path) -> None:
+    with started(tmp_path / "run", *fresh(tmp_path / "run")) as process:
+        loading = fork_server(process)
+        while moment == "the run waits for it" and process.stderr and "into" not in process.stderr.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and out == "" and not re.search("failed|Traceback|Error", err), err
+    assert err.splitlines()[-1].startswith("stopped; go on with: ") and "--resume" in err
+    log = (tmp_path / "run" / "run.log").read_text()
+    assert "KeyboardInterrupt" not in log and "EOFError" not in log
+    end = time.monotonic() + 10
+    while processes.found(loading) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes.found(loading) is None
+
+
+def test_ctrl_c_before_a_run_has_a_folder_is_answered_in_a_line(tmp_path: Path) -> None:
+    module = tmp_path / "asks_to_stop.py"
+    module.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = run(tmp_path / "run", *fresh(tmp_path / "run", "--plugin", str(module)))
+    assert (done.code, done.out, done.err) == (130, "", "stopped; to go on, give the same command again\n")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_interrupted_inside_a_round_again_and_again_goes_on_to_the_same_weights(

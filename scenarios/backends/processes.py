@@ -44,8 +44,12 @@ class Processes:
         self._environment, self.files, self._numbers = dict(environment), Path(tempfile.mkdtemp()), count()
         self._executors = dict[int, ProcessPoolExecutor]()
         self._processes = dict[int, Future[int]]()  # their numbers
-        for number in range(workers):
-            self._start(number)
+        try:
+            for number in range(workers):
+                self._start(number)
+        except BaseException:  # Ctrl-C while the fork server still loads
+            self.close()
+            raise
 
     def _start(self, number: int) -> None:
         one = ProcessPoolExecutor(1, self._context, initializer=worker.begin, initargs=(self._environment,))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,6 @@ def run(this: Experiment) -> int:
     start, children, terminal = time.perf_counter(), Children(), this.terminal
     profile = Profile(_done(this.folder)) if this.options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
-    terminal.listen()
     tracking = Tracking(this)
     try:
         children |= _start_baselines(this)
@@ -109,6 +108,7 @@ def _done(folder: Path) -> int:
 def _rounds(this: Experiment, tracking: Tracking) -> Report:
     """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
     scenario, folder, options, terminal = this.scenario, this.folder, this.options, this.terminal
+    terminal.pause()
     done = _done(folder)
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
@@ -116,7 +116,11 @@ def _rounds(this: Experiment, tracking: Tracking) -> Report:
     if options.federation:
         superlink.run(options.federation, scenario, folder, tracking)
     else:
-        with BACKENDS[options.backend](scenario, options.workers, this.environment) as backend:
+        with ExitStack() as stack:
+            # Ray's libraries break if they are interrupted; with them it is the end of their start that is waited for
+            with nullcontext() if options.backend == "ray" else terminal.at_once():
+                backend = stack.enter_context(BACKENDS[options.backend](scenario, options.workers, this.environment))
+            terminal.pause()
             serve(server.build(scenario, folder, tracking, backend.judge), backend.grid)
     terminal.pause()
     report = record.load(folder)

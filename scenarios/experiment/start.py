@@ -17,6 +17,7 @@ def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
     Raises ValueError, in a sentence, if the folder cannot be used; what another process is running there stays as it is.
     """
     terminal = Terminal(options.quiet)
+    terminal.listen()
     with opened(scenario, folder, options.source, options.federation is not None) as environment:
         if options.backend == "processes" and not options.federation:
             forkserver.started(scenario)  # it loads TensorFlow and the data while this process loads the rest

@@ -58,8 +58,10 @@ def measured(scenario: Scenario, marks: Sequence[Mark], result: Result | None = 
 def kind(scenario: Scenario) -> tuple[str, ...]:
     """Runs of one kind cost the same for a gradient example."""
     methods = "+".join(part.name for part in scenario.methods)
-    model = scenario.model.kind
-    return model, str(scenario.local.batch), scenario.engine, scenario.strategy.name, methods, scenario.softmax.name
+    changes = "+".join(part.name for part in scenario.augment)  # each image is changed anew every time
+    model = f"{scenario.model.kind}, norm {scenario.model.norm}"
+    alike = model, str(scenario.local.batch), scenario.engine
+    return *alike, scenario.strategy.name, methods, scenario.softmax.name, changes
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from core.engines import default
 from scenarios.backends import local
 from scenarios.backends.grid import serve
 from scenarios.environment import prepare, temporary
+from scenarios.interrupts import withheld
 from scenarios.studies import results
 from scenarios.studies.results import Mark
 from scenarios.terminal import redirect
@@ -201,7 +202,8 @@ class Pool:
 
     def _submit(self, job: Job, code: str, rounds: int) -> Future[str]:
         try:
-            return self._pool.submit(work, job[1].json(), job[0], code, rounds)
+            with withheld():  # it may start a process
+                return self._pool.submit(work, job[1].json(), job[0], code, rounds)
         except BrokenExecutor as error:  # a process was lost just now
             lost: Future[str] = Future()
             lost.set_exception(error)

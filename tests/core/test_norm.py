@@ -340,4 +340,7 @@ def test_a_setting_that_changes_nothing_is_said(scenario: Scenario) -> None:
     idle = replace(scenario, model=Model("small", fix_norm=3, groups=8))
     notes = " ".join(without_effect(idle))
     assert "model.fix_norm = 3 has no effect" in notes and "model.groups = 8 has no effect" in notes
-    assert not any("model." in note for note in without_effect(scenario))
+    late = replace(scenario, model=Model("small", norm="batch", fix_norm=scenario.rounds + 1))
+    assert any(f"model.fix_norm = {scenario.rounds + 1} has no effect" in note for note in without_effect(late))
+    last = replace(late, model=replace(late.model, fix_norm=scenario.rounds))
+    assert not any("model." in note for one in (scenario, last) for note in without_effect(one))

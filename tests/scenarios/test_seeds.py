@@ -54,6 +54,12 @@ def test_each_seed_is_a_process_and_what_is_finished_stays(tmp_path: Path, start
     assert new[:5] == ["-m", "scenarios.run", "noniid", "--seed", "2"] and str(tmp_path / "2") in new
 
 
+def test_settings_that_no_command_says_are_refused_in_a_sentence(tmp_path: Path, started: list[list[str]]) -> None:
+    with pytest.raises(ValueError, match="seed 0 of elsewhere cannot be run in a process of its own: no command line"):
+        seeds.run(replace(NONIID, name="elsewhere"), tmp_path, RunOptions(), range(2))
+    assert started == []
+
+
 def test_a_run_that_is_stopped_stops_the_rest(tmp_path: Path, started: list[list[str]]) -> None:
     home = tmp_path / "stops" / "0"
     record.write(home / run_folder.SCENARIO, NONIID.page())

@@ -450,7 +450,9 @@ def test_a_plan_counts_what_is_left_and_reckons_with_rounds_and_examples(tmp_pat
     assert found.wall(1) == found.processor and "0.0878 processor hours" in "".join(command.planned(found, 1))
     long = replace(BASE, rounds=30, local=replace(BASE.local, epochs=2.0))
     assert found.estimates.of(long) == pytest.approx(2 + 30 * (1 + 2 * 2) + 2)
-    assert found.estimates.of(replace(BASE, model=replace(BASE.model, kind="mlp"))) is None
+    for other in (replace(BASE.model, kind="mlp"), replace(BASE.model, norm="batch")):
+        assert found.estimates.of(replace(BASE, model=other)) is None
+    assert estimate.kind(replace(BASE, augment=(Part("elastic"),))) != estimate.kind(replace(BASE, augment=()))
 
 
 def test_what_finished_runs_took_is_what_others_will_take(tmp_path: Path) -> None:

@@ -59,6 +59,16 @@ def test_a_signal_is_a_wish_to_stop(number: signal.Signals, capfd: pytest.Captur
         terminal.pause(60)
 
 
+def test_where_no_round_can_be_kept_a_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.listen()
+    with pytest.raises(KeyboardInterrupt), terminal.at_once():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert capfd.readouterr().err == "" and terminal.stopped()
+    with pytest.raises(KeyboardInterrupt), terminal.at_once():  # asked before
+        pass
+
+
 def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
