@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +18,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from server.record import RoundRecord
+
+STOPPING = "stopping: the last finished round is kept (again to end at once) …\n"
 
 
 class Terminal:
@@ -150,10 +152,12 @@ class Terminal:
         if self._stop.is_set():
             os._exit(130)
         self._stop.set()
-        self.rest()
+        with suppress(RuntimeError):  # the signal came while a line was being written; bars are taken away later, too
+            self.rest()
         if self._at_once:
             raise KeyboardInterrupt
-        self.say("stopping: the last finished round is kept (again to end at once) …")
+        if not self.quiet:  # past Python's buffer, which cannot be entered twice
+            os.write(self.screen.file.fileno(), STOPPING.encode())
 
 
 @contextmanager

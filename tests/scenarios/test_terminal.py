@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,29 @@ def test_a_signal_is_a_wish_to_stop(number: signal.Signals, capfd: pytest.Captur
     assert terminal.stopped() and "stopping" in capfd.readouterr().err
     with pytest.raises(KeyboardInterrupt):
         terminal.pause(60)
+
+
+def test_a_signal_while_a_line_is_being_written_is_a_wish_to_stop_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Python's buffered writers cannot be entered twice: RuntimeError, reentrant call."""
+
+    class Writing(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def fileno(self) -> int:
+            return 2
+
+        def write(self, octets: Any) -> int:
+            os.kill(os.getpid(), signal.SIGINT)
+            return len(octets)
+
+    terminal = Terminal()
+    terminal.screen.file = io.TextIOWrapper(io.BufferedWriter(Writing()), line_buffering=True)
+    terminal.listen()
+    terminal.say("a line")
+    assert terminal.stopped() and "stopping" in capfd.readouterr().err
 
 
 def test_where_no_round_can_be_kept_a_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str]) -> None:
