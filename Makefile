@@ -12,7 +12,7 @@ BENCH := speed memory scale export accuracy continual methods light
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
-try: $(VENV)/installed  ## a first look, in under a minute: a small `noniid`, with its report
+try: $(VENV)/installed  ## a first look, in under a minute: a small federation, with its report
 	$(RUN) -m scenarios.run quick
 
 noniid iid pathological centralized: $(VENV)/installed  ## run that scenario

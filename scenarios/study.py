@@ -47,7 +47,7 @@ EXAMPLES = """examples:
   python -m scenarios.study strategies --plan                           what it will take; runs a few rounds to see
   python -m scenarios.study strategies                                  all of it: trials on other seeds, then the cells
   python -m scenarios.study split-mnist --rows finetune,'derpp 200' --columns 'sync Dirichlet 1' --seeds 1 --tune none
-  python -m scenarios.study noniid --over strategy=fedavg,scaffold --over partition.alpha=0.1,1 --seeds 5
+  python -m scenarios.study mild --over strategy=fedavg,scaffold --over partition.alpha=0.1,1 --seeds 5
   python -m scenarios.study noniid --over strategy=fedavg,fedprox --tune local.rate=0.01,0.03,0.1 --seeds 5
   python -m scenarios.study strategies --budget 60                      the most informative cells of an hour
   python -m scenarios.study strategies --finished                       the tables of what is finished, without running

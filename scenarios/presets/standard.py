@@ -2,7 +2,7 @@
 
 A client that holds few digits makes its own look a clue to them, and training, centralized too, learns the clue: with two
 labels a client the loss on plain images rose from round 4 on, while it fell on the clients' own (tests.bench.stability). No
-rate and no clipping cures that. So in `noniid` looks differ less than augmentations vary: what varies at random is a clue to
+rate and no clipping cures that. So in these presets looks differ less than augmentations vary: what varies at random is a clue to
 nothing.
 """
 
@@ -15,8 +15,8 @@ from core.config.scenario import Local, Scenario
 
 GEOMETRY = tuple(Part(name) for name in ("rotate", "zoom", "shift", "elastic"))
 
-NONIID = Scenario(
-    name="noniid",
+MILD = Scenario(
+    name="mild",
     clients=20,
     cohort=6,  # few clients and many rounds: the same examples make more steps, and averaging loses less
     rounds=30,
@@ -34,8 +34,24 @@ NONIID = Scenario(
     local=Local(rate=0.03, momentum=0.9),
 )
 
+# Where plain FedAvg is visibly worse than all data in one place. Rate, strategy and softmax were chosen with seed 11 on validation
+# images; 0.05 is FedAvg's best rate too, of 0.03, 0.05 and 0.1.
+NONIID = replace(
+    MILD,
+    name="noniid",
+    train=20_000,
+    clients=10,
+    cohort=10,  # all of them in every round, as hospitals would be
+    rounds=60,
+    partition=Part("dirichlet", {"alpha": 0.1}),  # most clients lack most digits
+    strategy=Part("fedcm", {"momentum": 0.8, "rounds": 2}),
+    softmax=Part("balanced", {"strength": 0.5}),
+    local=Local(epochs=0.25, rate=0.05, momentum=0.9),
+    centralized_rate=0.03,
+)
+
 QUICK = replace(
-    NONIID,
+    MILD,
     name="quick",
     train=6000,
     test=2000,
@@ -43,10 +59,10 @@ QUICK = replace(
     clients=10,
     cohort=5,
     rounds=6,
-    local=replace(NONIID.local, epochs=2.0),
+    local=Local(epochs=2.0, rate=0.03, momentum=0.9),
 )
 
-IID = replace(NONIID, name="iid", partition=Part("iid"), looks=(), augment=GEOMETRY)
+IID = replace(MILD, name="iid", partition=Part("iid"), looks=(), augment=GEOMETRY)
 
 PATHOLOGICAL = Scenario(
     name="pathological",
@@ -70,7 +86,7 @@ CROWD = Scenario(
 )
 
 CENTRALIZED = replace(
-    NONIID,
+    MILD,
     name="centralized",
     clients=1,
     cohort=1,

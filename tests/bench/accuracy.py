@@ -49,7 +49,7 @@ def _texts(line: Any) -> list[str]:
 def main() -> None:
     """The command."""
     p = measure.parser("accuracy", __doc__)
-    p.add_argument("--names", nargs="+", default=["noniid", "iid"], choices=list(SCENARIOS), help="(%(default)s)")
+    p.add_argument("--names", nargs="+", default=["mild", "iid"], choices=list(SCENARIOS), help="(%(default)s)")
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(%(default)s)")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="passed on to every run")
     args = p.parse_args()

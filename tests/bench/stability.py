@@ -1,6 +1,6 @@
 """Is the baseline a ceiling, whatever partition it is given? `python -m tests.bench.stability`.
 
-`noniid`'s centralized baseline on eight partitions and three seeds: its accuracy at the end, and in its best round by validation
+`mild`'s centralized baseline on eight partitions and three seeds: its accuracy at the end, and in its best round by validation
 loss. A training that breaks, or learns what misleads, ends below what it once was. Results are kept in --out, and go on there;
 one takes about three minutes on a core.
 """
@@ -64,7 +64,7 @@ def main() -> int:
 def _result(name: str, seed: int, out: Path) -> baselines.Result:
     """One baseline's result, made unless it is there."""
     changes = [text.partition("=")[::2] for text in PARTITIONS[name]]
-    scenario: Scenario = SCENARIOS["noniid"][0].with_(("seed", str(seed)), *changes)
+    scenario: Scenario = SCENARIOS["mild"][0].with_(("seed", str(seed)), *changes)
     folder = baselines.cache_folder(scenario, "centralized", out)
     if not (folder / "result.json").exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """What a client's round costs with each strategy beside FedAvg's, on both engines: `python -m tests.bench.strategies`.
 
-One client of `noniid` with 600 images, in its second round, with what its first left on both sides; a round is a client's whole
+One client of `mild` with 600 images, in its second round, with what its first left on both sides; a round is a client's whole
 `learn`, warm. In every repeat a strategy's round comes right behind one of FedAvg's. Bars are of TensorFlow's. A strategy without a
 half on the client costs what FedAvg costs: it is measured only if it is named.
 """
@@ -26,12 +26,12 @@ from core.models import of
 from fl import strategies
 from fl.messages import Task
 from fl.strategies import STRATEGIES
-from scenarios.presets.standard import NONIID
+from scenarios.presets.standard import MILD
 from server.trust import received
 
 IMAGES, RATE = 600, 0.03
 BARS = {"scaffold": 1.1, "moon": 2.2}  # times a round of FedAvg's
-SCENARIO = replace(NONIID, train=10 * IMAGES, clients=10, cohort=10, partition=Part("iid"))
+SCENARIO = replace(MILD, train=10 * IMAGES, clients=10, cohort=10, partition=Part("iid"))
 
 
 def main() -> int:
