@@ -30,7 +30,7 @@ WRONG = {
     "noniid --set seed": ["'seed' should be key=value"],
     "noniid --set partition=nothing": [
         "unknown partition 'nothing'",
-        "dirichlet, hsu, iid, labels, powerlaw, quantity, sample, shards",
+        "dirichlet, hsu, iid, labels, powerlaw, quantity, redealt, sample, shards",
     ],
     "noniid --set strategy=fedsum": ["unknown strategy 'fedsum'", "bulyan, ccvr, ditto, fedadagrad, fedadam, fedavg"],
     "noniid --set schedule=never": ["unknown schedule 'never'", "constant, cosine, plateau"],
