@@ -7,7 +7,8 @@ change in a round: all views of it are decided before its first step, so both mo
 more. In memory, a round's views take three times their features for a while: 19 kB an image with the CNN.
 
 Features are what the model's head sees. The authors put a projection of two layers between features and head; there is none here,
-so that all strategies train the same model. In a client's first round there is no contrast: it is FedAvg.
+so that all strategies train the same model. In a client's first round there is no contrast: it is FedAvg. With batch norm the two
+frozen models normalize by their running statistics, the one being trained by its batch's, as the authors' `eval` and `train` do.
 """
 
 from __future__ import annotations
