@@ -39,10 +39,11 @@ MILD = Scenario(
 NONIID = replace(
     MILD,
     name="noniid",
-    train=20_000,
+    train=19_000,
+    validation=1000,
     clients=10,
     cohort=10,  # all of them in every round, as hospitals would be
-    rounds=45,
+    rounds=52,
     partition=Part("dirichlet", {"alpha": 0.1}),  # most clients lack most digits
     strategy=Part("fedcm", {"momentum": 0.8, "rounds": 2}),
     softmax=Part("balanced", {"strength": 0.5}),
