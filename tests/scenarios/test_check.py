@@ -27,7 +27,10 @@ def test_every_registered_piece_can_be_asked_for_by_its_name(tiny: Scenario, kin
     wide = replace(tiny, clients=10, cohort=10, rounds=10)
     if name == "fedbn":  # which keeps a model's norms
         wide = replace(wide, model=Model(norm="batch"))
-    check(wide.with_((kind, name)))
+    changes = [(kind, name)]
+    if name == "redealt":  # a deal for each stage
+        changes += [("stream", "permuted"), ("stream.redealt", "true")]
+    check(wide.with_(*changes))
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)

@@ -51,7 +51,7 @@ WRONG = {
     "noniid --set local.rate=fast": ["local.rate = 'fast'", "float"],
     "noniid --set model.dropout=1": ["model.dropout = 1"],
     "noniid --set clients=5 --set cohort=6": ["cohort = 6", "clients = 5"],
-    "noniid --set clients=100 --set train=2500 --set cohort=2": ["100 clients", "500"],
+    "noniid --set clients=100 --set train=1500 --set cohort=2": ["100 clients", "500"],
     "noniid --set strategy=bulyan --set cohort=5": ["bulyan", "at least 7", "5"],
     "noniid --set data=no/such/place": ["data = 'no/such/place'", "mnist", ".npz", "folder"],
     "noniid --set train=60001": ["train = 60001", "60000"],

@@ -60,25 +60,26 @@ def test_a_label_holds_only_what_differs() -> None:
         [fact(0.9), fact(0.8, **skewed), fact(0.7, seed=1), fact(0.6, strategy=Part("fedprox", {"mu": 0.1}))]
     )
     assert [group.label for group in found] == [
-        "partition.alpha=0.3, strategy=fedavg",
-        "partition.alpha=0.05, strategy=fedavg",
-        "partition.alpha=0.3, strategy=fedprox",
+        "partition.alpha=0.1, strategy=fedcm",
+        "partition.alpha=0.05, strategy=fedcm",
+        "partition.alpha=0.1, strategy=fedprox",
     ]
-    assert found[2].differs == {"partition.alpha": "0.3", "strategy": "fedprox", "strategy.mu": "0.1"}
+    assert found[2].differs == {"partition.alpha": "0.1", "strategy": "fedprox", "strategy.mu": "0.1"}
     assert found[0].seeds == (0, 1)
     assert grouped([fact(0.9), fact(0.8, seed=1)])[0].label == "noniid"  # nothing differs
 
 
 def test_a_pieces_name_stands_for_its_settings_where_they_tell_nothing_apart() -> None:
     prox = [fact(0.9, strategy=Part("fedprox", {"mu": mu})) for mu in (0.1, 0.2)]
-    assert results.compared([fact(0.5), prox[0]], PRESETS).implied == ("strategy=fedprox: strategy.mu=0.1",)
-    both = results.compared([fact(0.5), *prox], PRESETS)
+    plain = fact(0.5, strategy=Part("fedavg"))
+    assert results.compared([plain, prox[0]], PRESETS).implied == ("strategy=fedprox: strategy.mu=0.1",)
+    both = results.compared([plain, *prox], PRESETS)
     assert [group.label for group in both.groups] == [
         "strategy=fedavg", "strategy=fedprox, strategy.mu=0.1", "strategy=fedprox, strategy.mu=0.2"
     ]  # fmt: skip
     assert not both.implied
-    plain = fact(0.9, strategy=Part("fedprox"))
-    assert len({group.label for group in grouped([fact(0.5), prox[0], plain])}) == 3
+    usual = fact(0.9, strategy=Part("fedprox"))
+    assert len({group.label for group in grouped([plain, prox[0], usual])}) == 3
 
 
 def test_a_scenarios_name_stands_for_all_that_comes_with_it() -> None:

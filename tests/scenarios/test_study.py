@@ -44,7 +44,7 @@ from server import record, run_folder
 from tests.tools import needed
 
 HOME = Path(__file__).parents[2]
-BASE = replace(SCENARIOS["noniid"][0], train=600, test=200, validation=100, clients=4, cohort=2, rounds=3)
+BASE = replace(SCENARIOS["mild"][0], train=600, test=200, validation=100, clients=4, cohort=2, rounds=3)
 ROWS = {"fedavg": (("strategy", "fedavg"),), "fedprox": (("strategy", "fedprox"),)}
 COLUMNS = {"alpha 0.1": (("partition.alpha", "0.1"),), "alpha 1": (("partition.alpha", "1"),)}
 TUNING = Tuning({ALL: product({"local.rate": ("0.01", "0.1")})}, seeds=(11, 12))
@@ -92,7 +92,7 @@ def test_every_study_is_possible_and_tries_every_row_alike(name: str) -> None:
 
 def test_rows_over_strategies_are_those_that_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     study = STUDIES["strategies"]()
-    assert set(study.rows) | set(study.left_out) == set(STRATEGIES) and "at least 7" in study.left_out["bulyan"]
+    assert set(study.rows) | set(study.left_out) == set(STRATEGIES) and "personal" in study.left_out["ditto"]
     monkeypatch.setitem(STRATEGIES, "mine", STRATEGIES["fedavg"])  # type: ignore[index]
     assert "mine" in STUDIES["strategies"]().rows and "mine" in STUDIES["niid-bench"]().rows
 
@@ -498,8 +498,8 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
         ("nope", "unknown study 'nope'; choose from"),
         ("noniid", "say over what, --over KEY=A,B"),
         ("nope --over strategy=fedavg", "unknown scenario 'nope'; choose from"),
-        ("strategies --rows nope", "unknown row 'nope'; choose from ccvr, fedadagrad"),
-        ("strategies --rows bulyan", "needs a cohort of at least 7"),
+        ("strategies --rows nope", "unknown row 'nope'; choose from bulyan, ccvr"),
+        ("strategies --rows ditto", "each client has a personal model"),
         ("niid-bench --columns nope", "unknown column 'nope'; choose from"),
         ("strategies --seeds 0", "should be how many"),
         ("strategies --seeds x", "'x' should be how many"),
@@ -521,7 +521,7 @@ def test_a_wrong_word_is_named_with_the_choices(
 def test_list_show_and_finished_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--list"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in STUDIES) and "126 trials" in " ".join(shown.split())
+    assert all(name in shown for name in STUDIES) and "57 trials" in " ".join(shown.split())
     words = ["noniid", "--over", "strategy=fedavg,fedprox", "--seeds", "3,5", "--out", str(tmp_path / "out")]
     assert command.main([*words, "--show"]) == 0
     runs = json.loads(capsys.readouterr().out)

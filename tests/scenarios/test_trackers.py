@@ -444,7 +444,7 @@ def test_wandb_is_offline_goes_on_under_its_id_and_gets_everything(
         "offline",
         "allow",
     )
-    assert first["config"]["partition.alpha"] == 0.3 and first["dir"] == str(folder) and first["*"] == "round"
+    assert first["config"]["partition.alpha"] == 0.1 and first["dir"] == str(folder) and first["*"] == "round"
     os.environ["WANDB_MODE"] = "online"
     tracking = begun(folder, "wandb", done=2)
     play(tracking, 3, 3)

@@ -54,7 +54,8 @@ def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: 
     whole = federate(scenario, tmp_path / "whole")
     interrupted(scenario, tmp_path / "parts", at=3)
     assert timeless(federate(scenario, tmp_path / "parts")) == timeless(whole)
-    assert len(whole.history) == 4 and whole.events == ()
+    # Who has other digits than all others may be named as pointing away from them.
+    assert len(whole.history) == 4 and all("points away" in event for event in whole.events)
     assert len({row.loss for row in whole.history}) == 4  # every round moved the weights
 
 
