@@ -31,7 +31,7 @@ from scenarios.terminal import piped
 from server import run_folder
 
 EXAMPLES = """examples:
-  python -m scenarios.run noniid                              the default experience: about three minutes on two cores
+  python -m scenarios.run noniid                              the default experience: about five minutes on two cores
   python -m scenarios.run noniid --set partition.alpha=0.05   more skew
   python -m scenarios.run noniid --set partition=labels --set partition.k=1
   python -m scenarios.run noniid --set strategy=fedprox --set strategy.mu=0.1 --seed 3
