@@ -138,7 +138,7 @@ def test_standard_output_is_one_line_of_json(reference: Run) -> None:
     told, report = json.loads(line), reference.report
     assert list(told) == KEYS and all(report[key] == told[key] for key in KEYS)
     assert (told["scenario"], told["rounds"], told["clients"]) == ("noniid", 3, 4)
-    assert set(told["baselines"]) == {"centralized", "local"} and told["folder"] == str(reference.folder)
+    assert set(told["baselines"]) == {"centralized", "fedavg", "local"} and told["folder"] == str(reference.folder)
     assert 0.5 < told["accuracy"] <= 1 and re.fullmatch("[0-9a-f]{64}", told["weights_sha256"])
     assert set(told["exports"]["files"]) == {"model.keras", "model.tflite", "model.int8.tflite", "model.onnx"}
 
