@@ -52,6 +52,11 @@ class Run:
         return str(self.report["weights_sha256"])
 
 
+def hearing() -> None:
+    """Ctrl-C is heard, as in a terminal: what a shell starts in the background ignores it, and so does all that this starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a process group of its own, as a terminal gives it one; all of it is gone at the end. variables: of its
@@ -60,7 +65,7 @@ def started(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.
     environment = {k: v for k, v in os.environ.items() if k not in ("CLIENTS_HOME", "RAY_ADDRESS")} | variables
     with subprocess.Popen(
         command, cwd=HOME, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=hearing,
     ) as process:  # fmt: skip
         try:
             yield process
