@@ -30,7 +30,6 @@ class Terminal:
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         self.screen = Console(file=os.fdopen(os.dup(2), "w", buffering=1), quiet=quiet, highlight=False, markup=False)
         self._stop = threading.Event()
-        self._at_once = False
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
         self._total = self._before = 0  # rounds in all; those of an earlier process
@@ -132,17 +131,6 @@ class Terminal:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._asked)
 
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """In here the first wish to stop raises KeyboardInterrupt, as an earlier one does: no round is on its way that could be
-        kept."""
-        self._at_once = True
-        try:
-            self.pause()
-            yield
-        finally:
-            self._at_once = False
-
     def pause(self, seconds: float = 0.0) -> None:
         """Wait so long. Raises KeyboardInterrupt if somebody asked to stop."""
         if self._stop.wait(seconds):
@@ -154,8 +142,6 @@ class Terminal:
         self._stop.set()
         with suppress(RuntimeError):  # the signal came while a line was being written; bars are taken away later, too
             self.rest()
-        if self._at_once:
-            raise KeyboardInterrupt
         if not self.quiet:  # past Python's buffer, which cannot be entered twice
             os.write(self.screen.file.fileno(), STOPPING.encode())
 

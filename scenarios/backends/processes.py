@@ -44,12 +44,8 @@ class Processes:
         self._environment, self.files, self._numbers = dict(environment), Path(tempfile.mkdtemp()), count()
         self._executors = dict[int, ProcessPoolExecutor]()
         self._processes = dict[int, Future[int]]()  # their numbers
-        try:
-            for number in range(workers):
-                self._start(number)
-        except BaseException:  # Ctrl-C while the fork server still loads
-            self.close()
-            raise
+        for number in range(workers):
+            self._start(number)
 
     def _start(self, number: int) -> None:
         one = ProcessPoolExecutor(1, self._context, initializer=worker.begin, initargs=(self._environment,))

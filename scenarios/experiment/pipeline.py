@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,8 @@ def _rounds(this: Experiment, tracking: Tracking) -> Report:
     if options.federation:
         superlink.run(options.federation, scenario, folder, tracking)
     else:
-        with ExitStack() as stack:
-            # Ray's libraries break if they are interrupted; with them it is the end of their start that is waited for
-            with nullcontext() if options.backend == "ray" else terminal.at_once():
-                backend = stack.enter_context(BACKENDS[options.backend](scenario, options.workers, this.environment))
+        # A start is not interrupted: executors' locks, and Ray's libraries, do not bear it. It is waited for, some seconds.
+        with BACKENDS[options.backend](scenario, options.workers, this.environment) as backend:
             terminal.pause()
             serve(server.build(scenario, folder, tracking, backend.judge), backend.grid)
     terminal.pause()

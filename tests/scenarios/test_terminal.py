@@ -84,16 +84,6 @@ def test_a_signal_while_a_line_is_being_written_is_a_wish_to_stop_too(
     assert terminal.stopped() and "stopping" in capfd.readouterr().err
 
 
-def test_where_no_round_can_be_kept_a_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str]) -> None:
-    terminal = Terminal()
-    terminal.listen()
-    with pytest.raises(KeyboardInterrupt), terminal.at_once():
-        os.kill(os.getpid(), signal.SIGINT)
-    assert capfd.readouterr().err == "" and terminal.stopped()
-    with pytest.raises(KeyboardInterrupt), terminal.at_once():  # asked before
-        pass
-
-
 def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
