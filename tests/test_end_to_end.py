@@ -52,9 +52,14 @@ class Run:
         return str(self.report["weights_sha256"])
 
 
-def hearing() -> None:
-    """Ctrl-C is heard, as in a terminal: what a shell starts in the background ignores it, and so does all that this starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextmanager
+def hearing() -> Iterator[None]:
+    """What starts in here hears Ctrl-C, as in a terminal: what a shell starts in the background ignores it, and hands that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -63,10 +68,12 @@ def started(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.
     environment."""
     command = [sys.executable, "-m", "scenarios.run", *words]
     environment = {k: v for k, v in os.environ.items() if k not in ("CLIENTS_HOME", "RAY_ADDRESS")} | variables
-    with subprocess.Popen(
-        command, cwd=HOME, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True, preexec_fn=hearing,
-    ) as process:  # fmt: skip
+    with hearing():
+        process = subprocess.Popen(
+            command, cwd=HOME, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+    with process:
         try:
             yield process
         finally:
