@@ -27,7 +27,7 @@ from core.models import ModelSpec, of
 from core.plan import Lesson, Pull
 from fl.strategies.base import within
 from fl.strategies.flower import Flower, fedavg
-from fl.strategies.scaffold import reach
+from fl.strategies.scaffold import direction, reach
 
 ROUNDS = 100  # at most: the server keeps as many models
 
@@ -55,9 +55,8 @@ class FederationMomentum(Finetune):
         if not received.arrays or not received.steps:
             return {}
         asked = received.asked
-        far = np.float32(reach(received.steps, asked.rate, asked.scenario.local.momentum))
-        end = self.model.with_statistics(received.arrays, asked.arrays)  # no gradient moved these
-        went = [(x - y) / far for x, y in zip(asked.arrays, end, strict=True)]
+        far = reach(received.steps, asked.rate, asked.scenario.local.momentum)
+        went = direction(self.model, asked.arrays, received.arrays, far)
         return {self.name: [*went, np.array(received.own, np.float32)]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:

@@ -43,6 +43,13 @@ def reach(steps: int, rate: float, momentum: float) -> float:
     return rate * sum((1 - momentum**k) / (1 - momentum) for k in range(1, steps + 1))
 
 
+def direction(model: ModelSpec, start: Arrays, end: Arrays, far: float) -> Arrays:
+    """The mean gradient along which a client went from start to end, far being its `reach`; 0 for statistics, which no gradient
+    moves."""
+    end = model.with_statistics(end, start)
+    return [(x - y) / np.float32(far) for x, y in zip(start, end, strict=True)]
+
+
 class ControlVariates(Finetune):
     """What SCAFFOLD does on a client, and keeps on the server"""
 
@@ -87,10 +94,8 @@ class ControlVariates(Finetune):
     def _after(self, memory: Memory, lesson: Lesson, learned: Learned) -> Arrays:
         """The client's new control variate."""
         server, own = self._variates(memory, lesson)
-        far = np.float32(_reach(lesson, learned))
-        end = self.model.with_statistics(learned.weights, lesson.start)  # no gradient moved these
-        moved = zip(own, server, lesson.start, end, strict=True)
-        return [mine - c + (x - y) / far for mine, c, x, y in moved]
+        went = direction(self.model, lesson.start, learned.weights, _reach(lesson, learned))
+        return [mine - c + d for mine, c, d in zip(own, server, went, strict=True)]
 
     # ── on the server ──
 
@@ -107,9 +112,8 @@ class ControlVariates(Finetune):
         if round_ != asked.round or not abs(far - wanted) <= ROUNDING * wanted:
             raise ValueError(f"its control variate is of {far:.4g} in round {round_:g}, not of {wanted:.4g}")
         server = self._server(asked.shared) or [np.zeros_like(w) for w in asked.arrays]
-        end = self.model.with_statistics(received.arrays, asked.arrays)
-        moved = zip(asked.arrays, end, server, strict=True)
-        due = [(x - y) / np.float32(wanted) - c for x, y, c in moved]
+        went = direction(self.model, asked.arrays, received.arrays, wanted)
+        due = [d - c for d, c in zip(went, server, strict=True)]
         off = _length([a - b for a, b in zip(change, due, strict=True)])
         if not off <= ROUNDING * (_length(due) + _length(server)) + 1e-6:
             raise ValueError("its control variate does not follow from its weights")

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
-from scenarios.studies.study import ALL, Changes, Study, Tuning, product
+from scenarios.studies.study import ALL, Changes, Study, Tuning, by_method, product
 
 TASKS = 10
 BASE = Scenario(
@@ -54,8 +54,7 @@ def study() -> Study:
     """Rows are methods without memory, and two with 157.8 kB a client; three points are tried for each, on three of the tasks."""
     rows: dict[str, Changes] = {name: (("methods", name),) for name in FREE}
     rows |= {name: (("methods", name), (f"methods.{name}.kilobytes", f"{MEMORY}")) for name in KEEP}
-    grids = {ALL: product({"local.rate": RATES})}
-    grids |= {name: product({f"methods.{name}.strength": texts}) for name, texts in STRENGTHS.items()}
+    grids = {ALL: product({"local.rate": RATES}), **by_method("strength", STRENGTHS)}
     first = next(iter(COLUMNS))
     shorter: Changes = (("stream.tasks", "3"), ("partition.times", "3"), ("rounds", "30"))
     return Study(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scenarios.presets import SCENARIOS
-from scenarios.studies.study import ALL, Changes, Study, Tuning, product
+from scenarios.studies.study import ALL, Changes, Study, Tuning, by_method, product
 
 KEEP = ("replay", "derpp", "der", "agem", "fedagem")  # images, within a budget
 OTHERS = ("finetune", "lwf", "ewc", "si", "fedcurv", "acil", "slda", "stsa", "joint")
@@ -52,9 +52,9 @@ def everything() -> Study:
     rows["finetune-masked"] = (("methods", "finetune"), ("softmax", "masked"))  # how much of it is no method at all
     for name in TRAINED:
         rows[f"{name}-trained"] = (("methods", name), (f"methods.{name}.warm", "-1"))
-    grids = {ALL: product({"local.rate": RATES})}
-    for key, values in (("strength", STRENGTHS), ("ridge", RIDGES)):
-        grids |= {name: product({f"methods.{name}.{key}": texts}) for name, texts in values.items()}
+    grids = {
+        ALL: product({"local.rate": RATES}), **by_method("strength", STRENGTHS), **by_method("ridge", RIDGES),
+    }  # fmt: skip
     for name in KEEP:
         for images in IMAGES:  # equal bytes: what a method keeps beside each image takes the place of some
             budget = (f"methods.{name}.kilobytes", f"{images * BYTES / 1000:g}")

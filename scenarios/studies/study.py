@@ -192,6 +192,11 @@ def product(values: Mapping[str, Iterable[str]]) -> tuple[Changes, ...]:
     return tuple(tuple(zip(keys, texts, strict=True)) for texts in itertools.product(*values.values()))
 
 
+def by_method(key: str, values: Mapping[str, Iterable[str]]) -> dict[str, tuple[Changes, ...]]:
+    """Grids by row: of each method, named as its row, these values of one setting."""
+    return {name: product({f"methods.{name}.{key}": texts}) for name, texts in values.items()}
+
+
 def strategies(base: Scenario) -> tuple[dict[str, Changes], dict[str, str]]:
     """A row for each registered strategy, with its usual settings; and why those are left out that the setting makes impossible."""
     rows, left_out = dict[str, Changes](), dict[str, str]()
