@@ -154,6 +154,14 @@ def federate(scenario: Scenario, folder: Path, watch: Onlooker | None = None, gr
     return run.run(grid, scenario, folder, watch or Onlooker())
 
 
+def losses_on_both_engines(scenario: Scenario, folder: Path) -> list[list[float]]:
+    """The training loss of each round, with TensorFlow and with LiteRT."""
+    return [
+        [row.train_loss for row in federate(replace(scenario, engine=engine), folder / engine).history]
+        for engine in ("tensorflow", "litert")
+    ]
+
+
 def same(one: Arrays, other: Arrays) -> bool:
     """Equal to the last bit."""
     return [(w.dtype, w.shape, w.tobytes()) for w in one] == [(w.dtype, w.shape, w.tobytes()) for w in other]

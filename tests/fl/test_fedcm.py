@@ -11,7 +11,7 @@ import pytest
 from core.config.part import Part
 from core.config.scenario import Scenario
 from fl import strategies
-from tests.fakes import federate
+from tests.fakes import losses_on_both_engines
 from tests.quadratics import CENTRED, CURVED, RATE, STEPS, Quadratics, scenario
 
 
@@ -83,8 +83,5 @@ def test_what_cannot_be_is_refused(key: str, value: float) -> None:
 
 def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
     base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("fedcm"))
-    losses = [
-        [row.train_loss for row in federate(replace(base, engine=engine), tmp_path / engine).history]
-        for engine in ("tensorflow", "litert")
-    ]
+    losses = losses_on_both_engines(base, tmp_path)
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

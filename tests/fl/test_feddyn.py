@@ -12,7 +12,7 @@ from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.plan import Pull
 from fl import strategies
-from tests.fakes import federate
+from tests.fakes import losses_on_both_engines
 from tests.quadratics import CENTRED, CURVED, OPTIMUM, RATE, STEPS, Quadratics, scenario
 
 ALPHA = 1.0
@@ -84,8 +84,5 @@ def test_a_pull_that_is_none_is_refused() -> None:
 
 def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
     base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("feddyn"), local=Local(clip=1.0))
-    losses = [
-        [row.train_loss for row in federate(replace(base, engine=engine), tmp_path / engine).history]
-        for engine in ("tensorflow", "litert")
-    ]
+    losses = losses_on_both_engines(base, tmp_path)
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -21,7 +21,7 @@ from core.plan import Lesson, Pull, Rehearsal, draw
 from fl import strategies
 from fl.messages import Task
 from fl.strategies.moon import ModelContrast
-from tests.fakes import federate, same
+from tests.fakes import federate, losses_on_both_engines, same
 from tests.models import engine, initial, spec
 
 START, PREVIOUS = initial(3), initial(4)
@@ -87,10 +87,7 @@ def test_without_weight_and_in_the_first_round_it_is_averaging(tiny: Scenario, t
 
 def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
     base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("moon", {"mu": 5.0}))
-    losses = [
-        [row.train_loss for row in federate(replace(base, engine=engine), tmp_path / engine).history]
-        for engine in ("tensorflow", "litert")
-    ]
+    losses = losses_on_both_engines(base, tmp_path)
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 

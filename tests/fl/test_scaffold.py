@@ -13,7 +13,7 @@ from core.config.scenario import Local, Scenario
 from core.methods.base import Shared
 from fl import strategies
 from fl.strategies.scaffold import ControlVariates, reach
-from tests.fakes import federate
+from tests.fakes import federate, losses_on_both_engines
 from tests.models import spec
 from tests.quadratics import OPTIMUM, Quadratics, scenario
 
@@ -106,8 +106,5 @@ def test_its_first_round_is_averaging_to_the_last_bit_in_a_whole_run(tiny: Scena
 
 def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
     base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("scaffold"))
-    losses = [
-        [row.train_loss for row in federate(replace(base, engine=engine), tmp_path / engine).history]
-        for engine in ("tensorflow", "litert")
-    ]
+    losses = losses_on_both_engines(base, tmp_path)
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
