@@ -17,6 +17,7 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "pathological": pathological.study,
     "stragglers": stragglers.study,
     "strategies": strategies.study,
+    "personal": strategies.personal,
     "sanity": sanity.study,
     "split-mnist-all": split_mnist.everything,
     "split-fashion": split_mnist.fashion,

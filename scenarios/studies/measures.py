@@ -92,6 +92,8 @@ MEASURES: dict[str, Measure] = {
     "late": Measure("accuracy, mean of the last tenth of the rounds (%)", late),
     "validation_accuracy": Measure("validation accuracy (%)", lambda one: one.validation_accuracy),
     "best": Measure("accuracy of the best round by validation loss (%)", lambda one: one.best),
+    "served": Measure("clients' own images, mean (%)", lambda one: statistics.mean(one.served) if one.served else None),
+    "worst_served": Measure("clients' own images, worst client (%)", lambda one: min(one.served, default=None)),
     "average": Measure("average over tasks (%)", lambda one: one.measures.average_accuracy if one.measures else None),
     "incremental": Measure(
         "incremental accuracy (%)", lambda one: one.measures.incremental_accuracy if one.measures else None

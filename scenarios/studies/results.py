@@ -48,6 +48,7 @@ class Result:
     validation: tuple[float | None, ...] = ()  # accuracy on validation images, a round each, as the curve
     best: float | None = None  # test accuracy of the round with the lowest validation loss
     measures: Measures | None = None  # of streams
+    served: tuple[float, ...] = ()  # each client's share of its own test images, see `served`
     memory_bytes: int = 0  # the most that a client kept
     megabytes: Megabytes = field(default_factory=Megabytes)
     seconds: float = 0.0  # training and evaluation, by the wall clock
@@ -103,6 +104,13 @@ def validation(report: Report) -> float | None:
     return statistics.mean(tasks) if tasks else None
 
 
+def served(report: Report) -> tuple[float, ...]:
+    """How well each client is served: by its personal model if its strategy keeps one, else by the global model."""
+    both = ((shard.personal_accuracy, shard.accuracy) for shard in report.shards)
+    shares = (shared if own is None else own for own, shared in both)
+    return tuple(share for share in shares if share is not None)
+
+
 def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) -> None:
     """Write the result whole: the run is finished."""
     last, best = report.history[-1] if report.history else None, report.best.get("federated")
@@ -115,6 +123,7 @@ def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) 
         validation=tuple(row.validation_accuracy for row in report.history),
         best=best.accuracy if best else None,
         measures=report.continual.measures if report.continual else None,
+        served=served(report),
         memory_bytes=report.continual.memory_bytes if report.continual else 0,
         megabytes=Megabytes(*(sum(getattr(one, way) for one in traffic) / 1e6 for way in ("sent", "received"))),
         seconds=sum(report.seconds.values()),

@@ -637,3 +637,15 @@ def test_measures_read_what_they_say() -> None:
     read = {name: one.read(staged) for name, one in MEASURES.items()}
     assert read["forgetting"] == 0.1 and read["memory"] == 5 and read["best"] == 0.95 and read["average"] == 0.8
     assert MEASURES["memory"].read(result(0.9)) is None
+
+
+def test_a_client_is_served_by_its_personal_model_where_it_has_one() -> None:
+    shards = tuple(
+        record.Shard(client, accuracy=shared, personal_accuracy=own)
+        for client, (shared, own) in enumerate([(0.5, 0.9), (0.7, None), (None, None)])
+    )
+    shares = results.served(record.Report(BASE, shards=shards))
+    assert shares == (0.9, 0.7)  # the third was never tested
+    one = result(0.6, served=shares)
+    assert MEASURES["served"].read(one) == pytest.approx(0.8) and MEASURES["worst_served"].read(one) == 0.7
+    assert MEASURES["served"].read(result(0.6)) is None and MEASURES["worst_served"].read(result(0.6)) is None
