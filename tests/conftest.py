@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,30 @@ from scenarios.environment import prepare
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from core.data.spec import Source
+
 prepare()  # before numpy and TensorFlow are imported by any test
 settings.register_profile("laws", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("laws")
+
+
+def once() -> None:
+    """MNIST is unpacked and compared with its digests once a test process, not by each test that loads it."""
+    from core.data import DATASETS, mnist
+
+    known = DATASETS["mnist"]
+    kept = functools.lru_cache(known.read)
+
+    def read(file: Path | None) -> Source:
+        source = kept(file or mnist.FILE)
+        for array in (source.train.x, source.train.y, source.test.x, source.test.y):
+            array.flags.writeable = False  # a test that changes it would change it for others
+        return source
+
+    DATASETS["mnist"] = replace(known, read=read)
+
+
+once()
 
 
 def pytest_runtest_setup() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,6 +216,10 @@ def main() -> None:
     found = list(studied(args.studies))
     if args.run:
         run = str(args.run.absolute())
+        print(
+            f"timing five ways to read an image, {args.repeats} times; Keras takes a minute each time …",
+            file=sys.stderr,
+        )
         found += quantized(list(measure.child("tests.bench.claims:timings", run=run, repeats=args.repeats)))
     print(lined(HEAD, [one.row() for one in found]))
     print(f"\n{measure.machine()}")
