@@ -44,7 +44,7 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
     stepped = len(plan.order) > 0
     if stepped:
         beside = method.also(memory, lesson, plan)
-        learned = replace(learned, also={name: engine.train(*one).weights for name, one in beside.items()})
+        learned = replace(learned, also={name: engine.train(*one) for name, one in beside.items()})
     memory = method.remember(memory, lesson, learned, engine)
     update = Update(
         client=task.client,

@@ -9,6 +9,7 @@ from core.methods.der import Der, DerPP
 from core.methods.ewc import Ewc
 from core.methods.fedagem import FedAGem
 from core.methods.fedcurv import FedCurv
+from core.methods.fedssi import FedSsi
 from core.methods.lwf import Lwf
 from core.methods.replay import Joint, Replay
 from core.methods.si import Si
@@ -16,7 +17,7 @@ from core.methods.stsa import Stsa
 
 METHODS = {
     "finetune": Finetune, "joint": Joint, "replay": Replay, "der": Der, "derpp": DerPP, "agem": AGem, "ewc": Ewc,
-    "si": Si, "lwf": Lwf, "fedcurv": FedCurv, "fedagem": FedAGem, "acil": Acil, "slda": Slda, "stsa": Stsa,
+    "si": Si, "fedssi": FedSsi, "lwf": Lwf, "fedcurv": FedCurv, "fedagem": FedAGem, "acil": Acil, "slda": Slda, "stsa": Stsa,
 }  # fmt: skip
 
 __all__ = ["METHODS", "Chain", "Finetune"]

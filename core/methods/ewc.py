@@ -62,7 +62,7 @@ class Ewc(Finetune):
 
 def summed(slot: Slot) -> Slot:
     """What later stages need of one that is over: its running sums; not where the stage began, or the way through it."""
-    return {name: one for name, one in slot.items() if not name.startswith(("anchor", "path", "moved"))}
+    return {name: one for name, one in slot.items() if not name.startswith(("anchor", "path", "moved", "surrogate"))}
 
 
 def newest(memory: Memory, method: str, stage: int) -> Slot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.arrays import in_order, numbered
+from core.arrays import Arrays, in_order, numbered
 from core.engines.base import Engine
 from core.methods.base import Finetune, Memory, earlier, kept, own
 from core.methods.ewc import anchor, anchored, check, kept_anchor, newest, summed
@@ -42,10 +42,12 @@ class Si(Finetune):
         )
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        if not learned.path:
-            return memory
+        moved = [w - s for w, s in zip(learned.weights, lesson.start, strict=True)]
+        return self.gathered(memory, lesson, learned, learned.path, moved) if learned.path else memory
+
+    def gathered(self, memory: Memory, lesson: Lesson, learned: Learned, path: Arrays, moved: Arrays) -> Memory:
+        """The memory after a round in which these were the path integral and the movement of what importance is gathered by."""
         slot, before = own(memory, self.name, lesson.stage), newest(memory, self.name, lesson.stage)
-        path, moved = learned.path, [w - s for w, s in zip(learned.weights, lesson.start, strict=True)]
         if slot:
             path = [p + q for p, q in zip(path, in_order("path", slot), strict=True)]
             moved = [m + q for m, q in zip(moved, in_order("moved", slot), strict=True)]

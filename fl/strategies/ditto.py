@@ -38,7 +38,7 @@ class PersonalModel(Finetune):
         return {self.name: (self.serve(memory, lesson.start), replace(plan, pull=pull))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        mine = learned.also.get(self.name, [])
+        mine = learned.also[self.name].weights if self.name in learned.also else []
         # The server would never see that it is broken, so nothing but this ends a client's divergence.
         if not mine or not all(np.isfinite(array).all() for array in mine):
             return memory

@@ -8,7 +8,7 @@ from scenarios.presets import SCENARIOS
 from scenarios.studies.study import ALL, Changes, Study, Tuning, by_method, product
 
 KEEP = ("replay", "derpp", "der", "agem", "fedagem")  # images, within a budget
-OTHERS = ("finetune", "lwf", "ewc", "si", "fedcurv", "acil", "slda", "stsa", "joint")
+OTHERS = ("finetune", "lwf", "ewc", "si", "fedssi", "fedcurv", "acil", "slda", "stsa", "joint")
 TRAINED = ("acil", "slda")  # heads on random features, and once more on what the first stage trains, as stsa is
 MAIN = (
     "finetune", "finetune-masked", "ewc", "lwf", "replay 50", "replay 200", "derpp 50", "derpp 200", "acil", "slda",
@@ -25,6 +25,7 @@ STRENGTHS = {
     "lwf": ("0.3", "1", "3"),
     "ewc": ("100", "1000", "10000"),
     "si": ("0.1", "0.5", "2"),
+    "fedssi": ("0.1", "0.5", "2"),
     "fedcurv": ("10", "100", "1000"),
 }
 RIDGES = {"acil": ("0.01", "0.1", "1"), "slda": ("0.0001", "0.001", "0.01"), "stsa": ("0.01", "0.1", "1")}

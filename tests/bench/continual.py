@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core.config.part import Part
 
-METHODS = ("replay", "der", "derpp", "agem", "ewc", "si", "lwf", "fedcurv")
+METHODS = ("replay", "der", "derpp", "agem", "ewc", "si", "fedssi", "lwf", "fedcurv")
 FIRST, SECOND = 1, 6  # a round of the first task, one of the second
 
 

@@ -110,7 +110,7 @@ def test_an_own_model_ends_where_its_loss_and_the_pull_are_in_balance(strength: 
         slope, offset = (float(np.broadcast_to(part[0], 1)[0]) for part in (own.pull.a, own.pull.b))
         for _ in range(10):
             v -= rate * (a * (v - b) + slope * v + offset)
-        learned = Learned(weights, Sums(), [], also={"ditto": [np.full(1, v, np.float32)]})
+        learned = Learned(weights, Sums(), [], also={"ditto": Learned([np.full(1, v, np.float32)], Sums(), [])})
         remembered = dict(method.remember(remembered, lesson, learned, engine))
     found = float(method.serve(remembered, weights)[0][0])
     assert found == pytest.approx((a * b + strength * w) / (a + strength), abs=1e-4)
@@ -251,10 +251,8 @@ def test_what_is_no_number_is_not_remembered() -> None:
     lesson = Lesson(0, initial(0), Examples.none(), np.zeros((0, 0)), 0, 1, 0.1, Scenario("broken"))
     broken = [w * np.float32("nan") for w in initial(0)]
     before: Memory = {"ditto": {0: {"v0": np.zeros(1, np.float32)}}}
-    assert (
-        PersonalModel(spec(), 1.0).remember(before, lesson, Learned([], Sums(), [], {"ditto": broken}), engine)
-        is before
-    )
+    beside = Learned([], Sums(), [], {"ditto": Learned(broken, Sums(), [])})
+    assert PersonalModel(spec(), 1.0).remember(before, lesson, beside, engine) is before
     assert PersonalLayers(spec(), HEAD).remember(before, lesson, Learned(broken, Sums(1, 1, 1), []), engine) is before
 
 

@@ -36,8 +36,8 @@ BASE = Scenario(
 START = initial(5)
 ZERO = {
     "replay": {"images": 0}, "der": {"images": 0}, "derpp": {"images": 0}, "agem": {"images": 0},
-    "ewc": {"strength": 0.0}, "si": {"strength": 0.0}, "lwf": {"strength": 0.0}, "fedcurv": {"strength": 0.0},
-    "fedagem": {"images": 0},
+    "ewc": {"strength": 0.0}, "si": {"strength": 0.0}, "fedssi": {"strength": 0.0}, "lwf": {"strength": 0.0},
+    "fedcurv": {"strength": 0.0}, "fedagem": {"images": 0},
 }  # fmt: skip
 STORING = ("replay", "der", "derpp", "agem", "fedagem")
 
@@ -105,7 +105,7 @@ def test_a_repeated_round_leaves_the_same_memory_bit_for_bit(mine: Shard, name: 
                 }
 
 
-@pytest.mark.parametrize("name", ["ewc", "si"])
+@pytest.mark.parametrize("name", ["ewc", "si", "fedssi"])
 @pytest.mark.parametrize("anchor", ["averaged", "local"])
 def test_weights_are_held_where_the_federation_left_them_not_where_the_client_did(
     mine: Shard, name: str, anchor: str
@@ -114,7 +114,8 @@ def test_weights_are_held_where_the_federation_left_them_not_where_the_client_di
     scenario = replace(BASE, methods=(Part(name, {"anchor": anchor}),))
     method, lesson = chain(scenario), Lesson(0, START, mine.train, np.zeros((120, 0), "f4"), 0, 1, 0.05, scenario)
     drifted, first, second = ([w + np.float32(by) for w in START] for by in (0.01, 0.02, 0.03))
-    after = [Learned(drifted, Sums(), [np.ones_like(w) for w in START])] * 2
+    walked = Learned(drifted, Sums(), [np.ones_like(w) for w in START])
+    after = [replace(walked, also={"fedssi": walked})] * 2
     memory = method.remember({}, lesson, after[0], engine)
     rounds = [replace(lesson, stage=1, round=2, start=first), replace(lesson, stage=1, round=3, start=second)]
     for new in (rounds[0], rounds[0], rounds[1]):  # a round that is done again leaves what it left
