@@ -37,7 +37,8 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
 }
 
 
-LOOK_BACK = ("replay", "der", "derpp", "agem", "joint", "ewc", "si", "fedssi", "lwf")  # methods that work on earlier stages only
+# Methods that work on earlier stages only.
+LOOK_BACK = ("replay", "der", "derpp", "agem", "joint", "ewc", "si", "fedssi", "lwf")
 UNWEIGHTED = ("feddyn", "fedmedian", "fedtrimmedavg", "krum", "bulyan")  # strategies that count every client alike
 
 

@@ -107,7 +107,13 @@ def test_niid_bench_is_its_protocol_with_one_epoch_and_with_ten() -> None:
         assert list(study.published) == list(study.columns)
         assert {trial.column for trial in study.trials()} == {"2 labels", "1 label"}
     mine, others, clothes, _ = studies
-    assert {*mine.rows, *others.rows} - {"fedavg cosine", *mine.apart} == set(STRATEGIES) - {"fedper", "fedbn", "ditto"}
+    normed = {row for row in mine.rows if row.endswith(" norm")}
+    assert {mine.scenario(Cell(row, "1 label", 0)).model.norm for row in normed} == {"group", "batch"}
+    assert {*mine.rows, *others.rows} - {"fedavg cosine", *normed, *mine.apart} == set(STRATEGIES) - {
+        "fedper",
+        "fedbn",
+        "ditto",
+    }
     assert not set(mine.rows) & set(others.rows) and set(clothes.rows) == set(mine.rows)
     assert clothes.base.data == "fashion" and clothes.published["IID"].value == 0.895
     for row in mine.apart:  # a trial has a head, too
