@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from core import plugins
@@ -234,8 +234,8 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
     for line in planned(before, args.workers):
         screen.print(line, soft_wrap=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(28), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(28), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
     )  # fmt: skip
     failed = 0
     for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell that started this has ignored
@@ -243,14 +243,16 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
     pool = Pool(args.workers, work.out / run_folder.LOG)
     with Progress(*columns, console=screen) as progress, closing(pool):
         done = before.cells_finished + before.trials_finished
-        bar = progress.add_task("runs", total=before.cells + before.trials, completed=done)
+        bar = progress.add_task(
+            "runs", total=before.cells + before.trials, completed=done, left=_left(before, args.workers)
+        )
         try:
             for ended, named in carried_out(work, pool, args.budget):
                 if ended.state in (BUSY, STOPPED):
                     continue
                 failed += not finished(ended)
                 screen.print(_ended(ended, named, work.out / run_folder.LOG), soft_wrap=True)
-                progress.advance(bar, len(named))
+                progress.update(bar, advance=len(named), left=_left(plan(work), args.workers))
         except KeyboardInterrupt:
             screen.print(
                 f"stopped; what is finished is kept, and this goes on where it was:\n{command}", soft_wrap=True
@@ -260,6 +262,11 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
             screen.print(f"stopped: {error}", soft_wrap=True)
             return 1
     return 1 if failed else 0
+
+
+def _left(found: Plan, workers: int) -> str:
+    """Trials are shorter than cells, so time is not in proportion to how many are left."""
+    return "" if found.processor is None else f"about {duration(found.wall(workers))} left"
 
 
 def _ended(ended: Ended, named: Sequence[Cell | Trial], log: Path) -> str:

@@ -59,9 +59,8 @@ def kind(scenario: Scenario) -> tuple[str, ...]:
     """Runs of one kind cost the same for a gradient example."""
     methods = "+".join(part.name for part in scenario.methods)
     changes = "+".join(part.name for part in scenario.augment)  # each image is changed anew every time
-    model = f"{scenario.model.kind}, norm {scenario.model.norm}"
-    alike = model, str(scenario.local.batch), scenario.engine
-    return *alike, scenario.strategy.name, methods, scenario.softmax.name, changes
+    alike = scenario.model.kind, str(scenario.local.batch), scenario.engine
+    return *alike, scenario.model.norm, scenario.strategy.name, methods, scenario.softmax.name, changes
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,10 @@ class Estimates:
         return found.of(scenario) if found else None
 
     def _like(self, scenario: Scenario) -> Measured | None:
-        """One of the same model, batch and engine."""
-        return next((one for own, one in self.kinds.items() if own[:3] == kind(scenario)[:3]), None)
+        """One of the same model, batch and engine; of the same norm, if there is one."""
+        mine = kind(scenario)
+        alike = {own: one for own, one in self.kinds.items() if own[:3] == mine[:3]}
+        return next((one for own, one in alike.items() if own[3] == mine[3]), next(iter(alike.values()), None))
 
     def missing(self, scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
         """One of each kind of which nothing was seen."""
