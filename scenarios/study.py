@@ -266,7 +266,7 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
 
 def _left(found: Plan, workers: int) -> str:
     """Trials are shorter than cells, so time is not in proportion to how many are left."""
-    return "" if found.processor is None else f"about {duration(found.wall(workers))} left"
+    return "" if not found.processor else f"about {duration(found.wall(workers))} left"
 
 
 def _ended(ended: Ended, named: Sequence[Cell | Trial], log: Path) -> str:
