@@ -181,6 +181,7 @@ def budget(scenario: Scenario, own: int, remembered: int = 0) -> int:
 
     A method that rehearses puts what it remembers in place of own examples, a share of every batch, and takes no step more;
     so all methods, and the baselines, take the same number of steps and of gradient examples (`local.batch` a step).
+    (FedSSI's surrogate and Ditto's personal model are trained beside, for as many steps again.)
     A client with nothing of its own in this stage takes none; with idle = rehearse it passes over what it remembers, which
     is more than the budget.
     """

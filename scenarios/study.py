@@ -10,10 +10,12 @@ if __name__ == "__main__":
 
 import argparse
 import json
+import math
 import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -221,7 +223,7 @@ def planned(found: Plan, workers: int) -> list[str]:
     basis = f"{seen.count} finished runs, " if seen.count else ""
     return [
         *lines,
-        f"from: {basis}the rounds of {kinds} kinds of runs (a kind: model, batch, engine, strategy, methods)",
+        f"from: {basis}the rounds of {kinds} kinds of runs (model, batch, engine, strategy, methods, softmax, augmentation)",
     ]
 
 
@@ -237,22 +239,21 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
         TextColumn("{task.description}"), BarColumn(28), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )  # fmt: skip
-    failed = 0
+    failed, began = 0, time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell that started this has ignored
         signal.signal(number, signal.default_int_handler)
     pool = Pool(args.workers, work.out / run_folder.LOG)
     with Progress(*columns, console=screen) as progress, closing(pool):
         done = before.cells_finished + before.trials_finished
-        bar = progress.add_task(
-            "runs", total=before.cells + before.trials, completed=done, left=_left(before, args.workers)
-        )
+        bar = progress.add_task("runs", total=before.cells + before.trials, completed=done, left=_left(before, args))
         try:
             for ended, named in carried_out(work, pool, args.budget):
                 if ended.state in (BUSY, STOPPED):
                     continue
                 failed += not finished(ended)
                 screen.print(_ended(ended, named, work.out / run_folder.LOG), soft_wrap=True)
-                progress.update(bar, advance=len(named), left=_left(plan(work), args.workers))
+                progress.update(bar, advance=len(named), left=_left(plan(work), args, time.monotonic() - began))
+            progress.update(bar, left="")
         except KeyboardInterrupt:
             screen.print(
                 f"stopped; what is finished is kept, and this goes on where it was:\n{command}", soft_wrap=True
@@ -264,9 +265,12 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
     return 1 if failed else 0
 
 
-def _left(found: Plan, workers: int) -> str:
-    """Trials are shorter than cells, so time is not in proportion to how many are left."""
-    return "" if not found.processor else f"about {duration(found.wall(workers))} left"
+def _left(found: Plan, args: argparse.Namespace, spent: float = 0.0) -> str:
+    """Trials are shorter than cells, so time is not in proportion to how many are left. spent: seconds of --budget."""
+    if not found.processor:
+        return ""
+    seconds = min(found.wall(args.workers), math.inf if args.budget is None else max(0.0, 60 * args.budget - spent))
+    return f"about {duration(seconds)} left"
 
 
 def _ended(ended: Ended, named: Sequence[Cell | Trial], log: Path) -> str:

@@ -2,8 +2,9 @@
 
 A client's own weights are thrown back by every average, so the path along which SI sums is broken, and where clients differ it
 says little about the federation's model. Here each client trains a surrogate v beside: on the same rows as its weights, by the
-gradient of its loss + q/2·|v − w|², w being what it received; importance is what v's steps did for the loss. v goes on from
-round to round of a stage and begins each at the weights received then. It takes as many steps again, and stays on the client.
+gradient of its loss + q/2·|v − w|², w being what it received; importance is what v's steps did for the loss. In a stage's first
+round v starts at the weights received; in later rounds it goes on from where it stopped. It takes as many steps again, and stays
+on the client. What else pulls the weights (SI itself, FedProx, SCAFFOLD …) does not pull v.
 
 Two things are ours. The paper trains the surrogate once, when a task ends, on that task's images; here it is trained in every
 round, as nobody knows which is the last. And q = (1 − λ) / (2λ) is as an earlier paper of its authors has it for such a model
@@ -47,17 +48,19 @@ class FedSsi(Si):
         self.held = (1 - own) / (2 * own)
 
     def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
-        # Not past what was received in one step, however little λ is; nor by what SI holds the weights with.
+        # One step must not carry v past w, so q is bounded: a smaller λ holds it no more.
         most = (1 - lesson.scenario.local.momentum) / max(lesson.rate, 1e-12)
         pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + Pull.towards(lesson.start, min(self.held, most))
         return {self.name: (self._surrogate(memory, lesson), replace(plan, pull=pull, path=True))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        mine = learned.also.get(self.name)
-        # The server would never see that it is broken, so nothing but this ends a surrogate's divergence.
-        if mine is None or not all(np.isfinite(array).all() for array in (*mine.weights, *mine.path)):
+        if self.name not in learned.also:
             return memory
-        moved = [v - s for v, s in zip(mine.weights, self._surrogate(memory, lesson), strict=True)]
+        mine, before = learned.also[self.name], self._surrogate(memory, lesson)
+        # The server would never see that it is broken: a round in which it diverges is as one in which it took no step.
+        if not all(np.isfinite(array).all() for array in (*mine.weights, *mine.path)):
+            mine = replace(mine, weights=before, path=[np.zeros_like(w) for w in before])
+        moved = [v - s for v, s in zip(mine.weights, before, strict=True)]
         memory = self.gathered(memory, lesson, learned, mine.path, moved)
         slots = memory[self.name]
         return kept(

@@ -30,7 +30,7 @@ class Si(Finetune):
         super().__init__(model)
         check(self.name, strength, anchor=anchor)
         if not damping > 0:
-            raise ValueError(f"damping = {damping} of si should be above 0")
+            raise ValueError(f"damping = {damping} of {self.name} should be above 0")
         self.strength, self.damping, self.anchor = strength, damping, anchor
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:

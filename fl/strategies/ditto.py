@@ -35,7 +35,7 @@ class PersonalModel(Finetune):
 
     def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
         pull = plan.pull + Pull.towards(lesson.start, self.strength) if self.strength else plan.pull
-        return {self.name: (self.serve(memory, lesson.start), replace(plan, pull=pull))}
+        return {self.name: (self.serve(memory, lesson.start), replace(plan, pull=pull, path=False))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         mine = learned.also[self.name].weights if self.name in learned.also else []

@@ -457,7 +457,10 @@ def test_a_plan_counts_what_is_left_and_reckons_with_rounds_and_examples(tmp_pat
     long = replace(BASE, rounds=30, local=replace(BASE.local, epochs=2.0))
     assert found.estimates.of(long) == pytest.approx(2 + 30 * (1 + 2 * 2) + 2)
     assert found.estimates.of(replace(BASE, model=replace(BASE.model, kind="mlp"))) is None
-    normed = replace(BASE, model=replace(BASE.model, norm="batch"))  # near enough, until one of its kind was seen
+    normed = replace(BASE, model=replace(BASE.model, norm="batch"))  # near enough, until one of its norm was seen
+    own = replace(found.estimates.kinds[estimate.kind(BASE)], scenario=normed, example=0.003)
+    both = replace(found.estimates, kinds=dict(found.estimates.kinds) | {estimate.kind(normed): own})
+    assert both.of(replace(normed, augment=())) == 2 + 3 * (1 + 3) + 2
     assert found.estimates.of(normed) == a_cell and estimate.kind(normed) not in found.estimates.kinds
     assert estimate.kind(replace(BASE, augment=(Part("elastic"),))) != estimate.kind(replace(BASE, augment=()))
 

@@ -57,7 +57,7 @@ def test_what_averaging_moves_is_no_step_of_the_surrogate(mine: Shard) -> None:
 
 def test_the_nearer_it_is_held_the_less_it_moves(mine: Shard) -> None:
     far = []
-    for share in (1.0, 0.5, 0.1, 0.02):
+    for share in (1.0, 0.5, 0.1, 0.03):
         slot = remembered(mine, Part("fedssi", {"own": share}), 1)["fedssi"][0]
         far.append(sum(float(np.vdot(m, m)) for m in in_order("moved", slot)))
     assert far == sorted(far, reverse=True) and far[-1] < far[0] / 2
@@ -88,14 +88,29 @@ def test_on_a_parabola_it_ends_in_balance_and_importance_is_what_that_way_is_wor
     assert in_order("omega", slot)[0][0] == pytest.approx(fell / ((v - w) ** 2 + method.damping), rel=0.01)
 
 
-def test_a_surrogate_that_is_no_number_is_not_remembered(mine: Shard) -> None:
-    lesson = Lesson(0, initial(0), mine.train, np.zeros((120, 0)), 0, 1, 0.1, BASE)
+def test_a_round_in_which_it_diverges_is_as_one_in_which_it_took_no_step(mine: Shard) -> None:
+    before = remembered(mine, Part("fedssi"), 1)
+    lesson = Lesson(0, initial(0), mine.train, np.zeros((120, 0)), 0, 2, 0.1, BASE)
     broken = [w * np.float32("nan") for w in initial(0)]
-    whole = Learned(initial(0), Sums(), initial(0))
     for weights, path in ((broken, initial(0)), (initial(0), broken)):
-        before: Memory = {}
-        beside = replace(whole, also={"fedssi": Learned(weights, Sums(), path)})
-        assert FedSsi(spec()).remember(before, lesson, beside, engine) is before
+        beside = Learned(initial(0), Sums(), [], {"fedssi": Learned(weights, Sums(), path)})
+        after = FedSsi(spec()).remember(before, lesson, beside, engine)["fedssi"][0]
+        for name in ("omega", "path", "moved", "surrogate"):
+            assert same(in_order(name, after), in_order(name, before["fedssi"][0]))
+
+
+def test_no_step_carries_it_past_what_was_received(mine: Shard) -> None:
+    """λ below which that would happen is as the least that is safe: the pull times the rate is 1 − momentum."""
+    lesson = Lesson(0, initial(0), mine.train, np.zeros((120, 0), np.float32), 0, 1, 0.1, BASE)
+    plan = draw(lesson, Pull.none(lesson.start), Rehearsal.none())
+    for least in (1e-9, 0.04):
+        ((_, beside),) = FedSsi(spec(), own=least).also({}, lesson, plan).values()
+        assert all(a == pytest.approx((1 - BASE.local.momentum) / 0.1) for a in beside.pull.a)
+
+
+def test_damping_out_of_range_is_refused_by_its_own_name() -> None:
+    with pytest.raises(ValueError, match=r"damping = 0.0 of fedssi"):
+        FedSsi(spec(), damping=0.0)
 
 
 @pytest.mark.parametrize("own", [0.0, -1.0, 1.5, float("nan")])
