@@ -14,7 +14,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -65,6 +65,11 @@ def shaped(row: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> Arrays:
     """A model's weights again, as views of the row that `flat` made."""
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
     return [part.reshape(shape) for part, shape in zip(np.split(row, ends), shapes, strict=True)]
+
+
+def finite(arrays: Iterable[np.ndarray]) -> bool:
+    """Is every number in them neither NaN nor infinite?"""
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def squared_length(arrays: Arrays) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from flwr.app import MessageType, RecordDict
 
-from core.arrays import Arrays
+from core.arrays import Arrays, finite
 from core.config.scenario import Scenario
 from core.engines.step import digest
 from core.methods.base import Asked, Finetune, Payloads, Shared
@@ -187,7 +187,7 @@ def _aggregated(federation: Federation, state: RunState, believed: Believed, num
         after, made = strategies.aggregate(scenario, strategy, before, state.arrays, contributions, number)
     except Exception as error:  # Flower's own refusals have no public base class; whatever it was, the run goes on
         return before, state.arrays, f"the strategy could not aggregate {len(contributions)} replies: {error}"
-    if not _finite([*made, *after.values()]):
+    if not finite([*made, *after.values()]):
         why = f"the strategy made NaN or infinity of {len(contributions)} replies; the old weights were kept"
         return before, state.arrays, why
     stepped, far = trust.bounded(state.arrays, made, scenario.max_update_ratio, of(scenario))
@@ -218,7 +218,7 @@ def _server_updated(
 
 def _made(method: Finetune, shared: Shared, payloads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
     kept, made = method.server_update(shared, payloads, arrays)
-    if not _finite([*made, *kept.values()]):
+    if not finite([*made, *kept.values()]):
         raise ArithmeticError("it makes NaN or infinity")
     return kept, made
 
@@ -230,13 +230,9 @@ def _finished(federation: Federation, shared: Shared, arrays: Arrays) -> tuple[A
         made = federation.method.server_finish(shared, arrays)
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         return arrays, f"nothing was made of the weights after the last round: {error}"
-    if not _finite(made):
+    if not finite(made):
         return arrays, "what was made of the weights after the last round is NaN or infinite; they were kept"
     made, far = trust.bounded(arrays, made, most, of(federation.scenario))
     return made, f"the step after the last round was {far:.3g} times the weights' length; it was cut to {most:g}" * (
         far > most
     )
-
-
-def _finite(arrays: Sequence[np.ndarray]) -> bool:
-    return all(np.isfinite(array).all() for array in arrays)

@@ -18,9 +18,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.arrays import Arrays, in_order, numbered
+from core.arrays import Arrays, finite, in_order, numbered
 from core.engines.base import Engine
-from core.methods.base import Memory, kept, own
+from core.methods.base import Memory, own
+from core.methods.ewc import anchored
 from core.methods.si import Si
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Plan, Pull
@@ -48,9 +49,9 @@ class FedSsi(Si):
         self.held = (1 - own) / (2 * own)
 
     def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
-        # One step must not carry v past w, so q is bounded: a smaller λ holds it no more.
-        most = (1 - lesson.scenario.local.momentum) / max(lesson.rate, 1e-12)
-        pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + Pull.towards(lesson.start, min(self.held, most))
+        alike = [np.ones((), np.float32) for _ in lesson.start]
+        held = anchored(alike, lesson.start, self.held, lesson)  # which bounds q: a smaller λ holds v no more
+        pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + held
         return {self.name: (self._surrogate(memory, lesson), replace(plan, pull=pull, path=True))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
@@ -58,14 +59,10 @@ class FedSsi(Si):
             return memory
         mine, before = learned.also[self.name], self._surrogate(memory, lesson)
         # The server would never see that it is broken: a round in which it diverges is as one in which it took no step.
-        if not all(np.isfinite(array).all() for array in (*mine.weights, *mine.path)):
+        if not finite((*mine.weights, *mine.path)):
             mine = replace(mine, weights=before, path=[np.zeros_like(w) for w in before])
         moved = [v - s for v, s in zip(mine.weights, before, strict=True)]
-        memory = self.gathered(memory, lesson, learned, mine.path, moved)
-        slots = memory[self.name]
-        return kept(
-            memory, self.name, {**slots, lesson.stage: {**slots[lesson.stage], **numbered("surrogate", mine.weights)}}
-        )
+        return self.gathered(memory, lesson, learned, mine.path, moved, numbered("surrogate", mine.weights))
 
     def _surrogate(self, memory: Memory, lesson: Lesson) -> Arrays:
         """Where it stands before this round."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from core.arrays import Arrays, in_order, numbered
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, earlier, kept, own
+from core.methods.base import Finetune, Memory, Slot, earlier, kept, own
 from core.methods.ewc import anchor, anchored, check, kept_anchor, newest, summed
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
@@ -45,8 +45,13 @@ class Si(Finetune):
         moved = [w - s for w, s in zip(learned.weights, lesson.start, strict=True)]
         return self.gathered(memory, lesson, learned, learned.path, moved) if learned.path else memory
 
-    def gathered(self, memory: Memory, lesson: Lesson, learned: Learned, path: Arrays, moved: Arrays) -> Memory:
-        """The memory after a round in which these were the path integral and the movement of what importance is gathered by."""
+    def gathered(
+        self, memory: Memory, lesson: Lesson, learned: Learned, path: Arrays, moved: Arrays, beside: Slot | None = None
+    ) -> Memory:
+        """The memory after a round in which these were the path integral and the movement of what importance is gathered by.
+
+        beside: what else is kept of the stage.
+        """
         slot, before = own(memory, self.name, lesson.stage), newest(memory, self.name, lesson.stage)
         if slot:
             path = [p + q for p, q in zip(path, in_order("path", slot), strict=True)]
@@ -61,5 +66,6 @@ class Si(Finetune):
             | kept_anchor(self.anchor, memory, self.name, lesson, learned)
             | numbered("path", path)
             | numbered("moved", moved)
+            | dict(beside or {})
         )
         return kept(memory, self.name, last | {lesson.stage: new})

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
-from core.arrays import Arrays, in_order, numbered
+from core.arrays import Arrays, finite, in_order, numbered
 from core.config.scenario import Scenario
 from core.engines.base import Engine
 from core.methods.base import Finetune, Memory
@@ -40,7 +38,7 @@ class PersonalModel(Finetune):
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         mine = learned.also[self.name].weights if self.name in learned.also else []
         # The server would never see that it is broken, so nothing but this ends a client's divergence.
-        if not mine or not all(np.isfinite(array).all() for array in mine):
+        if not mine or not finite(mine):
             return memory
         return {**memory, self.name: {lesson.stage: numbered("v", mine)}}  # one slot, whatever the stage
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.arrays import Arrays
+from core.arrays import Arrays, finite
 from core.config.scenario import Scenario
 from core.engines.base import Engine
 from core.methods import METHODS
@@ -41,7 +41,7 @@ class PersonalLayers(Finetune):
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         mine = {str(i): learned.weights[i] for i in sorted(self.kept)}
         # The server would never see that they are broken, so nothing but this ends a client's divergence.
-        if not learned.sums.examples or not all(np.isfinite(array).all() for array in mine.values()):
+        if not learned.sums.examples or not finite(mine.values()):
             return memory
         return {**memory, self.name: {lesson.stage: mine}}  # one slot, whatever the stage
 

@@ -84,8 +84,8 @@ class Estimates:
     def _like(self, scenario: Scenario) -> Measured | None:
         """One of the same model, batch and engine; of the same norm, if there is one."""
         mine = kind(scenario)
-        alike = {own: one for own, one in self.kinds.items() if own[:3] == mine[:3]}
-        return next((one for own, one in alike.items() if own[3] == mine[3]), next(iter(alike.values()), None))
+        alike = [own for own in self.kinds if own[:3] == mine[:3]]
+        return self.kinds[max(alike, key=lambda own: own[3] == mine[3])] if alike else None
 
     def missing(self, scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
         """One of each kind of which nothing was seen."""

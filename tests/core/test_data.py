@@ -80,7 +80,9 @@ def test_mnist_cut_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_idx_bytes_are_magic_number_sizes_and_values() -> None:
-    assert data.idx.octets(np.array([[1, 2, 3]], np.uint8)) == bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3])
+    assert b"".join(data.idx.parts(np.array([[1, 2, 3]], np.uint8))) == bytes(
+        [0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3]
+    )
 
 
 def test_an_npz_of_a_user_is_read(own: dict[str, np.ndarray], tmp_path: Path) -> None:

@@ -224,10 +224,10 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     arrays = {"x_train": draw.integers(0, 256, (300, 28, 28)), "y_train": np.arange(300) % 10,
               "x_test": draw.integers(0, 256, (60, 28, 28)), "y_test": np.arange(60) % 10}  # fmt: skip
     for name, array in arrays.items():
-        octets = idx.octets(array)
+        octets = b"".join(idx.parts(array))
         packed = name.startswith("x")
         (folder / (idx.FILES[name] + ".gz" * packed)).write_bytes(gzip.compress(octets) if packed else octets)
-    digests = {name: hashlib.md5(idx.octets(array)).hexdigest() for name, array in arrays.items()}
+    digests = {name: hashlib.md5(b"".join(idx.parts(array))).hexdigest() for name, array in arrays.items()}
     for name, digest in digests.items():
         monkeypatch.setitem(fashion.MD5, name, digest)
     return folder

@@ -29,8 +29,8 @@ from scenarios.experiment.baselines import centralized, local
 from scenarios.presets import SCENARIOS
 
 CLOSED_FORM = ("acil", "slda")  # their heads are solved; they take no gradient step
-SURROGATE = "fedssi"  # trains one beside, on the same rows: the only method that takes more
 WARM = "stsa"  # so is this one's, after the rounds of the first stage, in which its body trains
+SURROGATE = "fedssi"  # trains one beside, on the same rows: the only method that takes more
 ROUNDS = 12
 STAGED = [name for name, (preset, _) in SCENARIOS.items() if len(course(preset).tasks) > 1]
 # With every method: new labels, new conditions, each client in an order of its own. With the others only one that rehearses.
