@@ -21,19 +21,22 @@ noniid iid pathological centralized: $(VENV)/installed  ## run that scenario
 pi: $(VENV)/installed  ## a federation of real nodes on this computer: brings up five processes, runs `pi` on them, stops them
 	trap '$(DEPLOY) down' EXIT; trap 'exit 130' INT TERM; $(DEPLOY) up --nodes 4 && $(DEPLOY) run pi && $(DEPLOY) status
 
-test: fast  ## all tests: the fast ones side by side, then the slow ones in two lanes
+test: fast  ## all tests: the fast ones, then the slow ones in two lanes
 	@echo "now the slow tests; each of two lanes prints when it has ended"
 	$(MAKE) --no-print-directory --output-sync=target --jobs=2 slow-nodes slow-others
 
-# Real nodes mostly wait for each other, so they leave a core to the rest; a third lane costs more than it gains on two cores.
+# Real nodes mostly wait for each other, so they have a lane of their own beside the rest.
 slow-nodes: $(VENV)/installed
 	$(RUN) -m pytest -m slow tests/test_deploy.py
 
 slow-others: $(VENV)/installed
-	$(RUN) -m pytest -m slow --ignore tests/test_deploy.py
+	$(RUN) -m pytest -m slow --ignore tests/test_deploy.py $(SIDE_BY_SIDE)
 
-fast: $(VENV)/installed  ## tests that take under two minutes in all
-	$(RUN) -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+fast: $(VENV)/installed  ## tests of a few seconds at most: all in about four minutes on two cores
+	$(RUN) -m pytest -m "not slow" $(SIDE_BY_SIDE)
+
+# Tests of one file share what is made once, so a file stays in one process.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 pythons: $(VENV)/installed  ## on each other Python from 3.11 to 3.13 that is here: an environment, fast tests, a run with the same weights
 	$(RUN) -m tests.pythons

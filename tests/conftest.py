@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from core.config.part import Part
 from core.config.scenario import Scenario
+from core.data import fashion, mnist
 from scenarios.environment import prepare
 
 if TYPE_CHECKING:
@@ -27,25 +28,29 @@ settings.register_profile("laws", deadline=None, derandomize=True, database=None
 settings.load_profile("laws")
 
 
-def once() -> None:
-    """MNIST is unpacked and compared with its digests once a test process, not by each test that loads it."""
-    from core.data import DATASETS, mnist
+def once(name: str, where: Callable[[], object]) -> None:
+    """A data set is unpacked and compared with its digests once a test process, not by each test that loads it.
 
-    known, usual = DATASETS["mnist"], mnist.FILE
+    where: what says where it lies; a test that changes that reads the files themselves.
+    """
+    from core.data import DATASETS
+
+    known, usual = DATASETS[name], where()
     kept = functools.lru_cache(known.read)
 
     def read(file: Path | None) -> Source:
-        if file or usual != mnist.FILE or mnist.ELSEWHERE in os.environ:  # a test of where it lies
+        if file or where() != usual:
             return known.read(file)
         source = kept(None)
         for array in (source.train.x, source.train.y, source.test.x, source.test.y):
             array.flags.writeable = False  # a test that changes it would change it for others
         return source
 
-    DATASETS["mnist"] = replace(known, read=read)
+    DATASETS[name] = replace(known, read=read)
 
 
-once()
+once("mnist", lambda: (mnist.FILE, os.environ.get(mnist.ELSEWHERE)))
+once("fashion", lambda: fashion.HOME)
 
 
 def pytest_runtest_setup() -> None:

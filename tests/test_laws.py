@@ -216,6 +216,7 @@ print(digest(update.arrays))
 """
 
 
+@pytest.mark.slow
 def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(busy: Scenario, mine: Shard) -> None:
     learn(shard(busy.json(), 0), Task(busy, 1, 0, 0.1, [w + 1 for w in START]), {}, engine)
     here = digest(learned(mine, busy))

@@ -151,6 +151,7 @@ def test_a_real_node_plays_its_owners_client_and_no_other(tiny: Scenario) -> Non
         play(ask(tiny, "train"), client=2, engine="abacus")
 
 
+@pytest.mark.slow
 def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "_there", lambda module: False)
     with pytest.raises(RuntimeError, match="has sent no training step"):

@@ -124,6 +124,7 @@ def files(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_models_are_measured_each_in_a_process_of_its_own(files: Path, capfd: pytest.CaptureFixture[str]) -> None:
     few = ["--images", "200", "--calls", "40", "--passes", "1"]
     assert command.main([str(files), *few, "--json", "--plot", str(files / "plot.svg")]) == 0

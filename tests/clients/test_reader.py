@@ -51,6 +51,7 @@ def glyph(digits: Data) -> Glyph:
     return sheets.mnist(digits.test.x, digits.test.y)
 
 
+@pytest.mark.slow
 def test_other_hands_are_found_and_mostly_read(home: Path) -> None:
     """Handwriting fonts. The figures of a good model: `python -m tests.bench.reader`."""
     if len(sheets.handwriting()) < 16:
@@ -67,6 +68,7 @@ def sheet(glyph: Glyph, home: Path) -> Path:
     return home / "sheet.jpg"
 
 
+@pytest.mark.slow
 def test_digits_on_photographed_sheets_are_found_and_read(home: Path, glyph: Glyph) -> None:
     """The figures of a good model: `python -m tests.bench.reader`."""
     counts = judged(Reader(home / "model.int8.tflite"), [sheets.sheet(1, k, glyph) for k in range(12)])
@@ -74,6 +76,7 @@ def test_digits_on_photographed_sheets_are_found_and_read(home: Path, glyph: Gly
     assert counts["right"] >= 0.93 * counts["digits"] and counts["nothing there"] <= 6
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_nothing_is(home: Path) -> None:
     reader = Reader(home / "model.onnx")
     blank = judged(reader, [sheets.blank(0, k) for k in range(8)])

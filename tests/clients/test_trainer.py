@@ -165,6 +165,7 @@ time.sleep(100)
 """
 
 
+@pytest.mark.slow
 def test_what_a_node_has_started_does_not_outlive_it(place: Path) -> None:
     """Flower's processes for messages go on when their node ends: the trainer ends them."""
     command = [sys.executable, "-m", "clients.trainer", str(place), "--", sys.executable, "-c", NODE]
@@ -183,6 +184,7 @@ def test_what_a_node_has_started_does_not_outlive_it(place: Path) -> None:
     assert not there
 
 
+@pytest.mark.slow
 def test_a_nodes_processes_leave_their_temporary_files_in_its_home(place: Path) -> None:
     (place.parent / "tmp").mkdir()
     (place.parent / "tmp" / "__autograph_generated_file_of_before.py").touch()

@@ -209,6 +209,7 @@ def test_the_fisher_is_the_mean_of_single_examples_squared_gradients(scenario: S
         assert ours == pytest.approx(wanted, rel=1e-3, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_group_norm_is_the_same_on_both_engines(scenario: Scenario, digits: Examples) -> None:
     mine = grouped(scenario)
     file = step_file.build(of(mine), BATCH)
@@ -274,6 +275,7 @@ def test_a_method_in_its_first_round_is_fine_tuning_with_norms_too(scenario: Sce
     assert same(other, plain) and not same(statistics(scenario, plain), statistics(scenario, start))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [("methods", "ewc+agem"), ("methods", "acil"), ("strategy", "scaffold")])
 def test_a_stream_is_learned_and_an_interrupted_run_is_the_same(
     scenario: Scenario, change: tuple[str, str], tmp_path: Path
@@ -304,6 +306,7 @@ def test_the_model_that_leaves_is_the_one_that_is_judged(scenario: Scenario, nor
     assert keras.numpy() == pytest.approx(judged, abs=1e-4, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMED)
 def test_a_normed_model_leaves_in_every_format(scenario: Scenario, norm: str, tmp_path: Path) -> None:
     mine = replace(scenario, model=replace(scenario.model, norm=norm), local=Local(batch=BATCH, epochs=4))

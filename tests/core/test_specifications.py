@@ -59,6 +59,7 @@ def close(ours: Arrays, theirs: Arrays, within: float = 1e-6) -> None:
         assert mine == pytest.approx(other, abs=within)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lenet", "logistic", "mlp100", "third"])
 def test_a_further_model_takes_the_same_first_step_on_both_engines(scenario: Scenario, kind: str) -> None:
     scenario = replace(scenario, model=Model(kind))
@@ -73,6 +74,7 @@ def test_a_further_model_takes_the_same_first_step_on_both_engines(scenario: Sce
     assert stock.features(start, train.x).shape == (40, of(scenario).features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*MODELS, "third"])
 def test_the_fisher_is_the_same_on_both_engines(scenario: Scenario, kind: str) -> None:
     """A page is not full, and one is; of each example its own gradient is squared, not the page's mean."""
@@ -97,6 +99,7 @@ def test_a_third_model_learns_by_methods_that_look_inside_it(scenario: Scenario,
     assert report.events == () and report.continual and len(report.continual.matrix) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lenet", "logistic", "mlp100", "third"])
 def test_a_further_model_leaves_in_every_format(scenario: Scenario, kind: str, tmp_path: Path) -> None:
     scenario = replace(scenario, model=Model(kind))
@@ -164,6 +167,7 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "mlp"])
 def test_twenty_six_classes_go_from_the_file_to_the_report_and_the_exports(
     letters: Path, kind: str, tmp_path: Path

@@ -81,6 +81,7 @@ def test_what_cannot_be_is_refused(key: str, value: float) -> None:
         strategies.build(replace(scenario("fedcm"), strategy=Part("fedcm", {key: value})))
 
 
+@pytest.mark.slow
 def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
     base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("fedcm"))
     losses = losses_on_both_engines(base, tmp_path)

@@ -85,6 +85,7 @@ def test_without_weight_and_in_the_first_round_it_is_averaging(tiny: Scenario, t
     assert ends(2) == ends(2, mu=0.0) != ends(2, mu=1.0)
 
 
+@pytest.mark.slow
 def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
     base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("moon", {"mu": 5.0}))
     losses = losses_on_both_engines(base, tmp_path)

@@ -209,6 +209,7 @@ def timeless(report: Report) -> Report:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorflow", "litert"])
 @pytest.mark.parametrize("part", OWN, ids=str)
 def test_three_rounds_and_three_more_are_six_to_the_last_bit(

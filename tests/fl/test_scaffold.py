@@ -104,6 +104,7 @@ def test_its_first_round_is_averaging_to_the_last_bit_in_a_whole_run(tiny: Scena
     assert reports[0] == reports[1] and reports[2] != reports[3]
 
 
+@pytest.mark.slow
 def test_on_litert_it_learns_what_it_learns_on_tensorflow(tiny: Scenario, tmp_path: Path) -> None:
     base = replace(tiny, rounds=3, cohort=4, looks=(), augment=(), strategy=Part("scaffold"))
     losses = losses_on_both_engines(base, tmp_path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.fuzz import commands
 
 
+@pytest.mark.slow
 def test_random_command_lines_end_well_or_with_a_sentence() -> None:
     counts = commands.run(seed=0, count=40)
     assert not [kind for kind, outcome in counts if outcome == "finding"]

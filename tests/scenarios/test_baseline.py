@@ -65,6 +65,7 @@ def test_all_else_makes_another_baseline(tiny: Scenario) -> None:
     assert baselines.cache_folder(tiny, "centralized", Path()) not in folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", baselines.KINDS)
 def test_an_edit_of_any_source_it_uses_makes_another_baseline(
     kind: str, tiny: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -182,6 +183,7 @@ def test_without_federation_the_strategy_does_not_matter_but_the_stream_does_whi
         assert same == [shared, shared, shared, False]  # joint is the federation itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["finetune", "replay", "joint"])
 def test_in_a_stream_baselines_and_methods_see_the_same_number_of_examples(
     tiny: Scenario, method: str, tmp_path: Path

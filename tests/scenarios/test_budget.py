@@ -90,6 +90,7 @@ class Counting:
         return [np.zeros_like(w) for w in arrays]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, method", [(name, method) for name in STAGED for method in METHODS if name in KINDS or method == "replay"]
 )

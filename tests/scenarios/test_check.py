@@ -140,6 +140,7 @@ def test_of_all_scenarios_only_one_says_such_a_thing_of_itself() -> None:
     assert {name for name, (scenario, _) in SCENARIOS.items() if without_effect(scenario)} <= {"newcomers"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*LOOK_BACK, "fedcurv"])
 def test_methods_that_look_back_learn_the_same_as_none_where_there_is_one_stage(
     tiny: Scenario, name: str, tmp_path: Path

@@ -123,6 +123,7 @@ def test_a_current_that_leads_nowhere_is_named_with_the_versions_there_are(
     assert versions.current(finished) == finished / "versions" / "0001"
 
 
+@pytest.mark.slow
 def test_a_rollback_to_a_version_whose_files_cannot_be_made_changes_nothing(finished: Path, capsys: Say) -> None:
     (finished / "versions" / "0001" / "export.json").unlink()  # its weights are no model's
     said = refused(capsys, run.main, "--rollback", str(finished / "versions" / "1"))

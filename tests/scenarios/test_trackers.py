@@ -226,6 +226,7 @@ def metrics(client: Any, run: Any) -> Points:
     return {name: [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)] for name in names}
 
 
+@pytest.mark.slow
 def test_mlflow_has_settings_rounds_baselines_and_files(runs: Path) -> None:
     tracking = begun(runs / "noniid-0", "mlflow")
     play(tracking, 1, 3)

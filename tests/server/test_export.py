@@ -109,6 +109,7 @@ def test_answers_do_not_depend_on_the_company(file: str, folder: Path, parity: P
         np.testing.assert_allclose(predict(parity.images[part]), many[part], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes(folder: Path, weights: Arrays, digits: Data, tmp_path: Path) -> None:
     whole = replace(leaving(weights, digits, OPTIONS), validation=digits.validation)
     said = check.ask(compiled(whole.keras), floats(digits.validation.x))
@@ -218,6 +219,7 @@ def test_verify_needs_the_canonical_model(digits: Data, tmp_path: Path) -> None:
         exports.verify(tmp_path, digits)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_a_refused_export_stays_in_and_the_others_go_out(
     folder: Path, weights: Arrays, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -318,6 +320,7 @@ def test_sizes_are_those_of_the_format(folder: Path) -> None:
     assert whole / size(folder / "model.int8.onnx") > 3.8
 
 
+@pytest.mark.slow
 def test_the_savedmodel_is_what_tensorflow_serving_loads(folder: Path) -> None:
     told = subprocess.run(
         [Path(sys.executable).with_name("saved_model_cli"), "show", "--dir", folder / "model.savedmodel" / "3",
@@ -340,6 +343,7 @@ def test_both_ways_to_onnx_agree(kind: str, digits: Data, tmp_path: Path, monkey
     assert np.abs(one - compiled(leaving.keras)(floats(digits.test.x[:200]))).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_the_cards_python_runs_as_it_stands(folder: Path, digits: Data, parity: ParityTest) -> None:
     for name, code in card.PYTHON.items():
         given = code.format(rows=28, columns=28)

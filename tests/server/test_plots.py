@@ -167,6 +167,7 @@ POOR = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POOR)
 def test_poor_reports_do_no_harm(name, tmp_path, monkeypatch):
     monkeypatch.setattr(style, "DPI", 40)

@@ -17,7 +17,7 @@ from core.config.part import Part
 from core.config.scenario import Model, Scenario
 from core.methods import METHODS
 from fl.channel import Stopped
-from fl.strategies import STRATEGIES
+from fl.strategies import CUTTING, STRATEGIES
 from scenarios.backends.local import LocalGrid
 from server import record
 from server.record import Report, RoundSeconds
@@ -27,8 +27,8 @@ from tests.fakes import Onlooker, federate
 
 @pytest.fixture(scope="module")
 def four(tiny: Scenario) -> Scenario:
-    """Four rounds of enough clients for any strategy."""
-    return replace(tiny, train=400, test=100, validation=50, clients=8, cohort=7, rounds=4, looks=())
+    """Four rounds, without looks."""
+    return replace(tiny, train=400, test=100, validation=50, clients=4, cohort=3, rounds=4, looks=())
 
 
 def timeless(report: Report) -> Report:
@@ -44,13 +44,16 @@ def interrupted(scenario: Scenario, folder: Path, at: int) -> None:
         federate(scenario, folder, Onlooker(at))
 
 
-QUICK = [pytest.param(n, marks=pytest.mark.slow) if n in ("bulyan", "krum") else n for n in STRATEGIES]
+FEW = ("fedavg", "fedadam", "ditto", "scaffold")  # without state; with state on the server, on clients, on both
+QUICK = [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in STRATEGIES]
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_two_rounds_and_two_more_are_four_to_the_last_bit(four: Scenario, name: str, tmp_path: Path) -> None:
     model = Model(norm="batch") if name == "fedbn" else four.model
     scenario = replace(four, strategy=Part(name), model=model)
+    if name in CUTTING:
+        scenario = replace(scenario, clients=8, cohort=7)
     whole = federate(scenario, tmp_path / "whole")
     interrupted(scenario, tmp_path / "parts", at=3)
     assert timeless(federate(scenario, tmp_path / "parts")) == timeless(whole)
@@ -168,7 +171,7 @@ def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:
     assert accuracy and accuracy > 0.5  # a guess is right one time in ten
 
 
-LONG = [n if n in ("replay", "slda", "fedcurv") else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
+LONG = [n if n == "replay" else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -188,6 +191,7 @@ def test_a_continual_run_interrupted_in_any_stage_goes_on_to_the_same_weights(
     assert split and np.isfinite([split.temporal, split.spatial]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["replay", "der", "derpp", "agem", "joint"])
 def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp_path: Path) -> None:
     """Every byte that clients send, against every image that they keep."""

@@ -22,9 +22,20 @@ Arrays = list[np.ndarray]
 BATCH = 16
 
 
+KINDS = [kind if kind in ("cnn", "mlp") else pytest.param(kind, marks=pytest.mark.slow) for kind in model.KINDS]
+
+
+class Files(dict[str, bytes]):
+    """The step of each kind of model as a file, made when it is asked for: making one takes seconds."""
+
+    def __missing__(self, kind: str) -> bytes:
+        self[kind] = step_file.build(model.spec(kind), BATCH, contrasts=True)
+        return self[kind]
+
+
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    return {kind: step_file.build(model.spec(kind), BATCH, contrasts=True) for kind in model.KINDS}
+    return Files()
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +86,8 @@ def assert_alike(ours: Learned, theirs: Learned) -> None:
     assert (ours.sums.correct, ours.sums.examples) == (theirs.sums.correct, theirs.sums.examples)
 
 
-@pytest.mark.parametrize("kind", model.KINDS)
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("full", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_step_is_tensorflows(files: dict[str, bytes], planned: Callable[..., Plan], kind: str, full: bool) -> None:
     plan = planned(1, kind, **(rich(kind) if full else {}))
     start = started(kind)
@@ -95,6 +106,7 @@ def test_a_file_that_knows_no_contrast_is_refused_where_there_is_one(planned: Ca
         plain.train(started("mlp"), planned(1, "mlp", **rich("mlp")))
 
 
+@pytest.mark.slow
 def test_what_is_guarded_bends_a_step(files: dict[str, bytes], planned: Callable[..., Plan]) -> None:
     """One image, learned as a 3 and guarded as each other digit: some of these steps would raise the guarded loss."""
     plan, start, engine = planned(1), started("cnn"), litert.LiteRTEngine(model.spec("cnn"), files["cnn"])
@@ -128,7 +140,7 @@ def test_a_rate_of_zero_and_no_step_change_nothing(files: dict[str, bytes], plan
     assert same(engine.train(start, none).weights, start)
 
 
-@pytest.mark.parametrize("kind", model.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_looks_with_the_same_eyes(files: dict[str, bytes], digits: Examples, kind: str) -> None:
     engine, weights = litert.LiteRTEngine(model.spec(kind), files[kind]), started(kind)
     for look in ("logits", "features"):

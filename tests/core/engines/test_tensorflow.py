@@ -108,6 +108,7 @@ def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_is_left_alone(plann
     assert moves[1] / np.linalg.norm(moves[1]) == pytest.approx(moves[0] / np.linalg.norm(moves[0]), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tensorflow", "litert"])
 def test_what_is_cut_is_the_datas_gradient_and_not_the_pull(planned: Callable[..., Plan], kind: str) -> None:
     """Nothing is left of the data's gradient, so the weights go to where the pull alone takes them, however long it is."""

@@ -234,6 +234,7 @@ def test_whatever_is_sent_what_the_server_keeps_is_finite(name: str, seed: int, 
     assert all(np.isfinite(array).all() for array in (*kept.values(), *arrays)) and not failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods", [*HEADS, "fedcurv", "fedagem"])
 def test_a_run_of_honest_clients_refuses_nobody(methods: str, tiny: Scenario, tmp_path: Path) -> None:
     """Also where stages follow one another, and weights move far from where earlier stages left them."""
