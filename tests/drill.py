@@ -46,8 +46,8 @@ def main() -> int:
         return 2
     if INSIDE not in os.environ:
         own = ["unshare", "--user", "--map-root-user", "--net", "--mount"]  # no --pid: who would reap the dead there?
-        told = os.environ | {INSIDE: "1"}
-        return subprocess.run([*own, sys.executable, "-m", "tests.drill", *sys.argv[1:]], env=told).returncode
+        variables = os.environ | {INSIDE: "1"}
+        return subprocess.run([*own, sys.executable, "-m", "tests.drill", *sys.argv[1:]], env=variables).returncode
     with tempfile.TemporaryDirectory(prefix="drill-") as folder:
         drill = Drill(Path(folder))
         try:
@@ -70,7 +70,7 @@ class Drill:
     def __init__(self, place: Path) -> None:
         self.place, self.well = place, True
         self.home, self.device, self.run = place / "server", place / "device", place / "run"
-        self.told: list[str] = []  # how the report named each fault
+        self.reported: list[str] = []  # how the report named each fault
         self.node: subprocess.Popen[bytes] | None = None
         self.command: subprocess.Popen[str] | None = None
         sh("mount", "-t", "tmpfs", "none", "/run")
@@ -101,8 +101,8 @@ class Drill:
         trust = f"ssl.create_default_context(cafile='{self.home}/ca.crt')"
         asked = f"import http.client, ssl; c = http.client.HTTPSConnection('{SERVER}', {PORT}, context={trust}); "
         for path, status in (("/v1/control/StartRun", 403), ("/", 403)):
-            told = self.elsewhere("-c", asked + f"c.request('POST', '{path}'); print(c.getresponse().status)")
-            self.check(f"nginx answers {told.stdout.strip()} to {path}", told.stdout.strip() == str(status))
+            answer = self.elsewhere("-c", asked + f"c.request('POST', '{path}'); print(c.getresponse().status)")
+            self.check(f"nginx answers {answer.stdout.strip()} to {path}", answer.stdout.strip() == str(status))
         self.device.mkdir()
         sh("mount", "-t", "tmpfs", "-o", f"size={DISK}m,mode=700", "none", str(self.device))
         self.digits(0, 300)
@@ -110,8 +110,8 @@ class Drill:
             "install", "--server", f"{SERVER}:{PORT}", "--name", "kitchen", "--client", str(CLIENT), "--allow-root",
             "--data", str(self.place / "digits"), "--ca", str(self.home / "ca.crt"), "--home", str(self.device),
         ]  # fmt: skip
-        told = self.elsewhere("-m", "clients.pi", *install).stdout
-        line = shlex.split(next(line for line in told.splitlines() if "scenarios.deploy admit" in line))
+        words = self.elsewhere("-m", "clients.pi", *install).stdout
+        line = shlex.split(next(line for line in words.splitlines() if "scenarios.deploy admit" in line))
         self.say("admit", self.deploy("admit", *line[4:]))
         doctor = self.elsewhere("-m", "clients.pi", "doctor", "--home", str(self.device), check=False)
         bad = [line for line in doctor.stdout.splitlines() if not line.startswith("ok")]
@@ -144,13 +144,13 @@ class Drill:
 
     def faults(self) -> None:
         """One run, and what happens to it."""
-        told = ["pi", "--rounds", str(ROUNDS), "--out", str(self.run)]
+        arguments = ["pi", "--rounds", str(ROUNDS), "--out", str(self.run)]
         for one in (
             "clients=3", "cohort=3", "train=900", "validation=100", f"round_timeout={PATIENCE}", "methods=replay",
             "methods.replay.images=50", "methods.replay.kilobytes=0",
         ):  # fmt: skip
-            told += ["--set", one]
-        self.begin(*told)
+            arguments += ["--set", one]
+        self.begin(*arguments)
         self.until("the device learns with the others", self.back)
         self.digits(300, 360)
         self.fault("the network is cut for a minute", AWAY, self.cut, self.mend)
@@ -170,7 +170,7 @@ class Drill:
         held, before = self.history()[-1]["memory"].get(str(CLIENT), 0), len(self.history())
         do()
         said = self.until(f"{what}: named", lambda: self.named(before, named), 240)
-        self.told.append(said)
+        self.reported.append(said)
         undo()
         self.until(f"{what}: the device is back", self.back, 240)
         kept = self.history()[-1]["memory"][str(CLIENT)]
@@ -290,7 +290,7 @@ class Drill:
         self.check(f"the run ends well {words.strip()}", self.command.returncode == 0)
         report = json.loads((self.run / "report.json").read_text())
         events = "\n".join(report["events"])
-        all_named = (self.run / "report.html").exists() and all(why in events for why in self.told)
+        all_named = (self.run / "report.html").exists() and all(why in events for why in self.reported)
         self.check("there is a report.html, and the report names each", all_named)
         self.check("and that it was interrupted", "the run was interrupted, and went on" in events)
         self.say("events of the report", events)
@@ -299,8 +299,8 @@ class Drill:
     # ── hands and eyes ──
 
     def deploy(self, *arguments: str, check: bool = True) -> str:
-        told = [sys.executable, "-m", "scenarios.deploy", "--home", str(self.home), *arguments]
-        done = subprocess.run(told, cwd=CODE, capture_output=True, text=True)
+        command = [sys.executable, "-m", "scenarios.deploy", "--home", str(self.home), *arguments]
+        done = subprocess.run(command, cwd=CODE, capture_output=True, text=True)
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
@@ -311,8 +311,8 @@ class Drill:
         return subprocess.run(command, cwd=CODE, capture_output=True, text=True, check=check)
 
     def begin(self, *arguments: str) -> None:
-        told = [sys.executable, "-m", "scenarios.deploy", "--home", str(self.home), "run", "--quiet", *arguments]
-        self.command = subprocess.Popen(told, cwd=CODE, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "scenarios.deploy", "--home", str(self.home), "run", "--quiet", *arguments]
+        self.command = subprocess.Popen(command, cwd=CODE, stderr=subprocess.PIPE, text=True)
 
     def digits(self, first: int, last: int) -> None:
         """Images for the device's folder."""

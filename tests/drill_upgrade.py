@@ -69,11 +69,11 @@ def drill(folder: Path, old: Path) -> int:
     well = True
     for name in ("first", "second", "third"):
         mine, theirs = (json.loads((folder / one / "report.json").read_text()) for one in (name, f"simulated-{name}"))
-        same, told = mine["weights_sha256"] == theirs["weights_sha256"], [e for e in mine["events"] if OLD in e]
-        good = same and len(told) == (NODES if name == "second" else 0)
+        same, warnings = mine["weights_sha256"] == theirs["weights_sha256"], [e for e in mine["events"] if OLD in e]
+        good = same and len(warnings) == (NODES if name == "second" else 0)
         well = well and good
         print(
-            f"{'ok ' if good else 'NOT'}  {name}: the simulation's weights: {same}; told: {told or 'nothing'}",
+            f"{'ok ' if good else 'NOT'}  {name}: the simulation's weights: {same}; warnings: {warnings or 'nothing'}",
             flush=True,
         )
     return 0 if well else 1

@@ -96,7 +96,7 @@ def staged(report: dict[str, Any]) -> dict[str, Any]:
             "spatial": -0.004, "spatial_error": 0.002,
         }  # fmt: skip
     matrix = [report["history"][end - 1]["tasks_accuracy"] for end in ends]
-    told = {
+    continual = {
         "tasks": [f"{2 * i}, {2 * i + 1}" for i in range(tasks)], "stages": list(range(tasks)), "ends": ends,
         "matrix": matrix, "before": [0.1] * tasks, "memory_bytes": 157_800, "megabytes": {"sent": 225.0, "received": 225.0},
         "measures": record.plain(summary(np.array(matrix), list(range(tasks)), np.full(tasks, 0.1))),
@@ -109,7 +109,7 @@ def staged(report: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     shards = [s | {"personal_accuracy": min(1.0, s["accuracy"] + 0.001 * (s["client"] % 5))} for s in report["shards"]]
     changed = {"stream": {"name": "classes", "args": {}}, "join": [[2, 8]], "leave": [[0, 12], [1, 12]]}
-    return report | {"continual": told, "settings": report["settings"] | changed, "shards": shards}
+    return report | {"continual": continual, "settings": report["settings"] | changed, "shards": shards}
 
 
 def html(facts: dict[str, Any], folder: Path) -> str:

@@ -104,8 +104,8 @@ def reached(process: subprocess.Popen[str], folder: Path, round: int) -> None:
 
 def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, simulated: Path, tmp_path: Path) -> None:
     """With its clients' memories, to the bits of a run that nobody stopped."""
-    told, real = ["pi", *SMALL, "--rounds", "3"], tmp_path / "real"
-    process = start(home, *told, "--out", str(real))
+    arguments, real = ["pi", *SMALL, "--rounds", "3"], tmp_path / "real"
+    process = start(home, *arguments, "--out", str(real))
     reached(process, real, 1)
     process.send_signal(signal.SIGINT)
     words = process.communicate(timeout=240)[1]
@@ -129,11 +129,11 @@ def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, s
 
 
 def test_status_tells_who_plays_whom_and_how_far_the_run_is(home: Path) -> None:
-    told = command("scenarios.deploy", "--home", str(home), "status").stdout
+    status = command("scenarios.deploy", "--home", str(home), "status").stdout
     for client in (0, 1):
-        line = next(line for line in told.splitlines() if f"node-{client}" in line)
+        line = next(line for line in status.splitlines() if f"node-{client}" in line)
         assert [cell.strip() for cell in line.split("│")[1:5]] == [f"node-{client}", str(client), "now", "3"]
-    assert "round 3 of 3, finished:completed" in told
+    assert "round 3 of 3, finished:completed" in status
 
 
 def test_a_device_is_admitted_by_its_key_and_shut_out_by_its_name(home: Path, tmp_path: Path) -> None:
@@ -141,8 +141,8 @@ def test_a_device_is_admitted_by_its_key_and_shut_out_by_its_name(home: Path, tm
     key = keys.node(tmp_path).read_text()
     assert command("scenarios.deploy", "--home", str(home), "admit", "kitchen", key, "--client", "7").returncode == 0
     assert len(nodes(home)) == len(before) + 1
-    told = command("scenarios.deploy", "--home", str(home), "status").stdout
-    assert next(line for line in told.splitlines() if "kitchen" in line).split("│")[3].strip() == "never"
+    status = command("scenarios.deploy", "--home", str(home), "status").stdout
+    assert next(line for line in status.splitlines() if "kitchen" in line).split("│")[3].strip() == "never"
     assert command("scenarios.deploy", "--home", str(home), "dismiss", "kitchen").returncode == 0
     assert nodes(home) == before
     nobody = command("scenarios.deploy", "--home", str(home), "dismiss", "kitchen")
@@ -160,15 +160,20 @@ def test_private_files_are_their_owners_only(home: Path) -> None:
 def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
     """A SuperNode like those of `up`, but for what is changed; the log that it writes."""
     place.mkdir()
-    told = processes.supernode(home, place, 7, flwr_cli.port(home), CODE / "core" / "data" / "mnist.npz")
+    command_line = processes.supernode(home, place, 7, flwr_cli.port(home), CODE / "core" / "data" / "mnist.npz")
     for flag, value in changed.items():
-        at = told.index(f"--{flag.replace('_', '-')}")
-        told[at : at + 2] = [value] if value == "--insecure" else [told[at], value]
+        at = command_line.index(f"--{flag.replace('_', '-')}")
+        command_line[at : at + 2] = [value] if value == "--insecure" else [command_line[at], value]
     log = place / "log"
     environment = flwr_cli.environment() | {"FLWR_HOME": str(place / "flwr")}
     with log.open("wb") as file:
         return subprocess.Popen(
-            [*told, "--max-retries", "1"], env=environment, cwd=place, stdout=file, stderr=file, start_new_session=True
+            [*command_line, "--max-retries", "1"],
+            env=environment,
+            cwd=place,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         ), log
 
 
@@ -237,8 +242,8 @@ def test_a_run_that_fails_on_the_server_is_told_in_its_words(home: Path, tmp_pat
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
     """SIGKILL to a whole node inside a run; it is the last test that needs this one."""
-    told = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
-    process = start(home, *told)
+    arguments = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
+    process = start(home, *arguments)
     reached(process, tmp_path / "run", 1)
     os.killpg(processes.running(home)["node-1"], signal.SIGKILL)
     assert process.wait(timeout=400) == 0, process.communicate()[1]
@@ -250,7 +255,7 @@ def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path:
 
 def test_what_a_node_has_started_ends_with_it_and_down_leaves_no_process(home: Path, tmp_path: Path) -> None:
     """SIGTERM to the other node's own process, while it trains; then `down` while the run still waits for it."""
-    told = [
+    arguments = [
         "pi",
         *SMALL,
         "--set",
@@ -262,7 +267,7 @@ def test_what_a_node_has_started_ends_with_it_and_down_leaves_no_process(home: P
         "--out",
         str(tmp_path / "run"),
     ]
-    process, end = start(home, *told), time.monotonic() + 120
+    process, end = start(home, *arguments), time.monotonic() + 120
     while not list(home.glob("node-0/memory/*/client-00000/*.begun")) and time.monotonic() < end:
         time.sleep(0.2)
     everything = {name: processes._processes(home, [name]) for name in ("node-0", "superlink")}

@@ -147,12 +147,14 @@ def test_a_run_leaves_every_file_it_promises(reference: Run) -> None:
 
 def test_standard_output_is_one_line_of_json(reference: Run) -> None:
     (line,) = reference.out.splitlines()
-    told, report = json.loads(line), reference.report
-    assert list(told) == KEYS and all(report[key] == told[key] for key in KEYS)
-    assert (told["scenario"], told["rounds"], told["clients"]) == ("noniid", 3, 4)
-    assert set(told["baselines"]) == {"centralized", "fedavg", "local"} and told["folder"] == str(reference.folder)
-    assert 0.5 < told["accuracy"] <= 1 and re.fullmatch("[0-9a-f]{64}", told["weights_sha256"])
-    assert set(told["exports"]["files"]) == {"model.keras", "model.tflite", "model.int8.tflite", "model.onnx"}
+    summary, report = json.loads(line), reference.report
+    assert list(summary) == KEYS and all(report[key] == summary[key] for key in KEYS)
+    assert (summary["scenario"], summary["rounds"], summary["clients"]) == ("noniid", 3, 4)
+    assert set(summary["baselines"]) == {"centralized", "fedavg", "local"} and summary["folder"] == str(
+        reference.folder
+    )
+    assert 0.5 < summary["accuracy"] <= 1 and re.fullmatch("[0-9a-f]{64}", summary["weights_sha256"])
+    assert set(summary["exports"]["files"]) == {"model.keras", "model.tflite", "model.int8.tflite", "model.onnx"}
 
 
 def test_what_a_person_sees_is_progress_and_no_chatter_of_libraries(reference: Run) -> None:

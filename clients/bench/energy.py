@@ -105,10 +105,10 @@ def _pmic() -> str:
 
 def rails(text: str) -> float:
     """Watts over all rails whose volts and amperes are both told."""
-    told: dict[str, dict[str, float]] = {}
+    rails: dict[str, dict[str, float]] = {}
     for rail, what, value in RAIL.findall(text):
-        told.setdefault(rail, {})[what] = float(value)
-    return sum(one["A"] * one["V"] for one in told.values() if len(one) == 2)
+        rails.setdefault(rail, {})[what] = float(value)
+    return sum(one["A"] * one["V"] for one in rails.values() if len(one) == 2)
 
 
 def meter() -> Meter | None:

@@ -22,9 +22,9 @@ Line = tuple[float, float, float, float]  # accuracy %, centralized %, gap in po
 
 def once(name: str, seed: int, changes: Sequence[str], folder: Path) -> Line:
     """One run of the command."""
-    told = [word for change in changes for word in ("--set", change)]
+    flags = [word for change in changes for word in ("--set", change)]
     out = ["--out", str(folder / f"{name}-{seed}")]
-    command = ["-m", "scenarios.run", name, "--seed", str(seed), "--json", *out, *told]
+    command = ["-m", "scenarios.run", name, "--seed", str(seed), "--json", *out, *flags]
     (facts,) = measure.lines(sys.executable, *command)
     accuracy, seconds = 100 * facts["accuracy"], facts["seconds"]["total"]
     pooled = 100 * facts["baselines"].get("centralized", float("nan"))

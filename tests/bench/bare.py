@@ -77,10 +77,10 @@ def _work(pipe: Connection, scenario: str, step: str) -> None:
         weights: Arrays = []
         number = 0
         while True:
-            if isinstance(told := pipe.recv(), int):
-                pipe.send((learn(weights, told, number), len(rows[told])))
+            if isinstance(message := pipe.recv(), int):
+                pipe.send((learn(weights, message, number), len(rows[message])))
             else:
-                weights, number = told
+                weights, number = message
 
 
 def our(scenario: Scenario) -> Step:

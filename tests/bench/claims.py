@@ -192,17 +192,17 @@ def _accuracy(probabilities: Any, labels: Any) -> float:
     return float((probabilities.argmax(1) == labels).mean())
 
 
-def quantized(told: Sequence[Facts]) -> Iterator[Found]:
+def quantized(repeats: Sequence[Facts]) -> Iterator[Found]:
     """The claims of the int8 file."""
-    files = told[-1]["files"]
+    files = repeats[-1]["files"]
     lost = 100 * (files[INT8]["accuracy"] - files[FLOAT]["accuracy"])
     size = f"{files[FLOAT]['bytes'] / 1000:.0f} kB against {files[INT8]['bytes'] / 1000:.0f}, {lost:+.2f} points"
     smaller = [files[FLOAT]["bytes"] / files[INT8]["bytes"]]
     yield Found("int8 is 4 times smaller than float TFLite", smaller, "times", at_least(CLAIMED["smaller"]), 2, size)
     for name in (FLOAT, COMPILED, EAGER, PREDICT):
         other = "float TFLite" if name == FLOAT else name
-        times = [one["ms"][name] / one["ms"][INT8] for one in told]
-        mine, its = (statistics.median(one["ms"][key] for one in told) for key in (INT8, name))
+        times = [one["ms"][name] / one["ms"][INT8] for one in repeats]
+        mine, its = (statistics.median(one["ms"][key] for one in repeats) for key in (INT8, name))
         both = f"{mine:.3f} ms against {its:.3f}"
         yield Found(f"int8 is 3 times faster than {other}", times, "times", at_least(CLAIMED["faster"]), 1, both)
 

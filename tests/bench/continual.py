@@ -29,12 +29,12 @@ def main() -> None:
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         ratios = measured(args.repeats, Path(folder))
-    told = {name: [statistics.median(r), min(r), max(r)] for name, r in ratios.items()}
+    spreads = {name: [statistics.median(r), min(r), max(r)] for name, r in ratios.items()}
     if args.json:
-        print(json.dumps(told))
+        print(json.dumps(spreads))
         return
     print(f"cost of a gradient example against plain fine-tuning, median of {args.repeats} (least to most)")
-    for name, (middle, low, high) in told.items():
+    for name, (middle, low, high) in spreads.items():
         print(f"{name:8s} {middle:5.2f} ×  ({low:.2f} to {high:.2f})")
 
 

@@ -47,16 +47,16 @@ def _learned(scenario: Scenario, data: Any) -> Any:
     return engine.train(start, draw(lesson, Pull.none(start), Rehearsal.none())).weights
 
 
-def rows(told: list[Facts]) -> list[list[str]]:
+def rows(repeats: list[Facts]) -> list[list[str]]:
     """A row a file; what does not vary from turn to turn is taken from the last."""
-    base = [t["baselines"]["tf.function"] for t in told]
+    base = [t["baselines"]["tf.function"] for t in repeats]
     shown = [["tf.function", "", "", "", "", *_times(base), "1.00"]]
-    for name, fact in told[-1]["files"].items():
-        turns = [t["files"][name] for t in told if name in t["files"]]
+    for name, fact in repeats[-1]["files"].items():
+        turns = [t["files"][name] for t in repeats if name in t["files"]]
         marks = [f"{fact['bytes'] / 1000:,.0f}", f"{100 * fact['accuracy']:.2f} %", f"{fact['difference']:.1e}"]
         agreement = f"{100 * fact['agreement']:.2f} %"
         shown.append([name, *marks, agreement, *_times(turns), measure.spread([t["speedup"] for t in turns])])
-    return shown + [[name, f"REFUSED: {why}"] for name, why in told[-1]["refused"].items()]
+    return shown + [[name, f"REFUSED: {why}"] for name, why in repeats[-1]["refused"].items()]
 
 
 def _times(turns: list[Facts]) -> list[str]:
@@ -69,9 +69,9 @@ def main() -> None:
     p.add_argument("run", nargs="?", type=Path, help="a finished run's folder; without it, a model is trained here")
     args = p.parse_args()
     run = str(args.run.absolute()) if args.run else None
-    told = list(measure.child("tests.bench.export:reports", run=run, repeats=args.repeats))
+    repeats = list(measure.child("tests.bench.export:reports", run=run, repeats=args.repeats))
     columns = ("file", "kB", "accuracy", "difference", "agreement", "ms", "ms, 95 %", "speed-up")
-    measure.table(f"exports, {told[-1]['images']:,} test images", columns, rows(told))
+    measure.table(f"exports, {repeats[-1]['images']:,} test images", columns, rows(repeats))
 
 
 if __name__ == "__main__":

@@ -86,9 +86,9 @@ def main() -> None:
             for engine in ENGINES:
                 command = (sys.executable, "-m", "tests.bench.light", "child", engine, place, str(time.time()))
                 found[engine] += list(measure.lines(*command))
-    for engine, told in found.items():
-        assert all(one["clean"] == (engine == "litert") for one in told)
-        middle = {key: measure.median([one[key] for one in told]) for key in ("first", "round", "speed", "memory")}
+    for engine, measured in found.items():
+        assert all(one["clean"] == (engine == "litert") for one in measured)
+        middle = {key: measure.median([one[key] for one in measured]) for key in ("first", "round", "speed", "memory")}
         print(
             f"{engine:10s}  first step after {middle['first']:.2f} s, round done after {middle['round']:.2f} s, "
             f"{middle['speed']:,.0f} examples/s warm, {middle['memory']:.0f} MB"

@@ -148,8 +148,8 @@ def _inside() -> None:
     with os.fdopen(os.dup(1), "w", buffering=1) as out:
         os.dup2(2, 1)
         module, name = function.split(":")
-        told = getattr(importlib.import_module(module), name)
-        told(lambda facts: print(json.dumps(facts), file=out), Path(folder), **json.loads(settings))
+        facts_of = getattr(importlib.import_module(module), name)
+        facts_of(lambda facts: print(json.dumps(facts), file=out), Path(folder), **json.loads(settings))
 
 
 if __name__ == "__main__":

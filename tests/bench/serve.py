@@ -91,10 +91,10 @@ async def load_on(port: int, clients: int, requests: int) -> list[float]:
 def clients(port: int, number: int, requests: int) -> dict[str, float]:
     """The same in a process of its own, summed up."""
     code = "from tests.bench.serve import worker; import sys; worker(*map(int, sys.argv[1:]))"
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code, *map(str, (port, number, requests))], capture_output=True, text=True, check=True
     )
-    return json.loads(told.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
 def worker(port: int, number: int, requests: int) -> None:

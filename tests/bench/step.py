@@ -85,9 +85,9 @@ def profile(model: ModelSpec, weights: Arrays, mine: Examples) -> list[list[str]
         session.run([variable.initializer for variable in variables])
         feed, full = {x: mine.x[:BATCH], y: mine.y[:BATCH]}, v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE)
         for turn in range(50):
-            told = v1.RunMetadata()
-            session.run(moved, feed, options=full, run_metadata=told)
-            for node in (node for device in told.step_stats.dev_stats for node in device.node_stats if turn >= 10):
+            metadata = v1.RunMetadata()
+            session.run(moved, feed, options=full, run_metadata=metadata)
+            for node in (node for device in metadata.step_stats.dev_stats for node in device.node_stats if turn >= 10):
                 spent[node.node_name].append(node.op_end_rel_micros - node.op_start_rel_micros)
     middle = {name: median(found) for name, found in spent.items()}
     dearest = sorted(middle, key=lambda name: -middle[name])[:30]

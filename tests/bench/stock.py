@@ -60,14 +60,14 @@ def train(message: Message, context: Context) -> Message:
     """One client's round."""
     import keras
 
-    told = message.content["config"]
-    x, y, rows = data(str(told["scenario"]))
+    config = message.content["config"]
+    x, y, rows = data(str(config["scenario"]))
     keras.backend.clear_session()
     node, nodes = context.node_config["partition-id"], context.node_config["num-partitions"]
-    mine = rows[(int(node) + int(nodes) * int(told["server-round"])) % len(rows)]
-    model = load_model(float(told["rate"]))
+    mine = rows[(int(node) + int(nodes) * int(config["server-round"])) % len(rows)]
+    model = load_model(float(config["rate"]))
     model.set_weights(message.content["arrays"].to_numpy_ndarrays())
-    history = model.fit(x[mine], y[mine], epochs=1, batch_size=int(told["batch"]), verbose=0).history
+    history = model.fit(x[mine], y[mine], epochs=1, batch_size=int(config["batch"]), verbose=0).history
     metrics = {"num-examples": len(mine), "train_loss": history["loss"][-1], "train_acc": history["accuracy"][-1]}
     content = RecordDict({"arrays": ArrayRecord(model.get_weights()), "metrics": MetricRecord(metrics)})
     return Message(content=content, reply_to=message)
@@ -76,7 +76,7 @@ def train(message: Message, context: Context) -> Message:
 def build(scenario: Scenario, clock: Callable[[int], None]) -> ServerApp:
     """Its server. clock: called before the first round (with 0) and after each."""
     server, local = ServerApp(), scenario.local
-    told = ConfigRecord({"scenario": scenario.json(), "rate": local.rate, "batch": local.batch})
+    config = ConfigRecord({"scenario": scenario.json(), "rate": local.rate, "batch": local.batch})
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
@@ -85,7 +85,7 @@ def build(scenario: Scenario, clock: Callable[[int], None]) -> ServerApp:
             grid=grid,
             initial_arrays=ArrayRecord(load_model(local.rate).get_weights()),
             num_rounds=scenario.rounds,
-            train_config=told,
+            train_config=config,
             evaluate_fn=lambda number, arrays: clock(number),
         )
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from clients.battery import battery
 
 
-def supply(home: Path, name: str, **told: str) -> None:
+def supply(home: Path, name: str, **files: str) -> None:
     (home / name).mkdir()
-    for file, text in told.items():
+    for file, text in files.items():
         (home / name / file).write_text(text + "\n")
 
 

@@ -26,8 +26,8 @@ def ca(tmp_path: Path) -> Path:
 def installed(tmp_path: Path, ca: Path, *more: str) -> Path:
     place, data = tmp_path / "home", tmp_path / "digits"
     data.mkdir(exist_ok=True)
-    told = f"install --server 127.0.0.1:9 --name kitchen --client 3 --data {data} --ca {ca} --home {place}".split()
-    assert main([*told, "--allow-root", *more]) == 0
+    install = f"install --server 127.0.0.1:9 --name kitchen --client 3 --data {data} --ca {ca} --home {place}".split()
+    assert main([*install, "--allow-root", *more]) == 0
     return place
 
 
@@ -47,9 +47,9 @@ def test_the_service_is_not_roots_restarts_and_is_limited(tmp_path: Path, ca: Pa
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(place / "federation-kitchen.service")
-    told = unit["Service"]
-    assert told["Restart"] == "always" and told["MemoryMax"] == "400M" and told["NoNewPrivileges"] == "yes"
-    assert told["ReadWritePaths"] == f'"{place}"' and f"--home {place}" in told["ExecStart"] and "User" in told
+    service = unit["Service"]
+    assert service["Restart"] == "always" and service["MemoryMax"] == "400M" and service["NoNewPrivileges"] == "yes"
+    assert service["ReadWritePaths"] == f'"{place}"' and f"--home {place}" in service["ExecStart"] and "User" in service
 
 
 def test_a_system_without_names_of_users_has_numbers(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pyt
 def test_what_is_missing_is_named(
     wrong: dict[str, str], said: str, tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = {
+    answers = {
         "server": "127.0.0.1:9",
         "client": "3",
         "data": str(tmp_path),
@@ -88,7 +88,7 @@ def test_what_is_missing_is_named(
         "home": str(tmp_path / "h"),
     } | wrong
     with pytest.raises(SystemExit) as stop:
-        main(["install", "--allow-root", *(part for key, value in told.items() for part in (f"--{key}", value))])
+        main(["install", "--allow-root", *(part for key, value in answers.items() for part in (f"--{key}", value))])
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
@@ -108,11 +108,11 @@ def test_the_doctor_names_each_thing_that_is_wrong(tmp_path: Path, ca: Path, mon
     place = installed(tmp_path, ca)
     (place / "key").chmod(0o644)
     monkeypatch.setattr(doctor, "_available", lambda: 12)
-    told = found(place)
-    assert told["key"] == (False, f"others may read it: chmod 600 {place / 'key'}")
-    assert not told["data"][0] and "no image to train on" in told["data"][1]
-    assert not told["server"][0] and "does not answer" in told["server"][1]
-    assert told["memory"] == (False, f"12 MB available: {doctor.FREE} MB are needed; stop other programs")
+    checks = found(place)
+    assert checks["key"] == (False, f"others may read it: chmod 600 {place / 'key'}")
+    assert not checks["data"][0] and "no image to train on" in checks["data"][1]
+    assert not checks["server"][0] and "does not answer" in checks["server"][1]
+    assert checks["memory"] == (False, f"12 MB available: {doctor.FREE} MB are needed; stop other programs")
 
 
 def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> None:

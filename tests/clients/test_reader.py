@@ -135,13 +135,13 @@ def test_images_with_one_probability_are_relied_on_together_or_not_at_all() -> N
 def test_the_command_reads_draws_and_keeps(
     home: Path, sheet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = [str(home / "model.int8.tflite"), str(sheet)]
-    assert command.main([*told, "--json", "--draw", str(tmp_path / "read.png")]) == 0
+    arguments = [str(home / "model.int8.tflite"), str(sheet)]
+    assert command.main([*arguments, "--json", "--draw", str(tmp_path / "read.png")]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["picture"] == str(sheet) and row["ms"] > 0 and len(row["digits"]) > 10
     assert set(row["digits"][0]) == {"label", "confidence", "sure", "box"}
     assert cv2.imread(str(tmp_path / "read.png")).shape[:2] == cv2.imread(str(sheet)).shape[:2]
-    assert command.main([*told, "--threshold", "1", "--learn", str(tmp_path / "kept")]) == 0
+    assert command.main([*arguments, "--threshold", "1", "--learn", str(tmp_path / "kept")]) == 0
     assert len(list((tmp_path / "kept" / "unsure").glob("*.png"))) > 0
     assert "?" in capsys.readouterr().out
 

@@ -49,11 +49,11 @@ def test_a_shard_is_the_same_in_every_process(tiny: Scenario) -> None:
 
 def test_each_client_has_looks_of_its_own_within_their_range(tiny: Scenario) -> None:
     scenario = replace(tiny, looks=tuple(Part(name) for name in LOOKS))
-    told = [one.looks for one in held(scenario)]
+    drawn = [one.looks for one in held(scenario)]
     for name in LOOKS:
         settings = Part(name).settings("looks", LOOKS)
-        assert all(settings["low"] <= looks[name] <= settings["high"] for looks in told)
-        assert len({looks[name] for looks in told}) == scenario.clients
+        assert all(settings["low"] <= looks[name] <= settings["high"] for looks in drawn)
+        assert len({looks[name] for looks in drawn}) == scenario.clients
 
 
 def test_a_look_is_in_training_and_test_alike(plain: Scenario) -> None:
@@ -68,8 +68,8 @@ def test_the_amount_that_is_told_is_the_amount_that_is_seen(plain: Scenario) -> 
     scenario = replace(plain, looks=(Part("right", {"low": -6.0, "high": 6.0}),))
     amount = shards.shard(scenario.json(), 1).looks["right"]
     exact = replace(plain, looks=(Part("right", {"low": amount, "high": amount}),))
-    seen, told = (shards.shard(s.json(), 1).train.x for s in (scenario, exact))
-    assert np.abs(seen.astype(int) - told).max() <= 1
+    seen, expected = (shards.shard(s.json(), 1).train.x for s in (scenario, exact))
+    assert np.abs(seen.astype(int) - expected).max() <= 1
 
 
 def test_noise_is_exact_in_every_shard_and_spares_the_test(plain: Scenario) -> None:
@@ -93,8 +93,8 @@ def test_a_clients_own_test_has_its_mix_of_labels(plain: Scenario) -> None:
 
 
 def test_strengths_are_one_an_augmentation(tiny: Scenario) -> None:
-    told = np.stack([one.strength for one in held(tiny)])
-    assert told.shape == (4, 2) and len(np.unique(told)) == 8
+    strengths = np.stack([one.strength for one in held(tiny)])
+    assert strengths.shape == (4, 2) and len(np.unique(strengths)) == 8
 
 
 def test_a_data_set_that_lies_elsewhere_gives_the_same_shard(plain: Scenario, tmp_path: Path) -> None:

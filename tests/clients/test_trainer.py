@@ -43,10 +43,10 @@ def serving(place: Path, home: Path) -> Iterator[Path]:
 def test_it_answers_what_the_node_itself_would(
     serving: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
+    together = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
     monkeypatch.delenv(trainer.SOCKET)
     alone = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
-    for mine, theirs in zip(told, alone, strict=True):
+    for mine, theirs in zip(together, alone, strict=True):
         numbers, same = (
             {**one["metrics"], "seconds": 0.0, "processor": 0.0} for one in (mine, theirs)
         )  # how long it took is its own
@@ -101,9 +101,9 @@ def test_it_is_there_while_its_node_is(place: Path) -> None:
 
 
 def test_a_second_trainer_waits_for_the_place(place: Path) -> None:
-    told = [sys.executable, "-m", "clients.trainer", str(place)]
+    trainer = [sys.executable, "-m", "clients.trainer", str(place)]
     with hold(place.parent):
-        second = subprocess.Popen(told, cwd=CODE)
+        second = subprocess.Popen(trainer, cwd=CODE)
         time.sleep(2)
         assert not place.exists() and second.poll() is None
     end = time.monotonic() + 30
@@ -151,8 +151,8 @@ def test_one_that_died_is_started_again_by_the_next_message(
 
 
 def test_a_node_that_cannot_start_leaves_no_trainer(place: Path) -> None:
-    told = [sys.executable, "-m", "clients.trainer", str(place), "--", "no-such-node"]
-    done = subprocess.run(told, cwd=CODE, capture_output=True, text=True, timeout=60)
+    trainer = [sys.executable, "-m", "clients.trainer", str(place), "--", "no-such-node"]
+    done = subprocess.run(trainer, cwd=CODE, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "no-such-node: no such program" in done.stderr and not place.exists()
 
 

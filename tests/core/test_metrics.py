@@ -14,12 +14,12 @@ BEFORE = np.array([0.1, 0.05, 0.2])
 
 
 def test_the_textbook_matrix() -> None:
-    told = metrics.summary(R, [0, 1, 2], BEFORE)
-    assert told.average_accuracy == pytest.approx(0.70)
-    assert told.backward_transfer == pytest.approx(-0.25) and told.forgetting == pytest.approx(0.25)
-    assert told.incremental_accuracy == pytest.approx((0.9 + 0.7 + 0.7) / 3)
-    assert told.forward_transfer == pytest.approx(((0.1 - 0.05) + (0.1 - 0.2)) / 2)
-    assert told.intransigence is None
+    found = metrics.summary(R, [0, 1, 2], BEFORE)
+    assert found.average_accuracy == pytest.approx(0.70)
+    assert found.backward_transfer == pytest.approx(-0.25) and found.forgetting == pytest.approx(0.25)
+    assert found.incremental_accuracy == pytest.approx((0.9 + 0.7 + 0.7) / 3)
+    assert found.forward_transfer == pytest.approx(((0.1 - 0.05) + (0.1 - 0.2)) / 2)
+    assert found.intransigence is None
 
 
 def test_intransigence_is_what_joint_training_has_more() -> None:
@@ -39,8 +39,8 @@ def test_a_task_that_comes_back_was_taught_first_where_it_came_first() -> None:
 
 
 def test_one_stage_forgets_nothing() -> None:
-    told = metrics.summary(np.array([[0.7]]), [0], np.array([0.1]))
-    assert told.forgetting == told.backward_transfer == told.forward_transfer == 0
+    found = metrics.summary(np.array([[0.7]]), [0], np.array([0.1]))
+    assert found.forgetting == found.backward_transfer == found.forward_transfer == 0
 
 
 def right(*shares: float, images: int = 10) -> list[np.ndarray]:

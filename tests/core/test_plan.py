@@ -185,7 +185,7 @@ def test_pulls_add_up() -> None:
 
 def test_strengths_are_a_clients_own_and_at_least_half() -> None:
     parts = (Part("rotate"), Part("shift"))
-    told = np.stack([strengths(parts, 0, client) for client in range(200)])
-    assert told.shape == (200, 2) and told.dtype == np.float32
-    assert told.min() >= 0.5 and told.max() <= 1 and len(np.unique(told)) > 390
-    assert np.array_equal(told[7], strengths(parts, 0, 7)) and not np.array_equal(told[7], strengths(parts, 1, 7))
+    drawn = np.stack([strengths(parts, 0, client) for client in range(200)])
+    assert drawn.shape == (200, 2) and drawn.dtype == np.float32
+    assert drawn.min() >= 0.5 and drawn.max() <= 1 and len(np.unique(drawn)) > 390
+    assert np.array_equal(drawn[7], strengths(parts, 0, 7)) and not np.array_equal(drawn[7], strengths(parts, 1, 7))

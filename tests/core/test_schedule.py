@@ -59,8 +59,8 @@ def test_plateau_takes_its_own_patience() -> None:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_depends_on_nothing_but_its_arguments(name: str) -> None:
-    told = [SCHEDULES[name](0.1, 3, [20], [1.0, math.inf]) for _ in range(3)]
-    assert len(set(told)) == 1 and told[0] is not None and 0 < told[0] <= 0.1
+    rates = [SCHEDULES[name](0.1, 3, [20], [1.0, math.inf]) for _ in range(3)]
+    assert len(set(rates)) == 1 and rates[0] is not None and 0 < rates[0] <= 0.1
 
 
 @pytest.mark.parametrize("bad", [{"floor": -0.1}, {"floor": 1.1}])

@@ -29,5 +29,5 @@ def test_two_addresses_give_different_numbers(
 
 
 def test_a_path_is_not_its_parts_glued_together() -> None:
-    told = [draws(0, path) for path in (("a", 12), ("a1", 2), ("a12",), ("a", 1, 2), ("a", "12"))]
-    assert len({tuple(numbers) for numbers in told}) == 5
+    streams = [draws(0, path) for path in (("a", 12), ("a1", 2), ("a12",), ("a", 1, 2), ("a", "12"))]
+    assert len({tuple(numbers) for numbers in streams}) == 5

@@ -60,7 +60,7 @@ def test_a_task_and_an_update_survive() -> None:
 
 def test_a_pickle_is_not_opened() -> None:
     evil = io.BytesIO()
-    np.savez(evil, told=np.array([pickle.dumps("boo"), None], dtype=object))
+    np.savez(evil, payload=np.array([pickle.dumps("boo"), None], dtype=object))
     with pytest.raises(ValueError, match="no packed records: an array of object"):
         unpack(evil.getvalue())
 

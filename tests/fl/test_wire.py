@@ -106,8 +106,8 @@ def test_weights_keep_their_order_whatever_the_order_of_their_names() -> None:
 def changed(**metrics: Any) -> RecordDict:
     """The answer with some numbers changed, or taken away by None."""
     content = wire.reply(UPDATE)
-    told = dict(content.metric_records[wire.METRICS]) | metrics
-    content[wire.METRICS] = MetricRecord({key: value for key, value in told.items() if value is not None})
+    mixed = dict(content.metric_records[wire.METRICS]) | metrics
+    content[wire.METRICS] = MetricRecord({key: value for key, value in mixed.items() if value is not None})
     return content
 
 

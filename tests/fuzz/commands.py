@@ -94,8 +94,8 @@ print(json.dumps({"failed": failed, "kB": int(most[1])}))
 
 def _played(scenario: Scenario, folder: Path) -> Path:
     """The scenario really run, in a process of its own: all its rounds end, and no client fails by itself."""
-    told = [sys.executable, "-c", PLAY, str(HOME), scenario.json(), str(folder)]
-    done = subprocess.run(told, capture_output=True, text=True, timeout=HANGS_IN_A_RUN)
+    command = [sys.executable, "-c", PLAY, str(HOME), scenario.json(), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_IN_A_RUN)
     if done.returncode:
         raise Broken(done.stderr[-2000:])
     facts = json.loads(done.stdout.splitlines()[-1])

@@ -94,13 +94,13 @@ def test_what_is_possible_is_let_in(tiny: Scenario, data: st.DataObject) -> None
 
 
 def test_a_list_names_everything_with_its_meaning_and_settings() -> None:
-    told = listing()
-    assert set(told) == {"scenario", "condition", "model", "data", *REGISTRIES} and set(told["scenario"]) == set(
+    found = listing()
+    assert set(found) == {"scenario", "condition", "model", "data", *REGISTRIES} and set(found["scenario"]) == set(
         SCENARIOS
     )
     for kind, registry in REGISTRIES.items():
-        assert set(told[kind]) == set(registry) and all(told[kind].values())
-    assert "alpha=0.3" in told["partition"]["dirichlet"]
+        assert set(found[kind]) == set(registry) and all(found[kind].values())
+    assert "alpha=0.3" in found["partition"]["dirichlet"]
 
 
 ONE_STAGE = replace(SCENARIOS["iid"][0], train=600, validation=100)

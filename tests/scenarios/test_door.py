@@ -134,8 +134,8 @@ def test_a_rollback_to_a_version_whose_files_cannot_be_made_changes_nothing(fini
 def test_a_hint_to_go_on_can_be_pasted(tmp_path: Path) -> None:
     folder, home = Path("a run's folder"), tmp_path / "my home"
     assert shlex.split(flwr_cli.resume(folder))[2:] == ["scenarios.run", "--resume", str(folder)]
-    told = shlex.split(flwr_cli.resume(folder, home))
-    assert told[2:] == ["scenarios.deploy", "--home", str(home), "run", "--resume", str(folder)]
+    command = shlex.split(flwr_cli.resume(folder, home))
+    assert command[2:] == ["scenarios.deploy", "--home", str(home), "run", "--resume", str(folder)]
 
 
 def test_who_resumes_a_run_of_real_nodes_is_told_their_home(finished: Path, tmp_path: Path, capsys: Say) -> None:
@@ -184,11 +184,11 @@ def test_a_run_that_is_killed_leaves_its_temporary_files_in_its_own_folder(tiny:
     for place in (folder, elsewhere):
         place.mkdir()
     (folder / "scenario.json").write_text(tiny.json())
-    told = ["--resume", str(folder), "--backend", "local", "--baselines", "none", "--quiet"]
+    flags = ["--resume", str(folder), "--backend", "local", "--baselines", "none", "--quiet"]
     surroundings = os.environ | {"TMPDIR": str(elsewhere)}
-    subprocess.run([sys.executable, "-c", KILLED, str(HOME), *told], cwd=HOME, env=surroundings)
+    subprocess.run([sys.executable, "-c", KILLED, str(HOME), *flags], cwd=HOME, env=surroundings)
     assert list(folder.glob(".tmp/*left")) and not list(elsewhere.iterdir())
-    subprocess.run([sys.executable, "-m", "scenarios.run", *told], cwd=HOME, env=surroundings, check=True)
+    subprocess.run([sys.executable, "-m", "scenarios.run", *flags], cwd=HOME, env=surroundings, check=True)
     assert not (folder / ".tmp").exists() and not list(elsewhere.iterdir())
 
 

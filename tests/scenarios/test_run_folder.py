@@ -119,9 +119,9 @@ def test_a_run_is_its_process_s_in_every_phase(tiny: Scenario, tmp_path: Path) -
     folder.mkdir()
     marks.mkdir()
     (folder / "scenario.json").write_text(tiny.json())
-    told = ["--resume", str(folder), "--backend", "local", "--baselines", "none", "--quiet"]
-    first = subprocess.Popen([sys.executable, "-c", PAUSED, str(HOME), str(marks), *told], cwd=HOME)
-    second = [sys.executable, "-m", "scenarios.run", *told]
+    flags = ["--resume", str(folder), "--backend", "local", "--baselines", "none", "--quiet"]
+    first = subprocess.Popen([sys.executable, "-c", PAUSED, str(HOME), str(marks), *flags], cwd=HOME)
+    second = [sys.executable, "-m", "scenarios.run", *flags]
     try:
         for phase in ("_rounds", "_join_baselines", "_export", "_draw"):
             while not (marks / phase).exists():

@@ -45,8 +45,8 @@ def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "nodes.json").write_text(json.dumps({"11": "node-0", "12": "kitchen"}))
     monkeypatch.setattr(processes, "running", lambda home: {"superlink": 1})
     monkeypatch.setattr(flwr_cli, "port", lambda home: 8000)
-    told = [node("11", "online"), node("12", "offline"), node("13", "registered")]
-    monkeypatch.setattr(flwr_cli, "nodes", lambda home: told)
+    nodes = [node("11", "online"), node("12", "offline"), node("13", "registered")]
+    monkeypatch.setattr(flwr_cli, "nodes", lambda home: nodes)
     monkeypatch.setattr(flwr_cli, "state", lambda home, number: ("running", ""))
     keys.authority(tmp_path)
     keys.server(tmp_path, ["localhost"])

@@ -166,9 +166,9 @@ def test_onnx_says_how_it_is_used(folder: Path) -> None:
     ):
         assert [end.name for end in ends] == [name]
         assert [d.dim_param or d.dim_value for d in ends[0].type.tensor_type.shape.dim] == shape
-    told = {prop.key: prop.value for prop in proto.metadata_props}
-    assert told["labels"].split(",") == list("0123456789")
-    assert {"input.layout", "input.range", "input.polarity"} <= set(told)
+    properties = {prop.key: prop.value for prop in proto.metadata_props}
+    assert properties["labels"].split(",") == list("0123456789")
+    assert {"input.layout", "input.range", "input.polarity"} <= set(properties)
     assert "Transpose" not in {node.op_type for node in proto.graph.node} and len(proto.graph.node) <= 16
 
 
@@ -322,11 +322,11 @@ def test_sizes_are_those_of_the_format(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_savedmodel_is_what_tensorflow_serving_loads(folder: Path) -> None:
-    told = subprocess.run(
+    output = subprocess.run(
         [Path(sys.executable).with_name("saved_model_cli"), "show", "--dir", folder / "model.savedmodel" / "3",
          "--tag_set", "serve", "--signature_def", "serving_default"], capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert "inputs['image']" in told and "shape: (-1, 28, 28, 1)" in told and "outputs['probabilities']" in told
+    assert "inputs['image']" in output and "shape: (-1, 28, 28, 1)" in output and "outputs['probabilities']" in output
 
 
 @pytest.mark.parametrize("kind", model.KINDS)
@@ -348,11 +348,11 @@ def test_the_cards_python_runs_as_it_stands(folder: Path, digits: Data, parity: 
     for name, code in card.PYTHON.items():
         given = code.format(rows=28, columns=28)
         assert len(given.splitlines()) == 6
-        told = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", "import numpy; digits = numpy.load('digits.npy')\n" + given],
             cwd=_with_digits(folder, digits.test.x[:5]), capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
-        assert re.findall(r"\d", told) == [str(i) for i in parity.truth[:5].argmax(1)], name
+        assert re.findall(r"\d", output) == [str(i) for i in parity.truth[:5].argmax(1)], name
 
 
 def _with_digits(folder: Path, images: np.ndarray) -> Path:

@@ -257,7 +257,7 @@ def test_what_went_wrong_stands_above_the_figures(tmp_path):
     report["exports"]["refused"] = {"model.int4.tflite": "too inexact"}
     top = html(report, tmp_path).partition('class="tiles"')[0]
     assert all(
-        told in top for told in ("2 of 9 planned rounds", "event 0", "event 29", "model.int4.tflite was not exported")
+        words in top for words in ("2 of 9 planned rounds", "event 0", "event 29", "model.int4.tflite was not exported")
     )
     quiet = fake(2, 2) | {"events": []}
     assert 'class="warn"' not in html(quiet, tmp_path)

@@ -34,8 +34,8 @@ UNMET = math.nan
 def test_the_gate_names_what_it_objects_to(
     gate: Gate, row: list[float], best: list[float | None], words: list[str]
 ) -> None:
-    told = versions.objections(gate, row, best)
-    assert len(told) == len(words) and all(word in why for word, why in zip(words, told, strict=True))
+    reasons = versions.objections(gate, row, best)
+    assert len(reasons) == len(words) and all(word in why for word, why in zip(words, reasons, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(stag
     assert (new / "clients" / held.parent.name / "round-0000.npz").read_bytes() == held.read_bytes()
     assert versions.current(new) == new / "versions" / "0002"
     finished(later, new)
-    told = [one.name for one in versions.listed(new)]
-    assert told == ["0002", "0003"]  # what it started from, and what came of it
+    names = [one.name for one in versions.listed(new)]
+    assert names == ["0002", "0003"]  # what it started from, and what came of it
     state, _ = checkpoint.newest(new)
     assert state is not None
     assert len(state.history[-1].tasks_accuracy) == 2  # the new digits, and the earlier ones

@@ -47,8 +47,8 @@ def test_classify_names_the_labels(
 def test_status_and_metadata_say_what_is_served(running: Running) -> None:
     (state,) = httpx.get(running.url("/v1/models/digits")).json()["model_version_status"]
     assert state["version"] == "3" and state["state"] == "AVAILABLE" and state["status"]["error_code"] == "OK"
-    told = httpx.get(running.url("/v1/models/digits/metadata")).json()
-    signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    metadata = httpx.get(running.url("/v1/models/digits/metadata")).json()
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert [dim["size"] for dim in signature["inputs"]["image"]["tensor_shape"]["dim"]] == ["-1", "28", "28", "1"]
     model = httpx.get(running.url("/v2/models/digits")).json()
     assert model["versions"] == ["3"] and model["inputs"][0]["shape"] == [-1, 28, 28, 1]
@@ -68,9 +68,9 @@ def test_the_open_protocol_takes_numbers_and_bytes(
     wanted = truth(images)
     shape = list(images.shape)
     tensor = {"name": "image", "datatype": "FP32", "shape": shape}
-    told = post(running, INFER, {"id": "a", "inputs": [tensor | {"data": images.ravel().tolist()}]}).json()
-    assert told["id"] == "a" and told["outputs"][0]["shape"] == [len(images), 10]
-    np.testing.assert_allclose(np.reshape(told["outputs"][0]["data"], (-1, 10)), wanted, atol=1e-6)
+    answer = post(running, INFER, {"id": "a", "inputs": [tensor | {"data": images.ravel().tolist()}]}).json()
+    assert answer["id"] == "a" and answer["outputs"][0]["shape"] == [len(images), 10]
+    np.testing.assert_allclose(np.reshape(answer["outputs"][0]["data"], (-1, 10)), wanted, atol=1e-6)
 
     tail = images.astype("<f4").tobytes()
     asked = {

@@ -82,8 +82,8 @@ def test_under_load_a_swap_drops_no_request_and_every_answer_is_one_versions(tmp
             if answer.status_code != 200:
                 failed.append(answer.text)
                 continue
-            told = answer.json()
-            seen.setdefault(int(told["model_version"]), set()).add(tuple(told["outputs"][0]["data"]))
+            content = answer.json()
+            seen.setdefault(int(content["model_version"]), set()).add(tuple(content["outputs"][0]["data"]))
 
     async def version(web: httpx.AsyncClient, number: int) -> None:
         until = time.monotonic() + 20
@@ -101,8 +101,8 @@ def test_under_load_a_swap_drops_no_request_and_every_answer_is_one_versions(tmp
                 if number == 2:
                     await asyncio.to_thread(publish_broken, tmp_path, 3)
                     await asyncio.sleep(0.5)
-                    told = (await web.get(running.url("/v1/models/digits"))).json()["model_version_status"]
-                    assert [(one["version"], one["state"]) for one in told] == [("2", "AVAILABLE"), ("3", "END")]
+                    states = (await web.get(running.url("/v1/models/digits"))).json()["model_version_status"]
+                    assert [(one["version"], one["state"]) for one in states] == [("2", "AVAILABLE"), ("3", "END")]
             done.set()
             await asyncio.gather(*clients)
 
