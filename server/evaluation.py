@@ -155,8 +155,8 @@ class Tests:
         self.quick = self.suite.some(SAMPLE, scenario.seed) if set(self.suite.sets) != {PLAIN} else self.suite
         self.probe = Probe(scenario, self.suite, arrays) if scenario.probe else None
         self.validation, self.ends = data.validation, ends(scenario)
-        held = Examples.join([data.validation, data.earlier])
-        self.gate = TestSuite.of(scenario, held, judge, "validation") if len(held) else None
+        for_gate = Examples.join([data.validation, data.earlier])
+        self.gate = TestSuite.of(scenario, for_gate, judge, "validation") if len(for_gate) else None
 
     def judged(self, arrays: Arrays) -> tuple[float | None, ...]:
         """What the gate reads: accuracy on each task's validation images; None where there is none."""

@@ -67,9 +67,9 @@ def sh(*command: str) -> None:
 class Drill:
     """A server, a device, and what is done to them."""
 
-    def __init__(self, place: Path) -> None:
-        self.place, self.well = place, True
-        self.home, self.device, self.run = place / "server", place / "device", place / "run"
+    def __init__(self, base: Path) -> None:
+        self.base, self.well = base, True
+        self.home, self.device, self.run = base / "server", base / "device", base / "run"
         self.reported: list[str] = []  # how the report named each fault
         self.node: subprocess.Popen[bytes] | None = None
         self.command: subprocess.Popen[str] | None = None
@@ -87,15 +87,15 @@ class Drill:
     def join(self) -> None:
         """A server with two nodes of its own, and a device that joins through nginx."""
         self.say("up", self.deploy("up", "--nodes", "2", "--host", SERVER))
-        nginx = self.place / "nginx.conf"
+        nginx = self.base / "nginx.conf"
         own = " ".join(
-            f"{kind}_temp_path {self.place}/nginx;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {self.base}/nginx;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         nginx.write_text(
-            f"user root; pid {self.place}/nginx.pid; error_log {self.place}/nginx.log; events {{}}\n"
+            f"user root; pid {self.base}/nginx.pid; error_log {self.base}/nginx.log; events {{}}\n"
             f"http {{ access_log off; {own} include {self.home}/proxy.conf; }}\n"
         )
-        sh("nginx", "-c", str(nginx), "-e", str(self.place / "nginx.log"))
+        sh("nginx", "-c", str(nginx), "-e", str(self.base / "nginx.log"))
         shut = self.elsewhere("-c", f"import socket; socket.create_connection(('{SERVER}', 8000), 3)", check=False)
         self.check("the SuperLink's own port is shut to the device", shut.returncode != 0 and "refused" in shut.stderr)
         trust = f"ssl.create_default_context(cafile='{self.home}/ca.crt')"
@@ -108,7 +108,7 @@ class Drill:
         self.digits(0, 300)
         install = [
             "install", "--server", f"{SERVER}:{PORT}", "--name", "kitchen", "--client", str(CLIENT), "--allow-root",
-            "--data", str(self.place / "digits"), "--ca", str(self.home / "ca.crt"), "--home", str(self.device),
+            "--data", str(self.base / "digits"), "--ca", str(self.home / "ca.crt"), "--home", str(self.device),
         ]  # fmt: skip
         words = self.elsewhere("-m", "clients.pi", *install).stdout
         line = shlex.split(next(line for line in words.splitlines() if "scenarios.deploy admit" in line))
@@ -126,7 +126,7 @@ class Drill:
         """The device's node, as its service starts it: again and again until it holds."""
         end = time.monotonic() + 120
         while True:
-            with (self.place / "device.log").open("ab") as log:
+            with (self.base / "device.log").open("ab") as log:
                 command = ["ip", "netns", "exec", "device", *before, *PI, "join", "--home", str(self.device)]
                 self.node = subprocess.Popen(command, cwd=CODE, stdout=log, stderr=log, start_new_session=True)
             try:
@@ -137,7 +137,7 @@ class Drill:
             with suppress(ProcessLookupError):
                 os.killpg(self.node.pid, signal.SIGKILL)
             if time.monotonic() > end:
-                raise RuntimeError(f"the device's node does not hold; {self.place / 'device.log'} ends: {self.words()}")
+                raise RuntimeError(f"the device's node does not hold; {self.base / 'device.log'} ends: {self.words()}")
             time.sleep(5)
 
     # ── faults, inside one run ──
@@ -255,7 +255,7 @@ class Drill:
         self.reload()
         self.signal(signal.SIGTERM)
         self.start()
-        self.run = self.place / "night"
+        self.run = self.base / "night"
         self.say("run --continue", self.deploy("run", "--continue", "--quiet", "--rounds", "3", "--out", str(self.run)))
         self.check("a night later the device learns with the others", self.back())
 
@@ -269,7 +269,7 @@ class Drill:
         self.check(f"{what}: back in round {len(self.history())} with {now / 1000:.0f} kB of memory", now >= kept > 0)
 
     def reload(self) -> None:
-        sh("nginx", "-c", str(self.place / "nginx.conf"), "-e", str(self.place / "nginx.log"), "-s", "reload")
+        sh("nginx", "-c", str(self.base / "nginx.conf"), "-e", str(self.base / "nginx.log"), "-s", "reload")
         time.sleep(2)
 
     def trusted(self) -> str:
@@ -356,7 +356,7 @@ class Drill:
             self.node.wait()
 
     def words(self) -> str:
-        return " ".join((self.place / "device.log").read_text(errors="replace").split())[-300:]
+        return " ".join((self.base / "device.log").read_text(errors="replace").split())[-300:]
 
     def last(self) -> str:
         file = self.home / "superlink.log"
@@ -375,7 +375,7 @@ class Drill:
             self.signal(signal.SIGKILL)
         self.deploy("down", check=False)
         subprocess.run(["umount", str(self.device)], capture_output=True)
-        subprocess.run(["nginx", "-c", str(self.place / "nginx.conf"), "-s", "stop"], capture_output=True)
+        subprocess.run(["nginx", "-c", str(self.base / "nginx.conf"), "-s", "stop"], capture_output=True)
 
 
 if __name__ == "__main__":

@@ -118,9 +118,9 @@ def nodes(count: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     # Ray writes the newest cluster's address into its folder, where whoever starts Ray later would look for it.
-    place = tempfile.mkdtemp(prefix="ray-")
+    temporary = tempfile.mkdtemp(prefix="ray-")
     own = ["--num-cpus", "1", "--object-store-memory", STORE, "--node-ip-address", "127.0.0.1", "--block"]
-    head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false", "--temp-dir", place]
+    head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false", "--temp-dir", temporary]
     there: list[subprocess.Popen[bytes]] = []
     try:
         for which in range(count):
@@ -137,7 +137,7 @@ def nodes(count: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
                 one.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(one.pid, signal.SIGKILL)
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 CASES: dict[str, Callable[[Path], Result]] = {

@@ -45,13 +45,13 @@ def main() -> int:
     """The command."""
     prepare()
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
-        place, home = Path(folder), Path(folder) / "federation"
+        base, home = Path(folder), Path(folder) / "federation"
         try:
             _up(home)
-            run, words = _run(home, place / "run")
+            run, words = _run(home, base / "run")
         finally:
             processes.down(home)
-        return 0 if _judged(run, words, place / "rest") else 1
+        return 0 if _judged(run, words, base / "rest") else 1
 
 
 def _up(home: Path) -> None:
@@ -123,7 +123,7 @@ def _rest(folder: Path, history: list[dict[str, Any]]) -> str:
     return federate(scenario, folder, grid=Rest(scenario, history, folder)).weights_sha256
 
 
-def _judged(run: Path, words: str, place: Path) -> bool:
+def _judged(run: Path, words: str, base: Path) -> bool:
     report = json.loads((run / "report.json").read_text())
     history, events = report["history"], "\n".join(report["events"])
     well = [_check(f"the run ends well: {len(history)} rounds", len(history) == len(ATTACKS))]
@@ -151,7 +151,7 @@ def _judged(run: Path, words: str, place: Path) -> bool:
     well.append(
         _check("no escape code reaches terminal, status or report", not any("\x1b" in t or "u001b" in t for t in texts))
     )
-    wanted = _rest(place, history)
+    wanted = _rest(base, history)
     same = report["weights_sha256"] == wanted
     well.append(
         _check(f"the weights are those of the honest rest: {report['weights_sha256'][:16]}… {wanted[:16]}…", same)

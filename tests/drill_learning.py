@@ -61,36 +61,36 @@ def main() -> int:
     p.add_argument("--keep", type=Path, metavar="DIR", help="leave pictures and runs here (they are removed)")
     args = p.parse_args()
     with tempfile.TemporaryDirectory(prefix="learning-") as name:
-        place = args.keep or Path(name)
-        place.mkdir(parents=True, exist_ok=True)
+        base = args.keep or Path(name)
+        base.mkdir(parents=True, exist_ok=True)
         node: subprocess.Popen[bytes] | None = None
         try:
-            node = joined(place)
-            return drill(place, args.pen, args.rounds)
+            node = joined(base)
+            return drill(base, args.pen, args.rounds)
         finally:
             if node:
                 node.terminate()
-            deploy(place, "down")
+            deploy(base, "down")
 
 
-def drill(place: Path, pen: Path | None, rounds: int) -> int:
+def drill(base: Path, pen: Path | None, rounds: int) -> int:
     """Learn, read, correct, learn, read; say what changed."""
-    before = learned(place, rounds, "before")
+    before = learned(base, rounds, "before")
     hand = worst(before, list(pens(pen) if pen else fonts()))
     order = rng(SEED, "hand").permutation(len(hand.drawings))
     half = [[hand.drawings[i] for i in order[k::2]] for k in (0, 1)]
-    shown, tried = (photographed(place / name, some) for name, some in (("shown", half[0]), ("tried", half[1][:TRIED])))
-    count = corrected(before, shown, place / "digits")
-    after = learned(place, rounds, "after")
+    shown, tried = (photographed(base / name, some) for name, some in (("shown", half[0]), ("tried", half[1][:TRIED])))
+    count = corrected(before, shown, base / "digits")
+    after = learned(base, rounds, "after")
     shares = {}
     for name, model in (("before", before), ("after", after)):
-        answers = {Path(row["picture"]): row["digits"] for row in reading(model, place / "tried")}
+        answers = {Path(row["picture"]): row["digits"] for row in reading(model, base / "tried")}
         right = [len(found := answers[file]) == 1 and found[0]["label"] == str(digit) for file, digit in tried]
         sure = sum(bool(answers[file]) and answers[file][0]["sure"] for file, _ in tried)
         shares[name] = sum(right) / len(tried)
         print(
             f"{name}: {sum(right)} of {len(tried)} other digits of {hand.name} read right ({100 * shares[name]:.1f} %), {sure} of"
-            f" them surely; {accuracy(place / name):.2f} % of MNIST's test images"
+            f" them surely; {accuracy(base / name):.2f} % of MNIST's test images"
         )
     well = count == CORRECTED and shares["after"] > shares["before"]
     print(
@@ -110,54 +110,54 @@ def run(*arguments: str | Path, check: bool = True) -> str:
     return done.stdout
 
 
-def deploy(place: Path, *arguments: str | Path) -> str:
-    return run("scenarios.deploy", "--home", place / "federation", *arguments)
+def deploy(base: Path, *arguments: str | Path) -> str:
+    return run("scenarios.deploy", "--home", base / "federation", *arguments)
 
 
-def joined(place: Path) -> subprocess.Popen[bytes]:
+def joined(base: Path) -> subprocess.Popen[bytes]:
     """Three nodes here, and the device, installed, admitted and joined as the README says."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    deploy(place, "up", "--nodes", str(DEVICE), "--port", str(port))
+    deploy(base, "up", "--nodes", str(DEVICE), "--port", str(port))
     train, _ = read("mnist")
-    shutil.rmtree(place / "digits", ignore_errors=True)
+    shutil.rmtree(base / "digits", ignore_errors=True)
     for i in range(OWN):
-        file = place / "digits" / str(train.y[-i - 1]) / f"own-{i:03d}.png"
+        file = base / "digits" / str(train.y[-i - 1]) / f"own-{i:03d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(file), train.x[-i - 1])
     said = run(
         "clients.pi", "install", "--server", f"localhost:{port}", "--name", "kitchen", "--client", str(DEVICE), "--data",
-        place / "digits", "--ca", place / "federation" / "ca.crt", "--home", place / "device",
+        base / "digits", "--ca", base / "federation" / "ca.crt", "--home", base / "device",
         "--port", str(port + 20), "--allow-root",
     )  # fmt: skip
     line = next(line for line in said.splitlines() if "scenarios.deploy admit" in line)
-    deploy(place, "admit", *shlex.split(line)[4:])
-    with (place / "device.log").open("wb") as log:
+    deploy(base, "admit", *shlex.split(line)[4:])
+    with (base / "device.log").open("wb") as log:
         node = subprocess.Popen(
-            [sys.executable, "-m", "clients.pi", "join", "--home", str(place / "device")],
+            [sys.executable, "-m", "clients.pi", "join", "--home", str(base / "device")],
             cwd=CODE,
             stdout=log,
             stderr=log,
         )
     time.sleep(5)
     if node.poll() is not None:
-        raise RuntimeError(f"the device's node does not hold: {(place / 'device.log').read_text()[-1000:]}")
+        raise RuntimeError(f"the device's node does not hold: {(base / 'device.log').read_text()[-1000:]}")
     return node
 
 
-def learned(place: Path, rounds: int, name: str, *more: str, source: Path | None = None) -> Path:
+def learned(base: Path, rounds: int, name: str, *more: str, source: Path | None = None) -> Path:
     """A run of the federation; the model that the device then reads with. more: settings; source: the run that it goes on from."""
-    shutil.rmtree(place / name, ignore_errors=True)
+    shutil.rmtree(base / name, ignore_errors=True)
     # The mean of all nodes alike: by their numbers of images, the device's would count for a hundredth.
     alike = ["strategy=fedtrimmedavg", "strategy.beta=0"]
     settings = [f"clients={DEVICE + 1}", f"cohort={DEVICE + 1}", f"rounds={rounds}", "local.epochs=2", *alike, *more]
     words = [word for one in settings for word in ("--set", one)] + (["--from", str(source)] if source else [])
-    deploy(place, "run", "pi", *words, "--out", place / name)
-    report = json.loads((place / name / "report.json").read_text())
+    deploy(base, "run", "pi", *words, "--out", base / name)
+    report = json.loads((base / name / "report.json").read_text())
     images = next(shard["examples"] for shard in report["shards"] if shard["client"] == DEVICE)
     print(f"{name}: {rounds} rounds, the device learned from {images} images", flush=True)
-    return place / name / "model.int8.tflite"
+    return base / name / "model.int8.tflite"
 
 
 def accuracy(folder: Path) -> float:

@@ -86,9 +86,9 @@ class FakeGrid(LocalGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         if not self.waiting:
             return []
-        place = self.turn(len(self.waiting))
-        ask = self.waiting[place]
-        del self.waiting[place]
+        position = self.turn(len(self.waiting))
+        ask = self.waiting[position]
+        del self.waiting[position]
         task = wire.task(ask.content)
         self.asked.append((task.round, task.client, ask.metadata.dst_node_id))
         try:

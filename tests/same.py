@@ -198,8 +198,8 @@ def main() -> int:
         "--new", action="store_true", help="name what only one side has without failing: a field more, a file more"
     )
     args = p.parse_args()
-    with tempfile.TemporaryDirectory(prefix="same-") as place:
-        tree, out = Path(place) / "tree", Path(place)
+    with tempfile.TemporaryDirectory(prefix="same-") as temporary:
+        tree, out = Path(temporary) / "tree", Path(temporary)
         git = ["git", "-C", str(HERE), "worktree"]
         subprocess.run([*git, "add", "--quiet", "--detach", str(tree), args.rev], check=True)
         try:

@@ -42,12 +42,12 @@ def command(*arguments: str, timeout: float = 400) -> subprocess.CompletedProces
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    place = tmp_path_factory.mktemp("federation")
-    done = command("scenarios.deploy", "--home", str(place), "up", "--nodes", "2", "--port", str(free()))
+    federation = tmp_path_factory.mktemp("federation")
+    done = command("scenarios.deploy", "--home", str(federation), "up", "--nodes", "2", "--port", str(free()))
     assert done.returncode == 0, done.stderr
-    yield place
-    assert command("scenarios.deploy", "--home", str(place), "down").returncode == 0
-    assert not processes.running(place)
+    yield federation
+    assert command("scenarios.deploy", "--home", str(federation), "down").returncode == 0
+    assert not processes.running(federation)
 
 
 @pytest.fixture(scope="module")
@@ -157,20 +157,20 @@ def test_private_files_are_their_owners_only(home: Path) -> None:
         assert "PRIVATE KEY" not in log.read_text(errors="replace")
 
 
-def stranger(home: Path, place: Path, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
+def stranger(home: Path, folder: Path, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
     """A SuperNode like those of `up`, but for what is changed; the log that it writes."""
-    place.mkdir()
-    command_line = processes.supernode(home, place, 7, flwr_cli.port(home), CODE / "core" / "data" / "mnist.npz")
+    folder.mkdir()
+    command_line = processes.supernode(home, folder, 7, flwr_cli.port(home), CODE / "core" / "data" / "mnist.npz")
     for flag, value in changed.items():
         at = command_line.index(f"--{flag.replace('_', '-')}")
         command_line[at : at + 2] = [value] if value == "--insecure" else [command_line[at], value]
-    log = place / "log"
-    environment = flwr_cli.environment() | {"FLWR_HOME": str(place / "flwr")}
+    log = folder / "log"
+    environment = flwr_cli.environment() | {"FLWR_HOME": str(folder / "flwr")}
     with log.open("wb") as file:
         return subprocess.Popen(
             [*command_line, "--max-retries", "1"],
             env=environment,
-            cwd=place,
+            cwd=folder,
             stdout=file,
             stderr=file,
             start_new_session=True,

@@ -48,28 +48,28 @@ class LiteRTEngine:
             return Learned(weights, Sums(), [])
         if plan.contrast and not self.contrasts:
             raise ValueError("this training step's file knows no contrast")
-        held, speeds = [w.copy() for w in weights], [np.zeros_like(w) for w in weights]
+        moved, speeds = [w.copy() for w in weights], [np.zeros_like(w) for w in weights]
         path = [np.zeros_like(w) for w in weights] if plan.path else []
         total = Sums()
         for i, rows in enumerate(plan.order):
-            slopes, seen = self._slopes(held, plan, rows, plan.dropout_mask[i])
+            slopes, seen = self._slopes(moved, plan, rows, plan.dropout_mask[i])
             total = total + seen
             if plan.guard.shape[1]:
                 rows = plan.guard[i]
-                slopes = _bent(slopes, self._plain(held, plan.images[rows], plan.labels[rows]))
+                slopes = _bent(slopes, self._plain(moved, plan.images[rows], plan.labels[rows]))
             if plan.reference:
                 slopes = _bent(slopes, plan.reference)
             short = _clipped(slopes, plan.clip) if plan.clip else slopes  # before the pull, as in TensorFlow's
-            pulled = [g + a * w + b for g, a, w, b in zip(short, plan.pull.a, held, plan.pull.b, strict=True)]
+            pulled = [g + a * w + b for g, a, w, b in zip(short, plan.pull.a, moved, plan.pull.b, strict=True)]
             for j, slope in enumerate(slopes):
-                w, speed = held[j], speeds[j]
+                w, speed = moved[j], speeds[j]
                 speed *= np.float32(plan.momentum)
                 speed += pulled[j]
                 move = plan.rate[i] * speed
                 w -= move
                 if plan.path:
                     path[j] += slope * move
-        return Learned(held, total, path)
+        return Learned(moved, total, path)
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
@@ -105,8 +105,8 @@ class LiteRTEngine:
         """The gradient of a batch's loss, and what it saw."""
         n, labels = len(rows), plan.labels[rows]
         given = self._blank(plan.images[rows], labels)
-        for name, held in (("shift", plan.shift), ("soft", plan.soft), ("teacher", plan.logits), ("hard", plan.hard)):
-            given[name][:n] = held[rows]
+        for name, values in (("shift", plan.shift), ("soft", plan.soft), ("teacher", plan.logits), ("hard", plan.hard)):
+            given[name][:n] = values[rows]
         given["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
         given["hard"] /= np.float32(n)
         given["dropout_mask"][:n] = dropout_mask

@@ -61,7 +61,7 @@ def _step(model: ModelSpec, batch: int, contrasts: bool) -> Any:
     @tf.function(input_signature=[*weights, *rows])
     def step(*given: tf.Tensor) -> dict[str, tf.Tensor]:
         own, parts = list(given[: len(weights)]), given[len(weights) :]
-        images, labels, hard, scale, shift, soft, teacher, mask, *held = parts
+        images, labels, hard, scale, shift, soft, teacher, mask, *contrasting = parts
         with tf.GradientTape() as tape:
             tape.watch(own)
             features = model.body(builtin, own, images)
@@ -69,8 +69,8 @@ def _step(model: ModelSpec, batch: int, contrasts: bool) -> Any:
             cross = _cross(z * scale + shift, labels)
             match = tf.reduce_mean(soft * (z - teacher) * (z - teacher), 1) / 2
             loss = tf.reduce_sum(hard * cross + match)
-            if held:
-                weight, apart = held
+            if contrasting:
+                weight, apart = contrasting
                 loss += tf.reduce_sum(weight * contrast(features, apart))
         slopes = tape.gradient(loss, own)
         return {f"g{i}": g for i, g in enumerate(slopes)} | {"cross": cross, "logits": z}

@@ -46,12 +46,12 @@ class FedSsi(Si):
         super().__init__(model, strength=strength, damping=damping, anchor=anchor)
         if not 0 < own <= 1:
             raise ValueError(f"own = {own} of fedssi should be above 0 and at most 1")
-        self.held = (1 - own) / (2 * own)
+        self.q = (1 - own) / (2 * own)
 
     def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
         alike = [np.ones((), np.float32) for _ in lesson.start]
-        held = anchored(alike, lesson.start, self.held, lesson)  # which bounds q: a smaller λ holds v no more
-        pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + held
+        near = anchored(alike, lesson.start, self.q, lesson)  # which bounds q: a smaller λ holds v no more
+        pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + near
         return {self.name: (self._surrogate(memory, lesson), replace(plan, pull=pull, path=True))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:

@@ -164,18 +164,18 @@ def timings(tell: Tell, folder: Path, run: str, repeats: int) -> None:
     from core.predict import compiled, floats, load
     from server.export import check
 
-    place = Path(run)
-    test = images(Scenario.read(place / "scenario.json")).test
+    base = Path(run)
+    test = images(Scenario.read(base / "scenario.json")).test
     x = floats(test.x)
-    model = _keras(place / "model.keras")
+    model = _keras(base / "model.keras")
     contenders = {
         COMPILED: compiled(model),
         EAGER: lambda one: model(one, training=False).numpy(),
         PREDICT: lambda one: model.predict(one, verbose=0),
-        **{name: load(place / name) for name in (FLOAT, INT8)},
+        **{name: load(base / name) for name in (FLOAT, INT8)},
     }
     facts = {
-        name: {"bytes": (place / name).stat().st_size, "accuracy": _accuracy(check.ask(contenders[name], x), test.y)}
+        name: {"bytes": (base / name).stat().st_size, "accuracy": _accuracy(check.ask(contenders[name], x), test.y)}
         for name in (FLOAT, INT8)
     }
     for _ in range(repeats):

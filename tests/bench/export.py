@@ -25,14 +25,14 @@ def reports(tell: Tell, folder: Path, run: str | None, repeats: int) -> None:
     from server.record import plain
 
     if run:
-        place = Path(run)
-        data = load(Scenario.of((place / "scenario.json").read_text()))
+        base = Path(run)
+        data = load(Scenario.of((base / "scenario.json").read_text()))
     else:
-        scenario, place = Scenario("export", local=Local(epochs=1, rate=0.1)), folder / "run"
+        scenario, base = Scenario("export", local=Local(epochs=1, rate=0.1)), folder / "run"
         data = load(scenario)
-        export(_learned(scenario, data), scenario, data, place)
+        export(_learned(scenario, data), scenario, data, base)
     for _ in range(repeats):
-        tell(plain(verify(place, data)))
+        tell(plain(verify(base, data)))
 
 
 def _learned(scenario: Scenario, data: Any) -> Any:

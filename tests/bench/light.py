@@ -78,13 +78,13 @@ def main() -> None:
         return
     p = measure.parser("light", __doc__)
     args = p.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         _filled(folder)
         found: dict[str, list[measure.Facts]] = {engine: [] for engine in ENGINES}
         for _ in range(args.repeats):
             for engine in ENGINES:
-                command = (sys.executable, "-m", "tests.bench.light", "child", engine, place, str(time.time()))
+                command = (sys.executable, "-m", "tests.bench.light", "child", engine, temporary, str(time.time()))
                 found[engine] += list(measure.lines(*command))
     for engine, measured in found.items():
         assert all(one["clean"] == (engine == "litert") for one in measured)

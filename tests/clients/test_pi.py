@@ -24,32 +24,34 @@ def ca(tmp_path: Path) -> Path:
 
 
 def installed(tmp_path: Path, ca: Path, *more: str) -> Path:
-    place, data = tmp_path / "home", tmp_path / "digits"
+    folder, data = tmp_path / "home", tmp_path / "digits"
     data.mkdir(exist_ok=True)
-    install = f"install --server 127.0.0.1:9 --name kitchen --client 3 --data {data} --ca {ca} --home {place}".split()
+    install = f"install --server 127.0.0.1:9 --name kitchen --client 3 --data {data} --ca {ca} --home {folder}".split()
     assert main([*install, "--allow-root", *more]) == 0
-    return place
+    return folder
 
 
 def test_a_node_is_a_folder_for_its_owner_only(tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = installed(tmp_path, ca)
-    assert stat.S_IMODE(place.stat().st_mode) == 0o700 and stat.S_IMODE((place / "key").stat().st_mode) == 0o600
+    folder = installed(tmp_path, ca)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and stat.S_IMODE((folder / "key").stat().st_mode) == 0o600
     said = capsys.readouterr().out
     assert "scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 " in said and "systemctl enable --now" in said
     assert "PRIVATE" not in said
-    first = (place / "key").read_bytes()
+    first = (folder / "key").read_bytes()
     installed(tmp_path, ca)
-    assert (place / "key").read_bytes() == first  # installing again keeps who it is
+    assert (folder / "key").read_bytes() == first  # installing again keeps who it is
 
 
 def test_the_service_is_not_roots_restarts_and_is_limited(tmp_path: Path, ca: Path) -> None:
-    place = installed(tmp_path, ca)
+    folder = installed(tmp_path, ca)
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read(place / "federation-kitchen.service")
+    unit.read(folder / "federation-kitchen.service")
     service = unit["Service"]
     assert service["Restart"] == "always" and service["MemoryMax"] == "400M" and service["NoNewPrivileges"] == "yes"
-    assert service["ReadWritePaths"] == f'"{place}"' and f"--home {place}" in service["ExecStart"] and "User" in service
+    assert (
+        service["ReadWritePaths"] == f'"{folder}"' and f"--home {folder}" in service["ExecStart"] and "User" in service
+    )
 
 
 def test_a_system_without_names_of_users_has_numbers(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,23 +102,23 @@ def test_without_a_node_the_doctor_says_how_to_make_one(tmp_path: Path, capsys: 
         main(["join", "--home", str(tmp_path)])
 
 
-def found(place: Path) -> dict[str, tuple[bool, str]]:
-    return {what: (good, how) for what, good, how in doctor.examine(place)}
+def found(folder: Path) -> dict[str, tuple[bool, str]]:
+    return {what: (good, how) for what, good, how in doctor.examine(folder)}
 
 
 def test_the_doctor_names_each_thing_that_is_wrong(tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = installed(tmp_path, ca)
-    (place / "key").chmod(0o644)
+    folder = installed(tmp_path, ca)
+    (folder / "key").chmod(0o644)
     monkeypatch.setattr(doctor, "_available", lambda: 12)
-    checks = found(place)
-    assert checks["key"] == (False, f"others may read it: chmod 600 {place / 'key'}")
+    checks = found(folder)
+    assert checks["key"] == (False, f"others may read it: chmod 600 {folder / 'key'}")
     assert not checks["data"][0] and "no image to train on" in checks["data"][1]
     assert not checks["server"][0] and "does not answer" in checks["server"][1]
     assert checks["memory"] == (False, f"12 MB available: {doctor.FREE} MB are needed; stop other programs")
 
 
 def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> None:
-    place, digits = installed(tmp_path, ca), tmp_path / "digits"
+    folder, digits = installed(tmp_path, ca), tmp_path / "digits"
     (digits / "3").mkdir()
     for number in range(12):
         image = np.full((28, 28), 255, np.uint8)
@@ -124,7 +126,7 @@ def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> 
         cv2.imwrite(str(digits / "3" / f"{number}.png"), image)
     (digits / "3" / "half.png").write_bytes((digits / "3" / "0.png").read_bytes()[:50])
     (digits / "a").mkdir()
-    good, how = found(place)["data"]
+    good, how = found(folder)["data"]
     assert good and "images to train on" in how
     assert "for they are no label folders 0 … 9: 1 (a)" in how and "not readable PNGs: 1 (3/half.png)" in how
 
@@ -144,24 +146,26 @@ def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> 
 def test_garbled_settings_are_one_sentence_that_names_the_file(
     text: bytes, why: str, tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = installed(tmp_path, ca)
-    (place / "node.json").write_bytes(text)
+    folder = installed(tmp_path, ca)
+    (folder / "node.json").write_bytes(text)
     with pytest.raises(ValueError, match=rf"node\.json cannot be read \(.*{why}.*\); make it again with"):
-        settings.read(place)
+        settings.read(folder)
     with pytest.raises(SystemExit):
-        main(["join", "--home", str(place)])
+        main(["join", "--home", str(folder)])
     assert "node.json cannot be read" in capsys.readouterr().err
-    assert not found(place)["settings"][0]
+    assert not found(folder)["settings"][0]
 
 
 def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, ca: Path) -> None:
-    place = installed(tmp_path, ca)
+    folder = installed(tmp_path, ca)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        (place / "node.json").write_text((place / "node.json").read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}"))
+        (folder / "node.json").write_text(
+            (folder / "node.json").read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}")
+        )
         listening.settimeout(0.1)
         said = []
-        for what, good, how in doctor.server(settings.read(place), place):
+        for what, good, how in doctor.server(settings.read(folder), folder):
             said.append((what, good, how))
             if what == "server":
                 listening.close()
@@ -172,7 +176,7 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, 
 def test_leave_and_logs_call_systemd(
     tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch, user: int, before: list[str]
 ) -> None:
-    place, asked = installed(tmp_path, ca), tmp_path / "asked"
+    folder, asked = installed(tmp_path, ca), tmp_path / "asked"
     for name in ("sudo", "systemctl", "journalctl"):
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
@@ -180,7 +184,7 @@ def test_leave_and_logs_call_systemd(
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
     monkeypatch.setattr("os.geteuid", lambda: user)
-    assert main(["leave", "--home", str(place)]) == 0 and main(["logs", "--home", str(place)]) == 0
+    assert main(["leave", "--home", str(folder)]) == 0 and main(["logs", "--home", str(folder)]) == 0
     stop = " ".join([*before, "systemctl disable --now federation-kitchen"])
     assert asked.read_text().splitlines() == [stop, "journalctl -n 200 -u federation-kitchen"]
 
@@ -188,54 +192,54 @@ def test_leave_and_logs_call_systemd(
 def test_memories_that_nothing_goes_on_from_go_only_when_their_owner_says_so(
     tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = installed(tmp_path, ca)
+    folder = installed(tmp_path, ca)
     with pytest.raises(SystemExit, match="2"):
-        main(["clean", "--home", str(place)])
+        main(["clean", "--home", str(folder)])
     for age, run in enumerate(("newest", "older", "oldest")):
-        client = place / "memory" / run / "client-00003"
+        client = folder / "memory" / run / "client-00003"
         client.mkdir(parents=True)
         (client / "round-0001.npz").write_bytes(b"x" * 1000)
         (client / "began").write_text("older" if run == "newest" else "")
         for one in (client / "round-0001.npz", client / "began", client, client.parent):
             os.utime(one, (10**9 - age, 10**9 - age))
     capsys.readouterr()
-    assert main(["clean", "--home", str(place)]) == 0
+    assert main(["clean", "--home", str(folder)]) == 0
     said = capsys.readouterr().out
     assert "stays   run newest: 1 kB, last used 2001-09-09" in said and "newest went on from it" in said
-    assert "2 of them, 2 kB, could go" in said and len(list((place / "memory").iterdir())) == 3
-    assert main(["clean", "--home", str(place), "--keep", "2", "--yes"]) == 0
-    assert sorted(one.name for one in (place / "memory").iterdir()) == ["newest", "older"]
+    assert "2 of them, 2 kB, could go" in said and len(list((folder / "memory").iterdir())) == 3
+    assert main(["clean", "--home", str(folder), "--keep", "2", "--yes"]) == 0
+    assert sorted(one.name for one in (folder / "memory").iterdir()) == ["newest", "older"]
 
 
 def test_another_key_is_printed_as_the_servers_owner_admits_it(
     tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = installed(tmp_path, ca)
-    first = (place / "key.pub").read_text()
+    folder = installed(tmp_path, ca)
+    first = (folder / "key.pub").read_text()
     capsys.readouterr()
-    assert main(["renew", "--home", str(place), "--key"]) == 0
-    now, said = (place / "key.pub").read_text().strip(), capsys.readouterr().out
+    assert main(["renew", "--home", str(folder), "--key"]) == 0
+    now, said = (folder / "key.pub").read_text().strip(), capsys.readouterr().out
     assert now != first.strip() and f"scenarios.deploy admit kitchen '{now}' --client 3 --replace" in said
     assert "restart federation-kitchen" in said and "PRIVATE" not in said
 
 
 def test_another_authority_is_trusted_if_it_is_one(tmp_path: Path, ca: Path) -> None:
-    place = installed(tmp_path, ca)
+    folder = installed(tmp_path, ca)
     keys.authority(ca.parent, another=True)
-    assert main(["renew", "--home", str(place), "--ca", str(ca)]) == 0
-    assert (place / "ca.crt").read_bytes() == ca.read_bytes()
+    assert main(["renew", "--home", str(folder), "--ca", str(ca)]) == 0
+    assert (folder / "ca.crt").read_bytes() == ca.read_bytes()
     (tmp_path / "no.crt").write_text("no")
     for wrong in (["--ca", str(tmp_path / "no.crt")], ["--ca", str(tmp_path / "nowhere")], []):
         with pytest.raises(SystemExit, match="2"):
-            main(["renew", "--home", str(place), *wrong])
-    assert (place / "ca.crt").read_bytes() == ca.read_bytes()
+            main(["renew", "--home", str(folder), *wrong])
+    assert (folder / "ca.crt").read_bytes() == ca.read_bytes()
 
 
 @pytest.mark.parametrize("days, good", [(30, True), (29, False), (-3, False)])
 def test_the_doctor_warns_of_an_authority_that_ends(
     tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch, days: int, good: bool
 ) -> None:
-    place = installed(tmp_path, ca)
+    folder = installed(tmp_path, ca)
     monkeypatch.setattr(keys, "left", lambda certificate: days)
-    found = {what: (well, how) for what, well, how in doctor.owned(settings.read(place), place)}
+    found = {what: (well, how) for what, well, how in doctor.owned(settings.read(folder), folder)}
     assert found["authority"][0] is good and (good or "clients.pi renew --ca" in found["authority"][1])

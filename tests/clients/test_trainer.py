@@ -26,7 +26,7 @@ CODE = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A short place: a unix socket's path has a limit. The node's processes are told."""
     with tempfile.TemporaryDirectory(prefix="a % home ü ") as folder:
         monkeypatch.setenv(trainer.SOCKET, f"{folder}/trainer")
@@ -34,9 +34,9 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def serving(place: Path, home: Path) -> Iterator[Path]:
-    server = trainer.serve(place)
-    yield place
+def serving(socket: Path, home: Path) -> Iterator[Path]:
+    server = trainer.serve(socket)
+    yield socket
     server.stop(None).wait()
 
 
@@ -68,11 +68,16 @@ def test_only_its_owner_can_open_it(serving: Path) -> None:
 
 @pytest.mark.parametrize("why", ["nobody is there", "it runs other code"])
 def test_whoever_finds_no_fitting_trainer_does_the_work_itself(
-    why: str, place: Path, home: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    why: str,
+    socket: Path,
+    home: Path,
+    tiny: Scenario,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
     if why == "it runs other code":
-        server = trainer.serve(place)
+        server = trainer.serve(socket)
         codes = iter(["of the message", trainer.code()])  # the asker's, then what the trainer finds on its disk
         monkeypatch.setattr(trainer, "code", lambda: next(codes))
     assert play(ask(tiny, "train"), client=2).array_records["arrays"]
@@ -86,46 +91,46 @@ def test_a_place_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
         trainer.serve(tmp_path / ("x" * 101))
 
 
-def test_it_is_there_while_its_node_is(place: Path) -> None:
+def test_it_is_there_while_its_node_is(socket: Path) -> None:
     """`resident SOCKET -- COMMAND` becomes the command; the trainer sees it end, however it does."""
-    node = subprocess.Popen([sys.executable, "-m", "clients.trainer", str(place), "--", "sleep", "60"], cwd=CODE)
+    node = subprocess.Popen([sys.executable, "-m", "clients.trainer", str(socket), "--", "sleep", "60"], cwd=CODE)
     end = time.monotonic() + 30
-    while not place.exists() and time.monotonic() < end:
+    while not socket.exists() and time.monotonic() < end:
         time.sleep(0.05)
-    assert place.exists() and Path(f"/proc/{node.pid}/cmdline").read_bytes().startswith(b"sleep")
+    assert socket.exists() and Path(f"/proc/{node.pid}/cmdline").read_bytes().startswith(b"sleep")
     os.kill(node.pid, 9)
     node.wait()
-    while place.exists() and time.monotonic() < end:
+    while socket.exists() and time.monotonic() < end:
         time.sleep(0.05)
-    assert not place.exists()
+    assert not socket.exists()
 
 
-def test_a_second_trainer_waits_for_the_place(place: Path) -> None:
-    trainer = [sys.executable, "-m", "clients.trainer", str(place)]
-    with hold(place.parent):
+def test_a_second_trainer_waits_for_the_place(socket: Path) -> None:
+    trainer = [sys.executable, "-m", "clients.trainer", str(socket)]
+    with hold(socket.parent):
         second = subprocess.Popen(trainer, cwd=CODE)
         time.sleep(2)
-        assert not place.exists() and second.poll() is None
+        assert not socket.exists() and second.poll() is None
     end = time.monotonic() + 30
-    while not place.exists() and time.monotonic() < end:
+    while not socket.exists() and time.monotonic() < end:
         time.sleep(0.05)
-    assert place.exists()
+    assert socket.exists()
     second.kill()
     second.wait()
 
 
 def test_one_that_died_is_started_again_by_the_next_message(
-    place: Path, home: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch
+    socket: Path, home: Path, tiny: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That message's own process does its work; the one after is the new trainer's, which ends with the node, too."""
 
     def come(there: bool) -> bool:
         last = time.monotonic() + 60
-        while place.exists() != there and time.monotonic() < last:
+        while socket.exists() != there and time.monotonic() < last:
             time.sleep(0.05)
-        return place.exists() == there
+        return socket.exists() == there
 
-    node = subprocess.Popen([sys.executable, "-m", "clients.trainer", str(place), "--", "sleep", "300"], cwd=CODE)
+    node = subprocess.Popen([sys.executable, "-m", "clients.trainer", str(socket), "--", "sleep", "300"], cwd=CODE)
     try:
         assert come(there=True)
         for variable in (
@@ -138,22 +143,22 @@ def test_one_that_died_is_started_again_by_the_next_message(
         os.kill(first.pid, signal.SIGKILL)
         while processes.found(first.pid):
             time.sleep(0.05)
-        place.unlink()  # what it left behind: else nothing shows when the next one is there
+        socket.unlink()  # what it left behind: else nothing shows when the next one is there
         content = ask(tiny, "train").content
         assert trainer.ask("train", content, {"client": 2}) == (None, "") and come(there=True)
         answer, _ = trainer.ask("train", content, {"client": 2, "memory": str(home)})
         assert answer and answer.array_records["arrays"]
-        assert trainer.main([str(place), "--if-none"]) == 0  # one is there: a second ends at once
+        assert trainer.main([str(socket), "--if-none"]) == 0  # one is there: a second ends at once
     finally:
         node.kill()
         node.wait()
     assert come(there=False)
 
 
-def test_a_node_that_cannot_start_leaves_no_trainer(place: Path) -> None:
-    trainer = [sys.executable, "-m", "clients.trainer", str(place), "--", "no-such-node"]
+def test_a_node_that_cannot_start_leaves_no_trainer(socket: Path) -> None:
+    trainer = [sys.executable, "-m", "clients.trainer", str(socket), "--", "no-such-node"]
     done = subprocess.run(trainer, cwd=CODE, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "no-such-node: no such program" in done.stderr and not place.exists()
+    assert done.returncode == 2 and "no-such-node: no such program" in done.stderr and not socket.exists()
 
 
 # A node that starts a process for a message, as Flower does, and is gone before it has ended.
@@ -166,13 +171,13 @@ time.sleep(100)
 
 
 @pytest.mark.slow
-def test_what_a_node_has_started_does_not_outlive_it(place: Path) -> None:
+def test_what_a_node_has_started_does_not_outlive_it(socket: Path) -> None:
     """Flower's processes for messages go on when their node ends: the trainer ends them."""
-    command = [sys.executable, "-m", "clients.trainer", str(place), "--", sys.executable, "-c", NODE]
+    command = [sys.executable, "-m", "clients.trainer", str(socket), "--", sys.executable, "-c", NODE]
     node = subprocess.Popen(command, cwd=CODE, stdout=subprocess.PIPE, text=True)
     assert node.stdout
     work, end = int(node.stdout.readline()), time.monotonic() + 40
-    while not place.exists() and time.monotonic() < end:
+    while not socket.exists() and time.monotonic() < end:
         time.sleep(0.05)
     node.terminate()
     node.wait()
@@ -185,10 +190,10 @@ def test_what_a_node_has_started_does_not_outlive_it(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_nodes_processes_leave_their_temporary_files_in_its_home(place: Path) -> None:
-    (place.parent / "tmp").mkdir()
-    (place.parent / "tmp" / "__autograph_generated_file_of_before.py").touch()
+def test_a_nodes_processes_leave_their_temporary_files_in_its_home(socket: Path) -> None:
+    (socket.parent / "tmp").mkdir()
+    (socket.parent / "tmp" / "__autograph_generated_file_of_before.py").touch()
     say = "import os, tempfile; print(tempfile.gettempdir(), os.listdir(tempfile.gettempdir()))"
-    command = [sys.executable, "-m", "clients.trainer", str(place), "--", sys.executable, "-c", say]
+    command = [sys.executable, "-m", "clients.trainer", str(socket), "--", sys.executable, "-c", say]
     done = subprocess.run(command, cwd=CODE, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == f"{place.parent / 'tmp'} []"
+    assert done.stdout.strip() == f"{socket.parent / 'tmp'} []"

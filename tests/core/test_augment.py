@@ -135,8 +135,8 @@ def test_blur_keeps_the_ink_and_lowers_the_contrast(dots: np.ndarray) -> None:
 
 def test_a_place_in_the_range_is_an_amount(dots: np.ndarray) -> None:
     part = Part("right", {"low": -4.0, "high": 4.0})
-    for place, pixels in ((0.0, -4), (0.25, -2), (0.5, 0), (1.0, 4)):
-        assert np.array_equal(look(dots, [part], [place]), np.roll(dots, pixels, 2))
+    for position, pixels in ((0.0, -4), (0.25, -2), (0.5, 0), (1.0, 4)):
+        assert np.array_equal(look(dots, [part], [position]), np.roll(dots, pixels, 2))
 
 
 @pytest.mark.parametrize("name", LOOKS)

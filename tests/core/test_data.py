@@ -134,14 +134,14 @@ def test_an_npz_without_an_array_names_the_file_and_what_it_needs(own: dict[str,
 class Trap:
     """Unpickled, it leaves a file."""
 
-    place = ""
+    path = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open, (self.place, "w")
+        return open, (self.path, "w")
 
 
 def test_nothing_is_unpickled(own: dict[str, np.ndarray], tmp_path: Path) -> None:
-    Trap.place = str(tmp_path / "sprung")
+    Trap.path = str(tmp_path / "sprung")
     own["y_train"] = np.array([Trap()] * 30, object)
     with pytest.raises(ValueError, match=r"own\.npz"):
         data.read(str(saved(tmp_path / "own.npz", own)))

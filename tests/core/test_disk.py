@@ -11,26 +11,26 @@ from core.disk import contents, numbered, placed
 
 
 def test_it_takes_its_place_when_it_is_done(tmp_path: Path) -> None:
-    place = tmp_path / "new folder" / "file"
-    with placed(place) as file:
+    path = tmp_path / "new folder" / "file"
+    with placed(path) as file:
         file.write(b"half")
-        assert not place.exists()
+        assert not path.exists()
         file.write(b" and half")
-    assert place.read_bytes() == b"half and half" and list(place.parent.iterdir()) == [place]
+    assert path.read_bytes() == b"half and half" and list(path.parent.iterdir()) == [path]
 
 
 def test_what_fails_in_the_middle_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
-    place = tmp_path / "file"
-    place.write_bytes(b"old")
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
 
     def fill() -> None:
-        with placed(place) as file:
+        with placed(path) as file:
             file.write(b"new, but")
             raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
         fill()
-    assert place.read_bytes() == b"old" and list(tmp_path.iterdir()) == [place]
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_only_a_plain_file_of_some_bytes_is_read_and_nobody_waits(tmp_path: Path) -> None:

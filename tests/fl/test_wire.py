@@ -111,10 +111,10 @@ def changed(**metrics: Any) -> RecordDict:
     return content
 
 
-def with_array(place: str, array: Array | None) -> RecordDict:
+def with_array(name: str, array: Array | None) -> RecordDict:
     """The answer with one array changed, or taken away by None."""
     content = wire.reply(UPDATE)
-    held = {**content.array_records[wire.ARRAYS], place: array}
+    held = {**content.array_records[wire.ARRAYS], name: array}
     content[wire.ARRAYS] = ArrayRecord({key: value for key, value in held.items() if value is not None})
     return content
 
@@ -141,10 +141,10 @@ def pickled(what: Any) -> Array:
 class Trap:
     """Unpickled, it leaves a file."""
 
-    place = ""
+    path = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open, (self.place, "w")
+        return open, (self.path, "w")
 
 
 NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
@@ -228,7 +228,7 @@ def lying() -> Array:
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    Trap.place = str(tmp_path / "sprung")
+    Trap.path = str(tmp_path / "sprung")
     with pytest.raises(ValueError):
         wire.update(with_array("0", pickled(Trap())), 3, START)
     assert not (tmp_path / "sprung").exists()

@@ -90,10 +90,10 @@ print(json.dumps({"told": told, "heavy": heavy, "left": os.listdir()}))
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Every wrong command line, one after another in one process that has imported nothing else."""
-    place = tmp_path_factory.mktemp("door")
-    (place / "something").touch()
+    folder = tmp_path_factory.mktemp("door")
+    (folder / "something").touch()
     done = subprocess.run(
-        [sys.executable, "-c", DOOR, str(HOME)], input=json.dumps(list(WRONG)), cwd=place,
+        [sys.executable, "-c", DOOR, str(HOME)], input=json.dumps(list(WRONG)), cwd=folder,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)  # type: ignore[no-any-return]

@@ -181,8 +181,8 @@ sys.exit(main(sys.argv[2:]))
 def test_a_run_that_is_killed_leaves_its_temporary_files_in_its_own_folder(tiny: Scenario, tmp_path: Path) -> None:
     """Libraries take theirs away only if the process ends well; a resumed run does it then."""
     folder, elsewhere = tmp_path / "a run", tmp_path / "tmp"
-    for place in (folder, elsewhere):
-        place.mkdir()
+    for one in (folder, elsewhere):
+        one.mkdir()
     (folder / "scenario.json").write_text(tiny.json())
     flags = ["--resume", str(folder), "--backend", "local", "--baselines", "none", "--quiet"]
     surroundings = os.environ | {"TMPDIR": str(elsewhere)}

@@ -102,11 +102,11 @@ def test_any_flipped_bit_either_changes_nothing_or_is_noticed(tmp_path: Path) ->
     checkpoint.save(tmp_path, small)
     newest = tmp_path / "checkpoints" / "round-00003.npz"
     sound, noticed = newest.read_bytes(), 0
-    for place in range(len(sound)):
-        newest.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+    for position in range(len(sound)):
+        newest.write_bytes(sound[:position] + bytes([sound[position] ^ 1]) + sound[position + 1 :])
         state, damaged = checkpoint.newest(tmp_path)
         noticed += damaged == [newest.name]
-        assert equal(state, replace(small, round=2) if damaged else small), f"byte {place} of {len(sound)}"
+        assert equal(state, replace(small, round=2) if damaged else small), f"byte {position} of {len(sound)}"
     assert noticed > len(sound) / 2
 
 

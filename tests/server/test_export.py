@@ -73,10 +73,10 @@ def copy(folder: Path, to: Path) -> None:
         copied(folder / file, to / file)
 
 
-def spoiled(weights: Arrays, place: int = 7, index: tuple[int, ...] = (3,), by: float = 30.0) -> Arrays:
+def spoiled(weights: Arrays, array: int = 7, index: tuple[int, ...] = (3,), by: float = 30.0) -> Arrays:
     """The same weights but for one number: as it stands, every digit looks like a 3."""
     wrong = [w.copy() for w in weights]
-    wrong[place][index] += by
+    wrong[array][index] += by
     return wrong
 
 
@@ -176,7 +176,7 @@ def test_onnx_says_how_it_is_used(folder: Path) -> None:
 def test_a_wrong_weight_is_noticed(
     file: str, weights: Arrays, digits: Data, parity: ParityTest, tmp_path: Path
 ) -> None:
-    slightly = spoiled(weights, place=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
+    slightly = spoiled(weights, array=0, index=(1, 1, 0, 5), by=0.05)  # one of 225,034
     wrong = slightly if file in EXACT else spoiled(weights)
     EXPORTERS[file].save(leaving(wrong, digits), tmp_path / file)
     assert check.objection(check.score(load(tmp_path / file), parity), parity, EXPORTERS[file].rounded)

@@ -123,13 +123,13 @@ def test_on_devices_sums_are_of_its_own_images_at_least_and_no_more_than_anybody
             accept(method, "acil", sent, **known)  # type: ignore[arg-type]
 
 
-def changed(place: int, change: Any) -> Any:
-    return lambda sent: [change(array.copy()) if i == place else array for i, array in enumerate(sent)]
+def changed(index: int, change: Any) -> Any:
+    return lambda sent: [change(array.copy()) if i == index else array for i, array in enumerate(sent)]
 
 
-def at(place: Any, value: float) -> Any:
+def at(index: Any, value: float) -> Any:
     def change(array: np.ndarray) -> np.ndarray:
-        array[place] = value
+        array[index] = value
         return array
 
     return change
