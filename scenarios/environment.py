@@ -32,6 +32,9 @@ SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 
+# Bytes of a folder's path below which Ray's sockets fit: a unix socket's may have 107, and Ray's name takes up to 70 of them.
+FOR_SOCKETS = 36
+
 
 def prepare(folder: Path | None = None) -> dict[str, str]:
     """Set them for this process and its children; returns what a worker needs. folder: the run's, for clients' memory."""
@@ -48,11 +51,12 @@ def temporary(folder: Path) -> Iterator[None]:
     """A temporary folder of their own for this process and all that it starts, removed at the end.
 
     TensorFlow leaves files there when it is killed, so what an earlier process left is taken away first. Ray stays where it
-    is: its sockets' paths must be short.
+    is, or goes to /tmp if that is too deep: its sockets' paths must be short.
     """
     names, own = ("TMPDIR", "RAY_TMPDIR"), tempfile.tempdir
     before = {name: os.environ.get(name) for name in names}
-    os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
+    usual = tempfile.gettempdir()
+    os.environ.setdefault("RAY_TMPDIR", usual if len(os.fsencode(usual)) <= FOR_SOCKETS else "/tmp")
     os.environ["TMPDIR"], tempfile.tempdir = str(emptied(folder)), None
     try:
         yield
