@@ -8,7 +8,7 @@ CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 BENCH := speed memory scale export accuracy continual methods light
 
-.PHONY: help try noniid iid pathological centralized pi test fast lane-nodes lane-others slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins pythons clean
+.PHONY: help try noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins pythons clean
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
@@ -21,17 +21,12 @@ noniid iid pathological centralized: $(VENV)/installed  ## run that scenario
 pi: $(VENV)/installed  ## a federation of real nodes on this computer: brings up five processes, runs `pi` on them, stops them
 	trap '$(DEPLOY) down' EXIT; trap 'exit 130' INT TERM; $(DEPLOY) up --nodes 4 && $(DEPLOY) run pi && $(DEPLOY) status
 
-test: $(VENV)/installed  ## all tests, in two lanes: those of real nodes; the fast ones, then the other slow ones
-	@echo "beside what follows, real nodes are tested; that lane prints when it has ended"
-	$(MAKE) --no-print-directory --jobs=2 lane-nodes lane-others
+test: fast  ## all tests: the fast ones, then the slow ones in two lanes
+	@echo "now the slow tests; each of two lanes prints when it has ended"
+	$(MAKE) --no-print-directory --output-sync=target --jobs=2 slow-nodes slow-others
 
-# Real nodes mostly wait for each other, so their lane takes little from the other.
-lane-nodes:
-	@$(MAKE) --output-sync=target slow-nodes
-
-lane-others:
-	@$(MAKE) fast && $(MAKE) slow-others
-
+# Real nodes wait for each other much of the time, so they have a lane of their own; not beside the fast tests, where they were
+# so slow that rounds ran out of time.
 slow-nodes: $(VENV)/installed
 	$(RUN) -m pytest -m slow tests/test_deploy.py
 

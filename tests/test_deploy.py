@@ -242,7 +242,7 @@ def test_a_run_that_fails_on_the_server_is_told_in_its_words(home: Path, tmp_pat
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
     """SIGKILL to a whole node inside a run; it is the last test that needs this one."""
-    arguments = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=15", "--out", str(tmp_path / "run")]
+    arguments = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=30", "--out", str(tmp_path / "run")]
     process = start(home, *arguments)
     reached(process, tmp_path / "run", 1)
     os.killpg(processes.running(home)["node-1"], signal.SIGKILL)
