@@ -6,6 +6,8 @@ RUN := $(VENV)/bin/python
 EDGE ?= .venv-edge
 CLIENTS ?= .venv-clients
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
+# Tests of one file share what is made once, so a file stays in one process.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 BENCH := speed memory scale export accuracy continual methods light
 
 .PHONY: help try noniid iid pathological centralized pi test fast slow-nodes slow-others edge page clients tools lint bench bench-peers fuzz drill drill-hostile drill-learning drill-page drill-nightly drill-arm drill-backends pins pythons clean
@@ -36,10 +38,7 @@ slow-others: $(VENV)/installed
 fast: $(VENV)/installed  ## tests of a few seconds at most: all in about four minutes on two cores
 	$(RUN) -m pytest -m "not slow" $(SIDE_BY_SIDE)
 
-# Tests of one file share what is made once, so a file stays in one process.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
-
-pythons: $(VENV)/installed  ## on each other Python from 3.11 to 3.13 that is here: an environment, fast tests, a run with the same weights
+pythons: $(VENV)/installed  ## on each other Python from 3.11 to 3.13 that is here: an environment, tests of what runs everywhere, a run with the same weights
 	$(RUN) -m tests.pythons
 
 # ONNX Runtime's own files for browsers, by npm: the service's page (server.serve) gives them, and nothing is fetched from elsewhere.

@@ -1,7 +1,7 @@
 """This project on every other Python that this machine has: `python -m tests.pythons` (make pythons).
 
 For each of 3.11, 3.12 and 3.13 but the one that runs this: an environment of its own with the exact versions of `pins.txt`, the
-fast tests of what runs everywhere, and a small run, whose weights must be this Python's to the bit. What is not found is named.
+tests of what runs everywhere, and a small run, whose weights must be this Python's to the bit. What is not found is named.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def tried(version: str, python: Path, weights: str) -> str:
     start, home = time.monotonic(), HOME / f".venv-{version}"
     done("make", "--silent", f"PYTHON={python}", f"VENV={home.name}", f"{home.name}/installed")
     installed, own = time.monotonic() - start, home / "bin" / "python"
-    said = done(str(own), "-m", "pytest", "-m", "not slow", "--numprocesses", "2", "--dist", "loadfile", *TESTS)
+    said = done(str(own), "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *TESTS)
     if (other := played(own)) != weights:
         raise RuntimeError(f"a small run's weights are {other[:16]}, not {weights[:16]}")
     return f"installed in {installed:.0f} s; {said.strip().splitlines()[-1]}; the same weights"

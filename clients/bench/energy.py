@@ -104,11 +104,11 @@ def _pmic() -> str:
 
 
 def rails(text: str) -> float:
-    """Watts over all rails whose volts and amperes are both told."""
-    rails: dict[str, dict[str, float]] = {}
+    """Watts over all rails whose volts and amperes are both given."""
+    read: dict[str, dict[str, float]] = {}
     for rail, what, value in RAIL.findall(text):
-        rails.setdefault(rail, {})[what] = float(value)
-    return sum(one["A"] * one["V"] for one in rails.values() if len(one) == 2)
+        read.setdefault(rail, {})[what] = float(value)
+    return sum(one["A"] * one["V"] for one in read.values() if len(one) == 2)
 
 
 def meter() -> Meter | None:

@@ -27,7 +27,7 @@ CODE = Path(__file__).parents[2]
 
 @pytest.fixture
 def socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A short place: a unix socket's path has a limit. The node's processes are told."""
+    """A short path: a unix socket's path has a limit. The node's processes know it."""
     with tempfile.TemporaryDirectory(prefix="a % home ü ") as folder:
         monkeypatch.setenv(trainer.SOCKET, f"{folder}/trainer")
         yield Path(folder) / "trainer"

@@ -17,12 +17,13 @@ from fl.strategies import STRATEGIES
 from server import checkpoint
 from server.checkpoint import RunState
 from tests.fakes import START, FakeGrid, play, same
+from tests.marks import slow_but
 
 SCENARIO = Scenario("strategies", clients=9, cohort=7, rounds=3)
 
 
 NAMES = [name for name in STRATEGIES if name != "fedbn"]  # which needs a model with norms: tests/server/test_run.py
-QUICK = [pytest.param(n, marks=pytest.mark.slow) if n == "bulyan" else n for n in NAMES]
+QUICK = slow_but(set(NAMES) - {"bulyan"}, NAMES)
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -23,6 +23,7 @@ from server import record
 from server.record import Report, RoundSeconds
 from server.run_folder import played
 from tests.fakes import Onlooker, federate
+from tests.marks import slow_but
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def interrupted(scenario: Scenario, folder: Path, at: int) -> None:
 
 
 FEW = ("fedavg", "fedadam", "ditto", "scaffold")  # without state; with state on the server, on clients, on both
-QUICK = [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in STRATEGIES]
+QUICK = slow_but(FEW, STRATEGIES)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -171,7 +172,7 @@ def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:
     assert accuracy and accuracy > 0.5  # a guess is right one time in ten
 
 
-LONG = [n if n == "replay" else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
+LONG = slow_but(("replay",), METHODS)
 
 
 @pytest.mark.parametrize("name", LONG)

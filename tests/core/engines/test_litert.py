@@ -17,12 +17,13 @@ from core.engines import litert, step, step_file
 from core.plan import Contrast, Learned, Lesson, Plan, Pull, Rehearsal, draw
 from tests import models as model
 from tests.fakes import same
+from tests.marks import slow_but
 
 Arrays = list[np.ndarray]
 BATCH = 16
 
 
-KINDS = [kind if kind in ("cnn", "mlp") else pytest.param(kind, marks=pytest.mark.slow) for kind in model.KINDS]
+KINDS = slow_but(("cnn", "mlp"), model.KINDS)
 
 
 class Files(dict[str, bytes]):
