@@ -1,7 +1,7 @@
 """Files of every kind that the project reads, spoiled by seed.
 
 The law: whoever reads one gets a value that is valid, or a ValueError in a sentence, or what is said to be fallen back to: within
-ten seconds, and in less than a gigabyte. Anything else is a finding.
+ten seconds, and in less than a gigabyte more than the process has taken before. Anything else is a finding.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def judged(kind: Kind, file: Path) -> str:
         outcome = f"finding: {type(error).__name__}: {str(error)[:200]}"
     if time.monotonic() - start > SECONDS:
         outcome = f"finding: it took more than {SECONDS} s"
-    if _megabytes() > max(before, MEGABYTES):
-        outcome = f"finding: the process has used {_megabytes()} MB"
+    if (more := _megabytes() - before) > MEGABYTES:
+        outcome = f"finding: it took {more} MB"
     return outcome
 
 
