@@ -76,7 +76,7 @@ def test_nodes_learn_what_a_simulation_learns_to_the_last_bit(home: Path, simula
 
 def test_a_run_goes_on_from_another_with_what_its_nodes_remember(home: Path, simulated: Path, tmp_path: Path) -> None:
     """To the bits of a simulation that goes on from a simulation; and `--continue` finds the run by itself."""
-    shorter = ["--rounds", "2", "--out"]
+    shorter = ["--rounds", "2", "--export", "none", "--out"]
     alone = ["--backend", "local", "--baselines", "none", "--quiet", "--from", str(simulated)]
     assert command("scenarios.run", *alone, *shorter, str(tmp_path / "simulated")).returncode == 0
     real = command("scenarios.deploy", "--home", str(home), "run", "--continue", *shorter, str(tmp_path / "real"))
@@ -104,8 +104,8 @@ def reached(process: subprocess.Popen[str], folder: Path, round: int) -> None:
 
 def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, simulated: Path, tmp_path: Path) -> None:
     """With its clients' memories, to the bits of a run that nobody stopped."""
-    arguments, real = ["pi", *SMALL, "--rounds", "3"], tmp_path / "real"
-    process = start(home, *arguments, "--out", str(real))
+    real = tmp_path / "real"
+    process = start(home, "pi", *SMALL, "--rounds", "3", "--export", "none", "--out", str(real))
     reached(process, real, 1)
     process.send_signal(signal.SIGINT)
     words = process.communicate(timeout=240)[1]
@@ -113,14 +113,14 @@ def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, s
     elsewhere = command("scenarios.run", "--resume", str(real))
     assert elsewhere.returncode == 2 and "memories are on real nodes" in elsewhere.stderr
 
-    process = start(home, "--resume", str(real))
+    process = start(home, "--resume", str(real), "--export", "none")
     reached(process, real, 2)
     os.killpg(processes.running(home)["superlink"], signal.SIGKILL)
     said = process.communicate(timeout=240)[1]
     assert process.returncode == 1 and re.search(rf"up, then: \S+ -m scenarios.deploy --home {home} run --resume", said)
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
     assert again.returncode == 0, again.stderr
-    last = command("scenarios.deploy", "--home", str(home), "run", "--resume", str(real))
+    last = command("scenarios.deploy", "--home", str(home), "run", "--resume", str(real), "--export", "none")
     assert last.returncode == 0, last.stderr
 
     assert report(real)["weights_sha256"] == report(simulated)["weights_sha256"]
@@ -214,6 +214,7 @@ def test_a_run_the_superlink_does_not_take_is_told_in_its_words(
     with pytest.raises(ValueError, match="run it from a clone"):
         flwr_cli.submit(home, SCENARIOS["pi"][0], tmp_path)
     (tmp_path / "pyproject.toml").touch()  # and no app is in this one
+    (tmp_path / "LICENSE").touch()
     with pytest.raises((RuntimeError, ValueError), match=r"pyproject|not take"):
         flwr_cli.submit(home, SCENARIOS["pi"][0], tmp_path)
 
@@ -242,7 +243,18 @@ def test_a_run_that_fails_on_the_server_is_told_in_its_words(home: Path, tmp_pat
 
 def test_a_node_that_loses_power_is_named_and_ends_nothing(home: Path, tmp_path: Path) -> None:
     """SIGKILL to a whole node inside a run; it is the last test that needs this one."""
-    arguments = ["pi", *SMALL, "--rounds", "3", "--set", "round_timeout=30", "--out", str(tmp_path / "run")]
+    arguments = [
+        "pi",
+        *SMALL,
+        "--rounds",
+        "3",
+        "--set",
+        "round_timeout=30",
+        "--export",
+        "none",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     process = start(home, *arguments)
     reached(process, tmp_path / "run", 1)
     os.killpg(processes.running(home)["node-1"], signal.SIGKILL)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from server import run_folder
 
 Reply = dict[str, Any]
 CODE = Path(__file__).parents[2]
+APP = ("core", "fl", "clients", "server", "scenarios")  # the rooms, whose code nodes get with a run
 HOME = Path("federation")
 RUNS = "runs.jsonl"  # a line for each run that was started here
 ADMITTED = "nodes.json"  # which nodes were admitted, by Flower's number
@@ -207,17 +209,28 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     """Start the run; returns its number. Raises ValueError if the SuperLink does not take it, or there is no app to send."""
     if not (CODE / "pyproject.toml").exists():
         raise ValueError(
-            "Flower sends the project's folder to the nodes, and this is an installed package: run it from a clone"
+            "Flower sends the project's code to the nodes, and this is an installed package: run it from a clone"
         )
     config = folder / "run.toml"
     settings = {"scenario": scenario.json(), "set": "", "out": str(folder.absolute()), "nodes": str(home / ADMITTED)}
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-    number = str(ask(home, "run", str(CODE), LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
+    with tempfile.TemporaryDirectory() as app:
+        _copy_app(Path(app))
+        number = str(ask(home, "run", app, LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
     with placed(folder / run_folder.FEDERATION) as file:
         file.write(json.dumps({"home": str(home)}).encode())
     with (home / RUNS).open("a") as file:  # for whoever asks how it goes, or goes on from there
         file.write(json.dumps({"number": number, "folder": str(folder.absolute())}) + "\n")
     return number
+
+
+def _copy_app(folder: Path) -> None:
+    """Put there what Flower sends to the nodes: the code alone. In a clone it would look at each file of the environment and of
+    all runs, for ten seconds, and send what notes and tables else lie there."""
+    code = [file.relative_to(CODE) for room in APP for file in (CODE / room).rglob("*.py")]
+    for file in (Path("pyproject.toml"), Path("LICENSE"), *code):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(CODE / file, folder / file)
 
 
 def runs(home: Path) -> list[tuple[str, Path]]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.cli.build import build_fab_from_disk
 
 from fl import keys
 from scenarios import deploy
 from scenarios.deployment import flwr_cli
+from scenarios.presets import SCENARIOS
+
+CODE = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -126,3 +132,20 @@ def test_continue_finds_the_newest_finished_run(
 def test_a_federation_of_an_older_program_has_its_newest_run(home: Path, tmp_path: Path) -> None:
     (home / "run.json").write_text(json.dumps({"number": "7", "folder": str(tmp_path)}))
     assert flwr_cli.runs(home) == [("7", tmp_path)]
+
+
+def test_a_run_sends_nodes_the_code_and_nothing_else_that_lies_in_the_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: set[str] = set()
+
+    def ask(home: Path, *words: str, say: bool = False) -> dict[str, Any]:
+        with zipfile.ZipFile(io.BytesIO(build_fab_from_disk(Path(words[1])))) as app:  # as `flwr run` does
+            sent.update(app.namelist())
+        return {"success": True, "run-id": "1"}
+
+    monkeypatch.setattr(flwr_cli, "ask", ask)
+    flwr_cli.submit(tmp_path, SCENARIOS["pi"][0], tmp_path)
+    code = {str(file.relative_to(CODE)) for room in flwr_cli.APP for file in (CODE / room).rglob("*.py")}
+    assert code < sent and {"scenarios/flower.py", "clients/app.py"} < code
+    assert {name.partition("/")[0] for name in sent - code} == {"pyproject.toml", "LICENSE", ".info"}
