@@ -54,7 +54,11 @@ NORMS: dict[str, Changes] = {
     f"{name} {norm} norm": (("strategy", name), ("model.norm", norm))
     for name, norm in (("fedavg", "group"), ("fedcm", "group"), ("fedavg", "batch"))
 }
-COSINE = "fedavg cosine"  # its rate falls to nothing, which theirs does not
+# A rate that falls to nothing, which theirs does not; with norms, too, which are the best where clients differ little.
+COSINE: dict[str, Changes] = {
+    "fedavg cosine": (("strategy", "fedavg"), ("schedule", "cosine")),
+    **{f"{row} cosine": (*NORMS[row], ("schedule", "cosine")) for row in ("fedavg group norm", "fedavg batch norm")},
+}
 RANDOM = "acil on a random body"
 # Without their momentum, as its paper has it: with it, and two labels a client, it falls apart after 22 rounds.
 PLAIN: dict[str, Changes] = {"scaffold no momentum": (("strategy", "scaffold"), ("local.momentum", "0"))}
@@ -102,7 +106,7 @@ def _breadth(name: str, data: str, base: Scenario, published: Mapping[str, float
     rows, left_out = strategies(base)
     aside = {row: f"{why} (niid-bench-rest has it, on MNIST)" for row, why in ASIDE.items() if row in rows}
     mine = {row: change for row, change in rows.items() if row not in aside}
-    mine |= {COSINE: (("strategy", "fedavg"), ("schedule", "cosine")), **PLAIN, **NORMS, **HEADS}
+    mine |= {**COSINE, **PLAIN, **NORMS, **HEADS}
     return _study(
         name, f"strategies on {data}, one epoch a round, by NIID-Bench's partitions", base, mine, left_out | aside, published
     )  # fmt: skip
