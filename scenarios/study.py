@@ -196,7 +196,7 @@ def _settings(study: Study) -> int:
 def _plan(work: Work, workers: int, screen: Console) -> int:
     """What is left, and how long it will take; where nothing is known, the first rounds of a run of each kind are run."""
     if count := len(unseen(work)):
-        screen.print(f"timing the first {FIRST} rounds of {count} kinds of runs …")
+        screen.print(f"timing the first {FIRST} rounds of {_kinds(count)} …")
         with closing(Pool(workers, work.out / run_folder.LOG)) as pool:
             for ended in timed(work, pool):
                 if ended.state == "failed":
@@ -219,12 +219,13 @@ def planned(found: Plan, workers: int) -> list[str]:
     hours = found.processor / 3600
     wall = f"about {duration(found.wall(workers))} with {workers} workers" if hours else "nothing is left"
     lines.append(f"left: {hours:.3g} processor hours; {wall}")
-    kinds = len(seen.kinds)
     basis = f"{seen.count} finished runs, " if seen.count else ""
-    return [
-        *lines,
-        f"from: {basis}the rounds of {kinds} kinds of runs (model, batch, engine, strategy, methods, softmax, augmentation)",
-    ]
+    kinds = f"{_kinds(len(seen.kinds))} (model, batch, engine, strategy, methods, softmax, augmentation)"
+    return [*lines, f"from: {basis}the rounds of {kinds}"]
+
+
+def _kinds(count: int) -> str:
+    return f"{count} kind{'s' * (count != 1)} of runs"
 
 
 # ── running ──
