@@ -113,7 +113,7 @@ def _breadth(name: str, data: str, base: Scenario, published: Mapping[str, float
 
 
 def study() -> Study:
-    """One local epoch a round on MNIST: a tenth of their gradient examples. Five processor hours."""
+    """One local epoch a round on MNIST: a tenth of their gradient examples. Eight processor hours."""
     return _breadth("niid-bench", "MNIST", BASE, MNIST)
 
 
