@@ -25,7 +25,7 @@ def test_three_hundred_spoiled_files_are_refused_replaced_or_read(capfd: pytest.
 def test_a_sound_file_of_each_kind_is_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIENTS_HOME", str(tmp_path / "memory"))
     file = KINDS[name].make(tmp_path / "new")
-    assert files.judged(KINDS[name], file) == "read"
+    assert files.judged(KINDS[name], file, files._megabytes()) == "read"
     for number in range(20):  # it is spoiled the same way again
         one, other = (KINDS[name].change(file.read_bytes(), np.random.default_rng((3, number))) for _ in "ab")
         assert one == other
@@ -51,7 +51,7 @@ def greedy(file: Path) -> bool:
     [(raising(KeyError("x")), "KeyError"), (raising(RecursionError()), "RecursionError"), (raising(SystemExit(1)), "SystemExit"),
      (raising(AssertionError("no model")), "no model"), (raising(ValueError("bad")), "names no file"),
      (raising(ValueError("")), "names no file"), (raising(ValueError("node.json " + "x" * 9_999)), "too long"),
-     (lambda file: open(file.with_name("pipe")).close() or False, "TimeoutError"), (greedy, "it took 1100 MB")],
+     (lambda file: open(file.with_name("pipe")).close() or False, "TimeoutError"), (greedy, "reading took 1100 MB")],
 )  # fmt: skip
 def test_what_is_against_the_law_is_found(
     read: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -59,7 +59,7 @@ def test_what_is_against_the_law_is_found(
     files.os.mkfifo(tmp_path / "pipe")
     monkeypatch.setattr(files, "SECONDS", 1)
     monkeypatch.setattr(files, "_megabytes", lambda: 1_400 + sum(EATEN))
-    outcome = files.judged(replace(KINDS["node.json"], read=read), tmp_path / "node.json")
+    outcome = files.judged(replace(KINDS["node.json"], read=read), tmp_path / "node.json", files._megabytes())
     assert outcome.startswith("finding: ") and (words in outcome or "more than 1 s" in outcome)
 
 
