@@ -179,7 +179,9 @@ def test_a_run_is_not_started_over_another(reference: Run) -> None:
     assert (reference.folder / "report.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("words", [["--backend", "local"], ["--workers", "1", "--profile"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--backend", "local", "--export", "none"], ["--workers", "1", "--profile"]], ids=" ".join
+)
 def test_backend_and_workers_change_nothing(reference: Run, words: list[str], tmp_path: Path) -> None:
     other = run(tmp_path / "run", *fresh(tmp_path / "run", *words))
     assert other.code == 0, other.err
@@ -276,7 +278,7 @@ def test_a_worker_killed_inside_a_round_is_replaced_and_named_and_changes_nothin
     reference: Run, tmp_path: Path, backend: str, title: str
 ) -> None:
     folder = tmp_path / "run"
-    with started(folder, *fresh(folder, "--backend", backend)) as process:
+    with started(folder, *fresh(folder, "--backend", backend, "--export", "none")) as process:
         client, worker = inside(folder, 2, process)
         assert title in Path(f"/proc/{worker}/cmdline").read_text() and descends(worker, process.pid)
         os.kill(worker, signal.SIGKILL)
