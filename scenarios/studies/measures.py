@@ -24,6 +24,11 @@ class Measure:
     more: bool = True  # is more better?
     unit: str = "points"  # of a difference
 
+    @property
+    def accuracy(self) -> bool:
+        """Is it the share of some images that are read, in percent?"""
+        return self.head.endswith("(%)")
+
 
 def rounds_to(result: Result, target: float = TARGET) -> float | None:
     """The first round after which at least this share of the test images is read; None if there is none."""

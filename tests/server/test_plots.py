@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from html import unescape
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from core.config.part import Part
 from core.config.scenario import Scenario
 from core.curves import Point
 from server.report import page
-from server.report.figures import PLOTS, compare, draw, formatting, style
+from server.report.figures import PLOTS, compare, draw, formatting, study, style
 from server.report.figures.compare import mean
 from server.report.figures.evaluation import wilson
 from server.report.figures.groups import grouped
@@ -383,3 +384,28 @@ def test_bars_say_what_they_are_and_one_seed_has_none(figures, tmp_path):
     lengths = [[np.ptp(path.vertices[:, 1]) for bars in figure.axes[0].collections for path in bars.get_paths()
                 if len(path.vertices)] for figure in figures]  # fmt: skip
     assert np.allclose(lengths[0], 2.0) and len(lengths[0]) == 2 and not np.any(np.nan_to_num(lengths[1]))
+
+
+@pytest.mark.parametrize(
+    "values", [(9.1, 62.0, 95.9, 97.4), (98.2, 98.9, 99.2), (98.9, 98.91), (97.1,), (10.0, 57.0, 88.0), (100.0,)]
+)
+def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(values, figures, tmp_path):
+    series = [
+        study.Series(f"row {i}", name, (), {0: value, 1: value}) for i, value in enumerate(values) for name in "abc"
+    ]
+    study.points(series, tmp_path, [f"row {i}" for i in range(len(values))], "accuracy (%)", more=True, accuracy=True)
+    figures[0].draw_without_rendering()
+    for axes in figures[0].axes[:3]:
+        low, high = axes.get_xlim()
+        assert low < min(*values, 99.995) and min(max(values), 99.995) < high  # 100 is drawn there
+        numbers = [tick.label1 for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+        boxes = sorted((text.get_window_extent() for text in numbers if text.get_text()), key=lambda box: box.x0)
+        assert len(boxes) > 1 and all(one.x1 < other.x0 for one, other in pairwise(boxes))
+        assert ("logarithmic" in axes.get_xlabel()) == (max(values) >= 90)
+
+
+def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_path):
+    study.points(
+        [study.Series("a", "b", (), {0: 173.0})], tmp_path, ["a"], "rounds to 99 %", more=False, accuracy=False
+    )
+    assert (figures[0].axes[0].get_xscale(), figures[0].axes[0].get_xlabel()) == ("linear", "Rounds to 99 %")

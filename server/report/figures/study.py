@@ -69,17 +69,17 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
 
 
-def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: str, more: bool) -> Path:
+def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: str, more: bool, accuracy: bool) -> Path:
     """Draw points.png, .svg and .csv: each row's figure, its mean ± standard deviation, and every seed's by itself.
 
-    head: what the figure is, with its unit; more: is more better? Returns the PNG's path.
+    head: what the figure is, with its unit; more: is more better? accuracy: is it one, in percent? Returns the PNG's path.
     """
     series = [one for one in series if one.values]
     columns = list(dict.fromkeys(one.column for one in series))
     there = [row for row in rows if any(one.row == row for one in series)]
     means = {(one.row, one.column): statistics.mean(one.values.values()) for one in series}
     row, column = (max if more else min)(means, key=lambda key: means[key])
-    counts = [len(one.values) for one in series]
+    counts, said = [len(one.values) for one in series], head[:1].upper() + head[1:]
     with style.applied():
         title = f"Best: {row}" + f" ({column})" * (len(columns) > 1) + f", {means[row, column]:.2f}"
         figure, panels = _panels(columns, title, 0.9 + 0.27 * len(there), 0.2, share_rows=True)
@@ -90,17 +90,29 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: st
                 )
             axes.set_yticks(range(len(there)), [wrapped(name, 24) for name in reversed(there)])
             axes.set_ylim(-0.6, len(there) - 0.4)
-            axes.grid(axis="x")
-            axes.set_xlabel(head[:1].upper() + head[1:])
+            if accuracy:
+                style.accuracy_axis(axes, [share / 100 for share in _reach(series, name)], said, across=True)
+            else:
+                axes.grid(axis="x")
+                axes.set_xlabel(said)
             axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
-        said = (
+        note = (
             f"large: mean, ± standard deviation over {span(counts)} seeds; small: each seed"
             if max(counts) > 1
             else "one seed"
         )
-        figure.supxlabel(said, x=0.015, ha="left", fontsize=8.5, color=style.GREY)
+        figure.supxlabel(note, x=0.015, ha="left", fontsize=8.5, color=style.GREY)
         values = ((one.row, one.column, seed, value) for one in series for seed, value in one.values.items())
         return picture.save(figure, folder / "points.png", POINTS, values)
+
+
+def _reach(series: Sequence[Series], column: str) -> Iterator[float]:
+    """All that a panel shows: each seed's figure, and the ends of the bars."""
+    for values in (list(one.values.values()) for one in series if one.column == column):
+        yield from values
+        if len(values) > 1:
+            middle, bar = statistics.mean(values), statistics.stdev(values)
+            yield from (middle - bar, middle + bar)
 
 
 def _panels(

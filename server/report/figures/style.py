@@ -26,7 +26,9 @@ INK, GREY, PALE = "#222222", "#6E6E6E", "#E4E4E4"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, GOLD, SKY, INK)
 DPI = 170
 LINE = 1.25  # height of a line of text, times the size of its letters
+MARKS = 9  # numbers that fit side by side below an axis
 TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)  # accuracy, %
+LEAST = 0.005  # error, %, that such an axis shows: 100 % is drawn at 99.995 %
 STYLE: dict[Any, Any] = {
     "font.size": 9.5, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.labelcolor": GREY, "text.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "xtick.color": GREY,
@@ -88,28 +90,42 @@ def rounds_axis(axes: Axes, rounds: np.ndarray) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
-def accuracy_axis(axes: Axes, shares: Any) -> None:
+def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", across: bool = False) -> None:
     """Scale the y-axis, in percent, to these accuracies: linear, or logarithmic in the error once any reaches 90 %.
 
-    So 98 → 99 % takes as much room as 80 → 90 %: both halve the error. The axis still shows accuracy.
+    So 98 → 99 % takes as much room as 80 → 90 %: both halve the error. The axis still shows accuracy. head: what it shows;
+    across: scale the x-axis.
     """
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     values = 100 * np.asarray(shares, float)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    axes.grid(axis="y")
+    axis, limit = (axes.xaxis, axes.set_xlim) if across else (axes.yaxis, axes.set_ylim)
+    axes.grid(axis="x" if across else "y")
+    axis.set_label_text(head)
     if not in_nines(shares):
-        axes.set_ylim(max(0, low - 5), min(100, high + 5))
-        axes.set_ylabel("Test accuracy (%)")
+        limit(max(0, low - 5), min(100, high + 5))
         return
-    axes.set_yscale("function", functions=(_nines, _accuracy))
-    top, bottom = _nines(high) + 0.06, _nines(low) - 0.06
-    axes.set_ylim(float(_accuracy(bottom)), float(_accuracy(top)))
-    ends = axes.get_ylim()
-    axes.yaxis.set_major_locator(FixedLocator([t for t in TICKS if ends[0] <= t <= ends[1]]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_ylabel("Test accuracy (%), logarithmic in the error")
+    (axes.set_xscale if across else axes.set_yscale)("function", functions=(_nines, _accuracy))
+    top = _nines(high) + 0.06
+    bottom = min(_nines(low) - 0.06, top - 0.3)  # a factor of two in the error at least
+    ends = limit(float(_accuracy(bottom)), float(_accuracy(top)))
+    # Numbers side by side need more room than numbers above each other. Where few are usual, the axis is short, so nearly linear.
+    usual = _ticks(ends, (top - bottom) / MARKS if across else 0.0)
+    even = [tick for tick in MaxNLocator(3).tick_values(*ends) if 100 - tick >= LEAST]
+    axis.set_major_locator(FixedLocator(usual if len(usual) > 1 else even))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_label_text(f"{head}, logarithmic in the error")
+
+
+def _ticks(ends: tuple[float, float], apart: float) -> list[float]:
+    """Those between these ends, the highest first, each at least so far from the one before."""
+    kept: list[float] = []
+    for tick in reversed(TICKS):
+        if ends[0] <= tick <= ends[1] and (not kept or _nines(kept[-1]) - _nines(tick) >= apart):
+            kept.append(tick)
+    return kept
 
 
 def in_nines(shares: Any) -> bool:
@@ -118,7 +134,7 @@ def in_nines(shares: Any) -> bool:
 
 
 def _nines(percent: Any) -> Any:
-    return -np.log10(np.maximum(100 - np.asarray(percent, float), 0.005))  # 100 % is drawn at 99.995 %
+    return -np.log10(np.maximum(100 - np.asarray(percent, float), LEAST))
 
 
 def _accuracy(nines: Any) -> Any:
