@@ -47,13 +47,14 @@ def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = ""
     panels, names = (list(dict.fromkeys(getattr(p, key) for p in points)) for key in ("panel", "name"))
     best = max([p for p in points if p.name != "joint"] or points, key=lambda p: p.accuracy)  # joint is the upper bound
     title = f"Most, {percent(best.accuracy)}, is read by {best.name}, which keeps {best.kilobytes:,.0f} kB a client"
+    title += f" ({best.panel})" * (len(panels) > 1)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     width = WIDE if columns == 1 else 4.7 * columns
     marks = _marks(points, names, width)
     beside = _columns(marks, width)
     above = wrapped(shared, int(LETTERS * width))
-    lines = sum(label.count("\n") + 1 for label in marks) / beside + above.count("\n") + 1
+    lines = sum(label.count("\n") + 1 for label in marks) / beside + above.count("\n") + 2
     with style.applied():
         figure = style.figure(width, 3.4 * rows + 0.18 * lines + 0.4, title)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
@@ -67,7 +68,7 @@ def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = ""
                 axes.set_xlabel("Memory a client (kB)")
                 axes.tick_params(labelbottom=True)
         if above:
-            grid[0, 0].set_title(f"{above}\n{panels[0]}".rstrip(), loc="left", fontsize=9)
+            grid[0, 0].set_title(f"{above}\n\n{panels[0]}".rstrip(), loc="left", fontsize=9)
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
         values = ([getattr(p, key) for key in HEAD] for p in points)
         return picture.save(figure, folder / "memory.png", list(HEAD.values()), values)
