@@ -91,7 +91,7 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: st
             axes.set_yticks(range(len(there)), [wrapped(name, 24) for name in reversed(there)])
             axes.set_ylim(-0.6, len(there) - 0.4)
             if accuracy:
-                style.accuracy_axis(axes, [share / 100 for share in _reach(series, name)], said, across=True)
+                style.accuracy_axis(axes, axes.dataLim.intervalx / 100, said, across=True)  # of dots and bars
             else:
                 axes.grid(axis="x")
                 axes.set_xlabel(said)
@@ -104,15 +104,6 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: st
         figure.supxlabel(note, x=0.015, ha="left", fontsize=8.5, color=style.GREY)
         values = ((one.row, one.column, seed, value) for one in series for seed, value in one.values.items())
         return picture.save(figure, folder / "points.png", POINTS, values)
-
-
-def _reach(series: Sequence[Series], column: str) -> Iterator[float]:
-    """All that a panel shows: each seed's figure, and the ends of the bars."""
-    for values in (list(one.values.values()) for one in series if one.column == column):
-        yield from values
-        if len(values) > 1:
-            middle, bar = statistics.mean(values), statistics.stdev(values)
-            yield from (middle - bar, middle + bar)
 
 
 def _panels(

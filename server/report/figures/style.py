@@ -110,10 +110,11 @@ def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", acro
     top = _nines(high) + 0.06
     bottom = min(_nines(low) - 0.06, top - 0.3)  # a factor of two in the error at least
     ends = limit(float(_accuracy(bottom)), float(_accuracy(top)))
-    # Numbers side by side need more room than numbers above each other. Where few are usual, the axis is short, so nearly linear.
-    usual = _ticks(ends, (top - bottom) / MARKS if across else 0.0)
-    even = [tick for tick in MaxNLocator(3).tick_values(*ends) if 100 - tick >= LEAST]
-    axis.set_major_locator(FixedLocator(usual if len(usual) > 1 else even))
+    # Numbers side by side need more room than numbers above each other.
+    ticks = _ticks(ends, (top - bottom) / MARKS if across else 0.0)
+    if len(ticks) < 2:  # so short an axis is nearly linear
+        ticks = [tick for tick in MaxNLocator(3).tick_values(*ends) if 100 - tick >= LEAST]
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_label_text(f"{head}, logarithmic in the error")
