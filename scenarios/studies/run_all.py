@@ -172,9 +172,14 @@ class Pool:
         return ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_begin, initargs=asked)
 
     def close(self) -> None:
-        """Runs stop after the round that they are in."""
+        """Runs stop after the round that they are in; at a second Ctrl-C at once."""
         self._stop.set()
-        self._pool.shutdown(cancel_futures=True)
+        try:
+            self._pool.shutdown(cancel_futures=True)
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()
+            self._pool.shutdown()
 
     def fill(self, choose: Callable[[set[Path]], Job | None], code: str, rounds: int = 0) -> Iterator[Ended]:
         """Carry out what `choose` gives, given the folders that were given before; until it gives nothing and all have ended.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import multiprocessing
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ from scenarios.studies.carry_out import Work
 from scenarios.studies.measures import MEASURES, rounds_to, rounds_to_smoothed
 from scenarios.studies.outcome import Outcome, in_turn
 from scenarios.studies.results import Mark, Result
+from scenarios.studies.run_all import Pool
 from scenarios.studies.study import ALL, Cell, Published, Study, Trial, Tuning, product
 from server import record, run_folder
 from tests.tools import needed
@@ -632,7 +636,19 @@ def test_a_process_that_is_lost_is_replaced_and_ctrl_c_says_how_to_go_on(tmp_pat
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130 and "python -m scenarios.study quick --over strategy=fedavg,scaffold" in err
-    assert "(1)" in out  # the table of what is finished
+    assert "(1)" in out and "leaked" not in err  # the table of what is finished
+
+
+def test_a_second_ctrl_c_ends_a_pools_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(pool: ProcessPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    pool = Pool(1, tmp_path / "log")
+    runs = pool._pool.submit(time.sleep, 600)
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", interrupted)
+    pool.close()
+    assert isinstance(runs.exception(timeout=60), BrokenProcessPool) and not multiprocessing.active_children()
 
 
 def test_late_is_the_mean_of_the_last_tenth() -> None:
