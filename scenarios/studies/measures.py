@@ -106,6 +106,11 @@ MEASURES: dict[str, Measure] = {
     "forgetting": Measure(
         "forgetting (points)", lambda one: one.measures.forgetting if one.measures else None, more=False
     ),
+    "clients_forgetting": Measure(
+        "forgetting of a client, in its own order (points)",
+        lambda one: one.clients_measures.forgetting if one.clients_measures else None,
+        more=False,
+    ),
     "rounds_to_99": Measure("rounds to 99 %, raw", rounds_to, 1.0, 1, False, "rounds"),
     "rounds_to_99_smoothed": Measure("rounds to 99 %, monotone", rounds_to_smoothed, 1.0, 1, False, "rounds"),
     "rounds_to_98_validation": Measure(

@@ -47,7 +47,8 @@ class Result:
     curve: tuple[Point, ...]
     validation: tuple[float | None, ...] = ()  # accuracy on validation images, a round each, as the curve
     best: float | None = None  # test accuracy of the round with the lowest validation loss
-    measures: Measures | None = None  # of streams
+    measures: Measures | None = None  # of streams: the global model's, in the common order
+    clients_measures: Measures | None = None  # mean over clients, each in its own order
     served: tuple[float, ...] = ()  # each client's share of its own test images, see `served`
     memory_bytes: int = 0  # the most that a client kept
     megabytes: Megabytes = field(default_factory=Megabytes)
@@ -114,7 +115,7 @@ def served(report: Report) -> tuple[float, ...]:
 def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) -> None:
     """Write the result whole: the run is finished."""
     last, best = report.history[-1] if report.history else None, report.best.get("federated")
-    traffic = [row.bytes for row in report.history]
+    staged, traffic = report.continual, [row.bytes for row in report.history]
     result = Result(
         accuracy=report.accuracy,
         validation_accuracy=validation(report),
@@ -122,9 +123,10 @@ def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) 
         curve=tuple(row.point for row in report.history),
         validation=tuple(row.validation_accuracy for row in report.history),
         best=best.accuracy if best else None,
-        measures=report.continual.measures if report.continual else None,
+        measures=staged.measures if staged else None,
+        clients_measures=staged.clients_measures.mean if staged and staged.clients_measures else None,
         served=served(report),
-        memory_bytes=report.continual.memory_bytes if report.continual else 0,
+        memory_bytes=staged.memory_bytes if staged else 0,
         megabytes=Megabytes(*(sum(getattr(one, way) for one in traffic) / 1e6 for way in ("sent", "received"))),
         seconds=sum(report.seconds.values()),
         processor=processor,

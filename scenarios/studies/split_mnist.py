@@ -75,5 +75,5 @@ def everything() -> Study:
         columns,
         seeds=(0, 1, 2),
         tuning=Tuning(grids, seeds=(11,), where={first: columns[first]}, changes=FEWER),
-        measures=("accuracy", "forgetting", "incremental", "memory", "megabytes"),
+        measures=("accuracy", "forgetting", "clients_forgetting", "incremental", "memory", "megabytes"),
     )

@@ -45,6 +45,7 @@ from scenarios.studies.results import Mark, Result
 from scenarios.studies.run_all import Pool
 from scenarios.studies.study import ALL, Cell, Published, Study, Trial, Tuning, product
 from server import record, run_folder
+from tests.reports import stream
 from tests.tools import needed
 
 HOME = Path(__file__).parents[2]
@@ -662,7 +663,18 @@ def test_measures_read_what_they_say() -> None:
     staged = result(0.9, measures=Measures(0.8, 0.7, 0.1, -0.1, 0.0), memory_bytes=5000, best=0.95)
     read = {name: one.read(staged) for name, one in MEASURES.items()}
     assert read["forgetting"] == 0.1 and read["memory"] == 5 and read["best"] == 0.95 and read["average"] == 0.8
-    assert MEASURES["memory"].read(result(0.9)) is None
+    assert MEASURES["memory"].read(result(0.9)) is None and read["clients_forgetting"] is None
+
+
+def test_what_clients_forget_in_their_own_order_is_kept_beside_the_global_models(tmp_path: Path) -> None:
+    own = Measures(0.7, 0.7, 0.02, -0.02, 0.0)
+    report = stream(0.8, "replay")
+    assert report.continual
+    each = record.ClientsMeasures(own, own, 2)
+    results.save(tmp_path, report.with_(continual=replace(report.continual, clients_measures=each)), [], 1.0)
+    kept = results.load(tmp_path)
+    assert kept and kept.measures == report.continual.measures and kept.clients_measures == own
+    assert MEASURES["forgetting"].read(kept) == 0.1 and MEASURES["clients_forgetting"].read(kept) == 0.02
 
 
 def test_a_client_is_served_by_its_personal_model_where_it_has_one() -> None:
