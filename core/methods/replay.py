@@ -58,7 +58,7 @@ class Replay(Finetune):
 
 
 class Joint(Finetune):
-    """Keeps everything, with no budget: all data so far in every round; the upper bound of every continual method"""
+    """Keeps everything, with no budget: all data so far in every round; a reference for methods with a budget"""
 
     name = "joint"
 
