@@ -409,3 +409,13 @@ def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_p
         [study.Series("a", "b", (), {0: 173.0})], tmp_path, ["a"], "rounds to 99 %", more=False, accuracy=False
     )
     assert (figures[0].axes[0].get_xscale(), figures[0].axes[0].get_xlabel()) == ("linear", "Rounds to 99 %")
+
+
+@pytest.mark.parametrize(
+    ("panels", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3)), (10, (4, 3))]
+)
+def test_a_studys_panels_stand_as_evenly_as_they_can(panels, shape, figures, tmp_path):
+    series = [study.Series("a", f"column {i}", (), {0: 90.0}) for i in range(panels)]
+    study.points(series, tmp_path, ["a"], "accuracy (%)", more=True, accuracy=True)
+    (grid,) = {axes.get_gridspec() for axes in figures[0].axes}
+    assert (grid.nrows, grid.ncols) == shape and sum(axes.get_visible() for axes in figures[0].axes) == panels

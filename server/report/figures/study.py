@@ -110,8 +110,8 @@ def _panels(
     columns: Sequence[str], title: str, high: float, below: float, share_rows: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each column; below: inches for what stands below them."""
-    across = min(ACROSS, len(columns))
-    down = -(-len(columns) // across)
+    down = -(-len(columns) // ACROSS)
+    across = -(-len(columns) // down)  # of four panels two beside two, not three and one
     figure = style.figure(max(6.4, WIDE * across), high * down + below + 0.5, title)
     grid = figure.subplots(down, across, squeeze=False, sharey=share_rows)
     for i, axes in enumerate(grid.flat):
