@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fuzz.kinds import KINDS, Kind
+from tests.fuzz.law import most_taken
 from tests.fuzz.mutate import pick
 
 FULL = 5_000  # mutations of a whole run
@@ -82,7 +82,7 @@ def judged(kind: Kind, file: Path, before: int) -> str:
 
 def _megabytes() -> int:
     """The most that this process has ever taken."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+    return most_taken() // 1000
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def said_by(command: Callable[[list[str]], int], words: list[str]) -> tuple[Any,
 @contextlib.contextmanager
 def law(case: str, seconds: float) -> Iterator[None]:
     """What happens here ends in time and within memory, and raises nothing. Raises Broken, naming the case."""
-    before, kinds = _memory(), {signal.ITIMER_PROF: signal.SIGPROF, signal.ITIMER_REAL: signal.SIGALRM}
+    before, kinds = most_taken(), {signal.ITIMER_PROF: signal.SIGPROF, signal.ITIMER_REAL: signal.SIGALRM}
     earlier = {number: signal.signal(number, _late) for number in kinds.values()}
     signal.setitimer(signal.ITIMER_PROF, seconds)  # of the processor's time: the machine may be busy with others
     signal.setitimer(signal.ITIMER_REAL, WAITS * seconds)
@@ -53,15 +53,15 @@ def law(case: str, seconds: float) -> Iterator[None]:
         for timer, number in kinds.items():
             signal.setitimer(timer, 0)
             signal.signal(number, earlier[number])
-    if _memory() - before > MOST:  # what ran in this process before is not this case's
-        raise Broken(f"{case[:3000]}: {_memory():,} kB of memory")
+    if most_taken() - before > MOST:  # what ran in this process before is not this case's
+        raise Broken(f"{case[:3000]}: {most_taken():,} kB of memory")
 
 
 def _late(number: int, frame: FrameType | None) -> None:
     raise TimeoutError("it hangs")
 
 
-def _memory() -> int:
+def most_taken() -> int:
     """kB that this process has taken at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
