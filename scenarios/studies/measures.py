@@ -122,7 +122,7 @@ MEASURES: dict[str, Measure] = {
         0.001,
         1,
         False,
-        "thousands",
+        "thousand examples",
     ),
     "stopped": Measure(f"accuracy with early stopping, patience {PATIENCE}, best weights restored (%)", stopped),
     "stopped_round": Measure(f"round of early stopping, patience {PATIENCE}", stopping, 1.0, 1, False, "rounds"),

@@ -46,7 +46,7 @@ def _pictures(found: Outcome, out: Path) -> Iterator[Path]:
     series = list(_series(found))
     yield curves(series, out, rows)
     if any(one.values for one in series):
-        yield points(series, out, rows, measure.head, measure.more, measure.accuracy)
+        yield points(series, out, rows, measure.head, measure.more, "%" if measure.accuracy else measure.unit)
     if marks := list(_memory(found)):
         yield against_memory(marks, out, study.meaning)
 

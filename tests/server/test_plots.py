@@ -393,7 +393,7 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
     series = [
         study.Series(f"row {i}", name, (), {0: value, 1: value}) for i, value in enumerate(values) for name in "abc"
     ]
-    study.points(series, tmp_path, [f"row {i}" for i in range(len(values))], "accuracy (%)", more=True, accuracy=True)
+    study.points(series, tmp_path, [f"row {i}" for i in range(len(values))], "accuracy (%)", more=True, unit="%")
     figures[0].draw_without_rendering()
     for axes in figures[0].axes[:3]:
         low, high = axes.get_xlim()
@@ -406,7 +406,7 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
 
 def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_path):
     study.points(
-        [study.Series("a", "b", (), {0: 173.0})], tmp_path, ["a"], "rounds to 99 %", more=False, accuracy=False
+        [study.Series("a", "b", (), {0: 173.0})], tmp_path, ["a"], "rounds to 99 %", more=False, unit="rounds"
     )
     assert (figures[0].axes[0].get_xscale(), figures[0].axes[0].get_xlabel()) == ("linear", "Rounds to 99 %")
 
@@ -416,6 +416,18 @@ def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_p
 )
 def test_a_studys_panels_stand_as_evenly_as_they_can(panels, shape, figures, tmp_path):
     series = [study.Series("a", f"column {i}", (), {0: 90.0}) for i in range(panels)]
-    study.points(series, tmp_path, ["a"], "accuracy (%)", more=True, accuracy=True)
+    study.points(series, tmp_path, ["a"], "accuracy (%)", more=True, unit="%")
     (grid,) = {axes.get_gridspec() for axes in figures[0].axes}
     assert (grid.nrows, grid.ncols) == shape and sum(axes.get_visible() for axes in figures[0].axes) == panels
+
+
+@pytest.mark.parametrize(("value", "unit"), [(31.4, "thousand examples"), (99.1, "%")])
+def test_a_long_label_below_a_studys_panels_keeps_to_its_panel(value, unit, figures, tmp_path):
+    series = [study.Series(row, name, (), {0: value}) for row in ("a", "batch norm") for name in "bcd"]
+    head = f"accuracy with early stopping, patience 5, best weights restored ({unit})"
+    study.points(series, tmp_path, ["a", "batch norm"], head, more=True, unit=unit)
+    figure = figures[0]
+    figure.draw_without_rendering()
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+    assert boxes[0].x0 > 0 and boxes[-1].x1 < figure.bbox.width and figure._suptitle.get_text().endswith(unit)

@@ -25,6 +25,7 @@ POINTS = ("row", "column", "seed", "value")
 ACROSS = 3  # panels side by side, at most
 WIDE, HIGH = 3.6, 3.1  # inches of a panel
 LETTERS = 11.0  # an inch of a legend's line holds
+LABEL = 38  # letters that stand below a panel in one line
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
     marks = _marks(series, rows)
     beside = _beside(marks, len(columns))
     with style.applied():
-        title = f"Most, {percent(last[row, column])}, is read at the end by {row}" + f" ({column})" * (len(columns) > 1)
+        title = f"Best at the end: {row}" + f" ({column})" * (len(columns) > 1) + f", {percent(last[row, column])}"
         figure, panels = _panels(columns, title, HIGH, 0.2 * -(-len(marks) // beside))
         for i, (name, axes) in enumerate(zip(columns, panels, strict=True)):
             mine = [one for one in series if one.column == name]
@@ -69,10 +70,10 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
 
 
-def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: str, more: bool, accuracy: bool) -> Path:
+def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: str, more: bool, unit: str) -> Path:
     """Draw points.png, .svg and .csv: each row's figure, its mean ± standard deviation, and every seed's by itself.
 
-    head: what the figure is, with its unit; more: is more better? accuracy: is it one, in percent? Returns the PNG's path.
+    head: what the figure is, with its unit; more: is more better? unit: % makes it an accuracy. Returns the PNG's path.
     """
     series = [one for one in series if one.values]
     columns = list(dict.fromkeys(one.column for one in series))
@@ -80,9 +81,10 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: st
     means = {(one.row, one.column): statistics.mean(one.values.values()) for one in series}
     row, column = (max if more else min)(means, key=lambda key: means[key])
     counts, said = [len(one.values) for one in series], head[:1].upper() + head[1:]
+    lines = len(head) // LABEL  # of the axis' label, beyond the first
     with style.applied():
-        title = f"Best: {row}" + f" ({column})" * (len(columns) > 1) + f", {means[row, column]:.2f}"
-        figure, panels = _panels(columns, title, 0.9 + 0.27 * len(there), 0.2, share_rows=True)
+        title = f"Best: {row}" + f" ({column})" * (len(columns) > 1) + f", {means[row, column]:.2f} {unit}"
+        figure, panels = _panels(columns, title, 0.9 + 0.27 * len(there) + 0.17 * lines, 0.2, share_rows=True)
         for name, axes in zip(columns, panels, strict=True):
             for one in (one for one in series if one.column == name):
                 _dots(
@@ -90,11 +92,12 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: st
                 )
             axes.set_yticks(range(len(there)), [wrapped(name, 24) for name in reversed(there)])
             axes.set_ylim(-0.6, len(there) - 0.4)
-            if accuracy:
+            if unit == "%":
                 style.accuracy_axis(axes, axes.dataLim.intervalx / 100, said, across=True)  # of dots and bars
             else:
                 axes.grid(axis="x")
                 axes.set_xlabel(said)
+            axes.set_xlabel(wrapped(axes.get_xlabel(), LABEL))
             axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
         note = (
             f"large: mean, ± standard deviation over {span(counts)} seeds; small: each seed"
