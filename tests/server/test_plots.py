@@ -405,9 +405,7 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
 
 
 def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_path):
-    study.points(
-        [study.Series("a", "b", (), {0: 173.0})], tmp_path, ["a"], "rounds to 99 %", more=False, unit="rounds"
-    )
+    study.points([study.Series("a", "b", (), {0: 173.0})], tmp_path, ["a"], "rounds to 99 %", more=False, unit="rounds")
     assert (figures[0].axes[0].get_xscale(), figures[0].axes[0].get_xlabel()) == ("linear", "Rounds to 99 %")
 
 
