@@ -16,7 +16,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +36,9 @@ from scenarios.studies import STUDIES, ad_hoc, output, results
 from scenarios.studies.carry_out import Plan, Work, carried_out, finished, plan, timed, unseen
 from scenarios.studies.estimate import FIRST
 from scenarios.studies.measures import MEASURES
+from scenarios.studies.one_run import BUSY, STOPPED
 from scenarios.studies.outcome import Outcome
-from scenarios.studies.run_all import BUSY, STOPPED, Ended, Pool
+from scenarios.studies.pool import Ended, Pool
 from scenarios.studies.study import Cell, Study, Trial
 from scenarios.studies.tables import grid, shown_measures
 from scenarios.terminal import piped
@@ -137,6 +138,8 @@ def main(argv: list[str] | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
+    except KeyboardInterrupt:  # while it plans, or writes tables; its pool, if it had one, is closed by now
+        p.exit(130, "stopped; to go on, give the same command again\n")
 
 
 def wanted(args: argparse.Namespace) -> Study:
@@ -240,20 +243,20 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
         TextColumn("{task.description}"), BarColumn(28), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )  # fmt: skip
-    failed, began = 0, time.monotonic()
+    began = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell that started this has ignored
         signal.signal(number, signal.default_int_handler)
-    pool = Pool(args.workers, work.out / run_folder.LOG)
-    with Progress(*columns, console=screen) as progress, closing(pool):
+    with Progress(*columns, console=screen) as progress:
         done = before.cells_finished + before.trials_finished
         bar = progress.add_task("runs", total=before.cells + before.trials, completed=done, left=_left(before, args))
+
+        def show(ended: Ended, named: Sequence[Cell | Trial]) -> None:
+            screen.print(_ended(ended, named, work.out / run_folder.LOG), soft_wrap=True)
+            progress.update(bar, advance=len(named), left=_left(plan(work), args, time.monotonic() - began))
+
         try:
-            for ended, named in carried_out(work, pool, args.budget):
-                if ended.state in (BUSY, STOPPED):
-                    continue
-                failed += not finished(ended)
-                screen.print(_ended(ended, named, work.out / run_folder.LOG), soft_wrap=True)
-                progress.update(bar, advance=len(named), left=_left(plan(work), args, time.monotonic() - began))
+            with closing(Pool(args.workers, work.out / run_folder.LOG)) as pool:
+                failed = _all(work, pool, args.budget, show, screen)
             progress.update(bar, left="")
         except KeyboardInterrupt:
             screen.print(
@@ -264,6 +267,22 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
             screen.print(f"stopped: {error}", soft_wrap=True)
             return 1
     return 1 if failed else 0
+
+
+def _all(
+    work: Work, pool: Pool, budget: float | None, show: Callable[[Ended, Sequence[Cell | Trial]], None], screen: Console
+) -> int:
+    """Run what is not finished; how many failed."""
+    failed = 0
+    try:
+        for ended, named in carried_out(work, pool, budget):
+            if ended.state not in (BUSY, STOPPED):
+                failed += not finished(ended)
+                show(ended, named)
+    except KeyboardInterrupt:
+        screen.print("runs end the round that they are in; Ctrl-C again ends them at once")
+        raise
+    return failed
 
 
 def _left(found: Plan, args: argparse.Namespace, spent: float = 0.0) -> str:

@@ -14,8 +14,9 @@ from typing import TypeVar
 from core.config.scenario import Scenario
 from scenarios.studies import estimate, results
 from scenarios.studies.estimate import FIRST, Estimates
+from scenarios.studies.one_run import DONE, swept
 from scenarios.studies.outcome import CELLS, Outcome, in_turn, outcome
-from scenarios.studies.run_all import DONE, Ended, Job, Pool, swept
+from scenarios.studies.pool import Ended, Job, Pool
 from scenarios.studies.study import Cell, Study, Trial
 
 T = TypeVar("T", Cell, Trial)

@@ -15,7 +15,7 @@ from server import record
 from server.report.figures.groups import worded
 from server.report.figures.memory import MemoryPoint, against_memory
 from server.report.figures.results import spread
-from server.report.figures.study import Series, curves, points
+from server.report.figures.study import Series, Shown, curves, points
 
 PAGES = ("table.md", "table.csv", "table.json", "table.tex", "pairs.md", "chosen.md")
 PICTURES = ("curves", "points", "memory")
@@ -44,9 +44,11 @@ def _pictures(found: Outcome, out: Path) -> Iterator[Path]:
     study, name = found.study, found.study.measures[0]
     measure, rows = MEASURES[name], list(study.rows)
     series = list(_series(found))
-    yield curves(series, out, rows)
+    yield curves(series, out, rows, study.meaning)
     if any(one.values for one in series):
-        yield points(series, out, rows, measure.head, measure.more, "%" if measure.accuracy else measure.unit)
+        unit = "%" if measure.accuracy else measure.unit
+        shown = Shown(measure.head, unit, measure.digits, measure.more, measure.accuracy)
+        yield points(series, out, rows, study.meaning, shown)
     if marks := list(_memory(found)):
         yield against_memory(marks, out, study.meaning)
 

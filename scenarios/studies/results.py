@@ -22,7 +22,7 @@ from server.record import Megabytes, Report, divergences, plain, write
 
 RESULT, SPENT = "result.json", "spent.json"
 ASIDE = ("report", "export", "serve")  # of the server: they make no weights
-ROOMS = ("core", "fl", "clients", "scenarios/backends", "scenarios/environment.py", "scenarios/studies/run_all.py")
+ROOMS = ("core", "fl", "clients", "scenarios/backends", "scenarios/environment.py", "scenarios/studies/one_run.py")
 PACKAGES = ("ai-edge-litert", "flwr", "numpy", "tensorflow")
 
 

@@ -11,8 +11,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +37,12 @@ from scenarios.check import check
 from scenarios.overrides import changed, parsed
 from scenarios.presets import SCENARIOS
 from scenarios.run import parser as run_parser
-from scenarios.studies import STUDIES, ad_hoc, carry_out, estimate, output, pairs, results, run_all, tables
+from scenarios.studies import STUDIES, ad_hoc, carry_out, estimate, one_run, output, pairs, results, tables
 from scenarios.studies.carry_out import Work
 from scenarios.studies.measures import MEASURES, rounds_to, rounds_to_smoothed
 from scenarios.studies.outcome import Outcome, in_turn
+from scenarios.studies.pool import Pool
 from scenarios.studies.results import Mark, Result
-from scenarios.studies.run_all import Pool
 from scenarios.studies.study import ALL, Cell, Published, Study, Trial, Tuning, product
 from server import record, run_folder
 from tests.reports import stream
@@ -271,7 +271,7 @@ def test_a_result_is_of_its_settings_and_its_code(tmp_path: Path, monkeypatch: p
     assert not Work(study, tmp_path, "other code").outcome().results
     assert not Work(replace(study, base=replace(BASE, noise=0.1)), tmp_path).outcome().results
     with pytest.raises(RuntimeError, match="the code changed while the study ran"):
-        run_all._same("other code")
+        one_run._same("other code")
 
 
 @pytest.mark.parametrize(
@@ -634,22 +634,35 @@ def test_a_process_that_is_lost_is_replaced_and_ctrl_c_says_how_to_go_on(tmp_pat
     while not list((tmp_path / "cells").glob("*/result.json")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130 and "python -m scenarios.study quick --over strategy=fedavg,scaffold" in err
     assert "(1)" in out and "leaked" not in err  # the table of what is finished
 
 
-def test_a_second_ctrl_c_ends_a_pools_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(pool: ProcessPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
+def test_a_ctrl_c_while_a_pool_is_closed_ends_its_processes_at_once(tmp_path: Path) -> None:
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other.start()
     pool = Pool(1, tmp_path / "log")
-    runs = pool._pool.submit(time.sleep, 600)
-    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", interrupted)
-    pool.close()
-    assert isinstance(runs.exception(timeout=60), BrokenProcessPool) and not multiprocessing.active_children()
+    running = pool._pool.submit(time.sleep, 60)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    main = threading.main_thread().ident
+    timer = threading.Timer(1.0, lambda: signal.pthread_kill(main or 0, signal.SIGINT))
+    try:
+        timer.start()
+        try:
+            pool.close()
+            pytest.fail("it waited for what runs")
+        except KeyboardInterrupt:
+            assert isinstance(running.exception(timeout=30), BrokenProcessPool)
+        assert multiprocessing.active_children() == [other]
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
+        other.kill()
+        other.join()
 
 
 def test_late_is_the_mean_of_the_last_tenth() -> None:

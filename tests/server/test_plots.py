@@ -393,7 +393,9 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
     series = [
         study.Series(f"row {i}", name, (), {0: value, 1: value}) for i, value in enumerate(values) for name in "abc"
     ]
-    study.points(series, tmp_path, [f"row {i}" for i in range(len(values))], "accuracy (%)", more=True, unit="%")
+    study.points(
+        series, tmp_path, [f"row {i}" for i in range(len(values))], "meaning", study.Shown("accuracy (%)", "%")
+    )
     figures[0].draw_without_rendering()
     for axes in figures[0].axes[:3]:
         low, high = axes.get_xlim()
@@ -405,7 +407,10 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
 
 
 def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_path):
-    study.points([study.Series("a", "b", (), {0: 173.0})], tmp_path, ["a"], "rounds to 99 %", more=False, unit="rounds")
+    shown = study.Shown("rounds to 99 %", "rounds", 1, more=False, accuracy=False)
+    both = [study.Series("a", "b", (), {0: 173.04}), study.Series("c", "b", (), {0: 200.0})]
+    study.points(both, tmp_path, ["a", "c"], "meaning", shown)
+    assert figures[0].axes[0].get_title(loc="left") == "b\nBest: a, 173.0 rounds"
     assert (figures[0].axes[0].get_xscale(), figures[0].axes[0].get_xlabel()) == ("linear", "Rounds to 99 %")
 
 
@@ -413,19 +418,33 @@ def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_p
     ("panels", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3)), (10, (4, 3))]
 )
 def test_a_studys_panels_stand_as_evenly_as_they_can(panels, shape, figures, tmp_path):
-    series = [study.Series("a", f"column {i}", (), {0: 90.0}) for i in range(panels)]
-    study.points(series, tmp_path, ["a"], "accuracy (%)", more=True, unit="%")
-    (grid,) = {axes.get_gridspec() for axes in figures[0].axes}
-    assert (grid.nrows, grid.ncols) == shape and sum(axes.get_visible() for axes in figures[0].axes) == panels
+    rows = [f"a row with a long name, {i}" for i in range(9)]
+    curve = (Point(0.5, 1), Point(0.9, 2))
+    series = [study.Series(row, f"column {i}", (curve, curve), {0: 90.0}) for i in range(panels) for row in rows]
+    study.points(series, tmp_path, rows, "meaning", study.Shown("accuracy (%)", "%"))
+    study.curves(series, tmp_path, rows, "meaning")
+    for figure in figures:
+        (grid,) = {axes.get_gridspec() for axes in figure.axes}
+        assert (grid.nrows, grid.ncols) == shape and sum(axes.get_visible() for axes in figure.axes) == panels
+    lines = figures[1]
+    lines.draw_without_rendering()
+    said = [bool(axes.get_ylabel()) for axes in lines.axes if axes.get_visible()]
+    assert said == [i % shape[1] == 0 for i in range(panels)]
+    box = lines.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= lines.bbox.width
 
 
 @pytest.mark.parametrize(("value", "unit"), [(31.4, "thousand examples"), (99.1, "%")])
 def test_a_long_label_below_a_studys_panels_keeps_to_its_panel(value, unit, figures, tmp_path):
     series = [study.Series(row, name, (), {0: value}) for row in ("a", "batch norm") for name in "bcd"]
     head = f"accuracy with early stopping, patience 5, best weights restored ({unit})"
-    study.points(series, tmp_path, ["a", "batch norm"], head, more=True, unit=unit)
-    figure = figures[0]
-    figure.draw_without_rendering()
-    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    study.points(series, tmp_path, ["a", "batch norm"], "meaning", study.Shown(head, unit, accuracy=unit == "%"))
+    study.points(series, tmp_path, ["a", "batch norm"], "meaning", study.Shown("a", unit, accuracy=unit == "%"))
+    for figure in figures:
+        figure.draw_without_rendering()
+    long = figures[0]
+    boxes = [axes.xaxis.label.get_window_extent() for axes in long.axes]
     assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
-    assert boxes[0].x0 > 0 and boxes[-1].x1 < figure.bbox.width and figure._suptitle.get_text().endswith(unit)
+    assert boxes[0].x0 > 0 and boxes[-1].x1 < long.bbox.width
+    heights = [figure.axes[0].get_window_extent().height for figure in figures]
+    assert heights[0] > 0.8 * heights[1]  # it takes its room from nobody

@@ -13,7 +13,7 @@ import numpy as np
 from core.curves import Point
 from server.report.figures import picture, style
 from server.report.figures.compare import DASHES, colour, mean, wrapped
-from server.report.figures.formatting import percent, span
+from server.report.figures.formatting import span
 from server.report.figures.lines import SHARE, Line
 
 if TYPE_CHECKING:
@@ -25,7 +25,26 @@ POINTS = ("row", "column", "seed", "value")
 ACROSS = 3  # panels side by side, at most
 WIDE, HIGH = 3.6, 3.1  # inches of a panel
 LETTERS = 11.0  # an inch of a legend's line holds
-LABEL = 38  # letters that stand below a panel in one line
+LABEL = 38  # letters that stand above or below a panel in one line
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a study's figure is shown."""
+
+    head: str  # what it is, with its unit
+    unit: str  # behind a number
+    digits: int = 2
+    more: bool = True  # is more better?
+    accuracy: bool = True  # is it one, in percent?
+
+    def best(self, means: dict[str, float]) -> str:
+        """The best of these rows, and what it has."""
+        row = (max if self.more else min)(means, key=lambda name: means[name])
+        return f"{row}, {means[row]:,.{self.digits}f} {self.unit}"
+
+
+ACCURACY = Shown("test accuracy (%)", "%")
 
 
 @dataclass(frozen=True)
@@ -38,7 +57,7 @@ class Series:
     values: dict[int, float]  # the study's figure by seed, as it is shown
 
 
-def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
+def curves(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning: str) -> Path:
     """Draw curves.png, .svg and .csv: mean test accuracy round by round, a band from the lowest to the highest seed.
 
     rows: all of the study's, so that a row has one colour whatever is finished. Returns the PNG's path.
@@ -46,13 +65,10 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
     series = [one for one in series if any(one.curves)]
     columns = list(dict.fromkeys(one.column for one in series))
     means = {(one.row, one.column): mean(one.curves) for one in series}
-    last = {key: points[-1].accuracy for key, points in means.items()}
-    row, column = max(last, key=lambda key: last[key])
-    marks = _marks(series, rows)
-    beside = _beside(marks, len(columns))
+    marks, across = _marks(series, rows), _across(len(columns))
+    beside = _beside(marks, across)
     with style.applied():
-        title = f"Best at the end: {row}" + f" ({column})" * (len(columns) > 1) + f", {percent(last[row, column])}"
-        figure, panels = _panels(columns, title, HIGH, 0.2 * -(-len(marks) // beside))
+        figure, panels = _panels(columns, meaning, HIGH, 0.2 * -(-len(marks) // beside))
         for i, (name, axes) in enumerate(zip(columns, panels, strict=True)):
             mine = [one for one in series if one.column == name]
             for one in mine:
@@ -63,42 +79,42 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str]) -> Path:
             ]
             style.accuracy_axis(axes, shares)
             style.rounds_axis(axes, np.array([point.round or 0 for point in every], float))
-            axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
-            if i % ACROSS:
+            last = {one.row: 100 * means[one.row, name][-1].accuracy for one in mine}
+            _title(axes, name, ACCURACY.best(last) + " at the end")
+            if i % across:
                 axes.set_ylabel("")
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
 
 
-def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: str, more: bool, unit: str) -> Path:
+def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning: str, shown: Shown) -> Path:
     """Draw points.png, .svg and .csv: each row's figure, its mean ± standard deviation, and every seed's by itself.
 
-    head: what the figure is, with its unit; more: is more better? unit: % makes it an accuracy. Returns the PNG's path.
+    Returns the PNG's path.
     """
     series = [one for one in series if one.values]
     columns = list(dict.fromkeys(one.column for one in series))
     there = [row for row in rows if any(one.row == row for one in series)]
-    means = {(one.row, one.column): statistics.mean(one.values.values()) for one in series}
-    row, column = (max if more else min)(means, key=lambda key: means[key])
-    counts, said = [len(one.values) for one in series], head[:1].upper() + head[1:]
-    lines = len(head) // LABEL  # of the axis' label, beyond the first
+    counts, said = [len(one.values) for one in series], shown.head[:1].upper() + shown.head[1:]
+    lines = wrapped(said + style.IN_NINES * shown.accuracy, LABEL).count("\n")
     with style.applied():
-        title = f"Best: {row}" + f" ({column})" * (len(columns) > 1) + f", {means[row, column]:.2f} {unit}"
-        figure, panels = _panels(columns, title, 0.9 + 0.27 * len(there) + 0.17 * lines, 0.2, share_rows=True)
+        high = 1.05 + 0.27 * len(there) + 0.17 * lines
+        figure, panels = _panels(columns, meaning, high, 0.2, share_rows=True)
         for name, axes in zip(columns, panels, strict=True):
-            for one in (one for one in series if one.column == name):
+            mine = [one for one in series if one.column == name]
+            for one in mine:
                 _dots(
                     axes, len(there) - 1 - there.index(one.row), colour(rows.index(one.row)), list(one.values.values())
                 )
             axes.set_yticks(range(len(there)), [wrapped(name, 24) for name in reversed(there)])
             axes.set_ylim(-0.6, len(there) - 0.4)
-            if unit == "%":
+            if shown.accuracy:
                 style.accuracy_axis(axes, axes.dataLim.intervalx / 100, said, across=True)  # of dots and bars
             else:
                 axes.grid(axis="x")
                 axes.set_xlabel(said)
             axes.set_xlabel(wrapped(axes.get_xlabel(), LABEL))
-            axes.set_title(wrapped(name, 40), loc="left", fontsize=9.5)
+            _title(axes, name, shown.best({one.row: statistics.mean(one.values.values()) for one in mine}))
         note = (
             f"large: mean, ± standard deviation over {span(counts)} seeds; small: each seed"
             if max(counts) > 1
@@ -109,13 +125,22 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], head: st
         return picture.save(figure, folder / "points.png", POINTS, values)
 
 
+def _title(axes: Axes, column: str, best: str) -> None:
+    axes.set_title(f"{wrapped(column, LABEL)}\n{wrapped(f'Best: {best}', LABEL)}", loc="left", fontsize=9.5)
+
+
+def _across(panels: int) -> int:
+    """How many of them stand side by side: of four two, not three and one."""
+    return -(-panels // -(-panels // ACROSS))
+
+
 def _panels(
     columns: Sequence[str], title: str, high: float, below: float, share_rows: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each column; below: inches for what stands below them."""
-    down = -(-len(columns) // ACROSS)
-    across = -(-len(columns) // down)  # of four panels two beside two, not three and one
-    figure = style.figure(max(6.4, WIDE * across), high * down + below + 0.5, title)
+    across = _across(len(columns))
+    down, width = -(-len(columns) // across), max(6.4, WIDE * across)
+    figure = style.figure(width, high * down + below + 0.5, title)
     grid = figure.subplots(down, across, squeeze=False, sharey=share_rows)
     for i, axes in enumerate(grid.flat):
         axes.set_visible(i < len(columns))
@@ -153,9 +178,9 @@ def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
     return marks
 
 
-def _beside(marks: dict[str, Any], columns: int) -> int:
-    """How many of these stand side by side in a legend."""
-    width = max(6.4, WIDE * min(ACROSS, columns))
+def _beside(marks: dict[str, Any], across: int) -> int:
+    """How many of these stand side by side in a legend below so many panels."""
+    width = max(6.4, WIDE * across)
     return max(1, int(width / (max(map(len, marks)) / LETTERS + 0.6)))
 
 

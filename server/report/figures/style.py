@@ -28,6 +28,7 @@ DPI = 170
 LINE = 1.25  # height of a line of text, times the size of its letters
 MARKS = 9  # numbers that fit side by side below an axis
 TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)  # accuracy, %
+IN_NINES = ", logarithmic in the error"  # behind what such an axis shows
 LEAST = 0.005  # error, %, that such an axis shows: 100 % is drawn at 99.995 %
 STYLE: dict[Any, Any] = {
     "font.size": 9.5, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.labelcolor": GREY, "text.color": INK,
@@ -117,7 +118,7 @@ def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", acro
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_label_text(f"{head}, logarithmic in the error")
+    axis.set_label_text(head + IN_NINES)
 
 
 def _ticks(ends: tuple[float, float], apart: float) -> list[float]:
