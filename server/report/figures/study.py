@@ -140,7 +140,7 @@ def _panels(
     """A figure with a panel for each column; below: inches for what stands below them."""
     across = _across(len(columns))
     down, width = -(-len(columns) // across), max(6.4, WIDE * across)
-    figure = style.figure(width, high * down + below + 0.5, title)
+    figure = style.figure(width, high * down + below + 0.5, title[:1].upper() + title[1:])
     grid = figure.subplots(down, across, squeeze=False, sharey=share_rows)
     for i, axes in enumerate(grid.flat):
         axes.set_visible(i < len(columns))
