@@ -56,12 +56,14 @@ class Found:
 
 
 def at_least(claimed: float) -> Callable[[float, float], str]:
-    """Is the mean as much, but for two standard errors?"""
+    """Is the mean as much, by two standard errors? Where they leave it open, is even zero within them?"""
 
     def verdict(mean: float, error: float) -> str:
         if mean - 2 * error >= claimed:
             return "holds"
-        return "holds within two standard errors" if mean + 2 * error >= claimed else f"does not hold ({claimed:g})"
+        if mean + 2 * error < claimed:
+            return f"does not hold ({claimed:g})"
+        return "within two standard errors" + (", as no effect is" if mean <= 2 * error else "")
 
     return verdict
 
