@@ -410,7 +410,7 @@ def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_p
     shown = study.Shown("rounds to 99 %", "rounds", 1, more=False, accuracy=False)
     both = [study.Series("a", "b", (), {0: 173.04}), study.Series("c", "b", (), {0: 200.0})]
     study.points(both, tmp_path, ["a", "c"], "meaning", shown)
-    assert figures[0].axes[0].get_title(loc="left") == "b\nBest: a, 173.0 rounds"
+    assert figures[0].axes[0].get_title(loc="left") == "b\nBest: a, 173.0\N{NO-BREAK SPACE}rounds"
     assert (figures[0].axes[0].get_xscale(), figures[0].axes[0].get_xlabel()) == ("linear", "Rounds to 99 %")
 
 

@@ -41,7 +41,7 @@ class Shown:
     def best(self, means: dict[str, float]) -> str:
         """The best of these rows, and what it has."""
         row = (max if self.more else min)(means, key=lambda name: means[name])
-        return f"{row}, {means[row]:,.{self.digits}f} {self.unit}"
+        return f"{row}, {means[row]:,.{self.digits}f}\N{NO-BREAK SPACE}{self.unit}"
 
 
 ACCURACY = Shown("test accuracy (%)", "%")

@@ -114,7 +114,7 @@ def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", acro
     # Numbers side by side need more room than numbers above each other.
     ticks = _ticks(ends, (top - bottom) / MARKS if across else 0.0)
     if len(ticks) < 2:  # so short an axis is nearly linear
-        ticks = [tick for tick in MaxNLocator(3).tick_values(*ends) if 100 - tick >= LEAST]
+        ticks = [tick for tick in MaxNLocator(4, steps=(1, 2, 5, 10)).tick_values(*ends) if 100 - tick >= LEAST]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
