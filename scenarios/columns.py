@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+SHORT = 6  # letters of a head that stays in one line
 BORDER = 3  # letters a column takes beside its text: a line and two blanks
 
 
@@ -17,7 +18,10 @@ def tables(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, title
     that leaves no room for a number beside it is broken.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
-    needs = [max(_word([name]), *map(len, column)) for name, column in zip(head, columns, strict=True)]
+    needs = [
+        max(_word([name]), len(name) if len(name) <= SHORT else 0, *map(len, column))
+        for name, column in zip(head, columns, strict=True)
+    ]
     most = max(1, width - 1 - 2 * BORDER - max(needs[1:]))  # letters that leave room for a number
     longest = min(_word([head[0], *columns[0]]), most)
     choices = range(longest, max(longest, min(needs[0], width // 3)) + 1)

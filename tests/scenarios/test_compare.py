@@ -409,3 +409,8 @@ def test_the_page_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
         with pytest.raises(SystemExit) as stop:
             compare.main([folder, "--out", str(tmp_path), "--html", str(page)])
         assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_short_head_stays_in_one_line() -> None:
+    (table,) = tables(["row", "E = 1", "rounds to 99 %"], [["fedavg", "–", "–"]], 80)
+    assert [column.width for column in table.columns] == [6, len("E = 1"), len("rounds")]
