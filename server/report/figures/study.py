@@ -134,13 +134,18 @@ def _across(panels: int) -> int:
     return -(-panels // -(-panels // ACROSS))
 
 
+def _width(across: int) -> float:
+    """Of a picture with so many panels side by side, inches."""
+    return max(6.4, WIDE * across)
+
+
 def _panels(
     columns: Sequence[str], title: str, high: float, below: float, share_rows: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each column; below: inches for what stands below them."""
     across = _across(len(columns))
-    down, width = -(-len(columns) // across), max(6.4, WIDE * across)
-    figure = style.figure(width, high * down + below + 0.5, title[:1].upper() + title[1:])
+    down = -(-len(columns) // across)
+    figure = style.figure(_width(across), high * down + below + 0.5, title[:1].upper() + title[1:])
     grid = figure.subplots(down, across, squeeze=False, sharey=share_rows)
     for i, axes in enumerate(grid.flat):
         axes.set_visible(i < len(columns))
@@ -180,8 +185,7 @@ def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
 
 def _beside(marks: dict[str, Any], across: int) -> int:
     """How many of these stand side by side in a legend below so many panels."""
-    width = max(6.4, WIDE * across)
-    return max(1, int(width / (max(map(len, marks)) / LETTERS + 0.6)))
+    return max(1, int(_width(across) / (max(map(len, marks)) / LETTERS + 0.6)))
 
 
 def _curve_rows(series: Sequence[Series], means: dict[tuple[str, str], list[Point]]) -> Iterator[Sequence[Any]]:
