@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -20,3 +21,6 @@ if scenario := os.environ.get(forkserver.SCENARIO):
 
 if Path("/proc/self/smaps").exists():
     let_go_of_files()
+
+# A full collection writes to every object that it visits, so each worker would soon have its own copy of the pages that all share.
+gc.freeze()
