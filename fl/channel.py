@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from core.text import cleaned
+from fl import wire
 from fl.roster import AnyNode, Assignment
 
 Pull = Callable[[Mapping[str, int]], list[tuple[str, Message | Exception]]]
@@ -40,7 +41,7 @@ class Replies(Generic[T]):
 
     said: Mapping[int, T]  # what their replies say
     failed: Mapping[int, str]  # why there is nothing of the others
-    sent: Collection[int]  # to whom a message was sent
+    sent: Mapping[int, int]  # bytes of the message to each that one was sent to
     seconds: Mapping[int, float] = field(default_factory=dict)  # from then to the reply
 
 
@@ -56,16 +57,26 @@ class Channel:
     def ask(self, kind: str, contents: Mapping[int, RecordDict], read: Read[T], round: int = 0) -> Replies[T]:
         """Send each client its content and wait for the replies; each is read as it comes, while others are at work.
 
-        kind: Flower's type of message; round: whose progress the watcher hears of, 0 for nobody's. Raises Stopped if the
-        watcher says so.
+        kind: Flower's type of message; round: whose progress the watcher hears of, 0 for nobody's. Contents and replies have no
+        arrays any more when it returns. Raises Stopped if the watcher says so.
         """
         nodes = self.assignment(self.grid, list(contents))
         messages = {
             client: Message(contents[client], dst_node_id=node, message_type=kind) for client, node in nodes.items()
         }
-        said, failed, seconds = exchange(self, messages, lambda client, reply: read(client, reply.content), round)
+
+        def then_emptied(client: int, reply: Message) -> T:
+            try:
+                return read(client, reply.content)
+            finally:
+                wire.empty(reply.content)
+
+        said, failed, seconds = exchange(self, messages, then_emptied, round)
         failed |= {client: "its node is not there" for client in contents if client not in nodes}
-        return Replies(said, failed, list(nodes), seconds)
+        sent = {client: wire.size(contents[client]) for client in nodes}
+        for content in contents.values():
+            wire.empty(content)
+        return Replies(said, failed, sent, seconds)
 
 
 def exchange(

@@ -107,7 +107,7 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
         arrays, late = _finished(federation, shared, arrays)
         error = "; ".join(filter(None, (error, late)))
     traffic = Traffic(
-        sent=sum(wire.size(contents[client]) for client in replies.sent),
+        sent=sum(replies.sent.values()),
         received=sum(replies.said[client].bytes for client in believed.updates),
     )
     record = replace(

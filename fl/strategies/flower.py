@@ -43,17 +43,20 @@ class Flower:
         self.check(len(contributions))
         rule = self._restored(state)
         # Adaptive rules keep the weights that they step from when they send them; who takes part is the roster's business.
-        rule.configure_train(round, resident(arrays), ConfigRecord(), _Cohort(len(contributions)))
+        sent, received = resident(arrays), [resident(one.arrays) for one in contributions]
+        rule.configure_train(round, sent, ConfigRecord(), _Cohort(len(contributions)))
         replies = [
             Message(
-                RecordDict({"arrays": resident(one.arrays), "metrics": MetricRecord({"num-examples": one.weight})}),
+                RecordDict({"arrays": record, "metrics": MetricRecord({"num-examples": one.weight})}),
                 dst_node_id=1,
                 message_type=MessageType.TRAIN,
             )
-            for one in contributions
+            for one, record in zip(contributions, received, strict=True)
         ]
         made, _ = rule.aggregate_train(round, replies)
         mixed = made.to_numpy_ndarrays() if made else arrays
+        for record in (sent, *received):
+            record.clear()  # for the reason of fl.wire.empty
         return _carried(rule), [w.astype(old.dtype) for w, old in zip(mixed, arrays, strict=True)]
 
     def finish(self, state: State, arrays: Arrays) -> Arrays:

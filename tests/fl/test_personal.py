@@ -143,7 +143,7 @@ class Eavesdropping(LocalGrid):
 
     def __init__(self, nodes: int, config: dict[str, str], lost: Iterable[tuple[int, int]] = ()) -> None:
         super().__init__(nodes, config)
-        self.heard: list[tuple[Task, RecordDict]] = []
+        self.heard: list[tuple[Task, list[np.ndarray]]] = []
         self.lost = set(lost)
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
@@ -152,7 +152,7 @@ class Eavesdropping(LocalGrid):
         ask = self.unsent[0]
         task, learns = wire.task(ask.content), ask.metadata.message_type == "train"
         replies = super().pull_messages(message_ids)
-        self.heard += [(task, one.content) for one in replies if one.has_content()]
+        self.heard += [(task, sent(one.content)) for one in replies if one.has_content()]
         lost = learns and (task.round, task.client) in self.lost
         return [Message(Error(code=0, reason="lost"), reply_to=ask)] if lost else replies
 
@@ -171,7 +171,7 @@ def sent(content: RecordDict) -> list[np.ndarray]:
 def test_nothing_personal_is_on_the_wire(all_: Scenario, part: Part, tmp_path: Path) -> None:
     scenario = replace(all_, strategy=part)
     report, grid = overheard(scenario, tmp_path)
-    answers = [(task, arrays) for task, content in grid.heard if (arrays := sent(content))]
+    answers = [(task, arrays) for task, arrays in grid.heard if arrays]
     assert len(answers) == 8 and not report.events
     for task, arrays in answers:
         slots = kept(tmp_path, task.client, task.round)[{"fedper": "personal", "ditto": "ditto"}[part.name]]

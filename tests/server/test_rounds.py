@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import MetricRecord, RecordDict
+from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -187,6 +188,23 @@ def test_whoever_looks_on_can_stop_the_run_inside_a_round() -> None:
     with pytest.raises(Stopped):
         done.extend(rounds(these, RunState(0, START), lambda number: 0.1))
     assert watch.replies == [(1, 1, 4), (1, 2, 4), (1, 3, 4), (1, 4, 4), (2, 1, 4)]
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedadam", "scaffold"])
+def test_what_was_sent_in_a_round_is_gone_when_it_has_ended(strategy: str) -> None:
+    """Without a garbage collection, of which a server's whole run may see none."""
+
+    def weights() -> int:
+        return sum(isinstance(one, ArrayRecord) and len(one) > 0 for one in gc.get_objects())
+
+    gc.collect()
+    before = weights()
+    gc.disable()
+    try:
+        done = play(FakeGrid(), replace(SCENARIO, strategy=Part(strategy)))
+        assert len(done) == 2 and weights() == before
+    finally:
+        gc.enable()
 
 
 def test_who_was_asked_again_is_named_with_the_worker_that_was_lost() -> None:
