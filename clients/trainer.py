@@ -99,6 +99,7 @@ def serve(path: Path) -> grpc.Server:
     if len(os.fsencode(path)) > PATH:
         raise ValueError(f"{path}: a unix socket's path has at most {PATH} bytes; choose a shorter --home")
     from clients.work import WORK
+    from fl.wire import empty
 
     def handler(what: str) -> grpc.RpcMethodHandler:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -108,7 +109,11 @@ def serve(path: Path) -> grpc.Server:
                 context.abort(ALONE, OLD)
             try:
                 content = unpack(request)
-                return pack(WORK[what](content, content.pop(NODE)))
+                reply = WORK[what](content, content.pop(NODE))
+                packed = pack(reply)
+                for done in (content, reply):
+                    empty(done)
+                return packed
             except BaseException as error:
                 context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:WORDS])
                 raise  # abort does not return; who reads types cannot know
