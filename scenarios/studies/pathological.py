@@ -28,8 +28,8 @@ EPOCHS = {1: (200, 350.0), 5: (100, 229.0), 20: (40, 173.0)}  # epochs: our roun
 
 
 def study() -> Study:
-    """FedAvg as they have it, and with a rate that falls to nothing over the rounds: two processor hours, one of them FedAvg's. Then
-    what `niid-bench` found best with two labels a client, in as many rounds: a group norm, and FedCM.
+    """FedAvg as they have it, and with a rate that falls to nothing over the rounds: two processor hours, one of them FedAvg's.
+    Then what `niid-bench` found best with two labels a client, in as many rounds: a group norm, and FedCM.
     """
     falling: Changes = (("schedule", "cosine"),)
     rows: dict[str, Changes] = {
