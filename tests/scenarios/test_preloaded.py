@@ -21,7 +21,9 @@ os.wait()
 
 def copied(load: str) -> float:
     """MB that a full collection copies in a process forked from one that has loaded this."""
-    found = subprocess.run([sys.executable, "-u", "-c", PROGRAM.format(load=load)], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-u", "-c", PROGRAM.format(load=load)], capture_output=True, text=True, check=True
+    )
     return float(found.stdout)
 
 
