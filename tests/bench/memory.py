@@ -17,21 +17,21 @@ FULL = 40  # rounds after which caches are full
 GROWTH = 2  # per cent from then to the last round that we allow
 BARS = {("tensorflow", "memory"): 900, ("litert", "workers"): 500}  # MB
 
-Held = dict[str, list[float]]  # MB after each round: "memory" of all processes, "workers": without the server
+Megabytes = dict[str, list[float]]  # MB after each round: "memory" of all processes, "workers": without the server
 
 
-def once(engine: str, rounds: int) -> Held:
+def once(engine: str, rounds: int) -> Megabytes:
     """One run."""
     base, looks = SCENARIOS["pathological"][0], SCENARIOS["noniid"][0].looks
     scenario = replace(base, rounds=rounds, validation=0, looks=looks, engine=engine)
-    held: Held = {"memory": [], "workers": []}
+    found: Megabytes = {"memory": [], "workers": []}
     for fact in measure.child("tests.bench.contenders:ours", scenario=scenario.json(), weigh=True):
         if fact["event"] == "round":
-            for name, megabytes in held.items():
+            for name, megabytes in found.items():
                 megabytes.append(fact[name])
             if fact["round"] % 20 == 0:
                 measure.say(f"{engine}, round {fact['round']}: {fact['memory']:.0f} MB, after {fact['at']:.0f} s")
-    return held
+    return found
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
             growth = [100 * (_mean(run[name][-20:]) / _mean(run[name][FULL - 20 : FULL]) - 1) for run in runs]
             rows.append([engine, of, "the most", most, f"≤ {bar} MB" if bar else ""])
             rows.append([engine, of, f"growth, {FULL} to {args.rounds}", measure.spread(growth, " %"), f"< {GROWTH} %"])
-    measure.table("memory of a run", ("engine", "of", "what", "held", "target"), rows)
+    measure.table("memory of a run", ("engine", "of", "what", "measured", "target"), rows)
 
 
 def _mean(values: list[float]) -> float:
