@@ -58,9 +58,9 @@ def about(path: Path) -> dict[str, str]:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def threshold(said: Mapping[str, str]) -> float:
+def threshold(metadata: Mapping[str, str]) -> float:
     """The least confidence to be relied on, 0 … 1, by what a file says of itself."""
-    return float(said.get("confidence.threshold", THRESHOLD))
+    return float(metadata.get("confidence.threshold", THRESHOLD))
 
 
 def _kind(path: Path, kinds: Mapping[str, Any]) -> Any:
@@ -163,13 +163,13 @@ def _in_tflite(path: Path) -> dict[str, str]:
     model = schema.Model.GetRootAs(path.read_bytes(), 0)
     for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
         if entry.Name() == ABOUT.encode():
-            return _said(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+            return _metadata(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
     return {}
 
 
 def _in_keras(path: Path) -> dict[str, str]:
     with zipfile.ZipFile(path) as file:
-        return _said(file.read(ABOUT)) if ABOUT in file.namelist() else {}
+        return _metadata(file.read(ABOUT)) if ABOUT in file.namelist() else {}
 
 
 def _in_onnx(path: Path) -> dict[str, str]:
@@ -179,10 +179,10 @@ def _in_onnx(path: Path) -> dict[str, str]:
 
 def _in_folder(path: Path) -> dict[str, str]:
     file = newest(path) / "assets.extra" / ABOUT
-    return _said(file.read_bytes()) if file.exists() else {}
+    return _metadata(file.read_bytes()) if file.exists() else {}
 
 
-def _said(octets: bytes) -> dict[str, str]:
+def _metadata(octets: bytes) -> dict[str, str]:
     return {key: str(value) for key, value in json_object(octets).items()}
 
 
@@ -194,6 +194,6 @@ ABOUTS: dict[str, Callable[[Path], dict[str, str]]] = {
 }  # fmt: skip
 
 
-def packed(said: Mapping[str, str]) -> bytes:
+def packed(metadata: Mapping[str, str]) -> bytes:
     """As `about` reads it: JSON, keys in order."""
-    return json.dumps(dict(sorted(said.items())), indent=1, ensure_ascii=False).encode()
+    return json.dumps(dict(sorted(metadata.items())), indent=1, ensure_ascii=False).encode()

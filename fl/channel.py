@@ -39,7 +39,7 @@ class Onlooker(Protocol):
 class Replies(Generic[T]):
     """What came of asking clients. Mappings are by client, in order."""
 
-    said: Mapping[int, T]  # what their replies say
+    results: Mapping[int, T]  # what was read from their replies
     failed: Mapping[int, str]  # why there is nothing of the others
     sent: Mapping[int, int]  # bytes of the message to each that one was sent to
     seconds: Mapping[int, float] = field(default_factory=dict)  # from then to the reply
@@ -71,12 +71,12 @@ class Channel:
             finally:
                 wire.empty(reply.content)
 
-        said, failed, seconds = exchange(self, messages, then_emptied, round)
+        results, failed, seconds = exchange(self, messages, then_emptied, round)
         failed |= {client: "its node is not there" for client in contents if client not in nodes}
         sent = {client: wire.size(contents[client]) for client in nodes}
         for content in contents.values():
             wire.empty(content)
-        return Replies(said, failed, sent, seconds)
+        return Replies(results, failed, sent, seconds)
 
 
 def exchange(
@@ -89,7 +89,7 @@ def exchange(
     """
     grid, watch, pause = channel.grid, channel.watch, channel.assignment.pause
     waiting: dict[str, int] = {}
-    said: dict[int, T] = {}
+    results: dict[int, T] = {}
     failed: dict[int, str] = {}
     seconds: dict[int, float] = {}
     start = time.monotonic()
@@ -112,12 +112,12 @@ def exchange(
                 else:
                     seconds[client] = time.monotonic() - start
                     try:
-                        said[client] = read(client, reply)
+                        results[client] = read(client, reply)
                     except ValueError as error:
                         failed[client] = str(error)
                 watch.replied(round, len(messages) - len(waiting), len(messages))
     failed |= dict.fromkeys(waiting.values(), f"no answer within {channel.timeout:g} s")
-    return dict(sorted(said.items())), dict(sorted(failed.items())), dict(sorted(seconds.items()))
+    return dict(sorted(results.items())), dict(sorted(failed.items())), dict(sorted(seconds.items()))
 
 
 @contextmanager
@@ -164,5 +164,5 @@ def _threads(grid: Grid, pause: float, count: int) -> Iterator[Pull]:
 
 def _reason(reply: Message) -> str:
     """What Flower tells of an error, on one line, without the class names it wraps around it."""
-    said = cleaned(reply.error.reason or f"error {reply.error.code}", 1000)
-    return said.split(":<'", 1)[-1].removesuffix("'>").strip()[:300]
+    reason = cleaned(reply.error.reason or f"error {reply.error.code}", 1000)
+    return reason.split(":<'", 1)[-1].removesuffix("'>").strip()[:300]

@@ -202,7 +202,7 @@ def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Sh
         return _shard(wire.update(content, client, [], limits=limits, round=round, personal=personal), scenario)
 
     replies = federation.channel.ask(MessageType.EVALUATE, contents, read)
-    return list(replies.said.values()), dict(replies.failed)
+    return list(replies.results.values()), dict(replies.failed)
 
 
 def _shard(update: Update, scenario: Scenario) -> Shard:

@@ -96,7 +96,7 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
     asking, worked = time.perf_counter(), time.process_time() - worked
     replies = federation.channel.ask(MessageType.TRAIN, contents, read, number)
     waited, again = time.perf_counter() - asking, time.process_time()
-    believed = trust.believe(replies.said, asked, method, holdings)
+    believed = trust.believe(replies.results, asked, method, holdings)
     strategy, arrays, error = _aggregated(federation, state, believed, number)
     if number == federation.scenario.rounds:
         arrays = federation.strategy.finish(strategy, arrays)
@@ -108,7 +108,7 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
         error = "; ".join(filter(None, (error, late)))
     traffic = Traffic(
         sent=sum(replies.sent.values()),
-        received=sum(replies.said[client].bytes for client in believed.updates),
+        received=sum(replies.results[client].bytes for client in believed.updates),
     )
     record = replace(
         _record(asked, believed),

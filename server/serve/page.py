@@ -106,7 +106,7 @@ def _about(service: Service, page: Page) -> Response:
     return JSONResponse(
         {
             "name": NAME, "version": model.version, "labels": model.labels,
-            "threshold": threshold(model.said), "learn": page.learn is not None,
+            "threshold": threshold(model.metadata), "learn": page.learn is not None,
             "file": f"versions/{model.version}/model.onnx" if fits else None,
             "why": "" if fits else f"a browser reads {BROWSERS} files, and {model.path.name} is served: use --file model.onnx",
         }
@@ -123,9 +123,9 @@ async def _model(service: Service, request: Request) -> Response:
 async def _correction(service: Service, page: Page, request: Request) -> Response:
     if page.learn is None:
         raise Refusal(Reason.UNKNOWN, "this service keeps no corrections: it was started without --learn")
-    said = rest.object_of(await rest.body(service, request, corrections.LONGEST))
+    body = rest.object_of(await rest.body(service, request, corrections.LONGEST))
     try:
-        one = corrections.correction(said, service.model().classes)
+        one = corrections.correction(body, service.model().classes)
         await asyncio.to_thread(corrections.put, page.learn, one)
     except ValueError as error:
         raise invalid(str(error)) from None

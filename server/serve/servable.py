@@ -29,7 +29,7 @@ class Servable:
     path: Path
     labels: tuple[str, ...]
     predict: Predictor  # images f32 [n, 28, 28, 1] → probabilities f32 [n, classes]; one thread at a time
-    said: dict[str, str] = field(default_factory=dict)  # what the file says of itself
+    metadata: dict[str, str] = field(default_factory=dict)  # what the file says of itself
 
     @property
     def classes(self) -> int:
@@ -43,18 +43,20 @@ def servable(path: Path, version: int | None = None) -> Servable:
     Raises ValueError, naming the file, if it cannot be loaded or its answers are no probabilities.
     """
     try:
-        said, predict = about(path), load(path)
+        metadata, predict = about(path), load(path)
         tried = predict(np.stack([np.zeros((SIDE, SIDE, 1), np.float32), np.ones((SIDE, SIDE, 1), np.float32)]))
     except Exception as error:  # every runtime has its own errors for a file that it cannot read
         raise ValueError(f"{path} cannot be loaded: {error}") from None
     if tried.ndim != 2 or len(tried) != 2 or not np.isfinite(tried).all() or np.abs(tried.sum(1) - 1).max() > 0.01:
         raise ValueError(f"{path} cannot be served: what it answers to two images are no probabilities")
-    named = tuple(said["labels"].split(",")) if said.get("labels") else tuple(str(n) for n in range(tried.shape[1]))
+    named = (
+        tuple(metadata["labels"].split(",")) if metadata.get("labels") else tuple(str(n) for n in range(tried.shape[1]))
+    )
     if len(named) != tried.shape[1]:
         raise ValueError(f"{path} cannot be served: it names {len(named)} labels and answers with {tried.shape[1]}")
-    own = said.get("origin.version", "")
+    own = metadata.get("origin.version", "")
     number = version if version is not None else int(own) if own.isdecimal() else 1
-    return Servable(number, path, named, predict, said)
+    return Servable(number, path, named, predict, metadata)
 
 
 def found(source: Path, file: str = FILE) -> tuple[Path, int | None]:

@@ -302,5 +302,5 @@ def test_a_reply_that_never_comes_or_cannot_be_read_costs_the_others_and_the_rou
     replies = Channel(grid, 2.0, Onlooker(), Apart()).ask("train", asks, lambda client, content: content, 1)
     took, failed = time.monotonic() - start, replies.failed
     grid.over.set()
-    assert took < 20 and sorted(replies.said) == [0, 3]
+    assert took < 20 and sorted(replies.results) == [0, 3]
     assert failed[1] == "no answer within 2 s" and "no such object" in failed[2] and failed[2].isprintable()

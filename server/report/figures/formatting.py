@@ -20,6 +20,11 @@ def known(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def sentence(text: str) -> str:
+    """With a capital at its start, whatever else it has: "int8 file" → "Int8 file"."""
+    return text[:1].upper() + text[1:]
+
+
 def number(value: Any, digits: int | None = None) -> str:
     """1234.5678 → "1,235" (digits = 0), an integer without digits, a small float with four significant ones."""
     if not known(value):

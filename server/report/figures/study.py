@@ -13,7 +13,7 @@ import numpy as np
 from core.curves import Point
 from server.report.figures import picture, style
 from server.report.figures.compare import DASHES, colour, mean, wrapped
-from server.report.figures.formatting import span
+from server.report.figures.formatting import sentence, span
 from server.report.figures.lines import SHARE, Line
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
     series = [one for one in series if one.values]
     columns = list(dict.fromkeys(one.column for one in series))
     there = [row for row in rows if any(one.row == row for one in series)]
-    counts, said = [len(one.values) for one in series], shown.head[:1].upper() + shown.head[1:]
-    lines = wrapped(said + style.IN_NINES * shown.accuracy, LABEL).count("\n")
+    counts, label = [len(one.values) for one in series], sentence(shown.head)
+    lines = wrapped(label + style.IN_NINES * shown.accuracy, LABEL).count("\n")
     with style.applied():
         high = 1.05 + 0.27 * len(there) + 0.17 * lines
         figure, panels = _panels(columns, meaning, high, 0.2, share_rows=True)
@@ -109,10 +109,10 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
             axes.set_yticks(range(len(there)), [wrapped(name, 24) for name in reversed(there)])
             axes.set_ylim(-0.6, len(there) - 0.4)
             if shown.accuracy:
-                style.accuracy_axis(axes, axes.dataLim.intervalx / 100, said, across=True)  # of dots and bars
+                style.accuracy_axis(axes, axes.dataLim.intervalx / 100, label, across=True)  # of dots and bars
             else:
                 axes.grid(axis="x")
-                axes.set_xlabel(said)
+                axes.set_xlabel(label)
             axes.set_xlabel(wrapped(axes.get_xlabel(), LABEL))
             _title(axes, name, shown.best({one.row: statistics.mean(one.values.values()) for one in mine}))
         note = (
@@ -145,7 +145,7 @@ def _panels(
     """A figure with a panel for each column; below: inches for what stands below them."""
     across = _across(len(columns))
     down = -(-len(columns) // across)
-    figure = style.figure(_width(across), high * down + below + 0.5, title[:1].upper() + title[1:])
+    figure = style.figure(_width(across), high * down + below + 0.5, sentence(title))
     grid = figure.subplots(down, across, squeeze=False, sharey=share_rows)
     for i, axes in enumerate(grid.flat):
         axes.set_visible(i < len(columns))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.disk import placed
 from server.report.figures import groups
-from server.report.figures.formatting import gap, percent, some
+from server.report.figures.formatting import gap, percent, sentence, some
 from server.report.figures.results import Comparison
 from server.report.page import comparison_tables, html
 from server.report.page.html import Html, tag
@@ -90,7 +90,7 @@ def _headline(found: Comparison) -> Html:
 def _notices(found: Comparison) -> Html:
     if not found.notes:
         return Html("")
-    listed = tag("ul", *(tag("li", note[:1].upper() + note[1:]) for note in found.notes))
+    listed = tag("ul", *(tag("li", sentence(note)) for note in found.notes))
     return tag("section", tag("strong", "To be known before reading on"), listed, class_="warn", role="note")
 
 

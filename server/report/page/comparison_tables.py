@@ -13,7 +13,7 @@ from server import run_folder
 from server.record import Report
 from server.report.figures import groups, results
 from server.report.figures.compare import colour
-from server.report.figures.formatting import NONE, SPACE, duration, number, percent, size
+from server.report.figures.formatting import NONE, SPACE, duration, number, percent, sentence, size
 from server.report.figures.groups import Group
 from server.report.figures.results import COLUMNS, Column, Comparison, Spread, spread
 from server.report.page.html import Html, fold, join, table, tag, words
@@ -84,7 +84,7 @@ def accuracies(found: Comparison) -> Html:
 
 
 def _head(column: Column) -> str:
-    return f"{column.head[:1].upper()}{column.head[1:]}, {column.unit}"
+    return f"{sentence(column.head)}, {column.unit}"
 
 
 OWN_WAY = ("forgetting", "backward_transfer", "forward_transfer")
@@ -123,7 +123,7 @@ def staged(found: Comparison) -> Html:
     meanings = "; ".join(f"{MEASURES[key][0].lower()}: {MEASURES[key][2]}" for key in measures if key in MEASURES)
     if any(key not in MEASURES for key in measures):
         meanings += "; clients' own order: mean over clients, each in the order in which it met its tasks; else the common order"
-    return _section("Learning in stages", f"{meanings[:1].upper()}{meanings[1:]}.", head, cells)
+    return _section("Learning in stages", f"{sentence(meanings)}.", head, cells)
 
 
 def exports(found: Comparison) -> Html:

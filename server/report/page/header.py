@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from server.record import ExportedFile, Report
-from server.report.figures.formatting import NONE, duration, gap, number, percent, signed, size, some, span
+from server.report.figures.formatting import NONE, duration, gap, number, percent, sentence, signed, size, some, span
 from server.report.figures.local_baseline import on_own_digits
 from server.report.figures.personal import clients, shares
 from server.report.page.html import Html, fold, join, tag
@@ -68,19 +68,15 @@ def subtitle(report: Report) -> Html:
 
 def notices(report: Report) -> Html:
     """What failed, was left out or was refused, so that nobody reads past it; nothing if all went well."""
-    diverged = [_sentence(why) for why in report.diverged.values()]
+    diverged = [sentence(why) for why in report.diverged.values()]
     sentences = [*diverged, *_status(report), *_versions(report), *_replies(report), *_refused(report)]
-    events = [event for event in report.events if _sentence(event) not in diverged]
+    events = [event for event in report.events if sentence(event) not in diverged]
     if not sentences and not events:
         return Html("")
     shown = tag("ul", *(tag("li", text) for text in sentences + events[:SHOWN]))
     if rest := events[SHOWN:]:
         shown = join([shown, fold(f"{len(rest):,} more", tag("ul", *(tag("li", event) for event in rest)))])
     return tag("section", tag("strong", "What did not go as planned"), shown, class_="warn", role="note")
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _status(report: Report) -> list[str]:
