@@ -19,13 +19,13 @@ app = ClientApp()
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Learn from the weights received; answer with new ones."""
-    return _done("train", message, context)
+    return _answer("train", message, context)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Judge the weights received, and its own model if it has one, on its own test images; say what it holds."""
-    return _done("evaluate", message, context)
+    return _answer("evaluate", message, context)
 
 
 @app.query("who")
@@ -34,12 +34,12 @@ def who(message: Message, context: Context) -> Message:
     return Message(wire.introduction(int(context.node_config["client"])), reply_to=message)
 
 
-def _done(what: str, message: Message, context: Context) -> Message:
+def _answer(what: str, message: Message, context: Context) -> Message:
     try:
-        content, old = trainer.ask(what, message.content, context.node_config)
+        content, advice = trainer.ask(what, message.content, context.node_config)
         if content is None:
             content = WORK[what](message.content, context.node_config)
-            wire.noted(content, old)
+            wire.noted(content, advice)
         return Message(content, reply_to=message)
     except BaseException as error:  # SystemExit or KeyboardInterrupt would end a simulation's worker for good
         raise RuntimeError(f"{type(error).__name__}: {error}") from error

@@ -9,11 +9,11 @@ SUPPLIES = Path("/sys/class/power_supply")
 
 def battery(supplies: Path = SUPPLIES) -> float:
     """0 … 1, of the emptiest if there are several; below 0 if there is none or it does not say."""
-    levels = [_full(supply) for supply in sorted(supplies.glob("*"))]
-    return min((full for full in levels if full is not None), default=-1.0)
+    levels = [_level(supply) for supply in sorted(supplies.glob("*"))]
+    return min((level for level in levels if level is not None), default=-1.0)
 
 
-def _full(supply: Path) -> float | None:
+def _level(supply: Path) -> float | None:
     try:
         scope = supply / "scope"
         if (supply / "type").read_text().strip() != "Battery" or (scope.exists() and "Device" in scope.read_text()):

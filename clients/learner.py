@@ -28,29 +28,29 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
     start = method.begin(memory, task.arrays)
     stream = _stream(scenario, shard)
     stage = stream.stage(round)
-    rows, mine = stream.parts[stage], _seen(scenario, shard, stream, stage)
+    rows, examples = stream.parts[stage], _stage_examples(scenario, shard, stream, stage)
     strength = np.broadcast_to(shard.strength, (len(shard.train), shard.strength.shape[-1]))[rows]
     past = scenario.past if shard.first is None else shard.first
     lesson = Lesson(
-        stage=past + stage, start=start, examples=mine, strength=strength, client=shard.client, round=round,
+        stage=past + stage, start=start, examples=examples, strength=strength, client=shard.client, round=round,
         rate=task.rate, scenario=scenario, payloads=task.payloads, typical=np.atleast_2d(shard.strength).mean(0),
     )  # fmt: skip
-    # What a folder holds its device has met; of a shard, not what came before the client was there.
+    # A device has met all that its folder holds; a simulated client has not met the stages before it joined.
     first = 0 if shard.stream else stream.met(round, since=joined(scenario, shard.client)).start
-    again = range(max(first, method.revisits(lesson) - past), stage)
-    lesson = replace(lesson, earlier={past + s: _seen(scenario, shard, stream, s) for s in again})
+    revisited = range(max(first, method.revisits(lesson) - past), stage)
+    lesson = replace(lesson, earlier={past + s: _stage_examples(scenario, shard, stream, s) for s in revisited})
     plan, rehearsed = _planned(method, memory, lesson, engine)
     learned = engine.train(start, plan)
     stepped = len(plan.order) > 0
     if stepped:
-        beside = method.also(memory, lesson, plan)
-        learned = replace(learned, also={name: engine.train(*one) for name, one in beside.items()})
+        extra = method.also(memory, lesson, plan)
+        learned = replace(learned, also={name: engine.train(*one) for name, one in extra.items()})
     memory = method.remember(memory, lesson, learned, engine)
     update = Update(
         client=task.client,
         arrays=method.publish(task.arrays, learned.weights) if stepped else [],
-        own=len(mine),
-        sums=learned.sums if stepped else score(engine.logits(start, mine.x), mine.y),
+        own=len(examples),
+        sums=learned.sums if stepped else score(engine.logits(start, examples.x), examples.y),
         task=stream.tasks[stage],
         payloads=method.upload(memory, lesson, learned, engine),
         rehearsed=rehearsed if stepped else 0,
@@ -59,10 +59,10 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
     return update, memory
 
 
-def _seen(scenario: Scenario, shard: Shard, stream: Stream, stage: int) -> Examples:
+def _stage_examples(scenario: Scenario, shard: Shard, stream: Stream, stage: int) -> Examples:
     """A client's images of a stage, under the stage's condition."""
-    mine, condition = shard.train.take(stream.parts[stage]), course(scenario).tests[stream.tasks[stage]].condition
-    return Examples(under(condition, mine.x, scenario.seed, shard.client, stage), mine.y)
+    examples, condition = shard.train.take(stream.parts[stage]), course(scenario).tests[stream.tasks[stage]].condition
+    return Examples(under(condition, examples.x, scenario.seed, shard.client, stage), examples.y)
 
 
 def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -> tuple[Plan, int]:

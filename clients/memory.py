@@ -50,7 +50,7 @@ def before(home: Path, round: int) -> Memory:
 
 
 def carried(older: Sequence[Path], new: Path) -> bool:
-    """Begin a run's memory, as of round 0, with what the newest of the runs before it left: once, and that one's stays.
+    """Begin a run's memory, as of round 0, with a copy of what the newest of the runs before it left; only once.
 
     older, new: this client's folders in each. Returns whether there was anything. Raises ValueError if none of it can be read.
     """
@@ -75,12 +75,12 @@ def went_on_from(mark: Path) -> str:
 def _read(file: Path) -> Memory:
     """A round's memory. Raises ValueError, naming the file, if it is damaged or its arrays are no memory's."""
     memory: dict[str, dict[int, dict[str, np.ndarray]]] = {}
-    found = arrays.read(file, sealed=True)
-    if (schema := int(found.pop(NUMBER, np.array(SCHEMA)).flat[0])) != SCHEMA:
+    entries = arrays.read(file, sealed=True)
+    if (schema := int(entries.pop(NUMBER, np.array(SCHEMA)).flat[0])) != SCHEMA:
         raise ValueError(
             f"{file} has schema {schema}, this program reads {SCHEMA}: bring this device's code up to date"
         )
-    for key, array in found.items():
+    for key, array in entries.items():
         match = re.fullmatch("([^/]+)/(0|[1-9][0-9]{0,8})/([^/]+)", key)
         if not match:
             raise ValueError(f"{file} holds {key[:100]!r}, where METHOD/STAGE/NAME should be")

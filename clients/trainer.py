@@ -41,7 +41,7 @@ NODE = "node-config"  # the record of the node's own settings, beside the messag
 SERVICE = "federation.Trainer"
 SIZES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 ALONE = grpc.StatusCode.FAILED_PRECONDITION  # do it yourself
-# Nobody there, gone in the middle, an older one. Not a late one: two processes would write one memory.
+# Other code, nobody there, gone in the middle, an older trainer. Not a late one: two processes would write one memory.
 ELSE = (ALONE, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED)
 OLD = "runs other code than the server sent: update this device's, restart its node"
 log = logging.getLogger("flwr")
@@ -56,9 +56,10 @@ def code() -> str:
 
 
 def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> tuple[RecordDict | None, str]:
-    """Have the trainer do it; none, and what its owner should do about it, if there is none that can.
+    """Have the trainer do the work. Returns its answer; or None, if no trainer can do it, and what the device's owner should do
+    about that (empty: nothing).
 
-    Raises RuntimeError with its words if the work itself fails.
+    Raises RuntimeError with the trainer's words if the work itself fails.
     """
     socket = os.environ.get(SOCKET)
     if not socket:
@@ -94,8 +95,8 @@ def _address(path: Path) -> str:
 
 
 def serve(path: Path) -> grpc.Server:
-    """Answer at this path, one message after another, until stopped. Raises ValueError if it cannot be."""
-    mine = code()  # before what it hashes is imported
+    """Answer at this path, one message after another, until stopped. Raises ValueError if the path is too long."""
+    digest = code()  # before what it hashes is imported
     if len(os.fsencode(path)) > PATH:
         raise ValueError(f"{path}: a unix socket's path has at most {PATH} bytes; choose a shorter --home")
     from clients.work import WORK
@@ -105,14 +106,14 @@ def serve(path: Path) -> grpc.Server:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             if not context.is_active():  # the server has given this round up while it waited its turn
                 return b""
-            if {mine, code()} != {dict(context.invocation_metadata()).get("code")}:
+            if {digest, code()} != {dict(context.invocation_metadata()).get("code")}:
                 context.abort(ALONE, OLD)
             try:
                 content = unpack(request)
                 reply = WORK[what](content, content.pop(NODE))
                 packed = pack(reply)
-                for done in (content, reply):
-                    empty(done)
+                for records in (content, reply):
+                    empty(records)
                 return packed
             except BaseException as error:
                 context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"[:WORDS])
@@ -147,27 +148,27 @@ def beside(path: Path, command: Sequence[str], environment: Mapping[str, str]) -
         raise ValueError(f"{command[0]}: no such program")
     trainer = [sys.executable, "-m", "clients.trainer", str(path), "--node", str(os.getpid())]
     subprocess.Popen(trainer, cwd=code, env=variables)
-    for words in (sys.stdout, sys.stderr):
-        words.flush()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
     os.execvpe(command[0], list(command), variables)
 
 
-def _see_to_the_rest(node: Process | None) -> None:
+def _end_leftovers(node: Process | None) -> None:
     """When the node is gone, end what it has left, and this process: they would go on with work that nobody waits for.
 
     It is as if the power failed: what is on the disk is whole.
     """
-    last = time.monotonic() + GOES
-    while _there(node) and time.monotonic() < last:
+    deadline = time.monotonic() + GOES
+    while _alive(node) and time.monotonic() < deadline:
         time.sleep(0.1)
-    if _there(node):
+    if _alive(node):
         return
     if owner := os.environ.get(OWNER):
         end(lambda: marked(OWNER, owner), GOES)
     os._exit(0)
 
 
-def _there(node: Process | None) -> bool:
+def _alive(node: Process | None) -> bool:
     return node is not None and found(node.pid) == node
 
 
@@ -192,11 +193,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             server = serve(path)
             print(f"a trainer answers at {path}", file=sys.stderr, flush=True)
             try:
-                while _there(node) and server.wait_for_termination(timeout=1):  # true: it still serves
+                while _alive(node) and server.wait_for_termination(timeout=1):  # true: it still serves
                     pass
             finally:
                 path.unlink(missing_ok=True)
-                _see_to_the_rest(node)
+                _end_leftovers(node)
     except (ValueError, RuntimeError) as error:
         print(f"{p.prog}: {error}", file=sys.stderr)
         return 2

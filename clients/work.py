@@ -39,18 +39,20 @@ Config = Mapping[str, Any]  # a node's own, by its owner; empty in simulation
 def train(content: RecordDict, config: Config) -> RecordDict:
     """Learn from the weights received; the new ones, and what else the server wants to know."""
     task = _task(content, config)
-    start, worked = time.perf_counter(), time.process_time()
+    start, processor_start = time.perf_counter(), time.process_time()
     engine, home = _engine(task, config), _home(task, config)
     prepared = _prepared(task, config, home)
     earlier = memory.begin(home, task.round)
     shard, _, changes = _data(task, config)
-    update, kept = learn(shard, task, memory.before(home, task.round), engine)
-    memory.save(home, task.round, kept)
+    update, new_memory = learn(shard, task, memory.before(home, task.round), engine)
+    memory.save(home, task.round, new_memory)
     memory.end(home, task.round)
-    full = battery() if "client" in config else -1.0
-    update = replace(update, earlier=earlier, memory=memory.size(kept), battery=full)
-    update = replace(update, unprepared=bool(kept) and not prepared, note=changes)
-    return wire.reply(replace(update, seconds=time.perf_counter() - start, processor=time.process_time() - worked))
+    level = battery() if "client" in config else -1.0
+    update = replace(update, earlier=earlier, memory=memory.size(new_memory), battery=level)
+    update = replace(update, unprepared=bool(new_memory) and not prepared, note=changes)
+    return wire.reply(
+        replace(update, seconds=time.perf_counter() - start, processor=time.process_time() - processor_start)
+    )
 
 
 def evaluate(content: RecordDict, config: Config) -> RecordDict:
@@ -59,16 +61,16 @@ def evaluate(content: RecordDict, config: Config) -> RecordDict:
     task = _task(content, config)
     home, engine = _home(task, config), _engine(task, config)
     _prepared(task, config, home)
-    mine, tests, _ = _data(task, config)
-    own = tests()
-    seen = under(met(task.scenario, mine, task.round), own.x, task.scenario.seed, task.client, "test")
-    sums, method, personal = score(engine.logits(task.arrays, seen), own.y), chain(task.scenario), None
+    own_shard, load_test, _ = _data(task, config)
+    test = load_test()
+    images = under(met(task.scenario, own_shard, task.round), test.x, task.scenario.seed, task.client, "test")
+    sums, method, personal = score(engine.logits(task.arrays, images), test.y), chain(task.scenario), None
     if method.personal:  # with what it remembers of the rounds up to this one
         served = method.serve(memory.before(home, task.round + 1), task.arrays)
-        personal = score(engine.logits(served, seen), own.y)
-    labels = np.bincount(mine.train.y, minlength=dataset(task.scenario).classes).tolist()
-    looks = list(mine.looks.values())
-    update = Update(task.client, [], len(mine.train), sums, labels, looks, round=task.round, personal=personal)
+        personal = score(engine.logits(served, images), test.y)
+    labels = np.bincount(own_shard.train.y, minlength=dataset(task.scenario).classes).tolist()
+    looks = list(own_shard.looks.values())
+    update = Update(task.client, [], len(own_shard.train), sums, labels, looks, round=task.round, personal=personal)
     return wire.reply(update)
 
 
@@ -104,15 +106,15 @@ def _prepared(task: Task, config: Config, home: Path) -> bool:
 
 
 def _data(task: Task, config: Config) -> tuple[Shard, Callable[[], Examples], str]:
-    """What this client trains on, how to get its test images, and what changed in its folder: its owner's, else its part of
-    the scenario's data."""
-    there = Path(str(config["data"])) if "data" in config else None
-    if there and there.is_dir():
+    """What this client trains on, how to get its test images, and what changed in its folder. The data are its owner's, else its
+    part of the scenario's."""
+    files = Path(str(config["data"])) if "data" in config else None
+    if files and files.is_dir():
         book = _home(task, config) / image_folder.BOOK
-        mine, tests = image_folder.own(task.scenario, task.client, there, book, task.round)
-        return mine, lambda: tests, image_folder.changes(book, task.round)
+        own_shard, test = image_folder.own(task.scenario, task.client, files, book, task.round)
+        return own_shard, lambda: test, image_folder.changes(book, task.round)
     scenario = task.scenario.json()
-    return shard(scenario, task.client, there), lambda: own_test(scenario, task.client, there), ""
+    return shard(scenario, task.client, files), lambda: own_test(scenario, task.client, files), ""
 
 
 def _engine(task: Task, config: Config) -> Engine:

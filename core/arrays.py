@@ -144,8 +144,8 @@ def seal(named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _unsealed(named: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    found = named.pop(SEAL, None)
-    if found is not None and not np.array_equal(found, _digest(named)):
+    stored_digest = named.pop(SEAL, None)
+    if stored_digest is not None and not np.array_equal(stored_digest, _digest(named)):
         raise ValueError("it holds other arrays than its seal says")
     return named
 
@@ -200,10 +200,10 @@ def _why(error: BaseException) -> str:
     return str(error)[:WORDS] or type(error).__name__
 
 
-def filled(file: IO[bytes] | gzip.GzipFile, room: memoryview) -> int:
+def filled(file: IO[bytes] | gzip.GzipFile, buffer: memoryview) -> int:
     """Fill this memory from a file; returns how many bytes there were."""
-    done = 0
-    while done < len(room) and (got := file.read(min(CHUNK, len(room) - done))):
-        room[done : done + len(got)] = got
-        done += len(got)
-    return done
+    count = 0
+    while count < len(buffer) and (chunk := file.read(min(CHUNK, len(buffer) - count))):
+        buffer[count : count + len(chunk)] = chunk
+        count += len(chunk)
+    return count

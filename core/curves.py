@@ -67,15 +67,15 @@ def diverged(curve: Sequence[Point], forgets: bool = False) -> str | None:
         return f"its loss is no finite number after round {last.round}"
     if not best(curve):
         curve, name = [replace(point, validation_loss=point.loss) for point in curve], "test loss"
-    top, now = best(curve), curve[-1].validation_loss
+    top, last_loss = best(curve), curve[-1].validation_loss
     if forgets or top is None or top.validation_loss is None:
         return None
-    if not finite(now):
+    if not finite(last_loss):
         return f"its {name} is no finite number after round {last.round}"
-    if now <= WORSE * top.validation_loss or last.accuracy >= top.accuracy - LOST:
+    if last_loss <= WORSE * top.validation_loss or last.accuracy >= top.accuracy - LOST:
         return None
     return (
-        f"its {name} rose from {top.validation_loss:.3g} in round {top.round} to {now:.3g} at the end, "
+        f"its {name} rose from {top.validation_loss:.3g} in round {top.round} to {last_loss:.3g} at the end, "
         f"its test accuracy fell from {100 * top.accuracy:.2f} to {100 * last.accuracy:.2f} %"
     )
 

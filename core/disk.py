@@ -25,10 +25,10 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
     writing is taken away after an hour.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(".*.writing"):
+    for leftover in path.parent.glob(".*.writing"):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > STALE:
-                removed(left)
+            if time.time() - leftover.stat().st_mtime > STALE:
+                removed(leftover)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         with temporary.open("wb") as file:
@@ -82,8 +82,8 @@ def hold(folder: Path, wait: bool = False) -> Iterator[None]:
 
 def numbered(folder: Path) -> dict[int, Path]:
     """The files round-NUMBER.npz of a folder, by number, smallest first; whatever has another name is not one of them."""
-    found = {file.stem.removeprefix("round-"): file for file in folder.glob("round-*.npz")}
-    return dict(sorted((int(number), file) for number, file in found.items() if re.fullmatch("[0-9]{1,9}", number)))
+    by_number = {file.stem.removeprefix("round-"): file for file in folder.glob("round-*.npz")}
+    return dict(sorted((int(number), file) for number, file in by_number.items() if re.fullmatch("[0-9]{1,9}", number)))
 
 
 def removed(path: Path) -> None:
@@ -104,10 +104,10 @@ def replaced(path: Path, by: Path) -> None:
 def copied(path: Path, to: Path) -> None:
     """Copy a file or a folder, whole or not at all."""
     if path.is_dir():
-        beside = to.with_name(f".{to.name}.writing")
-        removed(beside)
-        shutil.copytree(path, beside)
-        replaced(beside, to)
+        temporary = to.with_name(f".{to.name}.writing")
+        removed(temporary)
+        shutil.copytree(path, temporary)
+        replaced(temporary, to)
     else:
         with placed(to) as copy:
             copy.write(path.read_bytes())

@@ -62,8 +62,8 @@ def intransigence(matrix: np.ndarray, learned: Sequence[int], joint: np.ndarray)
 
 def behind(matrix: Sequence[Sequence[float]], tasks: Sequence[int], joint: Sequence[Sequence[float]]) -> float:
     """Intransigence of a run whose stages brought these tasks, against joint training. joint: its matrix."""
-    mine = np.array(matrix)
-    return intransigence(mine, first_taught(tasks, mine.shape[1]), np.array(joint))
+    accuracies = np.array(matrix)
+    return intransigence(accuracies, first_taught(tasks, accuracies.shape[1]), np.array(joint))
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def split(
     earlier: the tasks that each client met before the one of this round; now: that one, or -1 if it had nothing of it.
     Standard errors are those of drawing the images: the spread of the images' parts in the mean, task by task.
     """
-    old = [sorted(tasks - {one}) for tasks, one in zip(earlier, now, strict=True)]
-    met = [sorted({*tasks, one} - {-1}) for tasks, one in zip(earlier, now, strict=True)]
-    temporal = _lost([(before, mine, tasks) for mine, tasks in zip(local, old, strict=True)])
-    spatial = _lost([(mine, after, tasks) for mine, tasks in zip(local, met, strict=True)])
+    old_tasks = [sorted(tasks - {present}) for tasks, present in zip(earlier, now, strict=True)]
+    met_tasks = [sorted({*tasks, present} - {-1}) for tasks, present in zip(earlier, now, strict=True)]
+    temporal = _lost([(before, trained, tasks) for trained, tasks in zip(local, old_tasks, strict=True)])
+    spatial = _lost([(trained, after, tasks) for trained, tasks in zip(local, met_tasks, strict=True)])
     return Split(*temporal, *spatial)
 
 
@@ -167,18 +167,20 @@ def over_clients(ways: Sequence[OwnWay], before: np.ndarray) -> tuple[Measures, 
     that was taught all in its first stage had nothing to look forward to. The deviation is that of a sample (n − 1); of
     fewer than two clients it is 0.
     """
-    found: dict[str, list[float]] = {name: [] for name in asdict(Measures(0, 0, 0, 0, 0)) if name != "intransigence"}
+    per_client: dict[str, list[float]] = {
+        name: [] for name in asdict(Measures(0, 0, 0, 0, 0)) if name != "intransigence"
+    }
     for way in ways:
         met = [task for task, first in enumerate(way.learned) if first >= 0]
         if not met:
             continue
         learned = [way.learned[task] for task in met]
-        mine = asdict(summary(way.matrix[:, met], learned, before[met]))
-        earlier = any(first < len(way.matrix) - 1 for first in learned)
-        counts = {"forgetting": earlier, "backward_transfer": earlier, "forward_transfer": max(learned) > 0}
-        for name, values in found.items():
-            if counts.get(name, True):
-                values.append(mine[name])
-    mean = {name: float(np.mean(values)) if values else 0.0 for name, values in found.items()}
-    spread = {name: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for name, values in found.items()}
+        client_measures = asdict(summary(way.matrix[:, met], learned, before[met]))
+        met_earlier = any(first < len(way.matrix) - 1 for first in learned)
+        defined = {"forgetting": met_earlier, "backward_transfer": met_earlier, "forward_transfer": max(learned) > 0}
+        for name, values in per_client.items():
+            if defined.get(name, True):
+                values.append(client_measures[name])
+    mean = {name: float(np.mean(values)) if values else 0.0 for name, values in per_client.items()}
+    spread = {name: float(np.std(values, ddof=1)) if len(values) > 1 else 0.0 for name, values in per_client.items()}
     return Measures(**mean), Measures(**spread)

@@ -216,28 +216,30 @@ def draw(
     scenario, local = lesson.scenario, lesson.scenario.local
     at, classes = (lesson.client, lesson.round), dataset(scenario).classes
     count = budget(scenario, len(lesson.examples), len(rehearsal.examples))
-    extra = _extra(lesson, rehearsal) if count else 0
-    own = local.batch - extra if len(lesson.examples) else 0
+    rehearsed_size = _rehearsed_size(lesson, rehearsal) if count else 0
+    own_size = local.batch - rehearsed_size if len(lesson.examples) else 0
 
-    rows = passes(len(lesson.examples), count * own, rng(scenario.seed, "batches", *at))
-    again = passes(len(rehearsal.examples), count * extra, rng(scenario.seed, "rehearse", *at))
-    mine, old = lesson.examples.take(rows), rehearsal.examples.take(again)
-    views = _views(lesson, mine.x, rows, old.x)
-    labels, is_own = np.concatenate([mine.y, old.y]).astype(np.int32), np.arange(len(views)) < len(rows)
-    beside = (distil or (lambda seen: Distillation.nothing(len(seen))))(Examples(views[: len(rows)], mine.y))
-    known = np.bincount(np.concatenate([lesson.examples.y, rehearsal.examples.y]), minlength=classes)
-    calibration = calibrate(known)
-    order = np.arange(count * own, dtype=np.int32).reshape(count, own)
-    order = np.concatenate([order, len(rows) + np.arange(count * extra, dtype=np.int32).reshape(count, extra)], 1)
+    rows = passes(len(lesson.examples), count * own_size, rng(scenario.seed, "batches", *at))
+    rehearsed_rows = passes(len(rehearsal.examples), count * rehearsed_size, rng(scenario.seed, "rehearse", *at))
+    own, rehearsed = lesson.examples.take(rows), rehearsal.examples.take(rehearsed_rows)
+    views = _views(lesson, own.x, rows, rehearsed.x)
+    labels, is_own = np.concatenate([own.y, rehearsed.y]).astype(np.int32), np.arange(len(views)) < len(rows)
+    distillation = (distil or (lambda seen: Distillation.nothing(len(seen))))(Examples(views[: len(rows)], own.y))
+    class_counts = np.bincount(np.concatenate([lesson.examples.y, rehearsal.examples.y]), minlength=classes)
+    calibration = calibrate(class_counts)
+    order = np.arange(count * own_size, dtype=np.int32).reshape(count, own_size)
+    order = np.concatenate(
+        [order, len(rows) + np.arange(count * rehearsed_size, dtype=np.int32).reshape(count, rehearsed_size)], 1
+    )
     plan = Plan(
         images=views,
         order=order,
         labels=labels,
-        hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[again]]),
+        hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[rehearsed_rows]]),
         scale=calibration.scale,
         shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes) + calibration.shift,
-        soft=joined([beside.soft, rehearsal.soft[again]], classes),
-        logits=joined([beside.logits, rehearsal.logits[again]], classes),
+        soft=joined([distillation.soft, rehearsal.soft[rehearsed_rows]], classes),
+        logits=joined([distillation.logits, rehearsal.logits[rehearsed_rows]], classes),
         dropout_mask=_dropout_mask(scenario, count, at),
         pull=pull,
         rate=np.full(count, lesson.rate, np.float32),
@@ -250,21 +252,21 @@ def draw(
     return _guarded(plan, lesson, guard) if guard is not None and len(guard) else plan
 
 
-def _views(lesson: Lesson, own: np.ndarray, rows: np.ndarray, old: np.ndarray) -> np.ndarray:
+def _views(lesson: Lesson, own: np.ndarray, rows: np.ndarray, rehearsed: np.ndarray) -> np.ndarray:
     """A fresh view of each image, own ones (those of these rows of the lesson) first: uint8 [n, 28, 28]."""
     parts, seed, at = lesson.scenario.augment, lesson.scenario.seed, (lesson.client, lesson.round)
     views = augment(own, parts, lesson.strength[rows], rng(seed, "augment", *at))
-    return np.concatenate([views, _again(lesson, old, "revise")]) if len(old) else views
+    return np.concatenate([views, _stored_views(lesson, rehearsed, "revise")]) if len(rehearsed) else views
 
 
-def _again(lesson: Lesson, images: np.ndarray, address: str) -> np.ndarray:
+def _stored_views(lesson: Lesson, images: np.ndarray, address: str) -> np.ndarray:
     """A fresh view of each of these stored images."""
     parts = lesson.scenario.augment
-    strong = np.broadcast_to(lesson.typical, (len(images), len(parts)))
-    return augment(images, parts, strong, rng(lesson.scenario.seed, address, lesson.client, lesson.round))
+    strength = np.broadcast_to(lesson.typical, (len(images), len(parts)))
+    return augment(images, parts, strength, rng(lesson.scenario.seed, address, lesson.client, lesson.round))
 
 
-def _extra(lesson: Lesson, rehearsal: Rehearsal) -> int:
+def _rehearsed_size(lesson: Lesson, rehearsal: Rehearsal) -> int:
     """How many rows of a batch are rehearsed."""
     batch = lesson.scenario.local.batch
     if not len(rehearsal.examples):
@@ -277,15 +279,15 @@ def _guarded(plan: Plan, lesson: Lesson, guard: Examples) -> Plan:
     generator = rng(lesson.scenario.seed, "guard", lesson.client, lesson.round)
     count, size = len(plan.order), min(len(guard), plan.order.shape[1] or 1)
     drawn = [generator.permutation(len(guard))[:size] for _ in range(count)]
-    seen = guard.take(np.concatenate([np.zeros(0, np.int64), *drawn]))
+    guarded = guard.take(np.concatenate([np.zeros(0, np.int64), *drawn]))
 
     def padded(array: np.ndarray) -> np.ndarray:
-        return np.concatenate([array, np.zeros((len(seen), *array.shape[1:]), np.float32)])
+        return np.concatenate([array, np.zeros((len(guarded), *array.shape[1:]), np.float32)])
 
     return replace(
         plan,
-        images=np.concatenate([plan.images, _again(lesson, seen.x, "guarded")]),
-        labels=np.concatenate([plan.labels, seen.y.astype(np.int32)]),
+        images=np.concatenate([plan.images, _stored_views(lesson, guarded.x, "guarded")]),
+        labels=np.concatenate([plan.labels, guarded.y.astype(np.int32)]),
         hard=padded(plan.hard),
         shift=padded(plan.shift),
         soft=padded(plan.soft),

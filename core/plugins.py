@@ -25,7 +25,7 @@ def use(*names: str) -> None:
     names: of modules, in the present folder or installed, or paths of .py files. Raises ValueError if there is no such module;
     whatever else goes wrong in one is its author's to see.
     """
-    known = _named()
+    plugins = _named()
     for name in names:
         file = Path(name)
         if file.suffix == ".py" and not file.is_file():
@@ -34,33 +34,33 @@ def use(*names: str) -> None:
         if not all(part.isidentifier() for part in module.split(".")):
             raise ValueError(f"--plugin {name!r} should be a module's name, or a .py file that is called like one")
         _import(name, module, file if file.suffix == ".py" else None)
-        known += [module] * (module not in known)
-    os.environ[VARIABLE] = ",".join(known)
+        plugins += [module] * (module not in plugins)
+    os.environ[VARIABLE] = ",".join(plugins)
 
 
 def _import(name: str, module: str, file: Path | None) -> None:
-    """Import it; modules in its folder are found, after all others, here and in children. What fails leaves all as it was."""
-    before, path, folder = list(sys.path), os.environ.get(PATH), str((file or Path("_")).parent.absolute())
+    """Import a plugin and let modules in its folder be found, after all others, here and in children; undone if it fails."""
+    sys_path, python_path, folder = list(sys.path), os.environ.get(PATH), str((file or Path("_")).parent.absolute())
     if folder not in sys.path:
         sys.path.append(folder)
-    where = [*filter(None, (path or "").split(os.pathsep))]
-    os.environ[PATH] = os.pathsep.join([*where, *[folder] * (folder not in where)])
+    entries = [*filter(None, (python_path or "").split(os.pathsep))]
+    os.environ[PATH] = os.pathsep.join([*entries, *[folder] * (folder not in entries)])
     try:
-        found = Path(str(import_module(module).__file__))
-        if file and found.resolve() != file.resolve():
+        origin = Path(str(import_module(module).__file__))
+        if file and origin.resolve() != file.resolve():
             raise ValueError(
-                f"--plugin {name}: {found} is called {module} too, and is found first; give yours another name"
+                f"--plugin {name}: {origin} is called {module} too, and is found first; give yours another name"
             )
     except BaseException as error:
-        sys.path[:] = before
-        os.environ.pop(PATH) if path is None else os.environ.update({PATH: path})
+        sys.path[:] = sys_path
+        os.environ.pop(PATH) if python_path is None else os.environ.update({PATH: python_path})
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ValueError(f"--plugin {name}: there is no module of this name here, and none is installed") from None
         raise
 
 
 def load() -> None:
-    """Import those of installed packages, then those that the environment names: the same order in every process."""
+    """Import the plugins of installed packages, then those that the environment names: the same order in every process."""
     for entry in _installed():
         entry.load()
     for name in _named():
@@ -72,12 +72,12 @@ def load() -> None:
 
 
 def variables() -> dict[str, str]:
-    """What a process elsewhere must have in its environment to find the same ones."""
+    """What a process elsewhere must have in its environment to find the same plugins."""
     return {name: os.environ[name] for name in (VARIABLE, PATH) if os.environ.get(VARIABLE)}
 
 
 def digest() -> bytes:
-    """SHA-256 of their sources, as far as they are one file each; empty if there are none."""
+    """SHA-256 of the plugins' sources, as far as each is one file; empty if there are none."""
     names = [*_named(), *(entry.module for entry in _installed())]
     files = [file for name in sorted(names) if (file := getattr(sys.modules.get(name), "__file__", None))]
     total = hashlib.sha256()

@@ -64,9 +64,9 @@ def threshold(metadata: Mapping[str, str]) -> float:
 
 
 def _kind(path: Path, kinds: Mapping[str, Any]) -> Any:
-    for ending, what in kinds.items():
+    for ending, function in kinds.items():
         if path.name.endswith(ending):
-            return what
+            return function
     raise ValueError(f"{path}: the name of a model should end in one of {', '.join(kinds)}")
 
 
@@ -173,8 +173,8 @@ def _in_keras(path: Path) -> dict[str, str]:
 
 
 def _in_onnx(path: Path) -> dict[str, str]:
-    found: dict[str, str] = _session(path).get_modelmeta().custom_metadata_map
-    return found
+    metadata: dict[str, str] = _session(path).get_modelmeta().custom_metadata_map
+    return metadata
 
 
 def _in_folder(path: Path) -> dict[str, str]:

@@ -25,27 +25,27 @@ class Process:
 
 
 def marked(name: str, value: str) -> set[Process]:
-    """Those whose environment has this value, and all that descend from them; but not this process."""
+    """The processes whose environment has this value, and all that descend from them; but not this process."""
     mark, parents = f"{name}={value}".encode(), dict(_all())
-    found = {process for process in parents if mark in _environment(process)}
-    while more := {p for p, parent in parents.items() if parent in {one.pid for one in found}} - found:
-        found |= more
-    return {process for process in found if process.pid != os.getpid()}
+    tree = {process for process in parents if mark in _environment(process)}
+    while more := {p for p, parent in parents.items() if parent in {one.pid for one in tree}} - tree:
+        tree |= more
+    return {process for process in tree if process.pid != os.getpid()}
 
 
 def found(pid: int) -> Process | None:
     """The process that has this number now; none if there is none, or it has ended."""
-    read = _read(pid)
-    return read[0] if read else None
+    entry = _read(pid)
+    return entry[0] if entry else None
 
 
 def family() -> dict[Process, int]:
     """This process and all that descend from it, each with its parent's number; this one's is given as 0."""
     parents = dict(_all())
-    found = {process: 0 for process in parents if process.pid == os.getpid()}
-    while more := {p: n for p, n in parents.items() if n in {one.pid for one in found} and p not in found}:
-        found |= more
-    return found
+    tree = {process: 0 for process in parents if process.pid == os.getpid()}
+    while more := {p: n for p, n in parents.items() if n in {one.pid for one in tree} and p not in tree}:
+        tree |= more
+    return tree
 
 
 def spent(pid: int) -> float:
@@ -101,26 +101,26 @@ def age() -> float:
 
 def end(find: Callable[[], set[Process]], grace: float) -> None:
     """Ask these processes to end; after so many seconds, make them."""
-    asked: set[Process] = set()
+    signalled: set[Process] = set()
     last = time.monotonic() + grace
-    while (left := find()) and time.monotonic() < last:
-        _signal(left - asked, signal.SIGTERM)
-        asked |= left
+    while (remaining := find()) and time.monotonic() < last:
+        _signal(remaining - signalled, signal.SIGTERM)
+        signalled |= remaining
         time.sleep(0.1)
-    _signal(left, signal.SIGKILL)
+    _signal(remaining, signal.SIGKILL)
 
 
 def _signal(processes: set[Process], number: signal.Signals) -> None:
     for process in processes:
-        if (found := _read(process.pid)) and found[0] == process:
+        if (current := _read(process.pid)) and current[0] == process:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, number)
 
 
 def _all() -> Iterator[tuple[Process, int]]:
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and (found := _read(int(folder.name))):
-            yield found
+        if folder.name.isdigit() and (entry := _read(int(folder.name))):
+            yield entry
 
 
 def _read(pid: int) -> tuple[Process, int] | None:

@@ -50,7 +50,7 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def read_lines(path: Path, *keys: str, known: int = 0) -> list[dict[str, Any]]:
-    """The objects of a file that has one a line, with at least these keys, but for the first `known`; none, if there is no file.
+    """The objects of a file with one a line, each with at least these keys, without the first `known`; empty if there is no file.
 
     Raises ValueError as `read_json`.
     """
@@ -76,8 +76,8 @@ def _object(name: str, value: Any, keys: Sequence[str]) -> dict[str, Any]:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, if each of its keys is there once: of two, nobody can know which was meant."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         raise ValueError(f"JSON with the key {max(counts, key=lambda key: counts[key])[:40]!r} more than once")
-    return found
+    return members

@@ -44,14 +44,14 @@ def restarts(
     if not 0 <= floor <= 1:
         raise ValueError(f"floor = {floor} of restarts should be 0 … 1")
     stage = bisect_left(ends, round)
-    before = ends[stage - 1] if stage else 0
-    return rate * _fall(round - before, ends[stage] - before, floor)
+    earlier_rounds = ends[stage - 1] if stage else 0
+    return rate * _fall(round - earlier_rounds, ends[stage] - earlier_rounds, floor)
 
 
 def _fall(round: int, rounds: int, floor: float) -> float:
     """From 1 in the first round to floor in the last."""
-    way = (round - 1) / max(1, rounds - 1)
-    return floor + (1 - floor) * (1 + math.cos(math.pi * way)) / 2
+    progress = (round - 1) / max(1, rounds - 1)
+    return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def plateau(

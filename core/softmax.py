@@ -24,9 +24,9 @@ class Calibration:
     shift: np.ndarray  # f32 [classes]
 
     @classmethod
-    def none(cls, known: np.ndarray) -> Calibration:
-        """They stay as they are. known: of one number a class."""
-        return cls(np.ones(len(known), np.float32), np.zeros(len(known), np.float32))
+    def none(cls, counts: np.ndarray) -> Calibration:
+        """They stay as they are. counts: one number a class."""
+        return cls(np.ones(len(counts), np.float32), np.zeros(len(counts), np.float32))
 
     def __add__(self, other: Calibration) -> Calibration:
         """One, then the other."""
@@ -41,13 +41,13 @@ def plain(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
 def masked(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:
     """Own images compete only with the classes of the client's own experience, so they push no old class down; as many of
     them as of an old class are rehearsed compete with all (ER-ACE, Caccia et al. 2022, arXiv:2104.05025)"""
-    mine, old = np.unique(labels[own]), np.unique(labels[~own])
-    fair = int((~own).sum() / max(1, len(old)))  # as the paper's buffer, in which new classes lie too
-    alone = own.copy()
-    for label in mine:
+    own_classes, old_classes = np.unique(labels[own]), np.unique(labels[~own])
+    per_class = int((~own).sum() / max(1, len(old_classes)))  # as the paper's buffer, in which new classes lie too
+    mask = own.copy()
+    for label in own_classes:
         rows = np.flatnonzero(own & (labels == label))
-        alone[rows[np.linspace(0, len(rows) - 1, min(fair, len(rows))).astype(int)]] = False
-    return np.where(alone[:, None] & ~np.isin(np.arange(classes), mine), NEVER, np.float32(0)).astype(np.float32)
+        mask[rows[np.linspace(0, len(rows) - 1, min(per_class, len(rows))).astype(int)]] = False
+    return np.where(mask[:, None] & ~np.isin(np.arange(classes), own_classes), NEVER, np.float32(0)).astype(np.float32)
 
 
 def present(labels: np.ndarray, own: np.ndarray, classes: int) -> np.ndarray:

@@ -60,17 +60,17 @@ def _digits(scenario: Scenario) -> tuple[int, ...]:
     return scenario.digits or tuple(range(dataset(scenario).classes))
 
 
-def _named(scenario: Scenario, labels: tuple[int, ...]) -> str:
+def _names(scenario: Scenario, labels: tuple[int, ...]) -> str:
     names = dataset(scenario).labels
     return ", ".join(names[label] if label < len(names) else str(label) for label in labels)
 
 
-def _holding(groups: list[tuple[int, ...]]) -> Callable[[np.ndarray, np.random.Generator], Rows]:
+def _by_label(groups: list[tuple[int, ...]]) -> Callable[[np.ndarray, np.random.Generator], Rows]:
     """Each stage brings all examples of its labels."""
     return lambda labels, rng: [np.flatnonzero(np.isin(labels, group)) for group in groups]
 
 
-def _dealt(portions: int) -> Callable[[np.ndarray, np.random.Generator], Rows]:
+def _at_random(portions: int) -> Callable[[np.ndarray, np.random.Generator], Rows]:
     """Each stage brings an equal part, drawn at random."""
     return lambda labels, rng: [np.sort(p) for p in np.array_split(rng.permutation(len(labels)), portions)]
 
@@ -90,7 +90,7 @@ def classes(
     if not 1 <= per_task <= len(digits):
         raise ValueError(f"per_task = {per_task} of classes should be 1 … {len(digits)}")
     groups = [digits[i : i + per_task] for i in range(0, len(digits), per_task)]
-    return Course(tuple(TaskTest(_named(scenario, g), g) for g in groups), tuple(range(len(groups))), _holding(groups))
+    return Course(tuple(TaskTest(_names(scenario, g), g) for g in groups), tuple(range(len(groups))), _by_label(groups))
 
 
 def domains(
@@ -105,7 +105,7 @@ def domains(
     if len(set(names)) < len(names):
         raise ValueError(f"conditions = {conditions} of domains names one twice; for old ones that return use repeats")
     tests = tuple(TaskTest(name, _digits(scenario), name) for name in names)
-    return Course(tests, tuple(range(len(names))), _dealt(len(names)))
+    return Course(tests, tuple(range(len(names))), _at_random(len(names)))
 
 
 def permuted(
@@ -136,7 +136,7 @@ def arrivals(
     if portions < 1:
         raise ValueError(f"portions = {portions} of arrivals should be at least 1")
     count = scenario.rounds if online else portions
-    return Course((TaskTest("all", _digits(scenario)),), (0,) * count, _dealt(count))
+    return Course((TaskTest("all", _digits(scenario)),), (0,) * count, _at_random(count))
 
 
 def repeats(
@@ -149,7 +149,7 @@ def repeats(
     if times < 1:
         raise ValueError(f"times = {times} of repeats should be at least 1")
     once = classes(scenario, per_task=per_task)
-    return _again(once, times)
+    return _repeat(once, times)
 
 
 def seasons(
@@ -175,10 +175,10 @@ def seasons(
         season[strays] = rng.integers(0, seasons, len(strays))
         return [np.flatnonzero(season == s) for s in range(seasons)]
 
-    return _again(Course(tuple(TaskTest(_named(scenario, g), g) for g in groups), tuple(range(seasons)), split), years)
+    return _repeat(Course(tuple(TaskTest(_names(scenario, g), g) for g in groups), tuple(range(seasons)), split), years)
 
 
-def _again(once: Course, times: int) -> Course:
+def _repeat(once: Course, times: int) -> Course:
     """The stages of a course several times over, each time with its own part of the rows."""
 
     def split(labels: np.ndarray, rng: np.random.Generator) -> Rows:
@@ -197,8 +197,8 @@ STREAMS: Registry = {
 def course(scenario: Scenario) -> Course:
     """The scenario's course. Raises ValueError if there are more stages than rounds."""
     built: Course = scenario.stream.build("stream", STREAMS, scenario)
-    if scenario.past and (rest := tuple(set(range(dataset(scenario).classes)) - set(_digits(scenario)))):
-        built = replace(built, tests=(*built.tests, TaskTest(f"earlier: {_named(scenario, rest)}", rest)))
+    if scenario.past and (others := tuple(set(range(dataset(scenario).classes)) - set(_digits(scenario)))):
+        built = replace(built, tests=(*built.tests, TaskTest(f"earlier: {_names(scenario, others)}", others)))
     if len(built.tasks) > scenario.rounds:
         raise ValueError(
             f"stream {scenario.stream} has {len(built.tasks)} stages, more than rounds = {scenario.rounds}"
@@ -229,9 +229,9 @@ def pace(scenario: Scenario, client: int) -> tuple[list[int], tuple[int, ...]]:
     """
     count = len(course(scenario).tasks)
     draw = rng(scenario.seed, "pace", client)
-    late, own = draw.random(), draw.permutation(count)
-    order = np.argsort((1 - scenario.order) * np.arange(count) + scenario.order * own, kind="stable")
-    return order.tolist(), starts(scenario, count, late * scenario.lag)
+    lateness, own_order = draw.random(), draw.permutation(count)
+    order = np.argsort((1 - scenario.order) * np.arange(count) + scenario.order * own_order, kind="stable")
+    return order.tolist(), starts(scenario, count, lateness * scenario.lag)
 
 
 def lay(scenario: Scenario, labels: np.ndarray, client: int) -> Stream:

@@ -7,5 +7,5 @@ LONGEST = 300  # letters of a sentence from a client
 
 def cleaned(words: object, longest: int = LONGEST) -> str:
     """On one line, without control characters: an escape code would move the reader's cursor, or worse. Cut to `longest`."""
-    seen = str(words)[: 4 * longest]  # a gigabyte is not looked at letter by letter
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in seen).split())[:longest]
+    beginning = str(words)[: 4 * longest]  # a gigabyte is not looked at letter by letter
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in beginning).split())[:longest]

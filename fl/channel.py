@@ -42,7 +42,7 @@ class Replies(Generic[T]):
     results: Mapping[int, T]  # what was read from their replies
     failed: Mapping[int, str]  # why there is nothing of the others
     sent: Mapping[int, int]  # bytes of the message to each that one was sent to
-    seconds: Mapping[int, float] = field(default_factory=dict)  # from then to the reply
+    seconds: Mapping[int, float] = field(default_factory=dict)  # from its sending to the reply
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Channel:
             client: Message(contents[client], dst_node_id=node, message_type=kind) for client, node in nodes.items()
         }
 
-        def then_emptied(client: int, reply: Message) -> T:
+        def read_and_empty(client: int, reply: Message) -> T:
             try:
                 return read(client, reply.content)
             finally:
                 wire.empty(reply.content)
 
-        results, failed, seconds = exchange(self, messages, then_emptied, round)
+        results, failed, seconds = exchange(self, messages, read_and_empty, round)
         failed |= {client: "its node is not there" for client in contents if client not in nodes}
         sent = {client: wire.size(contents[client]) for client in nodes}
         for content in contents.values():
@@ -84,8 +84,8 @@ def exchange(
 ) -> tuple[dict[int, T], dict[int, str], dict[int, float]]:
     """Send these messages, by client (or node), and wait for the replies, at most the channel's `timeout` seconds.
 
-    Returns what is read in the replies; of whom there is nothing, and why; for each reply, after how many seconds it came;
-    all in order. Raises Stopped if the watcher says so.
+    Returns what was read from the replies, why there is nothing of the other clients, and after how many seconds each reply
+    came; each by client, in order. Raises Stopped if the watcher says so.
     """
     grid, watch, pause = channel.grid, channel.watch, channel.assignment.pause
     waiting: dict[str, int] = {}
@@ -125,10 +125,10 @@ def _here(grid: Grid, pause: float) -> Iterator[Pull]:
     """Pull all replies that are there at once, in this thread: a simulation's grid lets a client answer in it."""
 
     def pull(waiting: Mapping[str, int]) -> list[tuple[str, Message | Exception]]:
-        got = list(grid.pull_messages(list(waiting)))
-        if not got:
+        replies = list(grid.pull_messages(list(waiting)))
+        if not replies:
             time.sleep(pause)
-        return [(reply.metadata.reply_to_message_id, reply) for reply in got]
+        return [(reply.metadata.reply_to_message_id, reply) for reply in replies]
 
     yield pull
 
@@ -139,22 +139,22 @@ def _threads(grid: Grid, pause: float, count: int) -> Iterator[Pull]:
     stopped, and fails as a whole where one reply cannot be read: neither may cost another client, or the round, anything."""
     pool, pulls = ThreadPoolExecutor(max(1, count)), dict[Future[list[Message]], str]()
 
-    def one(key: str) -> list[Message]:
-        if not (got := list(grid.pull_messages([key]))):
+    def pull_one(key: str) -> list[Message]:
+        if not (replies := list(grid.pull_messages([key]))):
             time.sleep(pause)
-        return got
+        return replies
 
     def pull(waiting: Mapping[str, int]) -> list[tuple[str, Message | Exception]]:
-        pulls.update({pool.submit(one, key): key for key in waiting if key not in pulls.values()})
+        pulls.update({pool.submit(pull_one, key): key for key in waiting if key not in pulls.values()})
         done, _ = wait(pulls, timeout=pause, return_when=FIRST_COMPLETED)
-        got: list[tuple[str, Message | Exception]] = []
+        replies: list[tuple[str, Message | Exception]] = []
         for future in done:
             key, error = pulls.pop(future), future.exception()
             if error is None:
-                got += [(key, reply) for reply in future.result()[:1]]
+                replies += [(key, reply) for reply in future.result()[:1]]
             else:
-                got.append((key, error if isinstance(error, Exception) else RuntimeError(repr(error))))
-        return got
+                replies.append((key, error if isinstance(error, Exception) else RuntimeError(repr(error))))
+        return replies
 
     try:
         yield pull

@@ -68,8 +68,8 @@ def several(numbers: Numbers, name: str, count: int, low: float, high: float) ->
     """A list of so many numbers, or of none."""
     values = numbers[name]
     if not isinstance(values, list) or len(values) not in (0, count):
-        said = f"has {len(values):,} {name}" if isinstance(values, list) else f"says {cleaned(values, 40)} for {name}"
-        raise ValueError(f"the answer {said}; there should be {count}, or none")
+        fault = f"has {len(values):,} {name}" if isinstance(values, list) else f"says {cleaned(values, 40)} for {name}"
+        raise ValueError(f"the answer {fault}; there should be {count}, or none")
     if wrong := [value for value in values if not low <= value <= high]:
         raise _nonsense(name, wrong[0], low, high)
     return [float(value) for value in values]
@@ -79,24 +79,24 @@ def _nonsense(name: str, value: object, low: float, high: float) -> ValueError:
     return ValueError(f"the answer's numbers make no sense: {name} = {cleaned(value, 40)}, not {low:g} … {high:g}")
 
 
-def weights(found: ArrayRecord, like: Arrays) -> Arrays:
+def weights(record: ArrayRecord, like: Arrays) -> Arrays:
     """The arrays of a record, which must be like these. How long each may be is checked before any of it is read."""
-    if set(found) != {str(i) for i in range(len(like))}:
-        raise ValueError(f"the answer has {len(found)} arrays, not {len(like)}")
-    got = []
+    if set(record) != {str(i) for i in range(len(like))}:
+        raise ValueError(f"the answer has {len(record)} arrays, not {len(like)}")
+    arrays = []
     for i, wanted in enumerate(like):
-        array = found[str(i)]
+        array = record[str(i)]
         if array.stype != STYPE or len(array.data) > wanted.nbytes + HEADER:
             raise ValueError(
                 f"array {i} is {cleaned(array.stype, 40)} of {len(array.data):,} bytes, not {wanted.nbytes:,}"
             )
         try:
-            got.append(parsed(array.data, wanted.shape))
+            arrays.append(parsed(array.data, wanted.shape))
         except DAMAGE as error:
             raise ValueError(f"the answer's arrays are not readable: {cleaned(error, 100)}") from None
-        mine = f"{wanted.dtype} {list(wanted.shape)}"
-        if got[i].shape != wanted.shape or got[i].dtype != wanted.dtype:
-            raise ValueError(f"array {i} is {got[i].dtype} {list(got[i].shape)}, not {mine}")
-        if not np.isfinite(got[i]).all():
+        expected = f"{wanted.dtype} {list(wanted.shape)}"
+        if arrays[i].shape != wanted.shape or arrays[i].dtype != wanted.dtype:
+            raise ValueError(f"array {i} is {arrays[i].dtype} {list(arrays[i].shape)}, not {expected}")
+        if not np.isfinite(arrays[i]).all():
             raise ValueError(f"array {i} holds NaN or infinity")
-    return got
+    return arrays

@@ -28,8 +28,8 @@ class Holdings:
         self._stream = lru_cache(maxsize=1000)(self._lay)
 
     def _lay(self, client: int) -> Stream:
-        mine, s = self.labels[self.rows[client]], self.scenario
-        return lay(s, noisy(mine, s.noise, rng(s.seed, "noise", client), self.classes) if s.noise else mine, client)
+        labels, s = self.labels[self.rows[client]], self.scenario
+        return lay(s, noisy(labels, s.noise, rng(s.seed, "noise", client), self.classes) if s.noise else labels, client)
 
     def own(self, client: int, round: int) -> int:
         """What it learns from in a round: its examples of the stage that it is in."""
@@ -37,11 +37,11 @@ class Holdings:
         return len(stream.parts[stream.stage(round)])
 
     def met(self, client: int, round: int) -> tuple[int, ...]:
-        """Its examples of each stage that it has met by a round, in its own order, the present one last; of those before it
-        was there, none."""
+        """How many examples it has of each stage that it has met by a round, in its own order, the present one last; none of
+        stages before it joined."""
         stream = self._stream(client)
-        there = stream.met(round, since=joined(self.scenario, client))
-        return tuple(len(stream.parts[stage]) if stage in there else 0 for stage in range(there.stop))
+        stages = stream.met(round, since=joined(self.scenario, client))
+        return tuple(len(stream.parts[stage]) if stage in stages else 0 for stage in range(stages.stop))
 
     def budget(self, client: int, round: int) -> int:
         """The steps that it takes in a round, whatever its method (core.plan.budget)."""
@@ -51,5 +51,5 @@ class Holdings:
         """The most that it can have remembered by then of its earlier stages; of an earlier run's, nobody here knows how many
         they were."""
         stream = self._stream(client)
-        met = sum(len(part) for part in stream.parts[: stream.stage(round)])
-        return self.method.rehearses(self.scenario.max_examples if self.scenario.past else met)
+        earlier = sum(len(part) for part in stream.parts[: stream.stage(round)])
+        return self.method.rehearses(self.scenario.max_examples if self.scenario.past else earlier)

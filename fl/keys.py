@@ -46,13 +46,13 @@ def authority(folder: Path, another: bool = False) -> None:
         digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    built = _certificate(name, name, key.public_key())
-    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    built = built.add_extension(usage, critical=True)
-    built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    _private(folder / "ca.key", _pem(key))
-    with placed(file) as made:
-        made.write(built.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM) + older)
+    builder = _certificate(name, name, key.public_key())
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(usage, critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    _write_private(folder / "ca.key", _pem(key))
+    with placed(file) as output:
+        output.write(builder.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM) + older)
 
 
 def forget(folder: Path) -> int:
@@ -72,8 +72,8 @@ def forget(folder: Path) -> int:
 
 def hosts(folder: Path) -> list[str]:
     """The names and addresses in the server's certificate."""
-    found = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    certificate = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [str(one.value) for one in names]
 
 
@@ -84,13 +84,15 @@ def server(folder: Path, hosts: Sequence[str]) -> None:
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{folder / 'ca.key'} is not a key that this program made")
     key = ec.generate_private_key(CURVE())
-    built = _certificate(_name(hosts[0]), issuer.subject, key.public_key())
-    built = built.add_extension(x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False)
-    built = built.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    built = built.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    _private(folder / "server.key", _pem(key))
-    (folder / "server.crt").write_bytes(built.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM))
+    builder = _certificate(_name(hosts[0]), issuer.subject, key.public_key())
+    builder = builder.add_extension(x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+    )
+    _write_private(folder / "server.key", _pem(key))
+    (folder / "server.crt").write_bytes(builder.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM))
 
 
 def node(folder: Path, another: bool = False) -> Path:
@@ -98,7 +100,7 @@ def node(folder: Path, another: bool = False) -> Path:
     if another or not (folder / "key").exists():
         folder.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(CURVE())
-        _private(folder / "key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        _write_private(folder / "key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
         public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         (folder / "key.pub").write_bytes(public + b"\n")
     return folder / "key.pub"
@@ -149,7 +151,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _private(path: Path, content: bytes) -> None:
+def _write_private(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         os.fchmod(file.fileno(), 0o600)  # it may have been there with other rights
         file.write(content)

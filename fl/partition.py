@@ -68,21 +68,23 @@ def hsu(
     """
     _alpha("hsu", alpha)
     rows = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
-    left = np.array([len(one) for one in rows])
-    prior = left / left.sum()
+    remaining = np.array([len(pool) for pool in rows])
+    prior = remaining / remaining.sum()
     sizes = [len(part) for part in np.array_split(labels, clients)]
     parts: list[np.ndarray] = [labels] * clients
     for client in rng.permutation(clients):
-        mix, taken = rng.standard_gamma(alpha * prior), np.zeros_like(left)
-        while (lacking := sizes[client] - taken.sum()) > 0:
-            there = np.where(taken < left, mix, 0)
+        mix, drawn = rng.standard_gamma(alpha * prior), np.zeros_like(remaining)
+        while (lacking := sizes[client] - drawn.sum()) > 0:
+            odds = np.where(drawn < remaining, mix, 0)
             if (
-                not there.sum()
+                not odds.sum()
             ):  # all that it wants is gone, or a tiny alpha has underflowed: one class, which is the limit
-                there = rng.multinomial(1, (left - taken) / (left - taken).sum())
-            taken = np.minimum(taken + rng.multinomial(lacking, there / there.sum()), left)
-        parts[client] = np.sort(np.concatenate([one[n - k : n] for one, n, k in zip(rows, left, taken, strict=True)]))
-        left = left - taken
+                odds = rng.multinomial(1, (remaining - drawn) / (remaining - drawn).sum())
+            drawn = np.minimum(drawn + rng.multinomial(lacking, odds / odds.sum()), remaining)
+        parts[client] = np.sort(
+            np.concatenate([pool[n - k : n] for pool, n, k in zip(rows, remaining, drawn, strict=True)])
+        )
+        remaining = remaining - drawn
     return parts
 
 
@@ -172,13 +174,13 @@ def powerlaw(
     if clients + k - 1 < len(rows):
         raise ValueError(f"{clients} clients with k = {k} labels in a row cannot hold all {len(rows)} labels")
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
-    for label, mine in enumerate(rows):
+    for label, pool in enumerate(rows):
         holders = [client for client in range(clients) if (label - client) % len(rows) < k]
-        least = min(-(-minimum // k), len(mine) // len(holders))
+        least = min(-(-minimum // k), len(pool) // len(holders))
         shares = rng.lognormal(0, sigma, len(holders))
-        more = (np.cumsum(shares / shares.sum()) * (len(mine) - least * len(holders))).round().astype(int)
+        more = (np.cumsum(shares / shares.sum()) * (len(pool) - least * len(holders))).round().astype(int)
         cuts = more[:-1] + least * np.arange(1, len(holders))
-        for client, piece in zip(holders, np.split(mine, cuts), strict=True):
+        for client, piece in zip(holders, np.split(pool, cuts), strict=True):
             parts[client].append(piece)
     return [np.sort(np.concatenate(part)) for part in parts]
 
@@ -239,8 +241,10 @@ def redealt(
     """
     each = len(labels) // (clients * max(1, per_client))
     if times < 1 or per_client < 0 or each * max(1, per_client) < minimum:
-        asked = f"times = {times} and per_client = {per_client} of redealt should be at least 1 and 0"
-        raise ValueError(f"{asked}, and leave each of {clients} clients minimum = {minimum} of {len(labels)} examples")
+        sentence = f"times = {times} and per_client = {per_client} of redealt should be at least 1 and 0"
+        raise ValueError(
+            f"{sentence}, and leave each of {clients} clients minimum = {minimum} of {len(labels)} examples"
+        )
     deals = []
     for _ in range(times):
         order = rng.permutation(len(labels))
@@ -267,9 +271,9 @@ def topped_up(parts: Parts, minimum: int, rng: np.random.Generator) -> Parts:
         while len(parts[client]) < minimum:
             size, donor = heapq.heappop(largest)
             if len(parts[donor]) == -size and donor != client:
-                taken = min(minimum - len(parts[client]), max(1, (-size - minimum) // 2))
-                parts[client] = np.concatenate([parts[client], parts[donor][:taken]])
-                parts[donor] = parts[donor][taken:]
+                count = min(minimum - len(parts[client]), max(1, (-size - minimum) // 2))
+                parts[client] = np.concatenate([parts[client], parts[donor][:count]])
+                parts[donor] = parts[donor][count:]
             if donor != client:
                 heapq.heappush(largest, (-len(parts[donor]), donor))
         if len(part) < minimum:

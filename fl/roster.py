@@ -21,13 +21,13 @@ NODES = 64  # Flower's engine hands each node one message a tenth of a second, a
 
 def choose(scenario: Scenario, round: int) -> list[int]:
     """The clients of a round, ascending: `cohort` of those present (or all of them), drawn by address without replacement."""
-    there: Sequence[int] | int = scenario.clients
+    candidates: Sequence[int] | int = scenario.clients
     if scenario.join or scenario.leave:
-        there = present(scenario, round)
-    count = there if isinstance(there, int) else len(there)
+        candidates = present(scenario, round)
+    count = candidates if isinstance(candidates, int) else len(candidates)
     if scenario.cohort >= count:
-        return list(range(there)) if isinstance(there, int) else list(there)
-    drawn = rng(scenario.seed, "cohort", round).choice(there, scenario.cohort, replace=False)
+        return list(range(candidates)) if isinstance(candidates, int) else list(candidates)
+    drawn = rng(scenario.seed, "cohort", round).choice(candidates, scenario.cohort, replace=False)
     return sorted(int(client) for client in drawn)
 
 
@@ -36,9 +36,9 @@ def stragglers(scenario: Scenario, round: int) -> dict[int, float]:
     FedProx's experiments, Li et al. 2020, arXiv:1812.06127). Drawn by address, so server and clients agree."""
     if not scenario.stragglers:
         return {}
-    there, epochs = choose(scenario, round), scenario.local.epochs
-    count = int(scenario.stragglers * len(there) + 0.5)
-    slow = rng(scenario.seed, "stragglers", round).choice(there, count, replace=False)
+    cohort, epochs = choose(scenario, round), scenario.local.epochs
+    count = int(scenario.stragglers * len(cohort) + 0.5)
+    slow = rng(scenario.seed, "stragglers", round).choice(cohort, count, replace=False)
     return {
         int(client): min(
             epochs, 1.0 + int(rng(scenario.seed, "straggler", client, round).integers(max(1, int(epochs))))
@@ -49,8 +49,8 @@ def stragglers(scenario: Scenario, round: int) -> dict[int, float]:
 
 def asked(scenario: Scenario, round: int) -> list[int]:
     """The clients of a round that the server waits for, ascending."""
-    left = stragglers(scenario, round) if scenario.drop_stragglers else {}
-    return [client for client in choose(scenario, round) if client not in left]
+    dropped = stragglers(scenario, round) if scenario.drop_stragglers else {}
+    return [client for client in choose(scenario, round) if client not in dropped]
 
 
 def paced(scenario: Scenario, client: int, round: int) -> Scenario:

@@ -50,18 +50,18 @@ USUAL = Limits()
 
 def record(arrays: Arrays) -> ArrayRecord:
     """Weights as Flower sends them."""
-    made = ArrayRecord()
+    packed = ArrayRecord()
     for i, array in enumerate(arrays):
-        made[str(i)] = Array(str(array.dtype), array.shape, checks.STYPE, octets(array))
-    return made
+        packed[str(i)] = Array(str(array.dtype), array.shape, checks.STYPE, octets(array))
+    return packed
 
 
 def arrays(record: ArrayRecord) -> Arrays:
     """Weights as numpy arrays, in order."""
-    found = [record[str(i)] for i in range(len(record))]
-    if odd := {array.stype for array in found} - {checks.STYPE}:
+    packed = [record[str(i)] for i in range(len(record))]
+    if odd := {array.stype for array in packed} - {checks.STYPE}:
         raise ValueError(f"arrays are packed as {cleaned(', '.join(sorted(odd)), 40)}, not as {checks.STYPE}")
-    return [parsed(array.data, tuple(array.shape)) for array in found]
+    return [parsed(array.data, tuple(array.shape)) for array in packed]
 
 
 def introduction(client: int) -> RecordDict:
@@ -138,11 +138,13 @@ def reply(update: Update) -> RecordDict:
     content = RecordDict({METRICS: metrics, CONFIG: ConfigRecord({EARLIER: update.earlier, NOTE: update.note})})
     if update.arrays:
         content[ARRAYS] = record(update.arrays)
-    for name, given in update.payloads.items():
-        content[METHOD + name] = record(given)
+    for name, payload in update.payloads.items():
+        content[METHOD + name] = record(payload)
     if update.personal:
-        own = update.personal
-        content[PERSONAL] = MetricRecord({"loss": own.loss, "correct": own.correct, "seen": own.examples})
+        personal = update.personal
+        content[PERSONAL] = MetricRecord(
+            {"loss": personal.loss, "correct": personal.correct, "seen": personal.examples}
+        )
     return content
 
 
@@ -169,18 +171,18 @@ def update(
     Nothing of the content is used before all of it was checked: first which records there are, then each array's size, then
     each number and word.
     """
-    asked = {
+    expected = {
         METHOD + name: [np.zeros(shape, np.float32) for shape in wanted] for name, wanted in (shapes or {}).items()
     }
-    asked |= {ARRAYS: like} if like else {}
-    _records(content, set(asked), {METRICS, PERSONAL} if personal else {METRICS})
-    arrays = {name: checks.weights(found, asked[name]) for name, found in content.array_records.items()}
+    expected |= {ARRAYS: like} if like else {}
+    _records(content, set(expected), {METRICS, PERSONAL} if personal else {METRICS})
+    arrays = {name: checks.weights(packed, expected[name]) for name, packed in content.array_records.items()}
     numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
     if (who := checks.whole(numbers, "client", 0, checks.CLIENTS)) != client:
         raise ValueError(f"the answer is client {who}'s")
-    answered = checks.whole(numbers, "round", 0, checks.ROUNDS)
-    if round is not None and answered != round:
-        raise ValueError(f"the answer is one to round {answered}")
+    answer_round = checks.whole(numbers, "round", 0, checks.ROUNDS)
+    if round is not None and answer_round != round:
+        raise ValueError(f"the answer is one to round {answer_round}")
     least = 1 if learned or not like else 0
     own, rehearsed = (checks.whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
     if own + rehearsed < least:
@@ -193,10 +195,10 @@ def update(
         checks.whole(numbers, "task", -1, limits.tasks - 1),
         checks.whole(numbers, "memory", 0, checks.MEMORY),
     )
-    answer = {name.removeprefix(METHOD): given for name, given in arrays.items() if name != ARRAYS}
+    payloads = {name.removeprefix(METHOD): payload for name, payload in arrays.items() if name != ARRAYS}
     return Update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content, EARLIER), task, memory,
-        checks.real(numbers, "battery", *checks.BATTERY), answer, rehearsed, answered,
+        checks.real(numbers, "battery", *checks.BATTERY), payloads, rehearsed, answer_round,
         checks.real(numbers, "seconds", 0.0, checks.SECONDS), checks.real(numbers, "processor", 0.0, checks.SECONDS),
         bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE), own_model,
     )  # fmt: skip
@@ -204,9 +206,9 @@ def update(
 
 def _sums(numbers: MetricRecord, least: int, most: int) -> Sums:
     """What it saw, over `least` to `most` rows."""
-    seen = checks.whole(numbers, "seen", least, most)
-    loss = checks.real(numbers, "loss", -1e-3 * seen, checks.LOSS * max(1, seen))
-    return Sums(loss, checks.whole(numbers, "correct", 0, seen), seen)
+    rows = checks.whole(numbers, "seen", least, most)
+    loss = checks.real(numbers, "loss", -1e-3 * rows, checks.LOSS * max(1, rows))
+    return Sums(loss, checks.whole(numbers, "correct", 0, rows), rows)
 
 
 def size(content: RecordDict) -> int:

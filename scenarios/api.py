@@ -60,8 +60,8 @@ OPTIONS = ("workers", "backend", "baselines", "export", "track", "plugins")
 class Failed(RuntimeError):
     """A run that did not get to its end; what it said last is the message, its folder in `folder`."""
 
-    def __init__(self, said: str, folder: Path) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
         self.folder = folder
 
 
@@ -106,8 +106,8 @@ class Run:
         for name in ("rate", "accuracy", "loss", "train_loss", "validation_loss", "validation_accuracy"):
             columns[name] = [getattr(row, name) for row in history]
         for kind, curve in self.report.curves.items():
-            known = {point.round: point.accuracy for point in curve}
-            columns[kind] = [known.get(row.round) for row in history]
+            by_round = {point.round: point.accuracy for point in curve}
+            columns[kind] = [by_round.get(row.round) for row in history]
         if staged := self.report.continual:
             for i, task in enumerate(staged.tasks):
                 columns[task] = [row.tasks_accuracy[i] if row.tasks_accuracy else None for row in history]
@@ -147,21 +147,21 @@ class Started:
     def __init__(self, scenario: Scenario, folder: Path, words: Sequence[str]) -> None:
         """words: of the command line."""
         self.scenario, self.folder = scenario, folder
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         path = os.pathsep.join([str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scenarios.run", *words], start_new_session=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=self._said, env=os.environ | {"PYTHONPATH": path},
+            stdout=subprocess.DEVNULL, stderr=self._stderr, env=os.environ | {"PYTHONPATH": path},
         )  # fmt: skip
         self._end = weakref.finalize(self, _ended, self._process)
 
     def __iter__(self) -> Iterator[RoundRecord]:
         """Each round's record, from the first; ends with the rounds. Raises Failed if the run fails."""
-        known = 0
-        while known < self.scenario.rounds:
+        yielded = 0
+        while yielded < self.scenario.rounds:
             over = self._process.poll() is not None
-            for row in self._interruptible(lambda known=known: record.load_rounds(self.folder, known)):
-                known += 1
+            for row in self._interruptible(lambda yielded=yielded: record.load_rounds(self.folder, yielded)):
+                yielded += 1
                 yield row
             if over:
                 break
@@ -187,9 +187,9 @@ class Started:
             raise
 
     def _failed(self) -> None:
-        self._said.seek(0)
-        said = self._said.read().decode(errors="replace").strip()
-        raise Failed(said or f"it ended with exit code {self._process.returncode}", self.folder)
+        self._stderr.seek(0)
+        message = self._stderr.read().decode(errors="replace").strip()
+        raise Failed(message or f"it ended with exit code {self._process.returncode}", self.folder)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
@@ -217,17 +217,17 @@ def start(
         if option not in OPTIONS:
             raise unknown("option", option, OPTIONS)
     usual: dict[str, Any] = {"workers": os.cpu_count() or 1, "backend": backend()}
-    chosen = RunOptions(**usual | {key: _many(value) for key, value in options.items()})
+    chosen = RunOptions(**usual | {key: _as_tuple(value) for key, value in options.items()})
     for option, choices in CHOICES.items():
         if (value := getattr(chosen, option)) not in choices:
             raise unknown(option, value, choices)
     plugins.use(*chosen.plugins)
-    given = dict(set or {}) | {
+    settings = dict(set or {}) | {
         key: v for key, v in (("rounds", rounds), ("seed", seed), ("engine", engine)) if v is not None
     }
-    before = request.there(Path(source)) if source else None
-    changes = [(key, text(value)) for key, value in given.items()]
-    scenario = request.wanted(name, changes, before)
+    source_folder = request.there(Path(source)) if source else None
+    changes = [(key, text(value)) for key, value in settings.items()]
+    scenario = request.wanted(name, changes, source_folder)
     request.possible(scenario, chosen)
     if out and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
         raise ValueError(f"out = {out} should be a folder that is empty, or not there")
@@ -237,7 +237,7 @@ def start(
     words += [word for key, value in changes for word in ("--set", f"{key}={value}")]
     words += [word for plugin in chosen.plugins for word in ("--plugin", plugin)]
     words += ["--track", "+".join(chosen.track)] if chosen.track else []
-    words += ["--from", str(before)] if before else []
+    words += ["--from", str(source_folder)] if source_folder else []
     return Started(scenario, folder.absolute(), words)
 
 
@@ -251,12 +251,12 @@ def compare(runs: Sequence[Run | str | Path]) -> list[Row]:
 
     Raises ValueError for a run that is not finished, or there twice.
     """
-    reports, left = comparable([one.folder if isinstance(one, Run) else Path(one) for one in runs])
-    if left:
-        raise ValueError("; ".join(left))
+    reports, left_out = comparable([one.folder if isinstance(one, Run) else Path(one) for one in runs])
+    if left_out:
+        raise ValueError("; ".join(left_out))
     return results.rows(grouped(reports))
 
 
-def _many(value: Any) -> Any:
-    """A list as options hold it."""
+def _as_tuple(value: Any) -> Any:
+    """A list as a tuple, as RunOptions holds it; anything else as it is."""
     return tuple(value) if isinstance(value, list | tuple) else value

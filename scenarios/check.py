@@ -58,13 +58,13 @@ def check(scenario: Scenario) -> tuple[str, ...]:
         names = [part.name for part in getattr(scenario, kind)]
         if len(set(names)) < len(names):
             raise ValueError(f"{kind} = {'+'.join(names)} names one piece twice")
-    known, model = dataset(scenario), of(scenario)
+    spec, model = dataset(scenario), of(scenario)
     if model.statistics and scenario.engine == "litert":
         raise ValueError("engine = litert has no model.norm = batch; choose model.norm = group, or engine = tensorflow")
     if model.statistics and scenario.local.batch < 2:
         raise ValueError("model.norm = batch needs local.batch of 2 or more: one example has no spread")
-    if wrong := [digit for digit in scenario.digits if digit >= known.classes]:
-        raise ValueError(f"digits = {wrong[0]} is out of range: 0 … {known.classes - 1}")
+    if wrong := [digit for digit in scenario.digits if digit >= spec.classes]:
+        raise ValueError(f"digits = {wrong[0]} is out of range: 0 … {spec.classes - 1}")
     for part in scenario.methods:
         part.build("methods", METHODS, model)
     if len(heads := _closed_forms(scenario)) > 1:
@@ -72,8 +72,8 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     for part in scenario.augment:
         part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
     for part in scenario.looks:
-        part.build("looks", LOOKS, np.zeros((1, *known.image), np.uint8), 0.5)
-    scenario.softmax.build("softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool), known.classes)
+        part.build("looks", LOOKS, np.zeros((1, *spec.image), np.uint8), 0.5)
+    scenario.softmax.build("softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool), spec.classes)
     course(scenario)
     _redealt(scenario)
     for round in {1, *(first for _, first in (*scenario.join, *scenario.leave))}:
@@ -159,13 +159,13 @@ def _looks_back(part: Part) -> bool:
 
 def listing() -> dict[str, dict[str, str]]:
     """Everything that can be named, by kind, each with its one-line meaning and its settings."""
-    found = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
+    pieces = {"scenario": {name: meaning for name, (_, meaning) in SCENARIOS.items()}}
     for kind, registry in REGISTRIES.items():
-        found[kind] = {name: _line(piece) for name, piece in registry.items()}
-    found["model"] = {name: _line(piece) for name, piece in MODELS.items()}
-    found["data"] = {name: _described(known.spec) for name, known in DATASETS.items()}
-    found["condition"] = {name: f"{_line(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
-    return found
+        pieces[kind] = {name: _line(piece) for name, piece in registry.items()}
+    pieces["model"] = {name: _line(piece) for name, piece in MODELS.items()}
+    pieces["data"] = {name: _described(entry.spec) for name, entry in DATASETS.items()}
+    pieces["condition"] = {name: f"{_line(piece)}  [{usual:g}]" for name, (piece, usual) in CONDITIONS.items()}
+    return pieces
 
 
 def _described(spec: DatasetSpec) -> str:

@@ -12,7 +12,7 @@ from server.report.figures.personal import KINDS, clients, shares, worst_tenth
 
 
 def closing(report: Report) -> Table:
-    """The run in a dozen lines; what is of a version says of which."""
+    """The run in a dozen lines; a line about a version says about which."""
     table = Table(title=f"{report.name}, seed {report.seed}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column()
@@ -38,17 +38,17 @@ def closing(report: Report) -> Table:
 
 def _compared(report: Report) -> Iterator[tuple[str, str]]:
     """Last weights with last, best with best: the run's, and how far they are from each baseline's."""
-    mine, best = report.accuracy or 0.0, report.best
+    final, best = report.accuracy or 0.0, report.best
     loss = "not finite" if report.loss is None else f"{report.loss:.4f}"
-    yield "test accuracy", f"{100 * mine:.2f} % at the end   (loss {loss}{_last(report)})"
-    if found := best.get("federated"):
-        yield "", f"{100 * found.accuracy:.2f} % at its best round by validation loss, {found.round}"
+    yield "test accuracy", f"{100 * final:.2f} % at the end   (loss {loss}{_last(report)})"
+    if best_round := best.get("federated"):
+        yield "", f"{100 * best_round.accuracy:.2f} % at its best round by validation loss, {best_round.round}"
     for name, accuracy in report.baselines.items():
         on = f", on {report.everything}" if name == "local" else ""
         broken = "; it diverged" if name in report.diverged else ""
-        yield f"{name} baseline", f"{_against(mine, accuracy)} at the end{on}{broken}"
-        if found and (other := best.get(name)):
-            against = _against(found.accuracy, other.accuracy)
+        yield f"{name} baseline", f"{_against(final, accuracy)} at the end{on}{broken}"
+        if best_round and (other := best.get(name)):
+            against = _against(best_round.accuracy, other.accuracy)
             when = (
                 "each client's best round"
                 if other.round is None
@@ -57,8 +57,8 @@ def _compared(report: Report) -> Iterator[tuple[str, str]]:
             yield "", f"{against} at {when}"
 
 
-def _against(mine: float, accuracy: float) -> str:
-    return f"{100 * accuracy:.2f} %   ({100 * (mine - accuracy):+.2f} points)"
+def _against(accuracy: float, baseline: float) -> str:
+    return f"{100 * baseline:.2f} %   ({100 * (accuracy - baseline):+.2f} points)"
 
 
 def _stages(report: Report) -> Iterator[tuple[str, str]]:
@@ -66,15 +66,15 @@ def _stages(report: Report) -> Iterator[tuple[str, str]]:
         measures, sent = staged.measures, staged.megabytes
         mean, lost = 100 * measures.average_accuracy, 100 * measures.forgetting
         yield "tasks", f"{len(staged.tasks)}; at the end {mean:.2f} % on average, {lost:.2f} points forgotten"
-        if (each := staged.clients_measures) and _apart(report):
-            own, spread = 100 * each.mean.forgetting, 100 * each.deviation.forgetting
-            yield "", f"by clients, each in its own order, {own:.2f} ± {spread:.2f} points forgotten"
-        whole = staged.memory_total_bytes / 1000
-        yield "memory", f"{staged.memory_bytes / 1000:,.0f} kB a client at most, {whole:,.0f} kB in all"
+        if (each := staged.clients_measures) and _asynchronous(report):
+            forgotten, spread = 100 * each.mean.forgetting, 100 * each.deviation.forgetting
+            yield "", f"by clients, each in its own order, {forgotten:.2f} ± {spread:.2f} points forgotten"
+        total = staged.memory_total_bytes / 1000
+        yield "memory", f"{staged.memory_bytes / 1000:,.0f} kB a client at most, {total:,.0f} kB in all"
         yield "traffic", f"{sent.sent:,.0f} MB to clients, {sent.received:,.0f} MB from them"
 
 
-def _apart(report: Report) -> bool:
+def _asynchronous(report: Report) -> bool:
     """Do clients go through the stages in another order, or at another time, than the common one?"""
     return bool(report.settings.order or report.settings.lag)
 
@@ -83,18 +83,21 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
     """The model at the end for each client; and each client's own model, on the same images."""
     alone = report.local_own_accuracies
     tested = [(shard.client, shard.accuracy) for shard in report.shards if shard.accuracy is not None]
-    own = [accuracy for _, accuracy in tested]
-    if own:
-        yield f"on clients' own {report.kinds}", f"mean {100 * sum(own) / len(own):.2f} %, worst {100 * min(own):.2f} %"
+    federated = [accuracy for _, accuracy in tested]
+    if federated:
+        yield (
+            f"on clients' own {report.kinds}",
+            f"mean {100 * sum(federated) / len(federated):.2f} %, worst {100 * min(federated):.2f} %",
+        )
     if plain := report.fedavg_own_accuracies:
         yield "", f"plain FedAvg: mean {100 * sum(plain) / len(plain):.2f} %, worst {100 * min(plain):.2f} %"
     for kind, each in shares(clients(report)).items():
         mean, tenth = 100 * sum(each) / len(each), 100 * worst_tenth(each)
         yield "", f"{KINDS[kind][0]}: mean {mean:.2f} %, worst tenth {tenth:.2f} %, worst {100 * min(each):.2f} %"
-    if own and alone:
-        mine = [alone[client] for client, _ in tested]
-        helped = sum(joined - one >= CLEAR for joined, one in zip(own, mine, strict=True))
-        yield "", f"alone {100 * sum(mine) / len(mine):.2f} %; joining clearly helps {helped} of {len(mine)} there"
+    if federated and alone:
+        local = [alone[client] for client, _ in tested]
+        helped = sum(joined - one >= CLEAR for joined, one in zip(federated, local, strict=True))
+        yield "", f"alone {100 * sum(local) / len(local):.2f} %; joining clearly helps {helped} of {len(local)} there"
 
 
 def _last(report: Report) -> str:

@@ -55,41 +55,41 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table, draw compare.png, and memory.png if there were streams; with --html write the page."""
     p = parser()
     args = p.parse_args(argv)
-    reports, left = comparable(args.runs)
+    reports, left_out = comparable(args.runs)
     if not reports:
-        p.exit(2, f"{p.prog}: {'; '.join(left)}\n")
-    for why in left:
+        p.exit(2, f"{p.prog}: {'; '.join(left_out)}\n")
+    for why in left_out:
         print(f"left out: {why}", file=sys.stderr)
-    found = results.compared(reports, {name: preset for name, (preset, _) in SCENARIOS.items()}, left)
+    comparison = results.compared(reports, {name: preset for name, (preset, _) in SCENARIOS.items()}, left_out)
     try:
         if args.html and args.html.is_dir():
             raise ValueError(f"--html {args.html} is a folder; name a file")
-        pictures = _draw(found, reports, args.out)
-        written = [*pictures, *([page.write(found, pictures, args.html)] if args.html else [])]
+        pictures = _draw(comparison, reports, args.out)
+        files = [*pictures, *([page.write(comparison, pictures, args.html)] if args.html else [])]
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
     if args.json:
-        print("\n".join(json.dumps({"schema": SCHEMA} | record.plain(row)) for row in found.rows))
+        print("\n".join(json.dumps({"schema": SCHEMA} | record.plain(row)) for row in comparison.rows))
     else:
-        _show(found, written)
+        _show(comparison, files)
     return 0
 
 
 def comparable(folders: Sequence[Path]) -> tuple[list[Report], list[str]]:
     """The runs that can be compared, each once, and a sentence for each that is left out."""
     reports: list[Report] = []
-    left = []
+    left_out = []
     for folder in folders:
         try:
             report = _read(folder)
             if twin := next((one for one in reports if _twins(one, report)), None):
-                raise ValueError(_again(report, twin))
+                raise ValueError(_why_left_out(report, twin))
             reports.append(report)
         except ValueError as error:
-            left.append(str(error))
-    return reports, left
+            left_out.append(str(error))
+    return reports, left_out
 
 
 def _read(run: Path) -> Report:
@@ -118,7 +118,7 @@ def _twins(one: Report, other: Report) -> bool:
     return (one.settings, one.source) == (other.settings, other.source)
 
 
-def _again(run: Report, first: Report) -> str:
+def _why_left_out(run: Report, first: Report) -> str:
     if Path(run.folder).resolve() == Path(first.folder).resolve():
         return f"{run.folder} is named twice; it counts once"
     if run.weights_sha256 == first.weights_sha256:
@@ -129,18 +129,18 @@ def _again(run: Report, first: Report) -> str:
     )
 
 
-def _draw(found: Comparison, reports: Sequence[Report], folder: Path) -> list[Path]:
+def _draw(comparison: Comparison, reports: Sequence[Report], folder: Path) -> list[Path]:
     """The pictures; that of accuracy against memory if there are streams."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [compare(reports, folder, found.shared)]
-    if points := list(_memory_points(found)):
-        pictures.append(against_memory(points, folder, found.shared))
+    pictures = [compare(reports, folder, comparison.shared)]
+    if points := list(_memory_points(comparison)):
+        pictures.append(against_memory(points, folder, comparison.shared))
     return pictures
 
 
-def _memory_points(found: Comparison) -> Iterator[MemoryPoint]:
+def _memory_points(comparison: Comparison) -> Iterator[MemoryPoint]:
     """The groups of streams. Groups that differ in nothing but a method's budget are one line through their budgets."""
-    for group, row in zip(found.groups, found.rows, strict=True):
+    for group, row in zip(comparison.groups, comparison.rows, strict=True):
         if row.memory is None or row.accuracy is None:
             continue
         budget = (".images", ".kilobytes")
@@ -148,11 +148,11 @@ def _memory_points(found: Comparison) -> Iterator[MemoryPoint]:
         yield MemoryPoint(worded(method) or row.label, "", row.memory / 1000, *row.accuracy, len(row.seeds))
 
 
-def _show(found: Comparison, written: Sequence[Path]) -> None:
+def _show(comparison: Comparison, files: Sequence[Path]) -> None:
     """What all runs share, the table, what must be known of it, and where the rest is."""
     console = Console(highlight=False, markup=False)
-    rows = found.rows
-    for line in (found.shared, *found.implied):
+    rows = comparison.rows
+    for line in (comparison.shared, *comparison.implied):
         _print(line, console.width)
     seeds = [", ".join(map(str, row.seeds)) for row in rows]
     keys = [key for key in COLUMNS if any(getattr(row, key) is not None for row in rows)]
@@ -163,10 +163,10 @@ def _show(found: Comparison, written: Sequence[Path]) -> None:
     title += "; Δ in points" * any(COLUMNS[key].head.startswith("Δ") for key in keys)
     for table in tables(head, list(zip(*columns, strict=True)), console.width, title):
         console.print(table)
-    for note in found.notes:
+    for note in comparison.notes:
         if not note.startswith("left out"):  # said already
             _print(f"note: {note}", console.width)
-    print("written: " + ", ".join(f"{one} (.svg, .csv)" if one.suffix == ".png" else str(one) for one in written))
+    print("written: " + ", ".join(f"{one} (.svg, .csv)" if one.suffix == ".png" else str(one) for one in files))
 
 
 def _head(key: str) -> str:
@@ -177,8 +177,8 @@ def _head(key: str) -> str:
 
 def _cells(key: str, rows: Sequence[Row]) -> list[str]:
     """What only takes room is blank on a terminal."""
-    shown = COLUMNS[key].cells([getattr(row, key) for row in rows])
-    return [start + " " * len(room) + end for start, room, end in shown]
+    cells = COLUMNS[key].cells([getattr(row, key) for row in rows])
+    return [start + " " * len(room) + end for start, room, end in cells]
 
 
 def _print(text: str, width: int) -> None:

@@ -143,8 +143,8 @@ def main(argv: list[str] | None = None) -> int:
             )
         else:
             _admit(home, args.name, args.key, args.client, args.replace)
-        done = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
-        Console(stderr=True, highlight=False).print(f"{args.name} {done}", soft_wrap=True)
+        result = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
+        Console(stderr=True, highlight=False).print(f"{args.name} {result}", soft_wrap=True)
         return 0
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -158,13 +158,13 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise unknown("engine", wrong, ENGINES)
     if not args.data.is_file():
         raise ValueError(f"--data {args.data}: no such file")
-    before = flwr_cli.port(home) if flwr_cli.known(home) else PORT
-    port = args.port or before
+    last_port = flwr_cli.port(home) if flwr_cli.known(home) else PORT
+    port = args.port or last_port
     if not 0 <= args.nodes <= 1000 or not 1024 <= port <= 64000:
         raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
-    if port != before and processes.running(home):
+    if port != last_port and processes.running(home):
         down = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} down"
-        raise ValueError(f"--port {port}: what runs of {args.home} uses {before}; first: {down}")
+        raise ValueError(f"--port {port}: what runs of {args.home} uses {last_port}; first: {down}")
     processes.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     Console(stderr=True, highlight=False).print(
         f"up; next: {flwr_cli.python()} -m scenarios.deploy{option(home)} run pi", soft_wrap=True
@@ -184,8 +184,8 @@ def _renew(home: Path, authority: bool, forget: bool) -> int:
         )
         return 0
     if forget:
-        began, made = (home / name for name in ("superlink.pid", "server.crt"))
-        if "superlink" in processes.running(home) and began.stat().st_mtime < made.stat().st_mtime:
+        pid_file, certificate = (home / name for name in ("superlink.pid", "server.crt"))
+        if "superlink" in processes.running(home) and pid_file.stat().st_mtime < certificate.stat().st_mtime:
             raise ValueError(
                 "the SuperLink has the old server.crt still: between two runs, down, then up; then --forget"
             )
@@ -204,19 +204,19 @@ def _admit_all(home: Path, file: Path) -> int:
     """Those on the list are in, and no others but the nodes of `up`."""
     say = Console(stderr=True, highlight=False).print
     try:
-        wanted = tomllib.loads(file.read_text())
+        devices = tomllib.loads(file.read_text())
     except ValueError as error:
         raise ValueError(f"--list {file}: {error}") from None
-    for name, one in wanted.items():
-        if not isinstance(one, dict) or set(one) != {"client", "key"} or type(one["client"]) is not int:
+    for name, device in devices.items():
+        if not isinstance(device, dict) or set(device) != {"client", "key"} or type(device["client"]) is not int:
             raise ValueError(f"--list {file}: [{name}] should have client = N and key = 'ecdsa-sha2-nistp384 …'")
-    there = {name for name in flwr_cli.names(home).values() if not processes.own(name)}
-    for name in sorted(there - set(wanted)):
+    admitted = {name for name in flwr_cli.names(home).values() if not processes.own(name)}
+    for name in sorted(admitted - set(devices)):
         flwr_cli.dismiss(home, name)
         say(f"{name} is let in no more: it is not on the list", soft_wrap=True)
-    for name, one in wanted.items():
-        _admit(home, name, str(one["key"]), one["client"], replace=True)
-    say(f"{len(wanted)} may join: {', '.join(wanted) or 'nobody'}", soft_wrap=True)
+    for name, device in devices.items():
+        _admit(home, name, str(device["key"]), device["client"], replace=True)
+    say(f"{len(devices)} may join: {', '.join(devices) or 'nobody'}", soft_wrap=True)
     return 0
 
 

@@ -53,7 +53,7 @@ def temporary(folder: Path) -> Iterator[None]:
     TensorFlow leaves files there when it is killed, so what an earlier process left is taken away first. Ray stays where it
     is, or goes to /tmp if that is too deep: its sockets' paths must be short.
     """
-    names, own = ("TMPDIR", "RAY_TMPDIR"), tempfile.tempdir
+    names, previous = ("TMPDIR", "RAY_TMPDIR"), tempfile.tempdir
     before = {name: os.environ.get(name) for name in names}
     usual = tempfile.gettempdir()
     os.environ.setdefault("RAY_TMPDIR", usual if len(os.fsencode(usual)) <= FOR_SOCKETS else "/tmp")
@@ -61,7 +61,7 @@ def temporary(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        tempfile.tempdir = own
+        tempfile.tempdir = previous
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:

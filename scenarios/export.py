@@ -84,8 +84,8 @@ def main(argv: list[str] | None = None) -> int:
             return 2
 
 
-def _names(made: tuple[str, ...]) -> str:
-    return ", ".join(EXPORTERS[file].target for file in made)
+def _names(file_names: tuple[str, ...]) -> str:
+    return ", ".join(EXPORTERS[file].target for file in file_names)
 
 
 def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) -> int:
@@ -104,16 +104,16 @@ def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) ->
     )
     terminal.line(json.dumps(plain(exports))) if args.json else terminal.print(files(exports, source))
     if args.android:
-        made = android.save(folder, load(scenario).test, scenario.seed, args.android)
-        terminal.say(f"{args.android}: {', '.join(file.name for file in made)}")
+        app_files = android.save(folder, load(scenario).test, scenario.seed, args.android)
+        terminal.say(f"{args.android}: {', '.join(file.name for file in app_files)}")
     return 1 if exports.refused else 0
 
 
 def _written(args: argparse.Namespace, scenario: Scenario, version: Path | None, weights: Arrays) -> Exports:
     """Write what was asked for, beside what is there, and make the current version's files the run's own."""
     folder = version or args.run
-    asked = set(TARGETS.values()) if "all" in args.to else {TARGETS[name] for name in args.to}
-    wanted = {*STANDARD, *asked, *(file for file in EXPORTERS if (folder / file).exists())}
+    requested = set(TARGETS.values()) if "all" in args.to else {TARGETS[name] for name in args.to}
+    wanted = {*STANDARD, *requested, *(file for file in EXPORTERS if (folder / file).exists())}
     exports = export(weights, scenario, load(scenario), folder, wanted, versions.origin(args.run, version))
     if version and version == versions.linked(args.run):
         versions.publish(args.run, version)

@@ -36,9 +36,9 @@ def main(grid: Grid, context: Context) -> None:
     With `nodes`, as a driver sends it (scenarios.deploy), nodes play the clients that they were admitted for; without (`flwr
     run .`) whomever they are asked to. Raises ValueError for a folder of another scenario.
     """
-    given = {key: str(context.run_config.get(key, "")) for key in ("scenario", "set", "out", "nodes")}
-    scenario = asked(given["scenario"], given["set"])
-    folder = Path(given["out"]) if given["out"] else run_folder.made(RUNS / f"{scenario.name}-{scenario.seed}")
+    config = {key: str(context.run_config.get(key, "")) for key in ("scenario", "set", "out", "nodes")}
+    scenario = asked(config["scenario"], config["set"])
+    folder = Path(config["out"]) if config["out"] else run_folder.made(RUNS / f"{scenario.name}-{scenario.seed}")
     if not (folder / run_folder.SCENARIO).exists():
         check(scenario)
         write(folder / run_folder.SCENARIO, scenario.page())
@@ -46,9 +46,9 @@ def main(grid: Grid, context: Context) -> None:
     elif Scenario.read(folder / run_folder.SCENARIO) != scenario:
         raise ValueError(f"out = {folder} is another scenario's; name another folder, or none")
     watch = StopFile(folder)
-    fleet = Fleet(folder, watch.stopped, admitted=Path(given["nodes"]) if given["nodes"] else None)
+    fleet = Fleet(folder, watch.stopped, admitted=Path(config["nodes"]) if config["nodes"] else None)
     with suppress(Stopped):
-        run(grid, scenario, folder, watch, fleet if given["nodes"] else AnyNode(fleet.run))
+        run(grid, scenario, folder, watch, fleet if config["nodes"] else AnyNode(fleet.run))
 
 
 def asked(scenario: str, changes: str) -> Scenario:

@@ -1,4 +1,4 @@
-"""What the fork server loads first: with this it ends with the run. (Python's own looks for that once everything is loaded.)
+"""The module that the fork server loads first, so that it ends with the run. (Python's own does that only once all is loaded.)
 
 What it has forked does not take this over: workers follow the run by themselves.
 """

@@ -25,10 +25,10 @@ def started(scenario: Scenario) -> ForkServerContext:
     There is one a process: the first scenario's data are loaded in it, too; workers of a later run load their own.
     """
     context = multiprocessing.get_context("forkserver")
-    first = "scenarios.following"  # whoever ends while this loads is not survived by it
+    first = "scenarios.following"  # so that the server does not outlive a run that ends meanwhile
     context.set_forkserver_preload([first, f"core.engines.{scenario.engine}", "scenarios.backends.preloaded"])
     text = scenario.json()
-    with short(), withheld():  # while it loads, too: whoever waits for it could only say that it is gone
+    with short(), withheld():  # a Ctrl-C would end it while it loads, and then nothing could say why it is gone
         os.environ[SCENARIO] = text if len(text.encode()) < LONGEST else ""
         forkserver.ensure_running()
         del os.environ[SCENARIO]
@@ -37,9 +37,9 @@ def started(scenario: Scenario) -> ForkServerContext:
 
 @contextmanager
 def short() -> Iterator[None]:
-    """It listens on a unix socket, whose path has at most 107 bytes: that is made where Ray's are, not in the run's folder."""
-    own, tempfile.tempdir = tempfile.tempdir, os.environ.get("RAY_TMPDIR", tempfile.tempdir)
+    """The fork server's unix socket, whose path has at most 107 bytes, is made where Ray's are, not in the run's folder."""
+    previous, tempfile.tempdir = tempfile.tempdir, os.environ.get("RAY_TMPDIR", tempfile.tempdir)
     try:
         yield
     finally:
-        tempfile.tempdir = own
+        tempfile.tempdir = previous

@@ -24,11 +24,11 @@ def withheld() -> Iterator[None]:
 
 def in_a_line() -> None:
     """From now on a Ctrl-C that nothing else answers ends this command with a line, also while it still loads its libraries."""
-    otherwise = sys.excepthook
+    previous_hook = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not issubclass(kind, KeyboardInterrupt):
-            return otherwise(kind, error, trace)
+            return previous_hook(kind, error, trace)
         print("stopped; to go on, give the same command again", file=sys.stderr, flush=True)
         os._exit(130)
 

@@ -32,10 +32,10 @@ def changed(scenario: Scenario, changes: Sequence[Change]) -> Scenario:
     """
     new = scenario.with_(*changes)
     budget = next((limits for part in scenario.methods if (limits := _limits(part))), {})
-    named = {path for path, _ in changes}
+    paths = {path for path, _ in changes}
     before = {part.name for part in scenario.methods}
     return replace(
-        new, methods=tuple(_budgeted(part, {} if part.name in before else budget, named) for part in new.methods)
+        new, methods=tuple(_budgeted(part, {} if part.name in before else budget, paths) for part in new.methods)
     )
 
 
@@ -45,13 +45,13 @@ def difference(preset: Scenario, scenario: Scenario) -> list[Change]:
     Raises ValueError if no changes do, as where a piece has fewer settings than the preset's.
     """
     scenario = _unsettled(preset, scenario)
-    found = departures(preset, scenario)
-    if not _makes(preset, found, scenario):
+    changes = departures(preset, scenario)
+    if not _makes(preset, changes, scenario):
         raise ValueError(f"no --set makes this scenario of {preset.name}")
-    for one in [*found]:
-        rest = [other for other in found if other != one]
-        found = rest if _makes(preset, rest, scenario) else found
-    return found
+    for change in [*changes]:
+        rest = [other for other in changes if other != change]
+        changes = rest if _makes(preset, rest, scenario) else changes
+    return changes
 
 
 def _unsettled(preset: Scenario, scenario: Scenario) -> Scenario:
@@ -71,12 +71,12 @@ def _limits(part: Part) -> dict[str, object]:
     return {name: part.args[name] for name in LIMITS if name in part.args}
 
 
-def _budgeted(part: Part, budget: dict[str, object], named: set[str]) -> Part:
+def _budgeted(part: Part, budget: dict[str, object], paths: set[str]) -> Part:
     if part.name not in METHODS or not set(LIMITS) <= set(options(METHODS[part.name])):
         return part
-    given = [name for name in LIMITS if f"methods.{part.name}.{name}" in named]
-    if len(given) == 1:
-        (alone,) = given
+    limits = [name for name in LIMITS if f"methods.{part.name}.{name}" in paths]
+    if len(limits) == 1:
+        (alone,) = limits
         (other,) = set(LIMITS) - {alone}
         return Part(part.name, dict(part.args) | {other: 0} if part.args[alone] else part.args)
     return Part(part.name, budget | dict(part.args))

@@ -93,7 +93,7 @@ def _rounds(report: Report, done: int, total: float) -> Iterator[tuple[str, floa
     yield "the rest: data read, checkpoints written, clients' own accuracy at the end", total - train - evaluation
 
 
-def _name(process: Process, parent: int, known: dict[Process, str], phase: str) -> str:
+def _name(process: Process, parent: int, names: dict[Process, str], phase: str) -> str:
     """What a process is, from its command line and the phase in which it was first seen."""
     with suppress(OSError):
         words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -101,11 +101,11 @@ def _name(process: Process, parent: int, known: dict[Process, str], phase: str) 
         if "scenarios.experiment.baselines" in words:
             return f"{words[words.index('scenarios.experiment.baselines') + 1]} baseline"
         if "multiprocessing.forkserver" in line:
-            if not any(one.pid == parent and name == "fork server" for one, name in known.items()):
+            if not any(one.pid == parent and name == "fork server" for one, name in names.items()):
                 return "fork server"
             if phase == "exports":
                 return "exporter"
-            return f"worker {sum(name.startswith('worker') for name in known.values()) + 1}"
+            return f"worker {sum(name.startswith('worker') for name in names.values()) + 1}"
         if line.startswith("ray::"):
             return line.split()[0].split(".")[0]
         if "ray" in line and parent:

@@ -55,9 +55,9 @@ starts, with the choices. The seed, the rounds and the engine have options of th
 """
 
 
-def comments(thing: Callable[..., Any]) -> dict[str, str]:
+def comments(definition: Callable[..., Any]) -> dict[str, str]:
     """What the source says of a dataclass's fields, or of a function's settings: the comment on their lines, or above them."""
-    source = textwrap.dedent(inspect.getsource(thing))
+    source = textwrap.dedent(inspect.getsource(definition))
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     notes = {
         t.start[0]: (t.string.lstrip("# "), not t.line[: t.start[1]].strip())
@@ -72,24 +72,24 @@ def comments(thing: Callable[..., Any]) -> dict[str, str]:
     else:
         assert isinstance(node, ast.FunctionDef)
         named = [(a.arg, a.lineno, a.end_lineno) for a in node.args.kwonlyargs]
-    found = {}
+    meanings = {}
     for name, first, last in named:
         above = first
         while notes.get(above - 1, ("", False))[1]:
             above -= 1
         lines = [notes[line][0] for line in range(above, (last or first) + 1) if line in notes]
-        found[name] = " ".join(lines)
-    return found
+        meanings[name] = " ".join(lines)
+    return meanings
 
 
 def paths(data: type = Scenario, before: str = "") -> Iterator[tuple[str, str, str]]:
     """Each setting of a scenario: its path, its type in words, its meaning."""
     hints, notes = typing.get_type_hints(data), comments(data)
-    for one in fields(data):
-        if is_dataclass(hints[one.name]) and str(one.type) not in TYPES:
-            yield from paths(hints[one.name], f"{before}{one.name}.")
+    for field in fields(data):
+        if is_dataclass(hints[field.name]) and str(field.type) not in TYPES:
+            yield from paths(hints[field.name], f"{before}{field.name}.")
         else:
-            yield before + one.name, TYPES[str(one.type)], notes[one.name]
+            yield before + field.name, TYPES[str(field.type)], notes[field.name]
 
 
 def settings(piece: Callable[..., Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -98,11 +98,11 @@ def settings(piece: Callable[..., Any]) -> Iterator[tuple[str, str, str, str]]:
         return
     function = piece.__init__ if inspect.isclass(piece) else piece
     notes = comments(function)
-    for name, one in options(piece).items():
+    for name, parameter in options(piece).items():
         yield (
             name,
-            TYPES[str(one.annotation)],
-            str(one.default).lower() if one.annotation == "bool" else str(one.default),
+            TYPES[str(parameter.annotation)],
+            str(parameter.default).lower() if parameter.annotation == "bool" else str(parameter.default),
             notes[name],
         )
 
@@ -123,11 +123,11 @@ def page() -> str:
             ),
         ]
         several = str(Scenario.__annotations__[kind]).startswith("tuple")
-        found = [
+        setting_rows = [
             (f"`{kind}.{name}.{key}`" if several else f"`{kind}.{key}`", f"`{name}`", words, f"`{default}`", _capital(note))
             for name, piece in registry.items() for key, words, default, note in settings(piece)
         ]  # fmt: skip
-        parts.append(_table(("setting", "of", "type", "default", "meaning"), found))
+        parts.append(_table(("setting", "of", "type", "default", "meaning"), setting_rows))
     parts += [
         "## Conditions\n",
         "What `stream.conditions` takes, joined by `+`: `noise`, or with an amount `noise:0.5`.\n",
@@ -174,7 +174,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """What Markdown would take for its own, as it is; code stays code."""
+    """A text that Markdown shows as it is; code stays code."""
     if text.startswith("`"):
         return text.replace("|", r"\|")
     return text.replace("*", r"\*").replace("<", r"\<").replace("|", r"\|")

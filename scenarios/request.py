@@ -21,7 +21,7 @@ RUNS = Path("runs")  # where a run is sought, and a new one made, that is named 
 
 
 def wanted(name: str | None, changes: Sequence[Change], source: Path | None = None, real: bool = False) -> Scenario:
-    """A preset with these changes; source: as a run that goes on from that one, whose own scenario it is without a name.
+    """A preset with these changes. source: the run that it goes on from; without a name, that run's own scenario is taken.
 
     real: on real nodes. Raises ValueError, naming the value and the choices.
     """
@@ -31,7 +31,7 @@ def wanted(name: str | None, changes: Sequence[Change], source: Path | None = No
         raise unknown("scenario", name, SCENARIOS)
     if "past" in dict(changes):
         raise ValueError("past is what --from RUN sets: how many stages that run has been through")
-    scenario = settled(changed(SCENARIOS[name][0] if name else _own(source or Path()), changes))
+    scenario = settled(changed(SCENARIOS[name][0] if name else _scenario_of(source or Path()), changes))
     return after(scenario, source, real) if source else scenario
 
 
@@ -40,7 +40,7 @@ def there(run: Path) -> Path:
     return RUNS / run if (RUNS / run).exists() else run
 
 
-def _own(run: Path) -> Scenario:
+def _scenario_of(run: Path) -> Scenario:
     """A run's own scenario, to be run once more from where that run ended."""
     try:
         return replace(Scenario.read(run / run_folder.SCENARIO), past=0)

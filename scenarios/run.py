@@ -113,9 +113,9 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
             with piped():
                 print(scenario.page(), end="")
             return 0
-        kept = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
+        names = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
         options = RunOptions(
-            **{name: getattr(args, name) for name in kept}, federation=federation, plugins=tuple(args.plugins),
+            **{name: getattr(args, name) for name in names}, federation=federation, plugins=tuple(args.plugins),
             track=tuple(dict.fromkeys(args.track)),
         )  # fmt: skip
         notes = possible(scenario, options)
@@ -158,12 +158,12 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
         if args.out.exists() and not args.out.is_dir():
             raise ValueError(f"--out {args.out} is a file; name a folder that is empty, or not there")
         if args.out.exists() and any(args.out.iterdir()):
-            again = (
+            hint = (
                 f", or go on with --resume {shlex.quote(str(args.out))}"
                 if (args.out / run_folder.SCENARIO).exists()
                 else ""
             )
-            raise ValueError(f"--out {args.out} is not empty; choose another{again}")
+            raise ValueError(f"--out {args.out} is not empty; choose another{hint}")
         return scenario, args.out
     return scenario, run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
 

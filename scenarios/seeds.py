@@ -22,12 +22,12 @@ def run(scenario: Scenario, folder: Path, options: RunOptions, seeds: Sequence[i
     Raises ValueError if other runs lie there.
     """
     runs = {seed: folder / str(seed) for seed in seeds}
-    wanted = {seed: replace(scenario, seed=seed) for seed in seeds}
+    by_seed = {seed: replace(scenario, seed=seed) for seed in seeds}
     for seed, home in runs.items():
-        if (home / run_folder.SCENARIO).exists() and Scenario.read(home / run_folder.SCENARIO) != wanted[seed]:
+        if (home / run_folder.SCENARIO).exists() and Scenario.read(home / run_folder.SCENARIO) != by_seed[seed]:
             raise ValueError(f"{home} holds a run of other settings; choose another --out")
     for seed, home in runs.items():
-        if not _finished(home) and (code := _process(wanted[seed], home, options)):
+        if not _finished(home) and (code := _process(by_seed[seed], home, options)):
             return code
     return compare.main([*map(str, runs.values()), "--out", str(folder), "--html", str(folder / "compare.html")])
 

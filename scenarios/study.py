@@ -132,8 +132,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.plan:
             return _plan(work, args.workers, screen)
         code = _run(work, args, command, screen)
-        shown = _tables(work, command, args, screen)
-        return code or shown
+        tables_code = _tables(work, command, args, screen)
+        return code or tables_code
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
@@ -174,11 +174,9 @@ def _possible(study: Study) -> None:
 def _list() -> int:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, make in STUDIES.items():
-        one = make()
-        cells = (
-            f"{len(one.rows)} rows × {len(one.columns)} columns × {len(one.seeds)} seeds, {len(one.trials())} trials"
-        )
-        table.add_row(f"  {name}", one.meaning, cells)
+        study = make()
+        cells = f"{len(study.rows)} rows × {len(study.columns)} columns × {len(study.seeds)} seeds, {len(study.trials())} trials"
+        table.add_row(f"  {name}", study.meaning, cells)
     Console(highlight=False, markup=False).print(table)
     return 0
 
@@ -210,20 +208,20 @@ def _plan(work: Work, workers: int, screen: Console) -> int:
     return 0
 
 
-def planned(found: Plan, workers: int) -> list[str]:
+def planned(todo: Plan, workers: int) -> list[str]:
     """A plan in words."""
-    seen = found.estimates
+    estimates = todo.estimates
     lines = [
-        f"cells: {found.cells}, of them {found.cells_finished} finished",
-        f"trials: {found.trials}, of them {found.trials_finished} finished",
+        f"cells: {todo.cells}, of them {todo.cells_finished} finished",
+        f"trials: {todo.trials}, of them {todo.trials_finished} finished",
     ]
-    if found.processor is None:
+    if todo.processor is None:
         return [*lines, "nothing is known of how long the rest will take"]
-    hours = found.processor / 3600
-    wall = f"about {duration(found.wall(workers))} with {workers} workers" if hours else "nothing is left"
+    hours = todo.processor / 3600
+    wall = f"about {duration(todo.wall(workers))} with {workers} workers" if hours else "nothing is left"
     lines.append(f"left: {hours:.3g} processor hours; {wall}")
-    basis = f"{seen.count} finished runs, " if seen.count else ""
-    kinds = f"{_kinds(len(seen.kinds))} (model, batch, engine, strategy, methods, softmax, augmentation)"
+    basis = f"{estimates.count} finished runs, " if estimates.count else ""
+    kinds = f"{_kinds(len(estimates.kinds))} (model, batch, engine, strategy, methods, softmax, augmentation)"
     return [*lines, f"from: {basis}the rounds of {kinds}"]
 
 
@@ -236,8 +234,8 @@ def _kinds(count: int) -> str:
 
 def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) -> int:
     """Run what is not finished, a line each. Returns the exit code."""
-    before = plan(work)
-    for line in planned(before, args.workers):
+    todo = plan(work)
+    for line in planned(todo, args.workers):
         screen.print(line, soft_wrap=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(28), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -247,12 +245,12 @@ def _run(work: Work, args: argparse.Namespace, command: str, screen: Console) ->
     for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell that started this has ignored
         signal.signal(number, signal.default_int_handler)
     with Progress(*columns, console=screen) as progress:
-        done = before.cells_finished + before.trials_finished
-        bar = progress.add_task("runs", total=before.cells + before.trials, completed=done, left=_left(before, args))
+        done = todo.cells_finished + todo.trials_finished
+        bar = progress.add_task("runs", total=todo.cells + todo.trials, completed=done, left=_time_left(todo, args))
 
-        def show(ended: Ended, named: Sequence[Cell | Trial]) -> None:
-            screen.print(_ended(ended, named, work.out / run_folder.LOG), soft_wrap=True)
-            progress.update(bar, advance=len(named), left=_left(plan(work), args, time.monotonic() - began))
+        def show(ended: Ended, entries: Sequence[Cell | Trial]) -> None:
+            screen.print(_ended(ended, entries, work.out / run_folder.LOG), soft_wrap=True)
+            progress.update(bar, advance=len(entries), left=_time_left(plan(work), args, time.monotonic() - began))
 
         try:
             with closing(Pool(args.workers, work.out / run_folder.LOG)) as pool:
@@ -275,30 +273,30 @@ def _all(
     """Run what is not finished; how many failed."""
     failed = 0
     try:
-        for ended, named in carried_out(work, pool, budget):
+        for ended, entries in carried_out(work, pool, budget):
             if ended.state not in (BUSY, STOPPED):
                 failed += not finished(ended)
-                show(ended, named)
+                show(ended, entries)
     except KeyboardInterrupt:
         screen.print("runs end the round that they are in; Ctrl-C again ends them at once")
         raise
     return failed
 
 
-def _left(found: Plan, args: argparse.Namespace, spent: float = 0.0) -> str:
+def _time_left(todo: Plan, args: argparse.Namespace, spent: float = 0.0) -> str:
     """Trials are shorter than cells, so time is not in proportion to how many are left. spent: seconds of --budget."""
-    if not found.processor:
+    if not todo.processor:
         return ""
-    seconds = min(found.wall(args.workers), math.inf if args.budget is None else max(0.0, 60 * args.budget - spent))
+    seconds = min(todo.wall(args.workers), math.inf if args.budget is None else max(0.0, 60 * args.budget - spent))
     return f"about {duration(seconds)} left"
 
 
-def _ended(ended: Ended, named: Sequence[Cell | Trial], log: Path) -> str:
-    names = ", ".join(map(str, named)) or ended.folder.name
+def _ended(ended: Ended, entries: Sequence[Cell | Trial], log: Path) -> str:
+    names = ", ".join(map(str, entries)) or ended.folder.name
     result = results.load(ended.folder)
     if not result:
         return f"{names}: failed: {ended.error}; see {log}"
-    if all(isinstance(one, Trial) for one in named):
+    if all(isinstance(one, Trial) for one in entries):
         return f"{names}: validation {100 * (result.validation_accuracy or 0):.2f} % ({result.seconds:.0f} s)"
     return f"{names}: {100 * (result.accuracy or 0):.2f} % ({result.seconds:.0f} s)"
 
@@ -308,24 +306,24 @@ def _ended(ended: Ended, named: Sequence[Cell | Trial], log: Path) -> str:
 
 def _tables(work: Work, command: str, args: argparse.Namespace, screen: Console) -> int:
     """The tables, on standard output; and everything in files. 1 if nothing is finished."""
-    found = work.outcome()
-    again = command.replace(" --finished", "")
-    if not found.results:
-        screen.print(f"no cell is finished in {work.out} yet; this goes on:\n{again}", soft_wrap=True)
+    outcome = work.outcome()
+    rerun = command.replace(" --finished", "")
+    if not outcome.results:
+        screen.print(f"no cell is finished in {work.out} yet; this goes on:\n{rerun}", soft_wrap=True)
         return 1
-    for name in shown_measures(found):
-        _table(found, name)
-    files = output.write(found, work.out, again, work.code, tuple(args.plugins))
-    if missing := found.missing:
+    for name in shown_measures(outcome):
+        _table(outcome, name)
+    files = output.write(outcome, work.out, rerun, work.code, tuple(args.plugins))
+    if missing := outcome.missing:
         names = "; ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        screen.print(f"missing: {names}; this goes on:\n{again}", soft_wrap=True)
-    said = ", ".join(f"{one.name} (.svg, .csv)" if one.suffix == ".png" else one.name for one in files)
-    Console(highlight=False, markup=False).print(f"written to {work.out}: {said}", soft_wrap=True)
+        screen.print(f"missing: {names}; this goes on:\n{rerun}", soft_wrap=True)
+    file_names = ", ".join(f"{one.name} (.svg, .csv)" if one.suffix == ".png" else one.name for one in files)
+    Console(highlight=False, markup=False).print(f"written to {work.out}: {file_names}", soft_wrap=True)
     return 0
 
 
-def _table(found: Outcome, name: str) -> None:
-    screen, (head, rows) = Console(highlight=False, markup=False), grid(found, name)
+def _table(outcome: Outcome, name: str) -> None:
+    screen, (head, rows) = Console(highlight=False, markup=False), grid(outcome, name)
     title = f"{MEASURES[name].head}, mean ± deviation over seeds (number of seeds)"
     for table in tables(["row", *head[1:]], rows, screen.width, title):
         screen.print(table)

@@ -54,8 +54,8 @@ class Terminal:
             self._update("rounds", number, text=f"round {number}/{self._total}  accuracy {share}{left_out}")
         elif self._total:
             spent = time.monotonic() - self._started
-            left = spent / (number - self._before) * (self._total - number)
-            self.say(f"round {number}/{self._total}  accuracy {share}{left_out}  about {left:.0f} s left")
+            seconds_left = spent / (number - self._before) * (self._total - number)
+            self.say(f"round {number}/{self._total}  accuracy {share}{left_out}  about {seconds_left:.0f} s left")
 
     # ── progress ──
 
@@ -129,14 +129,14 @@ class Terminal:
     def listen(self) -> None:
         """From now on Ctrl-C and SIGTERM ask to stop; a second one ends at once."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._asked)
+            signal.signal(number, self._on_signal)
 
     def pause(self, seconds: float = 0.0) -> None:
         """Wait so long. Raises KeyboardInterrupt if somebody asked to stop."""
         if self._stop.wait(seconds):
             raise KeyboardInterrupt
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set():
             os._exit(130)
         self._stop.set()

@@ -57,7 +57,7 @@ class OtherSchema(ValueError):
 
 
 def save(folder: Path, state: RunState) -> None:
-    """Write checkpoints/round-00007.npz: beside, then renamed; then forget all but the newest two."""
+    """Write checkpoints/round-00007.npz: under another name, then renamed; then remove all but the newest two."""
     home = folder / run_folder.CHECKPOINTS
     named = arrays.numbered("weight/", state.arrays)
     named |= {f"strategy/{k}": a for k, a in state.strategy.items()}

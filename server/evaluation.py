@@ -35,10 +35,10 @@ def evaluate(judge: Judge, arrays: Arrays, examples: Examples) -> Sums:
 
 
 def confusion(judge: Judge, arrays: Arrays, examples: Examples) -> np.ndarray:
-    """int [classes, classes]: how many of each true class (row) were taken for which (column)."""
-    taken = judge.logits(arrays, examples.x).argmax(1)
-    count = judge.model.classes
-    return np.bincount(count * examples.y + taken, minlength=count**2).reshape(count, count)
+    """int [classes, classes]: how many of each true class (row) were predicted as which (column)."""
+    predicted = judge.logits(arrays, examples.x).argmax(1)
+    classes = judge.model.classes
+    return np.bincount(classes * examples.y + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class TestSuite:
-    """The test images of every task: those of one condition are looked at once, whatever tasks ask of them."""
+    """The test images of every task. Those of one condition go through the model once, however many tasks are tested on them."""
 
     judge: Judge
     tests: tuple[TaskTest, ...]
@@ -60,8 +60,8 @@ class TestSuite:
 
     @classmethod
     def of(cls, scenario: Scenario, images: Examples, judge: Judge, name: str = "test") -> TestSuite:
-        """All of these images, under every condition of the scenario's stream. name: what they are, the address of what
-        conditions draw."""
+        """All of these images, under every condition of the scenario's stream. name: what the images are; it is
+        part of the address by which conditions draw random numbers."""
         tests = course(scenario).tests
         conditions = dict.fromkeys(one.condition for one in tests)
         sets = {c: Examples(under(c, images.x, scenario.seed, name), images.y) for c in conditions}
@@ -78,8 +78,8 @@ class TestSuite:
     def task(self, number: int) -> Examples:
         """The images of one task."""
         test = self.tests[number]
-        there = self.sets[test.condition]
-        return there.take(np.flatnonzero(np.isin(there.y, test.labels)))
+        examples = self.sets[test.condition]
+        return examples.take(np.flatnonzero(np.isin(examples.y, test.labels)))
 
     def scores(self, arrays: Arrays) -> Scores:
         """What this model makes of them."""
@@ -88,8 +88,8 @@ class TestSuite:
         total = sum((score(z, self.sets[c].y) for c, z in logits.items()), Sums())
         tasks = []
         for test in self.tests:
-            mine = right[test.condition][np.isin(self.sets[test.condition].y, test.labels)]
-            tasks.append(float(mine.mean()) if len(mine) else 0.0)
+            right_of_task = right[test.condition][np.isin(self.sets[test.condition].y, test.labels)]
+            tasks.append(float(right_of_task.mean()) if len(right_of_task) else 0.0)
         labels, correct = np.concatenate([e.y for e in self.sets.values()]), np.concatenate(list(right.values()))
         classes = [correct[labels == c] for c in range(self.judge.model.classes)]
         return Scores(total, tuple(tasks), tuple(float(one.mean()) if len(one) else None for one in classes))
@@ -99,8 +99,8 @@ def few(examples: Examples, count: int, order: np.ndarray) -> Examples:
     """At most `count` of them, the first in this order, classes in equal numbers as far as there are enough."""
     rank = np.zeros(len(order), np.int64)
     for label in np.unique(examples.y):
-        mine = order[examples.y[order] == label]
-        rank[mine] = np.arange(len(mine))
+        indices = order[examples.y[order] == label]
+        rank[indices] = np.arange(len(indices))
     return examples.take(np.sort(np.argsort(rank, kind="stable")[:count]))
 
 
@@ -111,7 +111,7 @@ def known(scenario: Scenario, task: int) -> bool:
 
 class Probe:
     """Splits a round's forgetting in two, on `scenario.probe` test images of every task, classes in equal numbers, the same in
-    every round. It remembers what it found of the newest global model, which is tested once."""
+    every round. It keeps what it found of the newest global model, so that each is tested once."""
 
     def __init__(self, scenario: Scenario, suite: TestSuite, arrays: Arrays) -> None:
         self.judge, tasks = suite.judge, range(len(suite.tests))
@@ -128,13 +128,13 @@ class Probe:
         right = self.judge.logits(arrays, self.images.x).argmax(1) == self.images.y
         return np.split(right, self.ends)
 
-    def split(self, done: Round, history: Sequence[RoundRecord]) -> ForgettingSplit:
+    def split(self, outcome: Round, history: Sequence[RoundRecord]) -> ForgettingSplit:
         """This round's (core.metrics.split). Where nobody took a step, clients' models are the one that they were sent, and
         what changed is the server's doing (a closed-form head)."""
-        row, before = done.record, self.newest
-        self.newest = self._right(done.arrays)
-        clients = list(done.updates) or [client for client in row.clients if client not in row.without]
-        local = [self._right(done.updates[c]) if c in done.updates else before for c in clients]
+        row, before = outcome.record, self.newest
+        self.newest = self._right(outcome.arrays)
+        clients = list(outcome.updates) or [client for client in row.clients if client not in row.without]
+        local = [self._right(outcome.updates[c]) if c in outcome.updates else before for c in clients]
         earlier = [self.known | met(history, client) for client in clients]
         now = [-1 if client in row.without else row.tasks[client] for client in clients]
         found = split(before, local, self.newest, earlier, now)
@@ -162,14 +162,14 @@ class Tests:
         """What the gate reads: accuracy on each task's validation images; None where there is none."""
         if self.gate is None:
             return (None,) * len(self.suite.tests)
-        found = self.gate.scores(arrays).tasks
-        return tuple(share if len(self.gate.task(task)) else None for task, share in enumerate(found))
+        accuracies = self.gate.scores(arrays).tasks
+        return tuple(share if len(self.gate.task(task)) else None for task, share in enumerate(accuracies))
 
-    def tested(self, done: Round, history: Sequence[RoundRecord]) -> RoundRecord:
+    def tested(self, outcome: Round, history: Sequence[RoundRecord]) -> RoundRecord:
         """A round's record with what its model reads. history: the rounds before it."""
-        start, record = time.perf_counter(), done.record
-        scores = (self.suite if record.round in self.ends else self.quick).scores(done.arrays)
-        validation = evaluate(self.suite.judge, done.arrays, self.validation) if len(self.validation) else None
+        start, record = time.perf_counter(), outcome.record
+        scores = (self.suite if record.round in self.ends else self.quick).scores(outcome.arrays)
+        validation = evaluate(self.suite.judge, outcome.arrays, self.validation) if len(self.validation) else None
         seen = history[-1].seen if history else 0
         record = replace(
             record,
@@ -178,23 +178,23 @@ class Tests:
             loss=scores.all.mean_loss,
             tasks_accuracy=scores.tasks,
             classes_accuracy=scores.classes,
-            tasks_validation=self.judged(done.arrays) if record.round in self.ends else (),
+            tasks_validation=self.judged(outcome.arrays) if record.round in self.ends else (),
             validation_loss=validation.mean_loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
-            forgetting_split=self.probe.split(done, history) if self.probe else None,
+            forgetting_split=self.probe.split(outcome, history) if self.probe else None,
         )
         return replace(record, seconds=replace(record.seconds, evaluate=time.perf_counter() - start))
 
 
 def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Shard], dict[int, str]]:
     """Ask clients (all, or a hundred drawn by address) what they hold and how good the global model, and their own if they have
-    one, is for them after a round; who did not say, and why."""
+    one, is for them after a round; and which of them gave no usable reply, and why."""
     scenario = federation.scenario
-    who = list(range(scenario.clients))
-    if len(who) > LISTED:
-        who = sorted(int(c) for c in rng(scenario.seed, "listed").choice(len(who), LISTED, replace=False))
+    listed = list(range(scenario.clients))
+    if len(listed) > LISTED:
+        listed = sorted(int(c) for c in rng(scenario.seed, "listed").choice(len(listed), LISTED, replace=False))
     weights = wire.record(arrays)
-    contents = {c: wire.request(federation.task(round, c, 0.0, arrays), weights) for c in who}
+    contents = {c: wire.request(federation.task(round, c, 0.0, arrays), weights) for c in listed}
     limits = Limits.of(scenario)
 
     def read(client: int, content: RecordDict) -> Shard:

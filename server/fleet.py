@@ -38,7 +38,7 @@ class Fleet:
         self, folder: Path, stopped: Callable[[], bool] = lambda: False, wait: float = WAIT,
         admitted: Path | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self.run, self.stopped, self.wait = folder, _named(folder), stopped, wait
+        self.folder, self.run, self.stopped, self.wait = folder, _run_id(folder), stopped, wait
         before = folder / run_folder.BEFORE
         self.before = tuple(before.read_text().split()) if before.exists() else ()
         self.admitted = admitted  # {node: {"name", "client"}}, JSON; it may change while the run lasts
@@ -52,13 +52,13 @@ class Fleet:
         """{client: node} of those whose nodes are there, waiting a while for the others."""
         end = time.monotonic() + self.wait
         while True:
-            there = set(grid.get_node_ids())
-            known = admitted(self.admitted) if self.admitted else None
-            self._plays = {n: c for n, c in self._plays.items() if n in there and self._may(known, n, c)}
-            self._asked = Counter({node: times for node, times in self._asked.items() if node in there})
-            if fresh := sorted(node for node in there - set(self._plays) if self._asked[node] < TRIES):
+            online = set(grid.get_node_ids())
+            allowed = admitted(self.admitted) if self.admitted else None
+            self._plays = {n: c for n, c in self._plays.items() if n in online and self._may(allowed, n, c)}
+            self._asked = Counter({node: times for node, times in self._asked.items() if node in online})
+            if fresh := sorted(node for node in online - set(self._plays) if self._asked[node] < TRIES):
                 self._asked.update(fresh)
-                self._ask(grid, fresh, known)
+                self._ask(grid, fresh, allowed)
             assignment = {client: node for node, client in sorted(self._plays.items(), reverse=True)}
             self._missed -= set(assignment)
             if set(clients) - self._missed <= set(assignment):
@@ -73,12 +73,12 @@ class Fleet:
         return {client: assignment[client] for client in clients if client in assignment}
 
     @staticmethod
-    def _may(known: Mapping[int, Admitted] | None, node: int, client: int) -> bool:
+    def _may(allowed: Mapping[int, Admitted] | None, node: int, client: int) -> bool:
         """May this node play this client still? Who is admitted may change while a run lasts."""
-        return known is None or (node in known and known[node].client == client)
+        return allowed is None or (node in allowed and allowed[node].client == client)
 
     def replied(self, round: int, done: int, of: int) -> None:
-        """Nobody counts introductions."""
+        """Nobody is shown how many nodes have said who they are."""
 
     def notes(self) -> list[str]:
         """What was noticed since the last call; the same is said once."""
@@ -86,7 +86,7 @@ class Fleet:
         self._notes |= dict.fromkeys(new, True)
         return new
 
-    def _ask(self, grid: Grid, nodes: list[int], known: Mapping[int, Admitted] | None) -> None:
+    def _ask(self, grid: Grid, nodes: list[int], allowed: Mapping[int, Admitted] | None) -> None:
         """Ask nodes for their clients. Whose key was admitted for one is who its key says, whatever it answers, unless it says
         that it is another."""
         asks = {
@@ -94,21 +94,21 @@ class Fleet:
         }
         replies, failed, _ = exchange(Channel(grid, ANSWER, self, self), asks, lambda node, reply: reply)
         for node in nodes:
-            own = known.get(node) if known is not None else None
-            name = f"node {own.name}" if own else f"node {node}"
+            admission = allowed.get(node) if allowed is not None else None
+            name = f"node {admission.name}" if admission else f"node {node}"
             try:
                 client = wire.who(replies[node].content) if node in replies else None
             except ValueError as error:
                 self._note(f"{name} does not say which client it plays: {error}")
                 continue
-            if known is not None and own is None:
+            if allowed is not None and admission is None:
                 self._note(f"{name} was admitted for no client, and gets no work: admit it again, with --client")
-            elif own and client not in (None, own.client):
+            elif admission and client not in (None, admission.client):
                 self._note(
-                    f"{name} says it plays client {client}, but was admitted for client {own.client}; it gets no work"
+                    f"{name} says it plays client {client}, but was admitted for client {admission.client}; it gets no work"
                 )
-            elif own:  # if it answers no task either, the round goes on without it
-                self._plays[node] = own.client
+            elif admission:  # if it answers no task either, the round goes on without it
+                self._plays[node] = admission.client
             elif client is None:
                 self._note(f"{name} does not say which client it plays: {failed[node]}")
             elif client in self._plays.values():
@@ -144,7 +144,7 @@ def admitted(file: Path) -> dict[int, Admitted]:
     }
 
 
-def _named(folder: Path) -> str:
+def _run_id(folder: Path) -> str:
     """This run's own name, by which clients keep its memory apart from other runs'."""
     file = folder / run_folder.ID
     if not file.exists():

@@ -183,16 +183,16 @@ class Costs:
     @classmethod
     def of(cls, scenario: Scenario, history: Sequence[RoundRecord]) -> Costs:
         """Those of a scenario's rounds."""
-        most: dict[int, int] = {}
+        peaks: dict[int, int] = {}
         for row in history:
-            for client, kept in row.memory.items():
-                most[client] = max(kept, most.get(client, 0))
+            for client, size in row.memory.items():
+                peaks[client] = max(size, peaks.get(client, 0))
         examples = sum(row.examples for row in history)
         return cls(
             steps=examples // scenario.local.batch,
             examples=examples,
-            memory_bytes=max(most.values(), default=0),
-            memory_total_bytes=sum(most.values()),
+            memory_bytes=max(peaks.values(), default=0),
+            memory_total_bytes=sum(peaks.values()),
             megabytes=Megabytes(
                 sum(row.bytes.sent for row in history) / 1e6, sum(row.bytes.received for row in history) / 1e6
             ),
@@ -348,13 +348,13 @@ def divergences(report: Report) -> dict[str, str]:
     """A sentence for each training that diverged (core.curves): this run's ("federated") and its baselines'."""
     forgets = bool(report.continual or report.settings.leave)
     trainings = {"federated": tuple(row.point for row in report.history), **report.curves}
-    found = {
+    reasons = {
         name: curves.diverged(curve, forgets and name != "centralized")
         for name, curve in trainings.items()
         if name != "local"  # the mean of many trainings, which has no loss
     }
-    who = {name: "this run" if name == "federated" else f"the {name} baseline" for name in found}
-    return {name: f"{who[name]} diverged: {why}" for name, why in found.items() if why}
+    subjects = {name: "this run" if name == "federated" else f"the {name} baseline" for name in reasons}
+    return {name: f"{subjects[name]} diverged: {why}" for name, why in reasons.items() if why}
 
 
 # ── the edge: JSON ──
@@ -377,13 +377,13 @@ def report_json(report: Report) -> dict[str, Any]:
     return top | {"clients": report.settings.clients} | plain(report)
 
 
-def parse(found: Mapping[str, Any], name: str = "report") -> Report:
+def parse(content: Mapping[str, Any], name: str = "report") -> Report:
     """A report from JSON. Raises ValueError, naming `name`, if it is none, or of another schema."""
-    if (schema := found.get("schema", 1)) != SCHEMA:
+    if (schema := content.get("schema", 1)) != SCHEMA:
         raise ValueError(
             f"{name} has schema {str(schema)[:40]}, made by another version of this program; {SCHEMA} is read"
         )
-    rest = {key: one for key, one in found.items() if key not in ("schema", "scenario", "seed", "rounds", "clients")}
+    rest = {key: one for key, one in content.items() if key not in ("schema", "scenario", "seed", "rounds", "clients")}
     if isinstance(settings := rest.get("settings"), Mapping):
         rest["settings"] = renamed(settings)
     report: Report = typed(name, rest, Report)

@@ -56,10 +56,11 @@ class Federation:
 
     def task(self, round: int, client: int, rate: float, arrays: Arrays, payloads: Payloads | None = None) -> Task:
         """What a client is asked to do in a round."""
-        named = self.channel.assignment
+        assignment = self.channel.assignment
         return Task(
-            self.scenario, round, client, rate, arrays, payloads or {}, named.run, named.before, self.step, self.digest
-        )
+            self.scenario, round, client, rate, arrays, payloads or {},
+            assignment.run, assignment.before, self.step, self.digest,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,16 @@ class Round:
 def rounds(federation: Federation, state: RunState, rate: Rate) -> Iterator[Round]:
     """Train round by round, from the one after this state's; yield each as it ends."""
     for number in range(state.round + 1, federation.scenario.rounds + 1):
-        if (now := rate(number)) is None:
+        if (step_size := rate(number)) is None:
             return
-        done = one(federation, state, number, now)
-        state = replace(state, round=number, arrays=done.arrays, strategy=done.strategy, shared=done.shared)
-        yield done
+        outcome = one(federation, state, number, step_size)
+        state = replace(state, round=number, arrays=outcome.arrays, strategy=outcome.strategy, shared=outcome.shared)
+        yield outcome
 
 
 def one(federation: Federation, state: RunState, number: int, rate: float) -> Round:
     """One round: ask its clients, believe what makes sense of their replies, make one model of many."""
-    start, worked = time.perf_counter(), time.process_time()
+    start, processor_start = time.perf_counter(), time.process_time()
     asked = Asked(federation.scenario, number, rate, state.arrays, state.shared)
     contents = _contents(federation, asked)
     method, holdings = federation.method, federation.holdings
@@ -93,19 +94,19 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
     def read(client: int, content: RecordDict) -> Checked:
         return trust.read(content, client, asked, method, holdings)
 
-    asking, worked = time.perf_counter(), time.process_time() - worked
+    asking, preparation = time.perf_counter(), time.process_time() - processor_start
     replies = federation.channel.ask(MessageType.TRAIN, contents, read, number)
-    waited, again = time.perf_counter() - asking, time.process_time()
+    waited, resumed = time.perf_counter() - asking, time.process_time()
     believed = trust.believe(replies.results, asked, method, holdings)
     strategy, arrays, error = _aggregated(federation, state, believed, number)
     if number == federation.scenario.rounds:
         arrays = federation.strategy.finish(strategy, arrays)
-    # Where nothing was made of the replies, what came beside them is not counted either: it would go with weights nobody has.
-    sent = {} if error and arrays is state.arrays else believed.payloads
-    shared, arrays, unusable = _server_updated(method, state.shared, sent, arrays)
+    # Where the replies changed nothing, the payloads beside them are dropped too: they belong to weights that nobody has.
+    payloads = {} if error and arrays is state.arrays else believed.payloads
+    shared, arrays, unusable = _server_updated(method, state.shared, payloads, arrays)
     if number == federation.scenario.rounds:
-        arrays, late = _finished(federation, shared, arrays)
-        error = "; ".join(filter(None, (error, late)))
+        arrays, finish_error = _finished(federation, shared, arrays)
+        error = "; ".join(filter(None, (error, finish_error)))
     traffic = Traffic(
         sent=sum(replies.sent.values()),
         received=sum(replies.results[client].bytes for client in believed.updates),
@@ -121,7 +122,7 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
         notes=tuple(federation.channel.assignment.notes()),
     )
     processor = sum(update.processor for update in believed.updates.values())
-    server = worked + time.process_time() - again
+    server = preparation + time.process_time() - resumed
     record = replace(record, seconds=RoundSeconds(time.perf_counter() - start, 0.0, waited, processor, server))
     return Round(record, arrays, strategy, shared, believed.learned)
 
@@ -184,16 +185,16 @@ def _aggregated(federation: Federation, state: RunState, believed: Believed, num
     if not contributions:
         return before, state.arrays, ""
     try:
-        after, made = strategies.aggregate(scenario, strategy, before, state.arrays, contributions, number)
+        after, aggregated = strategies.aggregate(scenario, strategy, before, state.arrays, contributions, number)
     except Exception as error:  # Flower's own refusals have no public base class; whatever it was, the run goes on
         return before, state.arrays, f"the strategy could not aggregate {len(contributions)} replies: {error}"
-    if not finite([*made, *after.values()]):
+    if not finite([*aggregated, *after.values()]):
         why = f"the strategy made NaN or infinity of {len(contributions)} replies; the old weights were kept"
         return before, state.arrays, why
-    stepped, far = trust.bounded(state.arrays, made, scenario.max_update_ratio, of(scenario))
+    stepped, ratio = trust.bounded(state.arrays, aggregated, scenario.max_update_ratio, of(scenario))
     cut = f"it was cut to {scenario.max_update_ratio:g}"
-    long = f"the strategy's step was {far:.3g} times the weights' length; {cut}"
-    return after, stepped, long if far > scenario.max_update_ratio else ""
+    long = f"the strategy's step was {ratio:.3g} times the weights' length; {cut}"
+    return after, stepped, long if ratio > scenario.max_update_ratio else ""
 
 
 def _server_updated(
@@ -201,38 +202,42 @@ def _server_updated(
 ) -> tuple[Shared, Arrays, dict[int, str]]:
     """What the server keeps for methods, the global weights as they make them, and whose payloads could not be used.
 
-    Where they make no sense together, they are taken one after another, and whose does not is left out.
+    Where the payloads make no sense together, they are added one client after another, and those that make none are left out.
     """
     sent = {client: one for client, one in payloads.items() if one}
     with suppress(ArithmeticError, np.linalg.LinAlgError):
-        return *_made(method, shared, sent, arrays), {}
-    good, unusable = dict[int, Payloads](), dict[int, str]()
-    for client, one in sent.items():
+        return *_checked_server_update(method, shared, sent, arrays), {}
+    usable, unusable = dict[int, Payloads](), dict[int, str]()
+    for client, payload in sent.items():
         try:
-            _made(method, shared, {**good, client: one}, arrays)
-            good[client] = one
+            _checked_server_update(method, shared, {**usable, client: payload}, arrays)
+            usable[client] = payload
         except (ArithmeticError, np.linalg.LinAlgError) as error:
             unusable[client] = f"what it sent for a method could not be used: {error}"
-    return *_made(method, shared, good, arrays), unusable
+    return *_checked_server_update(method, shared, usable, arrays), unusable
 
 
-def _made(method: Finetune, shared: Shared, payloads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
-    kept, made = method.server_update(shared, payloads, arrays)
-    if not finite([*made, *kept.values()]):
+def _checked_server_update(
+    method: Finetune, shared: Shared, payloads: Mapping[int, Payloads], arrays: Arrays
+) -> tuple[Shared, Arrays]:
+    new_shared, new_arrays = method.server_update(shared, payloads, arrays)
+    if not finite([*new_arrays, *new_shared.values()]):
         raise ArithmeticError("it makes NaN or infinity")
-    return kept, made
+    return new_shared, new_arrays
 
 
 def _finished(federation: Federation, shared: Shared, arrays: Arrays) -> tuple[Arrays, str]:
     """The global weights as methods leave them after the last round, and what went wrong; this step has the limit of a round's."""
-    most = federation.scenario.max_update_ratio
+    limit = federation.scenario.max_update_ratio
     try:
-        made = federation.method.server_finish(shared, arrays)
+        finished = federation.method.server_finish(shared, arrays)
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         return arrays, f"nothing was made of the weights after the last round: {error}"
-    if not finite(made):
+    if not finite(finished):
         return arrays, "what was made of the weights after the last round is NaN or infinite; they were kept"
-    made, far = trust.bounded(arrays, made, most, of(federation.scenario))
-    return made, f"the step after the last round was {far:.3g} times the weights' length; it was cut to {most:g}" * (
-        far > most
+    finished, ratio = trust.bounded(arrays, finished, limit, of(federation.scenario))
+    return (
+        finished,
+        f"the step after the last round was {ratio:.3g} times the weights' length; it was cut to {limit:g}"
+        * (ratio > limit),
     )

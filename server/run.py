@@ -90,38 +90,38 @@ def run(
     """
     channel = Channel(grid, scenario.round_timeout, watch, assignment or AnyNode())
     with played(folder):
-        this, state = restore(scenario, folder, channel, watch, judge)
+        this_run, state = restore(scenario, folder, channel, watch, judge)
 
         def rate(number: int) -> float | None:
             return schedule.rate(scenario, number, schedule.losses(state.curve))
 
-        for done in rounds(this.federation, state, rate):
-            state = advance(this, state, done)
-        return finish(this, state)
+        for outcome in rounds(this_run.federation, state, rate):
+            state = advance(this_run, state, outcome)
+        return finish(this_run, state)
 
 
 def restore(
     scenario: Scenario, folder: Path, channel: Channel, watch: Watch, judge: Judge | None = None
 ) -> tuple[Run, RunState]:
     """A run and its state: as its newest checkpoint has it, or before the first round."""
-    data, real = load(scenario), not isinstance(channel.assignment, AnyNode)
+    data, on_nodes = load(scenario), not isinstance(channel.assignment, AnyNode)
     # A run that goes on from another has that one's version beside its own, older than all of them (continuation.py).
     oldest = versions.listed(folder)[0] if scenario.past else None
-    first = versions.weights(oldest) if oldest else of(scenario).initial(scenario.seed)
-    saved, damaged = checkpoint.newest(folder, first)
-    state = saved or RunState(0, first)
+    initial = versions.weights(oldest) if oldest else of(scenario).initial(scenario.seed)
+    saved, damaged = checkpoint.newest(folder, initial)
+    state = saved or RunState(0, initial)
     events = [] if state.round else list(data.notes)
     events += [f"checkpoint {name} was damaged and not used" for name in damaged]
-    if real and saved and 0 < saved.round < scenario.rounds:  # a simulation that was interrupted is one that was not
+    if on_nodes and saved and 0 < saved.round < scenario.rounds:  # a simulation ends as if never interrupted
         events.append(f"the run was interrupted, and went on after round {saved.round}")
     best.keep(folder, state.curve, state.arrays)
-    there_is_one = real and not of(scenario).statistics
-    step = _step(scenario, folder) if there_is_one or scenario.engine == "litert" else b""
-    holdings = None if real else Holdings(scenario, data.train.y)
+    has_step = on_nodes and not of(scenario).statistics
+    step = _step(scenario, folder) if has_step or scenario.engine == "litert" else b""
+    holdings = None if on_nodes else Holdings(scenario, data.train.y)
     federation = Federation(scenario, channel, step, holdings)
     tests = Tests(scenario, data, state.arrays, judge or default(scenario))
-    before = tests.suite.scores(first) if stages.staged(scenario) else None
-    judged = tests.judged(first) if before else ()
+    before = tests.suite.scores(initial) if stages.staged(scenario) else None
+    judged = tests.judged(initial) if before else ()
     data = replace(data, train=Examples.none())  # 47 MB of images that only clients look at
     return Run(federation, folder, watch, data, tests, before, judged), state.with_events(*events)
 
@@ -130,22 +130,22 @@ def _step(scenario: Scenario, folder: Path) -> bytes:
     """The training step's file, made once a run: for clients without TensorFlow."""
     file = folder / run_folder.STEP
     if not file.exists():
-        with placed(file) as made:
-            made.write(training_step(of(scenario), scenario.local.batch, strategies.chain(scenario).contrasts))
+        with placed(file) as output:
+            output.write(training_step(of(scenario), scenario.local.batch, strategies.chain(scenario).contrasts))
     return file.read_bytes()
 
 
-def advance(run: Run, state: RunState, done: Round) -> RunState:
+def advance(run: Run, state: RunState, outcome: Round) -> RunState:
     """The state after a round: its model tested, kept as a version if a stage ends with it, and all of it written down."""
-    row = run.tests.tested(done, state.history)
+    row = run.tests.tested(outcome, state.history)
     if run.before and row.round in run.tests.ends[:-1]:  # after the last stage all are asked anyway
-        shards, _ = evaluation.clients(run.federation, done.arrays, row.round)
+        shards, _ = evaluation.clients(run.federation, outcome.arrays, row.round)
         row = replace(row, clients_accuracy={one.client: one.accuracy for one in shards if one.accuracy is not None})
-    known = {client for one in state.history for client in one.unprepared}
-    row = replace(row, unprepared=tuple(client for client in row.unprepared if client not in known))
+    reported = {client for one in state.history for client in one.unprepared}
+    row = replace(row, unprepared=tuple(client for client in row.unprepared if client not in reported))
     row = replace(row, said=_news(row, state.history))
     history = (*state.history, row)
-    state = RunState(row.round, done.arrays, done.strategy, done.shared, history, state.events)
+    state = RunState(row.round, outcome.arrays, outcome.strategy, outcome.shared, history, state.events)
     state = state.with_events(*record.events(row))
     if row.round in run.tests.ends:
         _keep(run, state)
@@ -176,9 +176,9 @@ def finish(run: Run, state: RunState) -> Report:
     start, turns = time.perf_counter(), Counter(client for row in state.history for client in row.clients)
     shards, failed = evaluation.clients(run.federation, state.arrays, state.round)
     events = [f"client {client} could not test the final model: {why}" for client, why in failed.items()]
-    own = {one.client: one.accuracy for one in shards if one.accuracy is not None}
+    accuracies = {one.client: one.accuracy for one in shards if one.accuracy is not None}
     last = state.history[-1] if state.history else None
-    spent = [row.seconds for row in state.history]
+    seconds = [row.seconds for row in state.history]
     confusion = evaluation.confusion(run.tests.suite.judge, state.arrays, run.data.test)
     report = Report(
         settings=run.scenario,
@@ -189,12 +189,12 @@ def finish(run: Run, state: RunState) -> Report:
         costs=Costs.of(run.scenario, state.history),
         shards=tuple(replace(one, rounds=turns[one.client]) for one in shards),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
-        continual=stages.continual(run.scenario, state.history, run.before, own),
+        continual=stages.continual(run.scenario, state.history, run.before, accuracies),
         events=(*state.events, *events),
         best={"federated": best.found(run.folder, state.curve)},
         seconds={
-            "training": sum(one.train for one in spent),
-            "evaluation": sum(one.evaluate for one in spent) + time.perf_counter() - start,
+            "training": sum(one.train for one in seconds),
+            "evaluation": sum(one.evaluate for one in seconds) + time.perf_counter() - start,
         },
         versions={name: version(name) for name in PACKAGES},
         folder=str(run.folder),

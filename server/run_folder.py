@@ -17,12 +17,12 @@ ROUNDS = "rounds.jsonl"  # a line a round, while it goes on
 REPORT = "report.json"  # all of a finished run
 PAGE = "report.html"
 LOG = "run.log"  # what libraries say
-EXPORTS = "export.json"  # what was found of model.*
+EXPORTS = "export.json"  # what the checks of model.* found
 CHECKPOINTS = "checkpoints"  # the newest two rounds
 VERSIONS = "versions"  # a folder a stage; of them one is current
 CLIENTS = "clients"  # their memories, in a simulation
 STEP = "step.tflite"  # a training step, for clients without TensorFlow
-TRACKERS = "trackers.json"  # what trackers of experiments have of it (--track)
+TRACKERS = "trackers.json"  # what experiment trackers hold of it (--track)
 TEMPORARY = ".tmp"
 # On real nodes:
 ID = "id"  # the name by which nodes know the run
@@ -34,20 +34,20 @@ STOP = "stop"  # is there when the run shall stop after this round
 
 def free(folder: Path) -> Path:
     """This folder, or the first of folder-2, folder-3 … that does not exist: no run is ever overwritten."""
-    number, found = 1, folder
-    while found.exists():
+    number, candidate = 1, folder
+    while candidate.exists():
         number += 1
-        found = folder.with_name(f"{folder.name}-{number}")
-    return found
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
 
 
 def made(folder: Path) -> Path:
     """The same, made at once, so that nobody else takes it."""
     while True:
-        found = free(folder)
+        candidate = free(folder)
         with suppress(FileExistsError):
-            found.mkdir(parents=True)
-            return found
+            candidate.mkdir(parents=True)
+            return candidate
 
 
 @contextmanager

@@ -45,9 +45,9 @@ def version(
     for task, share in enumerate(judged):
         past = [before[task]] if before and known(scenario, task) else []
         past += [one.tasks_validation[task] for i, one in enumerate(rows[:-1]) if task in tasks[: i + 1]]
-        met = [one for one in past if one is not None]
+        accuracies = [one for one in past if one is not None]
         taught = task in tasks[: len(rows)] and share is not None
-        best.append(max(met) if met else None if taught else float("nan"))
+        best.append(max(accuracies) if accuracies else None if taught else float("nan"))
     return Version(
         version=scenario.past + len(rows),
         round=rows[-1].round,
@@ -97,7 +97,7 @@ def _continued(
     scenario: Scenario, before: Scores, matrix: np.ndarray, learned: Sequence[int]
 ) -> tuple[np.ndarray, list[int]]:
     """The matrix with the model that a run went on from as its first stage, and where each task was first taught then."""
-    first = [0 if known(scenario, task) else one + 1 if one >= 0 else -1 for task, one in enumerate(learned)]
+    first = [0 if known(scenario, task) else stage + 1 if stage >= 0 else -1 for task, stage in enumerate(learned)]
     return np.concatenate([[before.tasks], matrix]), first
 
 
@@ -107,8 +107,8 @@ def _own_ways(scenario: Scenario, history: Sequence[RoundRecord], before: Scores
     Within a common stage a stream with conditions is tested on fewer images (evaluation.SAMPLE), which is where stages of a
     client that is late, or went at its own pace, end.
     """
-    there = sorted({client for row in history for client in row.tasks if client not in row.without})
-    ways = [own_way(scenario, history, client) for client in there]
+    clients = sorted({client for row in history for client in row.tasks if client not in row.without})
+    ways = [own_way(scenario, history, client) for client in clients]
     if not ways:
         return None
     if scenario.past:

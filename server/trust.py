@@ -63,9 +63,9 @@ def believe(
     """
     updates, refused = {client: one.update for client, one in replies.items()}, dict[int, str]()
     scenario, on_devices = asked.scenario, holdings is None
-    said = {client: float(update.examples) for client, update in updates.items()}
+    reported = {client: float(update.examples) for client, update in updates.items()}
     most = cap(updates, scenario.count_ratio) if on_devices else math.inf
-    counts = {client: min(count, most) for client, count in said.items()}
+    counts = {client: min(count, most) for client, count in reported.items()}
     payloads = dict[int, Payloads]()
     for client, update in updates.items():
         try:
@@ -76,8 +76,8 @@ def believe(
         payloads = method.balance(payloads, scenario.count_ratio)
     updates = {client: update for client, update in updates.items() if client not in refused}
     drift = {client: replies[client].drift for client in updates}
-    taken = {client: _steps(update, counts[client], scenario.local.batch) for client, update in updates.items()}
-    return Believed(updates, drift, counts, taken, payloads, refused)
+    steps = {client: _steps(update, counts[client], scenario.local.batch) for client, update in updates.items()}
+    return Believed(updates, drift, counts, steps, payloads, refused)
 
 
 def _steps(update: Update, count: float, batch: int) -> int:
@@ -117,11 +117,11 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
     )  # else they are the server's own
     if fresh and not scenario.model.fixes_norm(asked.round):
         model.check_statistics(update.arrays, scenario.local.batch)
-    far = distance(model.trainable(arrays), model.trainable(update.arrays), asked.squared_length)
-    if far > scenario.max_update_ratio:
+    ratio = distance(model.trainable(arrays), model.trainable(update.arrays), asked.squared_length)
+    if ratio > scenario.max_update_ratio:
         limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
-        raise ValueError(f"its weights moved {far:.3g} times their length, more than {limit}")
-    return Checked(update, far, wire.size(content))
+        raise ValueError(f"its weights moved {ratio:.3g} times their length, more than {limit}")
+    return Checked(update, ratio, wire.size(content))
 
 
 def counted(update: Update, holdings: Holdings, round: int) -> None:
@@ -136,8 +136,8 @@ def counted(update: Update, holdings: Holdings, round: int) -> None:
 def cap(updates: Mapping[int, Update], ratio: float) -> float:
     """The most examples that a client is believed to have: `ratio` times the median (the lower of two middles) of those that
     learned; of all that have examples, where nobody takes a step."""
-    learned = [update.examples for update in updates.values() if update.arrays]
-    cohort = learned or [update.examples for update in updates.values() if update.examples]
+    counts = [update.examples for update in updates.values() if update.arrays]
+    cohort = counts or [update.examples for update in updates.values() if update.examples]
     return ratio * median_low(cohort) if cohort else 0.0
 
 
@@ -146,11 +146,11 @@ def bounded(old: Arrays, new: Arrays, max_update_ratio: float, model: ModelSpec)
 
     A model's statistics are no step, and not cut.
     """
-    far = distance(model.trainable(old), model.trainable(new))
-    if far <= max_update_ratio:
-        return new, far
-    share = np.float32(max_update_ratio / far)
-    return model.with_statistics([a + share * (b - a) for a, b in zip(old, new, strict=True)], new), far
+    ratio = distance(model.trainable(old), model.trainable(new))
+    if ratio <= max_update_ratio:
+        return new, ratio
+    share = np.float32(max_update_ratio / ratio)
+    return model.with_statistics([a + share * (b - a) for a, b in zip(old, new, strict=True)], new), ratio
 
 
 def directions(old: Arrays, updates: Mapping[int, Arrays]) -> dict[int, float]:
@@ -161,18 +161,22 @@ def directions(old: Arrays, updates: Mapping[int, Arrays]) -> dict[int, float]:
     for new in updates.values():
         for t, a, b in zip(total, old, new, strict=True):
             t += b - a
-    return {client: _apart(old, new, total) for client, new in updates.items()}
+    return {client: _cosine(old, new, total) for client, new in updates.items()}
 
 
-def _apart(old: Arrays, new: Arrays, total: Arrays) -> float:
+def _cosine(old: Arrays, new: Arrays, total: Arrays) -> float:
     """The cosine between one update and the sum of the others', `total` being the sum of all. An array at a time: a copy of
     every update at once takes longer than all of the arithmetic."""
-    inner = mine = theirs = 0.0
+    inner = own_squared = others_squared = 0.0
     for a, b, t in zip(old, new, total, strict=True):
         own = (b - a).ravel()
         others = t.ravel() - own
-        inner, mine, theirs = inner + float(own @ others), mine + float(own @ own), theirs + float(others @ others)
-    return inner / max(math.sqrt(mine * theirs), 1e-30)
+        inner, own_squared, others_squared = (
+            inner + float(own @ others),
+            own_squared + float(own @ own),
+            others_squared + float(others @ others),
+        )
+    return inner / max(math.sqrt(own_squared * others_squared), 1e-30)
 
 
 def standing_out(cosines: Mapping[int, float]) -> dict[int, str]:

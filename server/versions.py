@@ -90,8 +90,8 @@ def listed(folder: Path) -> list[Path]:
 
 def one(folder: Path, number: int) -> Path:
     """The version of this number. Raises ValueError, naming those that there are."""
-    if (version := home(folder, number)) not in (there := listed(folder)):
-        names = ", ".join(str(int(other.name)) for other in there) or "there are none"
+    if (version := home(folder, number)) not in (existing := listed(folder)):
+        names = ", ".join(str(int(other.name)) for other in existing) or "there are none"
         raise ValueError(f"version {number} is not in {folder}; choose from {names}")
     return version
 
@@ -128,12 +128,14 @@ def objections(gate: Gate, row: Sequence[float], best: Sequence[float | None]) -
     lost = [ever - share for share, ever in zip(row, best, strict=True) if ever is not None and ever == ever]
     mean = sum(met) / max(1, len(met))
     forgotten = sum(lost) / len(lost) if lost else 0.0
-    found = []
+    reasons = []
     if mean < gate.accuracy:
-        found.append(f"accuracy on the tasks met is {mean:.4f}, less than gate.accuracy = {gate.accuracy:g}")
+        reasons.append(f"accuracy on the tasks met is {mean:.4f}, less than gate.accuracy = {gate.accuracy:g}")
     if forgotten > gate.forgetting:
-        found.append(f"forgetting of earlier tasks is {forgotten:.4f}, more than gate.forgetting = {gate.forgetting:g}")
-    return found
+        reasons.append(
+            f"forgetting of earlier tasks is {forgotten:.4f}, more than gate.forgetting = {gate.forgetting:g}"
+        )
+    return reasons
 
 
 def publish(folder: Path, version: Path) -> None:

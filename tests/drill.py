@@ -118,8 +118,10 @@ class Drill:
         self.check(f"doctor: {len(doctor.stdout.splitlines())} lines, {bad or 'all ok'}", doctor.returncode == 0)
         if shutil.which("systemd-analyze"):
             unit = self.device / "federation-kitchen.service"
-            said = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
-            self.check(f"systemd-analyze verify: {said.stderr.strip() or 'nothing to say'}", said.returncode == 0)
+            verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+            self.check(
+                f"systemd-analyze verify: {verified.stderr.strip() or 'nothing to say'}", verified.returncode == 0
+            )
         self.start()
 
     def start(self, *before: str) -> None:
@@ -167,16 +169,16 @@ class Drill:
 
     def fault(self, what: str, named: str, do: Callable[[], None], undo: Callable[[], None]) -> None:
         """Do it, see it named in the report, undo it, see the device return with its memory."""
-        held, before = self.history()[-1]["memory"].get(str(CLIENT), 0), len(self.history())
+        memory_before, before = self.history()[-1]["memory"].get(str(CLIENT), 0), len(self.history())
         do()
-        said = self.until(f"{what}: named", lambda: self.named(before, named), 240)
-        self.reported.append(said)
+        reason = self.until(f"{what}: named", lambda: self.named(before, named), 240)
+        self.reported.append(reason)
         undo()
         self.until(f"{what}: the device is back", self.back, 240)
-        kept = self.history()[-1]["memory"][str(CLIENT)]
+        memory = self.history()[-1]["memory"][str(CLIENT)]
         self.check(
-            f"{what}: {said!r}; back in round {len(self.history())} with {kept / 1000:.0f} kB of memory",
-            kept >= held > 0,
+            f"{what}: {reason!r}; back in round {len(self.history())} with {memory / 1000:.0f} kB of memory",
+            memory >= memory_before > 0,
         )
 
     def cut(self) -> None:
@@ -319,7 +321,7 @@ class Drill:
         code = (
             "import cv2, sys; from pathlib import Path; from core.data import read; train, _ = read('mnist')\n"
             f"for i in range({first}, {last}):\n"
-            f"  file = Path({str(self.place / 'digits')!r}) / str(train.y[-i - 1]) / f'{{i:05d}}.png'\n"
+            f"  file = Path({str(self.base / 'digits')!r}) / str(train.y[-i - 1]) / f'{{i:05d}}.png'\n"
             "  file.parent.mkdir(parents=True, exist_ok=True); cv2.imwrite(str(file), train.x[-i - 1])"
         )
         sh(sys.executable, "-c", code)

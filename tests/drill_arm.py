@@ -151,9 +151,9 @@ class Drill:
             self.within("/usr/bin/python3", "-m", "venv", f"{HOME}/venv")
             self.python("-m", "pip", "install", "--no-compile", "--no-deps", "--quiet", "-r", "pins-pi.txt")
             (self.root / "root/venv/installed").touch()
-        said = self.python("-c", "import platform as p; print(p.machine(), p.python_version())").strip()
+        machine = self.python("-c", "import platform as p; print(p.machine(), p.python_version())").strip()
         size = sum(file.lstat().st_size for file in (self.root / "root/venv").rglob("*") if file.is_file()) / 1e6
-        self.check(f"system: {said}; its environment takes {size:.0f} MB", said.startswith("aarch64 3."))
+        self.check(f"system: {machine}; its environment takes {size:.0f} MB", machine.startswith("aarch64 3."))
 
     def within(self, *command: str, check: bool = True) -> str:
         """A command in the system; what it printed. Raises RuntimeError with its last words if it fails."""
@@ -197,17 +197,17 @@ class Drill:
         ]
         more = ["--ca", f"{HOME}/ca.crt", "--home", f"{HOME}/node", "--port", "8720", "--allow-root"]
         self._admit(self.python("-m", "clients.pi", *words, *more))
-        said = self.python("-m", "clients.pi", "doctor", "--home", f"{HOME}/node", check=False)
-        bad = [line for line in said.splitlines() if not line.startswith("ok")]
-        self.check(f"doctor: {len(said.splitlines())} lines, {bad or 'all ok'}", not bad and bool(said))
+        output = self.python("-m", "clients.pi", "doctor", "--home", f"{HOME}/node", check=False)
+        bad = [line for line in output.splitlines() if not line.startswith("ok")]
+        self.check(f"doctor: {len(output.splitlines())} lines, {bad or 'all ok'}", not bad and bool(output))
         self.start()
         until, home = time.monotonic() + 600, self.folder / "federation"
-        while not (there := len(flwr_cli.online(home) or ()) == CLIENT + 1) and time.monotonic() < until:
+        while not (online := len(flwr_cli.online(home) or ()) == CLIENT + 1) and time.monotonic() < until:
             time.sleep(5)  # what it imports is compiled first, by the emulator
-        self.check("join: the server hears of the node, over TLS", there)
+        self.check("join: the server hears of the node, over TLS", online)
 
-    def _admit(self, said: str) -> None:
-        line = next(line for line in said.splitlines() if "scenarios.deploy admit" in line)
+    def _admit(self, output: str) -> None:
+        line = next(line for line in output.splitlines() if "scenarios.deploy admit" in line)
         deploy(self.folder, "admit", *shlex.split(line)[4:])
 
     def start(self) -> None:
@@ -233,9 +233,10 @@ class Drill:
     def learned(self) -> None:
         """A run in which nothing happens to it."""
         deploy(self.folder, "run", *self._words("arm", ROUNDS))
-        own, seconds = self._answered("arm")
+        answered, seconds = self._answered("arm")
         self.check(
-            f"run: it answered in {len(own)} of {ROUNDS} rounds, in {seconds:.0f} s (emulated)", len(own) == ROUNDS
+            f"run: it answered in {len(answered)} of {ROUNDS} rounds, in {seconds:.0f} s (emulated)",
+            len(answered) == ROUNDS,
         )
 
     def killed(self) -> None:
@@ -254,11 +255,13 @@ class Drill:
         self.check(f"memory of its processes in a run, emulator and all, MB: {self.memory()}", True)
         self.kill()
         self.start()
-        said = driver.communicate(timeout=3600)[1]
+        stderr = driver.communicate(timeout=3600)[1]
         if driver.returncode:
-            raise RuntimeError(said[-1000:])
-        own, _ = self._answered("killed")
-        self.check(f"killed after round 3, it answered in {own}", own[:3] == [1, 2, 3] and own[-1] == LONGER)
+            raise RuntimeError(stderr[-1000:])
+        answered, _ = self._answered("killed")
+        self.check(
+            f"killed after round 3, it answered in {answered}", answered[:3] == [1, 2, 3] and answered[-1] == LONGER
+        )
 
     def _answered(self, run: str) -> tuple[list[int], float]:
         """The rounds in which it did, and the median of its seconds."""
@@ -296,8 +299,8 @@ class Drill:
         there = json.loads(self.python("-m", "clients.reader", f"{HOME}/{model.name}", f"{HOME}/sheet.jpg", "--json"))
         same = [one["label"] for one in here["digits"]] == [one["label"] for one in there["digits"]]
         self.check(f"reader: {len(there['digits'])} digits on a sheet, the same as on this computer", same)
-        said = self.python("-m", "clients.bench", f"{HOME}/{model.name}", "--json", *QUICK)
-        found = json.loads(said)
+        output = self.python("-m", "clients.bench", f"{HOME}/{model.name}", "--json", *QUICK)
+        found = json.loads(output)
         how = f"{100 * found['accuracy']:.1f} % of 500 images, {found['ms']['p50']:.1f} ms an image (emulated)"
         self.check(f"bench: {how}, {found['bytes'] / 1000:.0f} kB", found["accuracy"] > 0.9)
 

@@ -126,12 +126,12 @@ def joined(base: Path) -> subprocess.Popen[bytes]:
         file = base / "digits" / str(train.y[-i - 1]) / f"own-{i:03d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(file), train.x[-i - 1])
-    said = run(
+    output = run(
         "clients.pi", "install", "--server", f"localhost:{port}", "--name", "kitchen", "--client", str(DEVICE), "--data",
         base / "digits", "--ca", base / "federation" / "ca.crt", "--home", base / "device",
         "--port", str(port + 20), "--allow-root",
     )  # fmt: skip
-    line = next(line for line in said.splitlines() if "scenarios.deploy admit" in line)
+    line = next(line for line in output.splitlines() if "scenarios.deploy admit" in line)
     deploy(base, "admit", *shlex.split(line)[4:])
     with (base / "device.log").open("wb") as log:
         node = subprocess.Popen(

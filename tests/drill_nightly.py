@@ -106,8 +106,8 @@ class Drill:
                 "--home",
                 self.home(client),
             ]
-            said = run("clients.pi", "install", *words, *where, "--port", str(PORT + 10 + client))
-            line = next(line for line in said.splitlines() if "scenarios.deploy admit" in line)
+            output = run("clients.pi", "install", *words, *where, "--port", str(PORT + 10 + client))
+            line = next(line for line in output.splitlines() if "scenarios.deploy admit" in line)
             deploy(self.folder, "admit", *shlex.split(line)[4:])
             self.join(client)
         time.sleep(5)
@@ -171,9 +171,9 @@ class Drill:
         while driver.poll() is None and not back.exists():
             time.sleep(0.2)
         self.join(AWAY)
-        said = driver.communicate(timeout=3600)[1]
+        stderr = driver.communicate(timeout=3600)[1]
         if driver.returncode:
-            raise RuntimeError(said[-1500:])
+            raise RuntimeError(stderr[-1500:])
         self.judged(self.report("second"))
 
     def judged(self, report: dict[str, Any]) -> None:
@@ -202,8 +202,8 @@ class Drill:
 
     def taken_back(self) -> None:
         """The new version is taken back, and they go on from the old one."""
-        said = run("scenarios.run", "--rollback", self.folder / "second" / "versions" / "1")
-        self.check(f"rollback: {said.splitlines()[0].rpartition(': ')[2]}", "version 0001 is current" in said)
+        output = run("scenarios.run", "--rollback", self.folder / "second" / "versions" / "1")
+        self.check(f"rollback: {output.splitlines()[0].rpartition(': ')[2]}", "version 0001 is current" in output)
         old = self.old_digits("first")
         words = self.words("third", THIRD, f"digits={list(range(8))}")
         deploy(self.folder, *words, "--from", str(self.folder / "second"))

@@ -103,7 +103,7 @@ def drill(folder: Path, people: list[tuple[str, list[Drawing]]], rounds: int) ->
         name, drawings = worst(address, people)
         shown, tried = drawings[0::2], drawings[1::2][:TRIED]
         corrected = choose(shown, drawn(address, shown))
-        kept = [said["kept"] for said in drawn(address, corrected, correct=True)]
+        kept = [answer["kept"] for answer in drawn(address, corrected, correct=True)]
     print(f"on the page: {sum(word.startswith('Kept as') for word in kept)} drawings corrected", flush=True)
     learning.learned(folder, rounds, "without", *SETTINGS, source=before)
     print(approved(folder / "digits"), flush=True)
@@ -158,17 +158,17 @@ def drawn(address: str, drawings: list[Drawing], correct: bool = False) -> list[
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def right(drawings: list[Drawing], said: list[dict[str, str]]) -> int:
+def right(drawings: list[Drawing], answers: list[dict[str, str]]) -> int:
     """How many are read right."""
-    return sum(str(one.digit) == answer["answer"] for one, answer in zip(drawings, said, strict=True))
+    return sum(str(one.digit) == answer["answer"] for one, answer in zip(drawings, answers, strict=True))
 
 
-def choose(drawings: list[Drawing], said: list[dict[str, str]]) -> list[Drawing]:
+def choose(drawings: list[Drawing], answers: list[dict[str, str]]) -> list[Drawing]:
     """What a person corrects: what is misread first, then what it is unsure of, then the rest."""
 
     def urgency(i: int) -> int:
-        wrong = said[i]["answer"] != str(drawings[i].digit)
-        return 0 if wrong else 1 if "not sure" in said[i]["certainty"] else 2
+        wrong = answers[i]["answer"] != str(drawings[i].digit)
+        return 0 if wrong else 1 if "not sure" in answers[i]["certainty"] else 2
 
     order = sorted(range(len(drawings)), key=urgency)
     misread, unsure = (sum(urgency(i) == level for i in order) for level in (0, 1))

@@ -53,18 +53,18 @@ def main(argv: list[str] | None = None) -> int:
     for version in VERSIONS:
         if version == mine:
             continue
-        if not (python := found(version)):
+        if not (python := interpreter(version)):
             print(f"--   {version}: not on this machine", flush=True)
             continue
         try:
-            print(f"ok   {version}: {tried(version, python, weights)}", flush=True)
+            print(f"ok   {version}: {verified(version, python, weights)}", flush=True)
         except RuntimeError as error:
             print(f"NOT  {version}: {error}", flush=True)
             well = False
     return 0 if well else 1
 
 
-def found(version: str) -> Path | None:
+def interpreter(version: str) -> Path | None:
     """An interpreter of this version: on the path, or pyenv's."""
     pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/python"))
     for one in (shutil.which(f"python{version}"), *pyenv):
@@ -73,25 +73,25 @@ def found(version: str) -> Path | None:
     return None
 
 
-def tried(version: str, python: Path, weights: str) -> str:
+def verified(version: str, python: Path, weights: str) -> str:
     """What was seen of it, in words. Raises RuntimeError if it is not as it should be."""
     start, home = time.monotonic(), HOME / f".venv-{version}"
-    done("make", "--silent", f"PYTHON={python}", f"VENV={home.name}", f"{home.name}/installed")
+    output_of("make", "--silent", f"PYTHON={python}", f"VENV={home.name}", f"{home.name}/installed")
     installed, own = time.monotonic() - start, home / "bin" / "python"
-    said = done(str(own), "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *TESTS)
+    output = output_of(str(own), "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *TESTS)
     if (other := played(own)) != weights:
         raise RuntimeError(f"a small run's weights are {other[:16]}, not {weights[:16]}")
-    return f"installed in {installed:.0f} s; {said.strip().splitlines()[-1]}; the same weights"
+    return f"installed in {installed:.0f} s; {output.strip().splitlines()[-1]}; the same weights"
 
 
 def played(python: Path) -> str:
     """The SHA-256 of a small run's weights."""
     with tempfile.TemporaryDirectory() as name:
-        said = done(str(python), "-m", "scenarios.run", *RUN, "--quiet", "--json", "--out", f"{name}/run")
-    return str(json.loads(said)["weights_sha256"])
+        output = output_of(str(python), "-m", "scenarios.run", *RUN, "--quiet", "--json", "--out", f"{name}/run")
+    return str(json.loads(output)["weights_sha256"])
 
 
-def done(*command: str) -> str:
+def output_of(*command: str) -> str:
     """What a command printed. Raises RuntimeError, with its last words, if it fails."""
     ended = subprocess.run(command, cwd=HOME, capture_output=True, text=True, env=os.environ)
     if ended.returncode:

@@ -110,13 +110,13 @@ def make(wanted: list[str], out: Path) -> None:
             continue
         preset, changes, how = known[name]
         try:
-            _made(preset, changes, how, out / name)
+            _play(preset, changes, how, out / name)
         except Exception:
             (out / name).mkdir(parents=True, exist_ok=True)
             (out / name / "error").write_text(traceback.format_exc())
 
 
-def _made(preset: str, changes: dict[str, str], how: str, folder: Path) -> None:
+def _play(preset: str, changes: dict[str, str], how: str, folder: Path) -> None:
     from scenarios.environment import prepare
     from tests.fakes import Onlooker, federate
 

@@ -116,8 +116,10 @@ def test_a_run_goes_on_after_a_stop_and_after_the_superlinks_death(home: Path, s
     process = start(home, "--resume", str(real), "--export", "none")
     reached(process, real, 2)
     os.killpg(processes.running(home)["superlink"], signal.SIGKILL)
-    said = process.communicate(timeout=240)[1]
-    assert process.returncode == 1 and re.search(rf"up, then: \S+ -m scenarios.deploy --home {home} run --resume", said)
+    stderr = process.communicate(timeout=240)[1]
+    assert process.returncode == 1 and re.search(
+        rf"up, then: \S+ -m scenarios.deploy --home {home} run --resume", stderr
+    )
     again = command("scenarios.deploy", "--home", str(home), "up", "--nodes", "2")
     assert again.returncode == 0, again.stderr
     last = command("scenarios.deploy", "--home", str(home), "run", "--resume", str(real), "--export", "none")

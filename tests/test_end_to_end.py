@@ -200,16 +200,16 @@ def killed(process: subprocess.Popen[str]) -> None:
 def interrupted(process: subprocess.Popen[str]) -> None:
     """As Ctrl-C does: every process of the terminal's group gets it."""
     os.killpg(process.pid, signal.SIGINT)
-    said(process)
+    assert_resume_named(process)
 
 
 def terminated(process: subprocess.Popen[str]) -> None:
     """As a service manager does: only the run itself gets it."""
     os.kill(process.pid, signal.SIGTERM)
-    said(process)
+    assert_resume_named(process)
 
 
-def said(process: subprocess.Popen[str]) -> None:
+def assert_resume_named(process: subprocess.Popen[str]) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
     assert re.search(r"go on with: \S+ -m scenarios.run --resume \S+", err), err

@@ -41,14 +41,14 @@ def busy(tiny: Scenario) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def mine(busy: Scenario) -> Shard:
+def client_shard(busy: Scenario) -> Shard:
     return shard(busy.json(), 1)
 
 
 @pytest.fixture(scope="module")
-def lesson(busy: Scenario, mine: Shard) -> Lesson:
-    strength = np.tile(mine.strength, (len(mine.train), 1))
-    return Lesson(0, START, mine.train, strength, client=1, round=1, rate=0.05, scenario=busy)
+def lesson(busy: Scenario, client_shard: Shard) -> Lesson:
+    strength = np.tile(client_shard.strength, (len(client_shard.train), 1))
+    return Lesson(0, START, client_shard.train, strength, client=1, round=1, rate=0.05, scenario=busy)
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,11 @@ def test_a_mask_of_ones_is_no_dropout(lesson: Lesson) -> None:
 
 
 @pytest.mark.parametrize("methods", ["finetune", "finetune+finetune"])
-def test_a_chain_of_fine_tuning_is_fine_tuning(busy: Scenario, mine: Shard, plain: Weights, methods: str) -> None:
+def test_a_chain_of_fine_tuning_is_fine_tuning(
+    busy: Scenario, client_shard: Shard, plain: Weights, methods: str
+) -> None:
     scenario = replace(busy.with_(("methods", methods)), model=replace(busy.model, l2=0.0))
-    assert same(learned(mine, scenario), plain)
+    assert same(learned(client_shard, scenario), plain)
 
 
 class Idle(Finetune):
@@ -108,10 +110,10 @@ class Idle(Finetune):
 
 
 def test_a_method_that_does_nothing_is_fine_tuning(
-    busy: Scenario, mine: Shard, monkeypatch: pytest.MonkeyPatch
+    busy: Scenario, client_shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(METHODS, "idle", Idle)
-    plain, idle = (learned(mine, busy.with_(("methods", name))) for name in ("finetune", "idle"))
+    plain, idle = (learned(client_shard, busy.with_(("methods", name))) for name in ("finetune", "idle"))
     assert same(idle, plain)
 
 
@@ -119,9 +121,9 @@ TRAINING = [name for name in METHODS if name not in ("acil", "slda")]  # these t
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_a_method_in_its_first_round_is_fine_tuning(busy: Scenario, mine: Shard, name: str) -> None:
+def test_a_method_in_its_first_round_is_fine_tuning(busy: Scenario, client_shard: Shard, name: str) -> None:
     """Nothing is remembered yet, so nothing can hold or be rehearsed."""
-    plain, other = (learned(mine, busy.with_(("methods", n))) for n in ("finetune", name))
+    plain, other = (learned(client_shard, busy.with_(("methods", n))) for n in ("finetune", name))
     assert same(other, plain)
 
 
@@ -217,9 +219,11 @@ print(digest(update.arrays))
 
 
 @pytest.mark.slow
-def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(busy: Scenario, mine: Shard) -> None:
+def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(
+    busy: Scenario, client_shard: Shard
+) -> None:
     learn(shard(busy.json(), 0), Task(busy, 1, 0, 0.1, [w + 1 for w in START]), {}, engine)
-    here = digest(learned(mine, busy))
+    here = digest(learned(client_shard, busy))
     home = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", ALONE, busy.json()], cwd=home, capture_output=True, text=True, check=True
@@ -227,7 +231,7 @@ def test_a_client_after_others_learns_what_it_learns_alone_in_its_own_process(bu
     assert done.stdout.split() == [here]
 
 
-def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, mine: Shard) -> None:
+def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, client_shard: Shard) -> None:
     """An engine traces its step once a process for each set of terms that there is, whatever the client, the round or the pull."""
     trained(lesson, Pull.none(START))
     trained(lesson, Pull.towards(START, 0.2))
@@ -236,5 +240,8 @@ def test_shapes_of_a_plan_do_not_grow_with_what_is_asked(lesson: Lesson, mine: S
     trained(replace(lesson, round=9, scenario=longer), Pull.none(START))
     trained(replace(lesson, round=9, scenario=longer), Pull([0.1 * w for w in START], START))
     trained(lesson, Pull.towards(START, 0.1))
-    trained(replace(lesson, examples=mine.train.take(np.arange(20)), strength=lesson.strength[:20]), Pull.none(START))
+    trained(
+        replace(lesson, examples=client_shard.train.take(np.arange(20)), strength=lesson.strength[:20]),
+        Pull.none(START),
+    )
     assert tensorflow._loop.cache_info().misses == traced and len(spec().shapes) == 8

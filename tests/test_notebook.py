@@ -19,7 +19,7 @@ def test_the_notebook_runs_and_tells_the_story(tmp_path: Path, monkeypatch: pyte
     notebook = nbformat.read(HOME / "docs" / "first-federation.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
-    said = "".join(out.get("text", "") for out in outputs)
-    lost = {name: float(said.split(f"{name:9}: ")[1].split(", ")[1].split()[0]) for name in ("finetune", "replay")}
+    text = "".join(out.get("text", "") for out in outputs)
+    lost = {name: float(text.split(f"{name:9}: ")[1].split(", ")[1].split()[0]) for name in ("finetune", "replay")}
     assert lost["finetune"] > 50 and lost["replay"] < lost["finetune"] / 2
     assert sum("image/png" in out.get("data", {}) for out in outputs) == 5

@@ -29,8 +29,8 @@ def test_every_picture_is_explained_with_its_files_columns(name: str) -> None:
     assert part.strip().startswith(f"`{name}`")
     picture = PLOTS[name](read(staged(fake())))
     assert picture is not None
-    _, said, columns = part.partition("\nCSV: ")
-    assert tuple(re.findall(r"`(.*?)`", columns)) == picture.columns and bool(said) == bool(picture.columns)
+    _, separator, columns = part.partition("\nCSV: ")
+    assert tuple(re.findall(r"`(.*?)`", columns)) == picture.columns and bool(separator) == bool(picture.columns)
 
 
 def keys(name: str, hint: Any) -> Iterator[str]:

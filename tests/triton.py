@@ -15,7 +15,7 @@ import tritonclient.grpc as remote
 import tritonclient.http as web
 
 
-def seen(module: Any, port: int, images: np.ndarray, **how: bool) -> dict[str, Any]:
+def calls(module: Any, port: int, images: np.ndarray, **how: bool) -> dict[str, Any]:
     """All of the protocol's calls by one client. how: of HTTP, whether tensors go as bytes."""
     client = module.InferenceServerClient(f"127.0.0.1:{port}")
     image = module.InferInput("image", list(images.shape), "FP32")
@@ -38,8 +38,8 @@ if __name__ == "__main__":
     http_port, grpc_port = map(int, sys.argv[1:])
     given = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)
     results = {
-        "http, bytes": seen(web, http_port, given, binary_data=True),
-        "http, JSON": seen(web, http_port, given, binary_data=False),
-        "gRPC": seen(remote, grpc_port, given),
+        "http, bytes": calls(web, http_port, given, binary_data=True),
+        "http, JSON": calls(web, http_port, given, binary_data=False),
+        "gRPC": calls(remote, grpc_port, given),
     }
     print(json.dumps(results))

@@ -81,20 +81,20 @@ def main(argv: list[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     for name in ("images", "calls", "passes"):
-        if (given := getattr(args, name)) is not None and given < 1:
-            p.error(f"--{name} {given} should be 1 or more")
+        if (value := getattr(args, name)) is not None and value < 1:
+            p.error(f"--{name} {value} should be 1 or more")
     for name in ("rate", "watts", "idle"):
-        if (given := getattr(args, name)) < 0:
-            p.error(f"--{name} {given:g} should be 0 or more")
-    words, console = Console(stderr=True, highlight=False), Console(highlight=False)
+        if (value := getattr(args, name)) < 0:
+            p.error(f"--{name} {value:g} should be 0 or more")
+    stderr, console = Console(stderr=True, highlight=False), Console(highlight=False)
     try:
-        models = [file for given in args.models for file in _files(given)]
+        models = [file for path in args.models for file in _files(path)]
         _, test = read(args.data)
         images = test.x[: args.images]
         octets = contents(args.photograph, LARGEST) if args.photograph else sheet(test.x)
         size = decoded(octets, 10**9)[0].shape
         task = Task(images, test.y[: args.images], octets, args.calls, args.watts, args.idle)
-        rows, failed = _measured(models, task, args.passes, words)
+        rows, failed = _measured(models, task, args.passes, stderr)
         if args.plot and rows:
             plot(rows, args.plot, BYTES, ACCURACY)
     except (ValueError, OSError) as error:
@@ -113,48 +113,50 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _files(given: Path) -> list[Path]:
+def _files(path: Path) -> list[Path]:
     """A file as it is; of a run's folder every export that can be measured here. Raises ValueError if there is none."""
-    if not given.exists():
-        raise ValueError(f"{given}: no such file or folder")
-    if any(given.name.endswith(kind) for kind in LOADERS):
-        return [given]
-    if not given.is_dir():
-        raise ValueError(f"{given}: the name of a model should end in one of {', '.join(LOADERS)}")
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if any(path.name.endswith(kind) for kind in LOADERS):
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"{path}: the name of a model should end in one of {', '.join(LOADERS)}")
     kinds = [kind for kind in LOADERS if kind not in SLOW or find_spec("tensorflow")]
-    found = [file for file in given.glob("model*") if file.name.endswith(tuple(kinds))]
-    if not found:
-        raise ValueError(f"{given} holds no exported model: python -m scenarios.export {given}")
-    whole = ("model.keras", "model.tflite", "model.onnx")  # one of these comes first: the others are compared with it
-    return sorted(found, key=lambda one: (whole.index(one.name) if one.name in whole else len(whole), one.name))
+    files = [file for file in path.glob("model*") if file.name.endswith(tuple(kinds))]
+    if not files:
+        raise ValueError(f"{path} holds no exported model: python -m scenarios.export {path}")
+    references = ("model.keras", "model.tflite", "model.onnx")  # one of these, the first: others are compared with it
+    return sorted(
+        files, key=lambda one: (references.index(one.name) if one.name in references else len(references), one.name)
+    )
 
 
-def _measured(models: Sequence[Path], task: Task, passes: int, words: Console) -> tuple[list[Measured], bool]:
-    """Each model's medians over the passes, and whether one failed, which is said."""
-    found: dict[Path, list[Measured]] = {}
+def _measured(models: Sequence[Path], task: Task, passes: int, stderr: Console) -> tuple[list[Measured], bool]:
+    """Each model's medians over the passes, and whether one failed, which is printed."""
+    measurements: dict[Path, list[Measured]] = {}
     broken = set[Path]()
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn(elapsed_when_finished=True))
-    with Progress(*columns, console=words, transient=True) as progress:
+    with Progress(*columns, console=stderr, transient=True) as progress:
         bar = progress.add_task("", total=passes * len(models))
         for model in (model for _ in range(passes) for model in models):
             progress.update(bar, description=model.name)
             if model not in broken:
                 try:
-                    found.setdefault(model, []).append(_alone(model, task))
+                    measurements.setdefault(model, []).append(_measure_alone(model, task))
                 except (ValueError, OSError, SubprocessError, BrokenProcessPool) as error:
                     broken.add(model)
-                    words.print(f"{model.name}: {error}", style="red")
+                    stderr.print(f"{model.name}: {error}", style="red")
             progress.advance(bar)
-    return [_middle(turns) for model, turns in found.items() if model not in broken], bool(broken)
+    return [_medians(turns) for model, turns in measurements.items() if model not in broken], bool(broken)
 
 
-def _alone(model: Path, task: Task) -> Measured:
+def _measure_alone(model: Path, task: Task) -> Measured:
     """Measured in a process of its own, which is not forked: its memory begins empty."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin) as pool:
         return pool.submit(measure, model, task).result()
 
 
-def _middle(turns: Sequence[Measured]) -> Measured:
+def _medians(turns: Sequence[Measured]) -> Measured:
     """The median of each figure that varies from pass to pass."""
     cost = replace(
         turns[0].energy, marginal=median(t.energy.marginal for t in turns), idle=median(t.energy.idle for t in turns)

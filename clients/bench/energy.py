@@ -59,12 +59,12 @@ class Rapl:
     @contextmanager
     def measured(self) -> Iterator[Stretch]:
         """Joules by the counters."""
-        found, start, before = Stretch(), time.perf_counter(), self._counts()
-        yield found
-        after, found.seconds = self._counts(), time.perf_counter() - start
+        stretch, start, before = Stretch(), time.perf_counter(), self._counts()
+        yield stretch
+        after, stretch.seconds = self._counts(), time.perf_counter() - start
         for zone, a, b in zip(self.zones, before, after, strict=True):
             over = int((zone / "max_energy_range_uj").read_text()) if b < a else 0
-            found.joules += (b - a + over) / 1e6
+            stretch.joules += (b - a + over) / 1e6
 
     def _counts(self) -> list[int]:
         return [int((zone / "energy_uj").read_text()) for zone in self.zones]
@@ -82,21 +82,21 @@ class Pmic:
     @contextmanager
     def measured(self) -> Iterator[Stretch]:
         """Joules as the mean of the watts seen, times the seconds."""
-        found, start, seen, done = Stretch(), time.perf_counter(), [rails(_pmic())], threading.Event()
+        stretch, start, watts, done = Stretch(), time.perf_counter(), [rails(_pmic())], threading.Event()
 
         def look() -> None:
             while not done.wait(EVERY):
-                seen.append(rails(_pmic()))
+                watts.append(rails(_pmic()))
 
         watcher = threading.Thread(target=look, daemon=True)
         watcher.start()
         try:
-            yield found
+            yield stretch
         finally:
             done.set()
             watcher.join()
-        found.seconds = time.perf_counter() - start
-        found.joules = sum(seen) / len(seen) * found.seconds
+        stretch.seconds = time.perf_counter() - start
+        stretch.joules = sum(watts) / len(watts) * stretch.seconds
 
 
 def _pmic() -> str:
@@ -105,10 +105,10 @@ def _pmic() -> str:
 
 def rails(text: str) -> float:
     """Watts over all rails whose volts and amperes are both given."""
-    read: dict[str, dict[str, float]] = {}
-    for rail, what, value in RAIL.findall(text):
-        read.setdefault(rail, {})[what] = float(value)
-    return sum(one["A"] * one["V"] for one in read.values() if len(one) == 2)
+    readings: dict[str, dict[str, float]] = {}
+    for rail, unit, value in RAIL.findall(text):
+        readings.setdefault(rail, {})[unit] = float(value)
+    return sum(one["A"] * one["V"] for one in readings.values() if len(one) == 2)
 
 
 def meter() -> Meter | None:

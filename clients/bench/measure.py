@@ -66,56 +66,56 @@ def measure(model: Path, task: Task) -> Measured:
     """Everything about one model. Raises ValueError, naming it, if it cannot be loaded."""
     cv2.setNumThreads(1)
     reader = Reader(model)
-    predict, one = reader.predict, floats(task.images[:1])
+    predict, image = reader.predict, floats(task.images[:1])
     for _ in range(WARM):
-        predict(one)
+        predict(image)
     alone = _times(lambda i: predict(floats(task.images[i % len(task.images)][None])), task.calls)
-    cost = _energy(lambda: predict(one), task)
+    cost = _energy(lambda: predict(image), task)
     start = time.perf_counter()
     answers = np.concatenate(
         [predict(floats(task.images[i : i + PAGE])).argmax(1) for i in range(0, len(task.images), PAGE)]
     )
     throughput = len(task.images) / (time.perf_counter() - start)
-    found = _read(reader, task.photograph)
-    whole = _times(lambda _: _read(reader, task.photograph), max(20, task.calls // 20))
+    digits = _count_digits(reader, task.photograph)
+    whole = _times(lambda _: _count_digits(reader, task.photograph), max(20, task.calls // 20))
     files = [model] if model.is_file() else [file for file in sorted(model.rglob("*")) if file.is_file()]
     octets = [file.read_bytes() for file in files]
     return Measured(
-        model.name, answers, float((answers == task.labels).mean()), alone, whole, found, throughput,
+        model.name, answers, float((answers == task.labels).mean()), alone, whole, digits, throughput,
         sum(map(len, octets)), sum(len(gzip.compress(one, mtime=0)) for one in octets), peak(), cost,
     )  # fmt: skip
 
 
-def _read(reader: Reader, octets: bytes) -> int:
+def _count_digits(reader: Reader, octets: bytes) -> int:
     picture, times = decoded(octets, LONGEST)
     return len(reader.read(picture, times))
 
 
 def _times(call: Callable[[int], object], calls: int) -> tuple[float, ...]:
-    spent = []
+    milliseconds = []
     for i in range(calls):
         start = time.perf_counter()
         call(i)
-        spent.append(1000 * (time.perf_counter() - start))
-    return tuple(float(p) for p in np.percentile(spent, PERCENTS))
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return tuple(float(p) for p in np.percentile(milliseconds, PERCENTS))
 
 
 def _energy(call: Callable[[], object], task: Task) -> Energy:
     """Of one call, by the device's meter or from the processor's time."""
-    found = energy.meter()
-    if found is None:
+    meter = energy.meter()
+    if meter is None:
         start = time.process_time()
         for _ in range(task.calls):
             call()
         return energy.estimate((time.process_time() - start) / task.calls, task.watts, task.idle)
-    with found.measured() as idle:
+    with meter.measured() as idle:
         time.sleep(SECONDS)
-    count, last = 0, time.perf_counter() + SECONDS
-    with found.measured() as busy:
-        while time.perf_counter() < last:
+    count, end = 0, time.perf_counter() + SECONDS
+    with meter.measured() as busy:
+        while time.perf_counter() < end:
             call()
             count += 1
-    return energy.of(busy, idle, count, found)
+    return energy.of(busy, idle, count, meter)
 
 
 def peak() -> int:

@@ -59,13 +59,13 @@ def _judged(words: str, well: bool) -> str:
     return words if well else f"{words} ✗"
 
 
-def costs(rows: Sequence[Measured], photograph: str, found: int) -> Table:
-    """The rest. photograph: what it is, found: how many digits on it."""
+def costs(rows: Sequence[Measured], photograph: str, digits: int) -> Table:
+    """The rest. photograph: what it is, digits: how many are on it."""
     first = rows[0]
     table = Table(
         title="on this device, one thread",
         caption=f"p50, p95, p99: µs of one image, the model alone; faster: its median against {_short(first.file)}'s; photo: ms"
-        f" of a {photograph} one with {found} digits found, median; images/s: a hundred at a time; gzip: kB; peak: MB of a process"
+        f" of a {photograph} one with {digits} digits found, median; images/s: a hundred at a time; gzip: kB; peak: MB of a process"
         " that only reads, with Python, NumPy, OpenCV and the runtime; mJ: an image, above idle",
         box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
     )  # fmt: skip

@@ -35,11 +35,11 @@ def parser() -> argparse.ArgumentParser:
         "renew": "another key, or the authority's new certificate",
         "clean": "what it remembers of each run, and take away what nothing goes on from",
     }  # fmt: skip
-    made = {name: commands.add_parser(name, help=text, allow_abbrev=False) for name, text in meanings.items()}
-    for one in made.values():
+    parsers = {name: commands.add_parser(name, help=text, allow_abbrev=False) for name, text in meanings.items()}
+    for one in parsers.values():
         one.add_argument("--name", default="node", help="the node's name (node)")
         one.add_argument("--home", type=Path, metavar="DIR", help="its folder (~/.federation/NAME)")
-    install = made["install"]
+    install = parsers["install"]
     install.add_argument(
         "--server", required=True, metavar="HOST:PORT", help="where the SuperLink, or its proxy, listens"
     )
@@ -54,14 +54,14 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=int, default=9094, help="a free port on loopback (9094); another for a second node"
     )
     install.add_argument("--allow-root", action="store_true", help="let the node run as root (in a container)")
-    made["renew"].add_argument("--ca", type=Path, metavar="FILE", help="trust this ca.crt from now on, and no other")
-    made["renew"].add_argument(
+    parsers["renew"].add_argument("--ca", type=Path, metavar="FILE", help="trust this ca.crt from now on, and no other")
+    parsers["renew"].add_argument(
         "--key", action="store_true", help="make another key; prints how the server's owner admits it"
     )
-    made["clean"].add_argument(
+    parsers["clean"].add_argument(
         "--keep", type=int, default=1, metavar="N", help="the newest runs, which stay (%(default)s)"
     )
-    made["clean"].add_argument("--yes", action="store_true", help="take the others away (without: only say which)")
+    parsers["clean"].add_argument("--yes", action="store_true", help="take the others away (without: only say which)")
     return p
 
 
@@ -72,17 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = (args.home or settings.home(args.name)).expanduser().absolute()
     try:
         if args.command == "install":
-            given = settings.Node(
-                args.name, args.server, args.client, str(args.data.expanduser().absolute()), args.port
-            )
-            return _install(given, folder, args.ca, args.allow_root)
+            node = settings.Node(args.name, args.server, args.client, str(args.data.expanduser().absolute()), args.port)
+            return _install(node, folder, args.ca, args.allow_root)
         if args.command == "doctor":
             return _doctor(folder)
-        there = settings.read(folder)
+        node = settings.read(folder)
         if args.command == "join":
-            _node().join(there, folder)
+            _node().join(node, folder)
         if args.command == "renew":
-            return _renew(there, folder, args.ca, args.key)
+            return _renew(node, folder, args.ca, args.key)
         if args.command == "clean":
             if args.keep < 1:
                 raise ValueError(f"--keep {args.keep} should be 1 or more")
@@ -90,16 +88,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
-    unit = f"federation-{there.name}"
-    line = (
+    unit = f"federation-{node.name}"
+    command = (
         [*([] if os.geteuid() == 0 else ["sudo"]), "systemctl", "disable", "--now", unit]
         if args.command == "leave"
         else ["journalctl", "-n", "200", "-u", unit]
     )
     try:
-        return subprocess.run(line).returncode
+        return subprocess.run(command).returncode
     except FileNotFoundError:
-        print(f"{shlex.join(line)}: there is no systemd here; a node that runs by `join` is stopped by Ctrl-C")
+        print(f"{shlex.join(command)}: there is no systemd here; a node that runs by `join` is stopped by Ctrl-C")
         return 1
     except KeyboardInterrupt:
         return 0
@@ -112,7 +110,7 @@ def _node() -> ModuleType:
     return node
 
 
-def _renew(there: settings.Node, folder: Path, authority: Path | None, key: bool) -> int:
+def _renew(node: settings.Node, folder: Path, authority: Path | None, key: bool) -> int:
     if not (authority or key):
         raise ValueError("renew what? --ca FILE, --key, or both")
     if authority:
@@ -120,16 +118,16 @@ def _renew(there: settings.Node, folder: Path, authority: Path | None, key: bool
     if key:
         public = _node().another_key(folder)
         print("the server's owner lets it in instead of the old one with:")
-        print(f"  {_admission(there, public)} --replace\n")
+        print(f"  {_admission(node, public)} --replace\n")
     print(
-        f"then it goes on with: sudo systemctl restart federation-{there.name} (or `join` once more); its memory stays"
+        f"then it goes on with: sudo systemctl restart federation-{node.name} (or `join` once more); its memory stays"
     )
     return 0
 
 
-def _admission(there: settings.Node, public: Path) -> str:
+def _admission(node: settings.Node, public: Path) -> str:
     key = shlex.quote(public.read_text().strip())
-    return f"python -m scenarios.deploy admit {there.name} {key} --client {there.client}"
+    return f"python -m scenarios.deploy admit {node.name} {key} --client {node.client}"
 
 
 def _clean() -> ModuleType:
@@ -138,12 +136,12 @@ def _clean() -> ModuleType:
     return clean
 
 
-def _install(given: settings.Node, folder: Path, authority: Path, root: bool) -> int:
-    public = _node().install(given, folder, authority.expanduser(), root)
-    unit = folder / f"federation-{given.name}.service"
+def _install(node: settings.Node, folder: Path, authority: Path, root: bool) -> int:
+    public = _node().install(node, folder, authority.expanduser(), root)
+    unit = folder / f"federation-{node.name}.service"
     print(f"made in {folder}: settings, a key, a service\n")
     print("the server's owner admits it with:")
-    print(f"  {_admission(given, public)}\n")
+    print(f"  {_admission(node, public)}\n")
     print("then, to run it whenever this device does:")
     print(f"  sudo cp {unit} /etc/systemd/system/ && sudo systemctl enable --now {unit.name}")
     return 0

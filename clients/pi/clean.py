@@ -30,10 +30,10 @@ class Remembered:
 def remembered(home: Path) -> list[Remembered]:
     """All runs that a node has memories of, the newest first."""
     folders = [one for one in (home / MEMORY).glob("*") if one.is_dir() and not one.is_symlink()]
-    return sorted((_one(folder) for folder in folders), key=lambda one: (-one.used, one.run))
+    return sorted((_read(folder) for folder in folders), key=lambda one: (-one.used, one.run))
 
 
-def _one(folder: Path) -> Remembered:
+def _read(folder: Path) -> Remembered:
     files = [file for file in folder.rglob("*") if file.is_file()]
     used = max((file.stat().st_mtime for file in [folder, *files]), default=0.0)
     before = next((name for file in folder.glob(f"*/{memory.BEGAN}") if (name := memory.went_on_from(file))), "")
@@ -41,17 +41,17 @@ def _one(folder: Path) -> Remembered:
 
 
 def clean(home: Path, keep: int, sure: bool) -> None:
-    """Say what is remembered, and take away all but the newest `keep`, if it is sure. Raises ValueError if there is nothing."""
-    there = remembered(home)
-    if not there:
+    """Say what is remembered, and take away all but the newest `keep`, if `sure`. Raises ValueError if there is nothing."""
+    runs = remembered(home)
+    if not runs:
         raise ValueError(f"there are no memories in {home / MEMORY}")
-    for number, one in enumerate(there):
-        when, after = datetime.fromtimestamp(one.used), [other.run[:8] for other in there if other.before == one.run]
+    for number, one in enumerate(runs):
+        when, later = datetime.fromtimestamp(one.used), [other.run[:8] for other in runs if other.before == one.run]
         words = f"run {one.run[:8]}: {one.octets / 1000:,.0f} kB, last used {when:%Y-%m-%d %H:%M}"
         words += f", went on from {one.before[:8]}" if one.before else ""
-        words += f"; {' and '.join(after)} went on from it" if after else ""
+        words += f"; {' and '.join(later)} went on from it" if later else ""
         print(f"{'stays  ' if number < keep else 'removed' if sure else 'could go'} {words}")
-    old = there[keep:]
+    old = runs[keep:]
     if sure:
         for one in old:
             disk.removed(one.folder)

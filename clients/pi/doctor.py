@@ -30,7 +30,7 @@ Found = tuple[str, bool, str]  # what, is it well, how it is or what to do
 def examine(home: Path) -> Iterator[Found]:
     """All checks, one after another; those of the server only if there is a node to connect."""
     yield from machine(home)
-    if not all(_there(module) for module in MODULES):
+    if not all(_installed(module) for module in MODULES):
         return
     try:
         node = read(home)
@@ -44,11 +44,11 @@ def examine(home: Path) -> Iterator[Found]:
 
 def machine(home: Path) -> Iterator[Found]:
     """The computer itself."""
-    bits, kind = sys.maxsize > 2**32, platform.machine()
+    is_64_bit, kind = sys.maxsize > 2**32, platform.machine()
     yield (
         "64-bit system",
-        bits,
-        kind if bits else f"{kind}: install the 64-bit Raspberry Pi OS; LiteRT has no 32-bit wheel",
+        is_64_bit,
+        kind if is_64_bit else f"{kind}: install the 64-bit Raspberry Pi OS; LiteRT has no 32-bit wheel",
     )
     new = sys.version_info >= (3, 11)
     yield "Python", new, platform.python_version() + ("" if new else ": 3.11 or newer is needed")
@@ -58,15 +58,15 @@ def machine(home: Path) -> Iterator[Found]:
         free >= FREE,
         f"{free} MB available" + ("" if free >= FREE else f": {FREE} MB are needed; stop other programs"),
     )
-    there = next(p for p in (home, *home.parents) if p.exists())
-    disk = shutil.disk_usage(there).free // 1_000_000
-    yield "disk", disk >= DISK, f"{disk:,} MB free" + ("" if disk >= DISK else f": {DISK} MB are needed in {there}")
+    existing = next(p for p in (home, *home.parents) if p.exists())
+    disk = shutil.disk_usage(existing).free // 1_000_000
+    yield "disk", disk >= DISK, f"{disk:,} MB free" + ("" if disk >= DISK else f": {DISK} MB are needed in {existing}")
     for module, wheel in MODULES.items():
-        found = _there(module)
-        yield f"module {module}", found, "there" if found else f"missing: python -m pip install {wheel}"
+        installed = _installed(module)
+        yield f"module {module}", installed, "there" if installed else f"missing: python -m pip install {wheel}"
 
 
-def _there(module: str) -> bool:
+def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
@@ -83,10 +83,10 @@ def owned(node: Node, home: Path) -> Iterator[Found]:
             f"{key} is missing: python -m clients.pi install" if not mode else f"others may read it: chmod 600 {key}"
         ),
     )
-    from clients.pi import node as whole  # its libraries are there, by now
+    from clients.pi import node as node_module  # its libraries are there, by now
 
-    yield "authority", *_tried(lambda: whole.authority(home))
-    yield "data", *_tried(lambda: whole.counted(node))
+    yield "authority", *_run_check(lambda: node_module.authority(home))
+    yield "data", *_run_check(lambda: node_module.counted(node))
 
 
 def server(node: Node, home: Path) -> Iterator[Found]:
@@ -104,11 +104,11 @@ def server(node: Node, home: Path) -> Iterator[Found]:
     yield "server", True, f"{node.server} answers"
     try:
         context = ssl.create_default_context(cafile=home / "ca.crt")
-        line = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
-        line.request("GET", "/")
-        ends = str((line.sock.getpeercert() or {})["notAfter"])
-        date = line.getresponse().headers.get("Date")
-        line.close()
+        connection = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
+        connection.request("GET", "/")
+        ends = str((connection.sock.getpeercert() or {})["notAfter"])
+        date = connection.getresponse().headers.get("Date")
+        connection.close()
     except ssl.SSLError as error:
         why = getattr(error, "verify_message", None) or error.reason
         advice = "take ca.crt from this server's federation folder, check its name and this clock"
@@ -121,12 +121,16 @@ def server(node: Node, home: Path) -> Iterator[Found]:
     soon = f", but ends in {days} days: tell the server's owner (scenarios.deploy renew)" if days < SOON else ""
     yield "certificate", not soon, f"the server's is signed by this federation's authority{soon}"
     if date:
-        off = time.time() - email.utils.parsedate_to_datetime(date).timestamp()
-        good = abs(off) <= DRIFT
-        yield "clock", good, f"{off:+.0f} s against the server's" + ("" if good else ": sudo timedatectl set-ntp true")
+        drift = time.time() - email.utils.parsedate_to_datetime(date).timestamp()
+        good = abs(drift) <= DRIFT
+        yield (
+            "clock",
+            good,
+            f"{drift:+.0f} s against the server's" + ("" if good else ": sudo timedatectl set-ntp true"),
+        )
 
 
-def _tried(check: Callable[[], str]) -> tuple[bool, str]:
+def _run_check(check: Callable[[], str]) -> tuple[bool, str]:
     try:
         return True, check()
     except (OSError, ValueError) as error:

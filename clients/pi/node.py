@@ -67,12 +67,12 @@ def join(node: Node, folder: Path) -> None:
 
 def authority(folder: Path) -> str:
     """How long the authority's certificate is good for, in words. Raises ValueError if it ends soon."""
-    left = keys.days(folder).get("ca.crt")
-    if left is None:
+    days = keys.days(folder).get("ca.crt")
+    if days is None:
         raise ValueError(f"{folder / 'ca.crt'} is missing: python -m clients.pi renew --ca FILE")
-    if left < keys.SOON:
-        raise ValueError(f"{keys.expires('ca.crt', left)} (its owner), then: python -m clients.pi renew --ca FILE")
-    return f"trusted for {left:,} days more"
+    if days < keys.SOON:
+        raise ValueError(f"{keys.expires('ca.crt', days)} (its owner), then: python -m clients.pi renew --ca FILE")
+    return f"trusted for {days:,} days more"
 
 
 def counted(node: Node) -> str:
@@ -83,5 +83,5 @@ def counted(node: Node) -> str:
     with tempfile.TemporaryDirectory() as folder:  # as in a first round, which leaves its book elsewhere
         book = Path(folder) / "experiences.json"
         shard, held_out, notes = survey(Scenario("doctor"), node.client, Path(node.data), book, 1)
-    found = f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
-    return "; ".join([found, *notes])
+    summary = f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
+    return "; ".join([summary, *notes])

@@ -92,10 +92,10 @@ def options(server: str, authority: Path, key: Path, port: int, config: Mapping[
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The environment of it and of the processes that it starts."""
+    """The environment of a node and of the processes that it starts."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    own = {"CLIENTS_HOME": str(folder / "memory"), "FLWR_HOME": str(folder / "flwr"), "PATH": path}
-    return os.environ | SETTINGS | own
+    paths = {"CLIENTS_HOME": str(folder / "memory"), "FLWR_HOME": str(folder / "flwr"), "PATH": path}
+    return os.environ | SETTINGS | paths
 
 
 def _user() -> str:

@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     if args.approve:
-        return _approved(p, args)
+        return _approve(p, args)
     if not args.model:
         p.error("MODEL is missing: an exported file, .tflite or .onnx (or --approve DIR, which needs none)")
     if not (args.images or args.folder or args.camera is not None):
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         reader = Reader(args.model, args.threshold)
         for name, source in _sources(args):
             try:
-                _one(args, reader, name, source)
+                _read_picture(args, reader, name, source)
             except (ValueError, OSError) as error:
                 failed = 1
                 print(f"{p.prog}: {error}", file=sys.stderr)
@@ -101,17 +101,17 @@ def main(argv: list[str] | None = None) -> int:
     return failed
 
 
-def _approved(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+def _approve(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     """Corrections, looked at in the terminal, or all on one picture."""
     others = ("model", "folder", "camera", "learn", "label", "threshold", "json")
     if extra := [name for name in others if getattr(args, name) not in (None, "", False)]:
         p.error(f"--approve DIR goes with --draw only, not with {'MODEL' if extra[0] == 'model' else f'--{extra[0]}'}")
     try:
         if args.draw:
-            found = approve.sheet(args.approve)
-            if found is None:
+            sheet = approve.sheet(args.approve)
+            if sheet is None:
                 raise ValueError(f"no correction waits in {args.approve}")
-            args.draw.write_bytes(cv2.imencode(".png", found)[1].tobytes())
+            args.draw.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
         else:
             approve.approve(args.approve, sys.stdin)
     except KeyboardInterrupt:
@@ -135,27 +135,27 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Path | np.ndarray]
         yield f"camera {args.camera}", frame
 
 
-def _one(args: argparse.Namespace, reader: Reader, name: str, source: Path | np.ndarray) -> None:
+def _read_picture(args: argparse.Namespace, reader: Reader, name: str, source: Path | np.ndarray) -> None:
     start = time.perf_counter()
     picture, times = (source, 1) if isinstance(source, np.ndarray) else photograph(source, LONGEST)
     digits = reader.read(picture, times)
-    spent = 1000 * (time.perf_counter() - start)
+    milliseconds = 1000 * (time.perf_counter() - start)
     if args.json:
         rows = [
             {"label": d.label, "confidence": round(d.confidence, 4), "sure": d.sure, "box": list(d.box)} for d in digits
         ]
-        print(json.dumps({"picture": name, "ms": round(spent, 1), "digits": rows}), flush=True)
+        print(json.dumps({"picture": name, "ms": round(milliseconds, 1), "digits": rows}), flush=True)
     else:
-        said = "  ".join(f"{d.label}{'' if d.sure else '?'} {100 * d.confidence:.0f}%" for d in digits)
-        print(f"{name}: {said or 'no digit'}   ({spent:.0f} ms)", flush=True)
+        readings = "  ".join(f"{d.label}{'' if d.sure else '?'} {100 * d.confidence:.0f}%" for d in digits)
+        print(f"{name}: {readings or 'no digit'}   ({milliseconds:.0f} ms)", flush=True)
     if args.draw:
-        whole = source if isinstance(source, np.ndarray) else photograph(source)[0]
-        args.draw.write_bytes(cv2.imencode(".png", reading.drawn(whole, digits))[1].tobytes())
+        original = source if isinstance(source, np.ndarray) else photograph(source)[0]
+        args.draw.write_bytes(cv2.imencode(".png", reading.drawn(original, digits))[1].tobytes())
     if args.learn:
-        _kept(args, digits)
+        _keep(args, digits)
 
 
-def _kept(args: argparse.Namespace, digits: list[Digit]) -> None:
+def _keep(args: argparse.Namespace, digits: list[Digit]) -> None:
     labels = [label.strip() for label in args.label.split(",") if label.strip()]
     if wrong := [label for label in labels if not label.isdecimal()]:
         raise ValueError(f"--label {wrong[0]!r} should be a class's number, 0 …")

@@ -28,23 +28,26 @@ def approve(folder: Path, lines: TextIO) -> int:
     if not folder.is_dir():
         raise ValueError(f"--approve {folder} is no folder")
     waiting = corrections.waiting(folder)
-    many = f"{len(waiting):,} corrections wait" if len(waiting) != 1 else "1 correction waits"
-    print(f"{many} in {folder}" + (f"\n{HELP}" if waiting else ""))
+    sentence = f"{len(waiting):,} corrections wait" if len(waiting) != 1 else "1 correction waits"
+    print(f"{sentence} in {folder}" + (f"\n{HELP}" if waiting else ""))
     approved = 0
     for number, file in enumerate(waiting, 1):
         try:
-            one = corrections.read(file, CLASSES)
+            correction = corrections.read(file, CLASSES)
         except ValueError as error:
             print(f"{error}: not looked at")
             continue
-        print(f"\n{drawn(one.image)}\n{number} of {len(waiting):,}: read as {one.read} ({100 * one.confidence:.0f} %)")
-        decision = _decision(f"it is a {one.label}, says who drew it: ", lines)
+        print(
+            f"\n{drawn(correction.image)}\n{number} of {len(waiting):,}: "
+            f"read as {correction.read} ({100 * correction.confidence:.0f} %)"
+        )
+        decision = _decision(f"it is a {correction.label}, says who drew it: ", lines)
         if decision == "q":
             break
         if decision == "n":
             corrections.refuse(file)
         elif decision:
-            print(corrections.approve(file, one, one.label if decision == "y" else int(decision)))
+            print(corrections.approve(file, correction, correction.label if decision == "y" else int(decision)))
             approved += 1
     print(f"{approved:,} approved, {len(corrections.waiting(folder)):,} wait")
     return approved
@@ -88,8 +91,10 @@ def _readable(folder: Path) -> Iterator[Correction]:
             print(error, file=sys.stderr)
 
 
-def _cell(one: Correction) -> np.ndarray:
-    large = 255 - np.kron(one.image, np.ones((SCALE, SCALE), np.uint8))
-    words = np.full((LINE, large.shape[1]), 255, np.uint8)
-    cv2.putText(words, f"{one.read} -> {one.label}", (4, LINE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0, 1, cv2.LINE_AA)
-    return np.pad(np.vstack([large, words]), 2, constant_values=200)
+def _cell(correction: Correction) -> np.ndarray:
+    large = 255 - np.kron(correction.image, np.ones((SCALE, SCALE), np.uint8))
+    caption = np.full((LINE, large.shape[1]), 255, np.uint8)
+    cv2.putText(
+        caption, f"{correction.read} -> {correction.label}", (4, LINE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0, 1, cv2.LINE_AA,
+    )  # fmt: skip
+    return np.pad(np.vstack([large, caption]), 2, constant_values=200)

@@ -25,6 +25,6 @@ def thickened(ink: np.ndarray) -> np.ndarray:
 def stroke(ink: np.ndarray) -> float:
     """The usual breadth of the strokes, pixels: twice the distance to the paper on their middle lines; 0 without ink."""
     full = np.pad((ink >= 128).astype(np.uint8), 1)
-    far = cv2.distanceTransform(full, cv2.DIST_L2, 3)
-    middle = (far > 0) & (far >= cv2.dilate(far, np.ones((3, 3), np.uint8)))
-    return 2 * float(np.median(far[middle])) - 1 if middle.any() else 0.0
+    distance = cv2.distanceTransform(full, cv2.DIST_L2, 3)
+    middle = (distance > 0) & (distance >= cv2.dilate(distance, np.ones((3, 3), np.uint8)))
+    return 2 * float(np.median(distance[middle])) - 1 if middle.any() else 0.0

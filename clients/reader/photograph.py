@@ -22,7 +22,7 @@ REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
 
 
 def photograph(file: Path, longest: int = PIXELS) -> tuple[np.ndarray, int]:
-    """A file as grey uint8 [h, w], and how many times smaller than it is: a JPEG's smallest that is no less than `longest`.
+    """A file as grey uint8 [h, w], and how many times smaller it was read: a JPEG at its least size not below `longest`.
 
     Raises ValueError, naming the file, if it is not there, no PNG or JPEG, damaged, or too large.
     """
@@ -35,39 +35,39 @@ def photograph(file: Path, longest: int = PIXELS) -> tuple[np.ndarray, int]:
 
 def decoded(octets: bytes, longest: int) -> tuple[np.ndarray, int]:
     """The same of a file's bytes."""
-    packed = octets[:8] == SIGNATURE
-    if not packed and octets[:2] != JPEG:
+    is_png = octets[:8] == SIGNATURE
+    if not is_png and octets[:2] != JPEG:
         raise ValueError("it is neither PNG nor JPEG")
-    width, height = sides(octets) if packed else _sides(octets)
+    width, height = sides(octets) if is_png else _sides(octets)
     if not 0 < width * height <= PIXELS:
         raise ValueError(f"it is {width:,} × {height:,} pixels, at most {PIXELS / 1e6:.0f} million are read")
-    if packed:
+    if is_png:
         return png(octets), 1
     times = next((n for n in REDUCED if max(width, height) >= n * longest), 1)
-    found = cv2.imdecode(np.frombuffer(octets, np.uint8), REDUCED.get(times, cv2.IMREAD_GRAYSCALE))
-    if found is None:
+    picture = cv2.imdecode(np.frombuffer(octets, np.uint8), REDUCED.get(times, cv2.IMREAD_GRAYSCALE))
+    if picture is None:
         raise ValueError("it is damaged")
-    return found, times
+    return picture, times
 
 
 def _sides(octets: bytes) -> tuple[int, int]:
     """Width and height, as a JPEG file's header tells. Raises ValueError if it does not."""
-    for marker, at in _markers(octets):
-        if marker in FRAMES and at + 9 <= len(octets):
-            height, width = struct.unpack(">HH", octets[at + 5 : at + 9])
+    for marker, offset in _markers(octets):
+        if marker in FRAMES and offset + 9 <= len(octets):
+            height, width = struct.unpack(">HH", octets[offset + 5 : offset + 9])
             return width, height
     raise ValueError("it is damaged")
 
 
 def _markers(octets: bytes) -> Iterator[tuple[int, int]]:
     """JPEG's markers and where they stand, up to the picture's own data."""
-    at = 2
-    while at + 4 <= len(octets) and octets[at] == 0xFF:
-        marker = octets[at + 1]
-        yield marker, at
+    offset = 2
+    while offset + 4 <= len(octets) and octets[offset] == 0xFF:
+        marker = octets[offset + 1]
+        yield marker, offset
         if marker == 0xDA:
             return
-        at += 2 + struct.unpack(">H", octets[at + 2 : at + 4])[0]
+        offset += 2 + struct.unpack(">H", octets[offset + 2 : offset + 4])[0]
 
 
 def camera(number: int) -> Iterator[np.ndarray]:

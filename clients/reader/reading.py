@@ -38,25 +38,25 @@ class Reader:
         Raises ValueError, naming the file, if it cannot be loaded.
         """
         try:
-            self.predict, said = load(model), about(model)
+            self.predict, metadata = load(model), about(model)
             self.predict(floats(np.zeros((1, SIDE, SIDE), np.uint8)))  # somebody else's model may want something else
         except Exception as error:  # every runtime has its own errors for a file that it cannot read
             raise ValueError(f"{model} cannot be loaded: {error}") from None
-        self.labels = said["labels"].split(",") if said.get("labels") else None
-        self.threshold = stated(said) if threshold is None else threshold
+        self.labels = metadata["labels"].split(",") if metadata.get("labels") else None
+        self.threshold = stated(metadata) if threshold is None else threshold
 
     def read(self, picture: np.ndarray, times: int = 1) -> list[Digit]:
         """The digits in a picture, grey uint8 [h, w], line by line. times: how many times smaller than the original it is."""
-        found = find(picture)
-        if not found:
+        cutouts = find(picture)
+        if not cutouts:
             return []
-        images = np.stack([prepared(thickened(one.ink)) for one in found])
+        images = np.stack([prepared(thickened(cutout.ink)) for cutout in cutouts])
         probabilities = self.predict(floats(images))
         digits = []
-        for one, image, row in zip(found, images, probabilities, strict=True):
+        for cutout, image, row in zip(cutouts, images, probabilities, strict=True):
             best, share = int(row.argmax()), float(row.max())
             label = self.labels[best] if self.labels else str(best)
-            left, top, width, height = (times * n for n in one.box)
+            left, top, width, height = (times * n for n in cutout.box)
             digits.append(Digit((left, top, width, height), label, share, share >= self.threshold, image))
         return digits
 
@@ -71,10 +71,12 @@ def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
         raise ValueError(
             f"--label names {len(labels)} digits, but {len(digits)} were found: give one for all, or one for each"
         )
-    named = labels * len(digits) if len(labels) == 1 else labels
-    kept = list(zip(digits, named, strict=True)) if named else [(one, UNSURE) for one in digits if not one.sure]
+    each_label = labels * len(digits) if len(labels) == 1 else labels
+    pairs = (
+        list(zip(digits, each_label, strict=True)) if each_label else [(one, UNSURE) for one in digits if not one.sure]
+    )
     files = []
-    for digit, label in kept:
+    for digit, label in pairs:
         name = hashlib.sha256(digit.image.tobytes()).hexdigest()[:16]
         files.append(folder / label / f"{name}.png")
         files[-1].parent.mkdir(parents=True, exist_ok=True)
@@ -86,11 +88,11 @@ def drawn(picture: np.ndarray, digits: list[Digit]) -> np.ndarray:
     """The picture with each digit's box and reading, uint8 [h, w, 3]: blue, or orange where it is unsure."""
     canvas = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
     size = max(picture.shape) / 1000
-    for one in digits:
-        left, top, width, height = one.box
-        colour = (178, 114, 0) if one.sure else (0, 94, 213)
+    for digit in digits:
+        left, top, width, height = digit.box
+        colour = (178, 114, 0) if digit.sure else (0, 94, 213)
         cv2.rectangle(canvas, (left, top), (left + width, top + height), colour, max(1, round(2 * size)))
-        words = f"{one.label}{'' if one.sure else '?'} {100 * one.confidence:.0f}"
+        words = f"{digit.label}{'' if digit.sure else '?'} {100 * digit.confidence:.0f}"
         cv2.putText(
             canvas, words, (left, max(12, top - round(6 * size))), cv2.FONT_HERSHEY_SIMPLEX, 0.8 * size, colour,
             max(1, round(2 * size)), cv2.LINE_AA,

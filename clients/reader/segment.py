@@ -50,24 +50,24 @@ def find(picture: np.ndarray) -> list[Found]:
     if not parts or len(parts) > MANY:
         return []
     groups = _grouped([tuple(int(n) for n in stats[i, :4]) for i in parts])
-    found = []
+    digits = []
     for box, members in _likely(groups, page.shape):
         left, top, width, height = box
         window = (slice(top, top + height), slice(left, left + width))
-        mine = np.isin(labels[window], [parts[i] for i in members])
+        digit_mask = np.isin(labels[window], [parts[i] for i in members])
         most = FILLED[1] if width > 0.4 * height else 1.0  # an upright 1 fills its box
-        if not FILLED[0] <= mine.mean() <= most or _stroke(mine) > THICK * height:
+        if not FILLED[0] <= digit_mask.mean() <= most or _stroke(digit_mask) > THICK * height:
             continue
-        drawn = np.where(cv2.dilate(mine.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0, ink[window], 0)
-        drawn = np.where(mine & (lines[window] > 0), np.maximum(drawn, 160), drawn)
-        if _softness(clean := _stretched(drawn, mine)) <= max(SOFT, LARGE * height):
-            found.append(Found(_unscaled(box, scale), clean))
-    return found
+        digit_ink = np.where(cv2.dilate(digit_mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0, ink[window], 0)
+        digit_ink = np.where(digit_mask & (lines[window] > 0), np.maximum(digit_ink, 160), digit_ink)
+        if _softness(clean := _stretched(digit_ink, digit_mask)) <= max(SOFT, LARGE * height):
+            digits.append(Found(_unscaled(box, scale), clean))
+    return digits
 
 
-def _stroke(mine: np.ndarray) -> float:
+def _stroke(mask: np.ndarray) -> float:
     """The width of the widest stroke, pixels."""
-    padded = np.pad(mine.astype(np.uint8), 1)
+    padded = np.pad(mask.astype(np.uint8), 1)
     return 2 * float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max())
 
 
@@ -90,12 +90,12 @@ def _ink(page: np.ndarray) -> np.ndarray | None:
     above = cv2.subtract(bright, paper)
     smooth = cv2.GaussianBlur(above, (3, 3), 0)
     level, _ = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    drawn = smooth > level
-    if not drawn.any() or drawn.mean() > 0.4:
+    is_ink = smooth > level
+    if not is_ink.any() or is_ink.mean() > 0.4:
         return None
-    rest = above[::3, ::3][~drawn[::3, ::3]].astype(np.float32)  # some are enough
-    grain = float(np.median(rest) + 1.4826 * np.median(np.abs(rest - np.median(rest))))
-    full = float(np.percentile(smooth[drawn][::3], 75))
+    background = above[::3, ::3][~is_ink[::3, ::3]].astype(np.float32)  # some are enough
+    grain = float(np.median(background) + 1.4826 * np.median(np.abs(background - np.median(background))))
+    full = float(np.percentile(smooth[is_ink][::3], 75))
     if full < max(CONTRAST, NOISE * grain):
         return None
     clean = (smooth.astype(np.float32) - max(0.35 * full, 2.0 * grain)) * (255 / (0.5 * full))
@@ -140,25 +140,25 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _grouped(boxes: Sequence[tuple[int, ...]]) -> list[tuple[Box, list[int]]]:
     """Parts that lie above each other, close by, as one: (box, which parts)."""
-    tall = sorted(h for _, _, _, h in boxes)
-    usual = tall[int(0.8 * (len(tall) - 1))]
+    heights = sorted(h for _, _, _, h in boxes)
+    usual = heights[int(0.8 * (len(heights) - 1))]
     groups: list[tuple[Box, list[int]]] = []
     for i in sorted(range(len(boxes)), key=lambda i: -boxes[i][3]):
         left, top, width, height = boxes[i]
-        home = None
+        host = None
         for g, ((x, y, w, h), _) in enumerate(groups):
-            shared = min(left + width, x + w) - max(left, x)
-            apart = max(top, y) - min(top + height, y + h)
-            together = max(top + height, y + h) - min(top, y) <= 1.35 * max(usual, h)
-            if shared >= 0.45 * min(width, w) and apart <= 0.18 * usual and together and height < 0.8 * usual:
-                home = g
+            overlap = min(left + width, x + w) - max(left, x)
+            gap = max(top, y) - min(top + height, y + h)
+            low_enough = max(top + height, y + h) - min(top, y) <= 1.35 * max(usual, h)
+            if overlap >= 0.45 * min(width, w) and gap <= 0.18 * usual and low_enough and height < 0.8 * usual:
+                host = g
                 break
-        if home is None:
+        if host is None:
             groups.append(((left, top, width, height), [i]))
         else:
-            (x, y, w, h), members = groups[home]
+            (x, y, w, h), members = groups[host]
             right, low = max(x + w, left + width), max(y + h, top + height)
-            groups[home] = ((min(x, left), min(y, top), right - min(x, left), low - min(y, top)), [*members, i])
+            groups[host] = ((min(x, left), min(y, top), right - min(x, left), low - min(y, top)), [*members, i])
     return groups
 
 
@@ -168,30 +168,30 @@ def _likely(groups: list[tuple[Box, list[int]]], shape: tuple[int, ...]) -> list
     if not heights:
         return []
     usual = float(np.median([h for h in heights if h >= 0.4 * heights[-1]]))
-    kept = []
+    likely = []
     for box, members in groups:
         left, top, width, height = box
         whole = left > 0 and top > 0 and left + width < shape[1] and top + height < shape[0]
         if height >= max(LEAST, SMALL * usual) and SLENDER[0] <= width / height <= SLENDER[1] and whole:
-            kept.append((box, members))
-    return _lines(kept, usual)
+            likely.append((box, members))
+    return _in_reading_order(likely, usual)
 
 
-def _lines(groups: list[tuple[Box, list[int]]], usual: float) -> list[tuple[Box, list[int]]]:
+def _in_reading_order(groups: list[tuple[Box, list[int]]], usual: float) -> list[tuple[Box, list[int]]]:
     """In the order of reading."""
     ordered: list[list[tuple[Box, list[int]]]] = []
-    for one in sorted(groups, key=lambda g: g[0][1] + g[0][3] / 2):
-        middle = one[0][1] + one[0][3] / 2
+    for group in sorted(groups, key=lambda g: g[0][1] + g[0][3] / 2):
+        middle = group[0][1] + group[0][3] / 2
         last = ordered[-1] if ordered else []
         if last and middle - float(np.mean([b[1] + b[3] / 2 for b, _ in last])) < 0.6 * usual:
-            last.append(one)
+            last.append(group)
         else:
-            ordered.append([one])
-    return [one for line in ordered for one in sorted(line, key=lambda g: g[0][0])]
+            ordered.append([group])
+    return [group for line in ordered for group in sorted(line, key=lambda g: g[0][0])]
 
 
-def _stretched(drawn: np.ndarray, mine: np.ndarray) -> np.ndarray:
+def _stretched(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Ink from 0 to 255, whatever the pen."""
-    full = max(1.0, float(np.percentile(drawn[mine], 80)) if mine.any() else 1.0)
-    found: np.ndarray = (drawn.astype(np.float32) * (255 / full)).clip(0, 255).astype(np.uint8)
-    return found
+    full = max(1.0, float(np.percentile(ink[mask], 80)) if mask.any() else 1.0)
+    stretched: np.ndarray = (ink.astype(np.float32) * (255 / full)).clip(0, 255).astype(np.uint8)
+    return stretched

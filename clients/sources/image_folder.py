@@ -43,130 +43,128 @@ class Book:
     came: dict[str, int] = field(
         default_factory=dict
     )  # {<label>/<file>.png: the round in which it was first seen}; ≤ 0: before this run
-    gone: dict[str, int] = field(
-        default_factory=dict
-    )  # the same of those that are there no more: when that was first seen
+    gone: dict[str, int] = field(default_factory=dict)  # {the same: the round in which it was first missing}
     dark: bool | None = None  # is the folder's ink dark? None: not judged yet
 
 
-def own(scenario: Scenario, client: int, folder: Path, book: Path, round: int) -> tuple[Shard, Examples]:
+def own(scenario: Scenario, client: int, folder: Path, path: Path, round: int) -> tuple[Shard, Examples]:
     """What this device holds in a round of a folder <label>/*.png, and its test images; what is odd in it goes to the log.
 
-    book: where the rounds are written down. Raises ValueError if there is nothing to train on.
+    path: of experiences.json, where the rounds are written down. Raises ValueError if there is nothing to train on.
     """
-    shard, held_out, notes = survey(scenario, client, folder, book, round)
+    shard, held_out, notes = survey(scenario, client, folder, path, round)
     for sentence in notes:
         _warn(sentence)
     return shard, held_out
 
 
 def survey(
-    scenario: Scenario, client: int, folder: Path, book: Path, round: int
+    scenario: Scenario, client: int, folder: Path, path: Path, round: int
 ) -> tuple[Shard, Examples, tuple[str, ...]]:
     """The same as `own`, and sentences on what is odd in the folder, or left out."""
-    known, classes = _looked(folder, book, round, dataset(scenario).classes), dataset(scenario).classes
-    came = {name: first for name, first in known.came.items() if first <= round and name not in known.gone}
-    there = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
-    train = [name for name in there if zlib.crc32(os.fsencode(name)) % 6]
+    book, classes = _looked(folder, path, round, dataset(scenario).classes), dataset(scenario).classes
+    came = {name: first for name, first in book.came.items() if first <= round and name not in book.gone}
+    images = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
+    train = [name for name in images if zlib.crc32(os.fsencode(name)) % 6]
     unread = [
-        name for name in layout.pictures(folder, classes) if name not in known.came and _picture(folder / name) is None
+        name for name in layout.pictures(folder, classes) if name not in book.came and _picture(folder / name) is None
     ]
     notes = (*layout.left_out(folder, classes), *layout.unread(unread))
     if not train:
-        found = f" ({'; '.join(notes)})" if notes else ""
+        remarks = f" ({'; '.join(notes)})" if notes else ""
         raise ValueError(
-            f"{folder.name} holds no image to train on: they should be 0 … {classes - 1}/*.png in it{found}"
+            f"{folder.name} holds no image to train on: they should be 0 … {classes - 1}/*.png in it{remarks}"
         )
-    dark = _dark(scenario, known, np.stack(list(there.values())), book)
+    dark = _dark(scenario, book, np.stack(list(images.values())), path)
     rounds = np.array([came[name] for name in train])
     # Of all that ever came: what is taken away leaves its experience empty.
-    firsts = sorted({first for first in known.came.values() if first <= round})
+    firsts = sorted({first for first in book.came.values() if first <= round})
     parts = tuple(np.flatnonzero(rounds == first) for first in firsts)
     stream = Stream(parts, (0,) * len(parts), (min(1, firsts[0]), *firsts[1:]))
     strength = strengths(scenario.augment, scenario.seed, client)
-    shard = Shard(client, _examples(there, train, dark), strength, {}, stream, first=0)
-    tested = [name for name in there if not zlib.crc32(name.encode()) % 6]
-    return shard, _examples(there, tested, dark), (*notes, *layout.odd(there, dark))
+    shard = Shard(client, _examples(images, train, dark), strength, {}, stream, first=0)
+    tested = [name for name in images if not zlib.crc32(os.fsencode(name)) % 6]
+    return shard, _examples(images, tested, dark), (*notes, *layout.odd(images, dark))
 
 
-def _looked(folder: Path, book: Path, round: int, classes: int) -> Book:
+def _looked(folder: Path, path: Path, round: int, classes: int) -> Book:
     """What came in which round, after this round's look; it is looked once a round."""
-    known = read(book)
-    if round > known.looked:
+    book = read(path)
+    if round > book.looked:
         new = [
             name
             for name in layout.pictures(folder, classes)
-            if name not in known.came and _picture(folder / name) is not None
+            if name not in book.came and _picture(folder / name) is not None
         ]
-        missing = [name for name in known.came if not os.path.exists(folder / name)]  # never raises
-        gone = {name: known.gone.get(name, round) for name in missing}
-        known = replace(known, looked=round, came=known.came | dict.fromkeys(new, round), gone=gone)
-        _write(book, known)
-    return known
+        missing = [name for name in book.came if not os.path.exists(folder / name)]  # never raises
+        gone = {name: book.gone.get(name, round) for name in missing}
+        book = replace(book, looked=round, came=book.came | dict.fromkeys(new, round), gone=gone)
+        _write(path, book)
+    return book
 
 
-def read(book: Path) -> Book:
+def read(path: Path) -> Book:
     """What is written down; nothing yet, if there is no such file. Raises ValueError, naming it, if it makes no sense."""
     try:
-        found = Book(**json_object(contents(book, LONGEST)))
-        whole = (
-            isinstance(found.came, dict)
-            and isinstance(found.gone, dict)
+        book = Book(**json_object(contents(path, LONGEST)))
+        valid = (
+            isinstance(book.came, dict)
+            and isinstance(book.gone, dict)
             and all(
                 NAME.fullmatch(name) and type(first) is int and -LAST <= first <= LAST
-                for times in (found.came, found.gone)
+                for times in (book.came, book.gone)
                 for name, first in times.items()
             )
         )
-        if not whole or type(found.looked) is not int or not 0 <= found.looked <= LAST:
+        if not valid or type(book.looked) is not int or not 0 <= book.looked <= LAST:
             raise ValueError("it holds no rounds of images")
-        if found.dark is not None and type(found.dark) is not bool:
-            raise ValueError(f"dark = {str(found.dark)[:40]} should be true or false")
-        return found
+        if book.dark is not None and type(book.dark) is not bool:
+            raise ValueError(f"dark = {str(book.dark)[:40]} should be true or false")
+        return book
     except FileNotFoundError:
         return Book()
     except (OSError, ValueError, TypeError) as error:  # TypeError: keys that no book has
-        why = f"{book.name} cannot be read ({error})"
+        why = f"{path.name} cannot be read ({error})"
         raise ValueError(f"{why}; move it away, and all images count as new") from None
 
 
-def changes(book: Path, round: int) -> str:
-    """What was found in a round's look to have changed, beside what came: a sentence without a subject; empty if nothing."""
-    known = read(book)
-    gone = [name for name, first in known.gone.items() if first == round]
-    came = {name.split("/")[1] for name, first in known.came.items() if first == round}
+def changes(path: Path, round: int) -> str:
+    """What else than new images had changed at a round's look: a sentence without a subject; empty if nothing."""
+    book = read(path)
+    gone = [name for name, first in book.gone.items() if first == round]
+    came = {name.split("/")[1] for name, first in book.came.items() if first == round}
     moved = sum(name.split("/")[1] in came for name in gone)
     lost = len(gone) - moved
-    left = len(known.came) - len(known.gone)
-    found = [f"has lost {lost:,} image{'s' * (lost > 1)} of its folder ({left:,} are left)"] if lost else []
-    found += [f"has given {moved:,} image{'s' * (moved > 1)} another label"] if moved else []
-    return " and ".join(found)
+    remaining = len(book.came) - len(book.gone)
+    clauses = [f"has lost {lost:,} image{'s' * (lost > 1)} of its folder ({remaining:,} are left)"] if lost else []
+    clauses += [f"has given {moved:,} image{'s' * (moved > 1)} another label"] if moved else []
+    return " and ".join(clauses)
 
 
 def carry(old: Path, new: Path) -> None:
-    """Begin a run's book with that of the run before it: what came then lies before its first round, and is no news.
+    """Begin a run's book with that of the run before it: images that came then lie before its first round, and are not new.
 
     Raises ValueError if the old one makes no sense.
     """
-    known = read(old)
-    earlier = {name: max(first - known.looked, -LAST) for name, first in known.came.items()}
-    _write(new, replace(known, looked=0, came=earlier, gone=dict.fromkeys(known.gone, -1)))
+    book = read(old)
+    earlier = {name: max(first - book.looked, -LAST) for name, first in book.came.items()}
+    _write(new, replace(book, looked=0, came=earlier, gone=dict.fromkeys(book.gone, -1)))
 
 
-def _write(book: Path, known: Book) -> None:
-    with placed(book) as file:
-        file.write(json.dumps(asdict(known)).encode())
+def _write(path: Path, book: Book) -> None:
+    with placed(path) as file:
+        file.write(json.dumps(asdict(book)).encode())
 
 
-def _dark(scenario: Scenario, known: Book, drawn: np.ndarray, book: Path) -> bool:
+def _dark(scenario: Scenario, book: Book, images: np.ndarray, path: Path) -> bool:
     """Is the folder's ink dark? As the scenario says, or as it was judged when the first images came, once and for all."""
-    judged = layout.dark_ink(drawn, scenario.ink)
+    judged = layout.dark_ink(images, scenario.ink)
     if scenario.ink != "auto":
         return judged
-    if known.dark is None:
-        _write(book, replace(known, dark=judged))
+    if book.dark is None:
+        _write(path, replace(book, dark=judged))
         return judged
-    return known.dark
+    return book.dark
 
 
 def _picture(file: Path) -> np.ndarray | None:
@@ -192,5 +190,5 @@ def _warn(sentence: str) -> None:
 
 def _examples(images: dict[str, np.ndarray], names: list[str], dark: bool) -> Examples:
     labels = np.array([int(name.split("/")[0]) for name in names], np.int64)
-    drawn = np.stack([images[name] for name in names]) if names else np.zeros((0, SIDE, SIDE), np.uint8)
-    return Examples(layout.inked(drawn, dark), labels)
+    pixels = np.stack([images[name] for name in names]) if names else np.zeros((0, SIDE, SIDE), np.uint8)
+    return Examples(layout.inked(pixels, dark), labels)

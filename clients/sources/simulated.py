@@ -29,9 +29,7 @@ class Shard:
     strength: np.ndarray  # f32 [augmentations]: how strongly it augments, 0.5 … 1
     looks: dict[str, float]  # the amount of each look
     stream: Stream | None = None  # its way through its own data, if the scenario does not lay it
-    first: int | None = (
-        None  # the number of its first experience, all runs counted; None: as many as the scenario has past
-    )
+    first: int | None = None  # the number of its first experience, all runs counted; None: `past` of the scenario
 
 
 def world(scenario: str, files: Path | None = None) -> tuple[Data, Sequence[np.ndarray]]:
@@ -55,10 +53,13 @@ def shard(scenario: str, client: int, files: Path | None = None) -> Shard:
 def _shard(scenario: str, client: int, files: Path | None) -> Shard:
     s = Scenario.of(scenario)
     data, rows = world(scenario, files)
-    mine = data.train.take(rows[client])
-    labels = noisy(mine.y, s.noise, rng(s.seed, "noise", client), dataset(s).classes) if s.noise else mine.y
+    examples = data.train.take(rows[client])
+    labels = noisy(examples.y, s.noise, rng(s.seed, "noise", client), dataset(s).classes) if s.noise else examples.y
     return Shard(
-        client, Examples(_seen(s, client, mine.x), labels), strengths(s.augment, s.seed, client), amounts(s, client)
+        client,
+        Examples(_through_looks(s, client, examples.x), labels),
+        strengths(s.augment, s.seed, client),
+        amounts(s, client),
     )
 
 
@@ -75,10 +76,10 @@ def _own_test(scenario: str, client: int, files: Path | None) -> Examples:
     generator = rng(s.seed, "own test", client)
     picked = []
     for label in range(classes):
-        there = np.flatnonzero(data.test.y == label)
-        picked.append(generator.permutation(there)[: int(np.ceil(share[label] * min(TESTED, len(data.test))))])
-    mine = data.test.take(np.sort(np.concatenate(picked)))
-    return Examples(_seen(s, client, mine.x), mine.y)
+        candidates = np.flatnonzero(data.test.y == label)
+        picked.append(generator.permutation(candidates)[: int(np.ceil(share[label] * min(TESTED, len(data.test))))])
+    examples = data.test.take(np.sort(np.concatenate(picked)))
+    return Examples(_through_looks(s, client, examples.x), examples.y)
 
 
 def forget() -> None:
@@ -94,12 +95,12 @@ def positions(scenario: Scenario, client: int) -> np.ndarray:
 
 def amounts(scenario: Scenario, client: int) -> dict[str, float]:
     """The amount of each of this client's looks, in the look's own unit."""
-    found = {}
+    by_look = {}
     for part, position in zip(scenario.looks, positions(scenario, client), strict=True):
         settings = part.settings("looks", LOOKS)
-        found[part.name] = float(settings["low"] + position * (settings["high"] - settings["low"]))
-    return found
+        by_look[part.name] = float(settings["low"] + position * (settings["high"] - settings["low"]))
+    return by_look
 
 
-def _seen(scenario: Scenario, client: int, images: np.ndarray) -> np.ndarray:
+def _through_looks(scenario: Scenario, client: int, images: np.ndarray) -> np.ndarray:
     return look(images, scenario.looks, list(positions(scenario, client)))

@@ -22,8 +22,8 @@ def changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
         return ()
     if typing.get_args(hint)[:1] == (Part,):
         if not rest:
-            before = {part.name: part for part in old}  # a piece that is named again keeps its settings
-            return tuple(before.get(name, Part(name)) for name in text.split("+"))
+            by_name = {part.name: part for part in old}  # a piece that is named again keeps its settings
+            return tuple(by_name.get(name, Part(name)) for name in text.split("+"))
         if rest[0] not in [part.name for part in old]:
             raise unknown(f"piece of {path.split('.')[0]!r}:", rest[0], [p.name for p in old] or ["none is set"])
         return tuple(changed(path, p, rest[1:], text, Part) if p.name == rest[0] else p for p in old)
@@ -32,10 +32,10 @@ def changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
             return old if text == old.name else Part(text)
         return Part(old.name, dict(old.args) | {".".join(rest): _plain(text)})
     if dataclasses.is_dataclass(old):
-        known = typing.get_type_hints(type(old))
-        if not rest or rest[0] not in known:
-            raise unknown(f"key of {path.split('.')[0]!r}:", ".".join(rest), known)
-        return replace(old, **{rest[0]: typed(path, _plain(text), known[rest[0]])})  # type: ignore[type-var]
+        hints = typing.get_type_hints(type(old))
+        if not rest or rest[0] not in hints:
+            raise unknown(f"key of {path.split('.')[0]!r}:", ".".join(rest), hints)
+        return replace(old, **{rest[0]: typed(path, _plain(text), hints[rest[0]])})  # type: ignore[type-var]
     if rest:
         raise ValueError(f"{path.split('.')[0]} has no parts; set it with {path.split('.')[0]}=value")
     return typed(path, text if hint is str else _plain(text), hint)
@@ -49,8 +49,8 @@ def values(scenario: Scenario) -> dict[str, Any]:
 
 def _values(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, Part):
-        for one in dataclasses.fields(value):
-            yield from _values(f"{path}.{one.name}".lstrip("."), getattr(value, one.name))
+        for field in dataclasses.fields(value):
+            yield from _values(f"{path}.{field.name}".lstrip("."), getattr(value, field.name))
     elif isinstance(value, Part):
         yield path, value.name
         yield from ((f"{path}.{key}", setting) for key, setting in value.args.items())
@@ -69,8 +69,8 @@ def flat(scenario: Scenario) -> dict[str, str]:
 def departures(before: Scenario, after: Scenario) -> list[tuple[str, str]]:
     """In which settings the later scenario departs from the earlier one, as `--set` takes them, the seed and the name too.
     What the earlier one has and the later one lacks is not among them."""
-    usual = flat(before)
-    return [(path, word) for path, word in flat(after).items() if usual.get(path) != word]
+    earlier_texts = flat(before)
+    return [(path, word) for path, word in flat(after).items() if earlier_texts.get(path) != word]
 
 
 def text(value: Any) -> str:

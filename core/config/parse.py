@@ -53,15 +53,15 @@ def typed(name: str, value: Any, hint: Any) -> Any:
 
 
 def _dataclass(name: str, value: Any, hint: Any) -> Any:
-    known = typing.get_type_hints(hint)
+    hints = typing.get_type_hints(hint)
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} = {shown(value)} should be an object")
-    for key in set(value) - set(known):
-        raise unknown(f"key of {name}:", key, known)
+    for key in set(value) - set(hints):
+        raise unknown(f"key of {name}:", key, hints)
     needed = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}
     if missing := needed - set(value):
         raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
-    return hint(**{key: typed(f"{name}.{key}", value[key], known[key]) for key in value})
+    return hint(**{key: typed(f"{name}.{key}", value[key], hints[key]) for key in value})
 
 
 def _key(name: str, key: Any, hint: Any) -> Any:

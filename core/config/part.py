@@ -39,14 +39,14 @@ class Part:
         """All settings of this piece, defaults included. Raises ValueError on an unknown name, key or a wrong type."""
         if self.name not in registry:
             raise unknown(kind, self.name, registry)
-        known = options(registry[self.name])
+        parameters = options(registry[self.name])
         for key in self.args:
-            if key not in known:
-                raise unknown(f"setting of {kind} {self.name!r}:", key, known or ["(it has none)"])
-        defaults = {key: p.default for key, p in known.items() if p.default is not p.empty}
+            if key not in parameters:
+                raise unknown(f"setting of {kind} {self.name!r}:", key, parameters or ["(it has none)"])
+        defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
         hints = _hints(registry[self.name])
         given = {key: typed(f"{kind}.{key}", value, hints.get(key, Any)) for key, value in self.args.items()}
-        if missing := set(known) - set(defaults) - set(given):
+        if missing := set(parameters) - set(defaults) - set(given):
             raise ValueError(f"{kind} {self.name!r} needs {', '.join(sorted(missing))}")
         return defaults | given
 

@@ -142,8 +142,8 @@ class Scenario:
         for name, pairs in (("join", self.join), ("leave", self.leave)):
             for client, round in pairs:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
-                    last = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
-                    raise ValueError(f"{name} = {shown([[client, round]])} should be {last}")
+                    expected = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
+                    raise ValueError(f"{name} = {shown([[client, round]])} should be {expected}")
         if wrong := [d for d in self.digits if not 0 <= d < (self.classes or CLASSES)]:
             raise ValueError(f"digits = {shown(wrong[0])} is out of range: 0 … {(self.classes or CLASSES) - 1}")
 

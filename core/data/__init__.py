@@ -55,8 +55,8 @@ class Data:
 
 def dataset(scenario: Scenario) -> DatasetSpec:
     """What the images and labels of a scenario are; nothing is read."""
-    known = DATASETS[scenario.data].spec if scenario.data in DATASETS else DatasetSpec(scenario.data, UNSAID)
-    return replace(known, classes=scenario.classes or known.classes)
+    spec = DATASETS[scenario.data].spec if scenario.data in DATASETS else DatasetSpec(scenario.data, UNSAID)
+    return replace(spec, classes=scenario.classes or spec.classes)
 
 
 def settled(scenario: Scenario) -> Scenario:
@@ -77,13 +77,13 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
 
     files: where a data set that is known by name lies on this machine, if not in its usual place.
     """
-    known = dataset(scenario)
-    found = _source(scenario.data, scenario.ink, known.classes, files)
-    if (most := max(found.train.y.max(), found.test.y.max())) >= known.classes:
-        raise ValueError(f"{found.spec.name}: labels should be 0 … {known.classes - 1}, not up to {most}")
+    spec = dataset(scenario)
+    source = _source(scenario.data, scenario.ink, spec.classes, files)
+    if (most := max(source.train.y.max(), source.test.y.max())) >= spec.classes:
+        raise ValueError(f"{source.spec.name}: labels should be 0 … {spec.classes - 1}, not up to {most}")
     train, test = (
-        _some(found.train, scenario.train, scenario.seed, "train"),
-        _some(found.test, scenario.test, scenario.seed, "test"),
+        _some(source.train, scenario.train, scenario.seed, "train"),
+        _some(source.test, scenario.test, scenario.seed, "test"),
     )
     if scenario.test_condition != "plain":
         from core.views.conditions import under  # which asks this package how large an image is
@@ -100,9 +100,9 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
         fewer = f"hold out fewer, say --set validation={len(train) // 10}"
         raise ValueError(f"validation = {scenario.validation} leaves nothing of {len(train)} training images; {fewer}")
     order = rng(scenario.seed, "validation").permutation(len(train))
-    validation, kept = np.sort(order[: scenario.validation]), np.sort(order[scenario.validation :])
-    own = replace(found.spec, classes=known.classes)
-    return Data(train.take(kept), train.take(validation), test, found.notes, own, earlier)
+    validation, training = np.sort(order[: scenario.validation]), np.sort(order[scenario.validation :])
+    data_spec = replace(source.spec, classes=spec.classes)
+    return Data(train.take(training), train.take(validation), test, source.notes, data_spec, earlier)
 
 
 def _some(examples: Examples, count: int, seed: int, name: str) -> Examples:
@@ -120,8 +120,8 @@ def read(source: str, ink: str = "auto") -> tuple[Examples, Examples]:
     ink: whether a folder's ink is "dark" or "light", or "auto" to judge it from its pictures. Raises ValueError, naming the
     source, if it is missing, damaged or of the wrong kind.
     """
-    found = _source(source, ink)
-    return found.train, found.test
+    data = _source(source, ink)
+    return data.train, data.test
 
 
 def _source(source: str, ink: str, classes: int = 0, files: Path | None = None) -> Source:
@@ -144,9 +144,9 @@ def _source(source: str, ink: str, classes: int = 0, files: Path | None = None) 
 
 def _published(path: Path) -> Source:
     """Four IDX files: a data set that is known here by its digests, or somebody's own, which is said."""
-    found, digests = idx.read(path)
-    for known in DATASETS.values():
-        if digests == known.md5:
-            return replace(found, spec=known.spec)
+    source, digests = idx.read(path)
+    for registered in DATASETS.values():
+        if digests == registered.md5:
+            return replace(source, spec=registered.spec)
     note = f"{path.name}: its IDX files are not those of {' or '.join(DATASETS)}; they are taken as they are"
-    return replace(found, notes=(note,))
+    return replace(source, notes=(note,))

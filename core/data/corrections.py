@@ -50,49 +50,57 @@ class Correction:
 
     @property
     def name(self) -> str:
-        """By its image: the same one again takes the first one's place."""
+        """A digest of its image, so the same image again takes the first one's place."""
         return hashlib.sha256(self.image.tobytes()).hexdigest()[:16]
 
 
-def correction(said: Mapping[str, Any], classes: int) -> Correction:
-    """Of what a page sends: the fields of `Correction`, the image as 784 bytes' values. Raises ValueError, saying what is wrong."""
-    if unknown := sorted(set(said) ^ {field.name for field in fields(Correction)}):
+def correction(body: Mapping[str, Any], classes: int) -> Correction:
+    """The correction that a page sent: the fields of `Correction`, the image as 784 bytes' values.
+
+    Raises ValueError, saying what is wrong.
+    """
+    if unknown := sorted(set(body) ^ {field.name for field in fields(Correction)}):
         raise ValueError(
             f"a correction has {', '.join(field.name for field in fields(Correction))}; not so: {unknown[0][:40]!r}"
         )
-    pixels = said["image"]
+    pixels = body["image"]
     if not isinstance(pixels, list) or len(pixels) != SIDE * SIDE or not all(_whole(value, 255) for value in pixels):
         raise ValueError(f"image should be {SIDE * SIDE} whole numbers 0 … 255, row by row, 0 = paper")
-    return _checked(np.array(pixels, np.uint8).reshape(SIDE, SIDE), said, classes)
+    return _checked(np.array(pixels, np.uint8).reshape(SIDE, SIDE), body, classes)
 
 
-def _checked(image: np.ndarray, said: Mapping[str, Any], classes: int) -> Correction:
+def _checked(image: np.ndarray, values: Mapping[str, Any], classes: int) -> Correction:
     if not image.any():
         raise ValueError("image holds no ink")
     for key in ("label", "read"):
-        if not _whole(said[key], classes - 1):
-            raise ValueError(f"{key} = {str(said[key])[:40]} should be a class's number, 0 … {classes - 1}")
-    if not _whole(said["version"], 10**9):
-        raise ValueError(f"version = {str(said['version'])[:40]} should be a version's number")
-    if not _number(said["confidence"], 0, 1):
-        raise ValueError(f"confidence = {str(said['confidence'])[:40]} should be 0 … 1")
+        if not _whole(values[key], classes - 1):
+            raise ValueError(f"{key} = {str(values[key])[:40]} should be a class's number, 0 … {classes - 1}")
+    if not _whole(values["version"], 10**9):
+        raise ValueError(f"version = {str(values['version'])[:40]} should be a version's number")
+    if not _number(values["confidence"], 0, 1):
+        raise ValueError(f"confidence = {str(values['confidence'])[:40]} should be 0 … 1")
     return Correction(
-        image, said["label"], said["read"], float(said["confidence"]), said["version"], _strokes(said["strokes"])
+        image,
+        values["label"],
+        values["read"],
+        float(values["confidence"]),
+        values["version"],
+        _strokes(values["strokes"]),
     )
 
 
-def _strokes(said: Any) -> tuple[tuple[Point, ...], ...]:
-    if not isinstance(said, list) or not all(isinstance(stroke, list) and stroke for stroke in said):
+def _strokes(strokes: Any) -> tuple[tuple[Point, ...], ...]:
+    if not isinstance(strokes, list) or not all(isinstance(stroke, list) and stroke for stroke in strokes):
         raise ValueError("strokes should be lists of points")
-    if sum(map(len, said)) > POINTS:
-        raise ValueError(f"strokes have {sum(map(len, said)):,} points, at most {POINTS:,} are kept")
-    return tuple(tuple(_point(point) for point in stroke) for stroke in said)
+    if sum(map(len, strokes)) > POINTS:
+        raise ValueError(f"strokes have {sum(map(len, strokes)):,} points, at most {POINTS:,} are kept")
+    return tuple(tuple(_point(point) for point in stroke) for stroke in strokes)
 
 
-def _point(said: Any) -> Point:
-    if not isinstance(said, list) or len(said) != 4 or not all(map(_number, said, (0, 0, 0, 0), (1, 1, 1e9, 1))):
-        raise ValueError(f"{str(said)[:60]} is no point [x, y, t, pressure]: 0 … 1, 0 … 1, milliseconds, 0 … 1")
-    x, y, t, pressure = map(float, said)
+def _point(values: Any) -> Point:
+    if not isinstance(values, list) or len(values) != 4 or not all(map(_number, values, (0, 0, 0, 0), (1, 1, 1e9, 1))):
+        raise ValueError(f"{str(values)[:60]} is no point [x, y, t, pressure]: 0 … 1, 0 … 1, milliseconds, 0 … 1")
+    x, y, t, pressure = map(float, values)
     return x, y, t, pressure
 
 
@@ -105,16 +113,16 @@ def _number(value: Any, least: float, most: float) -> bool:
 
 
 def put(folder: Path, one: Correction) -> Path:
-    """Let it wait in a folder; its picture's file. Raises Full if as many as may wait do already."""
+    """Let a correction wait in a folder; returns its picture's file. Raises Full if as many as may wait do already."""
     file = folder / PENDING / f"{one.name}.png"
     if not file.exists() and len(waiting(folder)) >= MOST:
         raise Full(f"{MOST:,} corrections wait already for their owner: python -m clients.reader --approve DIR")
-    said = asdict(one)
-    del said["image"]
-    with placed(file.with_suffix(".json")) as beside:  # first: a picture without it would be nobody's
-        beside.write(json.dumps(said).encode())
-    with placed(file) as drawn:
-        drawn.write(_png(one.image))
+    metadata = asdict(one)
+    del metadata["image"]
+    with placed(file.with_suffix(".json")) as metadata_file:  # first: a picture without it would be nobody's
+        metadata_file.write(json.dumps(metadata).encode())
+    with placed(file) as picture_file:
+        picture_file.write(_png(one.image))
     return file
 
 
@@ -124,33 +132,33 @@ def waiting(folder: Path) -> list[Path]:
 
 
 def read(file: Path, classes: int) -> Correction:
-    """One that waits, by its picture's file. Raises ValueError, naming the file, if it makes no sense."""
-    beside = file.with_suffix(".json")
+    """The waiting correction with this picture file. Raises ValueError, naming the file, if it makes no sense."""
+    metadata_path = file.with_suffix(".json")
     try:
-        said = read_object(beside, *(field.name for field in fields(Correction) if field.name != "image"))
+        metadata = read_object(metadata_path, *(field.name for field in fields(Correction) if field.name != "image"))
     except FileNotFoundError:
-        raise ValueError(f"{file} has no {beside.name} beside it") from None
+        raise ValueError(f"{file} has no {metadata_path.name} beside it") from None
     try:
-        return _checked(picture(file, SIDE), said, classes)
+        return _checked(picture(file, SIDE), metadata, classes)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 
 
 def approve(file: Path, one: Correction, label: int) -> Path:
-    """It is this digit: from now on its picture is training data. Returns where that is now."""
+    """Approve a correction as this digit: from now on its picture is training data. Returns where the picture is now."""
     folder = file.parents[1]
     if one.strokes:
-        with placed(folder / STROKES / f"{label}-{file.stem}.json") as beside:
-            beside.write(json.dumps(one.strokes).encode())
+        with placed(folder / STROKES / f"{label}-{file.stem}.json") as strokes_file:
+            strokes_file.write(json.dumps(one.strokes).encode())
     approved = folder / str(label) / file.name
-    with placed(approved) as drawn:
-        drawn.write(_png(one.image))  # as it was checked, not as it came
+    with placed(approved) as picture_file:
+        picture_file.write(_png(one.image))  # as it was checked, not as it came
     refuse(file)
     return approved
 
 
 def refuse(file: Path) -> None:
-    """Nobody's training data: it is taken away."""
+    """Delete a waiting correction: it becomes nobody's training data."""
     file.unlink(missing_ok=True)
     file.with_suffix(".json").unlink(missing_ok=True)
 

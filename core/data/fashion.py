@@ -31,8 +31,8 @@ def read(folder: Path | None = None) -> Source:
             f"data = fashion: its files are not in {home}; install Debian's dataset-fashion-mnist, or name the folder"
             f" that holds {', '.join(idx.FILES.values())} (or these with .gz) as data=FOLDER"
         )
-    found, digests = idx.read(home)
+    source, digests = idx.read(home)
     for name, digest in digests.items():
         if digest != MD5[name]:
             raise ValueError(f"{idx.FILES[name]} is damaged: it has MD5 {digest}, the published file {MD5[name]}")
-    return replace(found, spec=SPEC)
+    return replace(source, spec=SPEC)

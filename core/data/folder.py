@@ -31,8 +31,8 @@ def read(path: Path, ink: str, count: int = 0) -> Source:
     labels = np.array([int(name.split("/")[0]) for name in names], np.int64)
     test = (np.arange(len(names)) - np.searchsorted(labels, labels)) % 6 == 5
     if not test.any():
-        found = "; ".join(notes) or "it is empty"
-        raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label ({found})")
+        reason = "; ".join(notes) or "it is empty"
+        raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label ({reason})")
     drawn = {name: picture(path / name, SIDE) for name in names}
     images = np.stack(list(drawn.values()))
     dark = dark_ink(images, ink)
@@ -99,12 +99,14 @@ def odd(images: Mapping[str, np.ndarray], dark: bool) -> tuple[str, ...]:
         return ()
     drawn = np.stack(list(images.values()))
     blank = np.ptp(drawn.reshape(len(drawn), -1), axis=1) <= 1
-    other = ((_borders(drawn) > 127) != dark) & ~blank
+    inverted = ((_borders(drawn) > 127) != dark) & ~blank
     names = np.array(list(images))
-    ink, its = ("dark", "light") if dark else ("light", "dark")
+    ink, other_ink = ("dark", "light") if dark else ("light", "dark")
     return (
         *_sentence("pictures without any ink", names[blank].tolist(), len(names)),
-        *_sentence(f"pictures drawn in {its} ink, where the folder's is {ink}", names[other].tolist(), len(names)),
+        *_sentence(
+            f"pictures drawn in {other_ink} ink, where the folder's is {ink}", names[inverted].tolist(), len(names)
+        ),
     )
 
 
@@ -124,10 +126,10 @@ def _visible(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
-def _sentence(what: str, names: Sequence[str], of: int = 0) -> tuple[str, ...]:
-    """What they are, how many, and the first few by name; nothing if there are none. of: how many there are in all."""
+def _sentence(what: str, names: Sequence[str], total: int = 0) -> tuple[str, ...]:
+    """What they are, how many, and the first few by name; nothing if there are none. total: how many there are in all."""
     if not names:
         return ()
-    shown = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in names[:SHOWN]]
+    first = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in names[:SHOWN]]
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return (f"{what}: {len(names):,}{f' of {of:,}' if of else ''} ({', '.join(shown)}{more})",)
+    return (f"{what}: {len(names):,}{f' of {total:,}' if total else ''} ({', '.join(first)}{more})",)

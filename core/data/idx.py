@@ -39,8 +39,8 @@ def read(folder: Path) -> tuple[Source, dict[str, str]]:
     """
     arrays = {name: _read(folder, name) for name in FILES}
     train, test = (checked(arrays[f"x_{part}"], arrays[f"y_{part}"], folder.name) for part in ("train", "test"))
-    found = Source(counted(folder.name, train.y, test.y), train, test)
-    return found, {name: md5(array) for name, array in arrays.items()}
+    source = Source(counted(folder.name, train.y, test.y), train, test)
+    return source, {name: md5(array) for name, array in arrays.items()}
 
 
 def parts(array: np.ndarray) -> tuple[bytes, memoryview]:

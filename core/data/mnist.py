@@ -29,6 +29,6 @@ def read(file: Path | None = None) -> Source:
     path = file or Path(os.environ.get(ELSEWHERE) or (FILE if FILE.exists() else HERE))
     arrays = npz.unpacked(path)
     for name, array in arrays.items():
-        if (found := md5(array)) != MD5[name]:
-            raise ValueError(f"{path.name} is damaged: {name} has MD5 {found}, the original IDX file {MD5[name]}")
+        if (digest := md5(array)) != MD5[name]:
+            raise ValueError(f"{path.name} is damaged: {name} has MD5 {digest}, the original IDX file {MD5[name]}")
     return replace(npz.source(path.name, arrays), spec=SPEC)

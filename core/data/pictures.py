@@ -74,11 +74,11 @@ def _checked(octets: bytes) -> bytes:
 
 def _chunks(octets: bytes) -> Iterator[bytes]:
     """The kind of each chunk (length, kind, content, checksum), up to the end. Raises ValueError if one is longer than the file."""
-    at = len(SIGNATURE)
-    while at + 12 <= len(octets):
-        size, kind = struct.unpack_from(">I4s", octets, at)
-        at += 12 + size
-        if at > len(octets):
+    offset = len(SIGNATURE)
+    while offset + 12 <= len(octets):
+        size, kind = struct.unpack_from(">I4s", octets, offset)
+        offset += 12 + size
+        if offset > len(octets):
             raise ValueError(f"it is damaged: {size:,} bytes should follow, and do not")
         yield kind
         if kind == b"IEND":

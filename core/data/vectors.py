@@ -34,10 +34,10 @@ def written(vectors: Iterable[Vector]) -> str:
     return "".join(f"{_line(one)}\n" for one in vectors)
 
 
-def _line(one: Vector) -> str:
-    height, width = one.picture.shape
-    words = [str(width), str(height), one.picture.tobytes().hex(), one.prepared.tobytes().hex()]
-    return " ".join([*words, *([",".join(f"{p:.6f}" for p in one.probabilities)] if one.probabilities else [])])
+def _line(vector: Vector) -> str:
+    height, width = vector.picture.shape
+    words = [str(width), str(height), vector.picture.tobytes().hex(), vector.prepared.tobytes().hex()]
+    return " ".join([*words, *([",".join(f"{p:.6f}" for p in vector.probabilities)] if vector.probabilities else [])])
 
 
 def read(text: str) -> list[Vector]:
@@ -47,9 +47,9 @@ def read(text: str) -> list[Vector]:
 
 def _vector(line: str, number: int) -> Vector:
     try:
-        width, height, picture, made, *more = line.split(" ")
+        width, height, picture, expected, *more = line.split(" ")
         probabilities = tuple(float(p) for p in more[0].split(",")) if more else ()
-        return Vector(_pixels(picture, int(height), int(width)), _pixels(made, SIDE, SIDE), probabilities)
+        return Vector(_pixels(picture, int(height), int(width)), _pixels(expected, SIDE, SIDE), probabilities)
     except ValueError as error:
         raise ValueError(f"line {number} is no vector: {error}") from None
 

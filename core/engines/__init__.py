@@ -23,8 +23,8 @@ def get(name: str, model: ModelSpec, step: bytes = b"", digest: str = "") -> Eng
     """
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
-    made: Engine = import_module(f"core.engines.{name}").engine(model, step, digest)
-    return made
+    engine: Engine = import_module(f"core.engines.{name}").engine(model, step, digest)
+    return engine
 
 
 def training_step(model: ModelSpec, batch: int, contrasts: bool = False) -> bytes:

@@ -26,9 +26,9 @@ class LiteRTEngine:
 
     def __init__(self, model: ModelSpec, step: bytes) -> None:
         self.model = model
-        self._held = Interpreter(model_content=step, num_threads=1)
+        self._interpreter = Interpreter(model_content=step, num_threads=1)
         self._step, self._look, self._squares = (
-            self._held.get_signature_runner(name) for name in ("step", "look", "squares")
+            self._interpreter.get_signature_runner(name) for name in ("step", "look", "squares")
         )
         details = self._step.get_input_details()
         shapes = tuple(
@@ -52,15 +52,15 @@ class LiteRTEngine:
         path = [np.zeros_like(w) for w in weights] if plan.path else []
         total = Sums()
         for i, rows in enumerate(plan.order):
-            slopes, seen = self._slopes(moved, plan, rows, plan.dropout_mask[i])
-            total = total + seen
+            slopes, sums = self._slopes(moved, plan, rows, plan.dropout_mask[i])
+            total = total + sums
             if plan.guard.shape[1]:
                 rows = plan.guard[i]
                 slopes = _bent(slopes, self._plain(moved, plan.images[rows], plan.labels[rows]))
             if plan.reference:
                 slopes = _bent(slopes, plan.reference)
-            short = _clipped(slopes, plan.clip) if plan.clip else slopes  # before the pull, as in TensorFlow's
-            pulled = [g + a * w + b for g, a, w, b in zip(short, plan.pull.a, moved, plan.pull.b, strict=True)]
+            clipped = _clipped(slopes, plan.clip) if plan.clip else slopes  # before the pull, as in TensorFlow's
+            pulled = [g + a * w + b for g, a, w, b in zip(clipped, plan.pull.a, moved, plan.pull.b, strict=True)]
             for j, slope in enumerate(slopes):
                 w, speed = moved[j], speeds[j]
                 speed *= np.float32(plan.momentum)
@@ -73,11 +73,11 @@ class LiteRTEngine:
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
-        return self._looked(weights, images, "logits")
+        return self._outputs(weights, images, "logits")
 
     def features(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """What the model's head sees, f32 [n, features], for images uint8 [n, 28, 28]."""
-        return self._looked(weights, images, "features")
+        return self._outputs(weights, images, "features")
 
     def gradient(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
         """Of the mean cross-entropy of these images (core.engines.base)."""
@@ -94,34 +94,34 @@ class LiteRTEngine:
         for i in range(0, len(images), FISHER_PAGE):
             page = _page(images[i : i + FISHER_PAGE], FISHER_PAGE) / np.float32(255)
             for label in range(self.model.classes):
-                one = np.tile(np.eye(self.model.classes, dtype=np.float32)[label], (FISHER_PAGE, 1))
+                one_hot = np.tile(np.eye(self.model.classes, dtype=np.float32)[label], (FISHER_PAGE, 1))
                 counts = _page(roots[i : i + FISHER_PAGE, label], FISHER_PAGE)  # √p, which is p once it is squared
-                outputs = self._squares(**numbered("w", weights), images=page, labels=one, counts=counts)
+                outputs = self._squares(**numbered("w", weights), images=page, labels=one_hot, counts=counts)
                 for j, sum_ in enumerate(total):
                     sum_ += outputs[f"f{j}"]
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
     def _slopes(self, weights: Arrays, plan: Plan, rows: np.ndarray, dropout_mask: np.ndarray) -> tuple[Arrays, Sums]:
-        """The gradient of a batch's loss, and what it saw."""
+        """The gradient of a batch's loss, and the sums over its rows."""
         n, labels = len(rows), plan.labels[rows]
-        given = self._blank(plan.images[rows], labels)
+        inputs = self._blank(plan.images[rows], labels)
         for name, values in (("shift", plan.shift), ("soft", plan.soft), ("teacher", plan.logits), ("hard", plan.hard)):
-            given[name][:n] = values[rows]
-        given["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
-        given["hard"] /= np.float32(n)
-        given["dropout_mask"][:n] = dropout_mask
-        given["scale"] = plan.scale
+            inputs[name][:n] = values[rows]
+        inputs["soft"] /= np.float32(n)  # the step sums; the plan's loss is a mean
+        inputs["hard"] /= np.float32(n)
+        inputs["dropout_mask"][:n] = dropout_mask
+        inputs["scale"] = plan.scale
         if plan.contrast:
-            given["contrast"][:n], given["apart"][:n] = plan.contrast.weight / n, plan.contrast.apart[rows]
-        outputs = self._step(**numbered("w", weights), **given)
+            inputs["contrast"][:n], inputs["apart"][:n] = plan.contrast.weight / n, plan.contrast.apart[rows]
+        outputs = self._step(**numbered("w", weights), **inputs)
         right = int((outputs["logits"][:n].argmax(1) == labels).sum())
         return _slopes(outputs, weights), Sums(float(outputs["cross"][:n].sum()), right, n)
 
     def _plain(self, weights: Arrays, images: np.ndarray, labels: np.ndarray) -> Arrays:
         """The gradient of the mean cross-entropy of at most a batch."""
-        given = self._blank(images, labels)
-        given["hard"][: len(images)] = 1 / np.float32(len(images))
-        outputs = self._step(**numbered("w", weights), **given)
+        inputs = self._blank(images, labels)
+        inputs["hard"][: len(images)] = 1 / np.float32(len(images))
+        outputs = self._step(**numbered("w", weights), **inputs)
         return _slopes(outputs, weights)
 
     def _blank(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -130,31 +130,31 @@ class LiteRTEngine:
         if n > self.batch:
             raise ValueError(f"{n} examples a step are more than the {self.batch} of this training step's file")
         table = (self.batch, self.model.classes)
-        given: dict[str, np.ndarray] = {
+        inputs: dict[str, np.ndarray] = {
             name: np.zeros(table, np.float32) for name in ("labels", "shift", "soft", "teacher")
         }
-        given["labels"][np.arange(n), labels] = 1
-        given["images"] = np.zeros((self.batch, *images.shape[1:]), np.float32)
-        given["images"][:n] = images.astype(np.float32) / 255
-        given["hard"] = np.zeros(self.batch, np.float32)
-        given["scale"] = np.ones(self.model.classes, np.float32)
+        inputs["labels"][np.arange(n), labels] = 1
+        inputs["images"] = np.zeros((self.batch, *images.shape[1:]), np.float32)
+        inputs["images"][:n] = images.astype(np.float32) / 255
+        inputs["hard"] = np.zeros(self.batch, np.float32)
+        inputs["scale"] = np.ones(self.model.classes, np.float32)
         if self.contrasts:
-            given["contrast"] = np.zeros(self.batch, np.float32)
-            given["apart"] = np.zeros((self.batch, self.model.features), np.float32)
-        given["dropout_mask"] = np.ones((self.batch, self.model.hidden), np.float32)
-        return given
+            inputs["contrast"] = np.zeros(self.batch, np.float32)
+            inputs["apart"] = np.zeros((self.batch, self.model.features), np.float32)
+        inputs["dropout_mask"] = np.ones((self.batch, self.model.hidden), np.float32)
+        return inputs
 
-    def _looked(self, weights: Arrays, images: np.ndarray, what: str) -> np.ndarray:
-        pages = [page[what][:n] for page, n in self._pages(weights, images)]
-        width = self.model.classes if what == "logits" else self.model.features
+    def _outputs(self, weights: Arrays, images: np.ndarray, name: str) -> np.ndarray:
+        pages = [page[name][:n] for page, n in self._pages(weights, images)]
+        width = self.model.classes if name == "logits" else self.model.features
         return np.concatenate(pages) if pages else np.zeros((0, width), np.float32)
 
     def _pages(self, weights: Arrays, images: np.ndarray) -> Iterator[tuple[dict[str, np.ndarray], int]]:
         for i in range(0, len(images), PAGE):
-            mine = images[i : i + PAGE].astype(np.float32) / 255
+            chunk = images[i : i + PAGE].astype(np.float32) / 255
             page = np.zeros((PAGE, *images.shape[1:]), np.float32)
-            page[: len(mine)] = mine
-            yield self._look(images=page, **numbered("w", weights)), len(mine)
+            page[: len(chunk)] = chunk
+            yield self._look(images=page, **numbered("w", weights)), len(chunk)
 
 
 @lru_cache(maxsize=2)
@@ -183,11 +183,11 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return odds / odds.sum(1, keepdims=True)
 
 
-def _bent(slopes: Arrays, kept: Arrays) -> Arrays:
+def _bent(slopes: Arrays, reference: Arrays) -> Arrays:
     """A-GEM's projection, as in core/engines/tensorflow.py."""
-    dot, size = (float(sum(np.sum(g * k) for g, k in zip(one, kept, strict=True))) for one in (slopes, kept))
+    dot, size = (float(sum(np.sum(g * k) for g, k in zip(one, reference, strict=True))) for one in (slopes, reference))
     share = np.float32(dot / max(size, 1e-12) if dot < 0 else 0.0)
-    return [g - share * k for g, k in zip(slopes, kept, strict=True)]
+    return [g - share * k for g, k in zip(slopes, reference, strict=True)]
 
 
 def _clipped(slopes: Arrays, clip: float) -> Arrays:

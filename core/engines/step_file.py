@@ -32,8 +32,8 @@ def build(model: ModelSpec, batch: int, contrasts: bool = False) -> bytes:
         tf.saved_model.save(module, folder, signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        made: bytes = converter.convert()
-    return made
+        file: bytes = converter.convert()
+    return file
 
 
 def _spec(name: str, *shape: int) -> tf.TensorSpec:
@@ -51,28 +51,28 @@ def _cross(y: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def _step(model: ModelSpec, batch: int, contrasts: bool) -> Any:
-    weights, table = _weights(model), (batch, model.classes)
+    weight_specs, table = _weights(model), (batch, model.classes)
     rows = [
         _spec("images", batch, *model.image), _spec("labels", *table), _spec("hard", batch), _spec("scale", model.classes),
         _spec("shift", *table), _spec("soft", *table), _spec("teacher", *table), _spec("dropout_mask", batch, model.hidden),
     ]  # fmt: skip
     rows += [_spec("contrast", batch), _spec("apart", batch, model.features)] if contrasts else []
 
-    @tf.function(input_signature=[*weights, *rows])
-    def step(*given: tf.Tensor) -> dict[str, tf.Tensor]:
-        own, parts = list(given[: len(weights)]), given[len(weights) :]
+    @tf.function(input_signature=[*weight_specs, *rows])
+    def step(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        weights, parts = list(tensors[: len(weight_specs)]), tensors[len(weight_specs) :]
         images, labels, hard, scale, shift, soft, teacher, mask, *contrasting = parts
         with tf.GradientTape() as tape:
-            tape.watch(own)
-            features = model.body(builtin, own, images)
-            z = model.head(builtin, own, features, mask)
+            tape.watch(weights)
+            features = model.body(builtin, weights, images)
+            z = model.head(builtin, weights, features, mask)
             cross = _cross(z * scale + shift, labels)
             match = tf.reduce_mean(soft * (z - teacher) * (z - teacher), 1) / 2
             loss = tf.reduce_sum(hard * cross + match)
             if contrasting:
                 weight, apart = contrasting
                 loss += tf.reduce_sum(weight * contrast(features, apart))
-        slopes = tape.gradient(loss, own)
+        slopes = tape.gradient(loss, weights)
         return {f"g{i}": g for i, g in enumerate(slopes)} | {"cross": cross, "logits": z}
 
     return step
@@ -80,10 +80,10 @@ def _step(model: ModelSpec, batch: int, contrasts: bool) -> Any:
 
 def _look(model: ModelSpec) -> Any:
     @tf.function(input_signature=[*_weights(model), _spec("images", PAGE, *model.image)])
-    def look(*given: tf.Tensor) -> dict[str, tf.Tensor]:
-        *own, images = given
-        features = model.body(builtin, own, images)
-        return {"features": features, "logits": model.head(builtin, own, features)}
+    def look(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        *weights, images = tensors
+        features = model.body(builtin, weights, images)
+        return {"features": features, "logits": model.head(builtin, weights, features)}
 
     return look
 
@@ -96,9 +96,9 @@ def _squares(model: ModelSpec) -> Any:
     ]
 
     @tf.function(input_signature=[*_weights(model), *rows])
-    def page(*given: tf.Tensor) -> dict[str, tf.Tensor]:
-        *own, images, labels, counts = given
-        found = squares(model, builtin, own, images, lambda z: tf.reduce_sum(counts * _cross(z, labels)))
-        return {f"f{i}": f for i, f in enumerate(found)}
+    def page(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        *weights, images, labels, counts = tensors
+        sums = squares(model, builtin, weights, images, lambda z: tf.reduce_sum(counts * _cross(z, labels)))
+        return {f"f{i}": f for i, f in enumerate(sums)}
 
     return page

@@ -37,16 +37,18 @@ class TensorFlowEngine:
         if not len(plan.order):
             return Learned(weights, Sums(), [])
         terms = Terms.of(plan)
-        given = tf.nest.map_structure(tf.constant, (flat(weights), _given(plan, terms)))
-        out, loss, correct, path = _loop(self.model, terms)(*given)
+        arguments = tf.nest.map_structure(tf.constant, (flat(weights), _inputs(plan, terms)))
+        out, loss, correct, path = _loop(self.model, terms)(*arguments)
         sums = Sums(float(loss), int(correct), plan.order.size)
         return Learned(shaped(out.numpy(), self.model.shapes), sums, self._whole([p.numpy() for p in path]))
 
     def _whole(self, slopes: Arrays) -> Arrays:
         """What there is for each array that takes gradients, and zeros for statistics, which have none."""
-        given, still = iter(slopes), self.model.statistics
+        rest, statistics = iter(slopes), self.model.statistics
         return [
-            np.zeros(s, np.float32) if i in still else next(given) for i, s in enumerate(self.model.shapes) if slopes
+            np.zeros(s, np.float32) if i in statistics else next(rest)
+            for i, s in enumerate(self.model.shapes)
+            if slopes
         ]
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
@@ -71,8 +73,8 @@ class TensorFlowEngine:
         tensors, total = [tf.constant(w) for w in weights], [np.zeros(w.shape) for w in weights]
         page = max(1, FISHER_PAGE // self.model.classes)
         for i in range(0, len(images), page):
-            for sum_, found in zip(total, _information(self.model)(tensors, images[i : i + page]), strict=True):
-                sum_ += found.numpy()
+            for sum_, squares in zip(total, _information(self.model)(tensors, images[i : i + page]), strict=True):
+                sum_ += squares.numpy()
         return [(one / max(1, len(images))).astype(np.float32) for one in total]
 
 
@@ -89,8 +91,8 @@ def _engine(model: ModelSpec) -> TensorFlowEngine:
 
 def _paged(look: Any, weights: Arrays, images: np.ndarray, width: int) -> np.ndarray:
     """What a graph says of images, a page at a time: f32 [n, width]."""
-    tensors, none = [tf.constant(w) for w in weights], np.zeros((0, width), np.float32)
-    return np.concatenate([none, *(look(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE))])
+    tensors, empty = [tf.constant(w) for w in weights], np.zeros((0, width), np.float32)
+    return np.concatenate([empty, *(look(tensors, images[i : i + PAGE]).numpy() for i in range(0, len(images), PAGE))])
 
 
 def _spec(*shape: int | None, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
@@ -170,29 +172,29 @@ class Terms(NamedTuple):
 
 
 # What a loop takes beside the weights: a plan's arrays by their names, those that its terms need.
-Given = dict[str, Any]
+Inputs = dict[str, Any]
 
 
-def _given(plan: Plan, terms: Terms) -> Given:
-    there: Given = {"images": plan.images, "order": plan.order, "labels": plan.labels, "rate": plan.rate}
-    there |= {"a": plan.pull.a, "b": plan.pull.b} if terms.pulled else {}
-    there |= {"momentum": np.float32(plan.momentum)} if terms.momentum else {}
-    there |= {"hard": plan.hard} if terms.weighted else {}
-    there |= {"scale": plan.scale} if terms.scaled else {}
-    there |= {"shift": plan.shift} if terms.shifted else {}
-    there |= {"soft": plan.soft, "logits": plan.logits} if terms.matched else {}
-    there |= {"dropout_mask": plan.dropout_mask} if terms.dropout else {}
-    there |= {"guard": plan.guard} if terms.guarded else {}
-    there |= {"apart": plan.contrast.apart, "contrast": np.float32(plan.contrast.weight)} if plan.contrast else {}
-    there |= {"reference": plan.reference} if terms.referred else {}
-    return there | ({"clip": np.float32(plan.clip)} if terms.clipped else {})
+def _inputs(plan: Plan, terms: Terms) -> Inputs:
+    inputs: Inputs = {"images": plan.images, "order": plan.order, "labels": plan.labels, "rate": plan.rate}
+    inputs |= {"a": plan.pull.a, "b": plan.pull.b} if terms.pulled else {}
+    inputs |= {"momentum": np.float32(plan.momentum)} if terms.momentum else {}
+    inputs |= {"hard": plan.hard} if terms.weighted else {}
+    inputs |= {"scale": plan.scale} if terms.scaled else {}
+    inputs |= {"shift": plan.shift} if terms.shifted else {}
+    inputs |= {"soft": plan.soft, "logits": plan.logits} if terms.matched else {}
+    inputs |= {"dropout_mask": plan.dropout_mask} if terms.dropout else {}
+    inputs |= {"guard": plan.guard} if terms.guarded else {}
+    inputs |= {"apart": plan.contrast.apart, "contrast": np.float32(plan.contrast.weight)} if plan.contrast else {}
+    inputs |= {"reference": plan.reference} if terms.referred else {}
+    return inputs | ({"clip": np.float32(plan.clip)} if terms.clipped else {})
 
 
-def _specs(model: ModelSpec, terms: Terms) -> Given:
+def _specs(model: ModelSpec, terms: Terms) -> Inputs:
     """Of every plan with these terms, for this model: shapes that no client, round or number of stages changes."""
     pulls = [tf.TensorSpec(None, tf.float32) for _ in model.shapes]  # a scalar, or the array's shape
     rows, table = _spec(None, None, dtype=tf.int32), _spec(None, model.classes)
-    every = {
+    specs = {
         "images": _signature(model)[1], "order": rows, "labels": _spec(None, dtype=tf.int32), "rate": _spec(None),
         "a": pulls, "b": pulls, "momentum": _spec(), "hard": _spec(None), "scale": _spec(model.classes),
         "shift": table, "soft": table, "logits": table, "dropout_mask": _spec(None, None, None), "guard": rows, "clip": _spec(),
@@ -204,7 +206,7 @@ def _specs(model: ModelSpec, terms: Terms) -> Given:
         "clipped": ("clip",), "contrasted": ("apart", "contrast"), "referred": ("reference",),
     }  # fmt: skip
     absent = {name for term, names in needed.items() if not getattr(terms, term) for name in names}
-    return {name: spec for name, spec in every.items() if name not in absent}
+    return {name: spec for name, spec in specs.items() if name not in absent}
 
 
 @cache
@@ -225,87 +227,89 @@ def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunct
     speeds = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes] if terms.momentum else []
 
     @tf.function(input_signature=[_spec(None), _specs(model, terms)], autograph=False)
-    def run(start: tf.Tensor, given: Given) -> Any:
+    def run(start: tf.Tensor, inputs: Inputs) -> Any:
         for variable, w in zip(variables, tf.split(start, sizes), strict=True):
             variable.assign(tf.reshape(w, variable.shape))
         for speed in speeds:
             speed.assign(tf.zeros_like(speed))
 
-        def step(i: Any, loss: Any, correct: Any, along: Any) -> Any:
+        def step(i: Any, loss: Any, correct: Any, path: Any) -> Any:
             weights = [variable.read_value() for variable in variables]
-            slopes, cross, right = _taught(model, weights, given, i, terms.fixed_norm)
+            slopes, cross, right = _plan_slopes(model, weights, inputs, i, terms.fixed_norm)
             if terms.guarded:
-                slopes = _bent(slopes, _kept(model, weights, given, i, terms.fixed_norm))
+                slopes = _bent(slopes, _guard_slopes(model, weights, inputs, i, terms.fixed_norm))
             if terms.referred:
-                slopes = _bent(slopes, model.trainable(given["reference"]))
-            moves, own = slopes, model.trainable(weights)
+                slopes = _bent(slopes, model.trainable(inputs["reference"]))
+            moves, trainable = slopes, model.trainable(weights)
             if terms.clipped:  # before the pull, which is bounded by itself
-                moves, _ = tf.clip_by_global_norm(moves, given["clip"])
+                moves, _ = tf.clip_by_global_norm(moves, inputs["clip"])
             if terms.pulled:
-                a_b = (model.trainable(given[name]) for name in "ab")
-                moves = [slope + a * w + b for slope, w, a, b in zip(moves, own, *a_b, strict=True)]
-            with tf.control_dependencies(_moved(moving, speeds, moves, given["rate"][i], given.get("momentum"))):
+                a_b = (model.trainable(inputs[name]) for name in "ab")
+                moves = [slope + a * w + b for slope, w, a, b in zip(moves, trainable, *a_b, strict=True)]
+            with tf.control_dependencies(_moved(moving, speeds, moves, inputs["rate"][i], inputs.get("momentum"))):
                 if terms.path:
                     after = [variable.read_value() for variable in moving]
-                    along = [p + g * (w - v) for p, g, w, v in zip(along, slopes, own, after, strict=True)]
-                return i + 1, loss + cross, correct + right, along
+                    path = [p + g * (w - v) for p, g, w, v in zip(path, slopes, trainable, after, strict=True)]
+                return i + 1, loss + cross, correct + right, path
 
         zeros = [tf.zeros(shape) for shape in shapes] if terms.path else []
-        begin, steps = (tf.constant(0), tf.constant(0.0), tf.constant(0), zeros), tf.shape(given["order"])[0]
-        _, loss, correct, along = tf.while_loop(lambda i, *_: i < steps, step, begin, parallel_iterations=1)
+        begin, steps = (tf.constant(0), tf.constant(0.0), tf.constant(0), zeros), tf.shape(inputs["order"])[0]
+        _, loss, correct, path = tf.while_loop(lambda i, *_: i < steps, step, begin, parallel_iterations=1)
         if model.statistics and not terms.fixed_norm:
-            for j, mean in zip(sorted(model.statistics), _statistics(model, variables, given, steps), strict=True):
+            for j, mean in zip(sorted(model.statistics), _statistics(model, variables, inputs, steps), strict=True):
                 variables[j].assign(mean)
-        return tf.concat([tf.reshape(variable, [-1]) for variable in variables], 0), loss, correct, along
+        return tf.concat([tf.reshape(variable, [-1]) for variable in variables], 0), loss, correct, path
 
     return run.get_concrete_function()
 
 
-def _statistics(model: ModelSpec, variables: list[tf.Variable], given: Given, steps: tf.Tensor) -> list[tf.Tensor]:
+def _statistics(model: ModelSpec, variables: list[tf.Variable], inputs: Inputs, steps: tf.Tensor) -> list[tf.Tensor]:
     """Batch norms' statistics by the last weights: means over all that the client learned from, in the same batches."""
     weights = [variable.read_value() for variable in variables]
     zeros = [tf.zeros(model.shapes[j]) for j in sorted(model.statistics)]
 
     def look(i: Any, total: Any) -> Any:
-        seen: list[tf.Tensor] = []
-        model.body(ops, weights, _scaled(tf.gather(given["images"], given["order"][i])), seen)
-        return i + 1, [t + one for t, one in zip(total, seen, strict=True)]
+        statistics: list[tf.Tensor] = []
+        model.body(ops, weights, _scaled(tf.gather(inputs["images"], inputs["order"][i])), statistics)
+        return i + 1, [t + one for t, one in zip(total, statistics, strict=True)]
 
     _, total = tf.while_loop(lambda i, _: i < steps, look, (tf.constant(0), zeros), parallel_iterations=1)
     return [t / tf.cast(steps, tf.float32) for t in total]
 
 
-def _taught(
-    model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor, fixed: bool
+def _plan_slopes(
+    model: ModelSpec, weights: list[tf.Tensor], inputs: Inputs, i: tf.Tensor, fixed: bool
 ) -> tuple[Any, tf.Tensor, tf.Tensor]:
-    """The gradient of a step's loss, and what it saw: the sum of cross-entropies, how many images it read right.
+    """The gradient of a step's loss, the sum of its rows' cross-entropies, and how many images it read right.
 
     fixed: batch norms go by their own statistics, not the batch's.
     """
-    rows = given["order"][i]
-    x, y = _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows)
+    rows = inputs["order"][i]
+    x, y = _scaled(tf.gather(inputs["images"], rows)), tf.gather(inputs["labels"], rows)
     with tf.GradientTape() as tape:
         tape.watch(model.trainable(weights))
         features = model.body(ops, weights, x, None if fixed else [])
-        z = model.head(ops, weights, features, given["dropout_mask"][i] if "dropout_mask" in given else None)
-        shown = z * given["scale"] if "scale" in given else z
-        shown = shown + tf.gather(given["shift"], rows) if "shift" in given else shown
-        cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=shown)
-        each = tf.gather(given["hard"], rows) * cross if "hard" in given else cross
-        if "soft" in given:
-            far = tf.square(z - tf.gather(given["logits"], rows))
-            each += tf.reduce_mean(tf.gather(given["soft"], rows) * far, 1) / 2
-        if "apart" in given:
-            each += given["contrast"] * contrast(features, tf.gather(given["apart"], rows))
-        loss = tf.reduce_mean(each)
+        z = model.head(ops, weights, features, inputs["dropout_mask"][i] if "dropout_mask" in inputs else None)
+        adjusted = z * inputs["scale"] if "scale" in inputs else z
+        adjusted = adjusted + tf.gather(inputs["shift"], rows) if "shift" in inputs else adjusted
+        cross = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=adjusted)
+        losses = tf.gather(inputs["hard"], rows) * cross if "hard" in inputs else cross
+        if "soft" in inputs:
+            squared_errors = tf.square(z - tf.gather(inputs["logits"], rows))
+            losses += tf.reduce_mean(tf.gather(inputs["soft"], rows) * squared_errors, 1) / 2
+        if "apart" in inputs:
+            losses += inputs["contrast"] * contrast(features, tf.gather(inputs["apart"], rows))
+        loss = tf.reduce_mean(losses)
     right = tf.reduce_sum(tf.cast(tf.equal(tf.argmax(z, 1, tf.int32), y), tf.int32))
     return tape.gradient(loss, model.trainable(weights)), tf.reduce_sum(cross), right
 
 
-def _kept(model: ModelSpec, weights: list[tf.Tensor], given: Given, i: tf.Tensor, fixed: bool) -> list[tf.Tensor]:
+def _guard_slopes(
+    model: ModelSpec, weights: list[tf.Tensor], inputs: Inputs, i: tf.Tensor, fixed: bool
+) -> list[tf.Tensor]:
     """The gradient of the mean cross-entropy of rows to guard. fixed: as above."""
-    rows = given["guard"][i]
-    return _slopes(model, weights, _scaled(tf.gather(given["images"], rows)), tf.gather(given["labels"], rows), fixed)
+    rows = inputs["guard"][i]
+    return _slopes(model, weights, _scaled(tf.gather(inputs["images"], rows)), tf.gather(inputs["labels"], rows), fixed)
 
 
 def _slopes(
@@ -335,9 +339,9 @@ def _moved(variables: Any, speeds: Any, slopes: Any, rate: tf.Tensor, momentum: 
     ]
 
 
-def _bent(slopes: list[tf.Tensor], kept: list[tf.Tensor]) -> list[tf.Tensor]:
-    """A-GEM's projection (Chaudhry et al. 2019, arXiv:1812.00420): where a step would raise the kept loss, take that part away."""
-    dot = tf.add_n([tf.reduce_sum(g * k) for g, k in zip(slopes, kept, strict=True)])
-    size = tf.add_n([tf.reduce_sum(k * k) for k in kept])
+def _bent(slopes: list[tf.Tensor], reference: list[tf.Tensor]) -> list[tf.Tensor]:
+    """A-GEM's projection (Chaudhry et al. 2019, arXiv:1812.00420): where a step goes against the reference, take that part away."""
+    dot = tf.add_n([tf.reduce_sum(g * k) for g, k in zip(slopes, reference, strict=True)])
+    size = tf.add_n([tf.reduce_sum(k * k) for k in reference])
     share = tf.where(dot < 0, dot / tf.maximum(size, 1e-12), 0.0)
-    return [g - share * k for g, k in zip(slopes, kept, strict=True)]
+    return [g - share * k for g, k in zip(slopes, reference, strict=True)]

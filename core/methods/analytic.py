@@ -69,8 +69,8 @@ class Acil(Finetune):
         return self.model.features
 
     def warms(self, scenario: Scenario) -> int:
-        """The rounds in which the body trains first. Not once there are sums: they are of the body as it is, in a run that goes
-        on from another, too."""
+        """The rounds in which the body trains first. Once there are sums it trains no more, not even in a run that goes on from
+        another: they hold only for the body that they were computed with."""
         return ends(scenario)[0] if self.warm < 0 else self.warm
 
     # ── on the client ──
@@ -126,15 +126,17 @@ class Acil(Finetune):
         share = np.float32(min(1.0, received.most / float(gram[-1])))
         return {self.name: [gram * share, cross * share, stage, *self.drawn(received.asked)]}
 
-    def _count(self, said: float, received: Received) -> int:
-        """How many images its sums are of. Raises ValueError if they can not be of as many as it says."""
-        scenario, own = received.asked.scenario, received.own
+    def _count(self, reported: float, received: Received) -> int:
+        """How many images its sums are of. Raises ValueError if they cannot be of as many as it reports."""
+        scenario, examples = received.asked.scenario, received.own
         if received.met is not None:
             since = _absorbed(received.asked.shared, self.name).get(received.client, -1) + 1 - scenario.past
             return sum(received.met[max(0, since) :])
-        if not own <= said <= scenario.max_examples or not said or said % 1:
-            raise ValueError(f"its sums are of {said:g} images, not {max(1, own):,} … {scenario.max_examples:,}")
-        return int(said)
+        if not examples <= reported <= scenario.max_examples or not reported or reported % 1:
+            raise ValueError(
+                f"its sums are of {reported:g} images, not {max(1, examples):,} … {scenario.max_examples:,}"
+            )
+        return int(reported)
 
     @property
     def signed(self) -> bool:
@@ -158,11 +160,11 @@ class Acil(Finetune):
         fresh = {c: sent for c, sent in fresh.items() if sent[2][0] > absorbed.get(c, -1)}
         if not fresh:
             return shared, arrays
-        for client, (one, other, stage, *_) in fresh.items():
-            gram, cross = gram + one, cross + other
+        for client, (client_gram, client_cross, stage, *_) in fresh.items():
+            gram, cross = gram + client_gram, cross + client_cross
             absorbed[client] = int(stage[0])
-        kept = {"gram": gram, "cross": cross, "absorbed": np.array(sorted(absorbed.items()), np.int64)}
-        shared = {**shared, **{f"{self.name}/{key}": value for key, value in kept.items()}}
+        state = {"gram": gram, "cross": cross, "absorbed": np.array(sorted(absorbed.items()), np.int64)}
+        shared = {**shared, **{f"{self.name}/{key}": value for key, value in state.items()}}
         body, _ = self.model.body_and_head(arrays)
         drawn = next(iter(fresh.values()))[3:]  # the same for all
         return shared, [*body, *self.head(*self.solve(unpacked(gram), cross), drawn)]
@@ -185,10 +187,10 @@ class Acil(Finetune):
         Raises ArithmeticError if the map is longer than √n / (2√ridge), which that of no n images is (their singular values σ
         enter as σ / (σ² + ridge)).
         """
-        found = np.linalg.solve(gram + self.ridge * np.eye(len(gram)), cross)
-        short(found, np.sqrt(cross[-1].sum() / self.ridge) / 2)
-        found = 12 * found
-        return found[:-1], np.where(cross[-1] > 0, found[-1], UNMET)
+        solution = np.linalg.solve(gram + self.ridge * np.eye(len(gram)), cross)
+        short(solution, np.sqrt(cross[-1].sum() / self.ridge) / 2)
+        solution = 12 * solution
+        return solution[:-1], np.where(cross[-1] > 0, solution[-1], UNMET)
 
 
 class Slda(Acil):
@@ -227,10 +229,12 @@ def _absorbed(shared: Shared, name: str) -> dict[int, int]:
     return {int(c): int(s) for c, s in shared.get(f"{name}/absorbed", np.zeros((0, 2), np.int64))}
 
 
-def short(found: np.ndarray, longest: float) -> None:
+def short(weights: np.ndarray, longest: float) -> None:
     """Raises ArithmeticError if a head is longer than that of any images."""
-    if not np.linalg.norm(found) <= 1.01 * longest:  # NaN neither
-        raise ArithmeticError(f"the head is {np.linalg.norm(found):.3g} long, that of no images is over {longest:.3g}")
+    if not np.linalg.norm(weights) <= 1.01 * longest:  # NaN neither
+        raise ArithmeticError(
+            f"the head is {np.linalg.norm(weights):.3g} long, that of no images is over {longest:.3g}"
+        )
 
 
 def head(weights: np.ndarray, bias: np.ndarray, hidden: int) -> Arrays:

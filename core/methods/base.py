@@ -91,9 +91,9 @@ class Finetune:
         """What is looked at again, and what it teaches."""
         return Rehearsal.none()
 
-    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
-        """What the lesson's own images teach beside their labels. seen: them, in the views and the order of the plan."""
-        return Distillation.nothing(len(seen))
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, views: Examples) -> Distillation:
+        """What the lesson's own images teach beside their labels. views: these images, augmented, in the plan's order."""
+        return Distillation.nothing(len(views))
 
     def calibrate(self, known: np.ndarray) -> Calibration:
         """What the cross-entropy compares. known: how many images of each class the client learns from, int [classes]."""
@@ -202,9 +202,9 @@ class Chain(Finetune):
         soft, logits = (joined([getattr(p, name) for p in parts], width) for name in ("soft", "logits"))
         return Rehearsal(Examples.join([p.examples for p in parts]), hard, soft, logits, max(p.share for p in parts))
 
-    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
-        all_ = [m.distil(memory, lesson, engine, seen) for m in self.methods]
-        return reduce(Distillation.__add__, all_, Distillation.nothing(len(seen)))
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, views: Examples) -> Distillation:
+        all_ = [m.distil(memory, lesson, engine, views) for m in self.methods]
+        return reduce(Distillation.__add__, all_, Distillation.nothing(len(views)))
 
     def calibrate(self, known: np.ndarray) -> Calibration:
         return reduce(Calibration.__add__, (m.calibrate(known) for m in self.methods), Calibration.none(known))
@@ -217,8 +217,8 @@ class Chain(Finetune):
         return next((one for one in all_ if one), None)  # there is one method that has any
 
     def reference(self, memory: Memory, lesson: Lesson) -> Arrays:
-        found = [one for m in self.methods if (one := m.reference(memory, lesson))]
-        return [np.sum(np.stack(slopes), 0) for slopes in zip(*found, strict=True)]
+        gradients = [one for m in self.methods if (one := m.reference(memory, lesson))]
+        return [np.sum(np.stack(slopes), 0) for slopes in zip(*gradients, strict=True)]
 
     def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
         return {k: v for m in self.methods for k, v in m.also(memory, lesson, plan).items()}

@@ -59,16 +59,16 @@ class Buffer:
         if self.select != "reservoir":  # first one of each class, then a second of each …
             rank = np.zeros(len(y), np.int64)
             for label in np.unique(y):
-                mine = order[y[order] == label]
-                rank[mine] = np.arange(len(mine))
+                rows = order[y[order] == label]
+                rank[rows] = np.arange(len(rows))
             order = np.lexsort((key, rank))
         stays = np.zeros(len(y), bool)
         stays[order[:count]] = True
         cut: dict[int, Slot] = {}
         for i, slot in slots.items():
-            mine = np.flatnonzero(stays[stage == i])
-            mine = mine[np.argsort(slot["key"][mine], kind="stable")]
-            cut[i] = {name: array[mine] for name, array in slot.items()}
+            rows = np.flatnonzero(stays[stage == i])
+            rows = rows[np.argsort(slot["key"][rows], kind="stable")]
+            cut[i] = {name: array[rows] for name, array in slot.items()}
         return cut
 
     def room(self, slots: Mapping[int, Slot]) -> int:
@@ -97,16 +97,16 @@ def herded(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        mine = unit[rows]
-        mean, total, left = mine.mean(0), np.zeros(mine.shape[1], np.float32), np.ones(len(rows), bool)
-        near, like = mine @ mean, np.zeros(len(rows), np.float32)
+        directions = unit[rows]
+        mean, total, unranked = directions.mean(0), np.zeros(directions.shape[1], np.float32), np.ones(len(rows), bool)
+        to_mean, to_total = directions @ mean, np.zeros(len(rows), np.float32)
         for turn in range(min(len(rows), 1000)):
             # |mean - (total + f)/(turn + 1)|² up to what is the same for all, |f| being 1
-            score = np.where(left, (turn + 1) * near - like, -np.inf)
+            score = np.where(unranked, (turn + 1) * to_mean - to_total, -np.inf)
             best = int(np.argmax(score))
-            key[rows[best]], left[best] = turn, False
-            total += mine[best]
-            like = mine @ total
+            key[rows[best]], unranked[best] = turn, False
+            total += directions[best]
+            to_total = directions @ total
     return key
 
 

@@ -1,8 +1,8 @@
 """Elastic weight consolidation: weights that mattered to earlier stages are held where they were.
 
-How much a weight mattered is the client's own: the Fisher information of its images at the weights that it learned. Where it is
-held is the federation's: the averaged model of after the earlier stages, which is what a client receives in its first round of
-the new one. (anchor=local holds it where the client itself had left it, from where averaging has moved away.)
+How much a weight mattered is the client's own: the Fisher information of its images at the weights that it learned. The anchor,
+where weights are held, is the federation's: the averaged model after the earlier stages, which a client receives in its first
+round of the new one. (anchor=local: the weights that the client itself ended with, from which averaging has moved away.)
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Ewc(Finetune):
             fisher = [f + np.float32(self.decay) * old for f, old in zip(fisher, in_order("f", before), strict=True)]
         slots = earlier(memory, self.name, lesson.stage)
         last = {s: summed(slots[s]) for s in list(slots)[-1:]}  # older ones are in its running sum
-        where = kept_anchor(self.anchor, memory, self.name, lesson, learned)
-        return kept(memory, self.name, last | {lesson.stage: numbered("f", fisher) | where})
+        anchor_arrays = kept_anchor(self.anchor, memory, self.name, lesson, learned)
+        return kept(memory, self.name, last | {lesson.stage: numbered("f", fisher) | anchor_arrays})
 
 
 def summed(slot: Slot) -> Slot:
@@ -79,7 +79,7 @@ def anchor(kind: str, memory: Memory, method: str, lesson: Lesson) -> Arrays:
 
 
 def kept_anchor(kind: str, memory: Memory, method: str, lesson: Lesson, learned: Learned) -> dict[str, np.ndarray]:
-    """What the slot of this stage keeps for it. A first stage has no anchor: nothing was learned before it."""
+    """What the slot of this stage keeps of its anchor. A first stage has no anchor: nothing was learned before it."""
     if kind == "local":
         return numbered("w", learned.weights)
     if not newest(memory, method, lesson.stage):

@@ -23,7 +23,7 @@ class FedAGem(AGem):
     own, at the received weights; the server's sum of them guards the next round (Fed-A-GEM, Dai et al. 2024,
     arXiv:2409.01585)
 
-    The authors take the gradients at the averaged model of after the round; here they come with the round's reply, one round older.
+    The authors take the gradients at the averaged model after the round; here they come with the round's reply, one round older.
     The images of the current stage are among them, as in the authors' code: so a new stage's first round is guarded, too. Only
     the sum's direction matters: a step loses what goes against it, so whatever it is, no step becomes longer.
     """
@@ -37,8 +37,8 @@ class FedAGem(AGem):
         return list(lesson.payloads.get(self.name, []))
 
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
-        kept = examples(memory[self.name])
-        return {self.name: engine.gradient(lesson.start, kept.x, kept.y)} if len(kept) else {}
+        exemplars = examples(memory[self.name])
+        return {self.name: engine.gradient(lesson.start, exemplars.x, exemplars.y)} if len(exemplars) else {}
 
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {self.name: [w.shape for w in weights]}
@@ -54,16 +54,16 @@ class FedAGem(AGem):
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         """A gradient is at most `ratio` times as long as the cohort's median (the lower of two): else one is all of the sum."""
-        sent = {c: list(one[self.name]) for c, one in uploads.items() if self.name in one}
-        share = shares({c: math.sqrt(squared_length(one)) for c, one in sent.items()}, ratio)
-        shorter = {c: {**uploads[c], self.name: [slope * share[c] for slope in sent[c]]} for c in share}
+        gradients = {c: list(one[self.name]) for c, one in uploads.items() if self.name in one}
+        share = shares({c: math.sqrt(squared_length(one)) for c, one in gradients.items()}, ratio)
+        shorter = {c: {**uploads[c], self.name: [slope * share[c] for slope in gradients[c]]} for c in share}
         return {**uploads, **shorter}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
-        sent = [payloads[self.name] for _, payloads in sorted(uploads.items()) if self.name in payloads]
-        if not sent:
+        gradients = [payloads[self.name] for _, payloads in sorted(uploads.items()) if self.name in payloads]
+        if not gradients:
             return shared, arrays
-        total = [np.sum(np.stack(slopes), 0) for slopes in zip(*sent, strict=True)]
+        total = [np.sum(np.stack(slopes), 0) for slopes in zip(*gradients, strict=True)]
         return {**shared, **numbered(f"{self.name}/", total)}, arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:

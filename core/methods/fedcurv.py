@@ -41,11 +41,11 @@ class FedCurv(Finetune):
         self.strength, self.samples = strength, samples
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
-        sent = lesson.payloads.get(self.name)
-        if not sent or not self.strength:
+        payload = lesson.payloads.get(self.name)
+        if not payload or not self.strength:
             return Pull.none(lesson.start)
-        *both, counted = sent
-        fisher, product = _fisher_and_product(both)
+        *sums, counted = payload
+        fisher, product = _fisher_and_product(sums)
         slot = own(memory, self.name, lesson.stage)
         if slot and counted.any():
             fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, in_order("f", slot), strict=True)]
@@ -111,9 +111,9 @@ class FedCurv(Finetune):
         return {self.name: [*in_order(f"{self.name}/", shared), counted]}
 
 
-def _fisher_and_product(both: Sequence[np.ndarray]) -> tuple[Arrays, Arrays]:
-    """An answer's Fisher information, and its products with the weights."""
-    return list(both[: len(both) // 2]), list(both[len(both) // 2 :])
+def _fisher_and_product(payload: Sequence[np.ndarray]) -> tuple[Arrays, Arrays]:
+    """A payload's Fisher information, and its products with the weights."""
+    return list(payload[: len(payload) // 2]), list(payload[len(payload) // 2 :])
 
 
 def _sum(lists: Sequence[Arrays]) -> Arrays:

@@ -49,21 +49,21 @@ class FedSsi(Si):
         self.q = (1 - own) / (2 * own)
 
     def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
-        alike = [np.ones((), np.float32) for _ in lesson.start]
-        near = anchored(alike, lesson.start, self.q, lesson)  # which bounds q: a smaller λ holds v no more
-        pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + near
+        ones = [np.ones((), np.float32) for _ in lesson.start]
+        proximal = anchored(ones, lesson.start, self.q, lesson)  # which bounds q: a smaller λ holds v no more
+        pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + proximal
         return {self.name: (self._surrogate(memory, lesson), replace(plan, pull=pull, path=True))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if self.name not in learned.also:
             return memory
-        mine, before = learned.also[self.name], self._surrogate(memory, lesson)
-        # The server would never see that it is broken: a round in which it diverges is as one in which it took no step.
-        if not finite((*mine.weights, *mine.path)):
-            mine = replace(mine, weights=before, path=[np.zeros_like(w) for w in before])
-        moved = [v - s for v, s in zip(mine.weights, before, strict=True)]
-        return self.gathered(memory, lesson, learned, mine.path, moved, numbered("surrogate", mine.weights))
+        surrogate, start = learned.also[self.name], self._surrogate(memory, lesson)
+        # The server never sees the surrogate: where it diverges, the round counts as one in which it took no step.
+        if not finite((*surrogate.weights, *surrogate.path)):
+            surrogate = replace(surrogate, weights=start, path=[np.zeros_like(w) for w in start])
+        moved = [v - s for v, s in zip(surrogate.weights, start, strict=True)]
+        return self.gathered(memory, lesson, learned, surrogate.path, moved, numbered("surrogate", surrogate.weights))
 
     def _surrogate(self, memory: Memory, lesson: Lesson) -> Arrays:
-        """Where it stands before this round."""
+        """The surrogate's weights before this round."""
         return in_order("surrogate", own(memory, self.name, lesson.stage)) or lesson.start

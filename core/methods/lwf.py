@@ -1,6 +1,6 @@
 """Learning without forgetting: an earlier model teaches, on the client's own images, what it says of classes they are not.
 
-The model of before a stage knows nothing of classes that nobody had met then: its answers would push down what others learn at the
+The model before a stage knows nothing of classes that nobody had met then: its answers would push down what others learn at the
 same time. A client can only be sure of the classes that it met itself, so these alone are taught (teacher=stage). The global model
 of the last round knows what the others learn (teacher=round), and teaches all classes that the client's own images are not.
 """
@@ -42,15 +42,15 @@ class Lwf(Finetune):
             raise unknown("teacher", teacher, TEACHERS)
         self.strength, self.teacher = strength, teacher
 
-    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, seen: Examples) -> Distillation:
-        taught = self._known(memory, lesson) & ~np.isin(np.arange(self.model.classes), lesson.examples.y)
+    def distil(self, memory: Memory, lesson: Lesson, engine: Engine, views: Examples) -> Distillation:
+        taught = self._known_classes(memory, lesson) & ~np.isin(np.arange(self.model.classes), lesson.examples.y)
         if not taught.any() or not self.strength:
-            return Distillation.nothing(len(seen))
+            return Distillation.nothing(len(views))
         model = in_order("w", own(memory, self.name, lesson.stage)) or lesson.start
-        soft = np.tile(np.float32(2 * self.strength) * taught.astype(np.float32), (len(seen), 1))
-        return Distillation(soft, engine.logits(model, seen.x))
+        soft = np.tile(np.float32(2 * self.strength) * taught.astype(np.float32), (len(views), 1))
+        return Distillation(soft, engine.logits(model, views.x))
 
-    def _known(self, memory: Memory, lesson: Lesson) -> np.ndarray:
+    def _known_classes(self, memory: Memory, lesson: Lesson) -> np.ndarray:
         """Of which classes the teacher can tell something: bool [classes]."""
         if self.teacher == "round":
             return np.ones(self.model.classes, bool)

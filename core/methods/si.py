@@ -48,7 +48,7 @@ class Si(Finetune):
     def gathered(
         self, memory: Memory, lesson: Lesson, learned: Learned, path: Arrays, moved: Arrays, beside: Slot | None = None
     ) -> Memory:
-        """The memory after a round in which these were the path integral and the movement of what importance is gathered by.
+        """The memory after a round. path, moved: path integral and movement of the weights whose steps give the importance.
 
         beside: what else is kept of the stage.
         """

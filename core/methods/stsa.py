@@ -55,8 +55,9 @@ class Stsa(Acil):
 
     def largest(self, asked: Asked) -> np.ndarray:
         (layer,) = self.drawn(asked)
-        brought = layer.astype(np.float64)  # of a feature that may be negative, whatever the sign
-        return super().largest(asked) @ (np.abs(brought) if self.model.signed else np.maximum(brought, 0))
+        kernel = layer.astype(np.float64)
+        # Where a feature may be negative, a weight brings as much whatever its sign.
+        return super().largest(asked) @ (np.abs(kernel) if self.model.signed else np.maximum(kernel, 0))
 
     def drawn(self, asked: Asked) -> Arrays:
         return [self._layer(asked.scenario, asked.arrays, f"{self.name}/gram" in asked.shared)]
@@ -72,9 +73,9 @@ class Stsa(Acil):
 
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Acil.solve`, without a bias but for classes that nobody has shown yet."""
-        found = np.linalg.solve(gram[:-1, :-1] + self.ridge * np.eye(len(gram) - 1), cross[:-1])
-        short(found, np.sqrt(cross[-1].sum() / self.ridge) / 2)
-        return 12 * found, np.where(cross[-1] > 0, 0, UNMET)
+        weights = np.linalg.solve(gram[:-1, :-1] + self.ridge * np.eye(len(gram) - 1), cross[:-1])
+        short(weights, np.sqrt(cross[-1].sum() / self.ridge) / 2)
+        return 12 * weights, np.where(cross[-1] > 0, 0, UNMET)
 
     def head(self, weights: np.ndarray, bias: np.ndarray, drawn: Arrays) -> Arrays:
         (layer,) = drawn

@@ -26,7 +26,7 @@ def build(kind: str, data: DatasetSpec) -> ModelSpec:
     """The model of this kind for a data set's images and classes. Raises ValueError on an unknown kind, with the choices."""
     if kind not in MODELS:
         raise unknown("model.kind", kind, MODELS)
-    return _made(MODELS[kind], data.image, data.classes)
+    return _model(MODELS[kind], data.image, data.classes)
 
 
 def of(scenario: Scenario) -> ModelSpec:
@@ -36,7 +36,7 @@ def of(scenario: Scenario) -> ModelSpec:
 
 
 @lru_cache(maxsize=64)
-def _made(function: Callable[[tuple[int, int], int], ModelSpec], image: tuple[int, int], classes: int) -> ModelSpec:
+def _model(function: Callable[[tuple[int, int], int], ModelSpec], image: tuple[int, int], classes: int) -> ModelSpec:
     return function(image, classes)
 
 

@@ -19,8 +19,8 @@ Loss = Callable[[tf.Tensor], tf.Tensor]  # of the logits
 
 def squares(model: ModelSpec, ops: Any, weights: Sequence[tf.Tensor], images: tf.Tensor, loss: Loss) -> list[tf.Tensor]:
     """Σ over examples of the squared gradient of the example's own loss (of the logits), of the weights' shapes."""
-    tape, z, inputs, seen = _watched(model, ops, weights, images, loss)
-    return model.squares(ops, inputs, [slope[None] for slope in tape.gradient(z, seen)])
+    tape, total, inputs, outputs = _watched(model, ops, weights, images, loss)
+    return model.squares(ops, inputs, [slope[None] for slope in tape.gradient(total, outputs)])
 
 
 def information(model: ModelSpec, ops: Any, weights: Sequence[tf.Tensor], images: tf.Tensor) -> list[tf.Tensor]:
@@ -32,8 +32,8 @@ def information(model: ModelSpec, ops: Any, weights: Sequence[tf.Tensor], images
     def logs(z: tf.Tensor) -> tf.Tensor:  # times √p, which is p once it is squared; examples do not touch each other
         return tf.reduce_sum(tf.stop_gradient(tf.sqrt(tf.nn.softmax(z))) * tf.nn.log_softmax(z), 0)
 
-    tape, each, inputs, seen = _watched(model, ops, weights, images, logs)
-    slopes = tape.jacobian(each, seen, parallel_iterations=1, experimental_use_pfor=False)
+    tape, losses, inputs, outputs = _watched(model, ops, weights, images, logs)
+    slopes = tape.jacobian(losses, outputs, parallel_iterations=1, experimental_use_pfor=False)
     return model.squares(ops, inputs, slopes)
 
 
@@ -41,14 +41,14 @@ def _watched(
     model: ModelSpec, ops: Any, weights: Sequence[tf.Tensor], images: tf.Tensor, loss: Loss
 ) -> tuple[Any, ...]:
     """A tape, a loss of the logits, what each layer saw, and what each computed: f32 [n, …]."""
-    seen: list[tf.Tensor] = []
+    outputs: list[tf.Tensor] = []
     with tf.GradientTape(watch_accessed_variables=False) as tape:
 
         def watch(z: tf.Tensor) -> tf.Tensor:
             tape.watch(z)
-            seen.append(z)
+            outputs.append(z)
             return z
 
         z, inputs = model.watched(ops, weights, images, watch)
         total = loss(z)
-    return tape, total, inputs, seen
+    return tape, total, inputs, outputs

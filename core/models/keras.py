@@ -35,7 +35,7 @@ def keras_model(
         last,
         *([keras.layers.Softmax(name="probabilities")] if probabilities else []),
     ]
-    made = keras.Sequential(stack, name="digits")
+    sequential = keras.Sequential(stack, name="digits")
     if weights is not None:
-        made.set_weights(folded)
-    return made
+        sequential.set_weights(folded)
+    return sequential

@@ -27,13 +27,13 @@ class Layer(Protocol):
     @property
     def name(self) -> str: ...
     def out(self, shape: Shape) -> Shape:
-        """The shape of one example behind it."""
+        """The shape in which one example leaves it."""
 
     def shapes(self, shape: Shape) -> tuple[Shape, ...]:
-        """Those of its arrays, behind this shape."""
+        """The shapes of its arrays, where one example comes in this shape."""
 
     def reach(self, length: int) -> int:
-        """How many rows (or columns) before it decide so many behind it."""
+        """How many rows (or columns) of its input decide so many of its output."""
 
     def forward(self, ops: Any, arrays: Sequence[Any], x: Any, watch: Watch | None = None) -> Any:
         """What it makes of x."""

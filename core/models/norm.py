@@ -73,9 +73,9 @@ class Norm:
         return y, [mean, variance + mean * mean]
 
     def squares(self, ops: Any, x: Any, slope: Any) -> list[Any]:
-        """As every layer's; x is what `normed` says."""
-        found: list[Any] = ops.norm_squares(x, slope)
-        return found + [0 * found[1] for _ in self.kinds[2:]]
+        """As every layer's; x: what `normed` gives."""
+        sums: list[Any] = ops.norm_squares(x, slope)
+        return sums + [0 * sums[1] for _ in self.kinds[2:]]
 
     def largest(self, arrays: Sequence[np.ndarray], bound: np.ndarray) -> np.ndarray:
         """No |output| of batch norm is above this where no |input| is above `bound`."""
@@ -117,19 +117,19 @@ def placed(layers: Sequence[Layer], image: tuple[int, int], dense: int, groups: 
 
     Raises ValueError if the groups do not divide a block's channels, or there is no such block.
     """
-    found: list[Layer] = []
+    stack: list[Layer] = []
     shape: Shape = (*image, 1)
     block = ""  # whose output is not normalized yet
     for i, layer in enumerate(layers):
         if block and (isinstance(layer, Flatten) or layer.shapes(shape)):
             if groups and shape[-1] % groups:
                 raise ValueError(f"model.groups = {groups} does not divide the {shape[-1]} channels behind {block}")
-            found.append(Norm(f"{block}_norm", groups))
+            stack.append(Norm(f"{block}_norm", groups))
             block = ""
         if i < len(layers) - dense and layer.shapes(shape):
             block = layer.name
-        found.append(layer)
+        stack.append(layer)
         shape = layer.out(shape)
-    if len(found) == len(layers):
+    if len(stack) == len(layers):
         raise ValueError("there is nothing before its head to normalize")
-    return tuple(found)
+    return tuple(stack)

@@ -58,10 +58,10 @@ class ConvPool:
 
 def paired(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     """The layers as they are computed."""
-    found: list[Layer] = []
+    blocks: list[Layer] = []
     for layer in layers:
-        if isinstance(layer, Pool) and found and isinstance(found[-1], Conv):
-            found[-1] = ConvPool(found[-1], layer)
+        if isinstance(layer, Pool) and blocks and isinstance(blocks[-1], Conv):
+            blocks[-1] = ConvPool(blocks[-1], layer)
         else:
-            found.append(layer)
-    return tuple(found)
+            blocks.append(layer)
+    return tuple(blocks)

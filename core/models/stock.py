@@ -40,11 +40,11 @@ def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
     side = (kernel.shape[0] - 1) // size + 1  # cells of size × size pixels in a window's row
     cells = tf.nn.space_to_depth(x, size)
     h, w = cells.shape[1] - side + 1, cells.shape[2] - side + 1
-    near = [cells[:, i : i + h, j : j + w] for i in range(side) for j in range(side)]
-    windows = tf.reshape(tf.concat(near, -1), [-1, (side * size) ** 2])  # the window of each pooled cell
+    shifted = [cells[:, i : i + h, j : j + w] for i in range(side) for j in range(side)]
+    windows = tf.reshape(tf.concat(shifted, -1), [-1, (side * size) ** 2])  # the window of each pooled cell
     rows = tf.reshape(kernel, [-1, kernel.shape[-1]])
-    found = greatest(*[windows @ (tf.constant(mask) @ rows) for mask in _masks(kernel.shape[0], size)])
-    return tf.reshape(found, [-1, h, w, kernel.shape[-1]])
+    pooled = greatest(*[windows @ (tf.constant(mask) @ rows) for mask in _masks(kernel.shape[0], size)])
+    return tf.reshape(pooled, [-1, h, w, kernel.shape[-1]])
 
 
 def _masks(side: int, size: int) -> np.ndarray:
@@ -74,8 +74,8 @@ def greatest(*parts: tf.Tensor) -> Any:
 
     def gradient(g: tf.Tensor) -> tuple[tf.Tensor, ...]:
         shares = []
-        for one in parts[:-1]:
-            shares.append(g * tf.cast(tf.equal(one, top), g.dtype))  # a product takes a third of a selection's time
+        for part in parts[:-1]:
+            shares.append(g * tf.cast(tf.equal(part, top), g.dtype))  # a product takes a third of a selection's time
             g = g - shares[-1]
         return (*shares, g)
 
@@ -97,8 +97,8 @@ def squared(patches: tf.Tensor, slope: tf.Tensor, shape: tuple[int, ...]) -> lis
     losses, n = (tf.shape(slope)[i] if slope.shape[i] is None else slope.shape[i] for i in (0, 1))
     p = tf.reshape(patches, [n, -1, patches.shape[-1]])
     d = tf.reshape(slope, [losses, n, -1, slope.shape[-1]])
-    each = tf.matmul(p, d, transpose_a=True)  # one gradient a loss and example: [losses, n, size² · c, filters]
-    kernel = tf.reshape(tf.reduce_sum(tf.square(each), [0, 1]), shape)
+    gradients = tf.matmul(p, d, transpose_a=True)  # one gradient a loss and example: [losses, n, size² · c, filters]
+    kernel = tf.reshape(tf.reduce_sum(tf.square(gradients), [0, 1]), shape)
     return [kernel, tf.reduce_sum(tf.square(tf.reduce_sum(d, 2)), [0, 1])]
 
 
@@ -107,5 +107,5 @@ def dense_squares(x: tf.Tensor, slope: tf.Tensor) -> list[tf.Tensor]:
 
     slope: [losses, n, units].
     """
-    steep = tf.reduce_sum(tf.square(slope), 0)
-    return [tf.matmul(tf.square(x), steep, transpose_a=True), tf.reduce_sum(steep, 0)]
+    squares = tf.reduce_sum(tf.square(slope), 0)
+    return [tf.matmul(tf.square(x), squares, transpose_a=True), tf.reduce_sum(squares, 0)]

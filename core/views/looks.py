@@ -120,10 +120,10 @@ def look(images: np.ndarray, parts: Sequence[Part], positions: Sequence[float]) 
     """The images as a client sees them: uint8 [n, 28, 28] → the same. positions: one a part, 0 … 1."""
     if not parts:
         return images
-    seen = np.empty_like(images)
+    views = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
         view = images[start : start + CHUNK]
         for part, position in zip(parts, positions, strict=True):
             view = part.build("looks", LOOKS, view, float(position))
-        seen[start : start + CHUNK] = view
-    return seen
+        views[start : start + CHUNK] = view
+    return views

@@ -75,7 +75,7 @@ def aggregate(
     fixed = scenario.model.fixes_norm(round)
     if not model.statistics or (scenario.strategy.name in CUTTING and not fixed):
         return strategy.aggregate(state, arrays, contributions, round)
-    still = [replace(one, arrays=model.with_statistics(one.arrays, arrays)) for one in contributions]
-    state, made = strategy.aggregate(state, arrays, still, round)
+    with_old_statistics = [replace(one, arrays=model.with_statistics(one.arrays, arrays)) for one in contributions]
+    state, weights = strategy.aggregate(state, arrays, with_old_statistics, round)
     statistics = arrays if fixed else [mean(contributions, i) for i in range(len(arrays))]
-    return state, model.with_statistics(made, statistics)
+    return state, model.with_statistics(weights, statistics)

@@ -115,7 +115,7 @@ class ClassifierCalibration(Finetune):
         return {self.name: [sent * share, np.array([round], np.int64)]}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
-        shared = self._own(shared)
+        shared = self._of_this_run(shared)
         fresh = {
             client: sent[self.name]
             for client, sent in sorted(uploads.items())
@@ -124,20 +124,20 @@ class ClassifierCalibration(Finetune):
         if not fresh:
             return shared, arrays
         total = shared.get(f"{self.name}/sums", np.zeros(self.shapes(arrays)[self.name][0]))
-        for one, _ in fresh.values():
-            total = total + one
+        for triangles, _ in fresh.values():
+            total = total + triangles
         shared = {**shared, f"{self.name}/sums": total, f"{self.name}/since": self._since}
         return counting.noted(shared, self.name, ((c, int(round[0])) for c, (_, round) in fresh.items())), arrays
 
     def server_finish(self, shared: Shared, arrays: Arrays) -> Arrays:
-        if (total := self._own(shared).get(f"{self.name}/sums")) is None:
+        if (total := self._of_this_run(shared).get(f"{self.name}/sums")) is None:
             return arrays
         *others, kernel, bias = arrays
         return [*others, *calibrated(kernel, bias, total, self.virtual)]
 
     def download(self, shared: Shared, client: int) -> Payloads:
         """The round in which its sums counted; nothing before."""
-        counted = counting.counted(self._own(shared), self.name, client)
+        counted = counting.counted(self._of_this_run(shared), self.name, client)
         return {} if counted == counting.NEVER else {self.name: [np.array([counted], np.float32)]}
 
     @property
@@ -145,7 +145,7 @@ class ClassifierCalibration(Finetune):
         """What tells this run's sums from those of a run that it goes on from, which are of an older model."""
         return np.array([self.past, self.first], np.int64)
 
-    def _own(self, shared: Shared) -> Shared:
+    def _of_this_run(self, shared: Shared) -> Shared:
         """What the server keeps, without what an earlier run left for this strategy."""
         if np.array_equal(shared.get(f"{self.name}/since", self._since), self._since):
             return shared
@@ -179,19 +179,19 @@ def gaussian(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def calibrated(kernel: np.ndarray, bias: np.ndarray, total: np.ndarray, virtual: Virtual) -> Arrays:
     """A last layer, f32 [h, classes] and [classes], trained on from this one, on virtual features of these sums by class."""
-    met = np.flatnonzero(total[:, -1] > 0)
-    x = np.concatenate([_drawn(total[c], virtual.samples, rng(virtual.seed, "ccvr", int(c))) for c in met])
+    present = np.flatnonzero(total[:, -1] > 0)
+    x = np.concatenate([_drawn(total[c], virtual.samples, rng(virtual.seed, "ccvr", int(c))) for c in present])
     x = np.concatenate([x, np.ones((len(x), 1))], 1)
-    y = np.eye(len(met))[np.repeat(np.arange(len(met)), virtual.samples)]
+    y = np.eye(len(present))[np.repeat(np.arange(len(present)), virtual.samples)]
     layer = np.concatenate([kernel, bias[None]]).astype(np.float64)
-    w = layer[:, met]
+    w = layer[:, present]
     rate = virtual.rate / np.square(x).sum(1).mean()
     for epoch in range(virtual.epochs):
         order = rng(virtual.seed, "ccvr", "batches", epoch).permutation(len(x))
         for i in range(0, len(x), BATCH):
             rows = order[i : i + BATCH]
             w = w - rate / len(rows) * x[rows].T @ (_softmax(x[rows] @ w) - y[rows])
-    layer[:, met] = w
+    layer[:, present] = w
     return [layer[:-1].astype(kernel.dtype), layer[-1].astype(bias.dtype)]
 
 
@@ -235,10 +235,10 @@ def ccvr(
     within("samples", samples, 1, 10_000)
     within("epochs", epochs, 1, 1000)
     within("last", last, 0, rounds - 1)
-    usual = min(math.ceil(scenario.clients / scenario.cohort), math.ceil(rounds / 4), rounds - 1)
-    first = rounds - (last or usual) + 1
-    half = ClassifierCalibration(
+    default = min(math.ceil(scenario.clients / scenario.cohort), math.ceil(rounds / 4), rounds - 1)
+    first = rounds - (last or default) + 1
+    method = ClassifierCalibration(
         model, first, scenario.past, Virtual(samples, epochs, within("rate", rate, 0, 4), scenario.seed)
     )
     rule = fedavg(scenario)
-    return Calibrated(rule.rule, rule.arguments, methods=(half,), first=first)
+    return Calibrated(rule.rule, rule.arguments, methods=(method,), first=first)

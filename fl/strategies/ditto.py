@@ -36,11 +36,11 @@ class PersonalModel(Finetune):
         return {self.name: (self.serve(memory, lesson.start), replace(plan, pull=pull, path=False))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        mine = learned.also[self.name].weights if self.name in learned.also else []
+        personal = learned.also[self.name].weights if self.name in learned.also else []
         # The server would never see that it is broken, so nothing but this ends a client's divergence.
-        if not mine or not finite(mine):
+        if not personal or not finite(personal):
             return memory
-        return {**memory, self.name: {lesson.stage: numbered("v", mine)}}  # one slot, whatever the stage
+        return {**memory, self.name: {lesson.stage: numbered("v", personal)}}  # one slot, whatever the stage
 
     def serve(self, memory: Memory, arrays: Arrays) -> Arrays:
         slot = next(iter(memory.get(self.name, {}).values()), {})

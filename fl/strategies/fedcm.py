@@ -45,8 +45,8 @@ class FederationMomentum(Finetune):
     # ── on the client ──
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
-        none, direction = Pull.none(lesson.start), lesson.payloads.get(self.name)
-        return Pull(none.a, [np.float32(self.momentum) * d for d in direction]) if direction else none
+        no_pull, direction = Pull.none(lesson.start), lesson.payloads.get(self.name)
+        return Pull(no_pull.a, [np.float32(self.momentum) * d for d in direction]) if direction else no_pull
 
     # ── on the server ──
 
@@ -55,9 +55,9 @@ class FederationMomentum(Finetune):
         if not received.arrays or not received.steps:
             return {}
         asked = received.asked
-        far = reach(received.steps, asked.rate, asked.scenario.local.momentum)
-        went = direction(self.model, asked.arrays, received.arrays, far)
-        return {self.name: [*went, np.array(received.own, np.float32)]}
+        distance = reach(received.steps, asked.rate, asked.scenario.local.momentum)
+        gradient = direction(self.model, asked.arrays, received.arrays, distance)
+        return {self.name: [*gradient, np.array(received.own, np.float32)]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}
@@ -74,14 +74,17 @@ class FederationMomentum(Finetune):
             np.average(np.stack(each), 0, counts).astype(np.float32)
             for each in zip(*(s[:-1] for s in sent), strict=True)
         ]
-        kept = [new, *self._kept(shared)][: self.rounds]
-        return {**shared, **{key: w for i, one in enumerate(kept) for key, w in numbered(_key(i), one).items()}}, arrays
+        directions = [new, *self._directions(shared)][: self.rounds]
+        return {
+            **shared,
+            **{key: w for i, one in enumerate(directions) for key, w in numbered(_key(i), one).items()},
+        }, arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
-        kept = self._kept(shared)
-        return {self.name: [np.mean(np.stack(each), 0) for each in zip(*kept, strict=True)]} if kept else {}
+        directions = self._directions(shared)
+        return {self.name: [np.mean(np.stack(each), 0) for each in zip(*directions, strict=True)]} if directions else {}
 
-    def _kept(self, shared: Shared) -> list[Arrays]:
+    def _directions(self, shared: Shared) -> list[Arrays]:
         """The directions of the last rounds, the newest first; none before anybody took a step."""
         return [one for i in range(self.rounds) if (one := in_order(_key(i), shared))]
 

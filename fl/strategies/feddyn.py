@@ -55,8 +55,8 @@ class Dynamic(Finetune):
 
     def _moved(self, memory: Memory, lesson: Lesson) -> Arrays:
         """gᵢ as of the round that last counted; zeros at first."""
-        found = counting.arrays(counting.slot(memory, self.name), _counted(lesson))
-        return found or [np.zeros_like(w) for w in lesson.start]
+        movements = counting.arrays(counting.slot(memory, self.name), _counted(lesson))
+        return movements or [np.zeros_like(w) for w in lesson.start]
 
     # ── on the server ──
 
@@ -93,14 +93,14 @@ class FedDyn:
     def aggregate(
         self, state: State, arrays: Arrays, contributions: Sequence[Contribution], round: int
     ) -> tuple[State, Arrays]:
-        new, moved = [], []
+        new, movements = [], []
         for old, g, each in zip(
             arrays, in_order("g", state), zip(*(one.arrays for one in contributions), strict=True), strict=True
         ):
             total = sum((y.astype(np.float64) - old for y in each), np.zeros(old.shape))
-            moved.append((g + total / self.clients).astype(old.dtype))
-            new.append((old + total / len(each) + moved[-1]).astype(old.dtype))
-        return numbered("g", moved), new
+            movements.append((g + total / self.clients).astype(old.dtype))
+            new.append((old + total / len(each) + movements[-1]).astype(old.dtype))
+        return numbered("g", movements), new
 
     def finish(self, state: State, arrays: Arrays) -> Arrays:
         return arrays

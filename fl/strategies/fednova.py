@@ -41,11 +41,11 @@ class FedNova:
         effective = np.array([reach(one.steps, 1.0, self.momentum) for one in contributions])
         p = weights / weights.sum()
         factors = p * (p @ effective) / effective
-        moved = [
+        movements = [
             sum((f * (new.astype(np.float64) - old) for f, new in zip(factors, each, strict=True)), np.zeros(old.shape))
             for old, each in zip(arrays, zip(*(one.arrays for one in contributions), strict=True), strict=True)
         ]
-        return state, [(old + m).astype(old.dtype) for old, m in zip(arrays, moved, strict=True)]
+        return state, [(old + m).astype(old.dtype) for old, m in zip(arrays, movements, strict=True)]
 
     def finish(self, state: State, arrays: Arrays) -> Arrays:
         return arrays

@@ -39,11 +39,11 @@ class PersonalLayers(Finetune):
         return self.serve(memory, arrays)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        mine = {str(i): learned.weights[i] for i in sorted(self.kept)}
+        layers = {str(i): learned.weights[i] for i in sorted(self.kept)}
         # The server would never see that they are broken, so nothing but this ends a client's divergence.
-        if not learned.sums.examples or not finite(mine.values()):
+        if not learned.sums.examples or not finite(layers.values()):
             return memory
-        return {**memory, self.name: {lesson.stage: mine}}  # one slot, whatever the stage
+        return {**memory, self.name: {lesson.stage: layers}}  # one slot, whatever the stage
 
     def publish(self, received: Arrays, learned: Arrays) -> Arrays:
         return [old if i in self.kept else new for i, (old, new) in enumerate(zip(received, learned, strict=True))]
@@ -69,9 +69,9 @@ class SharedLayers(Flower):
     def aggregate(
         self, state: State, arrays: Arrays, contributions: Sequence[Contribution], round: int
     ) -> tuple[State, Arrays]:
-        state, made = super().aggregate(state, arrays, contributions, round)
+        state, weights = super().aggregate(state, arrays, contributions, round)
         # A mean of equal numbers is rounded, and would wander off.
-        return state, [old if i in self.kept else new for i, (old, new) in enumerate(zip(arrays, made, strict=True))]
+        return state, [old if i in self.kept else new for i, (old, new) in enumerate(zip(arrays, weights, strict=True))]
 
 
 def fedper(
@@ -81,9 +81,9 @@ def fedper(
 ) -> Flower:
     """FedAvg of the first layers; each client keeps the last ones (FedPer, Arivazhagan et al. 2019, arXiv:1912.00818)"""
     names = [name.partition("/")[0] for name in of(scenario).names]
-    all_ = list(dict.fromkeys(names))
-    within("layers", layers, 0, len(all_))
-    last = all_[len(all_) - layers :]
+    layer_names = list(dict.fromkeys(names))
+    within("layers", layers, 0, len(layer_names))
+    last = layer_names[len(layer_names) - layers :]
     return _personal(scenario, "fedper", [i for i, name in enumerate(names) if name in last])
 
 
@@ -101,9 +101,9 @@ def _personal(scenario: Scenario, name: str, kept: Collection[int]) -> Flower:
     rule, model = fedavg(scenario), of(scenario)
     if not kept:
         return rule
-    shaped = [np.zeros(shape, np.float32) for shape in model.shapes]
+    zeros = [np.zeros(shape, np.float32) for shape in model.shapes]
     for part in scenario.methods:
-        if part.build("methods", METHODS, model).shapes(shaped):
+        if part.build("methods", METHODS, model).shapes(zeros):
             raise ValueError(
                 f"strategy = {name} cannot be had with methods = {part.name}, which sends what it makes of all layers: "
                 f"some stay with the client"

@@ -53,11 +53,11 @@ class Flower:
             )
             for one, record in zip(contributions, received, strict=True)
         ]
-        made, _ = rule.aggregate_train(round, replies)
-        mixed = made.to_numpy_ndarrays() if made else arrays
+        aggregated, _ = rule.aggregate_train(round, replies)
+        weights = aggregated.to_numpy_ndarrays() if aggregated else arrays
         for record in (sent, *received):
             record.clear()  # for the reason of fl.wire.empty
-        return _carried(rule), [w.astype(old.dtype) for w, old in zip(mixed, arrays, strict=True)]
+        return _carried(rule), [w.astype(old.dtype) for w, old in zip(weights, arrays, strict=True)]
 
     def finish(self, state: State, arrays: Arrays) -> Arrays:
         return arrays
@@ -74,8 +74,8 @@ class Flower:
         """Flower's object, as an earlier round left it."""
         from flwr.serverapp import strategy
 
-        everyone = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
-        rule = getattr(strategy, self.rule)(**everyone, **self.arguments)
+        participation = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
+        rule = getattr(strategy, self.rule)(**participation, **self.arguments)
         for attribute in CARRIED:
             pairs = {name.split("/")[1]: array for name, array in state.items() if name.startswith(attribute + "/")}
             if pairs:
@@ -96,12 +96,12 @@ class _Cohort:
 
 def _carried(rule: Any) -> State:
     """A rule's own arrays, named `attribute/key`."""
-    found: dict[str, np.ndarray] = {}
+    state: dict[str, np.ndarray] = {}
     for attribute in CARRIED:
         value = getattr(rule, attribute, None)
         pairs = value.items() if isinstance(value, dict) else enumerate(value or [])
-        found |= {f"{attribute}/{key}": np.asarray(array) for key, array in pairs}
-    return found
+        state |= {f"{attribute}/{key}": np.asarray(array) for key, array in pairs}
+    return state
 
 
 def fedavg(scenario: Scenario) -> Flower:

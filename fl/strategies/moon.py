@@ -69,5 +69,5 @@ def moon(
         raise ValueError(
             f"strategy = moon needs a model that learns its features; those of model.kind = {scenario.model.kind} are pixels"
         )
-    half = ModelContrast(model, within("mu", mu, 0, 1000), within("temperature", temperature, 0.05, 100))
-    return replace(fedavg(scenario), methods=(half,))
+    method = ModelContrast(model, within("mu", mu, 0, 1000), within("temperature", temperature, 0.05, 100))
+    return replace(fedavg(scenario), methods=(method,))

@@ -43,11 +43,11 @@ def reach(steps: int, rate: float, momentum: float) -> float:
     return rate * sum((1 - momentum**k) / (1 - momentum) for k in range(1, steps + 1))
 
 
-def direction(model: ModelSpec, start: Arrays, end: Arrays, far: float) -> Arrays:
-    """The mean gradient along which a client went from start to end, far being its `reach`; 0 for statistics, which no gradient
-    moves."""
+def direction(model: ModelSpec, start: Arrays, end: Arrays, distance: float) -> Arrays:
+    """The mean gradient along which a client went from start to end, distance being its `reach`; 0 for statistics, which no
+    gradient moves."""
     end = model.with_statistics(end, start)
-    return [(x - y) / np.float32(far) for x, y in zip(start, end, strict=True)]
+    return [(x - y) / np.float32(distance) for x, y in zip(start, end, strict=True)]
 
 
 class ControlVariates(Finetune):
@@ -63,12 +63,12 @@ class ControlVariates(Finetune):
 
     def pull(self, memory: Memory, lesson: Lesson) -> Pull:
         server, own = self._variates(memory, lesson)
-        return Pull(Pull.none(lesson.start).a, [c - mine for c, mine in zip(server, own, strict=True)])
+        return Pull(Pull.none(lesson.start).a, [c - c_i for c, c_i in zip(server, own, strict=True)])
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if not learned.sums.examples:
             return memory
-        before, after = self._variates(memory, lesson)[1], self._after(memory, lesson, learned)
+        before, after = self._variates(memory, lesson)[1], self._new_variate(memory, lesson, learned)
         slot = counting.written(lesson.round, self._counted(lesson), before, after)
         return {**memory, self.name: {lesson.stage: slot}}
 
@@ -77,8 +77,8 @@ class ControlVariates(Finetune):
             return {}
         slot = counting.slot(memory, self.name)
         pairs = zip(in_order("own", slot), in_order("before", slot), strict=True)
-        said = np.array([_reach(lesson, learned), lesson.round], np.float32)
-        return {self.name: [*(after - before for after, before in pairs), said]}
+        reach_and_round = np.array([_reach(lesson, learned), lesson.round], np.float32)
+        return {self.name: [*(after - before for after, before in pairs), reach_and_round]}
 
     def _variates(self, memory: Memory, lesson: Lesson) -> tuple[Arrays, Arrays]:
         """The server's control variate, and the client's own as of the round that last counted; zeros at first."""
@@ -91,11 +91,11 @@ class ControlVariates(Finetune):
         sent = lesson.payloads.get(self.name)
         return int(sent[-1][0]) if sent else counting.NEVER
 
-    def _after(self, memory: Memory, lesson: Lesson, learned: Learned) -> Arrays:
+    def _new_variate(self, memory: Memory, lesson: Lesson, learned: Learned) -> Arrays:
         """The client's new control variate."""
         server, own = self._variates(memory, lesson)
-        went = direction(self.model, lesson.start, learned.weights, _reach(lesson, learned))
-        return [mine - c + d for mine, c, d in zip(own, server, went, strict=True)]
+        gradient = direction(self.model, lesson.start, learned.weights, _reach(lesson, learned))
+        return [c_i - c + d for c_i, c, d in zip(own, server, gradient, strict=True)]
 
     # ── on the server ──
 
@@ -106,16 +106,16 @@ class ControlVariates(Finetune):
         """The difference, if it follows from the client's own weights."""
         if self.name not in payloads or not received.arrays:
             return {}
-        *change, (far, round_) = payloads[self.name]
+        *change, (distance, round_) = payloads[self.name]
         asked = received.asked
         wanted = reach(received.steps, asked.rate, asked.scenario.local.momentum)
-        if round_ != asked.round or not abs(far - wanted) <= ROUNDING * wanted:
-            raise ValueError(f"its control variate is of {far:.4g} in round {round_:g}, not of {wanted:.4g}")
+        if round_ != asked.round or not abs(distance - wanted) <= ROUNDING * wanted:
+            raise ValueError(f"its control variate is of {distance:.4g} in round {round_:g}, not of {wanted:.4g}")
         server = self._server(asked.shared) or [np.zeros_like(w) for w in asked.arrays]
-        went = direction(self.model, asked.arrays, received.arrays, wanted)
-        due = [d - c for d, c in zip(went, server, strict=True)]
-        off = _length([a - b for a, b in zip(change, due, strict=True)])
-        if not off <= ROUNDING * (_length(due) + _length(server)) + 1e-6:
+        gradient = direction(self.model, asked.arrays, received.arrays, wanted)
+        expected = [d - c for d, c in zip(gradient, server, strict=True)]
+        deviation = _length([a - b for a, b in zip(change, expected, strict=True)])
+        if not deviation <= ROUNDING * (_length(expected) + _length(server)) + 1e-6:
             raise ValueError("its control variate does not follow from its weights")
         return {self.name: payloads[self.name]}
 
@@ -131,9 +131,9 @@ class ControlVariates(Finetune):
         if not sent:
             return shared, arrays
         server = self._server(shared) or [np.zeros_like(w) for w in arrays]
-        total = [np.sum(np.stack(each), 0) for each in zip(*(said[:-1] for said in sent.values()), strict=True)]
+        total = [np.sum(np.stack(each), 0) for each in zip(*(payload[:-1] for payload in sent.values()), strict=True)]
         server = [(c + d / np.float32(self.clients)).astype(np.float32) for c, d in zip(server, total, strict=True)]
-        counted = ((client, int(said[1])) for client, (*_, said) in sent.items())
+        counted = ((client, int(reach_and_round[1])) for client, (*_, reach_and_round) in sent.items())
         return counting.noted({**shared, **numbered(f"{self.name}/", server)}, self.name, counted), arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:

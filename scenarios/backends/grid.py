@@ -32,11 +32,11 @@ class OwnGrid(Grid):
         return keys
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        left, replies = set(self.push_messages(messages)), list[Message]()
-        while left:
-            new = list(self.pull_messages(left))
+        unanswered, replies = set(self.push_messages(messages)), list[Message]()
+        while unanswered:
+            new = list(self.pull_messages(unanswered))
             replies += new
-            left -= {one.metadata.reply_to_message_id for one in new}
+            unanswered -= {one.metadata.reply_to_message_id for one in new}
         return replies
 
     def set_run(self, run: Any) -> None:

@@ -55,21 +55,21 @@ class Pool(Protocol):
 
 
 class Sharing:
-    """Arrays that several messages need are shared once, and known by whose they are."""
+    """Arrays that several messages need are shared once; they are recognized by the object that they belong to."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool, self._numbers = pool, count()
-        self._known: dict[int, tuple[object, int, Any]] = {}  # by identity, for as long as their owner is kept here
+        self._blocks: dict[int, tuple[object, int, Any]] = {}  # by identity, for as long as their owner is kept here
 
     def block(self, owner: ArrayRecord | np.ndarray) -> tuple[int, Any]:
         """A number that nothing else of this run has, and what workers are given to find it."""
-        if id(owner) not in self._known:
-            if len(self._known) >= KEPT:
-                _, _, old = self._known.pop(next(iter(self._known)))
+        if id(owner) not in self._blocks:
+            if len(self._blocks) >= KEPT:
+                _, _, old = self._blocks.pop(next(iter(self._blocks)))
                 self._pool.let_go(old)
-            made = _octets(owner) if isinstance(owner, ArrayRecord) else owner
-            self._known[id(owner)] = (owner, next(self._numbers), self._pool.share(made))
-        _, number, block = self._known[id(owner)]
+            array = _octets(owner) if isinstance(owner, ArrayRecord) else owner
+            self._blocks[id(owner)] = (owner, next(self._numbers), self._pool.share(array))
+        _, number, block = self._blocks[id(owner)]
         return number, block
 
 
@@ -78,7 +78,7 @@ def _octets(record: ArrayRecord) -> np.ndarray:
     return np.frombuffer(b"".join(array.data for array in record.values()), np.uint8)
 
 
-class _Given(NamedTuple):
+class _InFlight(NamedTuple):
     """A message that a worker has."""
 
     message: Message
@@ -93,63 +93,65 @@ class PoolGrid(OwnGrid):
         """config: each node's own."""
         super().__init__(nodes)
         self._pool, self._config, self._sharing = pool, dict(config), Sharing(pool)
-        self._again: deque[tuple[Message, int]] = deque()  # whose worker was lost, and how many that were
-        self._given = defaultdict[int, deque[_Given]](deque)  # by worker
+        self._retries: deque[tuple[Message, int]] = deque()  # whose worker was lost; how many workers each has cost
+        self._in_flight = defaultdict[int, deque[_InFlight]](deque)  # by worker
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """What has been answered; waits a moment if nothing has."""
         self._deal()
-        wait([one.future for given in self._given.values() for one in given], LOOK, FIRST_COMPLETED)
-        replies = [reply for number in list(self._given) for reply in self._ended(number)]
+        wait([one.future for queue in self._in_flight.values() for one in queue], LOOK, FIRST_COMPLETED)
+        replies = [reply for number in list(self._in_flight) for reply in self._ended(number)]
         self._deal()
         return replies
 
     def _deal(self) -> None:
         """Give out messages, each to the worker that has fewest, as long as one has room."""
-        while self._again or self.unsent:
-            number = min(self._pool.workers(), key=lambda one: len(self._given[one]))
-            if len(self._given[number]) >= AHEAD:
+        while self._retries or self.unsent:
+            number = min(self._pool.workers(), key=lambda one: len(self._in_flight[one]))
+            if len(self._in_flight[number]) >= AHEAD:
                 return
-            message, cost = self._again.popleft() if self._again else (self.unsent.popleft(), 0)
-            ask, blocks = self._taken_apart(message)
-            self._given[number].append(_Given(message, self._pool.submit(number, worker.answer, ask, *blocks), cost))
+            message, cost = self._retries.popleft() if self._retries else (self.unsent.popleft(), 0)
+            ask, blocks = self._split(message)
+            self._in_flight[number].append(
+                _InFlight(message, self._pool.submit(number, worker.answer, ask, *blocks), cost)
+            )
 
     def _ended(self, number: int) -> list[Message]:
-        """A worker's answers, in order. Is it gone, the message that it worked on has cost it, and all it had is asked again."""
-        given, replies = self._given[number], list[Message]()
-        while given and given[0].future.done():
-            first = given[0]
+        """A worker's answers, in order. If it is lost, its messages are dealt again, at the cost of the one that it worked on."""
+        queue, replies = self._in_flight[number], list[Message]()
+        while queue and queue[0].future.done():
+            first = queue[0]
             if isinstance(first.future.exception(), self._pool.lost):
                 first = first._replace(cost=first.cost + 1)
-                given[0] = first
+                queue[0] = first
                 if first.cost >= TRIES:
                     why = f"{TRIES} workers ended while they played it"
                     replies.append(Message(Error(code=0, reason=why), reply_to=first.message))
-                    given.popleft()
-                self._again.extendleft((one.message, one.cost) for one in reversed(given))
-                given.clear()
+                    queue.popleft()
+                self._retries.extendleft((one.message, one.cost) for one in reversed(queue))
+                queue.clear()
                 self._pool.replace(number)
                 break
-            given.popleft()
-            found = first.future.result()
-            said = Error(code=0, reason=found) if isinstance(found, str) else worker.received(found)
-            replies.append(Message(said, reply_to=first.message))
+            queue.popleft()
+            answer = first.future.result()
+            content = Error(code=0, reason=answer) if isinstance(answer, str) else worker.received(answer)
+            replies.append(Message(content, reply_to=first.message))
         return replies
 
-    def _taken_apart(self, message: Message) -> tuple[Ask, list[Any]]:
-        """A message for a worker: the weights, which all of its round get, are shared."""
-        own, shared, blocks = RecordDict(), list[Shared](), list[Any]()
+    def _split(self, message: Message) -> tuple[Ask, list[Any]]:
+        """A message as a worker gets it, and the blocks that it shares with others: the weights, which a whole round gets."""
+        unshared, shared, blocks = RecordDict(), list[Shared](), list[Any]()
         for key, record in message.content.items():
             if key != wire.ARRAYS or not isinstance(record, ArrayRecord):
-                own[key] = record
+                unshared[key] = record
                 continue
             number, block = self._sharing.block(record)
             fields = tuple((name, worker.field(array), len(array.data)) for name, array in record.items())
             shared.append(Shared(key, number, fields))
             blocks.append(block)
-        about = message.metadata
+        metadata = message.metadata
         return Ask(
-            about.message_type, about.dst_node_id, self._config, worker.parts(own), shared, self._pool.files
+            metadata.message_type, metadata.dst_node_id, self._config, worker.parts(unshared), shared, self._pool.files
         ), blocks
 
 
@@ -167,24 +169,24 @@ class PoolJudge:
         share = PAGE * -(-pages // len(self._pool.workers()))
         _, block = self._sharing.block(images)
         parts = {start: (start, min(start + share, len(images)), block) for start in range(0, len(images), share)}
-        found: dict[int, np.ndarray] = {}
+        logits: dict[int, np.ndarray] = {}
         for _ in range(TRIES):
-            missing, numbers = [start for start in parts if start not in found], self._pool.workers()
-            asked = {
+            missing, numbers = [start for start in parts if start not in logits], self._pool.workers()
+            futures = {
                 start: (
                     numbers[i % len(numbers)],
                     self._pool.submit(numbers[i % len(numbers)], worker.judge, self.model, weights, *parts[start]),
                 )
                 for i, start in enumerate(missing)
             }
-            for start, (number, future) in asked.items():
+            for start, (number, future) in futures.items():
                 try:
-                    found[start] = future.result()
+                    logits[start] = future.result()
                 except self._pool.lost:
                     self._pool.replace(number)
-        if len(found) < len(parts):
+        if len(logits) < len(parts):
             raise RuntimeError(f"{TRIES} workers ended, one after another, while they judged the model")
-        return np.concatenate([found[start] for start in parts])
+        return np.concatenate([logits[start] for start in parts])
 
 
 def judge(pool: Pool, scenario: Scenario) -> PoolJudge | None:

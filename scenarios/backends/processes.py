@@ -48,10 +48,11 @@ class Processes:
             self._start(number)
 
     def _start(self, number: int) -> None:
-        one = ProcessPoolExecutor(1, self._context, initializer=worker.begin, initargs=(self._environment,))
-        self._executors[number] = one
+        executor = ProcessPoolExecutor(1, self._context, initializer=worker.begin, initargs=(self._environment,))
+        self._executors[number] = executor
         with forkserver.short():
-            self._processes[number] = one.submit(os.getpid)  # it starts now, beside whatever the server has to do first
+            # It starts now, beside whatever the server has to do first.
+            self._processes[number] = executor.submit(os.getpid)
 
     def workers(self) -> Sequence[int]:
         return range(len(self._executors))
@@ -60,9 +61,9 @@ class Processes:
         try:
             return self._executors[worker].submit(function, *arguments)
         except BrokenExecutor as error:  # it died while it had nothing to do
-            gone: Future[Any] = Future()
-            gone.set_exception(error)
-            return gone
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
 
     def replace(self, worker: int) -> None:
         self._executors[worker].shutdown(wait=False)
@@ -82,6 +83,6 @@ class Processes:
             if process.done() and not process.exception():
                 with suppress(ProcessLookupError):
                     os.kill(process.result(), signal.SIGTERM)
-        for one in self._executors.values():
-            one.shutdown(cancel_futures=True)
+        for executor in self._executors.values():
+            executor.shutdown(cancel_futures=True)
         shutil.rmtree(self.files, ignore_errors=True)

@@ -34,17 +34,17 @@ def opened(scenario: Scenario, workers: int, environment: Mapping[str, str]) -> 
     home = str(Path(__file__).parents[2])
     variables = dict(environment) | {"PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])}
     # "local": never join a cluster that merely happens to run on this machine.
-    own: dict[str, Any] = {"address": "local", "num_cpus": workers, "object_store_memory": STORE}
-    size = {} if os.environ.get("RAY_ADDRESS") else own
-    asked = signal.getsignal(signal.SIGTERM)
+    local: dict[str, Any] = {"address": "local", "num_cpus": workers, "object_store_memory": STORE}
+    cluster = {} if os.environ.get("RAY_ADDRESS") else local
+    handler = signal.getsignal(signal.SIGTERM)
     ray.init(
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
         runtime_env={"env_vars": variables},
-        **size,
+        **cluster,
     )
-    signal.signal(signal.SIGTERM, asked)  # Ray takes it for itself, and would end the run without a word
+    signal.signal(signal.SIGTERM, handler)  # Ray takes it for itself, and would end the run without a word
     try:
         pool = Actors(environment)
         config = {"memory": environment["CLIENTS_HOME"]}

@@ -25,33 +25,33 @@ def run(home: Path, scenario: Scenario, folder: Path, watch: Watch) -> None:
     """
     stop = folder / run_folder.STOP
     stop.unlink(missing_ok=True)
-    shown = len(load_rounds(folder))  # a resumed run's are known
-    number, looked, asked, ended, details = flwr_cli.submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
-    while not ended.startswith("finished"):
-        new = load_rounds(folder, shown)
+    rounds_reported = len(load_rounds(folder))  # a resumed run's are known
+    number, looked, asked_at, status, details = flwr_cli.submit(home, scenario, folder), time.monotonic(), 0.0, "", ""
+    while not status.startswith("finished"):
+        new = load_rounds(folder, rounds_reported)
         for row in new:
             watch.ended(row)
-        shown += len(new)
+        rounds_reported += len(new)
         now = time.monotonic()
-        if watch.stopped() and not asked:
+        if watch.stopped() and not asked_at:
             stop.touch()  # the server ends after the round's last checkpoint
-            asked = now
-        if asked and now - asked > HEARD:
+            asked_at = now
+        if asked_at and now - asked_at > HEARD:
             flwr_cli.ask(home, "stop", number, flwr_cli.LINK)
-            asked = now
+            asked_at = now
         if now - looked > LOOK or (folder / run_folder.REPORT).exists():
             if "superlink" not in processes.running(home):
-                again = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} up"
+                command = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} up"
                 raise RuntimeError(
-                    f"the SuperLink has ended; go on with: {again}, then: {flwr_cli.resume(folder, home)}"
+                    f"the SuperLink has ended; go on with: {command}, then: {flwr_cli.resume(folder, home)}"
                 )
-            ended, details = flwr_cli.state(home, number)
+            status, details = flwr_cli.state(home, number)
             looked = now
         time.sleep(POLL)
     stop.unlink(missing_ok=True)
     if watch.stopped():
         raise KeyboardInterrupt
     if not (folder / run_folder.REPORT).exists():
-        why, said = flwr_cli.error(home, number)
-        print(said, file=sys.stderr)  # into the run's log
-        raise RuntimeError(f"the run ended as {ended}{details and f' ({details})'}; the server's last words:\n{why}")
+        why, output = flwr_cli.error(home, number)
+        print(output, file=sys.stderr)  # into the run's log
+        raise RuntimeError(f"the run ended as {status}{details and f' ({details})'}; the server's last words:\n{why}")

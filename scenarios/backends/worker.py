@@ -81,8 +81,8 @@ def answer(ask: Ask, *blocks: Block) -> Answer | str:
         content[shared.key] = _joined(shared, block)
     message = Message(content, dst_node_id=ask.node, message_type=ask.kind)
     try:
-        found = parts(app(message, Context(0, ask.node, dict(ask.config), RecordDict(), {})).content)
-        return _filed(found, ask.files) if ask.files else Answer(found, None)
+        reply = parts(app(message, Context(0, ask.node, dict(ask.config), RecordDict(), {})).content)
+        return _filed(reply, ask.files) if ask.files else Answer(reply, None)
     except Exception as error:  # a client's failure is its own, as on a real grid
         return str(error)
 
@@ -92,9 +92,9 @@ def _filed(plain: Parts, folder: Path) -> Answer:
     which there must be a core."""
     handle, name = tempfile.mkstemp(dir=folder)
     with os.fdopen(handle, "wb") as file:
-        for values, key, (*about, octets) in _packed(plain):
+        for values, key, (*header, octets) in _packed(plain):
             file.write(octets)
-            values[key] = (*about, len(octets))
+            values[key] = (*header, len(octets))
     return Answer(plain, Path(name))
 
 
@@ -121,18 +121,18 @@ def received(answer: Answer) -> RecordDict:
     """An answer's records; its file is removed."""
     if not answer.octets:
         return records(answer.parts)
-    octets, at = answer.octets.read_bytes(), 0
+    octets, offset = answer.octets.read_bytes(), 0
     answer.octets.unlink()
-    for values, key, (*about, length) in _packed(answer.parts):
-        values[key] = (*about, octets[at : at + length])
-        at += length
+    for values, key, (*header, length) in _packed(answer.parts):
+        values[key] = (*header, octets[offset : offset + length])
+        offset += length
     return records(answer.parts)
 
 
 def _packed(plain: Parts) -> list[tuple[dict[str, Any], str, Any]]:
     """Every array of some records: where it is, its name there, and what it is."""
-    found = [values for kind, values in plain.values() if kind == "arrays"]
-    return [(values, key, packed) for values in found for key, packed in values.items()]
+    arrays = [values for kind, values in plain.values() if kind == "arrays"]
+    return [(values, key, packed) for values in arrays for key, packed in values.items()]
 
 
 def records(plain: Parts) -> RecordDict:
@@ -140,9 +140,9 @@ def records(plain: Parts) -> RecordDict:
     content = RecordDict()
     for key, (kind, values) in plain.items():
         if kind == "arrays":
-            content[key] = made = ArrayRecord()
+            content[key] = record = ArrayRecord()
             for name, packed in values.items():
-                made[name] = Array(*packed)
+                record[name] = Array(*packed)
         else:
             content[key] = KINDS[kind](values)
     return content
@@ -160,11 +160,11 @@ def _joined(shared: Shared, block: Block) -> ArrayRecord:
     """An array record again; the newest is kept, for a round's messages share their weights."""
     global _newest
     if _newest[0] != shared.number:
-        octets, at, found = _opened(block).tobytes(), 0, dict[str, Array]()
-        for name, said, length in shared.fields:
-            found[name] = Array(*said, octets[at : at + length])
-            at += length
-        _newest = (shared.number, ArrayRecord(found))
+        octets, offset, arrays = _opened(block).tobytes(), 0, dict[str, Array]()
+        for name, header, length in shared.fields:
+            arrays[name] = Array(*header, octets[offset : offset + length])
+            offset += length
+        _newest = (shared.number, ArrayRecord(arrays))
     return _newest[1]
 
 

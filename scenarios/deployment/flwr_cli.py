@@ -84,8 +84,10 @@ def python() -> str:
     usual = shutil.which("python")
     if usual and Path(usual).absolute() == Path(sys.executable).absolute():
         return "python"
-    mine = Path(sys.executable)
-    return shlex.quote(str(mine.relative_to(Path.cwd()) if mine.is_relative_to(Path.cwd()) else mine))
+    interpreter = Path(sys.executable)
+    return shlex.quote(
+        str(interpreter.relative_to(Path.cwd()) if interpreter.is_relative_to(Path.cwd()) else interpreter)
+    )
 
 
 def home(folder: Path) -> Path:
@@ -103,11 +105,11 @@ def ask(home: Path, *arguments: str, say: bool = False) -> Reply:
     """
     reply: Reply = {"success": False, "error-message": "no answer within two minutes"}
     with suppress(subprocess.TimeoutExpired):
-        done = _flwr(home, *arguments, "--format", "json")
+        completed = _flwr(home, *arguments, "--format", "json")
         try:
-            reply = json.loads(done.stdout)
+            reply = json.loads(completed.stdout)
         except ValueError:
-            reply["error-message"] = done.stdout + done.stderr
+            reply["error-message"] = completed.stdout + completed.stderr
     if say and not reply.get("success"):
         words = " ".join(str(reply.get("error-message")).replace("│", " ").split())[-400:]
         raise ValueError(f"flwr {' '.join(arguments[:2])}: {words}")
@@ -128,11 +130,11 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
     """Let a node with this public key in, to play this client and no other; it is written down by the node's number. One that
     is in already stays, and plays this client from now on. Raises ValueError if the client is another's."""
     if other := next(
-        (one["name"] for one in _known(home).values() if one["client"] == client and one["name"] != name), None
+        (one["name"] for one in _admitted(home).values() if one["client"] == client and one["name"] != name), None
     ):
         raise ValueError(f"client {client} is {other}'s; choose another, or first: dismiss {other}")
     text = " ".join(key.read_text().split()[:2])
-    another = [one for one in _known(home).values() if one["name"] == name and one.get("key", text) != text]
+    another = [one for one in _admitted(home).values() if one["name"] == name and one.get("key", text) != text]
     if another:
         how = f"choose another name, or first: dismiss {name}"
         raise ValueError(f"{name} is admitted with another key, as client {another[0]['client']}; {how}")
@@ -147,48 +149,50 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
                 f"make it a new one: remove its key and key.pub, and install (or `up`) again"
             )
     number = (
-        str(reply["node-id"]) if "node-id" in reply else next(n for n, known in names(home).items() if known == name)
+        str(reply["node-id"])
+        if "node-id" in reply
+        else next(n for n, admitted in names(home).items() if admitted == name)
     )
-    _write(home, _known(home) | {number: {"name": name, "client": client, "key": text}})
+    _write(home, _admitted(home) | {number: {"name": name, "client": client, "key": text}})
 
 
 def holds(home: Path, name: str, key: str) -> bool:
     """Is a node of this name admitted with this very key?"""
     text = " ".join(key.split()[:2])
-    return any(one["name"] == name and one.get("key") == text for one in _known(home).values())
+    return any(one["name"] == name and one.get("key") == text for one in _admitted(home).values())
 
 
 def dismiss(home: Path, name: str) -> None:
     """Let a node in no more. Raises ValueError if nobody of this name was admitted."""
-    found = [number for number, known in names(home).items() if known == name]
-    if not found:
-        known = ", ".join(sorted(names(home).values())) or "nobody"
-        raise ValueError(f"{name!r} was not admitted here; {known} was")
-    for number in found:
+    numbers = [number for number, admitted in names(home).items() if admitted == name]
+    if not numbers:
+        admitted = ", ".join(sorted(names(home).values())) or "nobody"
+        raise ValueError(f"{name!r} was not admitted here; {admitted} was")
+    for number in numbers:
         ask(home, "supernode", "unregister", number, LINK, say=True)
-    _write(home, {number: known for number, known in _known(home).items() if known["name"] != name})
+    _write(home, {number: node for number, node in _admitted(home).items() if node["name"] != name})
 
 
 def names(home: Path) -> dict[str, str]:
     """{number: name} of the nodes admitted; Flower itself does not tell names."""
-    return {number: one["name"] for number, one in _known(home).items()}
+    return {number: one["name"] for number, one in _admitted(home).items()}
 
 
-def _known(home: Path) -> dict[str, dict[str, Any]]:
+def _admitted(home: Path) -> dict[str, dict[str, Any]]:
     """{number: {"name", "client"}} of the nodes admitted, for the server too (server/fleet.py); client −1: none was named,
     as before nodes were bound to clients. Raises ValueError, naming the file, if it cannot be read."""
-    file, found = home / ADMITTED, {}
-    for number, one in (read_object(file) if file.exists() else {}).items():
-        one = {"name": one, "client": -1} if isinstance(one, str) else one
-        if not isinstance(one, dict) or not isinstance(one.get("name"), str) or type(one.get("client")) is not int:
+    file, admitted = home / ADMITTED, {}
+    for number, node in (read_object(file) if file.exists() else {}).items():
+        node = {"name": node, "client": -1} if isinstance(node, str) else node
+        if not isinstance(node, dict) or not isinstance(node.get("name"), str) or type(node.get("client")) is not int:
             raise ValueError(f"{file} cannot be read: node {number[:40]} has no name and client")
-        found[number] = one
-    return found
+        admitted[number] = node
+    return admitted
 
 
-def _write(home: Path, known: Mapping[str, Any]) -> None:
+def _write(home: Path, admitted: Mapping[str, Any]) -> None:
     with placed(home / ADMITTED) as file:
-        file.write(json.dumps(known, indent=1).encode())
+        file.write(json.dumps(admitted, indent=1).encode())
 
 
 def nodes(home: Path) -> list[Reply]:
@@ -225,8 +229,8 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
 
 
 def _copy_app(folder: Path) -> None:
-    """Put there what Flower sends to the nodes: the code alone. In a clone it would look at each file of the environment and of
-    all runs, for ten seconds, and send what notes and tables else lie there."""
+    """Copy into this folder what Flower sends to the nodes: the code alone. From a clone it would look at each file of the
+    environment and of all runs, for ten seconds, and send whatever notes and tables lie in it."""
     code = [file.relative_to(CODE) for room in APP for file in (CODE / room).rglob("*.py")]
     for file in (Path("pyproject.toml"), Path("LICENSE"), *code):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -236,23 +240,25 @@ def _copy_app(folder: Path) -> None:
 def runs(home: Path) -> list[tuple[str, Path]]:
     """(number, folder) of every start of a run on this federation, the newest last; a run that was resumed started twice."""
     lines = read_lines(home / RUNS, "number", "folder")
-    if not lines and (before := home / "run.json").exists():  # as an older program left it: the newest one only
-        lines = [read_object(before, "number", "folder")]
+    if not lines and (older := home / "run.json").exists():  # as an older program left it: the newest one only
+        lines = [read_object(older, "number", "folder")]
     return [(str(one["number"]), Path(str(one["folder"]))) for one in lines]
 
 
 def state(home: Path, number: str) -> tuple[str, str]:
     """(status, details) of a run, as the SuperLink tells: pending, starting, running, finished:completed …; empty if it
     does not answer now."""
-    for one in ask(home, "list", LINK, "--run-id", number).get("runs", []):
-        return str(one["status"]), str(one.get("details", ""))
+    for run in ask(home, "list", LINK, "--run-id", number).get("runs", []):
+        return str(run["status"]), str(run.get("details", ""))
     return "", ""
 
 
 def error(home: Path, number: str) -> tuple[str, str]:
     """(the end of what went wrong in a run's ServerApp, all that it said): Flower keeps its words in a database."""
-    done = _flwr(home, "log", number, LINK, "--show")
-    said = "".join(letter for letter in done.stdout if letter.isprintable() or letter == "\n")
-    lines = [line for line in said.rpartition("Traceback (most recent call last)")[2].splitlines() if line.strip(" ^~")]
+    completed = _flwr(home, "log", number, LINK, "--show")
+    output = "".join(letter for letter in completed.stdout if letter.isprintable() or letter == "\n")
+    lines = [
+        line for line in output.rpartition("Traceback (most recent call last)")[2].splitlines() if line.strip(" ^~")
+    ]
     last = next((at for at, line in enumerate(lines) if at and not line.startswith(" ")), len(lines) - 1)
-    return "\n".join(lines[max(0, last - 2) : last + 1]), said
+    return "\n".join(lines[max(0, last - 2) : last + 1]), output

@@ -22,20 +22,20 @@ class Federation(Collector):
     """What is known of a federation."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self._lock, self._seen, self._at = home, threading.Lock(), None, 0.0
+        self.home, self._lock, self._status, self._looked_at = home, threading.Lock(), None, 0.0
 
     def describe(self) -> Iterator[Metric]:
-        """No metric is told before somebody asks: each costs a look."""
+        """No metric is listed before somebody asks for their values: that would cost a look."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
         """All of them."""
         with self._lock:
-            if self._seen is None or time.monotonic() - self._at > AGE:
-                self._seen, self._at = look(self.home), time.monotonic()
-            yield from metrics(self._seen)
+            if self._status is None or time.monotonic() - self._looked_at > AGE:
+                self._status, self._looked_at = look(self.home), time.monotonic()
+            yield from metrics(self._status)
 
-    _seen: Status | None
+    _status: Status | None
 
 
 def metrics(now: Status) -> Iterator[Metric]:
@@ -45,16 +45,16 @@ def metrics(now: Status) -> Iterator[Metric]:
         run = now.run
         yield _gauge("round", "The newest run's last round", run.round)
         yield _gauge("rounds", "Rounds that the newest run has in all", run.rounds)
-        for name, what, value in (
+        for name, meaning, value in (
             ("round_seconds", "Seconds that its last round took", run.seconds),
             ("accuracy", "Share of test images that the model then reads right", run.accuracy),
         ):
             if value is not None:
-                yield _gauge(name, what, value)
+                yield _gauge(name, meaning, value)
     yield from _of_nodes(now.nodes)
     days = GaugeMetricFamily("federation_certificate_days", "Days that it is good for", labels=["certificate"])
-    for name, left in (now.certificates or {}).items():
-        days.add_metric([name], left)
+    for name, days_left in (now.certificates or {}).items():
+        days.add_metric([name], days_left)
     yield days
 
 
@@ -83,8 +83,8 @@ def _of_nodes(nodes: tuple[Node, ...]) -> Iterator[Metric]:
     yield from (counts, replies, failures, away, battery, memory)
 
 
-def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"federation_{name}", what, value=value)
+def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"federation_{name}", meaning, value=value)
 
 
 def serve(home: Path, port: int) -> int:

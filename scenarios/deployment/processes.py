@@ -51,13 +51,13 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         name = f"node-{client}"
         if name in alive:
             continue
-        folder, before = home / name, set(flwr_cli.online(home) or ())
+        folder, online = home / name, set(flwr_cli.online(home) or ())
         flwr_cli.admit(home, keys.node(folder), name, client)
         engine = engines[client % len(engines)] if engines else ""
         command = supernode(home, folder, client, port, data, engine)
-        beside = [sys.executable, "-m", "clients.trainer", str(folder / "trainer"), "--", *command]
+        trainer = [sys.executable, "-m", "clients.trainer", str(folder / "trainer"), "--", *command]
         variables = {"CLIENTS_HOME": str(folder / "memory")}
-        _begin(home, name, beside, CODE, variables, lambda b=before: bool((flwr_cli.online(home) or set()) - b))  # type: ignore[misc]
+        _begin(home, name, trainer, CODE, variables, lambda b=online: bool((flwr_cli.online(home) or set()) - b))  # type: ignore[misc]
         say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
 
 
@@ -107,14 +107,14 @@ server {{
 
 
 def _begin(
-    home: Path, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str], there: Callable[[], bool]
+    home: Path, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str], is_up: Callable[[], bool]
 ) -> None:
     """Start a process and see it arrive. Raises ValueError with its last words if it does not."""
     end(lambda: _processes(home, [name]), GOES)  # what one before it left, when it was killed
     process = start(home, name, command, folder, settings)
     last = time.monotonic() + ARRIVES
     while process.poll() is None and time.monotonic() < last:
-        if there():
+        if is_up():
             return
         time.sleep(0.3)
     end(lambda: _processes(home, [name]), 0)
@@ -128,8 +128,8 @@ def _begin(
 def start(home: Path, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str]) -> Process:
     """Start a process of its own session in a folder, its words in a log, its number in a file."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = {"FLWR_HOME": _mark(home, name), "TMPDIR": str(emptied(home / name / "tmp"))}
-    environment = flwr_cli.environment() | own | dict(settings)
+    folders = {"FLWR_HOME": _mark(home, name), "TMPDIR": str(emptied(home / name / "tmp"))}
+    environment = flwr_cli.environment() | folders | dict(settings)
     with (home / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder
@@ -140,15 +140,15 @@ def start(home: Path, name: str, command: Sequence[str], folder: Path, settings:
 
 def running(home: Path) -> dict[str, int]:
     """{name: process} of what this home has started and is alive."""
-    found = {}
+    pids = {}
     for file in sorted(home.glob("*.pid")):
         try:
             pid = int(file.read_text())
             if b"flower-super" in Path(f"/proc/{pid}/cmdline").read_bytes():  # the number may be another's by now
-                found[file.stem] = pid
+                pids[file.stem] = pid
         except (OSError, ValueError):  # it has just ended
             continue
-    return found
+    return pids
 
 
 def down(home: Path) -> None:

@@ -80,29 +80,31 @@ def look(home: Path) -> Status:
     if "superlink" not in processes.running(home):
         return Status(str(home), False, port, certificates=days)
     number, folder = (flwr_cli.runs(home) or [("", home)])[-1]
-    there = (folder / run_folder.SCENARIO).exists()
-    history = load_rounds(folder) if there else []
-    nodes = _nodes(home, folder if there else None, history)
-    return Status(str(home), True, port, nodes, _run(home, folder, number, history) if there else None, days)
+    begun = (folder / run_folder.SCENARIO).exists()
+    history = load_rounds(folder) if begun else []
+    nodes = _nodes(home, folder if begun else None, history)
+    return Status(str(home), True, port, nodes, _run(home, folder, number, history) if begun else None, days)
 
 
 def _nodes(home: Path, folder: Path | None, history: Sequence[RoundRecord]) -> tuple[Node, ...]:
-    known, plays = flwr_cli.names(home), _clients(folder)
-    nodes = [_node(one, known, plays.get(one["node-id"]), history) for one in flwr_cli.nodes(home)]
+    names, plays = flwr_cli.names(home), _clients(folder)
+    nodes = [_node(one, names, plays.get(one["node-id"]), history) for one in flwr_cli.nodes(home)]
     return tuple(sorted(nodes, key=lambda node: node.name))
 
 
-def _node(one: Mapping[str, Any], known: Mapping[str, str], client: int | None, history: Sequence[RoundRecord]) -> Node:
-    name, away = known.get(one["node-id"], one["node-id"]), None
-    if one["status"] == "offline":
-        away = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(one["offline-at"])).total_seconds())
+def _node(
+    reply: Mapping[str, Any], names: Mapping[str, str], client: int | None, history: Sequence[RoundRecord]
+) -> Node:
+    name, away = names.get(reply["node-id"], reply["node-id"]), None
+    if reply["status"] == "offline":
+        away = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(reply["offline-at"])).total_seconds())
     rows = [row for row in history if client in row.clients]
     failures = sum(client in row.failed for row in history)
     if client is None or not rows:
-        return Node(name, one["status"], away, client, failures=failures)
+        return Node(name, reply["status"], away, client, failures=failures)
     last = rows[-1]
     numbers = last.clients_examples.get(client), last.memory.get(client), last.battery.get(client)
-    return Node(name, one["status"], away, client, last.round, len(rows), failures, *numbers)
+    return Node(name, reply["status"], away, client, last.round, len(rows), failures, *numbers)
 
 
 def _clients(folder: Path | None) -> dict[str, int]:
@@ -112,14 +114,14 @@ def _clients(folder: Path | None) -> dict[str, int]:
 
 
 def _run(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) -> Run:
-    of = int(read_object(folder / run_folder.SCENARIO, "rounds")["rounds"])
+    rounds = int(read_object(folder / run_folder.SCENARIO, "rounds")["rounds"])
     state, _ = flwr_cli.state(home, number)
     failures = tuple(f"round {row.round}: client {who}: {why}" for row in history for who, why in row.failed.items())
     if not history:
-        return Run(str(folder), number, state, of)
+        return Run(str(folder), number, state, rounds)
     last = history[-1]
     seconds = last.seconds.train + last.seconds.evaluate
-    return Run(str(folder), number, state, of, last.round, seconds, last.accuracy, failures)
+    return Run(str(folder), number, state, rounds, last.round, seconds, last.accuracy, failures)
 
 
 # ── shown ──
@@ -152,7 +154,7 @@ def drawn(now: Status) -> list[Table | Text]:
         up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(Path(now.home))} up"
         return [Text(f"the SuperLink of {now.home} is down; start it with: {up}", overflow="fold"), *lines]
     where = f"SuperLink on {flwr_cli.HOST}:{now.port}, logs in {now.home}/*.log; {datetime.now():%H:%M:%S}"
-    run = [Text(_how(now.run), overflow="fold")] if now.run else []
+    run = [Text(_run_line(now.run), overflow="fold")] if now.run else []
     return [_table(now.nodes), Text(where, overflow="fold"), *run, *lines]
 
 
@@ -160,10 +162,10 @@ def _table(nodes: Sequence[Node]) -> Table:
     table = Table(title="nodes", title_justify="left")
     for name in ("node", "client", "last seen", "round", "examples", "memory", "battery"):
         table.add_column(name, justify="left" if name in ("node", "last seen") else "right", no_wrap=name != "node")
-    for one in nodes:
+    for node in nodes:
         table.add_row(
-            Text(one.name), _or_dash(one.client), _seen(one), _or_dash(one.round), _or_dash(one.examples, "{:,.0f}"),
-            "–" if one.memory is None else f"{one.memory / 1000:,.0f} kB", _or_dash(one.battery, "{:.0%}"),
+            Text(node.name), _or_dash(node.client), _last_seen(node), _or_dash(node.round), _or_dash(node.examples, "{:,.0f}"),
+            "–" if node.memory is None else f"{node.memory / 1000:,.0f} kB", _or_dash(node.battery, "{:.0%}"),
         )  # fmt: skip
     return table
 
@@ -172,18 +174,18 @@ def _or_dash(value: float | None, how: str = "{}") -> str:
     return "–" if value is None else how.format(value)
 
 
-def _seen(one: Node) -> str:
+def _last_seen(node: Node) -> str:
     """When the SuperLink last heard of a node."""
-    if one.away is None:
-        return "now" if one.status == "online" else "never"
-    ago = int(one.away)
+    if node.away is None:
+        return "now" if node.status == "online" else "never"
+    ago = int(node.away)
     for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
         if ago >= seconds:
             return f"{ago // seconds} {unit} ago"
     return f"{ago} s ago"
 
 
-def _how(run: Run) -> str:
+def _run_line(run: Run) -> str:
     """The last run in a line, and what went wrong in it."""
     words = f"last run: round {run.round} of {run.rounds}, {run.state or 'unknown to this SuperLink'}, in {run.folder}"
     words += f"; {run.seconds:.1f} s a round" if run.seconds is not None else ""

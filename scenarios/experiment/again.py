@@ -15,12 +15,14 @@ FLAGS = ("seed", "rounds", "engine")  # settings that the command line has an op
 
 
 def flags(options: RunOptions, name: str = "") -> str:
-    """What of how a scenario of this name runs must be said again when it goes on."""
+    """The options that must be given again when a run of a scenario of this name goes on."""
     usual = {"baselines": "none" if options.federation else BASELINES.get(name, RunOptions.baselines)}
     usual |= {"backend": backend(), "export": RunOptions.export}
-    said = [f" --{name} {getattr(options, name)}" for name, was in usual.items() if getattr(options, name) != was]
-    said += [f" --track {'+'.join(options.track)}"] if options.track else []
-    return "".join(said + [f" --plugin {shlex.quote(name)}" for name in options.plugins])
+    words = [
+        f" --{name} {getattr(options, name)}" for name, default in usual.items() if getattr(options, name) != default
+    ]
+    words += [f" --track {'+'.join(options.track)}"] if options.track else []
+    return "".join(words + [f" --plugin {shlex.quote(name)}" for name in options.plugins])
 
 
 def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:

@@ -36,8 +36,11 @@ def source(run: Path, real: bool = False) -> tuple[Path, int]:
     if not (run / run_folder.REPORT).exists():
         raise ValueError(f"--from {run}: the run is not finished; go on with --resume {shlex.quote(str(run))} first")
     if not real and (run / run_folder.ID).exists():
-        on = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(flwr_cli.home(run))} run NAME --from {shlex.quote(str(run))}"
-        raise ValueError(f"--from {run}: its clients' memories are on devices of their own; use: {on}")
+        command = (
+            f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(flwr_cli.home(run))} "
+            f"run NAME --from {shlex.quote(str(run))}"
+        )
+        raise ValueError(f"--from {run}: its clients' memories are on devices of their own; use: {command}")
     version = versions.current(run)
     if version is None:
         raise ValueError(
@@ -78,7 +81,7 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
     shutil.copytree(version, folder / run_folder.VERSIONS / version.name)
     versions.publish(folder, folder / run_folder.VERSIONS / version.name)
     if real:
-        record.write(folder / run_folder.BEFORE, " ".join(_line(run)))
+        record.write(folder / run_folder.BEFORE, " ".join(_lineage(run)))
         return
     for home in sorted((run / run_folder.CLIENTS).glob("client-*")):
         if files := sorted(home.glob("round-*.npz")):
@@ -86,7 +89,7 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
             shutil.copyfile(files[-1], folder / run_folder.CLIENTS / home.name / "round-0000.npz")
 
 
-def _line(run: Path) -> list[str]:
+def _lineage(run: Path) -> list[str]:
     """The names of a run and of those that it went on from, the newest first: a device that was away has an older one's memory."""
     if not (run / run_folder.ID).exists():
         return [SIMULATED]  # its clients' memories stay where they are
@@ -99,10 +102,10 @@ def rollback(version: Path) -> str:
     """Make this version (RUN/versions/NUMBER) its run's current one; its report says so too. Raises ValueError, naming the
     versions there are."""
     run = version if (version / run_folder.VERSIONS).is_dir() else version.parent.parent
-    there = versions.listed(run)
+    existing = versions.listed(run)
     number = version.name.zfill(4) if version.name.isdigit() else version.name
-    if (home := run / run_folder.VERSIONS / number) not in there:
-        names = ", ".join(str(one) for one in there) or "there are none"
+    if (home := run / run_folder.VERSIONS / number) not in existing:
+        names = ", ".join(str(one) for one in existing) or "there are none"
         raise ValueError(f"--rollback {version}: no such version; choose from {names}")
     with run_folder.driven(run):
         pass  # nobody else is at it
@@ -115,18 +118,18 @@ def rollback(version: Path) -> str:
                 f"--rollback {version}: its files could not be made, so nothing changes; this says why: {why}"
             )
     with run_folder.driven(run):
-        before = versions.linked(run)
+        previous = versions.linked(run)
         versions.publish(run, home)
-        was = f", instead of {before.name}" if before and before != home else ""
+        instead = f", instead of {previous.name}" if previous and previous != home else ""
         exports = versions.exported(home) or Exports()
-        against = list(exports.refused.values())
+        objections = list(exports.refused.values())
         with suppress(ValueError):  # one without readable facts can be taken back too
-            against += versions.about(home).objections
-        _reported(run, home, exports)
-    return f"{run}: version {home.name} is current{was}" + "".join(f"\nnote: {why}" for why in against)
+            objections += versions.about(home).objections
+        _update_report(run, home, exports)
+    return f"{run}: version {home.name} is current{instead}" + "".join(f"\nnote: {why}" for why in objections)
 
 
-def _reported(run: Path, version: Path, exports: Exports) -> None:
+def _update_report(run: Path, version: Path, exports: Exports) -> None:
     """Say in a finished run's report and page which version is current now."""
     try:
         report = record.load(run)

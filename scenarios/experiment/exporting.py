@@ -18,19 +18,19 @@ from server.record import Exports
 
 
 @contextmanager
-def exporter(this: Experiment) -> Iterator[Callable[[Path], Exports]]:
+def exporter(experiment: Experiment) -> Iterator[Callable[[Path], Exports]]:
     """What makes the files of a version's folder, as every run leaves them, and verifies them."""
-    context = forkserver.started(this.scenario)
-    with ProcessPoolExecutor(1, context, initializer=worker.begin, initargs=(this.environment,)) as pool:
+    context = forkserver.started(experiment.scenario)
+    with ProcessPoolExecutor(1, context, initializer=worker.begin, initargs=(experiment.environment,)) as pool:
 
-        def made(version: Path) -> Exports:
+        def exports_of(version: Path) -> Exports:
             with forkserver.short():
-                return pool.submit(_exported, this.scenario.json(), this.folder, version).result()
+                return pool.submit(_exported, experiment.scenario.json(), experiment.folder, version).result()
 
-        yield made
+        yield exports_of
 
 
-def _exported(scenario: str, folder: Path, version: Path) -> Exports:
-    wanted = Scenario.of(scenario)
-    data, _ = world(wanted.json())
-    return export(versions.weights(version), wanted, data, version, origin=versions.origin(folder, version))
+def _exported(text: str, folder: Path, version: Path) -> Exports:
+    scenario = Scenario.of(text)
+    data, _ = world(scenario.json())
+    return export(versions.weights(version), scenario, data, version, origin=versions.origin(folder, version))

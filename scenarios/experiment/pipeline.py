@@ -39,36 +39,38 @@ PICTURED = 20  # clients whose images are shown
 IMAGES = 10  # of each
 
 
-def run(this: Experiment) -> int:
+def run(experiment: Experiment) -> int:
     """All phases; the exit code."""
-    start, children, terminal = time.perf_counter(), Children(), this.terminal
-    profile = Profile(_done(this.folder)) if this.options.profile else None
+    start, children, terminal = time.perf_counter(), Children(), experiment.terminal
+    profile = Profile(_rounds_done(experiment.folder)) if experiment.options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
-    tracking = Tracking(this)
+    tracking = Tracking(experiment)
     try:
-        children |= _start_baselines(this)
-        with phase("opening trackers") if this.options.track else nullcontext():
+        children |= _start_baselines(experiment)
+        with phase("opening trackers") if experiment.options.track else nullcontext():
             tracking.open()
         with phase("rounds"):
-            report = _rounds(this, tracking)
+            report = _rounds(experiment, tracking)
         with phase("waiting for the baselines"):
             waited = time.perf_counter()
-            report = _join_baselines(report, this, children)
+            report = _join_baselines(report, experiment, children)
             report = _timed(report, baselines=time.perf_counter() - waited)
         with phase("exports"):
-            report = _export(report, this)
+            report = _export(report, experiment)
             report = _timed(report, total=time.perf_counter() - start)
         with phase("pictures and pages"):
-            report = _draw(report, this, tracking)
+            report = _draw(report, experiment, tracking)
     except Exception as error:
         traceback.print_exc()
         terminal.rest()
-        said = f"what was said on the way is in {this.folder / 'run.log'}"
-        terminal.fail(f"failed: {type(error).__name__}: {error}\n{said}")
+        hint = f"what was said on the way is in {experiment.folder / 'run.log'}"
+        terminal.fail(f"failed: {type(error).__name__}: {error}\n{hint}")
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        how = flwr_cli.resume(this.folder, this.options.federation, flags(this.options, this.scenario.name))
+        how = flwr_cli.resume(
+            experiment.folder, experiment.options.federation, flags(experiment.options, experiment.scenario.name)
+        )
         terminal.fail(f"stopped; go on with: {how}")
         return 130
     finally:
@@ -76,9 +78,9 @@ def run(this: Experiment) -> int:
             child.terminate()
         tracking.close()
     terminal.rest()
-    if this.options.json:
+    if experiment.options.json:
         terminal.line(json.dumps(brief(report)))
-    elif not this.options.quiet:
+    elif not experiment.options.quiet:
         terminal.print(closing(report))
     for table in profile.tables(report) if profile else ():
         terminal.beside(table)
@@ -99,17 +101,22 @@ def brief(report: Report) -> dict[str, Any]:
     return {key: facts[key] for key in keys}
 
 
-def _done(folder: Path) -> int:
+def _rounds_done(folder: Path) -> int:
     """Rounds that earlier processes have played."""
     saved, _ = checkpoint.newest(folder)
     return saved.round if saved else 0
 
 
-def _rounds(this: Experiment, tracking: Tracking) -> Report:
+def _rounds(experiment: Experiment, tracking: Tracking) -> Report:
     """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
-    scenario, folder, options, terminal = this.scenario, this.folder, this.options, this.terminal
+    scenario, folder, options, terminal = (
+        experiment.scenario,
+        experiment.folder,
+        experiment.options,
+        experiment.terminal,
+    )
     terminal.pause()
-    done = _done(folder)
+    done = _rounds_done(folder)
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / run_folder.REPORT).unlink(missing_ok=True)
@@ -117,7 +124,7 @@ def _rounds(this: Experiment, tracking: Tracking) -> Report:
         superlink.run(options.federation, scenario, folder, tracking)
     else:
         # A start is not interrupted: executors' locks, and Ray's libraries, do not bear it. It is waited for, some seconds.
-        with BACKENDS[options.backend](scenario, options.workers, this.environment) as backend:
+        with BACKENDS[options.backend](scenario, options.workers, experiment.environment) as backend:
             terminal.pause()
             serve(server.build(scenario, folder, tracking, backend.judge), backend.grid)
     terminal.pause()
@@ -127,7 +134,7 @@ def _rounds(this: Experiment, tracking: Tracking) -> Report:
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:
-    """Is there this baseline for it? A federation of one *is* the centralized one; those without federation meet plain
+    """Does the scenario have this baseline? A federation of one *is* the centralized one; those without federation meet plain
     images only; none of them can begin with another run's model."""
     if scenario.past:
         return False
@@ -138,23 +145,28 @@ def _comparable(scenario: Scenario, kind: str) -> bool:
     return scenario.clients > 1 and all(test.condition == "plain" for test in course(scenario).tests)
 
 
-def _start_baselines(this: Experiment) -> Children:
+def _start_baselines(experiment: Experiment) -> Children:
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
-    kinds = [kind for kind in COMPARED[this.options.baselines] if _comparable(this.scenario, kind)]
-    command, what = [sys.executable, "-m", "scenarios.experiment.baselines"], str(this.folder / run_folder.SCENARIO)
-    folders = {kind: baselines.cache_folder(this.scenario, kind, this.folder.parent) for kind in kinds}
+    kinds = [kind for kind in COMPARED[experiment.options.baselines] if _comparable(experiment.scenario, kind)]
+    command, scenario_file = (
+        [sys.executable, "-m", "scenarios.experiment.baselines"],
+        str(experiment.folder / run_folder.SCENARIO),
+    )
+    folders = {kind: baselines.cache_folder(experiment.scenario, kind, experiment.folder.parent) for kind in kinds}
     return {
         kind: (
             path,
-            subprocess.Popen([*command, kind, what, str(path)], start_new_session=True, stdin=subprocess.DEVNULL),
+            subprocess.Popen(
+                [*command, kind, scenario_file, str(path)], start_new_session=True, stdin=subprocess.DEVNULL
+            ),
         )
         for kind, path in folders.items()
     }
 
 
-def _join_baselines(report: Report, this: Experiment, children: Children) -> Report:
+def _join_baselines(report: Report, experiment: Experiment, children: Children) -> Report:
     """Wait for the baselines and put their results into the report; whatever diverged is the first of its events."""
-    scenario, terminal = this.scenario, this.terminal
+    scenario, terminal = experiment.scenario, experiment.terminal
     for kind, (path, child) in children.items():
         total = scenario.clients if kind == "local" else scenario.rounds
         if child.poll() is None:
@@ -183,61 +195,62 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
     if kind == "fedavg":
         report = report.with_(fedavg_own_accuracies=result.own_accuracies)
     if kind == "joint" and (staged := report.continual):
-        missing = behind(staged.matrix, staged.stages, result.matrix)
-        staged = replace(staged, measures=replace(staged.measures, intransigence=missing))
+        intransigence = behind(staged.matrix, staged.stages, result.matrix)
+        staged = replace(staged, measures=replace(staged.measures, intransigence=intransigence))
         report = report.with_(continual=staged)
     return report
 
 
-def _export(report: Report, this: Experiment) -> Report:
+def _export(report: Report, experiment: Experiment) -> Report:
     """The newest version that passed the gate becomes current; the files that were asked for are made, and verified."""
-    start, scenario = time.perf_counter(), this.scenario
-    kept, accepted = versions.listed(this.folder), []
+    start, scenario = time.perf_counter(), experiment.scenario
+    kept, accepted = versions.listed(experiment.folder), []
     for version in kept:
         about = versions.about(version)
-        against = about.objections if about.version > scenario.past else ()  # what it started from had its say
-        objections = [f"version {about.version} is not current: {why}" for why in against]
-        report = report.with_(*objections, stages=(*report.stages, about))
-        accepted += [version] * (not against)
-    asked = {"all": kept, "current": accepted[-1:], "none": []}[this.options.export]
-    made = _files(this, [version for version in asked if versions.exported(version) is None])
+        # The version that the run started from was judged before.
+        objections = about.objections if about.version > scenario.past else ()
+        events = [f"version {about.version} is not current: {why}" for why in objections]
+        report = report.with_(*events, stages=(*report.stages, about))
+        accepted += [version] * (not objections)
+    requested = {"all": kept, "current": accepted[-1:], "none": []}[experiment.options.export]
+    new_exports = _files(experiment, [version for version in requested if versions.exported(version) is None])
     exports = Exports()
     if accepted:
         current = accepted[-1]
-        exports = made.get(current) or versions.exported(current) or exports
-        versions.publish(this.folder, current)
+        exports = new_exports.get(current) or versions.exported(current) or exports
+        versions.publish(experiment.folder, current)
         refused = [f"{name} of version {int(current.name)} was refused: {why}" for name, why in exports.refused.items()]
         report = report.with_(*refused, current=int(current.name), exports=exports)
     return _timed(report, export=time.perf_counter() - start)
 
 
-def _files(this: Experiment, wanted: list[Path]) -> dict[Path, Exports]:
+def _files(experiment: Experiment, unexported: list[Path]) -> dict[Path, Exports]:
     """Make the files of these versions, and verify them: most of a small run's time, so it is shown."""
-    made: dict[Path, Exports] = {}
-    if not wanted:
-        return made
-    this.terminal.bar("export", len(wanted), "exporting and verifying the model")
-    with exporter(this) as export:
-        for version in wanted:
+    exports: dict[Path, Exports] = {}
+    if not unexported:
+        return exports
+    experiment.terminal.bar("export", len(unexported), "exporting and verifying the model")
+    with exporter(experiment) as export:
+        for version in unexported:
             text = f"exporting and verifying version {int(version.name)}"
-            this.terminal.advance("export", len(made), text)
-            made[version] = export(version)
-            this.terminal.pause()
-    this.terminal.advance("export", len(made))
-    return made
+            experiment.terminal.advance("export", len(exports), text)
+            exports[version] = export(version)
+            experiment.terminal.pause()
+    experiment.terminal.advance("export", len(exports))
+    return exports
 
 
-def _draw(report: Report, this: Experiment, tracking: Tracking) -> Report:
+def _draw(report: Report, experiment: Experiment, tracking: Tracking) -> Report:
     """report.json, the pictures, what trackers are given of them, report.html, the model card."""
-    record.save(this.folder, report)
-    clients = range(min(this.scenario.clients, PICTURED))
-    shown = [shard(this.scenario.json(), client).train for client in clients]
-    spread = [np.argsort(mine.y, kind="stable")[np.linspace(0, len(mine) - 1, IMAGES).astype(int)] for mine in shown]
-    contact = np.stack([mine.x[rows] for mine, rows in zip(shown, spread, strict=True)])
-    figures.draw(report, this.folder, contact)
+    record.save(experiment.folder, report)
+    clients = range(min(experiment.scenario.clients, PICTURED))
+    examples = [shard(experiment.scenario.json(), client).train for client in clients]
+    spread = [np.argsort(one.y, kind="stable")[np.linspace(0, len(one) - 1, IMAGES).astype(int)] for one in examples]
+    sheet = np.stack([one.x[rows] for one, rows in zip(examples, spread, strict=True)])
+    figures.draw(report, experiment.folder, sheet)
     if failures := tracking.finish(report):
         report = report.with_(*failures)
-        record.save(this.folder, report)
-    page.write(report, this.folder)
-    card.save(report, this.folder)
+        record.save(experiment.folder, report)
+    page.write(report, experiment.folder)
+    card.save(report, experiment.folder)
     return report

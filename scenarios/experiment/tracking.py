@@ -26,9 +26,9 @@ class Tracking:
     given what it lacks: all of it, if it is named for the first time.
     """
 
-    def __init__(self, this: Experiment) -> None:
+    def __init__(self, experiment: Experiment) -> None:
         self.failures: list[str] = []  # a sentence each
-        self._this, self._terminal, self._finished = this, this.terminal, False
+        self._experiment, self._terminal, self._finished = experiment, experiment.terminal, False
         self._rows: dict[int, RoundRecord] = {}
         self._trackers: dict[str, Tracker] = {}
         self._known: dict[str, Known] = {}
@@ -52,8 +52,8 @@ class Tracking:
 
     def open(self) -> None:
         """Open the trackers, and give them the rounds of earlier processes that they lack."""
-        if names := self._this.options.track:
-            saved, _ = checkpoint.newest(self._this.folder)
+        if names := self._experiment.options.track:
+            saved, _ = checkpoint.newest(self._experiment.folder)
             self._rows = {row.round: row for row in saved.history} if saved else {}
             for name in names:
                 self._guarded(name, self._open)
@@ -61,7 +61,7 @@ class Tracking:
 
     def finish(self, report: Report) -> list[str]:
         """Give them what the run comes to, with its pictures and the model. Returns which failed since the beginning, and how."""
-        folder = self._this.folder
+        folder = self._experiment.folder
         if self._trackers:
             self._rows = {row.round: row for row in report.history}
             ending = Ending(
@@ -80,12 +80,12 @@ class Tracking:
     # ── one tracker ──
 
     def _open(self, name: str) -> None:
-        file, scenario = self._this.folder / run_folder.TRACKERS, self._this.scenario
-        before = typed(str(file), read_object(file), dict[str, Known]) if file.exists() else {}
-        known = before.get(name, Known())
-        self._known = before | self._known
+        file, scenario = self._experiment.folder / run_folder.TRACKERS, self._experiment.scenario
+        saved = typed(str(file), read_object(file), dict[str, Known]) if file.exists() else {}
+        known = saved.get(name, Known())
+        self._known = saved | self._known
         self._trackers[name] = TRACKERS[name](
-            Opening(self._this.folder, scenario.name, values.settings(scenario), known)
+            Opening(self._experiment.folder, scenario.name, values.settings(scenario), known)
         )
         self._note(name, self._trackers[name].known)
 
@@ -94,7 +94,7 @@ class Tracking:
         rows = [self._rows[number] for number in sorted(self._rows)]
         missing = [at for at, row in enumerate(rows, 1) if row.round > self._known[name].rounds]
         for at in missing:
-            self._trackers[name].log(rows[at - 1].round, values.scalars(self._this.scenario, rows[:at]))
+            self._trackers[name].log(rows[at - 1].round, values.scalars(self._experiment.scenario, rows[:at]))
         if missing:
             self._note(name, replace(self._known[name], rounds=rows[-1].round))
 
@@ -107,7 +107,7 @@ class Tracking:
 
     def _note(self, name: str, known: Known) -> None:
         self._known[name] = known
-        with placed(self._this.folder / run_folder.TRACKERS) as file:
+        with placed(self._experiment.folder / run_folder.TRACKERS) as file:
             file.write(json.dumps(plain(self._known), indent=1).encode())
 
     def _each(self, step: Callable[[str], None]) -> None:

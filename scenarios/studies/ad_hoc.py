@@ -24,12 +24,12 @@ STREAM = (
 def values(text: str) -> tuple[str, list[str]]:
     """A setting and its values, of KEY=A,B; commas within brackets belong to a value. Raises ValueError if there is none."""
     key, together = parsed(text)
-    found = [one.strip() for one in re.split(r",(?![^\[]*\])", together)]
-    if not all(found):
+    texts = [one.strip() for one in re.split(r",(?![^\[]*\])", together)]
+    if not all(texts):
         raise ValueError(f"{text!r} should be key=value,value")
-    if len(set(found)) < len(found):
+    if len(set(texts)) < len(texts):
         raise ValueError(f"{text!r} names one value twice")
-    return key, found
+    return key, texts
 
 
 def study(preset: Scenario, over: Sequence[str]) -> Study:

@@ -31,7 +31,7 @@ class Work:
     code: str = field(default_factory=results.code)
 
     def folder(self, scenario: Scenario) -> Path:
-        """Of a run."""
+        """Where a run of this scenario works."""
         return results.folder(self.out / CELLS, scenario, self.code)
 
     def outcome(self) -> Outcome:
@@ -42,18 +42,18 @@ class Work:
         """The runs of the trials. Trials of equal settings are one run."""
         return self._runs((trial, self.study.scenario(trial)) for trial in self.study.trials())
 
-    def cells(self, found: Outcome) -> dict[Path, tuple[Scenario, list[Cell]]]:
+    def cells(self, current: Outcome) -> dict[Path, tuple[Scenario, list[Cell]]]:
         """The runs of the cells; where tuning has not chosen yet, with the first point of the row's grid."""
         tuning = self.study.tuning
         return self._runs(
-            (cell, found.scenarios.get(cell) or self.study.scenario(cell, tuning.grid(cell.row)[0] if tuning else ()))
+            (cell, current.scenarios.get(cell) or self.study.scenario(cell, tuning.grid(cell.row)[0] if tuning else ()))
             for cell in self.study.cells()
         )
 
-    def _runs(self, named: Iterable[tuple[T, Scenario]]) -> dict[Path, tuple[Scenario, list[T]]]:
+    def _runs(self, entries: Iterable[tuple[T, Scenario]]) -> dict[Path, tuple[Scenario, list[T]]]:
         runs: dict[Path, tuple[Scenario, list[T]]] = {}
-        for one, scenario in named:
-            runs.setdefault(self.folder(scenario), (scenario, []))[1].append(one)
+        for entry, scenario in entries:
+            runs.setdefault(self.folder(scenario), (scenario, []))[1].append(entry)
         return runs
 
 
@@ -65,7 +65,7 @@ class Plan:
     cells_finished: int
     trials: int
     trials_finished: int
-    processor: float | None  # seconds of all runs that are left; None: nothing like some of them was seen
+    processor: float | None  # seconds of all runs that are left; None: for some of them there is no estimate
     longest: float  # processor seconds of the longest of them
     estimates: Estimates
 
@@ -77,16 +77,24 @@ class Plan:
 
 def plan(work: Work) -> Plan:
     """From what is on the disk; runs nothing."""
-    found = work.outcome()
-    trials, cells = work.trials(), work.cells(found)
+    current = work.outcome()
+    trials, cells = work.trials(), work.cells(current)
     runs = {folder: scenario for folder, (scenario, _) in [*trials.items(), *cells.items()]}
-    seen = estimate.seen(runs)
-    costs = [seen.of(scenario) for folder, scenario in runs.items() if not results.load(folder)]
-    known = [cost for cost in costs if cost is not None]
-    done = sum(len(named) for folder, (_, named) in trials.items() if results.load(folder))
-    count = sum(len(named) for _, named in trials.values())
-    total = sum(known) if len(known) == len(costs) else None
-    return Plan(len(work.study.cells()), len(found.results), count, done, total, max(known, default=0.0), seen)
+    estimates = estimate.seen(runs)
+    costs = [estimates.of(scenario) for folder, scenario in runs.items() if not results.load(folder)]
+    known_costs = [cost for cost in costs if cost is not None]
+    trials_finished = sum(len(entries) for folder, (_, entries) in trials.items() if results.load(folder))
+    trials_count = sum(len(entries) for _, entries in trials.values())
+    total = sum(known_costs) if len(known_costs) == len(costs) else None
+    return Plan(
+        len(work.study.cells()),
+        len(current.results),
+        trials_count,
+        trials_finished,
+        total,
+        max(known_costs, default=0.0),
+        estimates,
+    )
 
 
 def unseen(work: Work) -> dict[Path, Scenario]:
@@ -102,7 +110,7 @@ def timed(work: Work, pool: Pool) -> Generator[Ended, None, None]:
 
 
 def carried_out(work: Work, pool: Pool, minutes: float | None) -> Iterator[tuple[Ended, Sequence[Cell | Trial]]]:
-    """Run all that is not finished; yield what each run was of as it ends. minutes: start none that would not end in time."""
+    """Run all that is not finished; yield each as it ends, with its cells or trials. minutes: start none that would end later."""
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     if minutes is not None:
         with closing(timed(work, pool)) as first:
@@ -115,56 +123,56 @@ def carried_out(work: Work, pool: Pool, minutes: float | None) -> Iterator[tuple
     for folder in [*trials, *cells]:
         if results.load(folder):
             swept(folder)  # what was killed just when it was finished
-    now = _fitting(work, deadline)
-    wanted = {folder: scenario for folder, (scenario, _) in trials.items()}
-    for ended in pool.fill(_in_order(wanted, now), work.code):
+    fits_now = _fitting(work, deadline)
+    trial_runs = {folder: scenario for folder, (scenario, _) in trials.items()}
+    for ended in pool.fill(_in_order(trial_runs, fits_now), work.code):
         yield ended, trials[ended.folder][1]
-    named = {folder: cells for folder, (_, cells) in work.cells(work.outcome()).items()}
-    for ended in pool.fill(_next_cell(work, now, minutes is not None), work.code):
-        yield ended, named.get(ended.folder, [])
+    by_folder = {folder: cells for folder, (_, cells) in work.cells(work.outcome()).items()}
+    for ended in pool.fill(_next_cell(work, fits_now, minutes is not None), work.code):
+        yield ended, by_folder.get(ended.folder, [])
 
 
 Fits = Callable[[Scenario], bool]
 
 
 def _fitting(work: Work, deadline: float) -> Callable[[], Fits]:
-    """Makes, from what is known now: would a run that starts now end in time?"""
+    """A function that makes a test from what is known when it is called: would a run that starts then end in time?"""
 
-    def now() -> Fits:
+    def fits_now() -> Fits:
         if math.isinf(deadline):
             return lambda scenario: True
         runs = {folder: one for folder, (one, _) in [*work.trials().items(), *work.cells(work.outcome()).items()]}
-        seen, left = estimate.seen(runs), deadline - time.monotonic()
-        return lambda scenario: seen.pace * (seen.of(scenario) or 0.0) < left
+        estimates, seconds_left = estimate.seen(runs), deadline - time.monotonic()
+        return lambda scenario: estimates.pace * (estimates.of(scenario) or 0.0) < seconds_left
 
-    return now
+    return fits_now
 
 
 def _in_order(
-    wanted: Mapping[Path, Scenario], now: Callable[[], Fits] | None = None
+    runs: Mapping[Path, Scenario], fits_now: Callable[[], Fits] | None = None
 ) -> Callable[[set[Path]], Job | None]:
-    """The first that is neither given nor finished, and fits."""
+    """The first that is neither started nor finished, and fits."""
 
-    def choose(given: set[Path]) -> Job | None:
-        open_ = [job for job in wanted.items() if job[0] not in given and not results.load(job[0])]
-        fits = now() if now and open_ else lambda scenario: True
+    def choose(started: set[Path]) -> Job | None:
+        open_ = [job for job in runs.items() if job[0] not in started and not results.load(job[0])]
+        fits = fits_now() if fits_now and open_ else lambda scenario: True
         return next((job for job in open_ if fits(job[1])), None)
 
     return choose
 
 
-def _next_cell(work: Work, now: Callable[[], Fits], informative: bool) -> Callable[[set[Path]], Job | None]:
+def _next_cell(work: Work, fits_now: Callable[[], Fits], informative: bool) -> Callable[[set[Path]], Job | None]:
     """The next cell by `in_turn`."""
     start = work.outcome()
 
-    def choose(given: set[Path]) -> Job | None:
-        found = work.outcome() if informative else start
-        folders = {cell: work.folder(scenario) for cell, scenario in found.scenarios.items()}
-        taken = {cell for cell, folder in folders.items() if folder in given}
-        open_ = [cell for cell in in_turn(found, taken, informative) if not results.load(folders[cell])]
-        fits = now() if open_ else lambda scenario: True
-        cell = next((cell for cell in open_ if fits(found.scenarios[cell])), None)
-        return (folders[cell], found.scenarios[cell]) if cell else None
+    def choose(started: set[Path]) -> Job | None:
+        current = work.outcome() if informative else start
+        folders = {cell: work.folder(scenario) for cell, scenario in current.scenarios.items()}
+        started_cells = {cell for cell, folder in folders.items() if folder in started}
+        open_ = [cell for cell in in_turn(current, started_cells, informative) if not results.load(folders[cell])]
+        fits = fits_now() if open_ else lambda scenario: True
+        cell = next((cell for cell in open_ if fits(current.scenarios[cell])), None)
+        return (folders[cell], current.scenarios[cell]) if cell else None
 
     return choose
 

@@ -51,8 +51,8 @@ def measured(scenario: Scenario, marks: Sequence[Mark], result: Result | None = 
     example = max(0.0, spent - rounds * evaluation) / max(1, examples)
     first = [mark.processor - mark.evaluation - example * mark.examples for mark in marks if mark.first]
     start = max(0.0, statistics.mean(first)) if first else 0.0
-    found = Measured(scenario, start, evaluation, example, examples / rounds, 2 * evaluation)
-    return replace(found, end=max(0.0, result.processor - found.of(scenario) + found.end)) if result else found
+    cost = Measured(scenario, start, evaluation, example, examples / rounds, 2 * evaluation)
+    return replace(cost, end=max(0.0, result.processor - cost.of(scenario) + cost.end)) if result else cost
 
 
 def kind(scenario: Scenario) -> tuple[str, ...]:
@@ -76,24 +76,24 @@ class Estimates:
 
     def of(self, scenario: Scenario) -> float | None:
         """Processor seconds of a run; None if nothing like it was seen."""
-        if seen := self.finished.get(_settings(scenario)):
-            return statistics.mean(seen)
-        found = self.kinds.get(kind(scenario)) or self._like(scenario)
-        return found.of(scenario) if found else None
+        if costs := self.finished.get(_settings(scenario)):
+            return statistics.mean(costs)
+        cost = self.kinds.get(kind(scenario)) or self._like(scenario)
+        return cost.of(scenario) if cost else None
 
     def _like(self, scenario: Scenario) -> Measured | None:
         """One of the same model, batch and engine; of the same norm, if there is one."""
-        mine = kind(scenario)
-        alike = [own for own in self.kinds if own[:3] == mine[:3]]
-        return self.kinds[max(alike, key=lambda own: own[3] == mine[3])] if alike else None
+        target = kind(scenario)
+        alike = [candidate for candidate in self.kinds if candidate[:3] == target[:3]]
+        return self.kinds[max(alike, key=lambda candidate: candidate[3] == target[3])] if alike else None
 
     def missing(self, scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
         """One of each kind of which nothing was seen."""
-        known = set(self.kinds)
-        for one in scenarios:
-            if kind(one) not in known and one.rounds > 1:
-                known.add(kind(one))
-                yield one
+        kinds = set(self.kinds)
+        for scenario in scenarios:
+            if kind(scenario) not in kinds and scenario.rounds > 1:
+                kinds.add(kind(scenario))
+                yield scenario
 
 
 def seen(runs: Mapping[Path, Scenario]) -> Estimates:
@@ -106,9 +106,9 @@ def seen(runs: Mapping[Path, Scenario]) -> Estimates:
         if result:
             finished.setdefault(_settings(scenario), []).append(result.processor)
             paces.append(result.seconds / max(result.processor, 1e-9))
-        found = measured(scenario, result.marks if result else results.marks(folder), result)
-        if found and (result or kind(scenario) not in kinds):  # a whole run says more than its first rounds
-            kinds[kind(scenario)] = found
+        cost = measured(scenario, result.marks if result else results.marks(folder), result)
+        if cost and (result or kind(scenario) not in kinds):  # a whole run says more than its first rounds
+            kinds[kind(scenario)] = cost
     pace = max(1.0, statistics.median(paces)) if paces else 1.0
     return Estimates({key: tuple(one) for key, one in finished.items()}, kinds, pace, len(paces))
 

@@ -105,10 +105,10 @@ def _study(
 def _breadth(name: str, data: str, base: Scenario, published: Mapping[str, float]) -> Study:
     rows, left_out = strategies(base)
     aside = {row: f"{why} (niid-bench-rest has it, on MNIST)" for row, why in ASIDE.items() if row in rows}
-    mine = {row: change for row, change in rows.items() if row not in aside}
-    mine |= {**COSINE, **PLAIN, **NORMS, **HEADS}
+    chosen = {row: change for row, change in rows.items() if row not in aside}
+    chosen |= {**COSINE, **PLAIN, **NORMS, **HEADS}
     return _study(
-        name, f"strategies on {data}, one epoch a round, by NIID-Bench's partitions", base, mine, left_out | aside, published
+        name, f"strategies on {data}, one epoch a round, by NIID-Bench's partitions", base, chosen, left_out | aside, published
     )  # fmt: skip
 
 
@@ -120,11 +120,11 @@ def study() -> Study:
 def rest() -> Study:
     """The strategies that `niid-bench` leaves aside, in the same setting; FedAvg is there. About four processor hours."""
     rows, left_out = strategies(BASE)
-    there: Sequence[str] = [row for row in ASIDE if row in rows]
+    aside: Sequence[str] = [row for row in ASIDE if row in rows]
     others = {row: "niid-bench has it" for row in rows if row not in ASIDE}
     return _study(
         "niid-bench-rest", "the other strategies on MNIST, one epoch a round, by NIID-Bench's partitions", BASE,
-        {row: rows[row] for row in there}, left_out | others, MNIST,
+        {row: rows[row] for row in aside}, left_out | others, MNIST,
     )  # fmt: skip
 
 

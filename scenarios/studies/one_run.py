@@ -68,12 +68,12 @@ def work(scenario: str, folder: Path, code: str, rounds: int = 0) -> str:
     if results.load(folder):
         return DONE
     with suppress(ValueError), run_folder.driven(folder):  # ValueError: another process holds it
-        return _held(scenario, folder, code, rounds)
+        return _carry_out(scenario, folder, code, rounds)
     time.sleep(PAUSE)
     return BUSY
 
 
-def _held(scenario: str, folder: Path, code: str, rounds: int) -> str:
+def _carry_out(scenario: str, folder: Path, code: str, rounds: int) -> str:
     try:
         if not results.load(folder):  # whoever held it before may have finished it
             with temporary(folder / run_folder.TEMPORARY):
@@ -99,7 +99,7 @@ def _run(scenario: Scenario, folder: Path, code: str, rounds: int) -> None:
     if (folder / run_folder.REPORT).exists():
         _same(code)
         spent = sum(mark.processor for mark in watch.marks) + watch.rest()
-        results.save(folder, record.load(folder), _some(watch.marks), spent)
+        results.save(folder, record.load(folder), _thinned(watch.marks), spent)
 
 
 def _same(code: str) -> None:
@@ -109,7 +109,7 @@ def _same(code: str) -> None:
         )
 
 
-def _some(marks: list[Mark]) -> list[Mark]:
+def _thinned(marks: list[Mark]) -> list[Mark]:
     """The first of each process, and as many of the others as are kept, evenly."""
     step = -(-len(marks) // MARKS)
     return [mark for i, mark in enumerate(marks) if mark.first or i % step == 0]

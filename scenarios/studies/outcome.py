@@ -35,8 +35,8 @@ class Outcome:
 
     def values(self, row: str, column: str, measure: str) -> dict[int, float]:
         """By seed, of the seeds that are finished and have it."""
-        found = {seed: self.results.get(Cell(row, column, seed)) for seed in self.study.seeds}
-        read = {seed: MEASURES[measure].read(one) for seed, one in found.items() if one}
+        by_seed = {seed: self.results.get(Cell(row, column, seed)) for seed in self.study.seeds}
+        read = {seed: MEASURES[measure].read(one) for seed, one in by_seed.items() if one}
         return {seed: value for seed, value in read.items() if finite(value)}
 
     def finished(self, row: str, column: str) -> tuple[int, ...]:
@@ -73,53 +73,55 @@ def _chosen(study: Study, trials: Mapping[Trial, Result]) -> Iterator[tuple[Wher
     for trial in study.trials():
         by_where.setdefault((trial.row, trial.column), {}).setdefault(trial.point, []).append(trials.get(trial))
     for where, points in by_where.items():
-        if all(one for tried in points.values() for one in tried):
-            scores = {point: score([one for one in tried if one]) for point, tried in points.items()}
+        if all(one for trial_results in points.values() for one in trial_results):
+            scores = {point: score([one for one in trial_results if one]) for point, trial_results in points.items()}
             yield where, max(scores, key=lambda point: (*scores[point], -point))
 
 
-def score(tried: Sequence[Result]) -> tuple[float, float]:
+def score(trial_results: Sequence[Result]) -> tuple[float, float]:
     """How good a point is, on validation images only: mean accuracy of the last weights; of equals, the lower mean loss.
 
     A run that ended without a finite loss read nothing.
     """
-    accuracies = [one.validation_accuracy or 0.0 if finite(one.validation_loss) else 0.0 for one in tried]
-    losses = [one.validation_loss if finite(one.validation_loss) else float("inf") for one in tried]
+    accuracies = [one.validation_accuracy or 0.0 if finite(one.validation_loss) else 0.0 for one in trial_results]
+    losses = [one.validation_loss if finite(one.validation_loss) else float("inf") for one in trial_results]
     return statistics.mean(accuracies), -statistics.mean(losses)
 
 
-def in_turn(found: Outcome, given: Set[Cell], informative: bool = False) -> list[Cell]:
-    """The cells that are neither finished nor given, the next one first.
+def in_turn(current: Outcome, started: Set[Cell], informative: bool = False) -> list[Cell]:
+    """The cells that are neither finished nor started, the next one first.
 
     A seed of every cell after another. informative: the first two seeds of every cell so, then a further seed of that row and
     column whose place is least sure: where the standard error over seeds is largest against the distance to the column's best
     row, and for the best to the next.
     """
-    open_ = [cell for cell in found.missing if cell not in given and cell in found.scenarios]
+    open_ = [cell for cell in current.missing if cell not in started and cell in current.scenarios]
     if not informative:
         return open_
     order = {cell: i for i, cell in enumerate(open_)}
     first: dict[Where, Cell] = {}
     for cell in open_:
         first.setdefault((cell.row, cell.column), cell)
-    taken = {where: sum(1 for one in (*found.results, *given) if (one.row, one.column) == where) for where in first}
+    counts = {
+        where: sum(1 for one in (*current.results, *started) if (one.row, one.column) == where) for where in first
+    }
 
     def key(where: Where) -> tuple[float, float, int]:
-        count, cell = taken[where], first[where]
-        return (count, 0.0, order[cell]) if count < 2 else (2.0, -doubt(found, *where), order[cell])
+        count, cell = counts[where], first[where]
+        return (count, 0.0, order[cell]) if count < 2 else (2.0, -doubt(current, *where), order[cell])
 
     return [first[where] for where in sorted(first, key=key)]
 
 
-def doubt(found: Outcome, row: str, column: str) -> float:
+def doubt(current: Outcome, row: str, column: str) -> float:
     """Standard error over seeds against the distance to the best; 0 while there are less than two seeds."""
-    main = found.study.measures[0]
-    means = {one: list(found.values(one, column, main).values()) for one in found.study.rows}
-    mine = means.pop(row)
-    if len(mine) < 2:
+    main = current.study.measures[0]
+    by_row = {one: list(current.values(one, column, main).values()) for one in current.study.rows}
+    values = by_row.pop(row)
+    if len(values) < 2:
         return 0.0
-    error = statistics.stdev(mine) / len(mine) ** 0.5
+    error = statistics.stdev(values) / len(values) ** 0.5
     sign = 1 if MEASURES[main].more else -1
-    others = [sign * statistics.mean(one) for one in means.values() if one]
-    gap = abs(sign * statistics.mean(mine) - max(others)) if others else 0.0
+    others = [sign * statistics.mean(one) for one in by_row.values() if one]
+    gap = abs(sign * statistics.mean(values) - max(others)) if others else 0.0
     return error / gap if gap else float("inf") if error else 0.0

@@ -21,56 +21,56 @@ PAGES = ("table.md", "table.csv", "table.json", "table.tex", "pairs.md", "chosen
 PICTURES = ("curves", "points", "memory")
 
 
-def write(found: Outcome, out: Path, command: str, code: str, plugins: tuple[str, ...] = ()) -> list[Path]:
+def write(outcome: Outcome, out: Path, command: str, code: str, plugins: tuple[str, ...] = ()) -> list[Path]:
     """Write all of it anew, at least one cell being finished; returns the files."""
-    compared = pairs(found)
+    compared = pairs(outcome)
     texts = (
-        tables.markdown(found, command, plugins),
-        tables.table_csv(found),
-        tables.table_json(found, compared, command, code, plugins),
-        tables.latex(found),
-        tables.pairs_page(found, compared),
-        tables.chosen_page(found),
+        tables.markdown(outcome, command, plugins),
+        tables.table_csv(outcome),
+        tables.table_json(outcome, compared, command, code, plugins),
+        tables.latex(outcome),
+        tables.pairs_page(outcome, compared),
+        tables.chosen_page(outcome),
     )
     for name, text in zip(PAGES, texts, strict=True):
         record.write(out / name, text)
     for name in PICTURES:  # one that has nothing to show any more would be of other runs
         for kind in ("png", "svg", "csv"):
             removed(out / f"{name}.{kind}")
-    return [*(out / name for name in PAGES), *_pictures(found, out)]
+    return [*(out / name for name in PAGES), *_pictures(outcome, out)]
 
 
-def _pictures(found: Outcome, out: Path) -> Iterator[Path]:
-    study, name = found.study, found.study.measures[0]
+def _pictures(outcome: Outcome, out: Path) -> Iterator[Path]:
+    study, name = outcome.study, outcome.study.measures[0]
     measure, rows = MEASURES[name], list(study.rows)
-    series = list(_series(found))
+    series = list(_series(outcome))
     yield curves(series, out, rows, study.meaning)
     if any(one.values for one in series):
         unit = "%" if measure.accuracy else measure.unit
         shown = Shown(measure.head, unit, measure.digits, measure.more, measure.accuracy)
         yield points(series, out, rows, study.meaning, shown)
-    if marks := list(_memory(found)):
+    if marks := list(_memory(outcome)):
         yield against_memory(marks, out, study.meaning)
 
 
-def _series(found: Outcome) -> Iterator[Series]:
-    study, name = found.study, found.study.measures[0]
+def _series(outcome: Outcome) -> Iterator[Series]:
+    study, name = outcome.study, outcome.study.measures[0]
     for column in study.columns:
         for row in study.rows:
-            ended = [found.results[Cell(row, column, seed)] for seed in found.finished(row, column)]
-            values = {seed: MEASURES[name].scale * value for seed, value in found.values(row, column, name).items()}
+            ended = [outcome.results[Cell(row, column, seed)] for seed in outcome.finished(row, column)]
+            values = {seed: MEASURES[name].scale * value for seed, value in outcome.values(row, column, name).items()}
             if ended:
                 yield Series(row, column, tuple(one.curve for one in ended), values)
 
 
-def _memory(found: Outcome) -> Iterator[MemoryPoint]:
+def _memory(outcome: Outcome) -> Iterator[MemoryPoint]:
     """Of streams. Rows that differ in nothing but a method's budget are one line through their budgets."""
-    for row, changes in found.study.rows.items():
-        own = {path: text for path, text in changes if not path.endswith((".images", ".kilobytes"))}
-        name = worded(own).removeprefix("methods=") or row
-        for column in found.study.columns:
-            ended = [found.results[Cell(row, column, seed)] for seed in found.finished(row, column)]
-            shares = spread(list(found.values(row, column, "accuracy").values()))
+    for row, changes in outcome.study.rows.items():
+        method = {path: text for path, text in changes if not path.endswith((".images", ".kilobytes"))}
+        name = worded(method).removeprefix("methods=") or row
+        for column in outcome.study.columns:
+            ended = [outcome.results[Cell(row, column, seed)] for seed in outcome.finished(row, column)]
+            shares = spread(list(outcome.values(row, column, "accuracy").values()))
             if shares and any(one.measures for one in ended):
                 kilobytes = max(one.memory_bytes for one in ended) / 1000
                 yield MemoryPoint(name, column, kilobytes, *shares, len(ended))

@@ -35,19 +35,19 @@ class Pair:
         return "yes" if self.p_holm < LEVEL else "not shown"
 
 
-def pairs(found: Outcome) -> list[Pair]:
+def pairs(outcome: Outcome) -> list[Pair]:
     """Every row but the first, column by column."""
-    return [one for column in found.study.columns for one in adjusted(list(_column(found, column)))]
+    return [one for column in outcome.study.columns for one in adjusted(list(_column(outcome, column)))]
 
 
-def _column(found: Outcome, column: str) -> Iterator[Pair]:
-    reference, *others = found.study.rows
-    main = found.study.measures[0]
-    first = found.values(reference, column, main)
+def _column(outcome: Outcome, column: str) -> Iterator[Pair]:
+    reference, *others = outcome.study.rows
+    main = outcome.study.measures[0]
+    first = outcome.values(reference, column, main)
     for row in others:
-        mine = found.values(row, column, main)
-        if seeds := tuple(seed for seed in mine if seed in first):
-            yield compared(row, column, seeds, [mine[seed] - first[seed] for seed in seeds])
+        values = outcome.values(row, column, main)
+        if seeds := tuple(seed for seed in values if seed in first):
+            yield compared(row, column, seeds, [values[seed] - first[seed] for seed in seeds])
 
 
 def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequence[float]) -> Pair:
@@ -74,11 +74,11 @@ def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequenc
     return replace(pair, interval=(mean - half, mean + half), p=p, p_ranks=ranks)
 
 
-def adjusted(found: Sequence[Pair]) -> list[Pair]:
+def adjusted(column_pairs: Sequence[Pair]) -> list[Pair]:
     """With Holm's step-down adjustment of their p: the smallest times their number, the next times one less, never falling."""
-    tested = sorted((one for one in found if one.p is not None), key=lambda one: one.p or 0.0)
+    tested = sorted((pair for pair in column_pairs if pair.p is not None), key=lambda pair: pair.p or 0.0)
     least, by_row = 0.0, {}
-    for i, one in enumerate(tested):
-        least = max(least, min(1.0, (one.p or 0.0) * (len(tested) - i)))
-        by_row[one.row] = least
-    return [replace(one, p_holm=by_row.get(one.row)) for one in found]
+    for i, pair in enumerate(tested):
+        least = max(least, min(1.0, (pair.p or 0.0) * (len(tested) - i)))
+        by_row[pair.row] = least
+    return [replace(pair, p_holm=by_row.get(pair.row)) for pair in column_pairs]

@@ -1,6 +1,6 @@
 """Many runs of a study side by side: processes that runs are given to.
 
-Apart from what one of them does (`one_run`), which says what a result is; nothing here can change one.
+What a run does, and what its result is, stands in `one_run`; nothing here can change a result.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Pool:
     def __init__(self, workers: int, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._context = multiprocessing.get_context("spawn")
-        self._stop, self._log, self.workers, self._left = self._context.Event(), log, workers, LOST
+        self._stop, self._log, self.workers, self._replacements_left = self._context.Event(), log, workers, LOST
         self._others = set(multiprocessing.active_children())  # are not this pool's
         self._pool = self._opened()
 
     def _opened(self) -> ProcessPoolExecutor:
-        asked = (self._stop, self._log)
-        return ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=begin, initargs=asked)
+        arguments = (self._stop, self._log)
+        return ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=begin, initargs=arguments)
 
     def close(self) -> None:
         """Runs stop after the round that they are in; at a Ctrl-C meanwhile at once."""
@@ -49,35 +49,35 @@ class Pool:
             self._stop.set()
             self._pool.shutdown(cancel_futures=True)
         except KeyboardInterrupt:
-            mine = set(multiprocessing.active_children()) - self._others
-            for process in mine:
+            children = set(multiprocessing.active_children()) - self._others
+            for process in children:
                 process.kill()
-            for process in mine:
+            for process in children:
                 process.join()
             raise
 
     def fill(self, choose: Callable[[set[Path]], Job | None], code: str, rounds: int = 0) -> Iterator[Ended]:
-        """Carry out what `choose` gives, given the folders that were given before; until it gives nothing and all have ended.
+        """Carry out what `choose` gives for the folders started so far, until it gives nothing and all have ended.
 
         What another command is at is looked at again once there is nothing else to do, until it is finished.
         """
-        asked: dict[Future[str], Job] = {}
-        given: set[Path] = set()
-        again: list[Job] = []
+        running: dict[Future[str], Job] = {}
+        started: set[Path] = set()
+        retries: list[Job] = []
         while True:
-            while len(asked) < self.workers and (job := choose(given) or (again.pop(0) if again else None)):
-                given.add(job[0])
-                asked[self._submit(job, code, rounds)] = job
-            if not asked:
+            while len(running) < self.workers and (job := choose(started) or (retries.pop(0) if retries else None)):
+                started.add(job[0])
+                running[self._submit(job, code, rounds)] = job
+            if not running:
                 return
-            for future in wait(asked, return_when=FIRST_COMPLETED).done:
-                job = asked.pop(future)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
                 ended = self._ended(job[0], future)
                 if ended is None:  # its process was lost, and all others of the pool with it
-                    again += [job, *asked.values()]
-                    asked.clear()
+                    retries += [job, *running.values()]
+                    running.clear()
                     break
-                again += [job] * (ended.state == BUSY)
+                retries += [job] * (ended.state == BUSY)
                 yield ended
 
     def _submit(self, job: Job, code: str, rounds: int) -> Future[str]:
@@ -85,9 +85,9 @@ class Pool:
             with withheld():  # it may start a process
                 return self._pool.submit(work, job[1].json(), job[0], code, rounds)
         except BrokenExecutor as error:  # a process was lost just now
-            lost: Future[str] = Future()
-            lost.set_exception(error)
-            return lost
+            failed: Future[str] = Future()
+            failed.set_exception(error)
+            return failed
 
     def _ended(self, folder: Path, future: Future[str]) -> Ended | None:
         error = future.exception()
@@ -95,8 +95,8 @@ class Pool:
             return (
                 Ended(folder, "failed", f"{type(error).__name__}: {error}") if error else Ended(folder, future.result())
             )
-        self._left -= 1
-        if self._left < 0:
+        self._replacements_left -= 1
+        if self._replacements_left < 0:
             raise RuntimeError(f"a process was lost {LOST + 1} times, for want of memory perhaps; try fewer --workers")
         self._pool.shutdown()
         self._pool = self._opened()

@@ -108,7 +108,7 @@ def validation(report: Report) -> float | None:
 def served(report: Report) -> tuple[float, ...]:
     """How well each client is served: by its personal model if its strategy keeps one, else by the global model."""
     both = ((shard.personal_accuracy, shard.accuracy) for shard in report.shards)
-    shares = (shared if own is None else own for own, shared in both)
+    shares = (shared if personal is None else personal for personal, shared in both)
     return tuple(share for share in shares if share is not None)
 
 

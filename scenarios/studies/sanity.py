@@ -44,12 +44,12 @@ def study() -> Study:
     # Their penalty has no half.
     rows["ewc"] = (("methods", "ewc"), ("methods.ewc.strength", "180"), ("methods.ewc.samples", "2000"))
     for images, rate in REPLAY.items():
-        rows[f"replay {images}"] = (*_kept("replay", images), ("local.rate", rate))
+        rows[f"replay {images}"] = (*_with_reservoir("replay", images), ("local.rate", rate))
     for images, (rate, alpha, beta) in DERPP.items():
         # Theirs adds up a mean over own images and one over the buffer; ours is one mean of both, so half of it.
         twice = ("local.rate", f"{2 * float(rate):g}")
         rows[f"derpp {images}"] = (
-            *_kept("derpp", images), twice, ("methods.derpp.alpha", alpha), ("methods.derpp.beta", beta),
+            *_with_reservoir("derpp", images), twice, ("methods.derpp.alpha", alpha), ("methods.derpp.beta", beta),
         )  # fmt: skip
     rows["joint"] = (("stream", "whole"), ("rounds", "1"))  # all digits at once, one pass
     return Study(
@@ -63,7 +63,7 @@ def study() -> Study:
     )
 
 
-def _kept(name: str, images: int) -> Changes:
+def _with_reservoir(name: str, images: int) -> Changes:
     """A method that rehearses, with a reservoir of so many images."""
-    mine = f"methods.{name}"
-    return (("methods", name), (f"{mine}.images", str(images)), (f"{mine}.select", "reservoir"), *REHEARSED)
+    prefix = f"methods.{name}"
+    return (("methods", name), (f"{prefix}.images", str(images)), (f"{prefix}.select", "reservoir"), *REHEARSED)

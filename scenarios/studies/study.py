@@ -35,8 +35,8 @@ class Tuning:
     def __post_init__(self) -> None:
         counts = {row: len(points) for row, points in self.grids.items()}
         if len(set(counts.values())) != 1 or min(counts.values()) < 1:
-            said = ", ".join(f"{row or 'every other row'}: {count}" for row, count in counts.items())
-            raise ValueError(f"every row should have the same number of trials, 1 or more; not {said or 'none'}")
+            listing = ", ".join(f"{row or 'every other row'}: {count}" for row, count in counts.items())
+            raise ValueError(f"every row should have the same number of trials, 1 or more; not {listing or 'none'}")
         if not self.seeds:
             raise ValueError("tuning needs seeds of its own")
 
@@ -161,7 +161,7 @@ class Study:
         changes = (*columns[cell.column], *self.rows[cell.row], *point, *extra, ("seed", str(cell.seed)))
         try:
             # A piece before its settings, whichever of row, column and point brings them.
-            return settled(changed(self.base, sorted(changes, key=lambda one: one[0].count("."))))
+            return settled(changed(self.base, sorted(changes, key=lambda change: change[0].count("."))))
         except ValueError as error:
             raise ValueError(f"{cell}: {error}") from None
 
@@ -171,11 +171,11 @@ class Study:
 
     def narrowed(self, rows: Sequence[str] = (), columns: Sequence[str] = (), seeds: Sequence[int] = ()) -> Study:
         """The same with some of its rows, columns, seeds; none named: all. Raises ValueError, naming the choices."""
-        for kind, names, there in (("row", rows, self.rows), ("column", columns, self.columns)):
+        for kind, names, choices in (("row", rows, self.rows), ("column", columns, self.columns)):
             for name in names:
-                if name not in there:
+                if name not in choices:
                     why = f" ({self.left_out[name]})" if name in self.left_out else ""
-                    raise ValueError(f"{unknown(kind, name, there)}{why}")
+                    raise ValueError(f"{unknown(kind, name, choices)}{why}")
         return replace(
             self,
             rows={name: self.rows[name] for name in rows or self.rows},

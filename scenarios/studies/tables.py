@@ -28,15 +28,15 @@ TEX = {
 }  # fmt: skip
 
 
-def shown(found: Outcome, row: str, column: str, name: str) -> str:
+def shown(outcome: Outcome, row: str, column: str, name: str) -> str:
     """ "97.71 ± 0.20 (5)": mean ± sample standard deviation over seeds, and how many; "(3 of 5)" where some have no such value."""
-    values, seeds = list(found.values(row, column, name).values()), len(found.finished(row, column))
+    values, seeds = list(outcome.values(row, column, name).values()), len(outcome.finished(row, column))
     if not seeds:
         return NONE
     count = f"({len(values)})" if len(values) == seeds else f"({len(values)} of {seeds})"
     if not values:
-        return f"{NONE} {count}" if name in found.study.measures[:1] else NONE
-    return f"{number(MEASURES[name], statistics.mean(values))}{apart(MEASURES[name], values)} {count}"
+        return f"{NONE} {count}" if name in outcome.study.measures[:1] else NONE
+    return f"{number(MEASURES[name], statistics.mean(values))}{plus_minus(MEASURES[name], values)} {count}"
 
 
 def number(measure: Measure, value: float) -> str:
@@ -44,36 +44,38 @@ def number(measure: Measure, value: float) -> str:
     return written(measure.scale * value, f",.{measure.digits}f")
 
 
-def apart(measure: Measure, values: Sequence[float]) -> str:
+def plus_minus(measure: Measure, values: Sequence[float]) -> str:
     """ " ± 0.20", nothing for one value."""
     return f" ± {number(measure, statistics.stdev(values))}" if len(values) > 1 else ""
 
 
-def grid(found: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
+def grid(outcome: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
     """Head and rows of one measure; below those of the first measure, what is published, and the best row against it."""
-    study = found.study
+    study = outcome.study
     head = [MEASURES[name].head, *study.columns]
-    rows = [[row, *(shown(found, row, column, name) for column in study.columns)] for row in study.rows]
+    rows = [[row, *(shown(outcome, row, column, name) for column in study.columns)] for row in study.rows]
     if name == study.measures[0]:
         rows += [[PUBLISHED, *(_reported(study, column) for column in study.columns)]] if study.published else []
         rows += [
-            [line, *(set_against(found, column, apart) for column in study.columns)] for line, apart in _lines(study)
+            [line, *(set_against(outcome, column, apart) for column in study.columns)] for line, apart in _lines(study)
         ]
     return head, rows
 
 
-def best(found: Outcome, column: str) -> set[str]:
+def best(outcome: Outcome, column: str) -> set[str]:
     """The rows with the best mean of the first measure in a column, but those apart; none if there is nothing to compare."""
-    means = _means(found, column, apart=False)
-    top = (max if MEASURES[found.study.measures[0]].more else min)(means.values(), default=0.0)
+    means = _means(outcome, column, apart=False)
+    top = (max if MEASURES[outcome.study.measures[0]].more else min)(means.values(), default=0.0)
     return {row for row, mean in means.items() if mean == top} if len(means) > 1 else set()
 
 
-def _means(found: Outcome, column: str, apart: bool) -> dict[str, float]:
+def _means(outcome: Outcome, column: str, apart: bool) -> dict[str, float]:
     """Of the first measure, by row: those that stand apart, or all others."""
-    study = found.study
+    study = outcome.study
     rows = [row for row in study.rows if (row in study.apart) == apart]
-    return {row: statistics.mean(one.values()) for row in rows if (one := found.values(row, column, study.measures[0]))}
+    return {
+        row: statistics.mean(one.values()) for row in rows if (one := outcome.values(row, column, study.measures[0]))
+    }
 
 
 # ── against what is published ──
@@ -89,26 +91,26 @@ class Against:
     text: str  # "scaffold, +0.31"
 
 
-def against(found: Outcome, column: str, apart: bool) -> Against | None:
+def against(outcome: Outcome, column: str, apart: bool) -> Against | None:
     """The best row, of those apart or of all others; None if nothing is published, or no row has a value."""
-    measure, means = MEASURES[found.study.measures[0]], _means(found, column, apart)
-    if column not in found.study.published or not means:
+    measure, means = MEASURES[outcome.study.measures[0]], _means(outcome, column, apart)
+    if column not in outcome.study.published or not means:
         return None
     row = (max if measure.more else min)(means, key=lambda one: means[one])
-    difference = means[row] - found.study.published[column].value
+    difference = means[row] - outcome.study.published[column].value
     text = f"{row}, {written(measure.scale * difference, f'+,.{measure.digits}f')}"
     return Against(row, difference, difference > 0 if measure.more else difference < 0, text)
 
 
-def set_against(found: Outcome, column: str, apart: bool) -> str:
+def set_against(outcome: Outcome, column: str, apart: bool) -> str:
     """The same in a cell of the table."""
-    one = against(found, column, apart)
-    return one.text if one else NONE
+    best_row = against(outcome, column, apart)
+    return best_row.text if best_row else NONE
 
 
 def _reported(study: Study, column: str) -> str:
-    one = study.published.get(column)
-    return number(MEASURES[study.measures[0]], one.value) if one else NONE
+    published = study.published.get(column)
+    return number(MEASURES[study.measures[0]], published.value) if published else NONE
 
 
 def _lines(study: Study) -> list[tuple[str, bool]]:
@@ -118,28 +120,28 @@ def _lines(study: Study) -> list[tuple[str, bool]]:
     return [(BEST, False), (APART, True)] if study.apart else [(BEST, False)]
 
 
-def shown_measures(found: Outcome) -> list[str]:
+def shown_measures(outcome: Outcome) -> list[str]:
     """The measures that any finished run has; the first one always."""
-    study = found.study
-    there = [
+    study = outcome.study
+    others = [
         name
         for name in study.measures[1:]
-        if any(found.values(row, column, name) for row in study.rows for column in study.columns)
+        if any(outcome.values(row, column, name) for row in study.rows for column in study.columns)
     ]
-    return [study.measures[0], *there]
+    return [study.measures[0], *others]
 
 
 # ── Markdown ──
 
 
-def markdown(found: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str:
+def markdown(outcome: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str:
     """table.md: a table a measure, what is missing, and the command of each cell."""
-    study, parts = found.study, [f"# {found.study.name}: {found.study.meaning}"]
-    said = "Mean ± sample standard deviation over seeds (number of seeds). Bold: the best mean of a column, which need not be"
-    parts.append(f"{said} better than others by more than chance: see pairs.md.")
-    for i, name in enumerate(shown_measures(found)):
-        head, rows = grid(found, name)
-        top = [set[str]() if i else best(found, column) for column in study.columns]
+    study, parts = outcome.study, [f"# {outcome.study.name}: {outcome.study.meaning}"]
+    note = "Mean ± sample standard deviation over seeds (number of seeds). Bold: the best mean of a column, which need not be"
+    parts.append(f"{note} better than others by more than chance: see pairs.md.")
+    for i, name in enumerate(shown_measures(outcome)):
+        head, rows = grid(outcome, name)
+        top = [set[str]() if i else best(outcome, column) for column in study.columns]
         parts.append(lined(head, [[row[0], *_bold(row, top)] for row in rows]))
     if study.published:
         parts.append(
@@ -149,12 +151,12 @@ def markdown(found: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str
         parts.append(f"Apart from the others, and never the best of a column: {', '.join(study.apart)}.")
     for row, why in study.left_out.items():
         parts.append(f"Left out: {row}: {why}")
-    if missing := found.missing:
+    if missing := outcome.missing:
         names = "".join(f"- {cell}\n" for cell in missing)
         parts.append(
             f"## Missing\n\n{len(missing)} cells; this fills them:\n\n```bash\n{command}\n```\n\n{names}".rstrip()
         )
-    commands = "\n".join(f"{made(found, cell, plugins)}  # {cell}" for cell in found.results)
+    commands = "\n".join(f"{made(outcome, cell, plugins)}  # {cell}" for cell in outcome.results)
     parts.append(f"## Each cell again\n\n```bash\n{commands}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -169,75 +171,80 @@ def lined(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
 
 
-def made(found: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
+def made(outcome: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
     """The command that makes a cell again; it has another name where no change of a preset makes its settings."""
     options = RunOptions(baselines="none", export="none", backend=RunOptions.backend, plugins=plugins)
-    words = again(found.scenarios[cell], options)
-    one = ["python", "-m", "scenarios.study", found.study.name, "--rows", cell.row, "--columns", cell.column]
-    return shlex.join(words or [*one, "--seeds", f"{cell.seed},"])
+    words = again(outcome.scenarios[cell], options)
+    fallback = ["python", "-m", "scenarios.study", outcome.study.name, "--rows", cell.row, "--columns", cell.column]
+    return shlex.join(words or [*fallback, "--seeds", f"{cell.seed},"])
 
 
 # ── CSV, JSON, LaTeX ──
 
 
-def table_csv(found: Outcome) -> str:
+def table_csv(outcome: Outcome) -> str:
     """table.csv: a line a finished cell, and one, without a seed, a published figure; values as they are in JSON, not scaled."""
-    names = found.study.measures
+    names = outcome.study.measures
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n")
     write.writerow(["row", "column", "seed", *names, "seconds", "processor_seconds", "weights_sha256"])
-    for cell, one in found.results.items():
+    for cell, one in outcome.results.items():
         values = [MEASURES[name].read(one) for name in names]
         write.writerow([cell.row, cell.column, cell.seed, *values, one.seconds, one.processor, one.weights_sha256])
-    for column, reported in found.study.published.items():
+    for column, reported in outcome.study.published.items():
         write.writerow([PUBLISHED, column, "", reported.value, *[""] * (len(names) + 2)])
     return text.getvalue()
 
 
-def table_json(found: Outcome, compared: Sequence[Pair], command: str, code: str, plugins: tuple[str, ...] = ()) -> str:
+def table_json(
+    outcome: Outcome, compared: Sequence[Pair], command: str, code: str, plugins: tuple[str, ...] = ()
+) -> str:
     """table.json: all of it. Shares are shares, 0 … 1."""
-    study = found.study
+    study = outcome.study
     lines = [
         {
-            "row": row, "column": column, "seeds": found.finished(row, column),
-            "chosen": _words(found.point(Cell(row, column, found.finished(row, column)[0]))),
-            **{name: _spread(found.values(row, column, name)) for name in study.measures},
+            "row": row, "column": column, "seeds": outcome.finished(row, column),
+            "chosen": _words(outcome.point(Cell(row, column, outcome.finished(row, column)[0]))),
+            **{name: _spread(outcome.values(row, column, name)) for name in study.measures},
         }
-        for column in study.columns for row in study.rows if found.finished(row, column)
+        for column in study.columns for row in study.rows if outcome.finished(row, column)
     ]  # fmt: skip
     cells = [
         {
-            "row": cell.row, "column": cell.column, "seed": cell.seed, "command": made(found, cell, plugins),
+            "row": cell.row, "column": cell.column, "seed": cell.seed, "command": made(outcome, cell, plugins),
             **{name: MEASURES[name].read(one) for name in study.measures},
             "diverged": one.diverged, "seconds": one.seconds, "processor_seconds": one.processor,
             "weights_sha256": one.weights_sha256,
         }
-        for cell, one in found.results.items()
+        for cell, one in outcome.results.items()
     ]  # fmt: skip
     page = {
         "schema": SCHEMA, "study": study.name, "meaning": study.meaning, "code": code, "command": command,
         "reference": next(iter(study.rows)), "left_out": study.left_out, "lines": lines, "cells": cells,
         "pairs": [record.plain(one) | {"verdict": one.verdict} for one in compared],
         "published": {
-            column: record.plain(one) | {"best": against(found, column, False), "best_apart": against(found, column, True)}
+            column: record.plain(one) | {"best": against(outcome, column, False), "best_apart": against(outcome, column, True)}
             for column, one in study.published.items()
         }, "apart": study.apart,
-        "missing": [str(cell) for cell in found.missing],
+        "missing": [str(cell) for cell in outcome.missing],
     }  # fmt: skip
     return json.dumps(record.plain(page), indent=1, allow_nan=False) + "\n"
 
 
-def _spread(values: Mapping[int, float]) -> dict[str, Any]:
-    mine = list(values.values())
-    mean, deviation = (statistics.mean(mine) if mine else None), (statistics.stdev(mine) if len(mine) > 1 else None)
-    return {"mean": mean, "deviation": deviation, "n": len(mine)}
+def _spread(by_seed: Mapping[int, float]) -> dict[str, Any]:
+    values = list(by_seed.values())
+    mean, deviation = (
+        (statistics.mean(values) if values else None),
+        (statistics.stdev(values) if len(values) > 1 else None),
+    )
+    return {"mean": mean, "deviation": deviation, "n": len(values)}
 
 
-def latex(found: Outcome) -> str:
+def latex(outcome: Outcome) -> str:
     """table.tex: the first measure, for \\usepackage{booktabs}; the best mean of a column is bold."""
-    study, name = found.study, found.study.measures[0]
-    head, rows = grid(found, name)
-    top = [best(found, column) for column in study.columns]
+    study, name = outcome.study, outcome.study.measures[0]
+    head, rows = grid(outcome, name)
+    top = [best(outcome, column) for column in study.columns]
     lines = [
         "% needs \\usepackage{booktabs}; mean and sample standard deviation over seeds (number of seeds)",
         f"\\begin{{tabular}}{{l{'r' * len(study.columns)}}}",
@@ -261,9 +268,9 @@ def escaped(text: str) -> str:
 # ── paired comparisons, and what tuning chose ──
 
 
-def pairs_page(found: Outcome, compared: Sequence[Pair]) -> str:
+def pairs_page(outcome: Outcome, compared: Sequence[Pair]) -> str:
     """pairs.md."""
-    study, measure = found.study, MEASURES[found.study.measures[0]]
+    study, measure = outcome.study, MEASURES[outcome.study.measures[0]]
     reference = next(iter(study.rows))
     head = [
         "row",
@@ -289,22 +296,22 @@ def pairs_page(found: Outcome, compared: Sequence[Pair]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _paired(one: Pair, measure: Measure) -> Iterator[str]:
+def _paired(pair: Pair, measure: Measure) -> Iterator[str]:
     def signed(value: float) -> str:
         return written(measure.scale * value, f"+,.{measure.digits}f")
 
-    yield one.row
-    yield str(len(one.seeds))
-    yield signed(one.difference)
-    yield f"{signed(one.interval[0])} … {signed(one.interval[1])}" if one.interval else NONE
-    for p in (one.p, one.p_holm, one.p_ranks):
+    yield pair.row
+    yield str(len(pair.seeds))
+    yield signed(pair.difference)
+    yield f"{signed(pair.interval[0])} … {signed(pair.interval[1])}" if pair.interval else NONE
+    for p in (pair.p, pair.p_holm, pair.p_ranks):
         yield NONE if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-    yield one.verdict
+    yield pair.verdict
 
 
-def chosen_page(found: Outcome) -> str:
+def chosen_page(outcome: Outcome) -> str:
     """chosen.md: each row's grid, how its points did on validation images, and which was taken."""
-    study, tuning = found.study, found.study.tuning
+    study, tuning = outcome.study, outcome.study.tuning
     if not tuning:
         return f"# {study.name}: nothing was tuned\n"
     seeds = ", ".join(map(str, tuning.seeds))
@@ -317,10 +324,10 @@ def chosen_page(found: Outcome) -> str:
     rows = []
     for row, column in dict.fromkeys((trial.row, trial.column) for trial in study.trials()):
         for i, point in enumerate(tuning.grid(row)):
-            tried = [one for seed in tuning.seeds if (one := found.trials.get(Trial(row, column, i, seed)))]
-            said = f"{100 * score(tried)[0]:.2f}" if tried else NONE
-            taken = "taken" if found.chosen.get((row, column)) == i else ""
-            rows.append([row, column, _words(point), f"{len(tried)} of {len(tuning.seeds)}", said, taken])
+            trials = [one for seed in tuning.seeds if (one := outcome.trials.get(Trial(row, column, i, seed)))]
+            accuracy = f"{100 * score(trials)[0]:.2f}" if trials else NONE
+            mark = "taken" if outcome.chosen.get((row, column)) == i else ""
+            rows.append([row, column, _words(point), f"{len(trials)} of {len(tuning.seeds)}", accuracy, mark])
     return f"# {study.name}: what tuning chose\n\n{text}\n\n" + lined(
         ["row", "tuned on", "point", "trials", "validation accuracy (%)", ""], rows
     ) + "\n"  # fmt: skip

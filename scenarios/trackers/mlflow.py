@@ -31,16 +31,16 @@ def opened(run: Opening) -> Tracker:
 
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         client = MlflowClient(tracking_uri=uri)
-        return Mlflow(client, _there(client, run.known) or _new(client, run))
+        return Mlflow(client, _resumed(client, run.known) or _new(client, run))
     runs = run.folder.absolute().parent
     artifacts = runs / "mlartifacts"
     artifacts.mkdir(exist_ok=True)
     with hold(artifacts, wait=True):  # two runs at once, the first ones, would both make the database's tables
         client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
-        return Mlflow(client, _there(client, run.known) or _new(client, run, (artifacts / run.scenario).as_uri()))
+        return Mlflow(client, _resumed(client, run.known) or _new(client, run, (artifacts / run.scenario).as_uri()))
 
 
-def _there(client: MlflowClient, known: Known) -> Known | None:
+def _resumed(client: MlflowClient, known: Known) -> Known | None:
     """What the store has of the run; None if it has none."""
     from mlflow.exceptions import MlflowException
 
@@ -74,8 +74,8 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     try:
         return client.create_experiment(name, artifact_location=artifacts)
     except MlflowException:
-        if there := client.get_experiment_by_name(name):
-            return there.experiment_id
+        if experiment := client.get_experiment_by_name(name):
+            return experiment.experiment_id
         raise
 
 

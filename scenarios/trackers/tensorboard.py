@@ -35,11 +35,11 @@ class TensorBoard:
 
     def __init__(self, run: Opening) -> None:
         self._folder = run.folder.absolute() / FOLDER
-        there = any(self._folder.glob("events.*"))
-        self.known = Known(rounds=run.known.rounds if there else 0, curves=run.known.curves if there else ())
+        has_events = any(self._folder.glob("events.*"))
+        self.known = Known(rounds=run.known.rounds if has_events else 0, curves=run.known.curves if has_events else ())
         self._file = _events(self._folder, self.known.rounds)
         self._settings = dict(run.settings)
-        if not there:
+        if not has_events:
             experiment, start, _ = self._hyperparameters()
             _write(self._file, 0, experiment, start)
 
@@ -77,9 +77,9 @@ def _events(folder: Path, rounds: int, final: str = "") -> EventsWriter:
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     folder.mkdir(parents=True, exist_ok=True)
-    again = any(folder.glob("events.*"))
+    has_events = any(folder.glob("events.*"))
     file = EventsWriter(str(folder / "events"), f".{rounds:07d}.{time.time_ns()}{final}")
-    if again and not final:  # what other writers call purge_step
+    if has_events and not final:  # what other writers call purge_step
         start = SessionLog(status=SessionLog.START)
         file.write_event(Event(step=rounds + 1, wall_time=time.time(), session_log=start))
         file.flush()
@@ -87,12 +87,12 @@ def _events(folder: Path, rounds: int, final: str = "") -> EventsWriter:
 
 
 def _replace(folder: Path, summaries: dict[int, list[Any]]) -> None:
-    before = list(folder.glob(f"events.*{FINAL}"))
+    old_files = list(folder.glob(f"events.*{FINAL}"))
     file = _events(folder, max(summaries), FINAL)
-    for step, those in summaries.items():
-        _write(file, step, *those)
+    for step, parts in summaries.items():
+        _write(file, step, *parts)
     file.close()
-    for old in before:
+    for old in old_files:
         old.unlink()
 
 

@@ -28,8 +28,10 @@ LONGEST = 60  # letters of a task's name
 def settings(scenario: Scenario) -> dict[str, Setting]:
     """All settings, by the names that `--set` takes, those of its pieces that are as usual too."""
     whole = {kind: _whole(kind, getattr(scenario, kind)) for kind in REGISTRIES}
-    found = overrides.values(dataclasses.replace(scenario, **whole))
-    return {path: one if isinstance(one, str | int | float) else json.dumps(one) for path, one in found.items()}
+    by_path = overrides.values(dataclasses.replace(scenario, **whole))
+    return {
+        path: value if isinstance(value, str | int | float) else json.dumps(value) for path, value in by_path.items()
+    }
 
 
 def _whole(kind: str, pieces: Any) -> Any:
@@ -49,7 +51,7 @@ def scalars(scenario: Scenario, history: Sequence[RoundRecord]) -> dict[str, flo
     trained = bool(row.examples)
     drift = [far for far in row.drift.values() if far is not None]
     split = row.forgetting_split
-    found = {
+    numbers = {
         "accuracy/test": row.accuracy,
         "accuracy/train": row.train_accuracy if trained else None,
         "accuracy/validation": row.validation_accuracy,
@@ -76,7 +78,7 @@ def scalars(scenario: Scenario, history: Sequence[RoundRecord]) -> dict[str, flo
         "forgetting/temporal": split.temporal if split else None,
         "forgetting/spatial": split.spatial if split else None,
     }
-    return _finite(found | (_staged(scenario, history) if stages.staged(scenario) else {}))
+    return _finite(numbers | (_staged(scenario, history) if stages.staged(scenario) else {}))
 
 
 def _staged(scenario: Scenario, history: Sequence[RoundRecord]) -> dict[str, float]:
@@ -87,16 +89,16 @@ def _staged(scenario: Scenario, history: Sequence[RoundRecord]) -> dict[str, flo
     """
     shared, rows = course(scenario), stages.closing(scenario, history)
     matrix = np.array([row.tasks_accuracy for row in rows])
-    learned = first_taught(shared.tasks[: len(rows)], matrix.shape[1])
-    found = {
+    first_stages = first_taught(shared.tasks[: len(rows)], matrix.shape[1])
+    numbers = {
         f"task/{number} {re.sub(r'[^0-9A-Za-z_.-]+', '-', test.name)[:LONGEST]}": share
         for number, (test, share) in enumerate(zip(shared.tests, rows[-1].tasks_accuracy, strict=True), 1)
     }
-    met = [share for share, first in zip(rows[-1].tasks_accuracy, learned, strict=True) if first >= 0]
-    found["accuracy/average"] = fmean(met)
-    if not scenario.past and len(rows) > 1 and (lost := forgetting(matrix, learned)):
-        found["forgetting/mean"] = fmean(lost)
-    return found
+    met = [share for share, first in zip(rows[-1].tasks_accuracy, first_stages, strict=True) if first >= 0]
+    numbers["accuracy/average"] = fmean(met)
+    if not scenario.past and len(rows) > 1 and (lost := forgetting(matrix, first_stages)):
+        numbers["forgetting/mean"] = fmean(lost)
+    return numbers
 
 
 def curves(report: Report) -> dict[str, dict[int, Values]]:
@@ -116,20 +118,20 @@ def _point(point: Point) -> dict[str, float]:
 def final(report: Report) -> dict[str, float]:
     """What the run comes to: its last weights, its best round, each baseline, the measures of streams, the exported files."""
     served = [shard.accuracy for shard in report.shards if shard.accuracy is not None]
-    found: dict[str, float | None] = {"accuracy": report.accuracy, "loss": report.loss}
-    found |= {f"accuracy_{kind}": accuracy for kind, accuracy in report.baselines.items()}
-    found |= {f"best_accuracy_{who}": best.accuracy for who, best in report.best.items() if best}
+    numbers: dict[str, float | None] = {"accuracy": report.accuracy, "loss": report.loss}
+    numbers |= {f"accuracy_{kind}": accuracy for kind, accuracy in report.baselines.items()}
+    numbers |= {f"best_accuracy_{who}": best.accuracy for who, best in report.best.items() if best}
     if served:
-        found |= {"clients_accuracy_mean": fmean(served), "clients_accuracy_min": min(served)}
-    if own := [shard.personal_accuracy for shard in report.shards if shard.personal_accuracy is not None]:
-        found |= {"clients_personal_accuracy_mean": fmean(own), "clients_personal_accuracy_min": min(own)}
+        numbers |= {"clients_accuracy_mean": fmean(served), "clients_accuracy_min": min(served)}
+    if personal := [shard.personal_accuracy for shard in report.shards if shard.personal_accuracy is not None]:
+        numbers |= {"clients_personal_accuracy_mean": fmean(personal), "clients_personal_accuracy_min": min(personal)}
     if report.continual:
-        found |= dataclasses.asdict(report.continual.measures)
-    found |= {f"seconds_{name}": spent for name, spent in report.seconds.items()}
+        numbers |= dataclasses.asdict(report.continual.measures)
+    numbers |= {f"seconds_{name}": spent for name, spent in report.seconds.items()}
     for name, file in report.exports.files.items():
-        found |= {f"{name}_accuracy": file.accuracy, f"{name}_bytes": file.bytes, f"{name}_ms": file.latency_ms}
-    return {f"final/{name}": value for name, value in _finite(found).items()}
+        numbers |= {f"{name}_accuracy": file.accuracy, f"{name}_bytes": file.bytes, f"{name}_ms": file.latency_ms}
+    return {f"final/{name}": value for name, value in _finite(numbers).items()}
 
 
-def _finite(found: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: float(value) for name, value in found.items() if finite(value)}
+def _finite(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items() if finite(value)}

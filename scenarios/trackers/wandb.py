@@ -21,13 +21,14 @@ def opened(run: Opening) -> Tracker:
     import wandb
 
     known = Known(uuid.uuid4().hex[:8]) if not run.known.id else run.known
-    this = wandb.init(
+    wandb_run = wandb.init(
         project=os.environ.get(PROJECT) or run.scenario, name=home.name, id=known.id, resume="allow", dir=str(home),
         mode=os.environ.get(MODE, "offline"), config=dict(run.settings), settings=wandb.Settings(console="off"),
     )  # fmt: skip
-    this.define_metric("round")
-    this.define_metric("*", step_metric="round")  # baselines come after the last round, and wandb's own step only grows
-    return Wandb(this, known)
+    wandb_run.define_metric("round")
+    # Baselines come after the last round, and wandb's own step only grows.
+    wandb_run.define_metric("*", step_metric="round")
+    return Wandb(wandb_run, known)
 
 
 class Wandb:

@@ -61,15 +61,15 @@ def export(
     """
     folder.mkdir(parents=True, exist_ok=True)
     origin = {"scenario": scenario.name, "seed": str(scenario.seed), **(origin or {})}
-    leaving = Outgoing(of(scenario), list(weights), data.train.x, data.spec.labels, scenario.model, origin)
-    reference, steered = compiled(leaving.keras), data.validation
-    if len(steered):
-        sure = check.reliable(check.ask(reference, floats(steered.x)), steered.y)
-        leaving = replace(leaving, reliable=sure, validation=steered)
+    model = Outgoing(of(scenario), list(weights), data.train.x, data.spec.labels, scenario.model, origin)
+    reference, validation = compiled(model.keras), data.validation
+    if len(validation):
+        reliable = check.reliable(check.ask(reference, floats(validation.x)), validation.y)
+        model = replace(model, reliable=reliable, validation=validation)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
         fresh = Path(name)
         wanted = [file for file in EXPORTERS if file in files]
-        failed = {file: why for file in wanted if (why := _save(file, leaving, fresh))}
+        failed = {file: why for file in wanted if (why := _save(file, model, fresh))}
         report = _report(fresh, reference, data.test, failed)
         (fresh / run_folder.EXPORTS).write_text(json.dumps(plain(report), indent=1) + "\n")
         for file in wanted:
@@ -108,15 +108,15 @@ def _report(folder: Path, reference: Predictor, test: Examples, failed: dict[str
             continue
         try:
             contenders[file] = load(folder / file)
-            found = check.score(contenders[file], parity)
-            why = check.objection(found, parity, exporter.rounded)
+            marks = check.score(contenders[file], parity)
+            why = check.objection(marks, parity, exporter.rounded)
         except Exception as error:  # every runtime has its own errors for a file that it cannot read
             why = _why(error)
         if why:
             refused[file] = why
             contenders.pop(file, None)
         else:
-            scores[file] = found
+            scores[file] = marks
     times = check.latencies(contenders, parity.images)
     base = times.pop("tf.function")
     files = {

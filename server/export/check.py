@@ -71,9 +71,9 @@ def score(predict: Predictor, parity: ParityTest) -> Score:
     )
 
 
-def objection(found: Score, parity: ParityTest, quantized: bool) -> str | None:
+def objection(marks: Score, parity: ParityTest, quantized: bool) -> str | None:
     """Why an export with these marks is refused; None if it may go out."""
-    fall, difference = round(parity.accuracy - found.accuracy, 9), found.difference  # 0.95 - 0.947 > 0.003
+    fall, difference = round(parity.accuracy - marks.accuracy, 9), marks.difference  # 0.95 - 0.947 > 0.003
     if not math.isfinite(difference):  # NaN is not greater than any limit
         return "probabilities, its own or Keras', are not numbers"
     if quantized:

@@ -30,4 +30,4 @@ def save(model: Outgoing, path: Path) -> None:
 def _numbered(config: str) -> str:
     """Shared objects by number, where Keras writes their addresses in memory."""
     number: defaultdict[str, int] = defaultdict(itertools.count(1).__next__)
-    return re.sub(r'(?<="shared_object_id": )\d+', lambda found: str(number[found[0]]), config)
+    return re.sub(r'(?<="shared_object_id": )\d+', lambda match: str(number[match[0]]), config)

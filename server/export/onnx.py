@@ -29,8 +29,8 @@ IR = 9  # the file format's version: that of onnx 1.14, which every runtime sinc
 
 def save(model: Outgoing, path: Path) -> None:
     """Write the file, with what it says of itself as metadata. The same weights give the same bytes."""
-    known = all(type(layer) in WRITERS for layer in model.folded[0].layers)
-    _finish(written(model) if known else tf2onnx.converted(model, OPSET), model, path)
+    has_writers = all(type(layer) in WRITERS for layer in model.folded[0].layers)
+    _finish(written(model) if has_writers else tf2onnx.converted(model, OPSET), model, path)
 
 
 def save_int8(model: Outgoing, path: Path) -> None:
@@ -48,16 +48,16 @@ def save_int8(model: Outgoing, path: Path) -> None:
             return next(pages, None)
 
     with tempfile.TemporaryDirectory() as folder:
-        whole, made = Path(folder) / "whole.onnx", Path(folder) / "made.onnx"
-        save(model, whole)
+        float_file, int8_file = Path(folder) / "whole.onnx", Path(folder) / "made.onnx"
+        save(model, float_file)
         quantization.quantize_static(
-            whole,
-            made,
+            float_file,
+            int8_file,
             Pages(),
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QUInt8,
         )
-        _finish(onnx.load(made), model.judged(load(made)), path)
+        _finish(onnx.load(int8_file), model.judged(load(int8_file)), path)
 
 
 def _finish(proto: Any, model: Outgoing, path: Path) -> None:
@@ -108,8 +108,10 @@ def written(model: Outgoing) -> Any:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *sizes])
         for name, sizes in (("image", (rows, columns, 1)), ("probabilities", (spec.classes,)))
     ]
-    made = helper.make_graph(graph.nodes, "digits", ends[:1], ends[1:], graph.arrays, doc_string="digits")
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="")
+    onnx_graph = helper.make_graph(graph.nodes, "digits", ends[:1], ends[1:], graph.arrays, doc_string="digits")
+    return helper.make_model(
+        onnx_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name=""
+    )
 
 
 def _conv(graph: Graph, layer: Conv, arrays: Sequence[np.ndarray], x: str, shape: tuple[int, ...]) -> str:

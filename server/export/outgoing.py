@@ -32,8 +32,8 @@ class Outgoing:
     labels: tuple[str, ...]  # what its classes are called
     options: Model = field(default_factory=Model)
     origin: Mapping[str, str] = field(default_factory=dict)  # where it comes from: run, version
-    reliable: Reliable | None = None  # from which probability on it is, in float32
-    validation: Examples | None = None  # by which files that round say so of themselves
+    reliable: Reliable | None = None  # from which probability on its readings are, in float32
+    validation: Examples | None = None  # by which files that round measure this of themselves
 
     @cached_property
     def folded(self) -> tuple[ModelSpec, Arrays]:
@@ -46,11 +46,11 @@ class Outgoing:
         return keras_model(self.spec, self.weights, self.options)
 
     def judged(self, predict: Predictor) -> Outgoing:
-        """As a file says of itself whose probabilities are others than Keras', for it rounds."""
+        """The same model in a file that rounds: `reliable` by its own probabilities, which are not Keras'."""
         if self.reliable is None or self.validation is None:
             return self
-        said = check.ask(predict, floats(self.validation.x))
-        return replace(self, reliable=check.reliable(said, self.validation.y))
+        probabilities = check.ask(predict, floats(self.validation.x))
+        return replace(self, reliable=check.reliable(probabilities, self.validation.y))
 
     @property
     def lines(self) -> str:
@@ -61,7 +61,7 @@ class Outgoing:
     def about(self) -> dict[str, str]:
         """What its files say: labels, what should go in and comes out, origin."""
         rows, columns = self.spec.image
-        said = {
+        metadata = {
             "labels": ",".join(self.labels),
             "input.layout": f"image: NHWC, n x {rows} x {columns} x 1",
             "input.range": "float32 0..1 (a byte divided by 255); a file that takes uint8 takes the byte itself",
@@ -71,8 +71,8 @@ class Outgoing:
         }
         if self.reliable is not None:
             least, images, right = self.reliable
-            said["confidence.threshold"] = f"{floor(1e6 * least) / 1e6:.6f}"  # not above what a file can say
-            said["confidence.meaning"] = (
+            metadata["confidence.threshold"] = f"{floor(1e6 * least) / 1e6:.6f}"  # not above what a file can say
+            metadata["confidence.meaning"] = (
                 f"of {images:,} validation images read with at least this probability, {right:,} are read right"
             )
-        return said | {f"origin.{key}": value for key, value in self.origin.items()}
+        return metadata | {f"origin.{key}": value for key, value in self.origin.items()}

@@ -13,14 +13,14 @@ from server.export.savedmodel import forward
 
 
 def converted(model: Outgoing, opset: int) -> Any:
-    """The model as a graph of ONNX. Names follow from places in the graph (Conv_1, Conv_1.W): tf2onnx counts on through a
-    process."""
+    """The model as a graph of ONNX. Names follow from places in the graph (Conv_1, Conv_1.W): tf2onnx's own numbers
+    go on from one export of a process to the next."""
     import tensorflow as tf
     import tf2onnx
 
-    twin, given = _channels_first(model.keras), [signature(model.keras)]
-    run = tf.function(lambda image: forward(twin, image, (0, 3, 1, 2)), input_signature=given)
-    proto, _ = tf2onnx.convert.from_function(run, input_signature=given, opset=opset)
+    twin, input_signature = _channels_first(model.keras), [signature(model.keras)]
+    run = tf.function(lambda image: forward(twin, image, (0, 3, 1, 2)), input_signature=input_signature)
+    proto, _ = tf2onnx.convert.from_function(run, input_signature=input_signature, opset=opset)
     _tidy(proto, opset)
     return proto
 

@@ -64,20 +64,20 @@ def save_int4(model: Outgoing, path: Path) -> None:
     between is float32, and quantized as it comes."""
     from ai_edge_quantizer import qtyping, quantizer
 
-    made = quantizer.Quantizer(_converted(model))
-    kinds = {
+    int4_quantizer = quantizer.Quantizer(_converted(model))
+    weight_bits = {
         qtyping.TFLOperationName.CONV_2D: 8,
         qtyping.TFLOperationName.FULLY_CONNECTED: 4,
     }
-    for operation, bits in kinds.items():
+    for operation, bits in weight_bits.items():
         weights = qtyping.TensorQuantizationConfig(
             num_bits=bits, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
         )
         config = qtyping.OpQuantizationConfig(
             weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER
         )
-        made.update_quantization_recipe(".*", operation, config)
-    path.write_bytes(_judged(bytes(made.quantize().quantized_model), model))
+        int4_quantizer.update_quantization_recipe(".*", operation, config)
+    path.write_bytes(_judged(bytes(int4_quantizer.quantize().quantized_model), model))
 
 
 def calibration(images: np.ndarray) -> np.ndarray:
@@ -100,8 +100,8 @@ def _converted(model: Outgoing, **options: Any) -> bytes:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         for name, value in ({"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]} | options).items():
             setattr(converter.target_spec if name.startswith("supported") else converter, name, value)
-        made: bytes = converter.convert()
-    return made
+        content: bytes = converter.convert()
+    return content
 
 
 def _judged(content: bytes, model: Outgoing) -> bytes:

@@ -91,8 +91,8 @@ The weights' SHA-256 begins {report.weights_sha256[:16]}."""
 
 def _files(report: Report) -> str:
     rows = [
-        f"| `{name}` | {one.bytes / 1000:,.0f} | {percent(one.accuracy)} | {percent(one.agreement)} | {one.latency_ms:.3f} |"
-        for name, one in report.exports.files.items()
+        f"| `{name}` | {file.bytes / 1000:,.0f} | {percent(file.accuracy)} | {percent(file.agreement)} | {file.latency_ms:.3f} |"
+        for name, file in report.exports.files.items()
     ]
     refused = [f"- `{name}` was refused: {why}" for name, why in report.exports.refused.items()]
     head = "| file | kB | accuracy | agrees with Keras | ms an image, one thread |\n|---|---|---|---|---|"
@@ -102,8 +102,8 @@ def _files(report: Report) -> str:
 
 def _training(report: Report) -> str:
     settings, history = report.settings, report.history
-    left = Counter(client for row in history for client in row.failed)
-    said = [
+    failures = Counter(client for row in history for client in row.failed)
+    items = [
         f"- data: {settings.data}, dealt to {settings.clients:,} clients by `{settings.partition}`",
         f"- looks: {', '.join(map(str, settings.looks)) or 'none'}; "
         f"augmentations: {', '.join(map(str, settings.augment)) or 'none'}",
@@ -111,9 +111,9 @@ def _training(report: Report) -> str:
         f"{len(history)} rounds of {settings.cohort} clients; rate {settings.local.rate:g}, batch {settings.local.batch}, "
         f"{settings.local.epochs:g} epochs a round",
         f"- stream: {settings.stream}",
-        "- left out of rounds: " + (", ".join(f"client {c} ({n} ×)" for c, n in sorted(left.items())) or "nobody"),
+        "- left out of rounds: " + (", ".join(f"client {c} ({n} ×)" for c, n in sorted(failures.items())) or "nobody"),
     ]
-    return "\n".join(["## Training", "", *said, *(f"- {event}" for event in report.events)])
+    return "\n".join(["## Training", "", *items, *(f"- {event}" for event in report.events)])
 
 
 def _accuracy(report: Report) -> str:
@@ -135,8 +135,8 @@ def _clients(report: Report) -> Iterator[str]:
     shares = [shard.accuracy or 0.0 for shard in tested]
     yield f"On clients' own test images: {percent(fmean(shares))} on average, {percent(min(shares))} at worst."
     yield ""
-    if own := [shard.personal_accuracy for shard in tested if shard.personal_accuracy is not None]:
-        yield f"Each client also has a personal model, which is not among these files: there {percent(fmean(own))} on average."
+    if personal := [shard.personal_accuracy for shard in tested if shard.personal_accuracy is not None]:
+        yield f"Each client also has a personal model, which is not among these files: there {percent(fmean(personal))} on average."
         yield ""
     yield "| client | training images | accuracy on its own |"
     yield "|---|---|---|"

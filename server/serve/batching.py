@@ -77,7 +77,7 @@ class Batcher:
             raise Refusal(Reason.LATE, f"no answer within {self.limits.timeout:g} s") from None
 
     def _look_soon(self) -> None:
-        """After what else has come in this turn of the loop; later, if there is room for others to come."""
+        """Look at the queue after what else comes in this turn of the loop; later, if the batch has room for others to come."""
         loop = asyncio.get_running_loop()
         full = self.images >= self.limits.batch
         if self._next_look is None:
@@ -90,16 +90,16 @@ class Batcher:
     def _look(self) -> None:
         """Compute what waits, unless the thread is at work: then it looks again itself."""
         self._next_look = None
-        while not self._busy and (batch := self._taken()):
-            together = np.concatenate([one.images for one in batch]) if len(batch) > 1 else batch[0].images
-            self.measured(len(together))
-            if len(together) > self.limits.inline:
+        while not self._busy and (batch := self._next_batch()):
+            images = np.concatenate([one.images for one in batch]) if len(batch) > 1 else batch[0].images
+            self.measured(len(images))
+            if len(images) > self.limits.inline:
                 self._busy = True
-                work = asyncio.get_running_loop().run_in_executor(self._thread, batch[0].model.predict, together)
+                work = asyncio.get_running_loop().run_in_executor(self._thread, batch[0].model.predict, images)
                 work.add_done_callback(partial(self._computed, batch))
                 return
             try:
-                _answer(batch, batch[0].model.predict(together))
+                _answer(batch, batch[0].model.predict(images))
             except Exception as error:  # a runtime's own; those who asked are told, the service lives
                 _fail(batch, error)
 
@@ -111,20 +111,20 @@ class Batcher:
             _answer(batch, work.result())
         self._look()
 
-    def _taken(self) -> list[Waiting]:
+    def _next_batch(self) -> list[Waiting]:
         """The requests of the next batch, taken from the queue; those that nobody waits for any more are passed over."""
-        taken: list[Waiting] = []
+        batch: list[Waiting] = []
         rows = 0
         while self._queue:
-            one = self._queue[0]
-            if not one.answer.done():
-                if taken and (one.model is not taken[0].model or rows + len(one.images) > self.limits.batch):
+            request = self._queue[0]
+            if not request.answer.done():
+                if batch and (request.model is not batch[0].model or rows + len(request.images) > self.limits.batch):
                     break
-                taken.append(one)
-                rows += len(one.images)
+                batch.append(request)
+                rows += len(request.images)
             self._queue.popleft()
-            self.images -= len(one.images)
-        return taken
+            self.images -= len(request.images)
+        return batch
 
 
 def _answer(batch: list[Waiting], rows: np.ndarray) -> None:

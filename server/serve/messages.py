@@ -201,15 +201,15 @@ def _file(package: str, messages: Mapping[str, Sequence[Field]], enums: Mapping[
     file.dependency.extend(["google/protobuf/any.proto", "google/protobuf/wrappers.proto"])
     if package != "tensorflow":
         file.dependency.append("tensorflow.proto")
-    made: dict[str, Any] = {}
+    descriptors: dict[str, Any] = {}
     for name, fields in messages.items():
         outer, _, inner = name.rpartition(".")
-        made[name] = (made[outer].nested_type if outer else file.message_type).add(name=inner)
+        descriptors[name] = (descriptors[outer].nested_type if outer else file.message_type).add(name=inner)
         for field in fields:
-            _add(made[name], f"{package}.{name}", field)
+            _add(descriptors[name], f"{package}.{name}", field)
     for name, values in enums.items():
         outer, _, inner = name.rpartition(".")
-        enum = (made[outer] if outer else file).enum_type.add(name=inner)
+        enum = (descriptors[outer] if outer else file).enum_type.add(name=inner)
         for label, number in values.items():
             enum.value.add(name=label, number=number)
     for service, methods in SERVICES.items():
@@ -224,14 +224,14 @@ def _file(package: str, messages: Mapping[str, Sequence[Field]], enums: Mapping[
     POOL.Add(file)
 
 
-def _add(made: Any, full: str, field: Field) -> None:
+def _add(descriptor: Any, full: str, field: Field) -> None:
     """One field; a map is a repeated entry of a nested type, as protoc writes it."""
     kind = descriptor_pb2.FieldDescriptorProto
     label = kind.LABEL_REPEATED if field.many or field.map else kind.LABEL_OPTIONAL
-    added = made.field.add(name=field.name, number=field.number, label=label)
+    added = descriptor.field.add(name=field.name, number=field.number, label=label)
     if field.map:
         entry = "".join(word.capitalize() for word in field.name.split("_")) + "Entry"
-        nested = made.nested_type.add(name=entry)
+        nested = descriptor.nested_type.add(name=entry)
         nested.options.map_entry = True
         _add(nested, f"{full}.{entry}", Field("key", 1, "string"))
         _add(nested, f"{full}.{entry}", Field("value", 2, field.kind))
@@ -242,14 +242,14 @@ def _add(made: Any, full: str, field: Field) -> None:
         enum = field.kind.rpartition(".")[2] in ("DataType", "State", "Code")
         added.type, added.type_name = (kind.TYPE_ENUM if enum else kind.TYPE_MESSAGE), f".{field.kind}"
     if field.one_of:
-        if field.one_of not in (names := [group.name for group in made.oneof_decl]):
-            made.oneof_decl.add(name=field.one_of)
+        if field.one_of not in (names := [group.name for group in descriptor.oneof_decl]):
+            descriptor.oneof_decl.add(name=field.one_of)
             names.append(field.one_of)
         added.oneof_index = names.index(field.one_of)
 
 
-for _known in (any_pb2, wrappers_pb2):
-    POOL.AddSerializedFile(_known.DESCRIPTOR.serialized_pb)
+for _module in (any_pb2, wrappers_pb2):
+    POOL.AddSerializedFile(_module.DESCRIPTOR.serialized_pb)
 _file("tensorflow", TENSORFLOW, TYPES)
 _file("tensorflow.serving", SERVING, STATES)
 _file("inference", INFERENCE, {})

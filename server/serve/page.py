@@ -56,8 +56,8 @@ class Page:
             raise Refusal(Reason.FOREIGN, f"the page is at this computer's own names, not at {host[:60]!r}")
         if origin is not None and origin != f"{request.url.scheme}://{host}":
             raise Refusal(Reason.FOREIGN, f"this comes from another page, {origin[:60]!r}")
-        given = request.headers.get("authorization") or ""
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+        authorization = request.headers.get("authorization") or ""
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
             raise Refusal(
                 Reason.STRANGER, "this address is not today's: open the one that the service printed when it started"
             )
@@ -80,7 +80,7 @@ class Files(StaticFiles):
 
 
 def routes(service: Service, page: Page) -> list[BaseRoute]:
-    """What is there."""
+    """The page's routes."""
 
     async def about(_: Service, request: Request) -> Response:
         return _about(service, page)
@@ -125,12 +125,12 @@ async def _correction(service: Service, page: Page, request: Request) -> Respons
         raise Refusal(Reason.UNKNOWN, "this service keeps no corrections: it was started without --learn")
     body = rest.object_of(await rest.body(service, request, corrections.LONGEST))
     try:
-        one = corrections.correction(body, service.model().classes)
-        await asyncio.to_thread(corrections.put, page.learn, one)
+        correction = corrections.correction(body, service.model().classes)
+        await asyncio.to_thread(corrections.put, page.learn, correction)
     except ValueError as error:
         raise invalid(str(error)) from None
     except corrections.Full as error:
         raise Refusal(Reason.BUSY, str(error)) from None
     except OSError as error:  # a full disk, a folder that is no longer there
         raise Refusal(Reason.BROKEN, f"it could not be kept: {error.strerror}") from None
-    return JSONResponse({"kept": one.name}, 201)
+    return JSONResponse({"kept": correction.name}, 201)

@@ -97,7 +97,7 @@ def object_of(octets: bytes) -> dict[str, Any]:
         raise invalid(f"the request's body should be a JSON object: {str(error)[:200]}") from None
 
 
-def _asked(service: Service, request: Request) -> Servable:
+def _named_model(service: Service, request: Request) -> Servable:
     return service.model(request.path_params["name"], request.path_params.get("version"))
 
 
@@ -106,17 +106,17 @@ def _asked(service: Service, request: Request) -> Servable:
 
 async def _predict(service: Service, request: Request) -> Response:
     """{"instances": [image, …]} or {"inputs": images}; an image may be wrapped as {"image": …}."""
-    model, asked = _asked(service, request), object_of(await body(service, request))
-    service.signature(str(asked.get("signature_name", "")))
-    if ("instances" in asked) == ("inputs" in asked):
+    model, content = _named_model(service, request), object_of(await body(service, request))
+    service.signature(str(content.get("signature_name", "")))
+    if ("instances" in content) == ("inputs" in content):
         raise invalid('give either "instances" (a list of images) or "inputs" (all as one tensor)')
-    if "instances" in asked:
-        rows = asked["instances"]
+    if "instances" in content:
+        rows = content["instances"]
         if not isinstance(rows, list) or not rows:
             raise invalid('"instances" should be a list of images')
         values = tensors.from_lists([_unwrapped(row) for row in rows])
         return JSONResponse({"predictions": (await service.predict(model, values)).tolist()})
-    values = tensors.from_lists(_unwrapped(asked["inputs"]))
+    values = tensors.from_lists(_unwrapped(content["inputs"]))
     return JSONResponse({"outputs": (await service.predict(model, values)).tolist()})
 
 
@@ -130,8 +130,8 @@ def _unwrapped(value: Any) -> Any:
 
 async def _classify(service: Service, request: Request) -> Response:
     """{"examples": [{"image": 784 numbers}, …]} → labels with their probabilities, all of them, in the labels' order."""
-    model, asked = _asked(service, request), object_of(await body(service, request))
-    examples = asked.get("examples")
+    model, content = _named_model(service, request), object_of(await body(service, request))
+    examples = content.get("examples")
     if not isinstance(examples, list) or not examples or not all(isinstance(one, dict) for one in examples):
         raise invalid(f'"examples" should be a list of objects with {IMAGE!r}')
     rows = [tensors.from_lists(_unwrapped(one)) for one in examples]
@@ -141,7 +141,7 @@ async def _classify(service: Service, request: Request) -> Response:
 
 
 async def _status(service: Service, request: Request) -> Response:
-    model = _asked(service, request)
+    model = _named_model(service, request)
     rows = [_state(model.version, "AVAILABLE", "")]
     rows += [_state(version, "END", why) for version, why in service.not_taken().items()]
     return JSONResponse({"model_version_status": rows})
@@ -153,7 +153,7 @@ def _state(version: int, state: str, why: str) -> dict[str, Any]:
 
 
 async def _metadata(service: Service, request: Request) -> Response:
-    model = _asked(service, request)
+    model = _named_model(service, request)
     ends = {
         side: {
             name: {
@@ -186,12 +186,12 @@ async def _ready(service: Service, request: Request) -> Response:
 
 
 async def _model_ready(service: Service, request: Request) -> Response:
-    _asked(service, request)
+    _named_model(service, request)
     return await _ready(service, request)
 
 
 async def _model(service: Service, request: Request) -> Response:
-    model = _asked(service, request)
+    model = _named_model(service, request)
     return JSONResponse(
         {
             "name": NAME, "versions": [str(model.version)], "platform": "onnx_onnxv1",
@@ -203,22 +203,22 @@ async def _model(service: Service, request: Request) -> Response:
 
 async def _infer(service: Service, request: Request) -> Response:
     """One input `image`, its numbers in the JSON or as bytes after it; one output, in the JSON or as bytes, as asked."""
-    model, octets = _asked(service, request), await body(service, request)
+    model, octets = _named_model(service, request), await body(service, request)
     length = request.headers.get(LENGTH)
     if length is not None and not (length.isdecimal() and int(length[:12]) <= len(octets)):
         raise invalid(f"{LENGTH} is {length[:20]!r}, but the request has {len(octets)} bytes")
     cut = len(octets) if length is None else int(length)
-    asked = object_of(octets[:cut])
-    probabilities = await service.predict(model, _tensor(asked, octets[cut:]))
-    outputs = _listed(asked, "outputs")
+    content = object_of(octets[:cut])
+    probabilities = await service.predict(model, _tensor(content, octets[cut:]))
+    outputs = _listed(content, "outputs")
     tensors.wanted([str(one.get("name")) for one in outputs])
-    binary = _parameters(outputs[0] if outputs else asked).get(
+    binary = _parameters(outputs[0] if outputs else content).get(
         "binary_data" if outputs else "binary_data_output", False
     )
     output: dict[str, Any] = {"name": PROBABILITIES, "datatype": "FP32", "shape": list(probabilities.shape)}
     answer = {"model_name": NAME, "model_version": str(model.version), "outputs": [output]}
-    if "id" in asked:
-        answer["id"] = str(asked["id"])[:200]
+    if "id" in content:
+        answer["id"] = str(content["id"])[:200]
     if binary is not True:
         output["data"] = probabilities.ravel().tolist()
         return JSONResponse(answer)
@@ -228,33 +228,33 @@ async def _infer(service: Service, request: Request) -> Response:
     return Response(head + tail, headers={LENGTH: str(len(head))}, media_type="application/octet-stream")
 
 
-def _tensor(asked: Mapping[str, Any], tail: bytes) -> np.ndarray:
-    inputs = _listed(asked, "inputs")
+def _tensor(content: Mapping[str, Any], tail: bytes) -> np.ndarray:
+    inputs = _listed(content, "inputs")
     if len(inputs) != 1 or inputs[0].get("name") != IMAGE:
         raise invalid(f'"inputs" should be one tensor, {IMAGE!r}')
-    (one,) = inputs
-    if one.get("datatype") != "FP32":
-        raise invalid(f"{IMAGE} has the datatype {str(one.get('datatype'))[:20]!r}, it should be 'FP32'")
-    shape = one.get("shape")
+    (tensor,) = inputs
+    if tensor.get("datatype") != "FP32":
+        raise invalid(f"{IMAGE} has the datatype {str(tensor.get('datatype'))[:20]!r}, it should be 'FP32'")
+    shape = tensor.get("shape")
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
         raise invalid(f"the shape of {IMAGE} should be a list of whole numbers, {tensors.SHAPE}")
-    if "data" in one:
-        return tensors.from_numbers(one["data"], shape)
-    if _parameters(one).get("binary_data_size") != len(tail):
+    if "data" in tensor:
+        return tensors.from_numbers(tensor["data"], shape)
+    if _parameters(tensor).get("binary_data_size") != len(tail):
         raise invalid(f'{IMAGE} should have "data", or "parameters.binary_data_size" with as many bytes after the JSON')
     return tensors.from_octets(tail, shape)
 
 
-def _listed(asked: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    found = asked.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+def _listed(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    objects = content.get(key, [])
+    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
         raise invalid(f"{key!r} should be a list of objects")
-    return found
+    return objects
 
 
-def _parameters(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = one.get("parameters", {})
-    return found if isinstance(found, dict) else {}
+def _parameters(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = part.get("parameters", {})
+    return parameters if isinstance(parameters, dict) else {}
 
 
 async def _metrics(service: Service, request: Request) -> Response:

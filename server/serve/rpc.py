@@ -22,8 +22,8 @@ FLOAT = 1  # DT_FLOAT
 AVAILABLE, END = 30, 50  # ModelVersionStatus.State
 Handler = Callable[[Service, Any, Any], Awaitable[None]]  # service, request, response to fill in
 
-for _known in (health_pb2, reflection_pb2):  # so that a reflection client finds these services, too
-    messages.POOL.AddSerializedFile(_known.DESCRIPTOR.serialized_pb)
+for _module in (health_pb2, reflection_pb2):  # so that a reflection client finds these services, too
+    messages.POOL.AddSerializedFile(_module.DESCRIPTOR.serialized_pb)
 
 
 def application(service: Service) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
@@ -49,14 +49,14 @@ def application(service: Service) -> tuple[grpc.aio.Server, health.aio.HealthSer
 
 def _method(service: Service, handler: Handler, request: str, response: str) -> grpc.RpcMethodHandler:
     """Messages are read here, not by gRPC, which would call garbage an internal error."""
-    wanted, made = message(request), message(response)
+    request_type, response_type = message(request), message(response)
 
     async def answered(octets: bytes, context: grpc.aio.ServicerContext) -> bytes:
         try:
             with service.counted("grpc"):
                 service.authorized(dict(context.invocation_metadata() or ()).get("authorization"))
-                answer = made()
-                await handler(service, _parsed(wanted, octets), answer)
+                answer = response_type()
+                await handler(service, _parsed(request_type, octets), answer)
                 return answer.SerializeToString()
         except Refusal as refusal:
             await context.abort(getattr(grpc.StatusCode, refusal.reason.value.grpc), refusal.sentence)
@@ -75,7 +75,7 @@ def _parsed(kind: Any, octets: bytes) -> Any:
 # ── TensorFlow Serving ──
 
 
-def _asked(service: Service, request: Any, answer: Any = None) -> Servable:
+def _named_model(service: Service, request: Any, answer: Any = None) -> Servable:
     """The model that a request's specification names; the answer's is filled in."""
     spec = request.model_spec
     chosen = spec.WhichOneof("version_choice")
@@ -90,7 +90,7 @@ def _asked(service: Service, request: Any, answer: Any = None) -> Servable:
 
 
 async def _predict(service: Service, request: Any, answer: Any) -> None:
-    model = _asked(service, request, answer)
+    model = _named_model(service, request, answer)
     tensors.wanted(request.output_filter)
     if set(request.inputs) != {IMAGE}:
         raise invalid(f"the inputs are {', '.join(request.inputs)[:60] or 'none'}; there should be one, {IMAGE!r}")
@@ -121,7 +121,7 @@ def _fill(tensor: Any, values: np.ndarray) -> None:
 
 
 async def _classify(service: Service, request: Any, answer: Any) -> None:
-    model, kind = _asked(service, request, answer), request.input.WhichOneof("kind")
+    model, kind = _named_model(service, request, answer), request.input.WhichOneof("kind")
     examples = list(getattr(request.input, kind).examples) if kind else []
     if not examples:
         raise invalid(f"there are no examples; each should have a float feature {IMAGE!r}")
@@ -145,12 +145,12 @@ def _feature(examples: list[Any]) -> np.ndarray:
 
 
 async def _get_metadata(service: Service, request: Any, answer: Any) -> None:
-    model = _asked(service, request, answer)
+    model = _named_model(service, request, answer)
     if list(request.metadata_field) != ["signature_def"]:
         raise invalid("metadata_field should be ['signature_def']")
-    found = message("tensorflow.serving.SignatureDefMap")()
+    signatures = message("tensorflow.serving.SignatureDefMap")()
     for name in SIGNATURES:
-        signature = found.signature_def[name]
+        signature = signatures.signature_def[name]
         signature.method_name = "tensorflow/serving/predict"
         for side, tensor, sizes in (
             (signature.inputs, IMAGE, tensors.SIZES),
@@ -159,11 +159,11 @@ async def _get_metadata(service: Service, request: Any, answer: Any) -> None:
             side[tensor].name, side[tensor].dtype = tensor, FLOAT
             for size in sizes:
                 side[tensor].tensor_shape.dim.add(size=size)
-    answer.metadata["signature_def"].Pack(found)
+    answer.metadata["signature_def"].Pack(signatures)
 
 
 async def _get_status(service: Service, request: Any, answer: Any) -> None:
-    model = _asked(service, request)
+    model = _named_model(service, request)
     answer.model_version_status.add(version=model.version, state=AVAILABLE).status.SetInParent()
     for version, why in service.not_taken().items():
         answer.model_version_status.add(version=version, state=END, status={"error_code": 2, "error_message": why})
@@ -202,14 +202,16 @@ async def _model_infer(service: Service, request: Any, answer: Any) -> None:
     tensors.wanted([one.name for one in request.outputs])
     if len(request.inputs) != 1 or request.inputs[0].name != IMAGE:
         raise invalid(f"there should be one input, {IMAGE!r}")
-    (one,) = request.inputs
-    if one.datatype != "FP32":
-        raise invalid(f"{IMAGE} has the datatype {one.datatype[:20]!r}, it should be 'FP32'")
+    (tensor,) = request.inputs
+    if tensor.datatype != "FP32":
+        raise invalid(f"{IMAGE} has the datatype {tensor.datatype[:20]!r}, it should be 'FP32'")
     if len(request.raw_input_contents) > 1:
         raise invalid(f"there are {len(request.raw_input_contents)} raw contents for one input")
     raw = request.raw_input_contents
     values = (
-        tensors.from_octets(raw[0], one.shape) if raw else tensors.from_numbers(one.contents.fp32_contents, one.shape)
+        tensors.from_octets(raw[0], tensor.shape)
+        if raw
+        else tensors.from_numbers(tensor.contents.fp32_contents, tensor.shape)
     )
     probabilities = await service.predict(model, values)
     answer.model_name, answer.model_version, answer.id = NAME, str(model.version), request.id

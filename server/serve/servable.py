@@ -44,19 +44,26 @@ def servable(path: Path, version: int | None = None) -> Servable:
     """
     try:
         metadata, predict = about(path), load(path)
-        tried = predict(np.stack([np.zeros((SIDE, SIDE, 1), np.float32), np.ones((SIDE, SIDE, 1), np.float32)]))
+        answers = predict(np.stack([np.zeros((SIDE, SIDE, 1), np.float32), np.ones((SIDE, SIDE, 1), np.float32)]))
     except Exception as error:  # every runtime has its own errors for a file that it cannot read
         raise ValueError(f"{path} cannot be loaded: {error}") from None
-    if tried.ndim != 2 or len(tried) != 2 or not np.isfinite(tried).all() or np.abs(tried.sum(1) - 1).max() > 0.01:
+    if (
+        answers.ndim != 2
+        or len(answers) != 2
+        or not np.isfinite(answers).all()
+        or np.abs(answers.sum(1) - 1).max() > 0.01
+    ):
         raise ValueError(f"{path} cannot be served: what it answers to two images are no probabilities")
-    named = (
-        tuple(metadata["labels"].split(",")) if metadata.get("labels") else tuple(str(n) for n in range(tried.shape[1]))
+    labels = (
+        tuple(metadata["labels"].split(","))
+        if metadata.get("labels")
+        else tuple(str(n) for n in range(answers.shape[1]))
     )
-    if len(named) != tried.shape[1]:
-        raise ValueError(f"{path} cannot be served: it names {len(named)} labels and answers with {tried.shape[1]}")
-    own = metadata.get("origin.version", "")
-    number = version if version is not None else int(own) if own.isdecimal() else 1
-    return Servable(number, path, named, predict, metadata)
+    if len(labels) != answers.shape[1]:
+        raise ValueError(f"{path} cannot be served: it names {len(labels)} labels and answers with {answers.shape[1]}")
+    own_version = metadata.get("origin.version", "")
+    number = version if version is not None else int(own_version) if own_version.isdecimal() else 1
+    return Servable(number, path, labels, predict, metadata)
 
 
 def found(source: Path, file: str = FILE) -> tuple[Path, int | None]:
@@ -82,7 +89,7 @@ class Follower:
         """Loads it. swapped: told of each new one. Raises ValueError if there is none to begin with."""
         self.source, self.file, self.swapped = source, file, swapped
         path, version = found(source, file)
-        self._seen: Identity | None = identity(path)
+        self._identity: Identity | None = identity(path)
         self.serving = servable(path, version)
         self.refused: dict[int, str] = {}  # by version: why it was not taken
 
@@ -94,9 +101,9 @@ class Follower:
         except (ValueError, OSError) as error:  # between two renames, perhaps
             log.debug("%s", error)
             return
-        if now == self._seen:
+        if now == self._identity:
             return
-        self._seen = now
+        self._identity = now
         try:
             fresh = servable(path, version)
         except ValueError as error:

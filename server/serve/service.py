@@ -31,10 +31,10 @@ class Service:
 
     def __post_init__(self) -> None:
         self.batcher = Batcher(self.limits, self.metrics.batch.observe)
-        self.follower.swapped = self._counted
-        self._counted(self.follower.serving)
+        self.follower.swapped = self._report_version
+        self._report_version(self.follower.serving)
 
-    def _counted(self, model: Servable) -> None:
+    def _report_version(self, model: Servable) -> None:
         self.metrics.version.set(model.version)
 
     def model(self, name: str = NAME, version: int | str | None = None) -> Servable:

@@ -65,13 +65,13 @@ def shaped(shape: Sequence[int]) -> list[int]:
 
 def _array(values: Any) -> np.ndarray:
     try:
-        found = np.asarray(values)
+        array = np.asarray(values)
     except (ValueError, TypeError, OverflowError):
         raise invalid(f"{IMAGE} is ragged: all its rows should have one length; the shape is {SHAPE}") from None
-    if found.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiu":
         raise invalid(f"{IMAGE} should hold numbers only")
     with np.errstate(over="ignore"):  # what is too great for float32 is infinite, and refused as such
-        return found.astype(np.float32)
+        return array.astype(np.float32)
 
 
 def wanted(outputs: Sequence[str]) -> None:

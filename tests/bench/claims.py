@@ -49,9 +49,9 @@ class Found:
             return [self.claim, OPEN, "", self.more]
         mean, count = statistics.mean(self.values), len(self.values)
         deviation = statistics.stdev(self.values) if count > 1 else 0.0
-        said = f"{mean:+.{self.digits}f}" if "points" in self.unit else f"{mean:.{self.digits}f}"
+        average = f"{mean:+.{self.digits}f}" if "points" in self.unit else f"{mean:.{self.digits}f}"
         spread = f"± {deviation:.{self.digits}f} ({count})" if count > 1 else f"({count})"
-        measured = f"{said} {self.unit}" + (f"; {self.more}" if self.more else "")
+        measured = f"{average} {self.unit}" + (f"; {self.more}" if self.more else "")
         return [self.claim, measured, spread, self.verdict(mean, deviation / count**0.5)]
 
 

@@ -30,12 +30,12 @@ def reports(tell: Tell, folder: Path, run: str | None, repeats: int) -> None:
     else:
         scenario, base = Scenario("export", local=Local(epochs=1, rate=0.1)), folder / "run"
         data = load(scenario)
-        export(_learned(scenario, data), scenario, data, base)
+        export(_trained(scenario, data), scenario, data, base)
     for _ in range(repeats):
         tell(plain(verify(base, data)))
 
 
-def _learned(scenario: Scenario, data: Any) -> Any:
+def _trained(scenario: Scenario, data: Any) -> Any:
     import numpy as np
 
     from core.plan import Lesson, Pull, Rehearsal, draw

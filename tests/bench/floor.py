@@ -24,7 +24,7 @@ def epoch(
     y = tf.constant(labels.astype(np.int32))
     variables = [tf.Variable(tf.zeros(shape)) for shape in shapes]
 
-    def one(ix: Any) -> None:
+    def step(ix: Any) -> None:
         xb, yb = tf.gather(x, ix), tf.gather(y, ix)
         with tf.GradientTape() as tape:
             z = _logits(tf, variables, xb)
@@ -35,9 +35,9 @@ def epoch(
     @tf.function(input_signature=[tf.TensorSpec([rows], tf.int32)])
     def run(ix: Any) -> None:
         for i in tf.range(rows // batch):
-            one(tf.reshape(ix[i * batch : (i + 1) * batch], [batch]))
+            step(tf.reshape(ix[i * batch : (i + 1) * batch], [batch]))
         if rows % batch:
-            one(ix[rows // batch * batch :])
+            step(ix[rows // batch * batch :])
 
     def train(weights: Arrays, order: np.ndarray) -> Arrays:
         for variable, w in zip(variables, weights, strict=True):

@@ -29,20 +29,20 @@ def child(engine: str, folder: Path, start: float) -> None:
     from fl.messages import Task
     from scenarios.presets.devices import PI as SCENARIO
 
-    def one() -> Engine:
+    def chosen_engine() -> Engine:
         if engine == "litert":
             file = (folder / "step.tflite").read_bytes()
             return get("litert", of(SCENARIO), file, digest(file))
         return get("tensorflow", of(SCENARIO))
 
-    (mine, _), chosen = own(SCENARIO, 0, folder / "digits", folder / f"{engine}.json", 1), one()
+    (shard, _), chosen = own(SCENARIO, 0, folder / "digits", folder / f"{engine}.json", 1), chosen_engine()
     weights = of(SCENARIO).initial(0)
-    chosen.logits(weights, mine.train.x[:1])  # whatever is loaded or traced at first use
+    chosen.logits(weights, shard.train.x[:1])  # whatever is loaded or traced at first use
     first = time.time() - start
-    done, _ = learn(mine, Task(SCENARIO, 1, 0, 0.05, weights), {}, chosen)
+    done, _ = learn(shard, Task(SCENARIO, 1, 0, 0.05, weights), {}, chosen)
     cold = time.time() - start
     again = time.perf_counter()
-    learn(mine, Task(SCENARIO, 2, 0, 0.05, done.arrays), {}, chosen)
+    learn(shard, Task(SCENARIO, 2, 0, 0.05, done.arrays), {}, chosen)
     speed = done.sums.examples / (time.perf_counter() - again)
     # Not ru_maxrss, which a process inherits from the one that started it.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

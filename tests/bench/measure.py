@@ -52,8 +52,8 @@ def lines(*command: str) -> Iterator[Facts]:
                 yield json.loads(line) | {"at": time.perf_counter() - start, "session": process.pid}
             if process.wait():
                 log.seek(0)
-                said = log.read().decode(errors="replace")[-3000:]
-                raise SystemExit(f"{' '.join(command)} failed ({process.returncode}):\n{said}")
+                stderr = log.read().decode(errors="replace")[-3000:]
+                raise SystemExit(f"{' '.join(command)} failed ({process.returncode}):\n{stderr}")
         finally:
             _end(process)
 

@@ -38,13 +38,13 @@ Contender = Callable[[Scenario], Iterator[Facts]]
 Figures = dict[str, dict[str, list[float]]]  # contender: figure: one a turn
 
 
-def _own(function: str, **settings: str) -> Contender:
+def _child(function: str, **settings: str) -> Contender:
     """One of ours, in a process of its own."""
     return lambda wanted: measure.child(f"tests.bench.{function}", scenario=wanted.json(), **settings)
 
 
 def _augmented(wanted: Scenario) -> Iterator[Facts]:
-    return _own("contenders:ours")(replace(wanted, augment=AUGMENT))
+    return _child("contenders:ours")(replace(wanted, augment=AUGMENT))
 
 
 def _pfl(wanted: Scenario) -> Iterator[Facts]:
@@ -61,12 +61,12 @@ def _pfl(wanted: Scenario) -> Iterator[Facts]:
 
 
 CONTENDERS: dict[str, Contender] = {
-    "ours": _own("contenders:ours"),
+    "ours": _child("contenders:ours"),
     "ours, augmented": _augmented,
-    "floor": _own("bare:bare", step="floor"),
-    "bare": _own("bare:bare", step="our"),
+    "floor": _child("bare:bare", step="floor"),
+    "bare": _child("bare:bare", step="our"),
     "pfl": _pfl,
-    "stock Flower + Keras": _own("contenders:stock"),
+    "stock Flower + Keras": _child("contenders:stock"),
 }
 
 

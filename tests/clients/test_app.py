@@ -61,12 +61,12 @@ def test_training_answers_what_the_client_learns(tiny: Scenario, home: Path) -> 
 
 
 def test_fedprox_holds_the_weights(tiny: Scenario) -> None:
-    free, zero, held = (
+    free, zero, proximal = (
         wire.update(play(ask(replace(tiny, strategy=part), "train")), 2, START).arrays
         for part in (Part("fedavg"), Part("fedprox", {"mu": 0.0}), Part("fedprox", {"mu": 5.0}))
     )
     assert same(list(free), list(zero))
-    moved = [sum(float(((w - s) ** 2).sum()) for w, s in zip(ws, START, strict=True)) for ws in (free, held)]
+    moved = [sum(float(((w - s) ** 2).sum()) for w, s in zip(ws, START, strict=True)) for ws in (free, proximal)]
     assert 0 < moved[1] < moved[0]
 
 

@@ -33,8 +33,8 @@ def test_each_answer_is_carried_out_at_once(waiting: Path, capsys: pytest.Captur
     assert approve(waiting, io.StringIO("y\nn\n\n8\n")) == 2
     assert labels(waiting) == ["2", "8"]  # yes; thrown away; left; it was an 8
     assert [corrections.read(file, 10).label for file in corrections.waiting(waiting)] == [4]
-    said = capsys.readouterr().out
-    assert "4 corrections wait" in said and "it is a 2, says who drew it" in said and "2 approved, 1 wait" in said
+    output = capsys.readouterr().out
+    assert "4 corrections wait" in output and "it is a 2, says who drew it" in output and "2 approved, 1 wait" in output
 
 
 def test_nothing_is_decided_without_an_answer(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +69,7 @@ def test_all_that_wait_on_one_picture(waiting: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, message",
     [
         (["--approve", "nowhere"], "--approve nowhere is no folder"),
         (["--approve", ".", "--label", "3"], "not with --label"),
@@ -78,12 +78,12 @@ def test_all_that_wait_on_one_picture(waiting: Path, tmp_path: Path) -> None:
         (["--learn", "digits"], "MODEL is missing"),
     ],
 )
-def test_wrong_words_are_named(arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_wrong_words_are_named(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_the_command_reads_answers_from_its_input(waiting: Path, monkeypatch: pytest.MonkeyPatch) -> None:

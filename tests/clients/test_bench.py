@@ -146,8 +146,8 @@ def test_a_damaged_model_is_named_and_the_others_are_measured(
     bad.write_bytes(b"nothing")
     few = ["--images", "20", "--calls", "5", "--passes", "1"]
     assert command.main([str(bad), str(files / "model.onnx"), *few]) == 1
-    said = capfd.readouterr()
-    assert "bad.onnx" in said.err and "onnx" in said.out
+    output = capfd.readouterr()
+    assert "bad.onnx" in output.err and "onnx" in output.out
 
 
 @pytest.mark.parametrize(

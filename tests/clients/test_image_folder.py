@@ -81,8 +81,8 @@ def test_what_is_gone_or_has_another_label_is_said_in_the_round_that_finds_it(tm
     (folder / "9").mkdir(exist_ok=True)
     names[1].rename(folder / "9" / names[1].name)
     shard, tests = own(SCENARIO, 0, folder, book, 2)
-    said = "has lost 1 image of its folder (39 are left) and has given 1 image another label"
-    assert changes(book, 2) == changes(book, 2) == said  # a round that is done again says it again
+    sentence = "has lost 1 image of its folder (39 are left) and has given 1 image another label"
+    assert changes(book, 2) == changes(book, 2) == sentence  # a round that is done again says it again
     assert len(shard.train) + len(tests) == 39 and changes(book, 3) == ""
     cv2.imwrite(str(names[0]), read("mnist")[0].x[0])
     assert len(own(SCENARIO, 0, folder, book, 4)[0].train) + len(own(SCENARIO, 0, folder, book, 4)[1]) == 40
@@ -124,6 +124,16 @@ def test_nothing_that_is_tested_on_is_ever_trained_on(tmp_path: Path) -> None:
     put(tmp_path, 0, 60)
     shard, tested = own(SCENARIO, 0, tmp_path, tmp_path / "experiences.json", 1)
     assert len(tested) and not {bytes(x) for x in shard.train.x} & {bytes(x) for x in tested.x}
+
+
+def test_a_file_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 40)
+    for i, file in enumerate(sorted(folder.glob("*/*.png"))):
+        file.rename(os.fsdecode(bytes(file.parent) + b"/\xff%d.png" % i))  # as a camera of another country might
+    for round in (1, 2):  # the second reads the names that the first wrote down
+        shard, tested = own(SCENARIO, 0, folder, book, round)
+        assert len(shard.train) + len(tested) == 40 and len(tested)
 
 
 def test_a_device_rehearses_what_it_met_before(tmp_path: Path) -> None:
@@ -195,8 +205,8 @@ def test_a_garbled_book_is_one_sentence_that_says_what_to_do(text: bytes, tmp_pa
 
 
 def test_what_is_odd_or_left_out_is_said_once_in_the_nodes_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(logging.getLogger("flwr"), "warning", lambda form, *words: said.append(form % words))
+    warnings: list[str] = []
+    monkeypatch.setattr(logging.getLogger("flwr"), "warning", lambda form, *words: warnings.append(form % words))
     image_folder._warn.cache_clear()
     folder = tmp_path / "digits"
     put(folder, 0, 20)
@@ -204,7 +214,7 @@ def test_what_is_odd_or_left_out_is_said_once_in_the_nodes_log(tmp_path: Path, m
     os.mkfifo(folder / "3" / "pipe.png")
     for round in (1, 2, 3):
         own(SCENARIO, 0, folder, tmp_path / "experiences.json", round)
-    assert said == [
+    assert warnings == [
         "digits/3/pipe.png is not a readable PNG: it is not a plain file",
         "left out of digits, for they are no label folders 0 … 9: 1 (10)",
         "left out, for they are not readable PNGs: 1 (3/pipe.png)",

@@ -34,9 +34,9 @@ def installed(tmp_path: Path, ca: Path, *more: str) -> Path:
 def test_a_node_is_a_folder_for_its_owner_only(tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = installed(tmp_path, ca)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and stat.S_IMODE((folder / "key").stat().st_mode) == 0o600
-    said = capsys.readouterr().out
-    assert "scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 " in said and "systemctl enable --now" in said
-    assert "PRIVATE" not in said
+    output = capsys.readouterr().out
+    assert "scenarios.deploy admit kitchen 'ecdsa-sha2-nistp384 " in output and "systemctl enable --now" in output
+    assert "PRIVATE" not in output
     first = (folder / "key").read_bytes()
     installed(tmp_path, ca)
     assert (folder / "key").read_bytes() == first  # installing again keeps who it is
@@ -72,7 +72,7 @@ def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "wrong, said",
+    "wrong, message",
     [
         ({"server": "pi"}, "HOST:PORT"),
         ({"data": "/nowhere/at/all"}, "no such file or folder"),
@@ -80,7 +80,7 @@ def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pyt
     ],
 )
 def test_what_is_missing_is_named(
-    wrong: dict[str, str], said: str, tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
+    wrong: dict[str, str], message: str, tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = {
         "server": "127.0.0.1:9",
@@ -91,18 +91,18 @@ def test_what_is_missing_is_named(
     } | wrong
     with pytest.raises(SystemExit) as stop:
         main(["install", "--allow-root", *(part for key, value in answers.items() for part in (f"--{key}", value))])
-    assert stop.value.code == 2 and said in capsys.readouterr().err
+    assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_without_a_node_the_doctor_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--home", str(tmp_path)]) == 1
-    said = capsys.readouterr().out
-    assert "ok   64-bit system" in said and "BAD  settings: there is no node" in said and "install" in said
+    output = capsys.readouterr().out
+    assert "ok   64-bit system" in output and "BAD  settings: there is no node" in output and "install" in output
     with pytest.raises(SystemExit):
         main(["join", "--home", str(tmp_path)])
 
 
-def found(folder: Path) -> dict[str, tuple[bool, str]]:
+def examined(folder: Path) -> dict[str, tuple[bool, str]]:
     return {what: (good, how) for what, good, how in doctor.examine(folder)}
 
 
@@ -110,7 +110,7 @@ def test_the_doctor_names_each_thing_that_is_wrong(tmp_path: Path, ca: Path, mon
     folder = installed(tmp_path, ca)
     (folder / "key").chmod(0o644)
     monkeypatch.setattr(doctor, "_available", lambda: 12)
-    checks = found(folder)
+    checks = examined(folder)
     assert checks["key"] == (False, f"others may read it: chmod 600 {folder / 'key'}")
     assert not checks["data"][0] and "no image to train on" in checks["data"][1]
     assert not checks["server"][0] and "does not answer" in checks["server"][1]
@@ -126,7 +126,7 @@ def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> 
         cv2.imwrite(str(digits / "3" / f"{number}.png"), image)
     (digits / "3" / "half.png").write_bytes((digits / "3" / "0.png").read_bytes()[:50])
     (digits / "a").mkdir()
-    good, how = found(folder)["data"]
+    good, how = examined(folder)["data"]
     assert good and "images to train on" in how
     assert "for they are no label folders 0 … 9: 1 (a)" in how and "not readable PNGs: 1 (3/half.png)" in how
 
@@ -153,7 +153,7 @@ def test_garbled_settings_are_one_sentence_that_names_the_file(
     with pytest.raises(SystemExit):
         main(["join", "--home", str(folder)])
     assert "node.json cannot be read" in capsys.readouterr().err
-    assert not found(folder)["settings"][0]
+    assert not examined(folder)["settings"][0]
 
 
 def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, ca: Path) -> None:
@@ -164,12 +164,12 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_does(tmp_path: Path, 
             (folder / "node.json").read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}")
         )
         listening.settimeout(0.1)
-        said = []
+        checks = []
         for what, good, how in doctor.server(settings.read(folder), folder):
-            said.append((what, good, how))
+            checks.append((what, good, how))
             if what == "server":
                 listening.close()
-    assert said[0][:2] == ("server", True) and said[1][:2] == ("certificate", False)
+    assert checks[0][:2] == ("server", True) and checks[1][:2] == ("certificate", False)
 
 
 @pytest.mark.parametrize("user, before", [(1000, ["sudo"]), (0, [])])
@@ -204,9 +204,9 @@ def test_memories_that_nothing_goes_on_from_go_only_when_their_owner_says_so(
             os.utime(one, (10**9 - age, 10**9 - age))
     capsys.readouterr()
     assert main(["clean", "--home", str(folder)]) == 0
-    said = capsys.readouterr().out
-    assert "stays   run newest: 1 kB, last used 2001-09-09" in said and "newest went on from it" in said
-    assert "2 of them, 2 kB, could go" in said and len(list((folder / "memory").iterdir())) == 3
+    output = capsys.readouterr().out
+    assert "stays   run newest: 1 kB, last used 2001-09-09" in output and "newest went on from it" in output
+    assert "2 of them, 2 kB, could go" in output and len(list((folder / "memory").iterdir())) == 3
     assert main(["clean", "--home", str(folder), "--keep", "2", "--yes"]) == 0
     assert sorted(one.name for one in (folder / "memory").iterdir()) == ["newest", "older"]
 
@@ -218,9 +218,9 @@ def test_another_key_is_printed_as_the_servers_owner_admits_it(
     first = (folder / "key.pub").read_text()
     capsys.readouterr()
     assert main(["renew", "--home", str(folder), "--key"]) == 0
-    now, said = (folder / "key.pub").read_text().strip(), capsys.readouterr().out
-    assert now != first.strip() and f"scenarios.deploy admit kitchen '{now}' --client 3 --replace" in said
-    assert "restart federation-kitchen" in said and "PRIVATE" not in said
+    now, output = (folder / "key.pub").read_text().strip(), capsys.readouterr().out
+    assert now != first.strip() and f"scenarios.deploy admit kitchen '{now}' --client 3 --replace" in output
+    assert "restart federation-kitchen" in output and "PRIVATE" not in output
 
 
 def test_another_authority_is_trusted_if_it_is_one(tmp_path: Path, ca: Path) -> None:

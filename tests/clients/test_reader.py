@@ -160,7 +160,7 @@ def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "nothing to read"),
         (["sheet.jpg", "--label", "7"], "--label 7 is of no use without --learn"),
@@ -168,10 +168,10 @@ def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_pa
         (["--folder", "nowhere"], "--folder nowhere is no folder"),
     ],
 )
-def test_what_is_wrong_is_said(home: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_wrong_is_said(home: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         command.main([str(home / "model.onnx"), *words])
-    assert stop.value.code == 2 and said in capsys.readouterr().err
+    assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_files_that_are_no_pictures_are_named_and_cost_the_others_nothing(

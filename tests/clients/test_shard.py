@@ -20,19 +20,19 @@ def plain(tiny: Scenario) -> Scenario:
     return replace(tiny, looks=(), augment=())
 
 
-def held(scenario: Scenario) -> list[shards.Shard]:
+def all_shards(scenario: Scenario) -> list[shards.Shard]:
     return [shards.shard(scenario.json(), client) for client in range(scenario.clients)]
 
 
 def test_every_training_image_is_one_clients(plain: Scenario) -> None:
-    given = sorted(image.tobytes() for one in held(plain) for image in one.train.x)
+    given = sorted(image.tobytes() for one in all_shards(plain) for image in one.train.x)
     assert given == sorted(image.tobytes() for image in load(plain).train.x)
 
 
 def test_an_image_keeps_its_label(plain: Scenario) -> None:
     data = load(plain).train
     labels = {image.tobytes(): label for image, label in zip(data.x, data.y.tolist(), strict=True)}
-    for one in held(plain):
+    for one in all_shards(plain):
         assert [labels[image.tobytes()] for image in one.train.x] == one.train.y.tolist()
 
 
@@ -49,7 +49,7 @@ def test_a_shard_is_the_same_in_every_process(tiny: Scenario) -> None:
 
 def test_each_client_has_looks_of_its_own_within_their_range(tiny: Scenario) -> None:
     scenario = replace(tiny, looks=tuple(Part(name) for name in LOOKS))
-    drawn = [one.looks for one in held(scenario)]
+    drawn = [one.looks for one in all_shards(scenario)]
     for name in LOOKS:
         settings = Part(name).settings("looks", LOOKS)
         assert all(settings["low"] <= looks[name] <= settings["high"] for looks in drawn)
@@ -74,7 +74,7 @@ def test_the_amount_that_is_told_is_the_amount_that_is_seen(plain: Scenario) -> 
 
 def test_noise_is_exact_in_every_shard_and_spares_the_test(plain: Scenario) -> None:
     noisy = replace(plain, noise=0.25)
-    for clean, spoiled in zip(held(plain), held(noisy), strict=True):
+    for clean, spoiled in zip(all_shards(plain), all_shards(noisy), strict=True):
         assert np.array_equal(clean.train.x, spoiled.train.x)
         assert int((clean.train.y != spoiled.train.y).sum()) == round(0.25 * len(clean.train))
     for client in range(plain.clients):
@@ -83,7 +83,7 @@ def test_noise_is_exact_in_every_shard_and_spares_the_test(plain: Scenario) -> N
 
 def test_a_clients_own_test_has_its_mix_of_labels(plain: Scenario) -> None:
     scenario = replace(plain, partition=Part("labels", {"k": 3}))
-    for one in held(scenario):
+    for one in all_shards(scenario):
         own = shards.own_test(scenario.json(), one.client)
         assert set(own.y.tolist()) == set(one.train.y.tolist())
         share = np.bincount(one.train.y, minlength=10) / len(one.train)
@@ -93,7 +93,7 @@ def test_a_clients_own_test_has_its_mix_of_labels(plain: Scenario) -> None:
 
 
 def test_strengths_are_one_an_augmentation(tiny: Scenario) -> None:
-    strengths = np.stack([one.strength for one in held(tiny)])
+    strengths = np.stack([one.strength for one in all_shards(tiny)])
     assert strengths.shape == (4, 2) and len(np.unique(strengths)) == 8
 
 

@@ -51,8 +51,8 @@ def test_it_answers_what_the_node_itself_would(
             {**one["metrics"], "seconds": 0.0, "processor": 0.0} for one in (mine, theirs)
         )  # how long it took is its own
         assert list(mine) == list(theirs) and numbers == same
-        for key, held in theirs.array_records.items():
-            assert all(np.array_equal(mine[key][name].numpy(), held[name].numpy()) for name in held)
+        for key, record in theirs.array_records.items():
+            assert all(np.array_equal(mine[key][name].numpy(), record[name].numpy()) for name in record)
     assert not caplog.records
 
 
@@ -193,7 +193,7 @@ def test_what_a_node_has_started_does_not_outlive_it(socket: Path) -> None:
 def test_a_nodes_processes_leave_their_temporary_files_in_its_home(socket: Path) -> None:
     (socket.parent / "tmp").mkdir()
     (socket.parent / "tmp" / "__autograph_generated_file_of_before.py").touch()
-    say = "import os, tempfile; print(tempfile.gettempdir(), os.listdir(tempfile.gettempdir()))"
-    command = [sys.executable, "-m", "clients.trainer", str(socket), "--", sys.executable, "-c", say]
+    code = "import os, tempfile; print(tempfile.gettempdir(), os.listdir(tempfile.gettempdir()))"
+    command = [sys.executable, "-m", "clients.trainer", str(socket), "--", sys.executable, "-c", code]
     done = subprocess.run(command, cwd=CODE, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"{socket.parent / 'tmp'} []"

@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 
 
-def made(number: int, label: int = 4) -> Correction:
+def some_correction(number: int, label: int = 4) -> Correction:
     """Some image or other."""
     image = rng(number, "correction").integers(0, 256, (28, 28)).astype(np.uint8)
     return Correction(image, label, 1, 0.5, 2, (((0.1, 0.2, 0.0, 0.5),),))
@@ -43,29 +43,29 @@ def test_it_waits_and_is_read_as_it_came(tmp_path: Path) -> None:
 def test_nothing_that_waits_is_anybodys_data(tmp_path: Path) -> None:
     from core.data import folder
 
-    corrections.put(tmp_path, made(0))
+    corrections.put(tmp_path, some_correction(0))
     assert folder.pictures(tmp_path, 10) == [] and left_out(tmp_path, 10) == ()
 
 
 def test_the_same_image_again_takes_the_first_ones_place(tmp_path: Path) -> None:
-    corrections.put(tmp_path, made(0, 4))
-    file = corrections.put(tmp_path, made(0, 5))
+    corrections.put(tmp_path, some_correction(0, 4))
+    file = corrections.put(tmp_path, some_correction(0, 5))
     assert corrections.waiting(tmp_path) == [file] and corrections.read(file, 10).label == 5
 
 
 def test_no_more_wait_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrections, "MOST", 3)
     for number in range(3):
-        corrections.put(tmp_path, made(number))
+        corrections.put(tmp_path, some_correction(number))
     with pytest.raises(corrections.Full, match="3 corrections wait already"):
-        corrections.put(tmp_path, made(3))
-    corrections.put(tmp_path, made(2, 8))  # one that waits may be corrected again
+        corrections.put(tmp_path, some_correction(3))
+    corrections.put(tmp_path, some_correction(2, 8))  # one that waits may be corrected again
     corrections.refuse(corrections.waiting(tmp_path)[0])
-    corrections.put(tmp_path, made(3))
+    corrections.put(tmp_path, some_correction(3))
 
 
 def test_approved_it_is_training_data_with_its_strokes_beside(tmp_path: Path) -> None:
-    file = corrections.put(tmp_path, one := made(0))
+    file = corrections.put(tmp_path, one := some_correction(0))
     approved = corrections.approve(file, corrections.read(file, 10), 6)
     assert approved == tmp_path / "6" / f"{one.name}.png" and np.array_equal(picture(approved, 28), one.image)
     assert json.loads((tmp_path / "strokes" / f"6-{one.name}.json").read_text()) == [[[0.1, 0.2, 0.0, 0.5]]]
@@ -73,7 +73,7 @@ def test_approved_it_is_training_data_with_its_strokes_beside(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "key, value, says",
+    "key, value, message",
     [
         ("image", [0] * 784, "no ink"),
         ("image", [0] * 783, "784 whole numbers"),
@@ -94,8 +94,8 @@ def test_approved_it_is_training_data_with_its_strokes_beside(tmp_path: Path) ->
         ("strokes", [[POINT] * 5001, [POINT] * 5000], "10,001 points"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(key: str, value: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_what_makes_no_sense_is_refused_by_name(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         correction(GOOD | {key: value}, 10)
 
 
@@ -122,7 +122,7 @@ def test_whatever_comes_is_taken_whole_or_refused(key: str, value: Any) -> None:
     "damage", [b"", b"{", b"[]", b"{}", b'{"label": 3}', json.dumps(GOOD | {"label": 77}).encode()]
 )
 def test_a_file_that_was_damaged_while_it_waited_is_named(tmp_path: Path, damage: bytes) -> None:
-    file = corrections.put(tmp_path, made(0))
+    file = corrections.put(tmp_path, some_correction(0))
     file.with_suffix(".json").write_bytes(damage)
     with pytest.raises(ValueError, match=file.stem):
         corrections.read(file, 10)

@@ -204,8 +204,8 @@ def test_held_out_images_are_training_images_and_no_image_is_twice(own: dict[str
     own["x_train"][:, 0, 0] = np.arange(30)
     scenario = Scenario("own", data=str(saved(tmp_path / "own.npz", own)), validation=9)
     loaded = data.load(scenario)
-    kept, held = loaded.train.x[:, 0, 0].tolist(), loaded.validation.x[:, 0, 0].tolist()
-    assert len(held) == 9 and sorted(kept + held) == list(range(30)) and kept == sorted(kept)
+    kept, held_out = loaded.train.x[:, 0, 0].tolist(), loaded.validation.x[:, 0, 0].tolist()
+    assert len(held_out) == 9 and sorted(kept + held_out) == list(range(30)) and kept == sorted(kept)
     assert np.array_equal(loaded.test.x, own["x_test"])
 
 

@@ -91,8 +91,8 @@ def test_the_standard_error_is_how_much_the_split_varies_from_draw_to_draw_of_im
         before, local, after = ([one[k] < level for one in images] for k, level in ((0, 0.9), (1, 0.7), (0, 0.6)))
         found.append(metrics.split(before, [local, before], after, [{0}, {0, 1}], [1, -1]))
     for part in ("temporal", "spatial"):
-        said = np.mean([getattr(one, f"{part}_error") for one in found])
-        assert said == pytest.approx(np.std([getattr(one, part) for one in found]), rel=0.1)
+        standard_error = np.mean([getattr(one, f"{part}_error") for one in found])
+        assert standard_error == pytest.approx(np.std([getattr(one, part) for one in found]), rel=0.1)
 
 
 def test_over_clients_each_counts_where_it_has_something_to_say() -> None:

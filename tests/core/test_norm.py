@@ -146,8 +146,8 @@ def test_a_step_is_the_one_that_keras_takes(scenario: Scenario, digits: Examples
     for mine, other in zip(model.trainable(ours), wanted, strict=True):
         assert mine == pytest.approx(other, abs=2e-6)
     a = [np.full(w.shape, 9 if i in model.statistics else 0, np.float32) for i, w in enumerate(start)]
-    held = Pull(a, [-one * w for one, w in zip(a, start, strict=True)])
-    assert same(default(scenario).train(start, replace(plan, pull=held)).weights, ours)
+    pull = Pull(a, [-one * w for one, w in zip(a, start, strict=True)])
+    assert same(default(scenario).train(start, replace(plan, pull=pull)).weights, ours)
 
 
 def test_the_statistics_of_two_clients_pooled_are_those_of_all_their_images(
@@ -157,7 +157,7 @@ def test_the_statistics_of_two_clients_pooled_are_those_of_all_their_images(
     still = replace(scenario, local=Local(batch=BATCH, rate=0.0))
     start, engine = first(still), default(still)
 
-    def seen(examples: Examples) -> Arrays:
+    def trained(examples: Examples) -> Arrays:
         plan = replace(planned(still, start, examples), path=True, momentum=0.9)
         learned = engine.train(start, plan)
         model = of(still)
@@ -166,10 +166,10 @@ def test_the_statistics_of_two_clients_pooled_are_those_of_all_their_images(
         return learned.weights
 
     few, many = digits.take(np.arange(32)), digits.take(np.arange(32, 96))
-    both = [Contribution(0, seen(few), 32.0, 1), Contribution(1, seen(many), 64.0, 2)]
+    both = [Contribution(0, trained(few), 32.0, 1), Contribution(1, trained(many), 64.0, 2)]
     identify()
     _, pooled = strategies.aggregate(still, strategies.build(still), {}, start, both, 1)
-    for ours, all_ in zip(statistics(still, pooled)[:2], statistics(still, seen(digits))[:2], strict=True):
+    for ours, all_ in zip(statistics(still, pooled)[:2], statistics(still, trained(digits))[:2], strict=True):
         assert ours == pytest.approx(all_, rel=1e-5, abs=1e-7)
     assert not np.allclose(both[0].arrays[4], both[1].arrays[4], rtol=1e-2)  # they are not alike
 

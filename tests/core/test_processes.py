@@ -76,9 +76,9 @@ def test_files_that_are_let_go_of_are_read_again_when_they_are_needed() -> None:
 import os, numpy, cv2, core.processes as p
 before = p.memory(os.getpid())
 p.let_go_of_files()
-held = p.memory(os.getpid())
+after = p.memory(os.getpid())
 assert float((numpy.eye(3) @ numpy.eye(3)).sum()) == 3 and cv2.GaussianBlur(numpy.zeros((9, 9)), (3, 3), 1).sum() == 0
-print(held < before, p.memory(os.getpid()) > held)
+print(after < before, p.memory(os.getpid()) > after)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "True True\n"

@@ -34,59 +34,59 @@ def assert_close(ours: Arrays, theirs: Arrays) -> None:
         assert mine.dtype == np.float32 and mine == pytest.approx(other, rel=1e-6, abs=1e-6)
 
 
-def mean(given: list[Arrays], sizes: list[int]) -> Arrays:
+def mean(answers: list[Arrays], sizes: list[int]) -> Arrays:
     """The weighted mean, in double precision."""
-    return [np.average(np.stack(ws).astype(np.float64), 0, sizes) for ws in zip(*given, strict=True)]
+    return [np.average(np.stack(ws).astype(np.float64), 0, sizes) for ws in zip(*answers, strict=True)]
 
 
 @pytest.mark.parametrize("name", ["fedavg", "fedprox", "fedrs", "fedlc"])
 def test_averaging_is_numpys_weighted_mean(name: str) -> None:
-    new, given, sizes = once(Part(name))
-    assert_close(new, mean(given, sizes))
+    new, answers, sizes = once(Part(name))
+    assert_close(new, mean(answers, sizes))
     assert not same(new, START) and len(set(sizes)) > 1
 
 
 def test_the_median_is_numpys() -> None:
-    new, given, _ = once(Part("fedmedian"))
-    assert_close(new, [np.median(np.stack(ws), 0) for ws in zip(*given, strict=True)])
+    new, answers, _ = once(Part("fedmedian"))
+    assert_close(new, [np.median(np.stack(ws), 0) for ws in zip(*answers, strict=True)])
 
 
 @pytest.mark.parametrize("beta, cut", [(0.0, 0), (0.15, 1), (0.3, 2), (0.45, 3)])
 def test_a_trimmed_mean_drops_both_ends(beta: float, cut: int) -> None:
-    new, given, _ = once(Part("fedtrimmedavg", {"beta": beta}))
-    kept = [np.sort(np.stack(ws), 0)[cut : 7 - cut] for ws in zip(*given, strict=True)]
+    new, answers, _ = once(Part("fedtrimmedavg", {"beta": beta}))
+    kept = [np.sort(np.stack(ws), 0)[cut : 7 - cut] for ws in zip(*answers, strict=True)]
     assert_close(new, [ws.astype(np.float64).mean(0) for ws in kept])
 
 
 @pytest.mark.parametrize("cohort", [2, 3, 7])
 def test_a_trimmed_mean_that_trims_nothing_is_the_mean_of_equal_weights(cohort: int) -> None:
     """Equal to rounding: Flower adds sorted values and divides once, while the mean adds each value's share."""
-    new, given, _ = once(Part("fedtrimmedavg", {"beta": 0.0}), cohort)
-    assert_close(new, mean(given, [1] * cohort))
+    new, answers, _ = once(Part("fedtrimmedavg", {"beta": 0.0}), cohort)
+    assert_close(new, mean(answers, [1] * cohort))
 
 
-def sums_to_nearest(given: list[Arrays], near: int) -> np.ndarray:
-    flat = np.stack([np.concatenate([w.ravel() for w in ws]) for ws in given]).astype(np.float64)
+def sums_to_nearest(answers: list[Arrays], near: int) -> np.ndarray:
+    flat = np.stack([np.concatenate([w.ravel() for w in ws]) for ws in answers]).astype(np.float64)
     distances = np.sort(((flat[:, None] - flat[None]) ** 2).sum(-1), 1)
     return distances[:, 1 : near + 1].sum(1)
 
 
 @pytest.mark.parametrize("malicious", [0, 1, 2])
 def test_krum_takes_the_client_nearest_to_its_neighbours(malicious: int) -> None:
-    new, given, _ = once(Part("krum", {"malicious": malicious}))
-    scores = sums_to_nearest(given, 7 - malicious - 2)
-    assert_close(new, given[int(scores.argmin())])
+    new, answers, _ = once(Part("krum", {"malicious": malicious}))
+    scores = sums_to_nearest(answers, 7 - malicious - 2)
+    assert_close(new, answers[int(scores.argmin())])
 
 
 def test_multikrum_takes_the_mean_of_the_nearest() -> None:
-    new, given, sizes = once(Part("multikrum", {"malicious": 2, "selected": 3}))
-    chosen = np.argsort(sums_to_nearest(given, 3))[:3]
-    assert_close(new, mean([given[i] for i in chosen], [sizes[i] for i in chosen]))
+    new, answers, sizes = once(Part("multikrum", {"malicious": 2, "selected": 3}))
+    chosen = np.argsort(sums_to_nearest(answers, 3))[:3]
+    assert_close(new, mean([answers[i] for i in chosen], [sizes[i] for i in chosen]))
 
 
 def test_bulyan_is_a_mean_of_the_nearest_to_the_median_among_krums_choice() -> None:
-    new, given, _ = once(Part("bulyan", {"malicious": 1}))
-    chosen = [given[i] for i in np.argsort(sums_to_nearest(given, 4))[:5]]
+    new, answers, _ = once(Part("bulyan", {"malicious": 1}))
+    chosen = [answers[i] for i in np.argsort(sums_to_nearest(answers, 4))[:5]]
     for mine, ws in zip(new, zip(*chosen, strict=True), strict=True):
         stack = np.stack(ws).astype(np.float64)
         nearest = np.argsort(np.abs(stack - np.median(stack, 0)), 0)[:3]
@@ -96,9 +96,9 @@ def test_bulyan_is_a_mean_of_the_nearest_to_the_median_among_krums_choice() -> N
 Step = Callable[[int, Arrays, Arrays, dict[str, Arrays]], Arrays]
 
 
-def with_momentum(number: int, w: Arrays, delta: Arrays, held: dict[str, Arrays]) -> Arrays:
-    held["v"] = [0.9 * v + d for v, d in zip(held.get("v", [0 * d for d in delta]), delta, strict=True)]
-    return [a + 0.5 * v for a, v in zip(w, held["v"], strict=True)]
+def with_momentum(number: int, w: Arrays, delta: Arrays, moments: dict[str, Arrays]) -> Arrays:
+    moments["v"] = [0.9 * v + d for v, d in zip(moments.get("v", [0 * d for d in delta]), delta, strict=True)]
+    return [a + 0.5 * v for a, v in zip(w, moments["v"], strict=True)]
 
 
 def adaptive(
@@ -106,11 +106,11 @@ def adaptive(
 ) -> Step:
     """Reddi et al. 2021: m = βm + (1 - β)Δ, w += η·m / (√v + τ)."""
 
-    def step(number: int, w: Arrays, delta: Arrays, held: dict[str, Arrays]) -> Arrays:
+    def step(number: int, w: Arrays, delta: Arrays, moments: dict[str, Arrays]) -> Arrays:
         zeros = [0 * d for d in delta]
-        held["m"] = [beta * m + (1 - beta) * d for m, d in zip(held.get("m", zeros), delta, strict=True)]
-        held["v"] = [second(v, d**2) for v, d in zip(held.get("v", zeros), delta, strict=True)]
-        parts = zip(w, held["m"], held["v"], strict=True)
+        moments["m"] = [beta * m + (1 - beta) * d for m, d in zip(moments.get("m", zeros), delta, strict=True)]
+        moments["v"] = [second(v, d**2) for v, d in zip(moments.get("v", zeros), delta, strict=True)]
+        parts = zip(w, moments["m"], moments["v"], strict=True)
         return [a + 0.02 * correct(number) * m / (np.sqrt(v) + 0.01) for a, m, v in parts]
 
     return step
@@ -134,11 +134,11 @@ STEPS: dict[str, tuple[dict[str, float], Step]] = {
 def test_a_server_optimizer_follows_its_recursion_for_three_rounds(name: str) -> None:
     args, step = STEPS[name]
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=3, strategy=Part(name, args))
-    w, held = START, {}
+    w, moments = START, {}
     for done in play(FakeGrid(), scenario):
-        given = mean(*replies(scenario, done.record.round, w))
-        held_now = [new - old for new, old in zip(given, w, strict=True)]
-        expected = step(done.record.round, w, held_now, held)
+        average = mean(*replies(scenario, done.record.round, w))
+        delta = [new - old for new, old in zip(average, w, strict=True)]
+        expected = step(done.record.round, w, delta, moments)
         for mine, other in zip(done.arrays, expected, strict=True):
             assert mine == pytest.approx(other, rel=1e-5, abs=1e-5)
         w = done.arrays
@@ -159,5 +159,5 @@ def test_fedprox_brings_a_pull_to_the_received_weights_and_no_other_strategy_of_
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_a_client_weighs_its_number_of_examples_to_a_power(power: float) -> None:
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=1, weight_exponent=power)
-    given, sizes = replies(scenario, 1, START)
-    assert_close(play(FakeGrid(), scenario)[0].arrays, mean(given, [size**power for size in sizes]))  # type: ignore[misc]
+    answers, sizes = replies(scenario, 1, START)
+    assert_close(play(FakeGrid(), scenario)[0].arrays, mean(answers, [size**power for size in sizes]))  # type: ignore[misc]

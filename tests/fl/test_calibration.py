@@ -44,17 +44,17 @@ def test_fedlc_lowers_logits_by_tau_over_the_fourth_root_of_the_count() -> None:
 
 
 @pytest.fixture(scope="module")
-def mine(tiny: Scenario) -> Shard:
+def client_shard(tiny: Scenario) -> Shard:
     return shard(tiny.json(), 1)
 
 
 @pytest.mark.parametrize("name, neutral", [("fedrs", {"alpha": 1.0}), ("fedlc", {"tau": 0.0})])
 def test_a_calibration_of_no_strength_is_averaging(
-    tiny: Scenario, mine: Shard, name: str, neutral: dict[str, Any]
+    tiny: Scenario, client_shard: Shard, name: str, neutral: dict[str, Any]
 ) -> None:
     def learned(part: Part) -> list[np.ndarray]:
         scenario = replace(tiny, strategy=part)
-        return learn(mine, Task(scenario, 1, 1, 0.05, initial(2)), {}, engine)[0].arrays
+        return learn(client_shard, Task(scenario, 1, 1, 0.05, initial(2)), {}, engine)[0].arrays
 
     plain = learned(Part("fedavg"))
     assert same(learned(Part(name, neutral)), plain) and not same(learned(Part(name)), plain)

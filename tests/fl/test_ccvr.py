@@ -45,15 +45,15 @@ def shard(examples: Examples, client: int = 0) -> Shard:
     return Shard(client, examples, np.zeros(0, np.float32), {})
 
 
-def sent(examples: Examples, round: int = ROUNDS, payloads: Payloads | None = None) -> Arrays:
+def uploaded(examples: Examples, round: int = ROUNDS, payloads: Payloads | None = None) -> Arrays:
     """What a client that has these images sends for its sums; nothing, if it sends none."""
     task = Task(BASE, round, 0, 0.05, WEIGHTS, payloads or {})
     return list(learn(shard(examples), task, {}, engine)[0].payloads.get("ccvr", []))
 
 
-def believed(examples: Examples, round: int = ROUNDS, shared: Shared | None = None, **known: Any) -> Received:
+def believed(examples: Examples, round: int = ROUNDS, shared: Shared | None = None, **fields: Any) -> Received:
     update, _ = learn(shard(examples), Task(BASE, round, 0, 0.05, WEIGHTS), {}, engine)
-    return replace(received(update, Asked(BASE, round, 0.05, WEIGHTS, shared or {})), **known)
+    return replace(received(update, Asked(BASE, round, 0.05, WEIGHTS, shared or {})), **fields)
 
 
 def method(scenario: Scenario = BASE) -> Finetune:
@@ -67,8 +67,8 @@ def method(scenario: Scenario = BASE) -> Finetune:
 def test_sums_of_one_sided_clients_are_those_of_all_data_in_one_place(digits: Examples) -> None:
     """One has all small digits, one all large ones, and they share the fives."""
     small = (digits.y < 5) | ((digits.y == 5) & (np.arange(len(digits)) % 3 == 0))
-    parts = [sent(digits.take(np.flatnonzero(mine)))[0].astype(np.float64) for mine in (small, ~small)]
-    (whole,) = sent(digits)
+    parts = [uploaded(digits.take(np.flatnonzero(mine)))[0].astype(np.float64) for mine in (small, ~small)]
+    (whole,) = uploaded(digits)
     assert np.allclose(sum(parts), whole, rtol=1e-5, atol=1e-4)  # float32
     hidden = np.maximum(engine.features(WEIGHTS, digits.x).astype(np.float64) @ WEIGHTS[-4] + WEIGHTS[-3], 0)
     assert whole[:, -1].tolist() == np.bincount(digits.y, minlength=10).tolist()
@@ -101,20 +101,20 @@ def test_one_image_of_a_class_has_a_mean_and_no_spread() -> None:
 
 
 def test_a_client_sends_in_the_last_rounds_until_it_counted(digits: Examples) -> None:
-    assert [len(sent(digits, round)) for round in range(1, ROUNDS + 1)] == [0, 0, 1, 1]
+    assert [len(uploaded(digits, round)) for round in range(1, ROUNDS + 1)] == [0, 0, 1, 1]
     half, shared = method(), dict[str, np.ndarray]()
     assert half.download(shared, 0) == {}
-    good = half.accept({"ccvr": sent(digits, 3)}, believed(digits, 3))
+    good = half.accept({"ccvr": uploaded(digits, 3)}, believed(digits, 3))
     kept, arrays = half.server_update(shared, {0: good}, WEIGHTS)
     assert same(arrays, WEIGHTS)  # until the last round is over
-    assert sent(digits, 4, half.download(kept, 0)) == [] and half.download(kept, 1) == {}
+    assert uploaded(digits, 4, half.download(kept, 0)) == [] and half.download(kept, 1) == {}
     twice, _ = half.server_update(kept, {0: good}, WEIGHTS)
     assert np.array_equal(twice["ccvr/sums"], kept["ccvr/sums"])
 
 
 def test_a_run_that_goes_on_asks_for_sums_of_its_own_model(digits: Examples) -> None:
     half, later = method(), method(replace(BASE, past=1))
-    good = half.accept({"ccvr": sent(digits)}, believed(digits))
+    good = half.accept({"ccvr": uploaded(digits)}, believed(digits))
     kept, _ = half.server_update({}, {0: good}, WEIGHTS)
     assert later.download(kept, 0) == {} and same(later.server_finish(kept, WEIGHTS), WEIGHTS)
     again, _ = later.server_update(kept, {0: good, 1: good}, WEIGHTS)
@@ -141,7 +141,7 @@ def changed(array: np.ndarray, at: Any, value: float) -> Arrays:
 
 def test_an_honest_clients_sums_are_taken_to_the_bit(digits: Examples) -> None:
     for examples in (digits, digits.take(np.arange(1))):
-        own = sent(examples)
+        own = uploaded(examples)
         assert same(list(method().accept({"ccvr": own}, believed(examples))["ccvr"][:1]), own)
     assert method().accept({}, believed(digits)) == {}
 
@@ -161,7 +161,7 @@ def test_an_honest_clients_sums_are_taken_to_the_bit(digits: Examples) -> None:
 )  # fmt: skip
 def test_sums_that_no_images_have_are_refused(digits: Examples, change: Any, words: str) -> None:
     mine = digits.take(np.flatnonzero(digits.y < 4)) if words == "features|image" else digits
-    (own,) = sent(mine)
+    (own,) = uploaded(mine)
     made = change(own)
     if words == "features|image":
         made[0][0, -2] = 1e6  # of a class of which it has none
@@ -171,11 +171,11 @@ def test_sums_that_no_images_have_are_refused(digits: Examples, change: Any, wor
 
 def test_sums_that_nobody_asked_for_yet_are_refused(digits: Examples) -> None:
     with pytest.raises(ValueError, match="in round 2, before round 3"):
-        method().accept({"ccvr": sent(digits)}, believed(digits, 2))
+        method().accept({"ccvr": uploaded(digits)}, believed(digits, 2))
 
 
 def test_on_devices_they_weigh_as_one_client_may(digits: Examples) -> None:
-    (own,) = sent(digits)
+    (own,) = uploaded(digits)
     cut, _ = method().accept({"ccvr": [own]}, believed(digits, most=30.0))["ccvr"]
     assert np.allclose(cut, own / 4)
     assert method().accept({"ccvr": [own]}, believed(digits, most=0.0)) == {}

@@ -33,10 +33,10 @@ def contributions(steps: list[int]) -> list[Contribution]:
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_with_equal_steps_it_is_averaging(momentum: float) -> None:
     identify()  # Flower's rule makes messages
-    given = contributions([7] * 5)
+    cohort = contributions([7] * 5)
     both = [
         strategies.build(replace(EQUAL, strategy=Part(name), local=Local(momentum=momentum))).aggregate(
-            {}, START, given, 1
+            {}, START, cohort, 1
         )
         for name in ("fednova", "fedavg")
     ]
@@ -47,16 +47,16 @@ def test_with_equal_steps_it_is_averaging(momentum: float) -> None:
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_it_is_the_papers_formula(momentum: float) -> None:
     """Its ‖a‖₁ under momentum, written as the paper writes it: (τ − ρ(1 − ρ^τ)/(1 − ρ)) / (1 − ρ)."""
-    given = contributions([1, 2, 5, 10, 40])
-    made = strategies.build(replace(EQUAL, strategy=Part("fednova"), local=Local(momentum=momentum)))
-    new = made.aggregate({}, START, given, 1)[1]
-    total, rho = sum(one.weight for one in given), momentum
-    norms = [(one.steps - rho * (1 - rho**one.steps) / (1 - rho)) / (1 - rho) for one in given]
-    assert norms == pytest.approx([reach(one.steps, 1.0, momentum) for one in given])
-    far = sum(one.weight / total * norm for one, norm in zip(given, norms, strict=True))
+    cohort = contributions([1, 2, 5, 10, 40])
+    strategy = strategies.build(replace(EQUAL, strategy=Part("fednova"), local=Local(momentum=momentum)))
+    new = strategy.aggregate({}, START, cohort, 1)[1]
+    total, rho = sum(one.weight for one in cohort), momentum
+    norms = [(one.steps - rho * (1 - rho**one.steps) / (1 - rho)) / (1 - rho) for one in cohort]
+    assert norms == pytest.approx([reach(one.steps, 1.0, momentum) for one in cohort])
+    far = sum(one.weight / total * norm for one, norm in zip(cohort, norms, strict=True))
     for j, old in enumerate(START):
         direction = sum(
-            one.weight / total * (one.arrays[j] - old) / norm for one, norm in zip(given, norms, strict=True)
+            one.weight / total * (one.arrays[j] - old) / norm for one, norm in zip(cohort, norms, strict=True)
         )
         assert new[j] == pytest.approx(old + far * direction, abs=1e-6)
 

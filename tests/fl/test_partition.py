@@ -114,9 +114,9 @@ def test_each_deal_gives_everybody_as_many_and_no_row_twice(
 def test_a_deal_is_of_few_labels_and_the_next_of_others() -> None:
     labels = even(500)
     parts = partition(Part("redealt", {"times": 3}), labels, 25, 1, 0)
-    held = [[set(labels[deal].tolist()) for deal in np.split(rows, 3)] for rows in parts]
-    assert all(len(one) <= 2 for deals in held for one in deals)  # 50 shards of 100: no shard has two labels
-    assert sum(deals[0] != deals[1] for deals in held) > 12
+    dealt_labels = [[set(labels[deal].tolist()) for deal in np.split(rows, 3)] for rows in parts]
+    assert all(len(one) <= 2 for deals in dealt_labels for one in deals)  # 50 shards of 100: no shard has two labels
+    assert sum(deals[0] != deals[1] for deals in dealt_labels) > 12
     mixed = partition(Part("redealt", {"times": 3, "per_client": 0}), labels, 25, 1, 0)
     assert all(len(np.unique(labels[deal])) == 10 for rows in mixed for deal in np.split(rows, 3))
 
@@ -145,8 +145,8 @@ def test_labels_shares_a_label_equally_among_its_holders() -> None:
     labels = even(50)
     parts = partition(Part("labels", {"k": 3}), labels, 7, 1, 0)
     for label in range(10):
-        held = [n for rows in parts if (n := int((labels[rows] == label).sum()))]
-        assert sum(held) == 50 and max(held) - min(held) <= 1
+        counts = [n for rows in parts if (n := int((labels[rows] == label).sum()))]
+        assert sum(counts) == 50 and max(counts) - min(counts) <= 1
 
 
 @given(st.sampled_from([(1, 10), (1, 20), (2, 5), (2, 10), (2, 25), (3, 10), (5, 4), (5, 20)]), st.integers(0, 99))

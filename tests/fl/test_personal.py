@@ -43,7 +43,7 @@ def all_(tiny: Scenario) -> Scenario:
     return replace(tiny, cohort=4, partition=Part("labels", {"k": 3}))
 
 
-def kept(folder: Path, client: int, round: int) -> Memory:
+def memory_after(folder: Path, client: int, round: int) -> Memory:
     return memory.before(memory.home(folder / "clients", client), round + 1)
 
 
@@ -74,7 +74,7 @@ def test_no_personal_layer_and_a_model_beside_are_averaging_to_the_last_bit(all_
 def test_with_all_layers_personal_each_client_learns_alone(all_: Scenario, tmp_path: Path) -> None:
     constant = replace(all_, schedule=Part("constant"), strategy=Part("fedper", {"layers": 4}))
     report = federate(constant, tmp_path)
-    mine = PersonalLayers(spec(), range(8)).serve(kept(tmp_path, 2, 2), initial(9))
+    mine = PersonalLayers(spec(), range(8)).serve(memory_after(tmp_path, 2, 2), initial(9))
     assert same(mine, alone(constant, 2))
     assert len({row.loss for row in report.history}) == 1  # and the global model never moves
 
@@ -82,7 +82,7 @@ def test_with_all_layers_personal_each_client_learns_alone(all_: Scenario, tmp_p
 def test_without_a_pull_each_own_model_learns_alone(all_: Scenario, tmp_path: Path) -> None:
     constant = replace(all_, schedule=Part("constant"), strategy=Part("ditto", {"strength": 0.0}))
     federate(constant, tmp_path)
-    assert same(in_order("v", kept(tmp_path, 2, 2)["ditto"][0]), alone(constant, 2))
+    assert same(in_order("v", memory_after(tmp_path, 2, 2)["ditto"][0]), alone(constant, 2))
 
 
 def test_hooks_that_nobody_uses_give_back_what_they_were_given() -> None:
@@ -152,7 +152,7 @@ class Eavesdropping(LocalGrid):
         ask = self.unsent[0]
         task, learns = wire.task(ask.content), ask.metadata.message_type == "train"
         replies = super().pull_messages(message_ids)
-        self.heard += [(task, sent(one.content)) for one in replies if one.has_content()]
+        self.heard += [(task, all_arrays(one.content)) for one in replies if one.has_content()]
         lost = learns and (task.round, task.client) in self.lost
         return [Message(Error(code=0, reason="lost"), reply_to=ask)] if lost else replies
 
@@ -162,7 +162,7 @@ def overheard(scenario: Scenario, folder: Path, lost: Iterable[tuple[int, int]] 
     return federate(scenario, folder, grid=grid), grid
 
 
-def sent(content: RecordDict) -> list[np.ndarray]:
+def all_arrays(content: RecordDict) -> list[np.ndarray]:
     """All arrays of a message, whatever their record."""
     return [array.numpy() for record in content.array_records.values() for array in record.values()]
 
@@ -174,7 +174,7 @@ def test_nothing_personal_is_on_the_wire(all_: Scenario, part: Part, tmp_path: P
     answers = [(task, arrays) for task, arrays in grid.heard if arrays]
     assert len(answers) == 8 and not report.events
     for task, arrays in answers:
-        slots = kept(tmp_path, task.client, task.round)[{"fedper": "personal", "ditto": "ditto"}[part.name]]
+        slots = memory_after(tmp_path, task.client, task.round)[{"fedper": "personal", "ditto": "ditto"}[part.name]]
         mine = list(slots[0].values())
         assert mine and not any(same([one], [other]) for one in mine for other in arrays)
         if part.name == "fedper":
@@ -191,7 +191,7 @@ def test_the_report_says_what_the_model_in_the_memory_reads(all_: Scenario, tmp_
     assert 0 < len(asked) < 4
     for one in report.shards:
         test = own_test(scenario.json(), one.client)
-        mine = head.serve(kept(tmp_path, one.client, 2), arrays)
+        mine = head.serve(memory_after(tmp_path, one.client, 2), arrays)
         assert one.personal_accuracy == score(engine.logits(mine, test.x), test.y).accuracy
         assert one.client in asked or one.personal_accuracy == one.accuracy  # never asked: it has the global one
 
@@ -228,7 +228,7 @@ def test_a_lost_reply_loses_nothing_of_a_clients_own(all_: Scenario, part: Part,
     report, _ = overheard(replace(all_, strategy=part), tmp_path, lost=[(1, 2), (2, 3)])
     assert [set(row.failed) for row in report.history] == [{2}, {3}]
     assert all(one.personal_accuracy is not None for one in report.shards)
-    assert all(kept(tmp_path, client, 2) for client in range(4))
+    assert all(memory_after(tmp_path, client, 2) for client in range(4))
 
 
 def test_a_client_that_sends_other_personal_layers_is_refused_by_name(all_: Scenario, tmp_path: Path) -> None:
@@ -334,5 +334,5 @@ def test_an_own_layer_is_taught_with_what_a_method_remembers(all_: Scenario, tmp
         strategy=Part("fedper"),
     )
     report = federate(scenario, tmp_path)
-    assert not report.events and set(kept(tmp_path, 0, 2)) == {"replay", "personal"}
-    assert len(kept(tmp_path, 0, 2)["personal"]) == 1  # one slot, whatever the stage
+    assert not report.events and set(memory_after(tmp_path, 0, 2)) == {"replay", "personal"}
+    assert len(memory_after(tmp_path, 0, 2)["personal"]) == 1  # one slot, whatever the stage

@@ -62,10 +62,10 @@ def test_a_client_that_was_not_drawn_keeps_its_share() -> None:
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda change, said: [change * 3, said], "does not follow from its weights"),
-        (lambda change, said: [change, said * np.float32([0.1, 1])], "is of"),
-        (lambda change, said: [change, said + np.float32([0, 1])], "in round"),
-        (lambda change, said: [change + 1, said], "does not follow from its weights"),
+        (lambda change, reach_and_round: [change * 3, reach_and_round], "does not follow from its weights"),
+        (lambda change, reach_and_round: [change, reach_and_round * np.float32([0.1, 1])], "is of"),
+        (lambda change, reach_and_round: [change, reach_and_round + np.float32([0, 1])], "in round"),
+        (lambda change, reach_and_round: [change + 1, reach_and_round], "does not follow from its weights"),
     ],
 )
 def test_a_variate_that_no_honest_client_can_have_is_refused(change: object, words: str) -> None:
@@ -80,8 +80,8 @@ def test_a_variate_that_no_honest_client_can_have_is_refused(change: object, wor
 
 def test_no_variate_leads_all_others() -> None:
     method = ControlVariates(spec(), 4)
-    said = np.zeros(2, np.float32)
-    uploads = {c: {"scaffold": [np.full(3, 1.0 if c else 100.0, np.float32), said]} for c in range(4)}
+    reach_and_round = np.zeros(2, np.float32)
+    uploads = {c: {"scaffold": [np.full(3, 1.0 if c else 100.0, np.float32), reach_and_round]} for c in range(4)}
     balanced = method.balance(uploads, 4.0)
     assert balanced[0]["scaffold"][0] == pytest.approx(4.0) and balanced[1]["scaffold"][0] == pytest.approx(1.0)
 

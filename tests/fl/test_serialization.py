@@ -43,8 +43,8 @@ def test_everything_comes_back(metrics, words, shapes):  # type: ignore[no-untyp
     assert isinstance(back["metrics"], MetricRecord) and dict(back["metrics"]) == metrics
     assert isinstance(back["config"], ConfigRecord) and dict(back["config"]) == words
     for key in ("arrays", "method.der"):
-        held = back[key]
-        assert isinstance(held, ArrayRecord) and same(wire.arrays(held), arrays)
+        record = back[key]
+        assert isinstance(record, ArrayRecord) and same(wire.arrays(record), arrays)
 
 
 def test_a_task_and_an_update_survive() -> None:

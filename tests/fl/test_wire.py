@@ -99,8 +99,8 @@ def test_what_methods_were_not_asked_for_is_refused(shapes: dict[str, list[tuple
 
 def test_weights_keep_their_order_whatever_the_order_of_their_names() -> None:
     many = [np.full(1, i, np.float32) for i in range(12)]
-    held = ArrayRecord({str(i): Array(many[i]) for i in reversed(range(12))})
-    assert same(wire.arrays(held), many)
+    record = ArrayRecord({str(i): Array(many[i]) for i in reversed(range(12))})
+    assert same(wire.arrays(record), many)
 
 
 def changed(**metrics: Any) -> RecordDict:
@@ -114,8 +114,8 @@ def changed(**metrics: Any) -> RecordDict:
 def with_array(name: str, array: Array | None) -> RecordDict:
     """The answer with one array changed, or taken away by None."""
     content = wire.reply(UPDATE)
-    held = {**content.array_records[wire.ARRAYS], name: array}
-    content[wire.ARRAYS] = ArrayRecord({key: value for key, value in held.items() if value is not None})
+    arrays = {**content.array_records[wire.ARRAYS], name: array}
+    content[wire.ARRAYS] = ArrayRecord({key: value for key, value in arrays.items() if value is not None})
     return content
 
 

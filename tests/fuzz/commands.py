@@ -23,7 +23,7 @@ from scenarios import compare, deploy, export, study
 from scenarios import run as commands
 from scenarios.check import without_effect
 from server import versions
-from tests.fuzz.law import MOST, Broken, elsewhere, law, said_by, small_data
+from tests.fuzz.law import MOST, Broken, code_and_stderr, elsewhere, law, small_data
 from tests.fuzz.settings import combination
 
 HOME = Path(__file__).parents[2]
@@ -73,9 +73,9 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
 def _let_in(words: list[str]) -> Scenario:
     """The scenario that passes the door. Raises Broken if it does not."""
     with mock.patch("scenarios.run.run", return_value=0) as run:
-        code, said = said_by(commands.main, [*words, "--out", "new"])
+        code, stderr = code_and_stderr(commands.main, [*words, "--out", "new"])
     if code:
-        raise Broken(f"refused: {said}")
+        raise Broken(f"refused: {stderr}")
     return run.call_args.args[0]  # type: ignore[no-any-return]
 
 
@@ -177,7 +177,7 @@ def answered(name: str, words: list[str]) -> int:
         stack.enter_context(
             mock.patch("scenarios.deployment.flwr_cli.ask", return_value={"success": False, "error-message": "nobody"})
         )
-        code, said = said_by(COMMANDS[name][0], words)
-    if code not in (0, 1, 2) or "Traceback" in said or (code == 2 and not said.strip()):
-        raise Broken(f"exit code {code}: {said}")
+        code, stderr = code_and_stderr(COMMANDS[name][0], words)
+    if code not in (0, 1, 2) or "Traceback" in stderr or (code == 2 and not stderr.strip()):
+        raise Broken(f"exit code {code}: {stderr}")
     return code

@@ -65,20 +65,20 @@ def _read_checkpoint(file: Path) -> bool:
     return bool(damaged)
 
 
-def _kept(round: int) -> dict[str, dict[int, dict[str, np.ndarray]]]:
+def _slots(round: int) -> dict[str, dict[int, dict[str, np.ndarray]]]:
     return {"ewc": {0: {"fisher0": WEIGHTS[0]}, 1: {"fisher0": -WEIGHTS[0]}}, "replay": {0: {"y": np.arange(round)}}}
 
 
 def _memory(folder: Path) -> Path:
     for round in (2, 3):
-        memory.save(memory.home(folder, CLIENT), round, _kept(round))
+        memory.save(memory.home(folder, CLIENT), round, _slots(round))
     return memory.home(folder, CLIENT) / "round-0003.npz"
 
 
 def _read_memory(file: Path) -> bool:
     found = memory.before(file.parent, 4)
     round = len(found["replay"][0]["y"])
-    assert repr(found) == repr(_kept(round)) and round in (2, 3)
+    assert repr(found) == repr(_slots(round)) and round in (2, 3)
     return round == 2
 
 

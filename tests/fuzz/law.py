@@ -26,16 +26,16 @@ class Broken(AssertionError):
     """The law was broken; the message says by what, and how to see it again."""
 
 
-def said_by(command: Callable[[list[str]], int], words: list[str]) -> tuple[Any, str]:
+def code_and_stderr(command: Callable[[list[str]], int], words: list[str]) -> tuple[Any, str]:
     """A command's exit code, and its words on standard error."""
-    said = io.TextIOWrapper(io.BytesIO(), errors="backslashreplace")
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+    stderr = io.TextIOWrapper(io.BytesIO(), errors="backslashreplace")
+    with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
         try:
             code: Any = command(words)
         except SystemExit as stop:
             code = stop.code or 0
-    said.seek(0)
-    return code, said.read()
+    stderr.seek(0)
+    return code, stderr.read()
 
 
 @contextlib.contextmanager

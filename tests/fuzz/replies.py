@@ -102,11 +102,11 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     return "read, within the limits"
 
 
-def _harmless(said: Arrays, max_update_ratio: float) -> None:
+def _harmless(payload: Arrays, max_update_ratio: float) -> None:
     """What the next client is held to is finite, and no further than a client may be."""
-    if not said:
+    if not payload:
         return
-    both, count = said[:-1], len(said) // 2
+    both, count = payload[:-1], len(payload) // 2
     for information, product, start in zip(both[:count], both[count:], START, strict=True):
         anchor = np.where(information > 1e-12, product / np.maximum(information, 1e-12), start)
         assert np.isfinite(anchor).all() and (np.abs(anchor - start) <= 1.01 * (1 + max_update_ratio) * 10).all()
@@ -114,14 +114,14 @@ def _harmless(said: Arrays, max_update_ratio: float) -> None:
 
 def answer(task: Task) -> RecordDict:
     """What an honest client answers that also has something to say for a method."""
-    said = {"curious": [np.arange(4, dtype=np.float32), np.ones((2, 2), np.float32)]}
-    said["fedcurv"] = [np.full_like(w, 0.5) for w in START] + [np.float32(0.5) * w for w in START]
+    payloads = {"curious": [np.arange(4, dtype=np.float32), np.ones((2, 2), np.float32)]}
+    payloads["fedcurv"] = [np.full_like(w, 0.5) for w in START] + [np.float32(0.5) * w for w in START]
     update, local = honest(task), task.scenario.local
     if task.scenario.strategy.name == "scaffold":
         far = np.float32(reach(update.sums.examples // local.batch, task.rate, local.momentum))
         moved = [(x - y) / far for x, y in zip(task.arrays, update.arrays, strict=True)]
-        said["scaffold"] = [*moved, np.array([far, task.round], np.float32)]
-    return wire.reply(replace(update, labels=(1,) * 10, looks=(0.5,), payloads=said, rehearsed=3))
+        payloads["scaffold"] = [*moved, np.array([far, task.round], np.float32)]
+    return wire.reply(replace(update, labels=(1,) * 10, looks=(0.5,), payloads=payloads, rehearsed=3))
 
 
 # ── mutations: each changes the records it is given ──

@@ -62,9 +62,9 @@ def run(seed: int, count: int) -> Counter[tuple[str, str]]:
                     found[name, outcome] += 1
                 _alive(web, channel)
         finally:
-            said = stop(running)
-    if "Traceback" in said:
-        print(said[-3000:])
+            log = stop(running)
+    if "Traceback" in log:
+        print(log[-3000:])
         found["service", "finding"] += 1
     return found
 
@@ -124,9 +124,9 @@ def _rest(web: httpx.Client, draw: np.random.Generator) -> str:
     answer = web.post(path, content=octets, headers=headers)
     if answer.is_success:
         return "answered"
-    said = answer.json().get("error")
+    error = answer.json().get("error")
     return (
-        "refused" if 400 <= answer.status_code < 500 and said else f"{path}: {answer.status_code} {answer.text[:200]}"
+        "refused" if 400 <= answer.status_code < 500 and error else f"{path}: {answer.status_code} {answer.text[:200]}"
     )
 
 

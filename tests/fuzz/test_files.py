@@ -67,8 +67,8 @@ def test_the_command_counts_and_fails_if_there_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["files", "--count", "24", "--seed", "3"]) == 0
-    said = capfd.readouterr().out
-    assert "tried" in said and "all" in said and "24" in said
+    output = capfd.readouterr().out
+    assert "tried" in output and "all" in output and "24" in output
     monkeypatch.setitem(KINDS, "node.json", replace(KINDS["node.json"], read=raising(TypeError("odd"))))
     assert main(["files", "--count", str(len(KINDS))]) == 1
     last = list(KINDS).index("node.json")

@@ -39,9 +39,9 @@ def _arrays(change: Callable[[Any], Any], only: str = "") -> Callable[[Any], Non
     def changed(content: Any) -> None:
         from flwr.app import Array, ArrayRecord
 
-        held = content.array_records["arrays"]
+        arrays = content.array_records["arrays"]
         content["arrays"] = ArrayRecord(
-            {k: Array(change(a.numpy())) if only in ("", k) else a for k, a in held.items()}
+            {k: Array(change(a.numpy())) if only in ("", k) else a for k, a in arrays.items()}
         )
 
     return changed
@@ -106,9 +106,9 @@ def _answered(app: Any, message: Any, context: Any) -> Any:
     if kind.startswith("query") and WHO == "thief":
         claims = Path(os.environ["FLWR_HOME"]) / "claims"
         claims.write_text((claims.read_text() if claims.exists() else "") + "x")
-        said = len(claims.read_text())
-        if said <= 2 * CLAIMS:
-            _numbers(client=float("inf") if said <= CLAIMS else 0)(reply.content)
+        count = len(claims.read_text())
+        if count <= 2 * CLAIMS:
+            _numbers(client=float("inf") if count <= CLAIMS else 0)(reply.content)
     return reply
 
 

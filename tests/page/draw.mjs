@@ -16,9 +16,9 @@ try {
     const { strokes, label } = JSON.parse(line);
     await desk.page.locator("#field").press("Escape");
     await draw(desk, strokes, pointer("pen", 0.5));
-    const said = await answer(desk.page);
-    if (label !== null) said.kept = await correct(desk.page, label);
-    console.log(JSON.stringify(said));
+    const reply = await answer(desk.page);
+    if (label !== null) reply.kept = await correct(desk.page, label);
+    console.log(JSON.stringify(reply));
   }
 } finally {
   await browser.close();

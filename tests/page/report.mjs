@@ -13,7 +13,7 @@ const seen = noted();
 const faults = checked(axe, seen), listen = listening(seen);
 
 const curves = (page, i = 0) => page.locator("figure[data-curves]").nth(i);
-const said = (page) => curves(page).locator(".field").getAttribute("aria-valuetext");
+const valueText = (page) => curves(page).locator(".field").getAttribute("aria-valuetext");
 const shown = async (page, i = 0) => ({
   picture: await curves(page, i).locator("img").isVisible(), curves: await curves(page, i).locator(".field").isVisible(),
 });
@@ -23,24 +23,24 @@ try {
   const desk = await opened(browser, address, { viewport: { width: 1100, height: 900 } }, listen);
   seen.desk = await shown(desk.page);
   seen.fields = await desk.page.locator(".field").count();
-  seen.end = await said(desk.page);
+  seen.end = await valueText(desk.page);
   const field = curves(desk.page).locator(".field");
   await field.scrollIntoViewIfNeeded();
   const box = await field.boundingBox();
   await desk.page.mouse.move(box.x + 46, box.y + 100);
-  seen.hovered = await said(desk.page);
+  seen.hovered = await valueText(desk.page);
   await desk.page.screenshot({ path: `${out}/light.png` });
   await desk.page.mouse.move(0, 0);
-  seen.left = await said(desk.page);
+  seen.left = await valueText(desk.page);
   await field.focus();
   seen.keys = [];
   for (const key of ["Home", "ArrowRight", "End", "ArrowLeft", "Escape"]) {
     await desk.page.keyboard.press(key);
-    seen.keys.push(await said(desk.page));
+    seen.keys.push(await valueText(desk.page));
   }
   await curves(desk.page).getByText("by gradient examples").click();
   await field.press("Home");
-  seen.examples = await said(desk.page);
+  seen.examples = await valueText(desk.page);
   const before = await field.locator(".curve").count();
   await curves(desk.page).locator(".keys button").first().click();
   seen.hidden = before - await field.locator(".curve").count();
@@ -65,7 +65,7 @@ try {
   const at = await small.boundingBox();
   await finger(phone.client, "begin", at.x + 46, at.y + 50);
   await finger(phone.client, "end");
-  seen.finger = await said(phone.page);
+  seen.finger = await valueText(phone.page);
   seen.phone = await cut(phone.page);
   await faults(phone.page, "phone");
   await phone.page.screenshot({ path: `${out}/phone.png`, fullPage: true });

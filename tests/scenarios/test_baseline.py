@@ -30,7 +30,7 @@ def one_thread() -> None:
     tensorflow.one_thread()
 
 
-def whole(kind: str, scenario: Scenario, folder: Path) -> Result:
+def finished(kind: str, scenario: Scenario, folder: Path) -> Result:
     """The finished baseline."""
     folder.mkdir(exist_ok=True)
     make(kind, baselines.reduced(scenario, kind), folder, Beside(folder))
@@ -92,7 +92,7 @@ def _sources(path: Path) -> list[Path]:
 
 
 def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp_path: Path) -> None:
-    found, report = whole("centralized", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
+    found, report = finished("centralized", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
     assert [point.seen for point in found.curve] == [row.seen for row in report.history]
     assert [point.round for point in found.curve] == [1, 2]
     assert found.accuracy == found.curve[-1].accuracy
@@ -102,14 +102,14 @@ def test_centralized_goes_on_after_an_interruption_as_if_there_had_been_none(tin
     scenario, parts = replace(tiny, rounds=4), tmp_path / "parts"
     first = list(islice(centralized(baselines.reduced(scenario, "centralized"), parts), 2))
     assert [point.round for point in first] == [1, 2] and baselines.result(parts) is None
-    assert whole("centralized", scenario, parts) == whole("centralized", scenario, tmp_path / "whole")
+    assert finished("centralized", scenario, parts) == finished("centralized", scenario, tmp_path / "whole")
     for name in (best.BEST, best.LAST):
         assert (parts / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_baseline_that_breaks_keeps_its_best_weights_beside_its_last(tiny: Scenario, tmp_path: Path) -> None:
     wild = replace(tiny, rounds=5, looks=(), augment=(), schedule=Part("constant"), local=Local(rate=0.6))
-    found = whole("centralized", wild, tmp_path / "wild")
+    found = finished("centralized", wild, tmp_path / "wild")
     losses = [point.validation_loss for point in found.curve if point.validation_loss is not None]
     top = found.best
     assert top and top.round == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
@@ -120,12 +120,12 @@ def test_a_baseline_that_breaks_keeps_its_best_weights_beside_its_last(tiny: Sce
 
 
 def test_without_validation_images_no_round_of_a_baseline_is_best(tiny: Scenario, tmp_path: Path) -> None:
-    found = whole("centralized", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
+    found = finished("centralized", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
     assert found.best is None and not (tmp_path / "blind" / best.BEST).exists()
 
 
 def test_each_client_alone_learns_only_in_the_rounds_that_would_ask_it(tiny: Scenario, tmp_path: Path) -> None:
-    found, report = whole("local", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
+    found, report = finished("local", tiny, tmp_path / "baseline"), federate(tiny, tmp_path / "run")
     (point,), alone = found.curve, found.last_alone
     assert alone and point.seen == report.history[-1].seen and point.round == 2
     assert len(alone.accuracies) == len(alone.own_accuracies) == 4
@@ -135,7 +135,7 @@ def test_each_client_alone_learns_only_in_the_rounds_that_would_ask_it(tiny: Sce
 
 def test_each_client_alone_keeps_its_best_weights_beside_its_last(tiny: Scenario, tmp_path: Path) -> None:
     wild = replace(tiny, rounds=5, looks=(), augment=(), schedule=Part("constant"), local=Local(rate=0.6))
-    found = whole("local", wild, tmp_path / "wild")
+    found = finished("local", wild, tmp_path / "wild")
     last, top = found.last_alone, found.best_alone
     assert last and top and last.rounds != top.rounds  # else the test would not tell best from last
     for client in range(wild.clients):
@@ -143,13 +143,13 @@ def test_each_client_alone_keeps_its_best_weights_beside_its_last(tiny: Scenario
             round_, arrays = best.weights(tmp_path / "wild" / "clients" / str(client) / name)
             assert round_ == alone.rounds[client]
             assert evaluation.evaluate(engine, arrays, load(wild).test).accuracy == alone.accuracies[client]
-    blind = whole("local", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
+    blind = finished("local", replace(tiny, validation=0, rounds=1), tmp_path / "blind")
     assert blind.best is None and not list((tmp_path / "blind").rglob(best.BEST))
 
 
 def test_one_client_alone_is_a_federation_of_one(tiny: Scenario, tmp_path: Path) -> None:
     one = replace(tiny, clients=1, cohort=1)
-    found, report = whole("local", one, tmp_path / "baseline"), federate(one, tmp_path / "run")
+    found, report = finished("local", one, tmp_path / "baseline"), federate(one, tmp_path / "run")
     assert found.last_alone and found.last_alone.accuracies == (report.accuracy,)
     assert found.last_alone.own_accuracies == (report.shards[0].accuracy,)
 
@@ -195,15 +195,15 @@ def test_in_a_stream_baselines_and_methods_see_the_same_number_of_examples(
     report = federate(two, tmp_path / "run")
     assert any(row.idle for row in report.history)  # one whose stage brings it nothing
     seen = [row.seen for row in report.history]
-    assert [point.seen for point in whole("centralized", two, tmp_path / "centralized").curve] == seen
-    assert whole("local", two, tmp_path / "local").curve[-1].seen == seen[-1]
-    assert [point.seen for point in whole("joint", two, tmp_path / "joint").curve] == seen
+    assert [point.seen for point in finished("centralized", two, tmp_path / "centralized").curve] == seen
+    assert finished("local", two, tmp_path / "local").curve[-1].seen == seen[-1]
+    assert [point.seen for point in finished("joint", two, tmp_path / "joint").curve] == seen
 
 
 def test_joint_is_the_federation_whose_clients_keep_everything(tiny: Scenario, tmp_path: Path) -> None:
     two = replace(tiny, stream=Part("classes", {"per_task": 5}))
     folder = tmp_path / "joint"
-    found = whole("joint", two, folder)
+    found = finished("joint", two, folder)
     report = federate(replace(two, methods=(Part("joint"),)), tmp_path / "run")
     assert found.accuracy == report.accuracy and report.continual and found.matrix == report.continual.matrix
     assert baselines.progress(folder) == 2 and len(found.curve) == 2

@@ -96,12 +96,12 @@ class Counting:
 )
 def test_every_method_takes_the_steps_of_its_clients_own_examples(name: str, method: str) -> None:
     scenario = replace(small(name), methods=(Part(method),), softmax=Part("plain"))
-    wanted, start, held = due(scenario), of(scenario).initial(0), shards(scenario)
+    wanted, start, examples = due(scenario), of(scenario).initial(0), shards(scenario)
     for client in (0, scenario.clients - 1):
         memory: Any = {}
         for number, cohort in enumerate(wanted, 1):
             engine = Counting(scenario)
-            mine = Shard(client, held[client], np.zeros((len(held[client]), 0), np.float32), {})
+            mine = Shard(client, examples[client], np.zeros((len(examples[client]), 0), np.float32), {})
             done, memory = learn(mine, Task(scenario, number, client, 0.1, start), memory, engine)  # type: ignore[arg-type]
             solved = method in CLOSED_FORM or (method == WARM and number > ends(scenario)[0])
             expected = 0 if solved else cohort.get(client)
@@ -114,14 +114,14 @@ def test_every_method_takes_the_steps_of_its_clients_own_examples(name: str, met
 def test_the_baselines_of_every_preset_take_as_many_steps_as_its_clients(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenario, taken = small(name), list[tuple[int, int]]()
+    scenario, steps = small(name), list[tuple[int, int]]()
 
-    def counted(mine: Shard, task: Task, memory: Any, engine: Any) -> tuple[Update, Any]:
-        stream = lay(task.scenario, mine.train.y, task.client)
+    def counted(shard: Shard, task: Task, memory: Any, engine: Any) -> tuple[Update, Any]:
+        stream = lay(task.scenario, shard.train.y, task.client)
         assert len(stream.parts) == 1  # it has all of its data from the first round on
         count = budget(task.scenario, len(stream.parts[0]))
-        taken.append((task.round, count))
-        return Update(task.client, task.arrays, len(mine.train), Sums(0.0, 0, count * scenario.local.batch)), {}
+        steps.append((task.round, count))
+        return Update(task.client, task.arrays, len(shard.train), Sums(0.0, 0, count * scenario.local.batch)), {}
 
     for module in (centralized, local):
         monkeypatch.setattr(module, "learn", counted)
@@ -129,13 +129,15 @@ def test_the_baselines_of_every_preset_take_as_many_steps_as_its_clients(
         monkeypatch.setattr(module, "default", lambda _: SimpleNamespace())
     wanted = [sum(cohort.values()) for cohort in due(scenario)]
     for kind in ("centralized", "local"):
-        taken.clear()
+        steps.clear()
         folder = tmp_path / kind
         folder.mkdir()
-        made = getattr(centralized if kind == "centralized" else local, kind)(baselines.reduced(scenario, kind), folder)
-        list(made)
-        found = [sum(count for number, count in taken if number == one) for one in range(1, scenario.rounds + 1)]
-        assert found == wanted, kind
+        rounds = getattr(centralized if kind == "centralized" else local, kind)(
+            baselines.reduced(scenario, kind), folder
+        )
+        list(rounds)
+        sums = [sum(count for number, count in steps if number == one) for one in range(1, scenario.rounds + 1)]
+        assert sums == wanted, kind
         done = baselines.result(folder)
         assert done and done.curve[-1].seen == sum(wanted) * scenario.local.batch
 
@@ -143,13 +145,13 @@ def test_the_baselines_of_every_preset_take_as_many_steps_as_its_clients(
 @pytest.mark.parametrize("method", ["replay", "joint"])
 def test_who_rehearses_while_it_has_nothing_of_its_own_spends_more(method: str) -> None:
     scenario = replace(small("class_incremental"), partition=Part("labels", {"k": 2}), methods=(Part(method),))
-    held, start = shards(scenario), of(scenario).initial(0)
-    empty = [c for c, mine in enumerate(held) if 0 in mine.y and not {8, 9} & set(mine.y.tolist())]
+    examples, start = shards(scenario), of(scenario).initial(0)
+    empty = [c for c, mine in enumerate(examples) if 0 in mine.y and not {8, 9} & set(mine.y.tolist())]
     assert empty  # else nobody has nothing in the last stage
     for idle, some in (("rest", False), ("rehearse", True)):
         memory: Any = {}
         one = replace(scenario, idle=idle)
-        mine = Shard(empty[0], held[empty[0]], np.zeros((len(held[empty[0]]), 0), np.float32), {})
+        mine = Shard(empty[0], examples[empty[0]], np.zeros((len(examples[empty[0]]), 0), np.float32), {})
         for number in (1, one.rounds):
             engine = Counting(one)
             _, memory = learn(mine, Task(one, number, empty[0], 0.1, start), memory, engine)  # type: ignore[arg-type]

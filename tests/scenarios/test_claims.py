@@ -63,12 +63,12 @@ def test_test_images_alone_are_deformed_and_always_the_same_for_a_seed() -> None
 
 
 def test_an_impossible_test_condition_is_refused_with_the_choices() -> None:
-    for condition, said in (
+    for condition, message in (
         ("bent", "unknown condition 'bent'"),
         ("deformed:3", "should be 0 … 2"),
         ("deformed:x", "name:number"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             load(Scenario("one", train=500, validation=100, test=50, test_condition=condition))
 
 
@@ -103,7 +103,7 @@ def test_the_arms_of_batch_norm_differ_in_nothing_else() -> None:
 # ── the table ──
 
 
-def kept(folder: Path, name: str, cells: list[dict[str, object]]) -> None:
+def write_table(folder: Path, name: str, cells: list[dict[str, object]]) -> None:
     (folder / name).mkdir(parents=True)
     (folder / name / "table.json").write_text(json.dumps({"cells": cells}))
 
@@ -116,14 +116,15 @@ def test_what_each_factor_adds_is_the_mean_over_all_others_seed_by_seed(tmp_path
         share = 0.9 + sum(adds[name] for name in mine) + 0.001 * seed
         both = {"accuracy": share, "stopped": share + 0.004 + 0.001 * seed}
         cells.append({"row": "+".join(mine) or "none", "column": "4000 images", "seed": seed, **both})
-    kept(tmp_path, "claims-ablation", cells)
+    write_table(tmp_path, "claims-ablation", cells)
     found = {one.claim: one for one in claims.ablated(Cells(tmp_path, "claims-ablation"))}
     assert found["dropout 0.5 helps"].values == pytest.approx([1.0] * 3)
     assert found["dropout 0.5 helps"].row()[1:] == ["+1.00 points", "± 0.00 (3)", "helps"]
     assert found["L2 0.001 helps"].row()[3] == "harms"
     early = found["early stopping after 5, best weights restored, helps"]
     assert early.values == pytest.approx([0.4, 0.5, 0.6]) and early.row()[3] == "helps"
-    kept(tmp_path / "less", "claims-ablation", cells[:-1])  # the last seed lacks a combination, so it does not count
+    # the last seed lacks a combination, so it does not count
+    write_table(tmp_path / "less", "claims-ablation", cells[:-1])
     assert len(next(claims.ablated(Cells(tmp_path / "less", "claims-ablation"))).values) == 2
 
 
@@ -139,13 +140,13 @@ def test_batch_norm_s_speed_is_the_share_of_steps_that_it_saves(tmp_path: Path) 
         for row, counts in (("no norm", (1000, 2000, 3000)), ("batch norm", (500, 1000, None)))
         for seed, count in enumerate(counts)
     ]
-    kept(tmp_path, "claims-norm", cells)
+    write_table(tmp_path, "claims-norm", cells)
     found = next(one for one in claims.studied(tmp_path) if one.claim.endswith("federated"))
     assert found.values == pytest.approx([50, 50]) and found.row()[3] == "holds"
 
 
 @pytest.mark.parametrize(
-    "values, said",
+    "values, verdict",
     [
         ([41.0, 42.0, 41.0], "holds"),
         ([30.0, 50.0, 39.0], "within two standard errors"),
@@ -153,8 +154,8 @@ def test_batch_norm_s_speed_is_the_share_of_steps_that_it_saves(tmp_path: Path) 
         ([9.0, 9.1], "does not hold (40)"),
     ],
 )
-def test_a_verdict_allows_for_two_standard_errors(values: list[float], said: str) -> None:
-    assert Found("claim", values, "%", claims.at_least(40)).row()[3] == said
+def test_a_verdict_allows_for_two_standard_errors(values: list[float], verdict: str) -> None:
+    assert Found("claim", values, "%", claims.at_least(40)).row()[3] == verdict
 
 
 def test_int8_is_compared_with_each_rival() -> None:

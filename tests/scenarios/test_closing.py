@@ -23,7 +23,7 @@ REPORT = Report(
 )  # fmt: skip
 
 
-def said(report: Report, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+def closing_rows(report: Report, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     """What is said of each name; lines without a name belong to the one above."""
     Console(width=200).print(closing(report))
     found: dict[str, str] = {}
@@ -38,14 +38,14 @@ def said(report: Report, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 
 def test_the_closing_table_says_what_a_person_asks_first(capsys: pytest.CaptureFixture[str]) -> None:
     Console(width=120).print(closing(REPORT))
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in (
         "98.76 %", "loss 0.0432", "centralized baseline", "99.00 %", "-0.24 points", "mean 75.00 %, worst 50.00 %",
         "12,345 gradient examples", "model.onnx", "901 kB", "model.tflite REFUSED", "it is wrong", "event 4",
         "and 2 more", "runs/noniid-3", "c0ffee",
     ):  # fmt: skip
-        assert words in said
-    assert "event 5" not in said
+        assert words in output
+    assert "event 5" not in output
 
 
 BEST = {"federated": BestRound(0.989, 1, 0.04, 0.03), "centralized": BestRound(0.993, 2, 0.04, 0.02)}
@@ -59,7 +59,7 @@ def test_what_clients_say_is_text_and_no_markup(capfd: pytest.CaptureFixture[str
 
 
 def test_last_weights_are_compared_with_last_and_best_with_best(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(replace(REPORT, best=BEST), capsys)
+    rows = closing_rows(replace(REPORT, best=BEST), capsys)
     assert "98.76 % at the end" in rows["test accuracy"] and "98.90 % at its best round" in rows["test accuracy"]
     central = rows["centralized baseline"]
     assert "99.00 %   (-0.24 points) at the end" in central
@@ -67,46 +67,46 @@ def test_last_weights_are_compared_with_last_and_best_with_best(capsys: pytest.C
 
 
 def test_without_validation_images_nothing_is_compared_by_best(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(replace(REPORT, best={"federated": None, "centralized": None}), capsys)
+    rows = closing_rows(replace(REPORT, best={"federated": None, "centralized": None}), capsys)
     assert "best round" not in " ".join(rows.values())
 
 
 def test_what_diverged_stands_above_all_and_is_said_beside_the_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     why = "the centralized baseline diverged: its validation loss rose"
-    rows = said(replace(REPORT, diverged={"centralized": why}, events=(why,)), capsys)
+    rows = closing_rows(replace(REPORT, diverged={"centralized": why}, events=(why,)), capsys)
     assert next(iter(rows)) == "DIVERGED" and rows["DIVERGED"] == why
     assert "it diverged" in rows["centralized baseline"] and "note" not in rows
 
 
 def test_a_run_whose_loss_is_no_number_still_ends_with_its_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "loss not finite" in said(replace(REPORT, loss=None), capsys)["test accuracy"]
+    assert "loss not finite" in closing_rows(replace(REPORT, loss=None), capsys)["test accuracy"]
 
 
 STAGES = (Version(1, 1, 0.97), Version(2, 2, 0.9876))
 
 
 def test_after_a_gate_refused_each_row_says_of_which_version_it_speaks(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(replace(REPORT, stages=STAGES, current=1), capsys)
+    rows = closing_rows(replace(REPORT, stages=STAGES, current=1), capsys)
     assert "version 2, which is not current" in rows["test accuracy"] and "version 2" in rows["weights"]
     assert rows["current"] == "version 1: 97.00 % after round 1"
     assert rows["model.onnx"].startswith("version 1: ") and rows["model.tflite REFUSED"].startswith("version 1: ")
 
 
 def test_a_version_that_is_current_is_not_called_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(replace(REPORT, stages=STAGES, current=2), capsys)
+    rows = closing_rows(replace(REPORT, stages=STAGES, current=2), capsys)
     assert "version 2)" in rows["test accuracy"] and "not current" not in " ".join(rows.values())
 
 
 def test_where_no_version_passed_it_says_why_there_are_no_files(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = said(replace(REPORT, stages=STAGES, exports=Exports()), capsys)
+    rows = closing_rows(replace(REPORT, stages=STAGES, exports=Exports()), capsys)
     assert "none passed the gate" in rows["current"] and "model.onnx" not in rows
 
 
 def test_a_clients_own_model_is_compared_on_its_own_digits(capsys: pytest.CaptureFixture[str]) -> None:
     shards = (Shard(0, accuracy=0.5), Shard(2, accuracy=1.0))
-    rows = said(replace(REPORT, shards=shards, local_own_accuracies=(0.7, 0.1, 0.9)), capsys)
+    rows = closing_rows(replace(REPORT, shards=shards, local_own_accuracies=(0.7, 0.1, 0.9)), capsys)
     assert "alone 80.00 %; joining clearly helps 1 of 2" in rows["on clients' own digits"]
-    rows = said(replace(REPORT, baselines={"local": 0.6}), capsys)
+    rows = closing_rows(replace(REPORT, baselines={"local": 0.6}), capsys)
     assert "on all ten digits" in rows["local baseline"]
 
 

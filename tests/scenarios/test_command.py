@@ -73,17 +73,17 @@ DOOR = """
 import contextlib, io, json, os, shlex, sys, time
 sys.path.insert(0, sys.argv[1])
 from scenarios import run
-told = {}
+outcomes = {}
 for line in json.load(sys.stdin):
-    said, out, code, start = io.StringIO(), io.StringIO(), None, time.process_time()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(out):
+    stderr, stdout, code, start = io.StringIO(), io.StringIO(), None, time.process_time()
+    with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(stdout):
         try:
             code = run.main(shlex.split(line))
         except SystemExit as stop:
             code = stop.code
-    told[line] = [code, said.getvalue(), out.getvalue(), time.process_time() - start]
+    outcomes[line] = [code, stderr.getvalue(), stdout.getvalue(), time.process_time() - start]
 heavy = sorted({"tensorflow", "keras", "ray", "flwr", "matplotlib"} & set(sys.modules))
-print(json.dumps({"told": told, "heavy": heavy, "left": os.listdir()}))
+print(json.dumps({"outcomes": outcomes, "heavy": heavy, "files": os.listdir()}))
 """
 
 
@@ -101,14 +101,14 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("line", WRONG)
 def test_what_is_wrong_is_refused_at_once_by_value_and_choices(door: dict[str, Any], line: str) -> None:
-    code, said, out, seconds = door["told"][line]
-    assert code == 2 and out == "" and seconds < 2
-    assert all(word in said for word in WRONG[line]), said
-    assert "Traceback" not in said
+    code, stderr, stdout, seconds = door["outcomes"][line]
+    assert code == 2 and stdout == "" and seconds < 2
+    assert all(word in stderr for word in WRONG[line]), stderr
+    assert "Traceback" not in stderr
 
 
 def test_it_is_refused_without_heavy_imports_and_leaves_nothing(door: dict[str, Any]) -> None:
-    assert door["heavy"] == [] and door["left"] == ["something"]
+    assert door["heavy"] == [] and door["files"] == ["something"]
 
 
 def test_the_real_command_refuses_within_two_seconds(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_no_run_is_ever_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_help_names_every_scenario_and_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run.main(["--help"])
-    said = capsys.readouterr().out
-    assert stop.value.code == 0 and all(name in said for name in SCENARIOS)
-    assert all(option in said for option in ("--set", "--resume", "--json", "--workers", "--list", "--show"))
+    output = capsys.readouterr().out
+    assert stop.value.code == 0 and all(name in output for name in SCENARIOS)
+    assert all(option in output for option in ("--set", "--resume", "--json", "--workers", "--list", "--show"))
 
 
 def test_what_is_odd_in_the_data_is_said_at_the_door(

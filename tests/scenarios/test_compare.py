@@ -108,9 +108,9 @@ def test_a_group_that_only_lacks_a_setting_says_so() -> None:
 def test_every_label_is_its_own_and_says_nothing_that_all_share(choices: list[tuple[int, float, str]]) -> None:
     found = grouped([fact(0.5, clients=c, cohort=2, noise=n, strategy=Part(s)) for c, n, s in choices])
     assert len({group.label for group in found}) == len(choices)
-    said = groups.common(found)
+    common = groups.common(found)
     for group in found:
-        assert not set(group.differs) & set(said)
+        assert not set(group.differs) & set(common)
         assert len(found) == 1 or group.label == ", ".join(f"{k}={v}" for k, v in group.differs.items())
 
 
@@ -172,9 +172,12 @@ def test_runs_of_equal_settings_are_seeds_of_one(
 
 def test_one_seed_has_no_deviation(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([str(runs[0]), "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out.partition("written")[0]
+    output = capsys.readouterr().out.partition("written")[0]
     assert (
-        "±" not in said and "deviation" not in said and "test accuracy, %" in said and "nothing to be compared" in said
+        "±" not in output
+        and "deviation" not in output
+        and "test accuracy, %" in output
+        and "nothing to be compared" in output
     )
 
 
@@ -286,8 +289,8 @@ def test_legends_are_whole_and_hold_only_what_differs(count: int, figures: list[
     draw(reports, tmp_path, found.shared + ", with a long tail of what all share" * 6)
     (figure,) = figures
     assert within(figure)
-    said = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
-    assert said[:count] == [group.label for group in found.groups]
+    captions = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    assert captions[:count] == [group.label for group in found.groups]
 
 
 @pytest.mark.parametrize("panels", [1, 4])
@@ -324,9 +327,9 @@ def test_the_page_holds_every_run_and_nothing_from_elsewhere(
     assert len(drawings) == 2 and all(b"<svg" in one for one in drawings)
     assert not [one for one in drawings if re.search(rb"""(href|src)=["'](?!#)|url\((?!#)|<script|@import""", one)]
     assert "average accuracy: mean over all tasks at the end".capitalize() in text and "&lt;function" not in text
-    for said in ("methods=replay", "methods=ewc", "92.00", "2.83", "What differs", "Learning in stages", "model.tflite",
+    for words in ("methods=replay", "methods=ewc", "92.00", "2.83", "What differs", "Learning in stages", "model.tflite",
                  "Forgetting", "904", "−12.00", "prefers-color-scheme"):  # fmt: skip
-        assert said in text, said
+        assert words in text, words
 
 
 def test_a_settings_text_cannot_become_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -373,9 +376,9 @@ def test_what_cannot_be_compared_is_left_out_and_the_rest_is(
     assert compare.main([*good, good[0] + "/.", *bad, "--out", str(tmp_path), "--json"]) == 0
     caught = capsys.readouterr()
     assert len(caught.out.splitlines()) == 1 and json.loads(caught.out)["seeds"] == [0]
-    left = caught.err.splitlines()
-    for line, said in zip(
-        left,
+    lines = caught.err.splitlines()
+    for line, reason in zip(
+        lines,
         (
             "weights of",
             "other weights",
@@ -388,7 +391,7 @@ def test_what_cannot_be_compared_is_left_out_and_the_rest_is(
         ),
         strict=True,
     ):
-        assert line.startswith("left out: ") and said in line
+        assert line.startswith("left out: ") and reason in line
 
 
 def test_a_run_before_its_export_is_not_finished_but_a_studys_is(
@@ -405,10 +408,10 @@ def test_a_run_before_its_export_is_not_finished_but_a_studys_is(
 
 def test_the_page_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder,) = saved(tmp_path, a=fact(0.9))
-    for page, said in ((tmp_path / "a" / "report.json" / "x.html", "report.json"), (tmp_path, "is a folder")):
+    for page, message in ((tmp_path / "a" / "report.json" / "x.html", "report.json"), (tmp_path, "is a folder")):
         with pytest.raises(SystemExit) as stop:
             compare.main([folder, "--out", str(tmp_path), "--html", str(page)])
-        assert stop.value.code == 2 and said in capsys.readouterr().err
+        assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_a_short_head_stays_in_one_line() -> None:

@@ -47,7 +47,7 @@ def listed(home: Path, file: Path, **nodes: tuple[int, str]) -> int:
     return deploy.main(["--home", str(home), "admit", "--list", str(file)])
 
 
-def known(home: Path) -> dict[str, int]:
+def admitted(home: Path) -> dict[str, int]:
     return {one["name"]: one["client"] for one in json.loads((home / "nodes.json").read_text()).values()}
 
 
@@ -55,13 +55,13 @@ def test_who_is_on_the_list_is_in_and_nobody_else(home: Path, tmp_path: Path) ->
     first, second, third = (key(tmp_path / "keys", name) for name in "abc")
     file = tmp_path / "nodes.toml"
     assert listed(home, file, kitchen=(3, first), hall=(4, second)) == 0
-    assert known(home) == {"kitchen": 3, "hall": 4}
+    assert admitted(home) == {"kitchen": 3, "hall": 4}
     assert listed(home, file, kitchen=(3, first), attic=(5, third)) == 0
-    assert known(home) == {"kitchen": 3, "attic": 5}
+    assert admitted(home) == {"kitchen": 3, "attic": 5}
     assert (
         listed(home, file, kitchen=(3, key(tmp_path / "keys", "d")), attic=(5, third)) == 0
     )  # another key, the same client
-    assert known(home) == {"kitchen": 3, "attic": 5}
+    assert admitted(home) == {"kitchen": 3, "attic": 5}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_list_that_makes_no_sense_changes_nothing(
     file.write_text(text)
     with pytest.raises(SystemExit, match="2"):
         deploy.main(["--home", str(home), "admit", "--list", str(file)])
-    assert str(file) in capsys.readouterr().err and known(home) == {"hall": 4}
+    assert str(file) in capsys.readouterr().err and admitted(home) == {"hall": 4}
 
 
 def test_another_key_takes_a_names_place_only_if_asked(
@@ -125,8 +125,8 @@ def test_continue_finds_the_newest_finished_run(
             (tmp_path / name / "report.json").write_text("{}")
     assert deploy.main(["--home", str(home), "run", "--continue", "--rounds", "3"]) == 0
     assert asked == [["--baselines", "none", "--from", str(tmp_path / "second"), "--rounds", "3"]]
-    said = " ".join(capsys.readouterr().err.split())
-    assert "third is not finished: passed over" in said and "--resume" in said
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert "third is not finished: passed over" in stderr and "--resume" in stderr
 
 
 def test_a_federation_of_an_older_program_has_its_newest_run(home: Path, tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ def refused(capsys: Say, command: Callable[[list[str]], int], *words: str) -> st
     """What is said on standard error: one line, whose exit code is 2."""
     with pytest.raises(SystemExit) as stop:
         command(list(words))
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and said.count("\n") == 1 and "Traceback" not in said, said
-    return said
+    stderr = capsys.readouterr().err
+    assert stop.value.code == 2 and stderr.count("\n") == 1 and "Traceback" not in stderr, stderr
+    return stderr
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def small(tiny: Scenario) -> list[str]:
 
 def test_an_out_below_a_file_is_refused(tmp_path: Path, small: list[str], capsys: Say) -> None:
     (tmp_path / "file").touch()
-    said = refused(capsys, run.main, *small, "--out", str(tmp_path / "file" / "x"))
-    assert f"{tmp_path / 'file' / 'x'} cannot be used as a run's folder: Not a directory" in said
+    refusal = refused(capsys, run.main, *small, "--out", str(tmp_path / "file" / "x"))
+    assert f"{tmp_path / 'file' / 'x'} cannot be used as a run's folder: Not a directory" in refusal
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(28, "No space left on device")])
@@ -76,8 +76,8 @@ def test_a_folder_that_cannot_be_written_is_refused(
         raise error
 
     monkeypatch.setattr(*((Path, "mkdir") if where == "mkdir" else (workspace, "placed")), fails)  # type: ignore[arg-type]
-    said = refused(capsys, run.main, *small, "--out", str(tmp_path / "new"))
-    assert str(tmp_path / "new") in said and str(error.strerror) in said
+    refusal = refused(capsys, run.main, *small, "--out", str(tmp_path / "new"))
+    assert str(tmp_path / "new") in refusal and str(error.strerror) in refusal
 
 
 def test_a_name_too_long_for_a_file_is_refused(small: list[str], capsys: Say) -> None:
@@ -116,9 +116,9 @@ def test_a_current_that_leads_nowhere_is_named_with_the_versions_there_are(
     finished: Path, small: list[str], capsys: Say
 ) -> None:
     shutil.rmtree(finished / "versions" / "0002")
-    said = refused(capsys, run.main, *small, "--from", str(finished))
-    assert str(finished / "versions" / "current") in said and "0002" in said
-    assert str(finished / "versions" / "0001") in said  # what there is
+    refusal = refused(capsys, run.main, *small, "--from", str(finished))
+    assert str(finished / "versions" / "current") in refusal and "0002" in refusal
+    assert str(finished / "versions" / "0001") in refusal  # what there is
     assert run.main(["--rollback", str(finished / "versions" / "1")]) == 0  # which is what to do
     assert versions.current(finished) == finished / "versions" / "0001"
 
@@ -126,8 +126,8 @@ def test_a_current_that_leads_nowhere_is_named_with_the_versions_there_are(
 @pytest.mark.slow
 def test_a_rollback_to_a_version_whose_files_cannot_be_made_changes_nothing(finished: Path, capsys: Say) -> None:
     (finished / "versions" / "0001" / "export.json").unlink()  # its weights are no model's
-    said = refused(capsys, run.main, "--rollback", str(finished / "versions" / "1"))
-    assert "files could not be made" in said and "scenarios.export" in said
+    refusal = refused(capsys, run.main, "--rollback", str(finished / "versions" / "1"))
+    assert "files could not be made" in refusal and "scenarios.export" in refusal
     assert versions.current(finished) == finished / "versions" / "0002"
 
 
@@ -152,9 +152,9 @@ def test_the_words_of_a_server_that_failed_are_found(tmp_path: Path, monkeypatch
     )
     (tmp_path / "flwr").chmod(0o755)
     monkeypatch.setattr(flwr_cli, "environment", lambda: os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
-    why, said = flwr_cli.error(tmp_path, "7")
+    why, log = flwr_cli.error(tmp_path, "7")
     assert why.splitlines()[-1].endswith("OSError: the disk is full") and 'File "b.py", line 2' in why
-    assert "\033" not in said and "Exit Code: 201" in said
+    assert "\033" not in log and "Exit Code: 201" in log
 
 
 def test_temporary_files_are_the_runs_own_and_what_a_kill_left_is_taken_away(
@@ -226,8 +226,8 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
         (versions.home(tmp_path, number) / "export.json").write_text(json.dumps({"files": {}, "refused": {}}))
     versions.publish(tmp_path, versions.home(tmp_path, 2))
     record.save(tmp_path, Report(Scenario("x"), current=2))
-    said = continuation.rollback(tmp_path / "versions" / "1")
-    assert "version 0001 is current, instead of 0002" in said and "too weak" in said
+    sentence = continuation.rollback(tmp_path / "versions" / "1")
+    assert "version 0001 is current, instead of 0002" in sentence and "too weak" in sentence
     report = record.load(tmp_path)
     assert report.current == 1 and report.events == ("version 1 was made current by --rollback",)
     assert "made current by --rollback" in (tmp_path / "report.html").read_text()

@@ -33,12 +33,12 @@ def test_a_scenario_is_a_preset_or_json_with_changes() -> None:
         ("rounds", "3"), ("methods", "replay+ewc")
     )
     assert flower.asked(quick.json(), "seed=7") == quick.with_(("seed", "7"))
-    for scenario, changes, said in (
+    for scenario, changes, message in (
         ("quik", "", "'quik'"),
         ("quick", "rounds", "'rounds' should be key=value"),
         ("{", "", "property name"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             flower.asked(scenario, changes)
 
 

@@ -81,14 +81,14 @@ def test_a_piece_that_is_named_again_keeps_its_settings() -> None:
 def test_a_run_is_made_again_by_what_was_changed(preset: str, line: str) -> None:
     """Not by forty settings: the changes that were given are found again, and they make the same scenario."""
     before = SCENARIOS[preset][0]
-    given = [tuple(word.split("=", 1)) for word in shlex.split(line)[1::2]]
-    found = difference(before, changed(before, given))
-    assert sorted(found) == sorted(given)
+    changes = [tuple(word.split("=", 1)) for word in shlex.split(line)[1::2]]
+    found = difference(before, changed(before, changes))
+    assert sorted(found) == sorted(changes)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_most_presets_can_become_any_other(name: str) -> None:
-    made = 0
+    count = 0
     for other in SCENARIOS:
         before, wanted = (replace(SCENARIOS[one][0], name="x") for one in (name, other))
         try:
@@ -96,8 +96,8 @@ def test_most_presets_can_become_any_other(name: str) -> None:
         except ValueError:  # a piece of the same name cannot lose a setting
             continue
         assert changed(before, found) == wanted
-        made += 1
-    assert made >= 10
+        count += 1
+    assert count >= 10
 
 
 def test_the_number_of_classes_that_data_has_by_itself_is_not_said(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_the_number_of_classes_that_data_has_by_itself_is_not_said(tmp_path: Pat
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (60, 28, 28), np.uint8), np.arange(60) % 12
     np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    preset, given = SCENARIOS["iid"][0], [("data", str(tmp_path / "own.npz"))]
-    scenario = settled(changed(preset, given))
-    assert scenario.classes == 12 and difference(preset, scenario) == given
+    preset, changes = SCENARIOS["iid"][0], [("data", str(tmp_path / "own.npz"))]
+    scenario = settled(changed(preset, changes))
+    assert scenario.classes == 12 and difference(preset, scenario) == changes
 
 
 def test_what_a_preset_cannot_become_is_refused() -> None:
@@ -128,8 +128,8 @@ def test_the_command_of_a_run() -> None:
     home = RunOptions(baselines="none", federation=flwr_cli.HOME.absolute())
     assert shlex.join(again(scenario, home)) == line.replace("scenarios.run", "scenarios.deploy run")
     assert again(replace(scenario, name="my own"), RunOptions()) == ()
-    given = run.parser().parse_args(shlex.split(line)[3:])
-    assert run._wanted(given)[0] == scenario
+    args = run.parser().parse_args(shlex.split(line)[3:])
+    assert run._wanted(args)[0] == scenario
 
 
 def test_values_from_python_are_written_as_the_command_line_takes_them() -> None:

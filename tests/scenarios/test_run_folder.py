@@ -46,11 +46,11 @@ for name in ("_rounds", "_join_baselines", "_export", "_draw"):
     setattr(pipeline, name, paused(name, getattr(pipeline, name)))
 sys.exit(main(sys.argv[3:]))
 """
-Held = Callable[[Path], None]
+Hold = Callable[[Path], None]
 
 
 @pytest.fixture
-def held() -> Iterator[Held]:
+def hold_elsewhere() -> Iterator[Hold]:
     """Lets another process hold folders, until the end of the test."""
     others = []
 
@@ -97,19 +97,19 @@ def finished(tiny: Scenario, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("lock", [".", "checkpoints"])  # the driver's; that of the rounds, which may go on without one
 @pytest.mark.parametrize("who", ["resume", "rollback", "export"])
 def test_whoever_comes_second_is_refused_and_changes_no_file(
-    who: str, lock: str, finished: Path, held: Held, capsys: pytest.CaptureFixture[str]
+    who: str, lock: str, finished: Path, hold_elsewhere: Hold, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands = {
         "resume": (run.main, "--resume", str(finished)),
         "rollback": (run.main, "--rollback", str(finished / "versions" / "1")),
         "export": (export.main, str(finished)),
     }
-    held(finished / lock)
+    hold_elsewhere(finished / lock)
     before = files(finished)
     refused(*commands[who])  # type: ignore[arg-type]
     assert files(finished) == before
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and f"{finished} is in use: another process is running this very run" in said
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1 and f"{finished} is in use: another process is running this very run" in stderr
 
 
 @pytest.mark.slow

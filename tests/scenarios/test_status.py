@@ -54,24 +54,24 @@ def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def seen(federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def screen(federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
     monkeypatch.setattr(status, "Console", lambda **_: Console(width=80))
     assert status.show(federation) == 0
     return capsys.readouterr().out
 
 
-def row(seen: str, name: str) -> list[str]:
-    return [cell.strip() for cell in next(line for line in seen.splitlines() if f" {name} " in line).split("│")[1:-1]]
+def row(screen: str, name: str) -> list[str]:
+    return [cell.strip() for cell in next(line for line in screen.splitlines() if f" {name} " in line).split("│")[1:-1]]
 
 
-def test_each_node_has_a_line_with_what_is_known_of_it(seen: str) -> None:
-    assert row(seen, "node-0") == ["node-0", "0", "now", "2", "91", "0 kB", "–"]
-    assert row(seen, "kitchen") == ["kitchen", "3", "3 min ago", "1", "1,200", "158 kB", "80%"]
-    assert row(seen, "13") == ["13", "–", "never", "–", "–", "–", "–"]
+def test_each_node_has_a_line_with_what_is_known_of_it(screen: str) -> None:
+    assert row(screen, "node-0") == ["node-0", "0", "now", "2", "91", "0 kB", "–"]
+    assert row(screen, "kitchen") == ["kitchen", "3", "3 min ago", "1", "1,200", "158 kB", "80%"]
+    assert row(screen, "13") == ["13", "–", "never", "–", "–", "–", "–"]
 
 
-def test_the_run_has_a_line_and_so_has_what_went_wrong(seen: str) -> None:
-    words = " ".join(seen.split())
+def test_the_run_has_a_line_and_so_has_what_went_wrong(screen: str) -> None:
+    words = " ".join(screen.split())
     assert "round 2 of 5, running, in " in words and "accuracy 62.50%" in words
     assert "round 2: client 3: no answer within 5 s" in words
 
@@ -100,14 +100,14 @@ def test_watched_it_is_looked_at_again(federation: Path, monkeypatch: pytest.Mon
     assert looks == [status.EVERY] * 3
 
 
-@pytest.mark.parametrize("days, says", [(29, "ends in 29 days"), (1, "ends in 1 day:"), (-1, "ended 1 day ago")])
+@pytest.mark.parametrize("days, warning", [(29, "ends in 29 days"), (1, "ends in 1 day:"), (-1, "ended 1 day ago")])
 def test_a_certificate_that_ends_soon_is_warned_of(
-    federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], days: int, says: str
+    federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], days: int, warning: str
 ) -> None:
     monkeypatch.setattr(keys, "left", lambda certificate: days)
     status.show(federation)
-    said = " ".join(capsys.readouterr().out.split())
-    assert f"WARNING: ca.crt {says}" in said and "scenarios.deploy renew" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"WARNING: ca.crt {warning}" in output and "scenarios.deploy renew" in output
 
 
 def test_prometheus_reads_it(federation: Path) -> None:

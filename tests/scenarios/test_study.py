@@ -81,8 +81,8 @@ def test_every_study_is_possible_and_tries_every_row_alike(name: str) -> None:
         needed(str(fashion.HOME))
     first, seed = next(iter(study.columns)), study.seeds[0]
     for row in study.rows:
-        made = study.scenario(Cell(row, first, seed), study.tuning.grid(row)[0] if study.tuning else ())
-        assert check(made) is not None and made.seed == seed
+        scenario = study.scenario(Cell(row, first, seed), study.tuning.grid(row)[0] if study.tuning else ())
+        assert check(scenario) is not None and scenario.seed == seed
         if study.tuning:
             assert (
                 len({study.scenario(Trial(row, first, i, 11)).json() for i in range(len(study.tuning.grid(row)))}) == 3
@@ -106,31 +106,33 @@ def test_niid_bench_is_its_protocol_with_one_epoch_and_with_ten() -> None:
     studies = [STUDIES[name]() for name in ("niid-bench", "niid-bench-rest", "niid-bench-fashion", "niid-bench-e10")]
     for study, epochs in zip(studies, (1, 1, 1, 10), strict=True):
         row = next(iter(study.rows))
-        made = study.scenario(Cell(row, "2 labels", 0))
-        assert (made.clients, made.cohort, made.rounds, made.local.batch) == (10, 10, 50, 64)
-        assert (made.model.kind, made.local.epochs, made.partition.args) == ("lenet", epochs, {"k": 2})
+        scenario = study.scenario(Cell(row, "2 labels", 0))
+        assert (scenario.clients, scenario.cohort, scenario.rounds, scenario.local.batch) == (10, 10, 50, 64)
+        assert (scenario.model.kind, scenario.local.epochs, scenario.partition.args) == ("lenet", epochs, {"k": 2})
         assert list(study.published) == list(study.columns)
         assert {trial.column for trial in study.trials()} == {"2 labels", "1 label"}
-    mine, others, clothes, _ = studies
-    plain = {row for row, changes in (mine.rows | others.rows).items() if changes == (("strategy", row),)}
+    bench, others, clothes, _ = studies
+    plain = {row for row, changes in (bench.rows | others.rows).items() if changes == (("strategy", row),)}
     assert plain == set(STRATEGIES) - {"fedper", "fedbn", "ditto"} and set(others.rows) < plain
-    for row in set(mine.rows) - plain - set(mine.apart):
-        made, words = mine.scenario(Cell(row, "1 label", 0)), row.split()
-        assert made.strategy.name == words[0] and made.schedule.name == ("cosine" if "cosine" in words else "constant")
-        assert made.model.norm == next((norm for norm in ("group", "batch") if norm in words), "none")
-        assert made.local.momentum == (0 if "momentum" in words else 0.9)
-    assert not set(mine.rows) & set(others.rows) and set(clothes.rows) == set(mine.rows)
+    for row in set(bench.rows) - plain - set(bench.apart):
+        scenario, words = bench.scenario(Cell(row, "1 label", 0)), row.split()
+        assert scenario.strategy.name == words[0] and scenario.schedule.name == (
+            "cosine" if "cosine" in words else "constant"
+        )
+        assert scenario.model.norm == next((norm for norm in ("group", "batch") if norm in words), "none")
+        assert scenario.local.momentum == (0 if "momentum" in words else 0.9)
+    assert not set(bench.rows) & set(others.rows) and set(clothes.rows) == set(bench.rows)
     assert clothes.base.data == "fashion" and clothes.published["IID"].value == 0.895
-    for row in mine.apart:  # a trial has a head, too
-        made, short = (mine.scenario(Trial(row, column, 0, 101)) for column in ("1 label", "2 labels"))
-        assert made.methods[0].args.get("warm", 0) < short.rounds < made.rounds == 15
+    for row in bench.apart:  # a trial has a head, too
+        scenario, short = (bench.scenario(Trial(row, column, 0, 101)) for column in ("1 label", "2 labels"))
+        assert scenario.methods[0].args.get("warm", 0) < short.rounds < scenario.rounds == 15
 
 
 def test_pathological_and_stragglers_are_their_papers() -> None:
     study = STUDIES["pathological"]()
-    made = study.scenario(Cell("fedavg", "E = 5", 0))
-    assert (made.clients, made.cohort, made.local.batch, made.local.epochs, made.rounds) == (100, 10, 10, 5.0, 100)
-    assert made.partition.name == "shards" and study.published["E = 5"].value == 229
+    paper = study.scenario(Cell("fedavg", "E = 5", 0))
+    assert (paper.clients, paper.cohort, paper.local.batch, paper.local.epochs, paper.rounds) == (100, 10, 10, 5.0, 100)
+    assert paper.partition.name == "shards" and study.published["E = 5"].value == 229
     assert study.scenario(Trial("fedavg", "E = 5", 0, 101)).rounds == 10  # a trial's, though the column has its own
     slow = STUDIES["stragglers"]()
     kept, dropped = (slow.scenario(Cell(row, "logistic", 0)) for row in [*slow.rows][1::-1])
@@ -145,8 +147,8 @@ def test_columns_are_tuned_on_by_themselves_or_on_the_first_that_is() -> None:
     columns = {alpha: (("partition.alpha", alpha),) for alpha in ("0.1", "1", "10")}
     study = small(columns=columns, tuning=replace(TUNING, where={one: columns[one] for one in ("1", "10")}))
     assert {one: study.tuned_on(Cell("fedavg", one, 0))[1] for one in columns} == {"0.1": "1", "1": "1", "10": "10"}
-    for narrow, tried in (("0.1", {"1"}), ("10", {"10"})):  # none that chooses nothing
-        assert {trial.column for trial in study.narrowed(columns=[narrow]).trials()} == tried
+    for narrow, tuned_on in (("0.1", {"1"}), ("10", {"10"})):  # none that chooses nothing
+        assert {trial.column for trial in study.narrowed(columns=[narrow]).trials()} == tuned_on
     assert study.narrowed(columns=["0.1"]).scenario(Trial("fedavg", "1", 0, 11)).partition.args == {"alpha": 1.0}
 
 
@@ -156,8 +158,8 @@ def test_split_mnist_is_its_protocol_within_equal_bytes() -> None:
     for row in ("replay 200", "der 200", "derpp 200", "agem 200"):
         (part,) = study.scenario(Cell(row, "sync Dirichlet 1", 0)).methods
         assert part.args == {"images": 0, "kilobytes": pytest.approx(157.8)}
-    made = study.scenario(Cell("derpp 200", "sync Dirichlet 1", 0))
-    assert replace(made, probe=base.probe).json() == base.json()
+    scenario = study.scenario(Cell("derpp 200", "sync Dirichlet 1", 0))
+    assert replace(scenario, probe=base.probe).json() == base.json()
     late = study.scenario(Cell("finetune", "async Dirichlet 0.1", 3))
     assert (late.order, late.lag, late.partition.args["alpha"], late.seed) == (1.0, 0.5, 0.1, 3)
 
@@ -167,8 +169,8 @@ def test_split_fashion_is_split_mnist_on_other_images() -> None:
     assert set(digits.rows) < set(STUDIES["split-mnist-all"]().rows) and len(digits.columns) == 4
     assert list(clothes.rows) == list(digits.rows) and clothes.tuning == digits.tuning and "joint" in clothes.rows
     cell = Cell("replay 50", "async Dirichlet 0.1", 2)
-    mine, other = clothes.scenario(cell), digits.scenario(cell)
-    assert mine.data == "fashion" and replace(mine, data=other.data) == other
+    on_clothes, on_digits = clothes.scenario(cell), digits.scenario(cell)
+    assert on_clothes.data == "fashion" and replace(on_clothes, data=on_digits.data) == on_digits
 
 
 def test_split_mnist_has_its_control_row_and_heads_on_trained_features() -> None:
@@ -185,11 +187,11 @@ def test_split_mnist_has_its_control_row_and_heads_on_trained_features() -> None
 def test_sanity_takes_as_many_own_images_a_step_as_mammoth() -> None:
     study = STUDIES["sanity"]()
     for row in study.rows:
-        made = study.scenario(Cell(row, "class-incremental", 0))
-        assert budget(made, 6000) == 600, row  # a pass, ten own images a step
-        (part,) = made.methods
+        scenario = study.scenario(Cell(row, "class-incremental", 0))
+        assert budget(scenario, 6000) == 600, row  # a pass, ten own images a step
+        (part,) = scenario.methods
         if row.startswith(("replay", "derpp")):
-            assert part.args["images"] == int(row.split()[1]) and made.local.batch == 20
+            assert part.args["images"] == int(row.split()[1]) and scenario.local.batch == 20
     joint = study.scenario(Cell("joint", "class-incremental", 0))
     assert len(course(joint).tasks) == 1 and joint.rounds == 1
 
@@ -197,8 +199,8 @@ def test_sanity_takes_as_many_own_images_a_step_as_mammoth() -> None:
 def test_permuted_deals_anew_for_every_task_as_often_as_there_are_rounds() -> None:
     short, long = STUDIES["permuted"](), STUDIES["permuted-200"]()
     for study, rounds in ((short, 20), (long, 200)):
-        made = study.scenario(Cell("finetune", "two shards", 0))
-        assert made.rounds == 10 * rounds and made.partition.args["times"] == len(course(made).tasks) == 10
+        scenario = study.scenario(Cell("finetune", "two shards", 0))
+        assert scenario.rounds == 10 * rounds and scenario.partition.args["times"] == len(course(scenario).tasks) == 10
     trial = short.scenario(short.trials()[0])
     assert trial.rounds == 30 and trial.partition.args["times"] == len(course(trial).tasks) == 3 and check(trial) == ()
 
@@ -222,7 +224,7 @@ def test_a_piece_comes_before_its_settings_whoever_brings_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"seeds": ()}, "has no seed"),
         ({"rows": {"a,b": ()}}, "cannot be the name"),
@@ -235,8 +237,8 @@ def test_a_piece_comes_before_its_settings_whoever_brings_them() -> None:
         ({"apart": ("fednova",)}, "has no fednova to publish or to set apart"),
     ],
 )
-def test_a_study_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_study_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         small(**changes)
 
 
@@ -508,7 +510,7 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         ("nope", "unknown study 'nope'; choose from"),
         ("noniid", "say over what, --over KEY=A,B"),
@@ -526,17 +528,17 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_word_is_named_with_the_choices(
-    words: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         command.main([*words.split(), "--out", str(tmp_path / "out")])
-    assert stop.value.code == 2 and said in capsys.readouterr().err
+    assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_list_show_and_finished_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--list"]) == 0
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in STUDIES) and "57 trials" in " ".join(shown.split())
+    listing = capsys.readouterr().out
+    assert all(name in listing for name in STUDIES) and "57 trials" in " ".join(listing.split())
     words = ["noniid", "--over", "strategy=fedavg,fedprox", "--seeds", "3,5", "--out", str(tmp_path / "out")]
     assert command.main([*words, "--show"]) == 0
     runs = json.loads(capsys.readouterr().out)
@@ -544,8 +546,8 @@ def test_list_show_and_finished_run_nothing(tmp_path: Path, capsys: pytest.Captu
     assert Scenario.of(json.dumps(runs["strategy=fedprox / noniid / seed 5"])).strategy.name == "fedprox"
     assert not (tmp_path / "out").exists()
     assert command.main([*words, "--finished"]) == 1
-    said = capsys.readouterr().err
-    assert "no cell is finished" in said and "--over strategy=fedavg,fedprox" in said and "--finished" not in said
+    stderr = capsys.readouterr().err
+    assert "no cell is finished" in stderr and "--over strategy=fedavg,fedprox" in stderr and "--finished" not in stderr
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -16,21 +16,21 @@ from server.record import RoundRecord
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    for number, handler in held.items():
+    for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-def done(number: int, failed: dict[int, str] | None = None, server_error: str = "") -> RoundRecord:
+def ended_round(number: int, failed: dict[int, str] | None = None, server_error: str = "") -> RoundRecord:
     return RoundRecord(number, accuracy=0.9876, failed=failed or {}, server_error=server_error)
 
 
 def test_progress_goes_to_standard_error_and_results_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
     terminal.begin(20, 0, "a title")
-    terminal.ended(done(1))
-    terminal.ended(done(2, {7: "no answer"}, "it made NaN"))
+    terminal.ended(ended_round(1))
+    terminal.ended(ended_round(2, {7: "no answer"}, "it made NaN"))
     terminal.line('{"a": 1}')
     out, err = capfd.readouterr()
     assert out == '{"a": 1}\n'
@@ -44,7 +44,7 @@ def test_progress_goes_to_standard_error_and_results_to_standard_output(capfd: p
 def test_quiet_says_nothing_on_the_way_and_still_gives_the_result(capfd: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal(quiet=True)
     terminal.begin(20, 0, "a title")
-    terminal.ended(done(1))
+    terminal.ended(ended_round(1))
     terminal.line("result")
     assert capfd.readouterr() == ("result\n", "")
 
@@ -99,5 +99,5 @@ def test_what_is_left_of_a_resumed_run_is_told_by_its_own_rounds(capfd: pytest.C
     terminal = Terminal()
     terminal.begin(30, 20, "a title")
     terminal._started -= 10  # seconds that round 21 took
-    terminal.ended(done(21))
+    terminal.ended(ended_round(21))
     assert "about 90 s left" in capfd.readouterr().err

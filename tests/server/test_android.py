@@ -57,10 +57,10 @@ def test_the_app_s_way_gives_what_the_vectors_expect(app: Path) -> None:
     golden = vectors.read((app / "vectors.txt").read_text())
     assert len(golden) == android.VECTORS and len({one.picture.shape for one in golden}) > 20
     for one in golden:
-        made = prepared(one.picture)
-        np.testing.assert_array_equal(made, one.prepared)
-        said = runner(image=made[None, ..., None])["probabilities"][0]
-        np.testing.assert_allclose(said, one.probabilities, atol=1e-6)
+        pixels = prepared(one.picture)
+        np.testing.assert_array_equal(pixels, one.prepared)
+        probabilities = runner(image=pixels[None, ..., None])["probabilities"][0]
+        np.testing.assert_allclose(probabilities, one.probabilities, atol=1e-6)
         assert sum(one.probabilities) == pytest.approx(1, abs=0.02)
 
 

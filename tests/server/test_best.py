@@ -64,7 +64,7 @@ def test_a_file_without_a_round_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path, Report]:
+def broken_run(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scenario, Path, Report]:
     """A run that breaks after its best round: its rate is far too large."""
     scenario = replace(
         tiny, train=400, clients=3, cohort=3, rounds=5, looks=(), augment=(), schedule=Part("constant"),
@@ -75,9 +75,9 @@ def whole(tiny: Scenario, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sce
 
 
 def test_the_best_weights_of_a_run_have_the_loss_that_the_report_says(
-    whole: tuple[Scenario, Path, Report],
+    broken_run: tuple[Scenario, Path, Report],
 ) -> None:
-    scenario, folder, report = whole
+    scenario, folder, report = broken_run
     round_, arrays = best.weights(folder / best.BEST)
     losses = [row.validation_loss for row in report.history if row.validation_loss is not None]
     assert round_ == 1 + losses.index(min(losses)) < 5  # else the test would not tell best from last
@@ -88,9 +88,9 @@ def test_the_best_weights_of_a_run_have_the_loss_that_the_report_says(
 
 @pytest.mark.parametrize("at", [2, 3, 5])
 def test_a_run_that_was_interrupted_leaves_the_same_file(
-    at: int, whole: tuple[Scenario, Path, Report], tmp_path: Path
+    at: int, broken_run: tuple[Scenario, Path, Report], tmp_path: Path
 ) -> None:
-    scenario, folder, report = whole
+    scenario, folder, report = broken_run
     with pytest.raises(Stopped):
         federate(scenario, tmp_path, Onlooker(at))
     (tmp_path / best.BEST).unlink()  # as if power was lost between a checkpoint and what follows it

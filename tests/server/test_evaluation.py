@@ -53,20 +53,20 @@ def examined(task: Task) -> RecordDict:
     return wire.reply(replace(honest(task), arrays=[], sums=sums, labels=(1,) * 10, looks=(0.25, 0.5)))
 
 
-def asked(clients: Mapping[int, Client], scenario: Scenario) -> tuple[list[Shard], dict[int, str]]:
+def evaluated(clients: Mapping[int, Client], scenario: Scenario) -> tuple[list[Shard], dict[int, str]]:
     with mock.patch("fl.channel.time", Clock()):
         return evaluation.clients(federation(FakeGrid(clients), scenario), START, 2)
 
 
 def test_clients_say_what_they_hold_and_how_good_the_model_is_for_them(tiny: Scenario) -> None:
-    shards, failed = asked(dict.fromkeys(range(4), examined), tiny)
+    shards, failed = evaluated(dict.fromkeys(range(4), examined), tiny)
     assert failed == {} and [one.client for one in shards] == [0, 1, 2, 3]
     assert shards[1] == Shard(1, 20, (1,) * 10, {"rotate": 0.25, "blur": 0.5}, accuracy=0.5, tested=20)
 
 
 def test_clients_that_do_not_answer_or_answer_nonsense_are_named(tiny: Scenario) -> None:
     clients: dict[int, Client] = {0: examined, 1: broken, 2: silent, 3: lambda task: wire.reply(honest(task))}
-    shards, failed = asked(clients, replace(tiny, round_timeout=0.2))
+    shards, failed = evaluated(clients, replace(tiny, round_timeout=0.2))
     assert [one.client for one in shards] == [0]
     assert "disk is full" in failed[1] and "no answer" in failed[2] and "records" in failed[3]
 
@@ -74,7 +74,7 @@ def test_clients_that_do_not_answer_or_answer_nonsense_are_named(tiny: Scenario)
 def test_of_many_clients_the_same_hundred_are_asked(tiny: Scenario) -> None:
     many, drawn = replace(tiny, clients=250), []
     for _ in "ab":
-        shards, failed = asked(dict.fromkeys(range(250), examined), many)
+        shards, failed = evaluated(dict.fromkeys(range(250), examined), many)
         drawn.append([one.client for one in shards])
     assert drawn[0] == drawn[1] == sorted(set(drawn[0])) and len(drawn[0]) == 100 and failed == {}
     assert drawn[0][-1] > 150  # not simply the first

@@ -112,8 +112,8 @@ def test_answers_do_not_depend_on_the_company(file: str, folder: Path, parity: P
 @pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes(folder: Path, weights: Arrays, digits: Data, tmp_path: Path) -> None:
     whole = replace(leaving(weights, digits, OPTIONS), validation=digits.validation)
-    said = check.ask(compiled(whole.keras), floats(digits.validation.x))
-    whole = replace(whole, reliable=check.reliable(said, digits.validation.y))
+    probabilities = check.ask(compiled(whole.keras), floats(digits.validation.x))
+    whole = replace(whole, reliable=check.reliable(probabilities, digits.validation.y))
     for file, exporter in EXPORTERS.items():
         exporter.save(whole, tmp_path / file)
         if file != "model.savedmodel":  # TensorFlow gives each an identifier of its own
@@ -287,11 +287,11 @@ def test_answers_of_the_wrong_shape_are_an_error() -> None:
 
 @pytest.mark.parametrize("file", EXPORTERS)
 def test_every_file_says_what_goes_in_and_where_it_comes_from(file: str, folder: Path, weights: Arrays) -> None:
-    said = about(folder / file)
-    assert said["labels"].split(",") == list("0123456789") and "28 x 28" in said["input.layout"]
-    assert {"input.range", "input.polarity", "output"} <= set(said)
-    assert (said["origin.run"], said["origin.version"]) == ("runs/export-0", "3")
-    assert said["origin.weights_sha256"] == digest(weights)
+    metadata = about(folder / file)
+    assert metadata["labels"].split(",") == list("0123456789") and "28 x 28" in metadata["input.layout"]
+    assert {"input.range", "input.polarity", "output"} <= set(metadata)
+    assert (metadata["origin.run"], metadata["origin.version"]) == ("runs/export-0", "3")
+    assert metadata["origin.weights_sha256"] == digest(weights)
 
 
 def test_a_file_that_says_nothing_or_is_of_no_kind(folder: Path, tmp_path: Path) -> None:
@@ -363,9 +363,9 @@ def _with_digits(folder: Path, images: np.ndarray) -> Path:
 @pytest.mark.parametrize("file", [file for file in EXPORTERS if file != "model.keras"])
 def test_some_images_are_read_with_the_confidence_that_a_file_asks_for(file: str, folder: Path, digits: Data) -> None:
     """And as many of them rightly as it says: int8's greatest probability is 255/256, which a threshold of Keras' may exceed."""
-    said = about(folder / file)
+    metadata = about(folder / file)
     probabilities = check.ask(load(folder / file), floats(digits.validation.x))
-    sure = probabilities.max(1) >= float(said["confidence.threshold"])
+    sure = probabilities.max(1) >= float(metadata["confidence.threshold"])
     right = int((probabilities.argmax(1) == digits.validation.y)[sure].sum())
-    stated = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", said["confidence.meaning"])]
+    stated = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", metadata["confidence.meaning"])]
     assert sure.any() and [sure.sum(), right] == pytest.approx(stated, abs=2)  # one or two lie on the threshold itself

@@ -17,19 +17,19 @@ from scenarios.flower import StopFile
 from server.fleet import TRIES, Fleet
 from tests.fakes import Clock, identify
 
-Says = Callable[[], RecordDict | None]
+Answer = Callable[[], RecordDict | None]
 
 
 class Nodes:
     """A grid of nodes that answer `who`, each as it is told."""
 
-    def __init__(self, says: dict[int, Says]) -> None:
+    def __init__(self, answers: dict[int, Answer]) -> None:
         identify()
-        self.says, self.asked = says, 0
+        self.answers, self.asked = answers, 0
         self.replies: dict[str, Message] = {}
 
     def get_node_ids(self) -> list[int]:
-        return list(self.says)
+        return list(self.answers)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         keys = []
@@ -37,8 +37,8 @@ class Nodes:
             self.asked += 1
             keys.append(str(self.asked))
             ask.metadata.__dict__["_message_id"] = keys[-1]
-            said = self.says[ask.metadata.dst_node_id]()
-            content = {"content": said} if said is not None else {"error": Error(0, "broken")}
+            answer = self.answers[ask.metadata.dst_node_id]()
+            content = {"content": answer} if answer is not None else {"error": Error(0, "broken")}
             self.replies[keys[-1]] = Message(**content, reply_to=ask)  # type: ignore[arg-type, call-overload]
         return keys
 
@@ -46,11 +46,11 @@ class Nodes:
         return [self.replies[key] for key in message_ids]
 
 
-def plays(client: int) -> Says:
+def plays(client: int) -> Answer:
     return lambda: wire.introduction(client)
 
 
-def says(**numbers: object) -> Says:
+def sends(**numbers: object) -> Answer:
     return lambda: RecordDict({wire.METRICS: MetricRecord(numbers)})  # type: ignore[arg-type]
 
 
@@ -63,23 +63,23 @@ def test_each_client_is_seated_at_the_node_that_plays_it_and_nodes_are_asked_onc
 def test_a_node_that_comes_back_as_another_client_is_asked_again(tmp_path: Path) -> None:
     grid, fleet = Nodes({50: plays(0)}), Fleet(tmp_path, wait=0)
     assert fleet(grid, [0, 1]) == {0: 50}  # type: ignore[arg-type]
-    grid.says = {}
+    grid.answers = {}
     assert fleet(grid, [0, 1]) == {}  # type: ignore[arg-type]
-    grid.says = {50: plays(1)}
+    grid.answers = {50: plays(1)}
     assert fleet(grid, [0, 1]) == {1: 50}  # type: ignore[arg-type]
 
 
-NONSENSE: dict[str, Says] = {
+NONSENSE: dict[str, Answer] = {
     "nothing": RecordDict,
     "an error": lambda: None,
     "a negative number": plays(-5),
     "no number": lambda: RecordDict({wire.METRICS: MetricRecord({"client": [1, 2]})}),
     "another's": plays(0),
-    "infinity": says(client=math.inf),
-    "not a number": says(client=math.nan),
+    "infinity": sends(client=math.inf),
+    "not a number": sends(client=math.nan),
     "a giant": plays(10**18),
     "a record more": lambda: RecordDict({**wire.introduction(1), "more": ConfigRecord({"file": b"x"})}),
-    "a number more": says(client=1, other=2),
+    "a number more": sends(client=1, other=2),
 }
 
 
@@ -103,7 +103,7 @@ def bound(folder: Path, **clients: int) -> Path:
 
 def test_a_key_plays_the_client_that_it_was_admitted_for_whatever_it_says(tmp_path: Path) -> None:
     """60 claims 50's client, 70 says nothing, 80 nonsense, 90 and 95 were admitted for no client."""
-    grid = Nodes({50: plays(0), 60: plays(0), 70: lambda: None, 80: says(client=math.inf), 90: plays(4), 95: plays(5)})
+    grid = Nodes({50: plays(0), 60: plays(0), 70: lambda: None, 80: sends(client=math.inf), 90: plays(4), 95: plays(5)})
     fleet = Fleet(tmp_path, wait=0, admitted=bound(tmp_path, n50=0, n60=1, n70=2, n80=3))
     assert fleet(grid, range(6)) == {0: 50, 2: 70}  # type: ignore[arg-type]
     notes = "\n".join(fleet.notes())

@@ -72,10 +72,10 @@ def test_the_page_says_mean_worst_tenth_and_worst(tmp_path: Path) -> None:
 def test_the_closing_table_the_card_and_trackers_say_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     report = read(personal())
     Console(width=200).print(closing(report))
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        "its personal model: mean 94.92 %, worst tenth 74.50 %, worst 50.00 %" in said
-        and "the global model: mean" in said
+        "its personal model: mean 94.92 %, worst tenth 74.50 %, worst 50.00 %" in output
+        and "the global model: mean" in output
     )
     assert "personal model, which is not among these files: there 94.92" in card.card(report).replace(
         "\N{NO-BREAK SPACE}", " "

@@ -151,8 +151,8 @@ def test_a_camera_is_told_of_beside_its_own_client(tmp_path):
         shard["looks"] = {"zoom": 1 + shard["client"] / 100}
     with style.applied():
         (axes,) = PLOTS["looks"](read(report), np.zeros((4, 3, 28, 28), np.uint8)).draw().axes
-    said = [text.get_text().replace("\N{NO-BREAK SPACE}", " ") for text in axes.texts]
-    assert said == ["size ×1.00", "", "size ×1.02", "size ×1.03"]
+    captions = [text.get_text().replace("\N{NO-BREAK SPACE}", " ") for text in axes.texts]
+    assert captions == ["size ×1.00", "", "size ×1.02", "size ×1.03"]
 
 
 POOR = {
@@ -179,10 +179,10 @@ def test_poor_reports_do_no_harm(name, tmp_path, monkeypatch):
 def test_the_page_says_what_the_report_says(full):
     report, folder = full
     text = (folder / "report.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
-    said = [formatting.percent(row["accuracy"]).replace("\N{NO-BREAK SPACE}", " ") for row in report["history"]]
-    said += [f"{shard['examples']:,}" for shard in report["shards"]] + [f"{report['history'][-1]['seen']:,}"]
-    said += ["3 min 12 s", "236 kB", "99.97 %", "1.41.0", report["weights_sha256"], "client 4 timed out"]
-    assert [value for value in said if value not in text] == []
+    expected = [formatting.percent(row["accuracy"]).replace("\N{NO-BREAK SPACE}", " ") for row in report["history"]]
+    expected += [f"{shard['examples']:,}" for shard in report["shards"]] + [f"{report['history'][-1]['seen']:,}"]
+    expected += ["3 min 12 s", "236 kB", "99.97 %", "1.41.0", report["weights_sha256"], "client 4 timed out"]
+    assert [value for value in expected if value not in text] == []
 
 
 def test_the_page_escapes_everything(tmp_path):
@@ -237,19 +237,19 @@ def test_what_a_picture_shows_is_said_in_words_with_its_numbers(full):
     text = (folder / "report.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
     alts = [unescape(alt) for alt in re.findall(r'<img [^>]*alt="(.*?)"', text)]
     assert len(alts) == len(PLOTS) and all(len(alt) > 60 and re.search(r"\d", alt) for alt in alts)
-    said = dict(zip(PLOTS, alts, strict=True))
+    alt_of = dict(zip(PLOTS, alts, strict=True))
     last, section = report["history"][-1], report["continual"]
-    assert f"At the end: federated {100 * last['accuracy']:.2f} %" in said["accuracy"]
-    assert "local 61.34 % (from 29.00 % to 91.50 %)" in said["accuracy"]
-    assert f"8, 9: {100 * section['matrix'][-1][4]:.1f} %" in said["matrix"] and "5 stages" in said["matrix"]
-    assert f"0, 1: {100 * last['tasks_accuracy'][0]:.1f} %" in said["tasks"]
-    assert "Training took most in round 5: 0.40 points" in said["forgetting_split"]
+    assert f"At the end: federated {100 * last['accuracy']:.2f} %" in alt_of["accuracy"]
+    assert "local 61.34 % (from 29.00 % to 91.50 %)" in alt_of["accuracy"]
+    assert f"8, 9: {100 * section['matrix'][-1][4]:.1f} %" in alt_of["matrix"] and "5 stages" in alt_of["matrix"]
+    assert f"0, 1: {100 * last['tasks_accuracy'][0]:.1f} %" in alt_of["tasks"]
+    assert "Training took most in round 5: 0.40 points" in alt_of["forgetting_split"]
     worst = min(report["shards"], key=lambda shard: shard["accuracy"])
-    assert f"client {worst['client']}, gets {100 * worst['accuracy']:.2f} %" in said["clients"]
+    assert f"client {worst['client']}, gets {100 * worst['accuracy']:.2f} %" in alt_of["clients"]
     far = max((value, r["round"]) for r in report["history"] for value in r["drift"].values())
-    assert f"in round {far[1]}: {100 * far[0]:.1f} %" in said["drift"]
-    assert "client 0: turned" in said["looks"]
-    assert f"0 {100 * report['confusion'][0][0] / sum(report['confusion'][0]):.1f} %" in said["confusion"]
+    assert f"in round {far[1]}: {100 * far[0]:.1f} %" in alt_of["drift"]
+    assert "client 0: turned" in alt_of["looks"]
+    assert f"0 {100 * report['confusion'][0][0] / sum(report['confusion'][0]):.1f} %" in alt_of["confusion"]
 
 
 def test_what_went_wrong_stands_above_the_figures(tmp_path):
@@ -291,9 +291,9 @@ def test_a_stopped_run_keeps_its_last_model():
 
 
 def test_labels_at_line_ends_keep_apart():
-    places = style.spread([0.99, 0.2, 0.98, 0.21], 0.05)
-    assert np.diff(sorted(places)).min() >= 0.05 - 1e-9 and max(places) <= 1
-    assert np.argsort(places).tolist() == np.argsort([0.99, 0.2, 0.98, 0.21]).tolist()
+    positions = style.spread([0.99, 0.2, 0.98, 0.21], 0.05)
+    assert np.diff(sorted(positions)).min() >= 0.05 - 1e-9 and max(positions) <= 1
+    assert np.argsort(positions).tolist() == np.argsort([0.99, 0.2, 0.98, 0.21]).tolist()
 
 
 def test_gaps_are_those_of_the_numbers_shown():
@@ -339,11 +339,11 @@ def test_joining_is_tested_on_the_clients_own_digits(tmp_path):
         shard["accuracy"] = share
     report |= {"local_own_accuracies": [0.8, 0.95, 0.9, 0.7], "local_accuracies": [0.2] * 4, "accuracy": 0.88}
     picture = PLOTS["alone"](read(report))
-    said = title(picture).replace("\N{NO-BREAK SPACE}", " ")
-    assert said.startswith(
+    heading = title(picture).replace("\N{NO-BREAK SPACE}", " ")
+    assert heading.startswith(
         "On its own digits joining clearly helps 2 of 4 clients and harms 1"
     )  # of all ten digits: 4 of 4
-    assert "alone they read 83.8 % on average, together 90.0 %" in said
+    assert "alone they read 83.8 % on average, together 90.0 %" in heading
     assert [axes.get_title(loc="left") for axes in picture.draw().axes] == [
         "On the client's own digits",
         "On all ten digits",
@@ -428,8 +428,8 @@ def test_a_studys_panels_stand_as_evenly_as_they_can(panels, shape, figures, tmp
         assert (grid.nrows, grid.ncols) == shape and sum(axes.get_visible() for axes in figure.axes) == panels
     lines = figures[1]
     lines.draw_without_rendering()
-    said = [bool(axes.get_ylabel()) for axes in lines.axes if axes.get_visible()]
-    assert said == [i % shape[1] == 0 for i in range(panels)]
+    labelled = [bool(axes.get_ylabel()) for axes in lines.axes if axes.get_visible()]
+    assert labelled == [i % shape[1] == 0 for i in range(panels)]
     box = lines.legends[0].get_window_extent()
     assert box.x0 >= 0 and box.x1 <= lines.bbox.width
 

@@ -128,9 +128,9 @@ def test_when_nobody_answered_the_report_says_so() -> None:
 
 
 def test_what_the_server_could_not_do_is_not_blamed_on_a_client() -> None:
-    (said,) = record.events(replace(QUIET, server_error="the strategy could not aggregate 2 replies: why"))
-    assert said.startswith("round 4: the server: the strategy could not") and "client" not in said
-    assert "left out" not in said  # nobody was
+    (event,) = record.events(replace(QUIET, server_error="the strategy could not aggregate 2 replies: why"))
+    assert event.startswith("round 4: the server: the strategy could not") and "client" not in event
+    assert "left out" not in event  # nobody was
 
 
 def test_a_digest_tells_values_shapes_kinds_and_order_apart() -> None:

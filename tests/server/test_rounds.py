@@ -219,8 +219,8 @@ def test_a_robust_strategy_with_too_few_answers_keeps_the_old_weights_and_says_s
     scenario = Scenario("rounds", clients=cohort, cohort=cohort, rounds=1, round_timeout=0.2, strategy=Part(name))
     (done,) = play(FakeGrid({1: broken}), scenario)
     assert same(done.arrays, START)
-    said = done.record.server_error
-    assert "could not aggregate" in said and f"{cohort - 1} replies" in said
+    error = done.record.server_error
+    assert "could not aggregate" in error and f"{cohort - 1} replies" in error
 
 
 def test_drift_is_the_relative_distance_from_the_weights_received() -> None:

@@ -203,8 +203,8 @@ def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp
             replies = super().pull_messages(message_ids)
             for reply in replies:
                 sent.append(repr(reply.content).encode())
-                for held in reply.content.array_records.values():
-                    sent.extend(array.data for array in held.values())
+                for arrays in reply.content.array_records.values():
+                    sent.extend(array.data for array in arrays.values())
             return replies
 
     scenario = replace(

@@ -43,7 +43,7 @@ WEIGHTS = initial(1)
 NUMBER = st.one_of(st.floats(-20, 20, width=32), st.floats(-(2.0**127), 2.0**127, width=32))
 
 
-def saying(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: arrays) -> Callable[[Task], RecordDict]:
+def claiming(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: arrays) -> Callable[[Task], RecordDict]:
     """A client that says it has so many examples, and sends changed weights."""
 
     def answer(task: Task) -> RecordDict:
@@ -63,9 +63,9 @@ def flipped(arrays: Arrays) -> Arrays:
 def test_a_client_that_lies_about_its_count_counts_as_the_most_allowed(name: str) -> None:
     """Honest counts are 10, 20 … 70; client 6's is then 4 times the lower median of 10 … 60 and its own."""
     scenario = replace(SCENARIO, strategy=Part(name), rounds=1)
-    lied, capped = (play(FakeGrid({6: saying(n, flipped)}), scenario)[0] for n in (999_999, 160))
+    lied, capped = (play(FakeGrid({6: claiming(n, flipped)}), scenario)[0] for n in (999_999, 160))
     assert same(lied.arrays, capped.arrays) and lied.record.capped == {6: 999_999} and capped.record.capped == {}
-    most = play(FakeGrid({6: saying(60, flipped)}), scenario)[0]
+    most = play(FakeGrid({6: claiming(60, flipped)}), scenario)[0]
     assert name not in ("fedavg", "fedprox") or not same(lied.arrays, most.arrays)  # the cap is no lower than it says
 
 
@@ -75,7 +75,9 @@ def test_a_client_that_lies_about_its_count_counts_as_the_most_allowed(name: str
 def test_whatever_a_client_sends_the_model_stays_finite_and_near(name: str, values: list[float], own: int) -> None:
     sent = [np.array(values[:3], np.float32), np.array([values[3:]], np.float32)]
     before, rounds = START, 1 if name == "bulyan" else 3  # it is slow in Flower
-    for one in play(FakeGrid({2: saying(own, lambda _: sent)}), replace(SCENARIO, strategy=Part(name), rounds=rounds)):
+    for one in play(
+        FakeGrid({2: claiming(own, lambda _: sent)}), replace(SCENARIO, strategy=Part(name), rounds=rounds)
+    ):
         assert all(np.isfinite(w).all() for w in one.arrays)
         assert distance(before, one.arrays) <= SCENARIO.max_update_ratio * (1 + 1e-5)
         assert {0, 1, 3, 4, 5, 6} <= set(one.record.clients)
@@ -90,7 +92,7 @@ def test_a_client_at_the_limit_moves_the_model_no_further_than_the_limit(name: s
     if name == "fedavgm":
         scenario = replace(scenario, clients=1, cohort=1, strategy=Part("fedavgm", {"momentum": 0.9, "rate": 5.0}))
     before = START
-    for one in play(FakeGrid({0: saying(1000, lambda _: far)}), scenario):
+    for one in play(FakeGrid({0: claiming(1000, lambda _: far)}), scenario):
         assert distance(before, one.arrays) <= SCENARIO.max_update_ratio * (1 + 1e-5)
         if name == "fedavgm" and one.record.round == 1:
             assert f"cut to {SCENARIO.max_update_ratio:g}" in one.record.server_error
@@ -214,10 +216,10 @@ class Lying(LocalGrid):
         for reply in replies:
             if (
                 reply.metadata.message_type == "train"
-                and (said := reply.content.metric_records[wire.METRICS])["client"] == 1
+                and (metrics := reply.content.metric_records[wire.METRICS])["client"] == 1
             ):
-                changed = {name: change(said[name]) for name, change in self.numbers.items()}  # type: ignore[arg-type]
-                reply.content[wire.METRICS] = MetricRecord({**said, **changed})
+                changed = {name: change(metrics[name]) for name, change in self.numbers.items()}  # type: ignore[arg-type]
+                reply.content[wire.METRICS] = MetricRecord({**metrics, **changed})
         return replies
 
 
@@ -250,15 +252,15 @@ def test_what_an_honest_client_says_is_what_the_server_knows(
         partition=Part("dirichlet", {"alpha": 0.1}), methods=(Part(method, small),), augment=(), looks=(),
         local=Local(epochs=0.1),
     )  # fmt: skip
-    known, said = Holdings(scenario, load(scenario).train.y), []
+    holdings, rehearsed = Holdings(scenario, load(scenario).train.y), []
     for client in range(2):
         memory: Memory = {}
         for round in range(1, 11):
             task = Task(scenario, round, client, 0.05, WEIGHTS)
             done, memory = learn(shard(scenario.json(), client), task, memory, engine)
-            assert done.own == known.own(client, round) and done.rehearsed <= known.rehearsed(client, round)
-            said.append(done.rehearsed)
-    assert (max(said) > 0) == (kept and stream != "whole")
+            assert done.own == holdings.own(client, round) and done.rehearsed <= holdings.rehearsed(client, round)
+            rehearsed.append(done.rehearsed)
+    assert (max(rehearsed) > 0) == (kept and stream != "whole")
 
 
 # ── a slow pull holds nobody ──

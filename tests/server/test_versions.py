@@ -85,8 +85,8 @@ def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(stag
     assert later.past == 2
     new.mkdir()
     continuation.begin(old, new)
-    held = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
-    assert (new / "clients" / held.parent.name / "round-0000.npz").read_bytes() == held.read_bytes()
+    memory_file = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
+    assert (new / "clients" / memory_file.parent.name / "round-0000.npz").read_bytes() == memory_file.read_bytes()
     assert versions.current(new) == new / "versions" / "0002"
     finished(later, new)
     names = [one.name for one in versions.listed(new)]
@@ -112,14 +112,14 @@ def test_a_run_without_a_current_version_cannot_be_gone_on_from(tmp_path: Path) 
         continuation.source(tmp_path)
 
 
-def kept(folder: Path) -> Path:
+def saved_version(folder: Path) -> Path:
     """A version of two arrays, and one that the server keeps."""
     weights = [np.ones(3, np.float32), np.ones((2, 2), np.float32)]
     return versions.keep(folder, Version(1), weights, {"acil/gram": np.eye(2)})
 
 
 def test_a_version_that_cannot_be_read_is_one_sentence_that_names_the_file(tmp_path: Path) -> None:
-    file = kept(tmp_path) / "weights.npz"
+    file = saved_version(tmp_path) / "weights.npz"
     whole = file.read_bytes()
     for kind, octets in spoiled(whole).items():
         if kind == "numbers for JSON":
@@ -137,7 +137,7 @@ def test_a_version_that_cannot_be_read_is_one_sentence_that_names_the_file(tmp_p
 
 
 def test_a_version_whose_arrays_were_exchanged_is_refused(tmp_path: Path) -> None:
-    file = kept(tmp_path) / "weights.npz"
+    file = saved_version(tmp_path) / "weights.npz"
     with np.load(file) as found:
         named = {name: found[name] for name in found.files}
     file.write_bytes(arrays(named | {"weight0": named["weight0"] + 1}))
@@ -155,7 +155,7 @@ def test_a_version_whose_arrays_were_exchanged_is_refused(tmp_path: Path) -> Non
      {"weight0": np.zeros(3, np.float32), "other": np.zeros(3, np.float32)}],
 )  # fmt: skip
 def test_a_version_of_other_arrays_is_no_model(named: dict[str, np.ndarray], tmp_path: Path) -> None:
-    folder = kept(tmp_path)
+    folder = saved_version(tmp_path)
     (folder / "weights.npz").write_bytes(arrays(named))
     with pytest.raises(ValueError, match=r"weights\.npz does not hold a model's weights: "):
         versions.weights(folder)
@@ -169,7 +169,7 @@ def test_a_version_of_other_arrays_is_no_model(named: dict[str, np.ndarray], tmp
      (b'{"version": true, "objections": []}', "version = True"), (b'{"version": -1}', "version = -1 should")],
 )  # fmt: skip
 def test_a_garbled_version_json_is_one_sentence_that_names_the_file(text: bytes, why: str, tmp_path: Path) -> None:
-    folder = kept(tmp_path)
+    folder = saved_version(tmp_path)
     assert versions.about(folder) == Version(1)
     (folder / "version.json").write_bytes(text)
     with pytest.raises(ValueError, match=rf"version\.json.*{why}"):

@@ -32,7 +32,7 @@ KINDS = ("centralized", "fedavg", "local", "joint")
 CODE = (
     "core", "fl", "clients", "server", "scenarios/experiment/baselines", "scenarios/environment.py", "scenarios/backends",
 )  # fmt: skip
-PLAIN = ("strategy", "weight_exponent", "methods", "idle")  # what plain FedAvg has the usual of
+PLAIN = ("strategy", "weight_exponent", "methods", "idle")  # settings that plain FedAvg has at their defaults
 # What matters to a federation alone. Its stream, and who is there when, say how many steps a baseline may take, too.
 FEDERATED = (*PLAIN, "stragglers", "drop_stragglers")
 STREAM = ("stream", "order", "lag")
@@ -96,7 +96,7 @@ def at_once(scenario: Scenario) -> Scenario:
 
 
 def _usual(scenario: Scenario, names: Iterable[str]) -> Scenario:
-    """The scenario with what is usual for these settings."""
+    """The scenario with the defaults for these settings."""
     usual = Scenario("baseline")
     return replace(scenario, **{name: getattr(usual, name) for name in names})
 
@@ -108,7 +108,7 @@ def lasting(scenario: Scenario, steps: int, examples: int) -> Scenario:
 
 
 def result(folder: Path) -> Result | None:
-    """The finished baseline's, if it is finished; one that cannot be read is made again."""
+    """A finished baseline's result; None if it is not finished, or its file cannot be read: then it is made again."""
     file = folder / "result.json"
     try:
         found: Result = typed(str(file), read_object(file), Result)

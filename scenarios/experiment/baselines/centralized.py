@@ -29,24 +29,24 @@ def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
     """Train on the pooled data; yield the curve's points as they come, and leave the result in the folder."""
     shards = [shard(scenario.json(), client) for client in range(scenario.clients)]
     pool, (data, _), engine = pooled(shards), world(scenario.json()), default(scenario)
-    holdings, whole = Holdings(scenario, data.train.y), at_once(scenario)
+    holdings, without_stream = Holdings(scenario, data.train.y), at_once(scenario)
     state = checkpoint.newest(folder)[0] or RunState(0, of(scenario).initial(scenario.seed))
     best.keep(folder, state.curve, state.arrays)
     yield from state.curve
     for number in range(state.round + 1, scenario.rounds + 1):
-        rate = schedule.rate(whole, number, schedule.losses(state.curve))
+        rate = schedule.rate(without_stream, number, schedule.losses(state.curve))
         if rate is None:
             break
         count = sum(holdings.budget(client, number) for client in roster.choose(scenario, number))
-        task = Task(lasting(whole, count, len(pool.train)), number, 0, rate, state.arrays)
-        done = learn(pool, task, {}, engine)[0] if count else None
-        arrays = done.arrays if done else state.arrays
+        task = Task(lasting(without_stream, count, len(pool.train)), number, 0, rate, state.arrays)
+        update = learn(pool, task, {}, engine)[0] if count else None
+        arrays = update.arrays if update else state.arrays
         test = evaluation.evaluate(engine, arrays, data.test)
         validation = evaluation.evaluate(engine, arrays, data.validation).mean_loss if len(data.validation) else None
         row = RoundRecord(
             number,
             rate,
-            seen=state.seen + (done.sums.examples if done else 0),
+            seen=state.seen + (update.sums.examples if update else 0),
             accuracy=test.accuracy,
             loss=test.mean_loss,
             validation_loss=validation,

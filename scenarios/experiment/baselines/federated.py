@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.config.scenario import Scenario
-from scenarios.backends import local as here
+from scenarios.backends import local
 from scenarios.backends.grid import serve
 from scenarios.environment import prepare
 from scenarios.experiment.baselines import Result, finished
@@ -15,7 +15,7 @@ from server.run import Watch
 
 def federated(scenario: Scenario, folder: Path, watch: Watch) -> None:
     """Run the federation, as `reduced` has made it; leave the result in the folder, if nobody stops it."""
-    with here.opened(scenario, 1, prepare(folder)) as backend:
+    with local.opened(scenario, 1, prepare(folder)) as backend:
         serve(run.build(scenario, folder, watch), backend.grid)
     state, _ = checkpoint.newest(folder)
     if (folder / run_folder.REPORT).exists() and state:
@@ -24,7 +24,9 @@ def federated(scenario: Scenario, folder: Path, watch: Watch) -> None:
         matrix = report.continual.matrix if report.continual else ()
         accuracy = state.curve[-1].accuracy
         sha256 = report.weights_sha256
-        top = report.best["federated"]
-        own = tuple(shard.accuracy for shard in report.shards if shard.accuracy is not None)
-        result = Result(accuracy, tuple(state.curve), top, report.loss, sha256, matrix=matrix, own_accuracies=own)
+        best_round = report.best["federated"]
+        own_accuracies = tuple(shard.accuracy for shard in report.shards if shard.accuracy is not None)
+        result = Result(
+            accuracy, tuple(state.curve), best_round, report.loss, sha256, matrix=matrix, own_accuracies=own_accuracies
+        )
         finished(folder, result)

@@ -41,24 +41,24 @@ def local(scenario: Scenario, folder: Path) -> Iterator[int]:
         chosen = _tested(scenario, files)
     low, high = min(last.accuracies), max(last.accuracies)
     point = Point(last.accuracy, scenario.rounds, seen=seen, low=low, high=high)
-    top = BestRound(chosen.accuracy) if chosen else None
-    finished(folder, Result(last.accuracy, (point,), top, last_alone=last, best_alone=chosen))
+    best_round = BestRound(chosen.accuracy) if chosen else None
+    finished(folder, Result(last.accuracy, (point,), best_round, last_alone=last, best_alone=chosen))
 
 
 def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path, holdings: Holdings) -> int:
     """One client's training without the others; how many gradient examples it took."""
-    (data, _), mine, whole = world(scenario.json()), shard(scenario.json(), client), at_once(scenario)
+    (data, _), own_shard, without_stream = world(scenario.json()), shard(scenario.json(), client), at_once(scenario)
     arrays, engine = of(scenario).initial(scenario.seed), default(scenario)
     seen, curve = 0, list[Point]()
     (home / best.BEST).unlink(missing_ok=True)  # of an attempt that was cut off
     for number in turns:
         # A plateau is the federation's to see: alone, the rate stays as the schedule starts it.
-        rate = schedule.rate(whole, number, [])
+        rate = schedule.rate(without_stream, number, [])
         assert rate is not None  # no schedule stops before its first loss
         if count := holdings.budget(client, number):
-            task = Task(lasting(whole, count, len(mine.train)), number, client, rate, arrays)
-            done, _ = learn(mine, task, {}, engine)
-            arrays, seen = done.arrays, seen + done.sums.examples
+            task = Task(lasting(without_stream, count, len(own_shard.train)), number, client, rate, arrays)
+            update, _ = learn(own_shard, task, {}, engine)
+            arrays, seen = update.arrays, seen + update.sums.examples
         loss = evaluation.evaluate(engine, arrays, data.validation).mean_loss if len(data.validation) else None
         curve.append(Point(float("nan"), number, validation_loss=loss))
         best.keep(home, curve, arrays)
@@ -69,10 +69,10 @@ def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path, ho
 def _tested(scenario: Scenario, files: Sequence[Path]) -> Alone:
     """How each client's weights read all test images, and its own."""
     (data, _), engine = world(scenario.json()), default(scenario)
-    found = [best.weights(file) for file in files]
-    everywhere = [evaluation.evaluate(engine, arrays, data.test).accuracy for _, arrays in found]
-    own = [
+    weights = [best.weights(file) for file in files]
+    everywhere = [evaluation.evaluate(engine, arrays, data.test).accuracy for _, arrays in weights]
+    own_accuracies = [
         evaluation.evaluate(engine, arrays, own_test(scenario.json(), i)).accuracy
-        for i, (_, arrays) in enumerate(found)
+        for i, (_, arrays) in enumerate(weights)
     ]
-    return Alone(tuple(everywhere), tuple(own), tuple(round for round, _ in found))
+    return Alone(tuple(everywhere), tuple(own_accuracies), tuple(round for round, _ in weights))

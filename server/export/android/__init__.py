@@ -38,8 +38,8 @@ def save(exports: Path, test: Examples, seed: int, folder: Path) -> list[Path]:
     if folder.exists() and (others := sorted({one.name for one in folder.iterdir()} - {*FILES})):
         raise ValueError(f"{folder} holds other files ({', '.join(others[:3])}): choose an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
-    said = about(model)
-    for name, octets in _contents(model, said, vectors(model, test, seed)).items():
+    metadata = about(model)
+    for name, octets in _contents(model, metadata, vectors(model, test, seed)).items():
         with placed(folder / name) as file:
             file.write(octets)
     return [folder / name for name in FILES]
@@ -47,7 +47,7 @@ def save(exports: Path, test: Examples, seed: int, folder: Path) -> list[Path]:
 
 def vectors(model: Path, test: Examples, seed: int) -> list[Vector]:
     """Pictures of several sizes, what the preparation makes of each, and what the model says of that."""
-    found = []
+    golden = []
     predict = load(model)
     for number in range(VECTORS):
         draw = rng(seed, "android", number)
@@ -58,16 +58,17 @@ def vectors(model: Path, test: Examples, seed: int) -> list[Vector]:
         (top, bottom), (left, right) = draw.integers(0, 12, (2, 2))
         plain = Vector.of(np.pad(large, ((top, bottom), (left, right))))
         answer = predict(floats(plain.prepared[None]))[0]
-        found.append(Vector(plain.picture, plain.prepared, tuple(map(float, answer))))
-    return found
+        golden.append(Vector(plain.picture, plain.prepared, tuple(map(float, answer))))
+    return golden
 
 
-def _contents(model: Path, said: Mapping[str, str], golden: list[Vector]) -> dict[str, bytes]:
+def _contents(model: Path, metadata: Mapping[str, str], golden: list[Vector]) -> dict[str, bytes]:
     """Each file's bytes, by name."""
-    threshold = said.get("confidence.threshold", str(THRESHOLD))
-    labels = said["labels"].split(",")
-    values = {"@THRESHOLD@": threshold, "@RUN@": said.get("origin.run", "a run"), "@VERSION@": said.get("origin.version", "–"),
-              "@WEIGHTS@": said.get("origin.weights_sha256", "")[:16], "@VECTORS@": str(len(golden))}  # fmt: skip
+    threshold = metadata.get("confidence.threshold", str(THRESHOLD))
+    labels = metadata["labels"].split(",")
+    values = {"@THRESHOLD@": threshold, "@RUN@": metadata.get("origin.run", "a run"),
+              "@VERSION@": metadata.get("origin.version", "–"),
+              "@WEIGHTS@": metadata.get("origin.weights_sha256", "")[:16], "@VECTORS@": str(len(golden))}  # fmt: skip
     texts = {name: _filled((HERE / name).read_text(), values) for name in (*SOURCES, "README.md")}
     texts |= {"labels.txt": "".join(f"{label}\n" for label in labels), "vectors.txt": written(golden)}
     return {"model.tflite": model.read_bytes(), **{name: text.encode() for name, text in texts.items()}}

@@ -50,13 +50,13 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
     best = max(range(len(groups)), key=lambda i: lines[i].last)
     title = f"{names[best]}, {percent(lines[best].last)}"
     if len(groups) > 1:
-        title, beside = f"Best of {len(groups)}: {title}", list(_baselines(central))
+        title, baselines = f"Best of {len(groups)}: {title}", list(_baselines(central))
     else:
         kinds = dict(_beside(groups[0], band))
         others = [f"{gap(lines[0].last, line.last)} {NAMES[kind][1]}" for kind, line in kinds.items()]
-        title, beside = title + f": {', '.join(others)}" * bool(others), list(kinds.values())
+        title, baselines = title + f": {', '.join(others)}" * bool(others), list(kinds.values())
     with style.applied():
-        figure = panels(title, [*lines, *beside], legend=True)
+        figure = panels(title, [*lines, *baselines], legend=True)
         width, height = figure.get_size_inches()
         above = wrapped(shared)
         breaks = sum(line.name.count("\n") for line in lines) + above.count("\n") + bool(above)
@@ -64,8 +64,8 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
         figure.axes[0].set_title(above, loc="left", fontsize=8.5, color=style.GREY)
         rows = [*_values(groups, trained, central if len(groups) > 1 else [[]])]
         if len(groups) == 1:
-            of = len(groups[0].runs)
-            rows += [(groups[0].label, *row, of) for line in beside for row in line.rows()]
+            seeds = len(groups[0].runs)
+            rows += [(groups[0].label, *row, seeds) for line in baselines for row in line.rows()]
         return picture.save(figure, folder / "compare.png", HEAD, rows)
 
 
@@ -82,8 +82,8 @@ def wrapped(text: str, letters: int = LETTERS) -> str:
 def _names(groups: Sequence[Group]) -> list[str]:
     """The groups' labels, with the number of seeds where they differ in it."""
     counts = [len(group.runs) for group in groups]
-    said = [f" ({some(count, 'seed')})" if len(set(counts)) > 1 else "" for count in counts]
-    return [group.label + seeds for group, seeds in zip(groups, said, strict=True)]
+    suffixes = [f" ({some(count, 'seed')})" if len(set(counts)) > 1 else "" for count in counts]
+    return [group.label + suffix for group, suffix in zip(groups, suffixes, strict=True)]
 
 
 def _centralized(group: Group) -> list[Point]:
@@ -110,8 +110,8 @@ def _beside(group: Group, band: str) -> Iterator[tuple[str, Line]]:
         curves = [curve for curve in curves if any(known(point.accuracy) for point in curve)]
         if curves:
             bare = [[replace(point, low=None, high=None) for point in curve] for curve in curves]
-            said = band if len(curves) > 1 else ""
-            yield name, Line(NAMES[name][0], shade, mean(bare), dash, 1.6, marked=False, band=said)
+            band_caption = band if len(curves) > 1 else ""
+            yield name, Line(NAMES[name][0], shade, mean(bare), dash, 1.6, marked=False, band=band_caption)
 
 
 def _level(run: Report) -> Point:
@@ -122,8 +122,8 @@ def _values(
     groups: Sequence[Group], trained: Sequence[list[Point]], central: Sequence[list[Point]]
 ) -> Iterator[Sequence[Any]]:
     """The numbers of the picture, as HEAD names them."""
-    for group, own, other in zip(groups, trained, central, strict=True):
-        for training, curve in (("federated", own), ("centralized", other)):
+    for group, federated, centralized in zip(groups, trained, central, strict=True):
+        for training, curve in (("federated", federated), ("centralized", centralized)):
             for p in curve:
                 yield group.label, training, p.round, p.seen, p.accuracy, p.low, p.high, len(group.runs)
 
@@ -137,11 +137,11 @@ def mean(curves: Sequence[Sequence[Point]]) -> list[Point]:
     steps = max(map(len, curves))
     points = []
     for step in range(steps):
-        there = [curve[min(step, len(curve) - 1)] for curve in curves if curve]
+        step_points = [curve[min(step, len(curve) - 1)] for curve in curves if curve]
         longest = max(curves, key=len)[step]
-        shares = [point.accuracy for point in there]
+        shares = [point.accuracy for point in step_points]
         low, high = (min(shares), max(shares)) if len(shares) > 1 else (None, None)  # one seed has no range
-        seen = [point.seen for point in there if known(point.seen)]
+        seen = [point.seen for point in step_points if known(point.seen)]
         average = float(np.mean(seen)) if seen else None
         points.append(Point(float(np.mean(shares)), longest.round, seen=average, low=low, high=high))
     return points

@@ -127,23 +127,25 @@ def forgetting_split(report: Report) -> Picture | None:
     from all tasks that they have met, the one that they are being taught included (their own models against the new
     global one). Bars below zero gave something back. Thin lines are two standard errors of the test images, either way.
     """
-    found = {row.round: row.forgetting_split for row in report.history if row.forgetting_split}
-    if (section := _section(report)) is None or not found:
+    splits = {row.round: row.forgetting_split for row in report.history if row.forgetting_split}
+    if (section := _section(report)) is None or not splits:
         return None
     names = ("temporal", "temporal_error", "spatial", "spatial_error")
-    parts = {name: np.array([getattr(one, name) for one in found.values()], float) for name in names}  # None is NaN
-    there = {kind: bool(np.isfinite(parts[kind]).any()) for kind in KINDS}
-    if not any(there.values()):
+    parts = {
+        name: np.array([getattr(split, name) for split in splits.values()], float) for name in names
+    }  # None is NaN
+    measured = {kind: bool(np.isfinite(parts[kind]).any()) for kind in KINDS}
+    if not any(measured.values()):
         return None
-    mean = {kind: float(np.nanmean(parts[kind])) for kind in KINDS if there[kind]}
+    mean = {kind: float(np.nanmean(parts[kind])) for kind in KINDS if measured[kind]}
     how = {k: f"{'took' if t >= 0 else 'gave back'} {100 * abs(t):.1f}" for k, t in mean.items()}
-    training = [f"clients' training {how['temporal']} points of earlier tasks"] * there["temporal"]
-    averaging = [f"averaging {how['spatial']} of all tasks met"] * there["spatial"]
+    training = [f"clients' training {how['temporal']} points of earlier tasks"] * measured["temporal"]
+    averaging = [f"averaging {how['spatial']} of all tasks met"] * measured["spatial"]
     title = f"Mean of rounds: {', '.join(training + averaging)}"
-    rounds = np.array(list(found))
+    rounds = np.array(list(splits))
     alt = "Two bars a round: accuracy that clients' own training took from earlier tasks, and that averaging took from all tasks "
     alt += f"met. {title}."
-    if there["temporal"]:
+    if measured["temporal"]:
         most = int(np.nanargmax(parts["temporal"]))
         alt += f" Training took most in round {rounds[most]}: {in_points(parts['temporal'][most])}; "
         alt += f"averaging then: {in_points(parts['spatial'][most])}."
@@ -161,10 +163,10 @@ def _split(title: str, section: Continual, rounds: np.ndarray, parts: dict[str, 
     for end in section.ends[:-1]:
         axes.axvline(end + 0.5, color=style.GREY, linestyle=":", linewidth=1)
     bars = {"temporal": (-0.2, style.ORANGE, "clients' own training"), "spatial": (0.2, style.BLUE, "averaging")}
-    for kind, (beside, colour, who) in bars.items():
+    for kind, (offset, colour, who) in bars.items():
         error = {"elinewidth": 0.7, "ecolor": style.GREY}
-        height, either = 100 * parts[kind], 200 * np.nan_to_num(parts[f"{kind}_error"])
-        axes.bar(rounds + beside, height, 0.4, yerr=either, color=colour, label=f"{kind}: {who}", error_kw=error)
+        height, whiskers = 100 * parts[kind], 200 * np.nan_to_num(parts[f"{kind}_error"])
+        axes.bar(rounds + offset, height, 0.4, yerr=whiskers, color=colour, label=f"{kind}: {who}", error_kw=error)
     axes.axhline(0, color=style.GREY, linewidth=0.8)
     axes.set_ylabel("Accuracy lost on tasks met (points)")
     style.rounds_axis(axes, rounds)

@@ -24,24 +24,24 @@ def clients(report: Report) -> Picture | None:
     The finished global model on test images as each client sees them; a larger dot is a client with more training
     images, and bars are 95 % intervals for so many test images (Wilson 1927), so what overlaps widely may be equal.
     """
-    found = [(shard.accuracy, shard.client, shard) for shard in report.shards if shard.accuracy is not None]
-    if not found:
+    tested = [(shard.accuracy, shard.client, shard) for shard in report.shards if shard.accuracy is not None]
+    if not tested:
         return None
-    found = sorted(found, key=lambda one: one[:2])
-    shards, shares = [shard for *_, shard in found], np.array([share for share, *_ in found])
+    tested = sorted(tested, key=lambda one: one[:2])
+    shards, shares = [shard for *_, shard in tested], np.array([share for share, *_ in tested])
     low, high = wilson(shares, np.array([shard.tested or np.nan for shard in shards], float))
     title = _fairness(shards, shares)
     best = f"The best served, client {shards[-1].client}, gets {percent(shares[-1])}. " if len(shards) > 1 else ""
-    some = formatting.some(len(shards), "client")
-    alt = f"A dot for each of {some}, from worst to best, with a 95 % interval. {title}. {best}"
-    right = "(share of the client's test images)"
+    amount = formatting.some(len(shards), "client")
+    alt = f"A dot for each of {amount}, from worst to best, with a 95 % interval. {title}. {best}"
+    unit = "(share of the client's test images)"
     columns = (
         "client",
         "training images",
         "test images",
-        f"accuracy {right}",
-        f"95 % from {right}",
-        f"95 % to {right}",
+        f"accuracy {unit}",
+        f"95 % from {unit}",
+        f"95 % to {unit}",
     )
     rows = [
         (shard.client, shard.examples, shard.tested, *ends)
@@ -162,8 +162,8 @@ def _mistakes(report: Report, counts: np.ndarray, wrong: np.ndarray) -> str:
     if not wrong.sum():
         return title
     true, read = np.unravel_index(np.argmax(wrong), wrong.shape)
-    taken = f"{_one(report, int(true))} as {_one(report, int(read))}"
-    return f"{title}; most often {taken} ({formatting.some(int(wrong.max()), 'time')})"
+    mistake = f"{_one(report, int(true))} as {_one(report, int(read))}"
+    return f"{title}; most often {mistake} ({formatting.some(int(wrong.max()), 'time')})"
 
 
 def _one(report: Report, label: int) -> str:

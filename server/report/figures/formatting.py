@@ -21,7 +21,7 @@ def known(value: Any) -> TypeGuard[float]:
 
 
 def sentence(text: str) -> str:
-    """With a capital at its start, whatever else it has: "int8 file" → "Int8 file"."""
+    """The text with a capital at its start, the rest as it is: "int8 file" → "Int8 file"."""
     return text[:1].upper() + text[1:]
 
 
@@ -56,16 +56,16 @@ def in_points(share: Any) -> str:
 
 
 def signed(share: float, other: float) -> str:
-    """The same with its sign: "+0.31", "−0.31"."""
+    """The difference in percentage points, with its sign: "+0.31", "−0.31"."""
     return written(difference(share, other), "+.2f")
 
 
 def gap(share: float, other: float) -> str:
     """How far one share is from another: "0.31 points below"."""
-    apart = difference(share, other)
-    if not apart:
+    points = difference(share, other)
+    if not points:
         return "exactly as good as"
-    return f"{abs(apart):.2f} points {'above' if apart > 0 else 'below'}"
+    return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
 
 
 def duration(seconds: Any) -> str:
@@ -109,5 +109,5 @@ def span(values: Any, unit: str = "") -> str:
 
 def looks(amounts: Mapping[str, float]) -> str:
     """A client's looks in a line: "turned −7.2°, blur 0.40 px"."""
-    shown = [LOOKS.get(name, name + " {:.3g}").format(value) for name, value in amounts.items() if known(value)]
-    return ", ".join(one.replace("-", "−").replace(" ", SPACE) for one in shown)
+    phrases = [LOOKS.get(name, name + " {:.3g}").format(value) for name, value in amounts.items() if known(value)]
+    return ", ".join(phrase.replace("-", "−").replace(" ", SPACE) for phrase in phrases)

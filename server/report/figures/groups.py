@@ -26,28 +26,28 @@ class Group:
 
 
 def stands_for(group: Group, presets: Mapping[str, Scenario]) -> list[str]:
-    """What a label's names stand for: the settings that come with each piece; those in which a scenario, where scenarios
-    differ, departs from the preset of its name."""
-    rest = {key: value for key, value in group.differs.items() if key not in group.named}
+    """What a label's names stand for: the settings that come with each piece; where scenarios differ, those in which the
+    group's departs from the preset of its name."""
+    unnamed = {key: value for key, value in group.differs.items() if key not in group.named}
     if name := group.differs.get("name"):
         departs = departures(presets.get(name, Scenario(name)), group.runs[0].settings)
-        own = {key: value for key, value in departs if key in rest}
-        return [f"{group.label}: {worded(own)}"] * bool(own)
+        departed = {key: value for key, value in departs if key in unnamed}
+        return [f"{group.label}: {worded(departed)}"] * bool(departed)
     pieces: dict[str, dict[str, str]] = {}
-    for key, value in rest.items():
+    for key, value in unnamed.items():
         pieces.setdefault(key.partition(".")[0], {})[key] = value
     return [f"{piece}={group.differs[piece]}: {worded(settings)}" for piece, settings in pieces.items()]
 
 
 def grouped(runs: Sequence[Report]) -> list[Group]:
     """The runs by what they have in common but the seed, in the order given; each label holds only what differs."""
-    found: dict[str, list[Report]] = {}
+    by_settings: dict[str, list[Report]] = {}
     for run in runs:
-        found.setdefault(replace(run.settings, seed=0).json(), []).append(run)
-    settings = [flat(group[0].settings) for group in found.values()]
+        by_settings.setdefault(replace(run.settings, seed=0).json(), []).append(run)
+    settings = [flat(group[0].settings) for group in by_settings.values()]
     return [
         _group(own, settings, tuple(sorted(group, key=lambda run: run.seed)))
-        for own, group in zip(settings, found.values(), strict=True)
+        for own, group in zip(settings, by_settings.values(), strict=True)
     ]
 
 
@@ -59,8 +59,8 @@ def _group(own: Mapping[str, str], settings: Sequence[Mapping[str, str]], runs: 
 
 
 def _implied(key: str, own: Mapping[str, str], settings: Sequence[Mapping[str, str]]) -> bool:
-    """Is this the same wherever the scenario's name is this one, or the piece that it belongs to is? Then that name, where it
-    differs, says it too."""
+    """Is this setting the same in all groups that share this group's scenario name, or the piece to which the setting belongs?
+    Then that name, where groups differ in it, says it too."""
     piece, dot, _ = key.partition(".")
     for namer in ["name", *[piece] * bool(dot)]:
         alike = [other for other in settings if other.get(namer) == own.get(namer)]
@@ -82,11 +82,11 @@ def shared(groups: Sequence[Group], presets: Mapping[str, Scenario]) -> str:
     names = list(dict.fromkeys(run.name for group in groups for run in group.runs))
     settings = groups[0].runs[0].settings
     departs = {key for name in names for key, _ in departures(presets.get(name, Scenario(name)), settings)}
-    said = [f"{key}={value}" for key, value in common(groups).items() if key in departs]
+    assignments = [f"{key}={value}" for key, value in common(groups).items() if key in departs]
     first = groups[0].seeds
     same = all(group.seeds == first for group in groups)
     seeds = f"{'seed' if len(first) == 1 else 'seeds'} {', '.join(map(str, first))}"
-    return ", ".join([*names[: len(names) == 1], *said, *[seeds] * same])
+    return ", ".join([*names[: len(names) == 1], *assignments, *[seeds] * same])
 
 
 def common(groups: Sequence[Group]) -> dict[str, str]:

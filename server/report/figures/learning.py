@@ -85,9 +85,9 @@ def drift(report: Report) -> Picture | None:
     medians = np.array([np.median(y[x == number]) for number in rounds])
     title, far = _settling(rounds, medians), dots[int(np.argmax(y))]
     alt = f"A dot for each client and round, and a line through the medians. {title}. "
-    alt += f"The farthest is client {far[2]} in round {far[0]}: {_two(100 * far[1])} %."
-    of = "(share of the global weights' norm)"
-    columns = ("round", "client", f"distance {of}", f"median of the round {of}")
+    alt += f"The farthest is client {far[2]} in round {far[0]}: {_rounded(100 * far[1])} %."
+    unit = "(share of the global weights' norm)"
+    columns = ("round", "client", f"distance {unit}", f"median of the round {unit}")
     median = dict(zip(rounds, medians, strict=True))
     rows = [(number, client, value, median[number]) for number, value, client in dots]
     return Picture(title, alt, partial(_dots, title, x, y, rounds, medians, far), columns, rows)
@@ -110,13 +110,13 @@ def _dots(
     return figure
 
 
-def _two(percent: float) -> str:
-    """With a digit after the point, or two that count where that would be 0.0."""
+def _rounded(percent: float) -> str:
+    """With one digit after the point, or with two significant ones where that would be 0.0."""
     return number(percent, 1) if percent >= 0.1 else f"{percent:.2g}"
 
 
 def _settling(rounds: np.ndarray, medians: np.ndarray) -> str:
     ends = [
-        f"{_two(100 * float(medians[i]))} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])
+        f"{_rounded(100 * float(medians[i]))} % in round {rounds[i]:.0f}" for i in ([0, -1] if len(rounds) > 1 else [0])
     ]
     return f"Clients move the weights by {', by '.join(ends)} (median)"

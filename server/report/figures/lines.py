@@ -54,14 +54,14 @@ class Line:
         """Draw it over `key` (divided by unit), with its band; a single point or unknown x becomes a level."""
         x, y = self.values(key) / unit, 100 * self.values("accuracy")
         low, high = 100 * self.values("low"), 100 * self.values("high")
-        there = np.isfinite(x) & np.isfinite(y)
+        finite = np.isfinite(x) & np.isfinite(y)
         style: dict[str, Any] = {"color": self.colour, "linestyle": self.dash, "linewidth": self.width}
-        if there.sum() < 2 and (self.dash != "-" or not there.any()):
+        if finite.sum() < 2 and (self.dash != "-" or not finite.any()):
             axes.axhline(100 * self.last, **style)
         else:
-            few = there.sum() == 1 or (there.sum() <= 25 and self.marked and self.dash == "-")
-            axes.plot(x[there], y[there], marker="o" if few else None, **style)
-        banded = bool(self.band) & there & np.isfinite(low) & np.isfinite(high)
+            few = finite.sum() == 1 or (finite.sum() <= 25 and self.marked and self.dash == "-")
+            axes.plot(x[finite], y[finite], marker="o" if few else None, **style)
+        banded = bool(self.band) & finite & np.isfinite(low) & np.isfinite(high)
         if banded.sum() >= 2:
             axes.fill_between(x[banded], low[banded], high[banded], color=self.colour, alpha=0.15, linewidth=0)
         elif banded.any():
@@ -91,14 +91,14 @@ def panels(title: str, lines: Sequence[Line], legend: bool = False) -> Figure:
     return figure
 
 
-def _legend(figure: Figure, lines: Sequence[Line], all_of_them: bool) -> None:
-    """Below the panels: what bands are, and with all_of_them each line's name."""
+def _legend(figure: Figure, lines: Sequence[Line], name_lines: bool) -> None:
+    """Below the panels: what bands are, and with name_lines each line's name."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     grey = [replace(line, colour=style.GREY) for line in lines if not line.labelled]
     named = [line for line in lines if line.labelled] + grey[:1]  # one entry for all dashed lines
-    named = named if all_of_them else []
+    named = named if name_lines else []
     keys: dict[str, Any] = {
         line.name: Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width) for line in named
     }

@@ -32,15 +32,15 @@ class Client:
 
 def own_models(report: Report) -> list[Client]:
     """The clients that tested the global model and have a model of their own, from fewest to most training images."""
-    found = []
+    clients = []
     for shard in report.shards:
         own, everywhere = (
             _share(report.local_own_accuracies, shard.client),
             _share(report.local_accuracies, shard.client),
         )
         if shard.examples and not (own is None and everywhere is None):
-            found.append(Client(shard.client, shard.examples, own, shard.accuracy, everywhere))
-    return sorted(found, key=lambda one: (one.examples, one.number))
+            clients.append(Client(shard.client, shard.examples, own, shard.accuracy, everywhere))
+    return sorted(clients, key=lambda one: (one.examples, one.number))
 
 
 def _share(shares: Sequence[float], i: int) -> float | None:
@@ -52,7 +52,7 @@ def on_own_digits(report: Report) -> list[tuple[float, float]]:
     return [(one.alone, one.joined) for one in own_models(report) if one.alone is not None and one.joined is not None]
 
 
-CLEAR = 0.01  # share of its test images by which a client is clearly better or worse off: a few single ones are chance
+CLEAR = 0.01  # share of its test images by which a client is clearly better or worse off; a few images are chance
 
 
 def alone(report: Report) -> Picture | None:
@@ -63,62 +63,68 @@ def alone(report: Report) -> Picture | None:
     joining. On the right it is tested on all digits, also those that it may never have seen; lines are the models
     that learned from everybody, tested on the same.
     """
-    there, pairs = own_models(report), on_own_digits(report)
-    if not there or report.accuracy is None:
+    clients, pairs = own_models(report), on_own_digits(report)
+    if not clients or report.accuracy is None:
         return None
-    title, everybody = _finding(report, there, pairs), _joined(report)
-    others = [f"{name} {formatting.percent(share)}" for share, name, *_ in everybody]
-    everywhere = [one.everywhere for one in there if one.everywhere is not None]
-    alt = f"A dot for each of {formatting.some(len(there), 'client')}'s own models. {title}. On {report.everything}: "
+    title, joined = _finding(report, clients, pairs), _joined(report)
+    others = [f"{name} {formatting.percent(share)}" for share, name, *_ in joined]
+    everywhere = [client.everywhere for client in clients if client.everywhere is not None]
+    alt = f"A dot for each of {formatting.some(len(clients), 'client')}'s own models. {title}. On {report.everything}: "
     if everywhere:
         alt += f"own models from {formatting.percent(min(everywhere))} to {formatting.percent(max(everywhere))}; "
     alt += f"{formatting.listed(others)}."
-    draw = partial(_alone, report, title, there, bool(pairs))
-    return Picture(title, alt, draw, COLUMNS, list(_rows(report, there, everybody)))
+    draw = partial(_alone, report, title, clients, bool(pairs))
+    return Picture(title, alt, draw, COLUMNS, list(_rows(report, clients, joined)))
 
 
 COLUMNS = ("model", "client", "training images", "tested on", "accuracy (share of test images)")
 Joined = list[tuple[float, str, str, str]]  # accuracy on the whole test set, name, colour, dashes
 
 
-def _rows(report: Report, there: list[Client], everybody: Joined) -> Iterator[tuple[Any, ...]]:
-    own, all_ = f"its own {report.kinds}", report.everything
-    for one in there:
-        found = (("its own", own, one.alone), ("global", own, one.joined), ("its own", all_, one.everywhere))
-        yield from ((model, one.number, one.examples, on, share) for model, on, share in found if share is not None)
-    yield from ((name, None, None, all_, share) for share, name, *_ in everybody)
+def _rows(report: Report, clients: list[Client], joined: Joined) -> Iterator[tuple[Any, ...]]:
+    own_digits, all_digits = f"its own {report.kinds}", report.everything
+    for client in clients:
+        results = (
+            ("its own", own_digits, client.alone),
+            ("global", own_digits, client.joined),
+            ("its own", all_digits, client.everywhere),
+        )
+        yield from (
+            (model, client.number, client.examples, on, share) for model, on, share in results if share is not None
+        )
+    yield from ((name, None, None, all_digits, share) for share, name, *_ in joined)
 
 
 def _joined(report: Report) -> Joined:
     """The models that learned from everybody."""
     diverged = " (diverged)" if "centralized" in report.diverged else ""
-    found = [
+    models = [
         (report.accuracy, "federated", style.BLUE, "-"),
         (report.baselines.get("centralized"), f"centralized{diverged}", style.INK, "--"),
     ]
-    return [(share, name, colour, dash) for share, name, colour, dash in found if share is not None]
+    return [(share, name, colour, dash) for share, name, colour, dash in models if share is not None]
 
 
-def _alone(report: Report, title: str, there: list[Client], paired: bool) -> Figure:
+def _alone(report: Report, title: str, clients: list[Client], paired: bool) -> Figure:
     figure = style.figure(9.4, 4.1, title)
     panels = figure.subplots(1, 1 + paired, squeeze=False)[0]
     if paired:
-        _own(panels[0], report, there)
-    _everywhere(panels[-1], report, there)
+        _own(panels[0], report, clients)
+    _everywhere(panels[-1], report, clients)
     for axes in panels:
         axes.set_xlabel("Client, from fewest to most training images")
-        few = len(there) <= 25
-        axes.set_xticks(range(len(there)) if few else [], [str(one.number) for one in there] if few else [])
-        axes.tick_params(axis="x", labelsize=9.5 if len(there) <= 12 else 7)
+        few = len(clients) <= 25
+        axes.set_xticks(range(len(clients)) if few else [], [str(client.number) for client in clients] if few else [])
+        axes.tick_params(axis="x", labelsize=9.5 if len(clients) <= 12 else 7)
         axes.margins(x=0.04)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=8.5)
     return figure
 
 
-def _own(axes: Axes, report: Report, there: list[Client]) -> None:
+def _own(axes: Axes, report: Report, clients: list[Client]) -> None:
     """A stroke a client, from its own model to the global one."""
-    y = np.array([[one.alone, one.joined] for one in there], float).T
-    x = np.arange(len(there))
+    y = np.array([[client.alone, client.joined] for client in clients], float).T
+    x = np.arange(len(clients))
     axes.set_title(f"On the client's own {report.kinds}", loc="left", fontsize=9.5)
     axes.vlines(x, *(100 * y), color=style.PALE, linewidth=2, zorder=1)
     for shares, colour, name in zip(y, (style.ORANGE, style.BLUE), ("its own model", "the global model"), strict=True):
@@ -126,11 +132,11 @@ def _own(axes: Axes, report: Report, there: list[Client]) -> None:
     style.accuracy_axis(axes, y)
 
 
-def _everywhere(axes: Axes, report: Report, there: list[Client]) -> None:
+def _everywhere(axes: Axes, report: Report, clients: list[Client]) -> None:
     """A dot a client, and a line for each model that learned from everybody."""
-    y = np.array([one.everywhere for one in there], float)
+    y = np.array([client.everywhere for client in clients], float)
     axes.set_title(f"On {report.everything}", loc="left", fontsize=9.5)
-    axes.scatter(range(len(there)), 100 * y, s=28, color=style.ORANGE, edgecolors="white", label="its own model")
+    axes.scatter(range(len(clients)), 100 * y, s=28, color=style.ORANGE, edgecolors="white", label="its own model")
     lines = _joined(report)
     for share, _, colour, dash in lines:
         axes.axhline(100 * share, color=colour, linestyle=dash, linewidth=1.6)
@@ -138,11 +144,11 @@ def _everywhere(axes: Axes, report: Report, there: list[Client]) -> None:
     style.label_ends(axes, [(100 * share, f"{100 * share:.2f} {name}", colour) for share, name, colour, _ in lines])
 
 
-def _finding(report: Report, there: list[Client], pairs: list[tuple[float, float]]) -> str:
+def _finding(report: Report, clients: list[Client], pairs: list[tuple[float, float]]) -> str:
     if not pairs:
-        everybody = report.accuracy or 0.0
-        gained = sum(one.everywhere is not None and one.everywhere < everybody for one in there)
-        return f"On {report.everything} joining helps {gained} of {formatting.some(len(there), 'client')}"
+        federated = report.accuracy or 0.0
+        gained = sum(client.everywhere is not None and client.everywhere < federated for client in clients)
+        return f"On {report.everything} joining helps {gained} of {formatting.some(len(clients), 'client')}"
     gained, lost = (sum(side * (joined - alone) >= CLEAR for alone, joined in pairs) for side in (1, -1))
     means = [formatting.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]
     title = f"On its own {report.kinds} joining clearly helps {gained} of {formatting.some(len(pairs), 'client')}"

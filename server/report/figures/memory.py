@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TICKS = (0, 10, 30, 100, 300, 1000, 10_000, 100_000)  # kB
 WIDE = 6.4  # inches, of a picture with one panel
-LETTERS = 12.0  # an inch of a legend's line holds
+LETTERS = 12.0  # that an inch of a legend's line holds
 MARK = 0.6  # inches, of a legend's mark and the space around it
 HEAD = {
     "panel": "setting", "name": "method", "kilobytes": "memory a client (kB)", "accuracy": f"accuracy {SHARE}",
@@ -52,9 +52,9 @@ def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = ""
     rows = -(-len(panels) // columns)
     width = WIDE if columns == 1 else 4.7 * columns
     marks = _marks(points, names, width)
-    beside = _columns(marks, width)
+    legend_columns = _columns(marks, width)
     above = wrapped(shared, int(LETTERS * width))
-    lines = sum(label.count("\n") + 1 for label in marks) / beside + above.count("\n") + 2
+    lines = sum(label.count("\n") + 1 for label in marks) / legend_columns + above.count("\n") + 2
     with style.applied():
         figure = style.figure(width, 3.4 * rows + 0.18 * lines + 0.4, title)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
@@ -69,7 +69,7 @@ def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = ""
                 axes.tick_params(labelbottom=True)
         if above:
             grid[0, 0].set_title(f"{above}\n\n{panels[0]}".rstrip(), loc="left", fontsize=9)
-        figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
+        figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=legend_columns, fontsize=8.5)
         values = ([getattr(p, key) for key in HEAD] for p in points)
         return picture.save(figure, folder / "memory.png", list(HEAD.values()), values)
 
@@ -77,11 +77,11 @@ def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = ""
 def _draw(axes: Axes, points: Sequence[MemoryPoint], names: Sequence[str]) -> None:
     """A line a method, with a bar where there is more than one seed."""
     for i, name in enumerate(names):
-        mine = sorted((p for p in points if p.name == name), key=lambda p: p.kilobytes)
-        if mine:
-            bars = [np.nan if p.deviation is None else 100 * p.deviation for p in mine]
+        method_points = sorted((p for p in points if p.name == name), key=lambda p: p.kilobytes)
+        if method_points:
+            bars = [np.nan if p.deviation is None else 100 * p.deviation for p in method_points]
             axes.errorbar(
-                [p.kilobytes for p in mine], [100 * p.accuracy for p in mine], bars,
+                [p.kilobytes for p in method_points], [100 * p.accuracy for p in method_points], bars,
                 markersize=5, linewidth=1.3, capsize=2, **_look(i),
             )  # fmt: skip
 

@@ -47,10 +47,10 @@ def clients(report: Report) -> list[Client]:
     return sorted(found, key=lambda one: (one.joined, one.number))
 
 
-def shares(there: Sequence[Client]) -> dict[str, list[float]]:
+def shares(served: Sequence[Client]) -> dict[str, list[float]]:
     """The accuracies of each kind of model, by its name in KINDS; those that every client has."""
-    columns = {kind: [getattr(one, kind) for one in there] for kind in KINDS}
-    return {kind: found for kind, found in columns.items() if found and None not in found}
+    columns = {kind: [getattr(one, kind) for one in served] for kind in KINDS}
+    return {kind: column for kind, column in columns.items() if column and None not in column}
 
 
 def worst_tenth(accuracies: Sequence[float]) -> float:
@@ -65,52 +65,55 @@ def personal(report: Report) -> Picture | None:
     trained on nothing but the client's own images. All are tested on test images as the client sees them, in its own mix.
     A stroke up from blue to green is what personalization brings; dashed lines are means over clients.
     """
-    there = clients(report)
-    if not there:
+    served = clients(report)
+    if not served:
         return None
-    found = shares(there)
-    title = _finding(found)
+    accuracies = shares(served)
+    title = _finding(accuracies)
     means = [
         f"{KINDS[kind][0]} {percent(fmean(each))}, worst tenth {percent(worst_tenth(each))}"
-        for kind, each in found.items()
+        for kind, each in accuracies.items()
     ]
-    alt = f"A stroke for each of {formatting.some(len(there), 'client')}, from the global model to its personal one. {title}. "
+    alt = f"A stroke for each of {formatting.some(len(served), 'client')}, from the global model to its personal one. {title}. "
     alt += f"Means over clients: {'; '.join(means)}."
-    rows = [(one.number, KINDS[kind][0], getattr(one, kind)) for one in there for kind in found]
-    return Picture(title, alt, partial(_personal, title, there, found), ("client", "model", RIGHT), rows)
+    rows = [(one.number, KINDS[kind][0], getattr(one, kind)) for one in served for kind in accuracies]
+    return Picture(title, alt, partial(_personal, title, served, accuracies), ("client", "model", RIGHT), rows)
 
 
-def _finding(found: dict[str, list[float]]) -> str:
-    own, joined = found["personal"], found["joined"]
-    said = f"Personal models read {percent(fmean(own))} on average, the global one {percent(fmean(joined))}"
-    return f"{said}; the worst tenth of clients {percent(worst_tenth(own))} and {percent(worst_tenth(joined))}"
+def _finding(accuracies: dict[str, list[float]]) -> str:
+    personalized, joined = accuracies["personal"], accuracies["joined"]
+    averages = (
+        f"Personal models read {percent(fmean(personalized))} on average, the global one {percent(fmean(joined))}"
+    )
+    return f"{averages}; the worst tenth of clients {percent(worst_tenth(personalized))} and {percent(worst_tenth(joined))}"
 
 
-def _personal(title: str, there: Sequence[Client], found: dict[str, list[float]]) -> Figure:
-    figure = style.figure(float(np.clip(3.5 + 0.33 * len(there), 7, 9.4)), 4.0, title)
+def _personal(title: str, served: Sequence[Client], accuracies: dict[str, list[float]]) -> Figure:
+    figure = style.figure(float(np.clip(3.5 + 0.33 * len(served), 7, 9.4)), 4.0, title)
     axes: Axes = figure.subplots()
-    ranks, own, joined = np.arange(len(there)), np.array(found["personal"]), np.array(found["joined"])
-    axes.vlines(ranks, 100 * joined, 100 * own, color=style.PALE, linewidth=2, zorder=1)
-    size = 30 if len(there) <= 40 else 12
-    for kind, each in reversed(found.items()):  # personal models are drawn last, above the others
+    ranks = np.arange(len(served))
+    personalized, joined = np.array(accuracies["personal"]), np.array(accuracies["joined"])
+    axes.vlines(ranks, 100 * joined, 100 * personalized, color=style.PALE, linewidth=2, zorder=1)
+    size = 30 if len(served) <= 40 else 12
+    for kind, each in reversed(accuracies.items()):  # personal models are drawn last, above the others
         name, colour = KINDS[kind]
-        beside = 0.2 * (kind == "alone")  # else hidden below the personal model, where both read all
+        offset = 0.2 * (kind == "alone")  # else hidden below the personal model, where both read all
         axes.scatter(
-            ranks + beside, 100 * np.array(each), s=size, color=colour, edgecolors="white", linewidth=0.6, label=name,
+            ranks + offset, 100 * np.array(each), s=size, color=colour, edgecolors="white", linewidth=0.6, label=name,
             zorder=2, clip_on=False,
         )  # fmt: skip
         axes.axhline(100 * fmean(each), color=colour, linestyle="--", linewidth=1, zorder=0)
     axes.set(
         xlabel="Client, from the one that the global model serves worst", ylabel="Accuracy on its own test images (%)"
     )
-    few = len(there) <= 40
-    axes.set_xticks(ranks if few else [], [str(one.number) for one in there] if few else [])
-    axes.tick_params(axis="x", labelsize=9.5 if len(there) <= 25 else 7)
+    few = len(served) <= 40
+    axes.set_xticks(ranks if few else [], [str(one.number) for one in served] if few else [])
+    axes.tick_params(axis="x", labelsize=9.5 if len(served) <= 25 else 7)
     axes.margins(x=0.03)
     axes.grid(axis="y")
     style.label_ends(
-        axes, [(100 * fmean(each), f"mean {100 * fmean(each):.2f}", KINDS[k][1]) for k, each in found.items()]
+        axes, [(100 * fmean(each), f"mean {100 * fmean(each):.2f}", KINDS[k][1]) for k, each in accuracies.items()]
     )
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles[::-1], names[::-1], loc="outside lower right", ncols=len(found), fontsize=8.5)
+    figure.legend(handles[::-1], names[::-1], loc="outside lower right", ncols=len(accuracies), fontsize=8.5)
     return figure

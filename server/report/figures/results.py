@@ -61,8 +61,8 @@ class Column:
         if value is None:
             return NONE, ""
         mean, deviation = value if isinstance(value, tuple) else (value, None)
-        apart = "" if deviation is None else written(self.scale * deviation, ".2f")
-        return written(self.scale * mean, self.form), apart
+        deviation_text = "" if deviation is None else written(self.scale * deviation, ".2f")
+        return written(self.scale * mean, self.form), deviation_text
 
 
 COLUMNS: dict[str, Column] = {  # the attributes of a row that are numbers
@@ -85,12 +85,12 @@ COLUMNS: dict[str, Column] = {  # the attributes of a row that are numbers
     "seconds": Column("seconds", "", 1, ",.0f"),
 }
 
-Cell = tuple[str, str, str]  # what is read, what only takes room, what is read
+Cell = tuple[str, str, str]  # what is read, what is hidden and only takes room, what is read
 
 
 def aligned(cells: Sequence[tuple[str, str]]) -> Iterator[Cell]:
-    """A column "96.51 ± 0.12" whose points stand below one another: what a deviation is shorter than the longest, or all of
-    one that is not there, takes its room and is not read."""
+    """A column "96.51 ± 0.12" whose decimal points stand below one another: hidden text takes the room by which a
+    deviation is shorter than the longest one, or all of that room where there is none."""
     longest = max((deviation for _, deviation in cells), key=len, default="")
     for mean, deviation in cells:
         if deviation:
@@ -110,14 +110,14 @@ class Comparison:
     notes: tuple[str, ...]  # what was left out, what diverged, what cannot be compared
 
 
-def compared(runs: Sequence[Report], presets: Mapping[str, Scenario], left: Sequence[str] = ()) -> Comparison:
-    """The comparison of these runs, of which there is at least one. left: why others were left out."""
+def compared(runs: Sequence[Report], presets: Mapping[str, Scenario], left_out: Sequence[str] = ()) -> Comparison:
+    """The comparison of these runs, of which there is at least one. left_out: why others were left out."""
     groups = grouped(runs)
-    found = rows(groups)
-    diverged = [f"{row.label}, {why}" for row in found for why in row.diverged]
-    notes = [*(f"left out: {why}" for why in left), *_notes(groups), *diverged]
+    group_rows = rows(groups)
+    diverged = [f"{row.label}, {why}" for row in group_rows for why in row.diverged]
+    notes = [*(f"left out: {why}" for why in left_out), *_notes(groups), *diverged]
     implied = tuple(dict.fromkeys(line for group in groups for line in stands_for(group, presets)))
-    return Comparison(tuple(groups), tuple(found), shared(groups, presets), implied, tuple(notes))
+    return Comparison(tuple(groups), tuple(group_rows), shared(groups, presets), implied, tuple(notes))
 
 
 def _notes(groups: Sequence[Group]) -> list[str]:
@@ -145,14 +145,14 @@ def _row(group: Group, first: Group | None) -> Row:
     runs = group.runs
     served = [[one.accuracy for one in run.shards if one.accuracy is not None] for run in runs]
     staged = [run.continual for run in runs if run.continual]
-    beside = {
+    baselines = {
         kind: spread([run.baselines[kind] for run in runs if kind in run.baselines])
         for kind in ("centralized", "fedavg", "local", "joint")
     }
 
     def over(kind: str) -> Spread | None:
         pairs = [(share, run.baselines.get(kind)) for run in runs if (share := run.accuracy) is not None]
-        return _apart([(share, other) for share, other in pairs if other is not None])
+        return _mean_difference([(share, other) for share, other in pairs if other is not None])
 
     return Row(
         label=group.label,
@@ -162,7 +162,7 @@ def _row(group: Group, first: Group | None) -> Row:
         over_first=_over(group, first) if first else None,
         over_centralized=over("centralized"),
         over_fedavg=over("fedavg"),
-        **beside,
+        **baselines,
         local_own=spread([statistics.mean(r.local_own_accuracies) for r in runs if r.local_own_accuracies]),
         own=spread([statistics.mean(shares) for shares in served if shares]),
         worst=spread([min(shares) for shares in served if shares]),
@@ -192,19 +192,19 @@ def _accuracies(group: Group) -> list[float]:
 
 def _over(group: Group, first: Group) -> Spread | None:
     """Points that one group's mean lies above the other's. Their deviation needs the same seeds on both sides: it is that of
-    the differences seed by seed, in which what a seed does to both is gone."""
-    mine, others = _accuracies(group), _accuracies(first)
-    if not mine or not others:
+    the differences seed by seed, in which what a seed does to both cancels out."""
+    accuracies, first_accuracies = _accuracies(group), _accuracies(first)
+    if not accuracies or not first_accuracies:
         return None
-    if group.seeds == first.seeds and len(mine) == len(others):
-        return _apart(list(zip(mine, others, strict=True)))
-    return difference(statistics.mean(mine), statistics.mean(others)), None
+    if group.seeds == first.seeds and len(accuracies) == len(first_accuracies):
+        return _mean_difference(list(zip(accuracies, first_accuracies, strict=True)))
+    return difference(statistics.mean(accuracies), statistics.mean(first_accuracies)), None
 
 
-def _apart(pairs: Sequence[tuple[float, float]]) -> Spread | None:
+def _mean_difference(pairs: Sequence[tuple[float, float]]) -> Spread | None:
     """Mean difference in points (of what two decimals show) and its deviation over these pairs of shares."""
     if not pairs:
         return None
-    mine, others = (statistics.mean(shares) for shares in zip(*pairs, strict=True))
-    found = spread([100 * (one - other) for one, other in pairs])
-    return difference(mine, others), found[1] if found else None
+    mean, other_mean = (statistics.mean(shares) for shares in zip(*pairs, strict=True))
+    differences = spread([100 * (one - other) for one, other in pairs])
+    return difference(mean, other_mean), differences[1] if differences else None

@@ -78,8 +78,8 @@ def _shares(report: Report, counts: np.ndarray) -> str:
     who = "Clients hold" if everybody > 1 else "The only client holds"
     who = who if listed >= everybody else f"The {listed} of {everybody:,} clients shown hold"
     digits = (counts > 0).sum(1).tolist()
-    of = f"{formatting.span(digits)} of the {counts.shape[1]} {report.kinds}"
-    return f"{who} {formatting.span(counts.sum(1).tolist())} images and {of}"
+    classes = f"{formatting.span(digits)} of the {counts.shape[1]} {report.kinds}"
+    return f"{who} {formatting.span(counts.sum(1).tolist())} images and {classes}"
 
 
 def _write(heat: Axes, counts: np.ndarray) -> None:
@@ -105,15 +105,15 @@ def looks(report: Report, contact: np.ndarray | None = None) -> Picture | None:
     if not len(images):
         return None
     amounts = {shard.client: formatting.looks(shard.looks) for shard in report.shards}
-    shown, everybody = len(images), report.settings.clients
-    captions = [amounts.get(client, "") for client in range(shown)]
-    own = any(captions)
-    title = f"Each client sees {report.kinds} in its own way" if own else f"All clients see {report.kinds} alike"
-    if everybody > shown:
-        title += f" ({shown} of {everybody:,} clients)"
+    count, everybody = len(images), report.settings.clients
+    captions = [amounts.get(client, "") for client in range(count)]
+    own_looks = any(captions)
+    title = f"Each client sees {report.kinds} in its own way" if own_looks else f"All clients see {report.kinds} alike"
+    if everybody > count:
+        title += f" ({count} of {everybody:,} clients)"
     alt = f"Rows of training images, one a client, as its own camera shows them. {title}"
-    said = [f"client {client}: {caption or 'plain'}" for client, caption in enumerate(captions)]
-    alt += f". For example {'; '.join(said[:3])}." if own else "."
+    descriptions = [f"client {client}: {caption or 'plain'}" for client, caption in enumerate(captions)]
+    alt += f". For example {'; '.join(descriptions[:3])}." if own_looks else "."
     return Picture(title, alt, partial(_contact, title, images, captions))
 
 

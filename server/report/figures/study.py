@@ -24,7 +24,7 @@ CURVES = ("row", "column", "round", f"mean accuracy {SHARE}", f"lowest {SHARE}",
 POINTS = ("row", "column", "seed", "value")
 ACROSS = 3  # panels side by side, at most
 WIDE, HIGH = 3.6, 3.1  # inches of a panel
-LETTERS = 11.0  # an inch of a legend's line holds
+LETTERS = 11.0  # that an inch of a legend's line holds
 LABEL = 38  # letters that stand above or below a panel in one line
 
 
@@ -66,24 +66,27 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
     columns = list(dict.fromkeys(one.column for one in series))
     means = {(one.row, one.column): mean(one.curves) for one in series}
     marks, across = _marks(series, rows), _across(len(columns))
-    beside = _beside(marks, across)
+    legend_columns = _legend_columns(marks, across)
     with style.applied():
-        figure, panels = _panels(columns, meaning, HIGH, 0.2 * -(-len(marks) // beside))
+        figure, panels = _panels(columns, meaning, HIGH, 0.2 * -(-len(marks) // legend_columns))
         for i, (name, axes) in enumerate(zip(columns, panels, strict=True)):
-            mine = [one for one in series if one.column == name]
-            for one in mine:
+            panel_series = [one for one in series if one.column == name]
+            for one in panel_series:
                 _line(one.row, rows.index(one.row), means[one.row, name]).draw(axes, "round", 1.0)
-            every = [point for one in mine for point in means[one.row, name]]
+            panel_points = [point for one in panel_series for point in means[one.row, name]]
             shares = [
-                share for point in every for share in (point.accuracy, point.low, point.high) if share is not None
+                share
+                for point in panel_points
+                for share in (point.accuracy, point.low, point.high)
+                if share is not None
             ]
             style.accuracy_axis(axes, shares)
-            style.rounds_axis(axes, np.array([point.round or 0 for point in every], float))
-            last = {one.row: 100 * means[one.row, name][-1].accuracy for one in mine}
+            style.rounds_axis(axes, np.array([point.round or 0 for point in panel_points], float))
+            last = {one.row: 100 * means[one.row, name][-1].accuracy for one in panel_series}
             _title(axes, name, ACCURACY.best(last) + " at the end")
             if i % across:
                 axes.set_ylabel("")
-        figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=beside, fontsize=8.5)
+        figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=legend_columns, fontsize=8.5)
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
 
 
@@ -94,27 +97,30 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
     """
     series = [one for one in series if one.values]
     columns = list(dict.fromkeys(one.column for one in series))
-    there = [row for row in rows if any(one.row == row for one in series)]
+    drawn_rows = [row for row in rows if any(one.row == row for one in series)]
     counts, label = [len(one.values) for one in series], sentence(shown.head)
     lines = wrapped(label + style.IN_NINES * shown.accuracy, LABEL).count("\n")
     with style.applied():
-        high = 1.05 + 0.27 * len(there) + 0.17 * lines
+        high = 1.05 + 0.27 * len(drawn_rows) + 0.17 * lines
         figure, panels = _panels(columns, meaning, high, 0.2, share_rows=True)
         for name, axes in zip(columns, panels, strict=True):
-            mine = [one for one in series if one.column == name]
-            for one in mine:
+            panel_series = [one for one in series if one.column == name]
+            for one in panel_series:
                 _dots(
-                    axes, len(there) - 1 - there.index(one.row), colour(rows.index(one.row)), list(one.values.values())
+                    axes,
+                    len(drawn_rows) - 1 - drawn_rows.index(one.row),
+                    colour(rows.index(one.row)),
+                    list(one.values.values()),
                 )
-            axes.set_yticks(range(len(there)), [wrapped(name, 24) for name in reversed(there)])
-            axes.set_ylim(-0.6, len(there) - 0.4)
+            axes.set_yticks(range(len(drawn_rows)), [wrapped(name, 24) for name in reversed(drawn_rows)])
+            axes.set_ylim(-0.6, len(drawn_rows) - 0.4)
             if shown.accuracy:
                 style.accuracy_axis(axes, axes.dataLim.intervalx / 100, label, across=True)  # of dots and bars
             else:
                 axes.grid(axis="x")
                 axes.set_xlabel(label)
             axes.set_xlabel(wrapped(axes.get_xlabel(), LABEL))
-            _title(axes, name, shown.best({one.row: statistics.mean(one.values.values()) for one in mine}))
+            _title(axes, name, shown.best({one.row: statistics.mean(one.values.values()) for one in panel_series}))
         note = (
             f"large: mean, ± standard deviation over {span(counts)} seeds; small: each seed"
             if max(counts) > 1
@@ -130,7 +136,7 @@ def _title(axes: Axes, column: str, best: str) -> None:
 
 
 def _across(panels: int) -> int:
-    """How many of them stand side by side: of four two, not three and one."""
+    """How many panels stand side by side: of four two, not three and one."""
     return -(-panels // -(-panels // ACROSS))
 
 
@@ -172,10 +178,10 @@ def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    there = {one.row for one in series}
+    drawn_rows = {one.row for one in series}
     marks: dict[str, Any] = {}
     for i, row in enumerate(rows):
-        if row in there:
+        if row in drawn_rows:
             line = _line(row, i, ())
             marks[row] = Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width)
     if counts := [len(one.curves) for one in series if len(one.curves) > 1]:
@@ -183,7 +189,7 @@ def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
     return marks
 
 
-def _beside(marks: dict[str, Any], across: int) -> int:
+def _legend_columns(marks: dict[str, Any], across: int) -> int:
     """How many of these stand side by side in a legend below so many panels."""
     return max(1, int(_width(across) / (max(map(len, marks)) / LETTERS + 0.6)))
 

@@ -57,9 +57,9 @@ def figure(width: float, height: float, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     wrapped = textwrap.fill(title, int(width * 10))  # about ten letters an inch at this size
-    made = Figure((width, height + 0.2 * wrapped.count("\n")), layout="constrained")
-    made.suptitle(wrapped, x=0.015, ha="left", fontsize=12, fontweight="bold")
-    return made
+    blank = Figure((width, height + 0.2 * wrapped.count("\n")), layout="constrained")
+    blank.suptitle(wrapped, x=0.015, ha="left", fontsize=12, fontweight="bold")
+    return blank
 
 
 def render(picture: Figure, path: Path) -> Path:
@@ -72,9 +72,9 @@ def render(picture: Figure, path: Path) -> Path:
     picture.set_dpi(DPI)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())
-    drawn = Image.fromarray(pixels).convert("RGB")
+    image = Image.fromarray(pixels).convert("RGB")
     with placed(path) as file:
-        drawn.quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True, dpi=(DPI, DPI))
+        image.quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True, dpi=(DPI, DPI))
     with placed(path.with_suffix(".svg")) as file:
         FigureCanvasSVG(picture).print_svg(file, metadata={"Date": None, "Creator": None})
     return path
@@ -121,13 +121,13 @@ def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", acro
     axis.set_label_text(head + IN_NINES)
 
 
-def _ticks(ends: tuple[float, float], apart: float) -> list[float]:
-    """Those between these ends, the highest first, each at least so far from the one before."""
-    kept: list[float] = []
+def _ticks(ends: tuple[float, float], distance: float) -> list[float]:
+    """The TICKS between these ends, the highest first, each at least this distance, in nines, from the one before."""
+    ticks: list[float] = []
     for tick in reversed(TICKS):
-        if ends[0] <= tick <= ends[1] and (not kept or _nines(kept[-1]) - _nines(tick) >= apart):
-            kept.append(tick)
-    return kept
+        if ends[0] <= tick <= ends[1] and (not ticks or _nines(ticks[-1]) - _nines(tick) >= distance):
+            ticks.append(tick)
+    return ticks
 
 
 def in_nines(shares: Any) -> bool:
@@ -171,13 +171,13 @@ def _beside(axes: Axes, levels: Sequence[float], i: int, letters: float, rendere
     return Affine2D().translate(0, middle - levels[i]) + axes.transAxes
 
 
-def spread(wanted: Sequence[float], apart: float, low: float = 0.0, high: float = 1.0) -> list[float]:
-    """The positions nearest to those wanted (least squares), in the same order, at least so far apart, from low to high.
+def spread(wanted: Sequence[float], distance: float, low: float = 0.0, high: float = 1.0) -> list[float]:
+    """The positions nearest to those wanted (least squares), in the same order, at least this distance apart, from low to high.
 
-    Isotonic regression: with its distance from the lowest taken away, a position must only not lie below the one before;
-    those that would are put at their mean (Barlow et al. 1972). If there are too many, the lowest leave at the bottom.
+    Isotonic regression: once the distances are taken away, all that is left to ask is that no position lies below the one
+    before; those that would are put at their mean (Barlow et al. 1972). If there are too many, the lowest leave at the bottom.
     """
-    order, steps = np.argsort(wanted, kind="stable"), apart * np.arange(len(wanted))
+    order, steps = np.argsort(wanted, kind="stable"), distance * np.arange(len(wanted))
     blocks: list[tuple[float, int]] = []  # mean, how many
     for value in np.asarray(wanted, float)[order] - steps:
         blocks.append((float(value), 1))

@@ -23,7 +23,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-s
 
 
 def write(report: Report, folder: Path) -> Path:
-    """Write report.html beside the pictures that `figures.draw` left in the folder; those that are there are shown."""
+    """Write report.html beside the pictures that `figures.draw` left in the folder, and show those that exist."""
     path = folder / run_folder.PAGE
     with placed(path) as file:
         file.write(_page(report, folder).encode())
@@ -45,11 +45,10 @@ def _page(report: Report, folder: Path) -> str:
 def _picture(name: str, report: Report, path: Path) -> Html:
     """A picture with the first line of its function's docstring as heading and the rest as the way to read it."""
     heading, _, caption = (inspect.getdoc(PLOTS[name]) or name).partition("\n")
-    said = tag("figcaption", " ".join(caption.split()))
-    about = PLOTS[name](report)  # None: the report has lost what the picture was drawn from
-    followed = {"data-curves": curves.data(about)} if about and about.curves else {}
-    finding = (
-        tag("p", about.title, class_="finding") if about else Html("")
-    )  # on a telephone, that in the picture is too wide
-    shown = html.scrolls("picture", heading, html.image(path, about.alt if about else heading))
-    return tag("figure", tag("h2", heading), said, finding, shown, **followed)
+    figcaption = tag("figcaption", " ".join(caption.split()))
+    picture = PLOTS[name](report)  # None: the report has lost what the picture was drawn from
+    attributes = {"data-curves": curves.data(picture)} if picture and picture.curves else {}
+    # On a telephone the finding inside the picture is too wide.
+    finding = tag("p", picture.title, class_="finding") if picture else Html("")
+    box = html.scrolls("picture", heading, html.image(path, picture.alt if picture else heading))
+    return tag("figure", tag("h2", heading), figcaption, finding, box, **attributes)

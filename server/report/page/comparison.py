@@ -38,63 +38,67 @@ HEADINGS = {
 }
 
 
-def write(found: Comparison, pictures: Sequence[Path], path: Path) -> Path:
-    """Write the page to this path. pictures: PNGs, each with its SVG beside it, which the page takes in. It links to the
-    runs' own pages by relative paths, so it must stay where it lies to them."""
+def write(comparison: Comparison, pictures: Sequence[Path], path: Path) -> Path:
+    """Write the page to this path. pictures: PNGs, each with its SVG beside it, which the page embeds. The page links
+    to the runs' own pages by relative paths, so it must not be moved away from them."""
     with placed(path) as file:
-        file.write(_page(found, pictures, path).encode())
+        file.write(_page(comparison, pictures, path).encode())
     return path
 
 
-def _page(found: Comparison, pictures: Sequence[Path], path: Path) -> str:
+def _page(comparison: Comparison, pictures: Sequence[Path], path: Path) -> str:
     parts = [
-        _subtitle(found),
-        _headline(found),
-        _notices(found),
-        comparison_tables.differs(found),
-        comparison_tables.accuracies(found),
+        _subtitle(comparison),
+        _headline(comparison),
+        _notices(comparison),
+        comparison_tables.differs(comparison),
+        comparison_tables.accuracies(comparison),
     ]
     parts += [_picture(one) for one in pictures]
     parts += [
-        comparison_tables.staged(found),
-        comparison_tables.exports(found),
-        comparison_tables.time(found),
-        comparison_tables.runs(found, path),
-        comparison_tables.shared(found),
+        comparison_tables.staged(comparison),
+        comparison_tables.exports(comparison),
+        comparison_tables.time(comparison),
+        comparison_tables.runs(comparison, path),
+        comparison_tables.shared(comparison),
     ]
-    return html.page(f"Comparison of {_amount(found)}", POLICY, CSS + OWN_CSS, tag("main", *parts))
+    return html.page(f"Comparison of {_amount(comparison)}", POLICY, CSS + OWN_CSS, tag("main", *parts))
 
 
-def _amount(found: Comparison) -> str:
-    return some(sum(len(group.runs) for group in found.groups), "run")
+def _amount(comparison: Comparison) -> str:
+    return some(sum(len(group.runs) for group in comparison.groups), "run")
 
 
-def _subtitle(found: Comparison) -> Html:
-    return tag("p", f"{_amount(found)} in {some(len(found.groups), 'group')} · all: {found.shared}", class_="soft")
+def _subtitle(comparison: Comparison) -> Html:
+    return tag(
+        "p",
+        f"{_amount(comparison)} in {some(len(comparison.groups), 'group')} · all: {comparison.shared}",
+        class_="soft",
+    )
 
 
-def _headline(found: Comparison) -> Html:
+def _headline(comparison: Comparison) -> Html:
     """Which group reads most, and how far that is from the first; nothing is compared across data sets."""
-    known = [(row.accuracy[0], i) for i, row in enumerate(found.rows) if row.accuracy]
-    share, best = max(known)
-    first = found.rows[0]
-    if len(groups.data_sets(found.groups)) > 1:
-        return tag("h1", f"{some(len(found.groups), 'group')} on different data sets")
-    said = f"{found.rows[best].label} reads {percent(share)} of the test images right"
-    if len(found.rows) == 1:
-        return tag("h1", f"{said}.")
-    apart = f", {gap(share, first.accuracy[0])} {first.label}" if best and first.accuracy else ""
-    return tag("h1", f"Best of {len(found.rows)}: {said}{apart}.")
+    accuracies = [(row.accuracy[0], i) for i, row in enumerate(comparison.rows) if row.accuracy]
+    share, best = max(accuracies)
+    first = comparison.rows[0]
+    if len(groups.data_sets(comparison.groups)) > 1:
+        return tag("h1", f"{some(len(comparison.groups), 'group')} on different data sets")
+    finding = f"{comparison.rows[best].label} reads {percent(share)} of the test images right"
+    if len(comparison.rows) == 1:
+        return tag("h1", f"{finding}.")
+    gap_to_first = f", {gap(share, first.accuracy[0])} {first.label}" if best and first.accuracy else ""
+    return tag("h1", f"Best of {len(comparison.rows)}: {finding}{gap_to_first}.")
 
 
-def _notices(found: Comparison) -> Html:
-    if not found.notes:
+def _notices(comparison: Comparison) -> Html:
+    if not comparison.notes:
         return Html("")
-    listed = tag("ul", *(tag("li", sentence(note)) for note in found.notes))
+    listed = tag("ul", *(tag("li", sentence(note)) for note in comparison.notes))
     return tag("section", tag("strong", "To be known before reading on"), listed, class_="warn", role="note")
 
 
 def _picture(path: Path) -> Html:
     heading, caption = HEADINGS[path.stem]
-    drawn = html.image(path, f"{heading}; the numbers are in the tables", svg=True)
-    return tag("figure", tag("h2", heading), tag("figcaption", caption), html.scrolls("picture", heading, drawn))
+    image = html.image(path, f"{heading}; the numbers are in the tables", svg=True)
+    return tag("figure", tag("h2", heading), tag("figcaption", caption), html.scrolls("picture", heading, image))

@@ -11,27 +11,27 @@
   const whole = (n) => Math.round(n).toLocaleString("en");
 
   function tag(name, attributes = {}, ...inside) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...inside);
-    return made;
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...inside);
+    return element;
   }
 
   function shape(parent, name, attributes, text = "") {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.textContent = text;
-    parent.append(made);
-    return made;
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.textContent = text;
+    parent.append(element);
+    return element;
   }
 
   /** Round steps, about `count` of them, between two numbers. */
   function steps(low, high, count) {
     const rough = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(rough));
     const step = Math.max(1, power * [1, 2, 5, 10].find((factor) => factor * power >= rough));
-    const found = [];
-    for (let at = Math.ceil(low / step) * step; at <= high; at += step) found.push(at);
-    return found;
+    const values = [];
+    for (let at = Math.ceil(low / step) * step; at <= high; at += step) values.push(at);
+    return values;
   }
 
   function follow(figure, { title, nines, limits, ticks, stages, bands, lines }) {
@@ -45,7 +45,8 @@
     const last = (line) => line.points.findLast((point) => point[2] !== null)?.[2];
     // As in the picture: a line of one point, or of none at a known x, is a level.
     const flat = (line) => known(line).length < 2 && (line.dash !== "-" || !known(line).length);
-    const at = (line, x) => (x === null || flat(line) ? last(line) : known(line).findLast((point) => point[AT[by]] <= x)?.[2]);
+    const shareAt = (line, x) =>
+      (x === null || flat(line) ? last(line) : known(line).findLast((point) => point[AT[by]] <= x)?.[2]);
 
     const field = tag("div", { class: "field", tabindex: 0, role: "slider", "aria-label": `Follow the curves: ${title}` });
     const heading = tag("div", { class: "where" }), keys = tag("div", { class: "keys" });
@@ -65,12 +66,12 @@
     });
 
     function draw() {
-      const width = field.clientWidth, shown = lines.filter((line) => !hidden.has(line)), AXIS = HEIGHT - EDGE.bottom;
+      const width = field.clientWidth, visible = lines.filter((line) => !hidden.has(line)), AXIS = HEIGHT - EDGE.bottom;
       const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
       svg.setAttribute("aria-hidden", "true");
       xs = [...new Set(lines.flatMap((line) => known(line).map((point) => point[AT[by]])))].sort((a, b) => a - b);
-      const shares = (shown.length ? shown : lines).flatMap((line) => line.points.flatMap((point) => point.slice(2)))
+      const shares = (visible.length ? visible : lines).flatMap((line) => line.points.flatMap((point) => point.slice(2)))
         .filter((share) => share !== null);
       let [low, high] = [Math.min(...shares), Math.max(...shares)].map(level);
       if (limits) [low, high] = limits.map(level);
@@ -93,7 +94,7 @@
       if (by === "round") {
         for (const stage of stages) shape(svg, "path", { d: `M${toX(stage + 0.5)} ${EDGE.top}V${AXIS}`, class: "stage" });
       }
-      for (const line of shown.filter((one) => last(one) !== undefined)) {
+      for (const line of visible.filter((one) => last(one) !== undefined)) {
         const points = known(line), looks = { class: "curve", "stroke-dasharray": DASHES[line.dash] };
         const d = flat(line) ? `M${EDGE.left} ${toY(last(line))}H${width - EDGE.right}`
           : `M${points.map((point) => `${toX(point[AT[by]])} ${toY(point[2])}`).join("L")}`;
@@ -117,8 +118,8 @@
       const stage = stages.length && by === "round" ? `, stage ${1 + stages.filter((end) => end < x).length}` : "";
       const where = by === "round" ? `Round ${whole(x)}${stage}` : `After ${whole(x)} gradient examples`;
       heading.textContent = chosen === null ? "At the end" : where;
-      const said = lines.map((line, i) => {
-        const share = at(line, chosen);
+      const readings = lines.map((line, i) => {
+        const share = shareAt(line, chosen);
         buttons[i].lastChild.textContent = share === undefined ? "–" : percent(share);
         if (chosen !== null && share !== undefined && !hidden.has(line)) {
           shape(marks, "circle", { cx: toX(x), cy: toY(share), r: 4 }).style.setProperty("--c", line.colour);
@@ -126,7 +127,7 @@
         return `${line.name} ${buttons[i].lastChild.textContent}`;
       });
       field.setAttribute("aria-valuenow", x);
-      field.setAttribute("aria-valuetext", `${heading.textContent}: ${said.join(", ")}`);
+      field.setAttribute("aria-valuetext", `${heading.textContent}: ${readings.join(", ")}`);
     }
 
     function choose(x) {
@@ -134,20 +135,20 @@
       show();
     }
 
-    const point = (event) => {
+    const choosePoint = (event) => {
       const x = event.clientX - field.getBoundingClientRect().left;
       choose(xs.reduce((best, one) => (Math.abs(toX(one) - x) < Math.abs(toX(best) - x) ? one : best), xs[0] ?? null));
     };
-    field.addEventListener("pointerdown", point);
-    field.addEventListener("pointermove", point);
+    field.addEventListener("pointerdown", choosePoint);
+    field.addEventListener("pointermove", choosePoint);
     field.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && choose(null));
     field.addEventListener("keydown", (event) => {
-      const here = chosen === null ? xs.length : xs.indexOf(chosen);
-      const to = { ArrowLeft: here - 1, ArrowDown: here - 1, ArrowRight: here + 1, ArrowUp: here + 1, PageDown: here - 10,
-        PageUp: here + 10, Home: 0, End: xs.length - 1, Escape: null }[event.key];
-      if (to === undefined || !xs.length) return;
+      const index = chosen === null ? xs.length : xs.indexOf(chosen);
+      const next = { ArrowLeft: index - 1, ArrowDown: index - 1, ArrowRight: index + 1, ArrowUp: index + 1, PageDown: index - 10,
+        PageUp: index + 10, Home: 0, End: xs.length - 1, Escape: null }[event.key];
+      if (next === undefined || !xs.length) return;
       event.preventDefault();
-      choose(to === null ? null : xs[Math.min(Math.max(to, 0), xs.length - 1)]);
+      choose(next === null ? null : xs[Math.min(Math.max(next, 0), xs.length - 1)]);
     });
     if (lines.some((line) => line.points.some((one) => one[1] !== null))) {
       for (const [key, words] of [["round", "by round"], ["seen", "by gradient examples"]]) {

@@ -1,4 +1,4 @@
-"""Curves that can be followed on the page: what curves.js is given of a picture, and that script, which the page alone may run."""
+"""Curves that can be followed on the page: what curves.js gets of a picture, and that script, the only one the page may run."""
 
 from __future__ import annotations
 

@@ -24,10 +24,10 @@ def devices(report: Report) -> Html:
     """A row a device, and behind it its rounds; nothing for a simulation."""
     if not any(row.clients_seconds for row in report.history):
         return Html("")
-    there = sorted({client for row in report.history for client in (*row.clients, *row.failed)})
-    own = {shard.client: shard.accuracy for shard in report.shards}
-    rows = [_device(client, report.history, own.get(client)) for client in there]
-    folded = [fold(f"Device {client}", table(ROUND, _rounds(client, report.history))) for client in there]
+    clients = sorted({client for row in report.history for client in (*row.clients, *row.failed)})
+    accuracies = {shard.client: shard.accuracy for shard in report.shards}
+    rows = [_device(client, report.history, accuracies.get(client)) for client in clients]
+    folded = [fold(f"Device {client}", table(ROUND, _rounds(client, report.history))) for client in clients]
     return join([tag("h2", "Devices"), tag("p", HOW, class_="soft"), table(HEAD, rows), *folded])
 
 
@@ -47,27 +47,27 @@ def _device(client: int, history: Sequence[RoundRecord], accuracy: float | None)
     ]  # fmt: skip
 
 
-def _median(client: int, rows: Sequence[RoundRecord], what: str) -> str:
-    found = [getattr(row, what)[client] for row in rows if client in getattr(row, what)]
-    return duration(median(found)) if found else NONE
+def _median(client: int, rows: Sequence[RoundRecord], attribute: str) -> str:
+    values = [getattr(row, attribute)[client] for row in rows if client in getattr(row, attribute)]
+    return duration(median(values)) if values else NONE
 
 
 def spans(numbers: Iterator[int]) -> str:
     """Ascending numbers in few words: 3, 5–8."""
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for n in numbers:
-        if found and n == found[-1][-1] + 1:
-            found[-1] = [found[-1][0], n]
+        if ranges and n == ranges[-1][-1] + 1:
+            ranges[-1] = [ranges[-1][0], n]
         else:
-            found.append([n])
-    return ", ".join("–".join(map(str, one)) for one in found)
+            ranges.append([n])
+    return ", ".join("–".join(map(str, ends)) for ends in ranges)
 
 
 ROUND = ["Round", "Images", "Answer", "Of it work", "Memory", "Battery", "Own images", words("Remarks")]
 
 
 def _rounds(client: int, history: Sequence[RoundRecord]) -> Iterator[list[Any]]:
-    """Its rounds: those that asked for it."""
+    """The rounds that asked this client."""
     for row in history:
         if client not in row.clients and client not in row.failed:
             continue

@@ -20,10 +20,10 @@ def headline(report: Report) -> Html:
     together = " together" if report.settings.clients > 1 else ""
     if report.accuracy is None:
         return tag("h1", f"{who}, but no model was tested")
-    said = f"{who}{together} read {percent(report.accuracy)} of the test images right"
+    result = f"{who}{together} read {percent(report.accuracy)} of the test images right"
     if "federated" in report.diverged:
-        said += ", but training diverged"
-    return tag("h1", said + _beside_all_data(report) + _personal(report) + _alone(report) + ".")
+        result += ", but training diverged"
+    return tag("h1", result + _beside_all_data(report) + _personal(report) + _alone(report) + ".")
 
 
 def _beside_all_data(report: Report) -> str:
@@ -31,32 +31,32 @@ def _beside_all_data(report: Report) -> str:
     central = report.baselines.get("centralized")
     if central is None or report.accuracy is None:
         return ""
-    said = f", {gap(report.accuracy, central)} training on all data in one place"
+    clause = f", {gap(report.accuracy, central)} training on all data in one place"
     if "centralized" not in report.diverged:
-        return said
+        return clause
     best = report.best.get("centralized")
-    shown = f" ({percent(best.accuracy)} in its best round)" if best else ""
-    return f"{said}, which diverged{shown}"
+    best_share = f" ({percent(best.accuracy)} in its best round)" if best else ""
+    return f"{clause}, which diverged{best_share}"
 
 
 def _personal(report: Report) -> str:
     """What clients' personal models read on the clients' own images; beside the global one, if nothing else says that."""
-    found = {kind: percent(fmean(each)) for kind, each in shares(clients(report)).items()}
-    if not found:
+    accuracies = {kind: percent(fmean(each)) for kind, each in shares(clients(report)).items()}
+    if not accuracies:
         return ""
-    beside = "" if on_own_digits(report) else f", the global one {found['joined']}"
-    return f"; on their own images personal models read {found['personal']}{beside}"
+    beside = "" if on_own_digits(report) else f", the global one {accuracies['joined']}"
+    return f"; on their own images personal models read {accuracies['personal']}{beside}"
 
 
 def _alone(report: Report) -> str:
     """What clients' own models read: on the whole test set, and on their own digits beside the global model."""
-    said = []
+    clauses = []
     if (local := report.baselines.get("local")) is not None:
-        said.append(f"{percent(local)} on {report.everything}")
+        clauses.append(f"{percent(local)} on {report.everything}")
     if pairs := on_own_digits(report):
         alone, joined = (percent(fmean(shares)) for shares in zip(*pairs, strict=True))
-        said.append(f"{alone} on their own, where together they read {joined}")
-    return f"; alone they average {', and '.join(said)}" if said else ""
+        clauses.append(f"{alone} on their own, where together they read {joined}")
+    return f"; alone they average {', and '.join(clauses)}" if clauses else ""
 
 
 def subtitle(report: Report) -> Html:
@@ -73,10 +73,10 @@ def notices(report: Report) -> Html:
     events = [event for event in report.events if sentence(event) not in diverged]
     if not sentences and not events:
         return Html("")
-    shown = tag("ul", *(tag("li", text) for text in sentences + events[:SHOWN]))
+    listing = tag("ul", *(tag("li", text) for text in sentences + events[:SHOWN]))
     if rest := events[SHOWN:]:
-        shown = join([shown, fold(f"{len(rest):,} more", tag("ul", *(tag("li", event) for event in rest)))])
-    return tag("section", tag("strong", "What did not go as planned"), shown, class_="warn", role="note")
+        listing = join([listing, fold(f"{len(rest):,} more", tag("ul", *(tag("li", event) for event in rest)))])
+    return tag("section", tag("strong", "What did not go as planned"), listing, class_="warn", role="note")
 
 
 def _status(report: Report) -> list[str]:
@@ -102,15 +102,15 @@ def _replies(report: Report) -> list[str]:
 
 
 def _refused(report: Report) -> list[str]:
-    said = " ".join(report.events)
-    return [f"{name} was not exported: {why}" for name, why in report.exports.refused.items() if name not in said]
+    events = " ".join(report.events)
+    return [f"{name} was not exported: {why}" for name, why in report.exports.refused.items() if name not in events]
 
 
 def tiles(report: Report) -> Html:
     """The key figures."""
     cohort, history, seconds = report.settings.cohort, report.history, report.seconds
     total = seconds.get("total", sum(seconds.values()) or None)
-    shown = [
+    key_figures = [
         (
             "Test accuracy",
             percent(report.accuracy),
@@ -124,7 +124,7 @@ def tiles(report: Report) -> Html:
         ("Gradient examples", number(history[-1].seen if history else None), "in all rounds together"),
         ("Time", duration(total), f"training {duration(seconds.get('training'))}"),
     ]
-    return tag("div", *(_tile(*one) for one in shown), class_="tiles")
+    return tag("div", *(_tile(*figure) for figure in key_figures), class_="tiles")
 
 
 def _tile(name: str, value: str, note: str) -> Html:
@@ -137,12 +137,12 @@ def _gap(report: Report) -> tuple[str, str, str]:
     if central is None or share is None:
         return "Gap to centralized", NONE, "no baseline was run"
     broken = ", diverged" if "centralized" in report.diverged else ""
-    apart = f"{signed(share, central)} points"
-    return "Gap to centralized", apart, f"at the end: centralized {percent(central)}{broken}"
+    difference = f"{signed(share, central)} points"
+    return "Gap to centralized", difference, f"at the end: centralized {percent(central)}{broken}"
 
 
 def last(report: Report) -> str:
-    """Which version the last weights are, if they are not the current one, whose files the run's exports are."""
+    """Which version the last weights are, if not the current one; the exported files are the current one's."""
     if not report.stages or report.version == report.current:
         return ""
     return f"version {report.version}, not current; "

@@ -45,7 +45,7 @@ def scrolls(kind: str, label: str, inside: Html) -> Html:
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], label: str = "") -> Html:
     """A table that scrolls in its own box. The first column names the row; columns of words are set in `words`.
 
-    label: what it is called for who cannot see it; its first head, if that is the only one of its kind on the page.
+    label: its name for who cannot see it; by default its first head, where no other table on the page begins with the same.
     """
     top = tag("tr", *(tag("th", text, scope="col") for text in head))
     body = (tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows)
@@ -63,8 +63,8 @@ def fold(summary: str, *inside: Any) -> Html:
 
 
 def image(path: Path, alt: str, svg: bool = False) -> Html:
-    """The PNG itself, inside the page, all at one scale; svg: the SVG beside it, as a picture of its own, so that what two of
-    them call by the same name stays apart."""
+    """The PNG, embedded in the page, all at one scale; svg: instead of it the SVG beside it, as a picture of its own, so that
+    two of them may use the same ids."""
     octets = path.read_bytes()
     width = round(SCALE * int.from_bytes(octets[16:20], "big"))  # PNG: its width comes first
     kind, octets = ("svg+xml", path.with_suffix(".svg").read_bytes()) if svg else ("png", octets)

@@ -25,9 +25,9 @@ def command(report: Report) -> str:
 def reproduce(report: Report) -> Html:
     """The command line, and the digest to compare."""
     parts = [tag("h2", "Run it again")]
-    full = _shown(command(report))
+    full = _command_block(command(report))
     if report.command:
-        parts += [_shown(shlex.join(report.command))]
+        parts += [_command_block(shlex.join(report.command))]
         why = "It does not depend on what the preset says by then."
         parts += [fold("The same with every setting said", tag("p", why, class_="soft"), full)]
     else:
@@ -37,7 +37,7 @@ def reproduce(report: Report) -> Html:
     return join(parts)
 
 
-def _shown(line: str) -> Html:
+def _command_block(line: str) -> Html:
     """A command line, which may break between its options only."""
     pieces = line.replace(" --", "\n--").split("\n")
     return tag("pre", Html(" ".join(tag("span", piece) for piece in pieces)), class_="command", tabindex=0)

@@ -32,14 +32,16 @@ def exports(report: Report) -> Html:
     if not files:
         return Html("")
     head = ["File", *(name for name, _ in EXPORTS.values())]
-    cells = [[name, *(shown(getattr(one, k)) for k, (_, shown) in EXPORTS.items())] for name, one in files.items()]
+    cells = [
+        [name, *(formatter(getattr(file, k)) for k, (_, formatter) in EXPORTS.items())] for name, file in files.items()
+    ]
     how = "Each file beside the Keras model on the test images; difference: the largest between two probabilities"
     how += "; speed-up: over TensorFlow's tf.function."
     return join([tag("h2", "Exported models"), tag("p", _which(report) + how, class_="soft"), table(head, cells)])
 
 
 def _which(report: Report) -> str:
-    """Of which version the files are, and that what else the page says is of another, if so."""
+    """Which version the files are of and, if so, that the rest of the page is of another."""
     if not report.current:
         return ""
     files = f"Files of version {report.current}, the current one"
@@ -52,17 +54,17 @@ def baselines(report: Report) -> Html:
     """The run beside its baselines, last weights beside last and best beside best; nothing if there are none."""
     if not report.baselines:
         return Html("")
-    diverged, mine = report.diverged, report.best.get("federated")
+    diverged, federated = report.diverged, report.best.get("federated")
     shares: dict[str, float | None] = {"federated": report.accuracy, **report.baselines}
     rows = []
     for name, share in shares.items():
-        found = report.best.get(name)
-        top = found.accuracy if found else None
-        gaps = [_apart(report.accuracy, share), _apart(mine.accuracy if mine else None, top)]
+        best = report.best.get(name)
+        top = best.accuracy if best else None
+        gaps = [_gap(report.accuracy, share), _gap(federated.accuracy if federated else None, top)]
         gaps = [NONE, NONE] if name == "federated" else gaps
         rows.append([
             f"{name}, {report.everything}" if name == "local" else name, percent(share), gaps[0],
-            number(found.round if found else None), percent(top), gaps[1],
+            number(best.round if best else None), percent(top), gaps[1],
             *["diverged" if name in diverged else ""] * bool(diverged),
         ])  # fmt: skip
     head = ["Training", "At the end", "The run, points", "Best round", "In that round", "The run, points"]
@@ -74,18 +76,18 @@ def baselines(report: Report) -> Html:
     return join([tag("h2", "Beside its baselines"), tag("p", how, class_="soft"), table(head, rows)])
 
 
-def _apart(mine: float | None, other: float | None) -> str:
-    return signed(mine, other) if known(mine) and known(other) else NONE
+def _gap(share: float | None, other: float | None) -> str:
+    return signed(share, other) if known(share) and known(other) else NONE
 
 
 def personal(report: Report) -> Html:
     """Clients' personal models beside the global one; nothing if they have none."""
-    found = shares(served_clients(report))
-    if not found:
+    accuracies = shares(served_clients(report))
+    if not accuracies:
         return Html("")
     rows = [
         [KINDS[kind][0], percent(fmean(each)), percent(worst_tenth(each)), percent(min(each))]
-        for kind, each in found.items()
+        for kind, each in accuracies.items()
     ]
     how = f"Accuracy on each client's own test images, as it sees them, in its own mix of {report.kinds}."
     how += " The worst tenth: the mean over the tenth of clients that this model serves worst, at least one."
@@ -121,31 +123,31 @@ def continual(report: Report) -> Html:
     """The measures of learning in stages; nothing if there was one."""
     if (section := report.continual) is None:
         return Html("")
-    measures, each = section.measures, section.clients_measures
-    found = [(key, *about, getattr(measures, key)) for key, about in MEASURES.items()]
+    measures, summary = section.measures, section.clients_measures
+    entries = [(key, *about, getattr(measures, key)) for key, about in MEASURES.items()]
     rows = [
-        [name, written(value), *[_each(each, key, written)] * bool(each), words(meaning)]
-        for key, name, written, meaning, value in found
+        [name, formatter(value), *[_over_clients(summary, key, formatter)] * bool(summary), words(meaning)]
+        for key, name, formatter, meaning, value in entries
         if value is not None
     ]
     how = "Points are percentage points of test accuracy."
-    if each:
-        how += OWN_WAY.format(f"{each.clients} client{'s' * (each.clients != 1)}")
+    if summary:
+        how += OWN_WAY.format(f"{summary.clients} client{'s' * (summary.clients != 1)}")
     if split := section.forgetting_split:
         how += " Temporal and spatial forgetting: ± at most so much standard error, of the test images drawn."
         for kind, (name, meaning) in SPLIT.items():
             if (lost := getattr(split, kind)) is not None:
                 error = number(100 * (getattr(split, f"{kind}_error") or 0.0))
-                rows += [[name, f"{in_points(lost)} ± {error}", *[NONE] * bool(each), words(meaning)]]
-    head = ["Measure", "Global model" if each else "Value", *["Clients"] * bool(each), words("Meaning")]
+                rows += [[name, f"{in_points(lost)} ± {error}", *[NONE] * bool(summary), words(meaning)]]
+    head = ["Measure", "Global model" if summary else "Value", *["Clients"] * bool(summary), words("Meaning")]
     return join([tag("h2", "Learning in stages"), tag("p", how, class_="soft"), table(head, rows)])
 
 
-def _each(each: ClientsMeasures | None, key: str, written: Callable[[Any], str]) -> str:
+def _over_clients(summary: ClientsMeasures | None, key: str, formatter: Callable[[Any], str]) -> str:
     """A measure over clients: mean ± standard deviation, in points."""
-    if each is None or getattr(each.mean, key) is None:
+    if summary is None or getattr(summary.mean, key) is None:
         return NONE
-    return f"{written(getattr(each.mean, key))} ± {number(100 * getattr(each.deviation, key))}"
+    return f"{formatter(getattr(summary.mean, key))} ± {number(100 * getattr(summary.deviation, key))}"
 
 
 def costs(report: Report) -> Html:
@@ -188,14 +190,14 @@ def clients(report: Report) -> Html:
     alone = {one.number: one for one in own_models(report)}
     looks = any(shard.looks for shard in shards)
     classes, kinds = range(max(len(shard.labels) for shard in shards)), report.kinds
-    own = any(shard.personal_accuracy is not None for shard in shards)
-    head = ["Client", "Images", "Rounds", "Accuracy", *["Personal"] * own, "Tested on"]
+    personalized = any(shard.personal_accuracy is not None for shard in shards)
+    head = ["Client", "Images", "Rounds", "Accuracy", *["Personal"] * personalized, "Tested on"]
     head += [f"Alone, own {kinds}", f"Alone, all {kinds}"] * bool(alone)
     head += [*map(report.called, classes), *[tag("span", "Look", class_="line")] * looks]
     rows = [
         [
             *(shard.client, number(shard.examples), number(shard.rounds)),
-            *(percent(shard.accuracy), *[percent(shard.personal_accuracy)] * own, number(shard.tested)),
+            *(percent(shard.accuracy), *[percent(shard.personal_accuracy)] * personalized, number(shard.tested)),
             *_alone(alone, shard.client),
             *(number(n) for n in shard.labels or [None] * len(classes)),
             *[tag("span", look_words(shard.looks) or "plain", class_="line")] * looks,
@@ -204,7 +206,7 @@ def clients(report: Report) -> Html:
     ]
     how = f"Accuracy: the finished global model on test images as this client sees them, in its own mix of {kinds}."
     how += f" {report.called(0)} to {report.called(classes[-1])}: its training images." if classes else ""
-    if own:
+    if personalized:
         how += " Personal: the model that the client keeps for itself, on the same images."
     if alone:
         how += f" Alone: a model trained on nothing but this client's images, on those same test images (own {kinds})"
@@ -216,8 +218,8 @@ def _alone(alone: Mapping[int, Client], client: int) -> list[str]:
     """The cells of a client's own model; none if no client has one."""
     if not alone:
         return []
-    mine = alone.get(client)
-    return [percent(mine.alone), percent(mine.everywhere)] if mine else [NONE, NONE]
+    own_model = alone.get(client)
+    return [percent(own_model.alone), percent(own_model.everywhere)] if own_model else [NONE, NONE]
 
 
 def rounds(report: Report) -> Html:

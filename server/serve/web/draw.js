@@ -17,11 +17,11 @@ let busy = false;
 async function ask(path, options = {}) {
   const response = await fetch(path, { ...options, headers: { ...options.headers, authorization: `Bearer ${token}` } });
   if (response.ok) return response;
-  const said = await response.json().catch(() => ({}));
-  throw new Error(said.error ?? `${response.status} ${response.statusText}`);
+  const body = await response.json().catch(() => ({}));
+  throw new Error(body.error ?? `${response.status} ${response.statusText}`);
 }
 
-async function loaded() {
+async function loadModel() {
   const about = await (await ask("about.json")).json();
   if (!about.file) throw new Error(about.why);
   const ort = await import("./ort/ort.wasm.min.mjs").catch(() => {
@@ -36,7 +36,7 @@ async function loaded() {
 async function begin() {
   resized();
   try {
-    model = await loaded();
+    model = await loadModel();
   } catch (error) {
     $("model").textContent = error.message;
     $("model").className = "problem";
@@ -47,11 +47,11 @@ async function begin() {
   $("correction").hidden = !about.learn;
   $("classes").replaceChildren(...about.labels.map(row));
   changed();
-  navigator.serviceWorker?.register("offline.js").then(kept, () => {}); // none over TLS that the browser does not trust
+  navigator.serviceWorker?.register("offline.js").then(keepOffline, () => {}); // none over TLS that the browser does not trust
 }
 
 /** The model, asked for once more through the worker, which keeps it for a time without a network. */
-async function kept() {
+async function keepOffline() {
   const worker = navigator.serviceWorker;
   if (!worker.controller) await new Promise((go) => worker.addEventListener("controllerchange", go, { once: true }));
   await Promise.all(["about.json", model.about.file].map((path) => ask(path)));
@@ -77,10 +77,10 @@ function row(label, index) {
 function resized() {
   const field = $("field");
   field.width = field.height = Math.round(field.clientWidth * devicePixelRatio);
-  shown();
+  redraw();
 }
 
-function shown() {
+function redraw() {
   const field = $("field");
   const context = field.getContext("2d");
   context.clearRect(0, 0, field.width, field.height);
@@ -97,7 +97,7 @@ function shown() {
 function changed() {
   $("undo").disabled = $("clear").disabled = strokes.empty;
   $("kept").textContent = "";
-  shown();
+  redraw();
   wanted = true;
   if (!busy) requestAnimationFrame(read);
   busy = true;
@@ -108,7 +108,7 @@ async function read() {
   while (wanted) {
     wanted = false;
     reading = model && !strokes.empty ? await timed() : null;
-    answered();
+    showAnswer();
   }
   busy = false;
 }
@@ -129,7 +129,7 @@ async function predicted(image) {
   return Array.from(probabilities.data);
 }
 
-function answered() {
+function showAnswer() {
   const best = reading ? reading.probabilities.indexOf(Math.max(...reading.probabilities)) : -1;
   const unsure = reading && reading.probabilities[best] < model.about.threshold;
   const answer = reading ? model.about.labels[best] : "–";
@@ -144,12 +144,12 @@ function answered() {
     line.children[2].textContent = reading ? percent(share) : "";
     line.disabled = !reading;
   });
-  seen();
+  showImage();
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-function seen() {
+function showImage() {
   const context = $("seen").getContext("2d");
   const picture = context.createImageData(SIDE, SIDE);
   (reading?.image ?? new Uint8Array(SIDE * SIDE)).forEach((value, i) => picture.data.set([value, value, value, 255], 4 * i));
@@ -181,7 +181,7 @@ async function correct(index) {
 // ── hands ──
 
 const field = $("field");
-function at(event) {
+function pointOf(event) {
   const { left, top, width, height } = field.getBoundingClientRect();
   return [(event.clientX - left) / width, (event.clientY - top) / height, event.timeStamp, event.pressure];
 }
@@ -193,13 +193,13 @@ field.addEventListener("pointerdown", (event) => {
   field.setPointerCapture(event.pointerId);
   drawing = event.pointerId;
   pen.shown = pen.down = false;
-  strokes.begin(...at(event));
+  strokes.begin(...pointOf(event));
   changed();
 });
 field.addEventListener("pointermove", (event) => {
   if (event.pointerId !== drawing) return;
-  const between = event.getCoalescedEvents?.() ?? [];
-  for (const one of between.length ? between : [event]) strokes.go(...at(one));
+  const samples = event.getCoalescedEvents?.() ?? [];
+  for (const sample of samples.length ? samples : [event]) strokes.go(...pointOf(sample));
   changed();
 });
 for (const end of ["pointerup", "pointercancel"]) {
@@ -223,7 +223,7 @@ field.addEventListener("keydown", (event) => {
   event.preventDefault();
   changed();
 });
-field.addEventListener("blur", () => { pen.shown = false; shown(); });
+field.addEventListener("blur", () => { pen.shown = false; redraw(); });
 
 function undo() {
   strokes.undo();
@@ -240,5 +240,5 @@ function clear() {
 $("undo").addEventListener("click", undo);
 $("clear").addEventListener("click", clear);
 new ResizeObserver(resized).observe(field);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", shown);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 begin();

@@ -46,9 +46,9 @@ function scaled(crop, high, wide) {
     Array.from({ length: broad }, (_, k) => Math.floor((2 * covered(k, wide, broad, (x) => squeezed[i][x]) + area) / (2 * area))));
 }
 
-/** Σ of old pixels by how much the new one covers of each, in 1 / after of an old one. */
-function covered(made, before, after, old) {
-  const [start, end] = [made * before, (made + 1) * before];
+/** The sum of the old pixels, each times what the new one covers of it, in 1 / after of an old one. */
+function covered(index, before, after, old) {
+  const [start, end] = [index * before, (index + 1) * before];
   let total = 0;
   for (let i = Math.floor(start / after); i * after < end; i++) {
     total += (Math.min(end, (i + 1) * after) - Math.max(start, i * after)) * old(i);

@@ -54,13 +54,13 @@ export class Strokes {
   }
 }
 
-function traced(context, strokes, line, at) {
+function traced(context, strokes, line, toPixels) {
   context.lineCap = context.lineJoin = "round";
   context.lineWidth = line;
   for (const stroke of strokes) {
     context.beginPath();
-    context.moveTo(...at(...stroke[0]));
-    for (const point of stroke.length > 1 ? stroke.slice(1) : stroke) context.lineTo(...at(...point));
+    context.moveTo(...toPixels(...stroke[0]));
+    for (const point of stroke.length > 1 ? stroke.slice(1) : stroke) context.lineTo(...toPixels(...point));
     context.stroke();
   }
 }

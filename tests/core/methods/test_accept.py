@@ -43,14 +43,14 @@ def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
     return method, list(method.upload(memory, lesson, learned, engine)[name])
 
 
-def received(examples: int = 60, **known: Any) -> Received:
+def received(examples: int = 60, **fields: Any) -> Received:
     """A reply from such a client to the weights START."""
     asked = Asked(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, {})
-    return Received(**{"asked": asked, "arrays": START, "own": examples, "steps": 1, "most": math.inf, **known})
+    return Received(**{"asked": asked, "arrays": START, "own": examples, "steps": 1, "most": math.inf, **fields})
 
 
-def accept(method: Finetune, name: str, arrays: Arrays, examples: int = 60, **known: Any) -> Arrays:
-    return list(method.accept({name: arrays}, received(examples, **known))[name])
+def accept(method: Finetune, name: str, arrays: Arrays, examples: int = 60, **fields: Any) -> Arrays:
+    return list(method.accept({name: arrays}, received(examples, **fields))[name])
 
 
 def test_who_sends_is_tried_here() -> None:
@@ -91,13 +91,13 @@ def test_sums_of_several_stages_are_of_just_the_images_that_the_server_lacks(nam
     for absorbed, images in ((-1, 60), (0, 35), (1, 15)):
         _, sent = honest(name, digits.take(np.arange(60 - images, 60)))
         shared = {f"{name}/absorbed": np.array([[4, 9], [5, absorbed]])}
-        known = {"asked": replace(received().asked, shared=shared), "client": 5, "met": (25, 20, 15)}
-        assert same(accept(method, name, sent, 15, **known)[: len(sent)], sent)
+        fields = {"asked": replace(received().asked, shared=shared), "client": 5, "met": (25, 20, 15)}
+        assert same(accept(method, name, sent, 15, **fields)[: len(sent)], sent)
         for other in (15, 35, 60):
             if other != images:
                 _, lie = honest(name, digits.take(np.arange(other)))
                 with pytest.raises(ValueError, match=f"not of {images} images"):
-                    accept(method, name, lie, 15, **known)
+                    accept(method, name, lie, 15, **fields)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -108,19 +108,19 @@ def test_nobody_freezes_a_body_that_still_trains(name: str, digits: Examples) ->
     with pytest.raises(ValueError, match="a body that still trains"):
         accept(method, name, sent, **early)  # type: ignore[arg-type]
     assert accept(method, name, sent, **done)  # type: ignore[arg-type]
-    known = {
+    fields = {
         "asked": replace(early["asked"], shared={f"{name}/gram": np.zeros(1)})
     }  # of a run that this one goes on from
-    assert accept(method, name, sent, **known)  # type: ignore[arg-type]
+    assert accept(method, name, sent, **fields)  # type: ignore[arg-type]
 
 
 def test_on_devices_sums_are_of_its_own_images_at_least_and_no_more_than_anybody_has(digits: Examples) -> None:
     method, sent = honest("acil", digits)
     assert same(accept(method, "acil", sent, 45), sent)
     asked = replace(received().asked, scenario=replace(LESSON.scenario, max_examples=59))
-    for known in ({"examples": 61}, {"asked": asked, "examples": 10}):
+    for fields in ({"examples": 61}, {"asked": asked, "examples": 10}):
         with pytest.raises(ValueError, match="its sums are of 60 images, not"):
-            accept(method, "acil", sent, **known)  # type: ignore[arg-type]
+            accept(method, "acil", sent, **fields)  # type: ignore[arg-type]
 
 
 def changed(index: int, change: Any) -> Any:

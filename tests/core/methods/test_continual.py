@@ -48,7 +48,7 @@ def digits() -> Examples:
 
 
 @pytest.fixture(scope="module")
-def mine(digits: Examples) -> Shard:
+def client_shard(digits: Examples) -> Shard:
     return Shard(0, digits, np.zeros(0, np.float32), {})
 
 
@@ -76,25 +76,25 @@ def through(shard: Shard, scenario: Scenario) -> list[Done]:
 
 
 @pytest.mark.parametrize("name", ZERO)
-def test_a_method_of_no_strength_is_fine_tuning(mine: Shard, name: str) -> None:
-    plain = through(mine, BASE)
-    held = through(mine, replace(BASE, methods=(Part(name, ZERO[name]),)))
-    assert all(same(one.arrays, other.arrays) for one, other in zip(plain, held, strict=True))
+def test_a_method_of_no_strength_is_fine_tuning(client_shard: Shard, name: str) -> None:
+    plain = through(client_shard, BASE)
+    with_method = through(client_shard, replace(BASE, methods=(Part(name, ZERO[name]),)))
+    assert all(same(one.arrays, other.arrays) for one, other in zip(plain, with_method, strict=True))
 
 
 @pytest.mark.parametrize("name", [*ZERO, "joint"])
-def test_a_method_changes_the_second_stage_and_only_that(mine: Shard, name: str) -> None:
-    plain, held = through(mine, BASE), through(mine, replace(BASE, methods=(Part(name),)))
+def test_a_method_changes_the_second_stage_and_only_that(client_shard: Shard, name: str) -> None:
+    plain, with_method = through(client_shard, BASE), through(client_shard, replace(BASE, methods=(Part(name),)))
     if name not in ("fedcurv", "fedagem"):  # these also hold clients together within a stage
-        assert same(plain[1].arrays, held[1].arrays)
+        assert same(plain[1].arrays, with_method[1].arrays)
     if name != "fedcurv":
-        assert not same(plain[2].arrays, held[2].arrays)
+        assert not same(plain[2].arrays, with_method[2].arrays)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_repeated_round_leaves_the_same_memory_bit_for_bit(mine: Shard, name: str) -> None:
+def test_a_repeated_round_leaves_the_same_memory_bit_for_bit(client_shard: Shard, name: str) -> None:
     scenario = replace(BASE, methods=(Part(name),))
-    one, other = through(mine, scenario), through(mine, scenario)
+    one, other = through(client_shard, scenario), through(client_shard, scenario)
     for a, b in zip(one, other, strict=True):
         assert same(a.arrays, b.arrays) and set(a.memory) == set(b.memory)
         for method, slots in a.memory.items():
@@ -108,11 +108,14 @@ def test_a_repeated_round_leaves_the_same_memory_bit_for_bit(mine: Shard, name: 
 @pytest.mark.parametrize("name", ["ewc", "si", "fedssi"])
 @pytest.mark.parametrize("anchor", ["averaged", "local"])
 def test_weights_are_held_where_the_federation_left_them_not_where_the_client_did(
-    mine: Shard, name: str, anchor: str
+    client_shard: Shard, name: str, anchor: str
 ) -> None:
     """The pull rests at the model that came with the stage's first round, in all of its rounds; or at the client's own."""
     scenario = replace(BASE, methods=(Part(name, {"anchor": anchor}),))
-    method, lesson = chain(scenario), Lesson(0, START, mine.train, np.zeros((120, 0), "f4"), 0, 1, 0.05, scenario)
+    method, lesson = (
+        chain(scenario),
+        Lesson(0, START, client_shard.train, np.zeros((120, 0), "f4"), 0, 1, 0.05, scenario),
+    )
     drifted, first, second = ([w + np.float32(by) for w in START] for by in (0.01, 0.02, 0.03))
     walked = Learned(drifted, Sums(), [np.ones_like(w) for w in START])
     after = [replace(walked, also={"fedssi": walked})] * 2
@@ -126,12 +129,12 @@ def test_weights_are_held_where_the_federation_left_them_not_where_the_client_di
         memory = method.remember(memory, new, after[1], engine)
 
 
-def test_a_teacher_of_before_a_stage_says_nothing_of_classes_that_only_others_meet(mine: Shard) -> None:
+def test_a_teacher_of_before_a_stage_says_nothing_of_classes_that_only_others_meet(client_shard: Shard) -> None:
     """Stages bring 0 1, 2 3, 4 5; others learn 6 meanwhile, of which this teacher never heard. A later teacher has."""
     method, none = chain(replace(BASE, methods=(Part("lwf"),))), np.zeros((0, 0), "f4")
-    lesson, memory = Lesson(0, START, mine.train, none, 0, 1, 0.05, BASE), dict[str, Any]()
+    lesson, memory = Lesson(0, START, client_shard.train, none, 0, 1, 0.05, BASE), dict[str, Any]()
     for stage, labels in enumerate([(0, 1), (2, 3), (4, 5)]):
-        met = mine.train.take(np.flatnonzero(np.isin(mine.train.y, labels)))
+        met = client_shard.train.take(np.flatnonzero(np.isin(client_shard.train.y, labels)))
         now = replace(lesson, stage=stage, examples=met)
         taught = method.distil(memory, now, engine, met).soft.any(0)
         assert np.flatnonzero(taught).tolist() == list(range(2 * stage))
@@ -142,8 +145,8 @@ def test_a_teacher_of_before_a_stage_says_nothing_of_classes_that_only_others_me
 
 @pytest.mark.parametrize("name", STORING)
 @pytest.mark.parametrize("budget", [{"images": 13}, {"images": 0, "kilobytes": 11.0}])
-def test_a_budget_is_never_exceeded(mine: Shard, name: str, budget: dict[str, float]) -> None:
-    for done in through(mine, replace(BASE, methods=(Part(name, budget),))):
+def test_a_budget_is_never_exceeded(client_shard: Shard, name: str, budget: dict[str, float]) -> None:
+    for done in through(client_shard, replace(BASE, methods=(Part(name, budget),))):
         slots = done.memory[name]
         assert 10 <= sum(len(slot["y"]) for slot in slots.values()) <= 13
         assert size(done.memory) <= 11_000
@@ -162,12 +165,12 @@ def test_a_buffer_keeps_as_many_as_it_may_and_is_fair(
         for i, y in enumerate(stages)
     }
     cut = Buffer(images, 0.0, select, 10).within(slots)
-    held = np.concatenate([slot["y"] for slot in cut.values()])
-    there = np.concatenate([slot["y"] for slot in slots.values()])
-    assert len(held) == min(images, len(there))
+    kept = np.concatenate([slot["y"] for slot in cut.values()])
+    offered = np.concatenate([slot["y"] for slot in slots.values()])
+    assert len(kept) == min(images, len(offered))
     assert all(np.array_equal(slot["key"], np.sort(slot["key"])) for slot in cut.values())
     if select == "balanced":
-        have, had = np.bincount(held, minlength=10), np.bincount(there, minlength=10)
+        have, had = np.bincount(kept, minlength=10), np.bincount(offered, minlength=10)
         least = min((n for n, all_ in zip(have, had, strict=True) if n < all_), default=images)
         assert have.max(initial=0) <= least + 1  # no class has two more than one that would have had more to give
     again = Buffer(images, 0.0, select, 10).within(cut)
@@ -180,8 +183,8 @@ def test_herding_takes_first_what_is_nearest_the_mean() -> None:
     assert sorted(key.tolist()) == [0, 1, 2, 3] and key.argmin() in (2, 3)
 
 
-def test_replay_is_of_stored_images_and_nothing_else(mine: Shard, digits: Examples) -> None:
-    done = through(mine, replace(BASE, methods=(Part("replay", {"images": 20}),)))[-1]
+def test_replay_is_of_stored_images_and_nothing_else(client_shard: Shard, digits: Examples) -> None:
+    done = through(client_shard, replace(BASE, methods=(Part("replay", {"images": 20}),)))[-1]
     stored = {image.tobytes() for slot in done.memory["replay"].values() for image in slot["x"]}
     assert stored <= {image.tobytes() for image in digits.x} and len(stored) == 20
 
@@ -201,8 +204,8 @@ def test_a_closed_form_head_does_not_care_who_sent_what_when(digits: Examples, n
 
 
 @pytest.mark.parametrize("name", ["acil", "slda"])
-def test_a_closed_form_client_sends_each_experience_once_and_no_image(mine: Shard, name: str) -> None:
-    results = through(mine, replace(BASE, methods=(Part(name),)))
+def test_a_closed_form_client_sends_each_experience_once_and_no_image(client_shard: Shard, name: str) -> None:
+    results = through(client_shard, replace(BASE, methods=(Part(name),)))
     assert [bool(done.payloads) for done in results] == [True, False, True, False]
     assert not any(done.memory for done in results)
     assert all(same(done.arrays[:4], START[:4]) for done in results)
@@ -214,16 +217,18 @@ def test_packing_a_symmetric_matrix_loses_nothing() -> None:
     assert np.allclose(unpacked(packed(matrix)), matrix)
 
 
-def test_the_head_is_the_ridge_regression_that_numpy_finds(digits: Examples, mine: Shard) -> None:
-    arrays = through(mine, replace(BASE, stream=Part("whole"), methods=(Part("acil", {"ridge": 1.0}),)))[0].arrays
+def test_the_head_is_the_ridge_regression_that_numpy_finds(digits: Examples, client_shard: Shard) -> None:
+    arrays = through(client_shard, replace(BASE, stream=Part("whole"), methods=(Part("acil", {"ridge": 1.0}),)))[
+        0
+    ].arrays
     seen = np.concatenate([engine.features(START, digits.x), np.ones((120, 1))], 1)
     target = np.concatenate([12 * np.eye(10)[digits.y], np.zeros((spec().features + 1, 10))])
     found = np.linalg.lstsq(np.concatenate([seen, np.eye(spec().features + 1)]), target, rcond=None)[0]
     assert engine.logits(arrays, digits.x) == pytest.approx(seen @ found, abs=2e-3)
 
 
-def test_options_against_bias_leave_the_rest_of_a_lesson_alone(mine: Shard) -> None:
-    plain, masked = (through(mine, replace(BASE, softmax=Part(name))) for name in ("plain", "masked"))
+def test_options_against_bias_leave_the_rest_of_a_lesson_alone(client_shard: Shard) -> None:
+    plain, masked = (through(client_shard, replace(BASE, softmax=Part(name))) for name in ("plain", "masked"))
     changed = masked[0].arrays[7] - START[7]
     assert not changed[5:].any() and changed[:5].any()  # classes that are not there are not pushed down
     assert (plain[0].arrays[7] - START[7])[5:].all()

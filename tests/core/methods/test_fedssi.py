@@ -28,7 +28,7 @@ BASE = Scenario(
 
 
 @pytest.fixture(scope="module")
-def mine() -> Shard:
+def client_shard() -> Shard:
     return Shard(0, read("mnist")[0].take(np.arange(120)), np.zeros(0, np.float32), {})
 
 
@@ -41,24 +41,26 @@ def remembered(shard: Shard, method: Part, rounds: int, drift: float = 0.0) -> M
     return memory
 
 
-def test_free_and_in_a_federation_of_one_it_gathers_what_si_gathers(mine: Shard) -> None:
-    ssi, si = (remembered(mine, Part(*one), 2) for one in (("fedssi", {"own": 1.0}), ("si", {})))
+def test_free_and_in_a_federation_of_one_it_gathers_what_si_gathers(client_shard: Shard) -> None:
+    ssi, si = (remembered(client_shard, Part(*one), 2) for one in (("fedssi", {"own": 1.0}), ("si", {})))
     for name in ("omega", "path", "moved"):
         assert same(in_order(name, ssi["fedssi"][0]), in_order(name, si["si"][0]))
-    held = remembered(mine, Part("fedssi", {"own": 0.1}), 2)
-    assert not same(in_order("omega", held["fedssi"][0]), in_order("omega", si["si"][0]))
+    pulled = remembered(client_shard, Part("fedssi", {"own": 0.1}), 2)
+    assert not same(in_order("omega", pulled["fedssi"][0]), in_order("omega", si["si"][0]))
 
 
-def test_what_averaging_moves_is_no_step_of_the_surrogate(mine: Shard) -> None:
+def test_what_averaging_moves_is_no_step_of_the_surrogate(client_shard: Shard) -> None:
     """Free, it hears nothing of the weights that come: two rounds of it are two rounds of one path."""
-    still, moved = (remembered(mine, Part("fedssi", {"own": 1.0}), 2, drift)["fedssi"][0] for drift in (0.0, 0.1))
+    still, moved = (
+        remembered(client_shard, Part("fedssi", {"own": 1.0}), 2, drift)["fedssi"][0] for drift in (0.0, 0.1)
+    )
     assert same(in_order("omega", still), in_order("omega", moved))
 
 
-def test_the_nearer_it_is_held_the_less_it_moves(mine: Shard) -> None:
+def test_the_nearer_it_is_held_the_less_it_moves(client_shard: Shard) -> None:
     far = []
     for share in (1.0, 0.5, 0.1, 0.03):
-        slot = remembered(mine, Part("fedssi", {"own": share}), 1)["fedssi"][0]
+        slot = remembered(client_shard, Part("fedssi", {"own": share}), 1)["fedssi"][0]
         far.append(sum(float(np.vdot(m, m)) for m in in_order("moved", slot)))
     assert far == sorted(far, reverse=True) and far[-1] < far[0] / 2
 
@@ -67,7 +69,7 @@ def test_the_nearer_it_is_held_the_less_it_moves(mine: Shard) -> None:
 def test_on_a_parabola_it_ends_in_balance_and_importance_is_what_that_way_is_worth(own: float) -> None:
     """F = a/2 · (v − b)² and q/2 · (v − w)²: from w to (a·b + q·w) / (a + q), and F fell by what the path integral says."""
     a, b, w, rate = 2.0, 3.0, -1.0, 0.001
-    held = (1 - own) / (2 * own)
+    q = (1 - own) / (2 * own)
     start = [np.full(1, w, np.float32)]
     local = Local(momentum=0.0)
     lesson = Lesson(0, start, Examples.none(), np.zeros((0, 0)), 0, 1, rate, Scenario("parabola", local=local))
@@ -80,7 +82,7 @@ def test_on_a_parabola_it_ends_in_balance_and_importance_is_what_that_way_is_wor
         gradient = a * (v - b)
         step = -rate * (gradient + slope * v + offset)
         v, path = v + step, path - gradient * step
-    assert v == pytest.approx((a * b + held * w) / (a + held), abs=1e-4)
+    assert v == pytest.approx((a * b + q * w) / (a + q), abs=1e-4)
     fell = a / 2 * ((w - b) ** 2 - (v - b) ** 2)
     assert path == pytest.approx(fell, rel=0.01)
     beside = Learned([np.full(1, v, np.float32)], Sums(), [np.full(1, path, np.float32)])
@@ -88,9 +90,9 @@ def test_on_a_parabola_it_ends_in_balance_and_importance_is_what_that_way_is_wor
     assert in_order("omega", slot)[0][0] == pytest.approx(fell / ((v - w) ** 2 + method.damping), rel=0.01)
 
 
-def test_a_round_in_which_it_diverges_is_as_one_in_which_it_took_no_step(mine: Shard) -> None:
-    before = remembered(mine, Part("fedssi"), 1)
-    lesson = Lesson(0, initial(0), mine.train, np.zeros((120, 0)), 0, 2, 0.1, BASE)
+def test_a_round_in_which_it_diverges_is_as_one_in_which_it_took_no_step(client_shard: Shard) -> None:
+    before = remembered(client_shard, Part("fedssi"), 1)
+    lesson = Lesson(0, initial(0), client_shard.train, np.zeros((120, 0)), 0, 2, 0.1, BASE)
     broken = [w * np.float32("nan") for w in initial(0)]
     for weights, path in ((broken, initial(0)), (initial(0), broken)):
         beside = Learned(initial(0), Sums(), [], {"fedssi": Learned(weights, Sums(), path)})
@@ -99,9 +101,9 @@ def test_a_round_in_which_it_diverges_is_as_one_in_which_it_took_no_step(mine: S
             assert same(in_order(name, after), in_order(name, before["fedssi"][0]))
 
 
-def test_no_step_carries_it_past_what_was_received(mine: Shard) -> None:
+def test_no_step_carries_it_past_what_was_received(client_shard: Shard) -> None:
     """λ below which that would happen is as the least that is safe: the pull times the rate is 1 − momentum."""
-    lesson = Lesson(0, initial(0), mine.train, np.zeros((120, 0), np.float32), 0, 1, 0.1, BASE)
+    lesson = Lesson(0, initial(0), client_shard.train, np.zeros((120, 0), np.float32), 0, 1, 0.1, BASE)
     plan = draw(lesson, Pull.none(lesson.start), Rehearsal.none())
     for least in (1e-9, 0.04):
         ((_, beside),) = FedSsi(spec(), own=least).also({}, lesson, plan).values()

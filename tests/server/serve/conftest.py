@@ -93,10 +93,10 @@ def start(source: Path, *options: str) -> Running:
 def stop(running: Running) -> str:
     """End it as Ctrl-C does; what it wrote."""
     running.process.send_signal(signal.SIGINT)
-    code, said = running.process.wait(timeout=20), running.log.read_text()
+    code, log = running.process.wait(timeout=20), running.log.read_text()
     running.log.unlink()
-    assert code == 0, said
-    return said
+    assert code == 0, log
+    return log
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(model: Path) -> Iterator[Running]:
     service = start(model, "--timeout", "2", "--megabytes", "4")
     yield service
-    said = stop(service)
-    assert "Traceback" not in said
+    log = stop(service)
+    assert "Traceback" not in log
 
 
 @pytest.fixture(scope="module")

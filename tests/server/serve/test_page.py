@@ -84,10 +84,10 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("headers, status, says", FOREIGN)
-def test_nobody_else_may(page: httpx.Client, folder: Path, headers: dict[str, str], status: int, says: str) -> None:
+@pytest.mark.parametrize("headers, status, message", FOREIGN)
+def test_nobody_else_may(page: httpx.Client, folder: Path, headers: dict[str, str], status: int, message: str) -> None:
     for got in (page.post("corrections", json=GOOD, headers=headers), page.get("about.json", headers=headers)):
-        assert got.status_code == status and says in got.json()["error"]
+        assert got.status_code == status and message in got.json()["error"]
     assert corrections.waiting(folder) == []
 
 
@@ -98,7 +98,7 @@ def test_the_page_itself_may(page: httpx.Client, service: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "body, status, says",
+    "body, status, message",
     [
         (b"", 400, "should be a JSON object"),
         (json.dumps(GOOD | {"label": "\ud800"}).encode(), 400, "label = ? should be"),
@@ -108,10 +108,10 @@ def test_the_page_itself_may(page: httpx.Client, service: Running) -> None:
     ],
 )
 def test_a_bad_correction_gets_a_sentence(
-    page: httpx.Client, folder: Path, body: bytes, status: int, says: str
+    page: httpx.Client, folder: Path, body: bytes, status: int, message: str
 ) -> None:
     got = page.post("corrections", content=body)
-    assert got.status_code == status and says in got.json()["error"]
+    assert got.status_code == status and message in got.json()["error"]
     assert corrections.waiting(folder) == []
 
 
@@ -144,8 +144,8 @@ def test_people_draw_on_it(tmp_path: Path) -> None:
     program = [node, CODE / "tests/page/look.mjs", service.page, chromium, MODULES, tmp_path]
     vectors = (CODE / "tests/core/preparation.txt").read_text()
     done = subprocess.run(program, input=vectors, capture_output=True, text=True, timeout=300)
-    said = stop(service)
-    assert done.returncode == 0, done.stderr + said
+    log = stop(service)
+    assert done.returncode == 0, done.stderr + log
     seen: dict[str, Any] = json.loads(done.stdout)
     assert [one["answer"] for one in seen["digits"]] == list("0123456789")
     assert (seen["pen"]["answer"], seen["finger"]["answer"], seen["keys"]["answer"]) == ("7", "3", "1")

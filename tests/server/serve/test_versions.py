@@ -109,8 +109,8 @@ def test_under_load_a_swap_drops_no_request_and_every_answer_is_one_versions(tmp
     try:
         asyncio.run(play())
     finally:
-        said = stop(running)
-    assert not failed and set(seen) == {1, 2, 4, 5} and "version 3 is not taken, 2 goes on" in said
+        log = stop(running)
+    assert not failed and set(seen) == {1, 2, 4, 5} and "version 3 is not taken, 2 goes on" in log
     for number, answers in seen.items():
         (truth,) = load(versions.home(tmp_path, number) / "model.onnx")(image)
         for one in answers:  # alone or in a batch, to float32's rounding
