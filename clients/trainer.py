@@ -26,23 +26,23 @@ from flwr.app import ConfigRecord, RecordDict
 
 from core import code_digest
 from core.disk import emptied, hold
-from core.processes import Process, end, found, marked
+from core.processes import Process, by_pid, end, marked
 from fl.serialization import pack, unpack
 
 SOCKET = "CLIENTS_SOCKET"
 # In the environment of all that a node starts:
 OWNER = "CLIENTS_NODE"  # its process's number and when that began
 CODE = "CLIENTS_CODE"  # the folder with the device's own code: a message's process runs what the server sent
-GOES = 5.0  # seconds that a node may take to end, and what it left after it
+GRACE = 5.0  # seconds that a node may take to end, and what it left after it
 PATH = 100  # bytes of a unix socket's path, which the system allows 107
 LONGEST = 3600.0  # seconds of a message's work
 WORDS = 1000  # letters of an error
 NODE = "node-config"  # the record of the node's own settings, beside the message's
 SERVICE = "federation.Trainer"
 SIZES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-ALONE = grpc.StatusCode.FAILED_PRECONDITION  # do it yourself
+DO_IT_YOURSELF = grpc.StatusCode.FAILED_PRECONDITION  # do it yourself
 # Other code, nobody there, gone in the middle, an older trainer. Not a late one: two processes would write one memory.
-ELSE = (ALONE, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED)
+FALL_BACK = (DO_IT_YOURSELF, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNIMPLEMENTED)
 OLD = "runs other code than the server sent: update this device's, restart its node"
 log = logging.getLogger("flwr")
 
@@ -70,12 +70,12 @@ def ask(what: str, content: RecordDict, config: Mapping[str, Any]) -> tuple[Reco
         try:
             answer: bytes = call(request, metadata=(("code", code()),), timeout=LONGEST)
         except grpc.RpcError as error:
-            if error.code() not in ELSE:
+            if error.code() not in FALL_BACK:
                 raise RuntimeError(error.details()) from None
             log.warning("the trainer at %s does not do it: %s; this process does", socket, error.details())
             if error.code() == grpc.StatusCode.UNAVAILABLE:
                 _start_another(socket)
-            return None, OLD if error.code() == ALONE else ""
+            return None, OLD if error.code() == DO_IT_YOURSELF else ""
     return unpack(answer), ""
 
 
@@ -107,7 +107,7 @@ def serve(path: Path) -> grpc.Server:
             if not context.is_active():  # the server has given this round up while it waited its turn
                 return b""
             if {digest, code()} != {dict(context.invocation_metadata()).get("code")}:
-                context.abort(ALONE, OLD)
+                context.abort(DO_IT_YOURSELF, OLD)
             try:
                 content = unpack(request)
                 reply = WORK[what](content, content.pop(NODE))
@@ -158,18 +158,18 @@ def _end_leftovers(node: Process | None) -> None:
 
     It is as if the power failed: what is on the disk is whole.
     """
-    deadline = time.monotonic() + GOES
+    deadline = time.monotonic() + GRACE
     while _alive(node) and time.monotonic() < deadline:
         time.sleep(0.1)
     if _alive(node):
         return
     if owner := os.environ.get(OWNER):
-        end(lambda: marked(OWNER, owner), GOES)
+        end(lambda: marked(OWNER, owner), GRACE)
     os._exit(0)
 
 
 def _alive(node: Process | None) -> bool:
-    return node is not None and found(node.pid) == node
+    return node is not None and by_pid(node.pid) == node
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command:
             beside(path, args.command, os.environ)
-        node = found(args.node)
+        node = by_pid(args.node)
         path.parent.mkdir(parents=True, exist_ok=True)
         with hold(path.parent, wait=not args.if_none):  # an earlier node's trainer is still at work
             server = serve(path)

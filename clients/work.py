@@ -122,7 +122,7 @@ def _engine(task: Task, config: Config) -> Engine:
     wanted = str(config.get("engine", task.scenario.engine))
     if wanted not in ENGINES:
         raise unknown("engine", wanted, ENGINES)
-    if wanted == "litert" or not _there("tensorflow"):
+    if wanted == "litert" or not _installed("tensorflow"):
         if of(task.scenario).statistics:
             raise ValueError(
                 "there is no model.norm = batch without TensorFlow (engine = litert); choose model.norm = group"
@@ -134,5 +134,5 @@ def _engine(task: Task, config: Config) -> Engine:
 
 
 @cache
-def _there(module: str) -> bool:
+def _installed(module: str) -> bool:
     return find_spec(module) is not None

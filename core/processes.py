@@ -33,7 +33,7 @@ def marked(name: str, value: str) -> set[Process]:
     return {process for process in tree if process.pid != os.getpid()}
 
 
-def found(pid: int) -> Process | None:
+def by_pid(pid: int) -> Process | None:
     """The process that has this number now; none if there is none, or it has ended."""
     entry = _read(pid)
     return entry[0] if entry else None
@@ -48,7 +48,7 @@ def family() -> dict[Process, int]:
     return tree
 
 
-def spent(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Processor seconds that a process has taken."""
     fields = _fields(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0

@@ -109,10 +109,10 @@ def node(folder: Path, another: bool = False) -> Path:
 def days(folder: Path) -> dict[str, int]:
     """For how many days each certificate in a federation's folder is good still; below 0: it has ended."""
     names = [name for name in ("ca.crt", "server.crt") if (folder / name).exists()]
-    return {name: min(map(left, x509.load_pem_x509_certificates((folder / name).read_bytes()))) for name in names}
+    return {name: min(map(days_left, x509.load_pem_x509_certificates((folder / name).read_bytes()))) for name in names}
 
 
-def left(certificate: x509.Certificate) -> int:
+def days_left(certificate: x509.Certificate) -> int:
     """Whole days until a certificate ends."""
     return (certificate.not_valid_after_utc - datetime.now(UTC)).days
 

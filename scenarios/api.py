@@ -225,13 +225,13 @@ def start(
     settings = dict(set or {}) | {
         key: v for key, v in (("rounds", rounds), ("seed", seed), ("engine", engine)) if v is not None
     }
-    source_folder = request.there(Path(source)) if source else None
+    source_folder = request.located(Path(source)) if source else None
     changes = [(key, text(value)) for key, value in settings.items()]
     scenario = request.wanted(name, changes, source_folder)
     request.possible(scenario, chosen)
     if out and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
         raise ValueError(f"out = {out} should be a folder that is empty, or not there")
-    folder = Path(out) if out else run_folder.made(request.RUNS / f"{scenario.name}-{scenario.seed}")
+    folder = Path(out) if out else run_folder.new_folder(request.RUNS / f"{scenario.name}-{scenario.seed}")
     words = [name, "--quiet", "--json", "--out", str(folder), "--workers", str(chosen.workers)]
     words += [word for option in CHOICES for word in (f"--{option}", getattr(chosen, option))]
     words += [word for key, value in changes for word in ("--set", f"{key}={value}")]

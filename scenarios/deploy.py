@@ -158,7 +158,7 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise unknown("engine", wrong, ENGINES)
     if not args.data.is_file():
         raise ValueError(f"--data {args.data}: no such file")
-    last_port = flwr_cli.port(home) if flwr_cli.known(home) else PORT
+    last_port = flwr_cli.port(home) if flwr_cli.exists(home) else PORT
     port = args.port or last_port
     if not 0 <= args.nodes <= 1000 or not 1024 <= port <= 64000:
         raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
@@ -210,7 +210,7 @@ def _admit_all(home: Path, file: Path) -> int:
     for name, device in devices.items():
         if not isinstance(device, dict) or set(device) != {"client", "key"} or type(device["client"]) is not int:
             raise ValueError(f"--list {file}: [{name}] should have client = N and key = 'ecdsa-sha2-nistp384 …'")
-    admitted = {name for name in flwr_cli.names(home).values() if not processes.own(name)}
+    admitted = {name for name in flwr_cli.names(home).values() if not processes.is_local_node(name)}
     for name in sorted(admitted - set(devices)):
         flwr_cli.dismiss(home, name)
         say(f"{name} is let in no more: it is not on the list", soft_wrap=True)

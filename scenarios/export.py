@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             plugins.use(*args.plugins)
             scenario = Scenario.read(args.run / run_folder.SCENARIO)
             if not args.check:
-                stack.enter_context(run_folder.driven(args.run))
+                stack.enter_context(run_folder.driver_lock(args.run))
                 stack.enter_context(temporary(args.run / run_folder.TEMPORARY))
             terminal = Terminal()
             redirect(Path(os.devnull) if args.check else args.run / run_folder.LOG)
@@ -90,7 +90,7 @@ def _names(file_names: tuple[str, ...]) -> str:
 
 def _export(args: argparse.Namespace, scenario: Scenario, terminal: Terminal) -> int:
     default(scenario)  # TensorFlow's one thread
-    version = versions.current(args.run) if args.version is None else versions.one(args.run, args.version)
+    version = versions.current(args.run) if args.version is None else versions.by_number(args.run, args.version)
     state, _ = checkpoint.newest(args.run)
     folder = args.run if args.version is None else version or args.run
     if (state is None and version is None) or (args.check and not (folder / "model.keras").exists()):

@@ -37,8 +37,8 @@ def main(grid: Grid, context: Context) -> None:
     run .`) whomever they are asked to. Raises ValueError for a folder of another scenario.
     """
     config = {key: str(context.run_config.get(key, "")) for key in ("scenario", "set", "out", "nodes")}
-    scenario = asked(config["scenario"], config["set"])
-    folder = Path(config["out"]) if config["out"] else run_folder.made(RUNS / f"{scenario.name}-{scenario.seed}")
+    scenario = requested(config["scenario"], config["set"])
+    folder = Path(config["out"]) if config["out"] else run_folder.new_folder(RUNS / f"{scenario.name}-{scenario.seed}")
     if not (folder / run_folder.SCENARIO).exists():
         check(scenario)
         write(folder / run_folder.SCENARIO, scenario.page())
@@ -51,7 +51,7 @@ def main(grid: Grid, context: Context) -> None:
         run(grid, scenario, folder, watch, fleet if config["nodes"] else AnyNode(fleet.run))
 
 
-def asked(scenario: str, changes: str) -> Scenario:
+def requested(scenario: str, changes: str) -> Scenario:
     """The scenario of a run's configuration. Raises ValueError, naming the value and the choices."""
     pairs = [parsed(word) for word in shlex.split(changes)]
     if scenario.lstrip().startswith("{"):

@@ -54,7 +54,7 @@ class Profile:
         for process, parent in processes.family().items():
             if process not in self._names:
                 self._names[process] = _name(process, parent, self._names, self._phase)
-            self._spent[process] = processes.spent(process.pid)
+            self._spent[process] = processes.cpu_seconds(process.pid)
             now[self._names[process]] += processes.memory(process.pid)
         for name, megabytes in now.items():
             self._memory[name] = max(megabytes, self._memory.get(name, 0.0))

@@ -35,7 +35,7 @@ def wanted(name: str | None, changes: Sequence[Change], source: Path | None = No
     return after(scenario, source, real) if source else scenario
 
 
-def there(run: Path) -> Path:
+def located(run: Path) -> Path:
     """A run's folder, which may be named as it is called below runs/."""
     return RUNS / run if (RUNS / run).exists() else run
 

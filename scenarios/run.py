@@ -26,7 +26,7 @@ from scenarios.experiment.options import CHOICES, RunOptions, backend
 from scenarios.experiment.start import run
 from scenarios.overrides import parsed
 from scenarios.presets import BASELINES, SCENARIOS
-from scenarios.request import RUNS, possible, there, wanted
+from scenarios.request import RUNS, located, possible, wanted
 from scenarios.terminal import piped
 from server import run_folder
 
@@ -146,7 +146,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
     """The scenario and the folder that the command line asks for. Raises ValueError if they make no sense."""
     if args.resume:
         return _resumed(args, real)
-    args.source = there(args.source) if args.source else None
+    args.source = located(args.source) if args.source else None
     changes = [parsed(text) for text in args.set]
     changes += [
         (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
@@ -165,7 +165,7 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
             )
             raise ValueError(f"--out {args.out} is not empty; choose another{hint}")
         return scenario, args.out
-    return scenario, run_folder.free(RUNS / f"{scenario.name}-{scenario.seed}")
+    return scenario, run_folder.free_name(RUNS / f"{scenario.name}-{scenario.seed}")
 
 
 def _of_seeds(args: argparse.Namespace, scenario: Scenario, real: bool) -> Path:
@@ -178,7 +178,7 @@ def _of_seeds(args: argparse.Namespace, scenario: Scenario, real: bool) -> Path:
 
 
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
-    folder = args.resume if args.resume.exists() else there(args.resume)
+    folder = args.resume if args.resume.exists() else located(args.resume)
     if (folder / run_folder.CHECKPOINTS).exists() and real != (
         folder / run_folder.ID
     ).exists():  # the name by which nodes know it

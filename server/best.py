@@ -44,7 +44,7 @@ def weights(path: Path) -> tuple[int, Arrays]:
     return round_, arrays
 
 
-def found(folder: Path, curve: Sequence[Point]) -> BestRound | None:
+def best_round(folder: Path, curve: Sequence[Point]) -> BestRound | None:
     """The best round, with the digest of its weights (None if they are not there any more); None without validation images."""
     if (chosen := curves.best(curve)) is None:
         return None

@@ -104,7 +104,7 @@ def few(examples: Examples, count: int, order: np.ndarray) -> Examples:
     return examples.take(np.sort(np.argsort(rank, kind="stable")[:count]))
 
 
-def known(scenario: Scenario, task: int) -> bool:
+def known_before(scenario: Scenario, task: int) -> bool:
     """Did the run that this one goes on from know this task? If new digits were named, all others; else all."""
     return bool(scenario.past) and (not scenario.digits or task not in course(scenario).tasks)
 
@@ -121,7 +121,7 @@ class Probe:
             for task, one in zip(tasks, wholes, strict=True)
         ]
         self.images, self.ends = Examples.join(sets), np.cumsum([len(one) for one in sets])[:-1]
-        self.known = {task for task in tasks if known(scenario, task)}
+        self.known = {task for task in tasks if known_before(scenario, task)}
         self.newest = self._right(arrays)
 
     def _right(self, arrays: Arrays) -> list[np.ndarray]:

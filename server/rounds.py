@@ -14,7 +14,7 @@ from flwr.app import MessageType, RecordDict
 from core.arrays import Arrays, finite
 from core.config.scenario import Scenario
 from core.engines.step import digest
-from core.methods.base import Asked, Finetune, Payloads, Shared
+from core.methods.base import Finetune, Payloads, Request, Shared
 from core.models import ModelSpec, of
 from core.scores import Sums
 from fl import roster, strategies, wire
@@ -79,25 +79,25 @@ def rounds(federation: Federation, state: RunState, rate: Rate) -> Iterator[Roun
     for number in range(state.round + 1, federation.scenario.rounds + 1):
         if (step_size := rate(number)) is None:
             return
-        outcome = one(federation, state, number, step_size)
+        outcome = play_round(federation, state, number, step_size)
         state = replace(state, round=number, arrays=outcome.arrays, strategy=outcome.strategy, shared=outcome.shared)
         yield outcome
 
 
-def one(federation: Federation, state: RunState, number: int, rate: float) -> Round:
+def play_round(federation: Federation, state: RunState, number: int, rate: float) -> Round:
     """One round: ask its clients, believe what makes sense of their replies, make one model of many."""
     start, processor_start = time.perf_counter(), time.process_time()
-    asked = Asked(federation.scenario, number, rate, state.arrays, state.shared)
-    contents = _contents(federation, asked)
+    request = Request(federation.scenario, number, rate, state.arrays, state.shared)
+    contents = _contents(federation, request)
     method, holdings = federation.method, federation.holdings
 
     def read(client: int, content: RecordDict) -> Checked:
-        return trust.read(content, client, asked, method, holdings)
+        return trust.read(content, client, request, method, holdings)
 
     asking, preparation = time.perf_counter(), time.process_time() - processor_start
     replies = federation.channel.ask(MessageType.TRAIN, contents, read, number)
     waited, resumed = time.perf_counter() - asking, time.process_time()
-    believed = trust.believe(replies.results, asked, method, holdings)
+    believed = trust.believe(replies.results, request, method, holdings)
     strategy, arrays, error = _aggregated(federation, state, believed, number)
     if number == federation.scenario.rounds:
         arrays = federation.strategy.finish(strategy, arrays)
@@ -112,7 +112,7 @@ def one(federation: Federation, state: RunState, number: int, rate: float) -> Ro
         received=sum(replies.results[client].bytes for client in believed.updates),
     )
     record = replace(
-        _record(asked, believed),
+        _record(request, believed),
         clients_seconds=dict(replies.seconds) if federation.channel.assignment.apart else {},
         clients_work={c: u.seconds for c, u in believed.updates.items()} if federation.channel.assignment.apart else {},
         bytes=traffic,
@@ -132,30 +132,32 @@ def _directions(model: ModelSpec, old: Arrays, learned: Mapping[int, Arrays]) ->
     return trust.directions(model.trainable(old), {client: model.trainable(new) for client, new in learned.items()})
 
 
-def _contents(federation: Federation, asked: Asked) -> dict[int, RecordDict]:
+def _contents(federation: Federation, request: Request) -> dict[int, RecordDict]:
     """The message of each client of the round."""
-    weights, method = wire.record(asked.arrays), federation.method
+    weights, method = wire.record(request.arrays), federation.method
     return {
         client: wire.request(
-            federation.task(asked.round, client, asked.rate, asked.arrays, method.download(asked.shared, client)),
+            federation.task(
+                request.round, client, request.rate, request.arrays, method.download(request.shared, client)
+            ),
             weights,
         )
-        for client in roster.asked(federation.scenario, asked.round)
+        for client in roster.asked(federation.scenario, request.round)
     }
 
 
-def _record(asked: Asked, believed: Believed) -> RoundRecord:
+def _record(request: Request, believed: Believed) -> RoundRecord:
     """What the replies say of the round."""
     updates, learned = believed.updates, believed.learned
     sums = sum((updates[client].sums for client in learned), Sums())
     return RoundRecord(
-        round=asked.round,
-        rate=asked.rate,
+        round=request.round,
+        rate=request.rate,
         clients=tuple(updates),
         idle=tuple(client for client in updates if client not in learned),
         stragglers={
-            client: 0.0 if asked.scenario.drop_stragglers else passes
-            for client, passes in roster.stragglers(asked.scenario, asked.round).items()
+            client: 0.0 if request.scenario.drop_stragglers else passes
+            for client, passes in roster.stragglers(request.scenario, request.round).items()
         },
         tasks={client: u.task for client, u in updates.items()},
         without=tuple(client for client, u in updates.items() if not u.own),

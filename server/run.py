@@ -30,7 +30,7 @@ from server.checkpoint import RunState
 from server.evaluation import Scores, Tests
 from server.record import Costs, Report, RoundRecord
 from server.rounds import Federation, Round, rounds
-from server.run_folder import played
+from server.run_folder import rounds_lock
 
 PACKAGES = ("flwr", "ray", "tensorflow", "numpy")  # whose versions the report names
 
@@ -89,7 +89,7 @@ def run(
     models on test images; none: TensorFlow in this process.
     """
     channel = Channel(grid, scenario.round_timeout, watch, assignment or AnyNode())
-    with played(folder):
+    with rounds_lock(folder):
         this_run, state = restore(scenario, folder, channel, watch, judge)
 
         def rate(number: int) -> float | None:
@@ -191,7 +191,7 @@ def finish(run: Run, state: RunState) -> Report:
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         continual=stages.continual(run.scenario, state.history, run.before, accuracies),
         events=(*state.events, *events),
-        best={"federated": best.found(run.folder, state.curve)},
+        best={"federated": best.best_round(run.folder, state.curve)},
         seconds={
             "training": sum(one.train for one in seconds),
             "evaluation": sum(one.evaluate for one in seconds) + time.perf_counter() - start,

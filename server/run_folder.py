@@ -32,7 +32,7 @@ FEDERATION = "federation.json"  # the home of the nodes that it is on
 STOP = "stop"  # is there when the run shall stop after this round
 
 
-def free(folder: Path) -> Path:
+def free_name(folder: Path) -> Path:
     """This folder, or the first of folder-2, folder-3 … that does not exist: no run is ever overwritten."""
     number, candidate = 1, folder
     while candidate.exists():
@@ -41,17 +41,17 @@ def free(folder: Path) -> Path:
     return candidate
 
 
-def made(folder: Path) -> Path:
+def new_folder(folder: Path) -> Path:
     """The same, made at once, so that nobody else takes it."""
     while True:
-        candidate = free(folder)
+        candidate = free_name(folder)
         with suppress(FileExistsError):
             candidate.mkdir(parents=True)
             return candidate
 
 
 @contextmanager
-def driven(folder: Path) -> Iterator[None]:
+def driver_lock(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made if it is missing, for the process that drives the run.
 
     Raises ValueError, before anything in it changes, if it cannot be made or another process drives or plays this run.
@@ -65,7 +65,7 @@ def driven(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def played(folder: Path) -> Iterator[None]:
+def rounds_lock(folder: Path) -> Iterator[None]:
     """Hold a run's rounds: two processes that play them would mix their checkpoints and clients' memories.
 
     Raises ValueError if another process does.

@@ -11,7 +11,7 @@ import numpy as np
 from core.config.scenario import Scenario
 from core.metrics import OwnWay, first_taught, over_clients, summary
 from core.stream import course, ends, pace
-from server.evaluation import Scores, known
+from server.evaluation import Scores, known_before
 from server.record import ClientsMeasures, Continual, Costs, ForgettingSplit, RoundRecord, Version
 from server.versions import objections
 
@@ -43,7 +43,7 @@ def version(
     tasks, tests = course(scenario).tasks, course(scenario).tests
     best: list[float | None] = []
     for task, share in enumerate(judged):
-        past = [before[task]] if before and known(scenario, task) else []
+        past = [before[task]] if before and known_before(scenario, task) else []
         past += [one.tasks_validation[task] for i, one in enumerate(rows[:-1]) if task in tasks[: i + 1]]
         accuracies = [one for one in past if one is not None]
         taught = task in tasks[: len(rows)] and share is not None
@@ -97,7 +97,9 @@ def _continued(
     scenario: Scenario, before: Scores, matrix: np.ndarray, learned: Sequence[int]
 ) -> tuple[np.ndarray, list[int]]:
     """The matrix with the model that a run went on from as its first stage, and where each task was first taught then."""
-    first = [0 if known(scenario, task) else stage + 1 if stage >= 0 else -1 for task, stage in enumerate(learned)]
+    first = [
+        0 if known_before(scenario, task) else stage + 1 if stage >= 0 else -1 for task, stage in enumerate(learned)
+    ]
     return np.concatenate([[before.tasks], matrix]), first
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from flwr.app import RecordDict
 
 from core.arrays import Arrays
-from core.methods.base import Asked, Finetune, Payloads, Received
+from core.methods.base import Finetune, Payloads, Received, Request
 from core.models import ModelSpec, of
 from core.plan import budget, distance
 from fl import roster, wire
@@ -24,7 +24,7 @@ from fl.holdings import Holdings
 from fl.messages import Update
 
 ENOUGH = 4  # updates before one can stand out from the others
-APART = 6.0  # how many times their usual spread an update's direction must be from the others'
+ODD_SPREADS = 6.0  # how many times their usual spread an update's direction must be from the others'
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Believed:
 
 
 def believe(
-    replies: Mapping[int, Checked], asked: Asked, method: Finetune, holdings: Holdings | None = None
+    replies: Mapping[int, Checked], request: Request, method: Finetune, holdings: Holdings | None = None
 ) -> Believed:
     """Cap the counts of replies that passed their own checks (`read`), and let methods look at what came for them.
 
@@ -62,14 +62,14 @@ def believe(
     nobody knows.
     """
     updates, refused = {client: one.update for client, one in replies.items()}, dict[int, str]()
-    scenario, on_devices = asked.scenario, holdings is None
+    scenario, on_devices = request.scenario, holdings is None
     reported = {client: float(update.examples) for client, update in updates.items()}
-    most = cap(updates, scenario.count_ratio) if on_devices else math.inf
-    counts = {client: min(count, most) for client, count in reported.items()}
+    believed_most = cap(updates, scenario.count_ratio) if on_devices else math.inf
+    counts = {client: min(count, believed_most) for client, count in reported.items()}
     payloads = dict[int, Payloads]()
     for client, update in updates.items():
         try:
-            payloads[client] = method.accept(update.payloads, received(update, asked, most, holdings))
+            payloads[client] = method.accept(update.payloads, received(update, request, believed_most, holdings))
         except ValueError as error:
             refused[client] = str(error)
     if on_devices:
@@ -85,28 +85,30 @@ def _steps(update: Update, count: float, batch: int) -> int:
     return max(1, round(update.sums.examples / batch * count / max(1, update.examples)))
 
 
-def received(update: Update, asked: Asked, most: float = math.inf, holdings: Holdings | None = None) -> Received:
-    """What a method needs to know of a reply. most: examples that a client is believed to have."""
+def received(
+    update: Update, request: Request, max_examples: float = math.inf, holdings: Holdings | None = None
+) -> Received:
+    """What a method needs to know of a reply. max_examples: how many that a client is believed to have."""
     return Received(
-        asked=asked,
+        request=request,
         arrays=update.arrays,
-        own=update.own,
-        steps=update.sums.examples // asked.scenario.local.batch,
-        most=most,
+        own_examples=update.own,
+        steps=update.sums.examples // request.scenario.local.batch,
+        max_examples=max_examples,
         client=update.client,
-        met=holdings.met(update.client, asked.round) if holdings else None,
+        stage_examples=holdings.met(update.client, request.round) if holdings else None,
     )
 
 
-def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdings: Holdings | None) -> Checked:
+def read(content: RecordDict, client: int, request: Request, method: Finetune, holdings: Holdings | None) -> Checked:
     """A reply, if it passes every check of its own. Raises ValueError, saying what is wrong."""
-    scenario, arrays = asked.scenario, asked.arrays
-    update = wire.update(content, client, arrays, method.shapes(arrays), Limits.of(scenario), asked.round)
+    scenario, arrays = request.scenario, request.arrays
+    update = wire.update(content, client, arrays, method.shapes(arrays), Limits.of(scenario), request.round)
     if holdings:
-        counted(update, holdings, asked.round)
+        counted(update, holdings, request.round)
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
-    rows = scenario.local.batch * budget(roster.paced(scenario, client, asked.round), update.own, update.rehearsed)
+    rows = scenario.local.batch * budget(roster.paced(scenario, client, request.round), update.own, update.rehearsed)
     if not rows:
         raise ValueError("it learned without an example of its own; idle = rest says that it takes no step then")
     if update.sums.examples != rows:
@@ -115,9 +117,9 @@ def read(content: RecordDict, client: int, asked: Asked, method: Finetune, holdi
     fresh = any(
         not np.array_equal(update.arrays[i], arrays[i]) for i in model.statistics
     )  # else they are the server's own
-    if fresh and not scenario.model.fixes_norm(asked.round):
+    if fresh and not scenario.model.fixes_norm(request.round):
         model.check_statistics(update.arrays, scenario.local.batch)
-    ratio = distance(model.trainable(arrays), model.trainable(update.arrays), asked.squared_length)
+    ratio = distance(model.trainable(arrays), model.trainable(update.arrays), request.squared_length)
     if ratio > scenario.max_update_ratio:
         limit = f"max_update_ratio = {scenario.max_update_ratio:g} (--set max_update_ratio=… allows more)"
         raise ValueError(f"its weights moved {ratio:.3g} times their length, more than {limit}")
@@ -189,7 +191,7 @@ def standing_out(cosines: Mapping[int, float]) -> dict[int, str]:
         return {}
     middle = median(cosines.values())
     spread = max(1.4826 * median(abs(c - middle) for c in cosines.values()), 0.02)
-    odd = {client: c for client, c in cosines.items() if c < min(0.0, middle - APART * spread)}
+    odd = {client: c for client, c in cosines.items() if c < min(0.0, middle - ODD_SPREADS * spread)}
     return {
         client: f"its update points away from the others' (cosine {c:.2f}; median {middle:.2f})"
         for client, c in odd.items()

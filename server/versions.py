@@ -88,7 +88,7 @@ def listed(folder: Path) -> list[Path]:
     return sorted(p for p in (folder / run_folder.VERSIONS).glob("[0-9]*") if (p / "version.json").exists())
 
 
-def one(folder: Path, number: int) -> Path:
+def by_number(folder: Path, number: int) -> Path:
     """The version of this number. Raises ValueError, naming those that there are."""
     if (version := home(folder, number)) not in (existing := listed(folder)):
         names = ", ".join(str(int(other.name)) for other in existing) or "there are none"

@@ -75,13 +75,13 @@ def main() -> int:
 
 def drill(base: Path, pen: Path | None, rounds: int) -> int:
     """Learn, read, correct, learn, read; say what changed."""
-    before = learned(base, rounds, "before")
+    before = run_and_export(base, rounds, "before")
     hand = worst(before, list(pens(pen) if pen else fonts()))
     order = rng(SEED, "hand").permutation(len(hand.drawings))
     half = [[hand.drawings[i] for i in order[k::2]] for k in (0, 1)]
     shown, tried = (photographed(base / name, some) for name, some in (("shown", half[0]), ("tried", half[1][:TRIED])))
     count = corrected(before, shown, base / "digits")
-    after = learned(base, rounds, "after")
+    after = run_and_export(base, rounds, "after")
     shares = {}
     for name, model in (("before", before), ("after", after)):
         answers = {Path(row["picture"]): row["digits"] for row in reading(model, base / "tried")}
@@ -146,7 +146,7 @@ def joined(base: Path) -> subprocess.Popen[bytes]:
     return node
 
 
-def learned(base: Path, rounds: int, name: str, *more: str, source: Path | None = None) -> Path:
+def run_and_export(base: Path, rounds: int, name: str, *more: str, source: Path | None = None) -> Path:
     """A run of the federation; the model that the device then reads with. more: settings; source: the run that it goes on from."""
     shutil.rmtree(base / name, ignore_errors=True)
     # The mean of all nodes alike: by their numbers of images, the device's would count for a hundredth.
@@ -209,7 +209,7 @@ def photographed(folder: Path, drawings: list[Drawing]) -> list[tuple[Path, int]
     found = []
     for number, (digit, ink) in enumerate(drawings):
         file = folder / f"{number:03d}.jpg"
-        file.write_bytes(sheets.one(SEED, number + (1000 if folder.name == "tried" else 0), ink, digit).jpeg)
+        file.write_bytes(sheets.single_digit(SEED, number + (1000 if folder.name == "tried" else 0), ink, digit).jpeg)
         found.append((file, digit))
     return found
 

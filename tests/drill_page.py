@@ -98,16 +98,16 @@ def main() -> int:
 def drill(folder: Path, people: list[tuple[str, list[Drawing]]], rounds: int) -> int:
     """Learn, draw, correct, go on without and with what was corrected, draw; say what changed."""
     before = folder / "before"
-    learning.learned(folder, rounds, "before", *SETTINGS)
+    learning.run_and_export(folder, rounds, "before", *SETTINGS)
     with page(before, folder / "digits") as address:
         name, drawings = worst(address, people)
         shown, tried = drawings[0::2], drawings[1::2][:TRIED]
         corrected = choose(shown, drawn(address, shown))
         kept = [answer["kept"] for answer in drawn(address, corrected, correct=True)]
     print(f"on the page: {sum(word.startswith('Kept as') for word in kept)} drawings corrected", flush=True)
-    learning.learned(folder, rounds, "without", *SETTINGS, source=before)
+    learning.run_and_export(folder, rounds, "without", *SETTINGS, source=before)
     print(approved(folder / "digits"), flush=True)
-    learning.learned(folder, rounds, "with", *SETTINGS, source=before)
+    learning.run_and_export(folder, rounds, "with", *SETTINGS, source=before)
     shares = {}
     for run in ("before", "without", "with"):
         with page(folder / run, folder / "digits") as address:

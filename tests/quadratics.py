@@ -10,7 +10,7 @@ from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import Examples
-from core.methods.base import Asked, Memory, Received
+from core.methods.base import Memory, Received, Request
 from core.plan import Learned, Lesson
 from core.scores import Sums
 from fl import strategies
@@ -65,7 +65,7 @@ class Quadratics:
 
     def received(self, arrays: Arrays, client: int = 0) -> Received:
         """What the server knows of its reply."""
-        asked = Asked(self.scenario, self.round, self.scenario.local.rate, self.arrays, self.shared)
+        asked = Request(self.scenario, self.round, self.scenario.local.rate, self.arrays, self.shared)
         return Received(asked, arrays, 10, self.steps[client], 1.0)
 
     def play(self, rounds: int, lost: Sequence[tuple[int, int]] = (), cohort: Sequence[int] = range(4)) -> float:

@@ -240,9 +240,9 @@ def test_ctrl_c_while_the_fork_server_loads_is_answered_calmly(moment: str, tmp_
     log = (tmp_path / "run" / "run.log").read_text()
     assert "KeyboardInterrupt" not in log and "EOFError" not in log
     end = time.monotonic() + 10
-    while processes.found(loading) and time.monotonic() < end:
+    while processes.by_pid(loading) and time.monotonic() < end:
         time.sleep(0.05)
-    assert processes.found(loading) is None
+    assert processes.by_pid(loading) is None
 
 
 def test_ctrl_c_before_a_run_has_a_folder_is_answered_in_a_line(tmp_path: Path) -> None:

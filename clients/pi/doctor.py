@@ -24,10 +24,10 @@ DRIFT = 60.0  # seconds that the clock may be wrong
 MODULES = {"numpy": "numpy", "cv2": "opencv-python-headless", "flwr": "flwr", "grpc": "grpcio", "ai_edge_litert": "ai-edge-litert",
            "cryptography": "cryptography"}  # fmt: skip
 
-Found = tuple[str, bool, str]  # what, is it well, how it is or what to do
+Check = tuple[str, bool, str]  # what, is it well, how it is or what to do
 
 
-def examine(home: Path) -> Iterator[Found]:
+def examine(home: Path) -> Iterator[Check]:
     """All checks, one after another; those of the server only if there is a node to connect."""
     yield from machine(home)
     if not all(_installed(module) for module in MODULES):
@@ -42,7 +42,7 @@ def examine(home: Path) -> Iterator[Found]:
     yield from server(node, home)
 
 
-def machine(home: Path) -> Iterator[Found]:
+def machine(home: Path) -> Iterator[Check]:
     """The computer itself."""
     is_64_bit, kind = sys.maxsize > 2**32, platform.machine()
     yield (
@@ -70,7 +70,7 @@ def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def owned(node: Node, home: Path) -> Iterator[Found]:
+def owned(node: Node, home: Path) -> Iterator[Check]:
     """What the node's owner holds."""
     key = home / "key"
     mode = key.stat().st_mode & 0o777 if key.exists() else 0
@@ -89,7 +89,7 @@ def owned(node: Node, home: Path) -> Iterator[Found]:
     yield "data", *_run_check(lambda: node_module.counted(node))
 
 
-def server(node: Node, home: Path) -> Iterator[Found]:
+def server(node: Node, home: Path) -> Iterator[Check]:
     """Can it be reached, is it the right one, does its clock agree?"""
     host, _, port = node.server.rpartition(":")
     try:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.config.parse import shown, typed
+from core.config.parse import excerpt, typed
 from core.disk import contents
 from core.safe_json import json_object
 
@@ -62,14 +62,14 @@ def check(node: Node) -> None:
             f"it has schema {node.schema}, this program reads {SCHEMA}: bring this device's code up to date"
         )
     if not re.fullmatch(r"[\w-]{1,40}", node.name):
-        raise ValueError(f"--name {shown(node.name)} should be letters, digits, - and _ only")
+        raise ValueError(f"--name {excerpt(node.name)} should be letters, digits, - and _ only")
     host, _, port = node.server.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"--server {shown(node.server)} should be HOST:PORT")
+        raise ValueError(f"--server {excerpt(node.server)} should be HOST:PORT")
     if not 0 <= node.client < 1_000_000:
-        raise ValueError(f"--client {shown(node.client)} should be 0 or more")
+        raise ValueError(f"--client {excerpt(node.client)} should be 0 or more")
     if not 0 < node.port < 65536:
-        raise ValueError(f"--port {shown(node.port)} should be 1 … 65535")
+        raise ValueError(f"--port {excerpt(node.port)} should be 1 … 65535")
 
 
 def command(node: Node, folder: Path) -> list[str]:

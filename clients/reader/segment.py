@@ -29,14 +29,14 @@ Box = tuple[int, int, int, int]  # left, top, width, height
 
 
 @dataclass(frozen=True)
-class Found:
+class Cutout:
     """A digit in a picture."""
 
     box: Box  # in the picture's own pixels
     ink: np.ndarray  # uint8 [h, w], 0 = paper, 255 = ink, without what its neighbours drew
 
 
-def find(picture: np.ndarray) -> list[Found]:
+def find(picture: np.ndarray) -> list[Cutout]:
     """The digits in a picture, line by line. picture: uint8 [h, w], grey; ink may be darker or lighter than the paper."""
     scale = min(1.0, LONGEST / max(picture.shape))
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
@@ -61,7 +61,7 @@ def find(picture: np.ndarray) -> list[Found]:
         digit_ink = np.where(cv2.dilate(digit_mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0, ink[window], 0)
         digit_ink = np.where(digit_mask & (lines[window] > 0), np.maximum(digit_ink, 160), digit_ink)
         if _softness(clean := _stretched(digit_ink, digit_mask)) <= max(SOFT, LARGE * height):
-            digits.append(Found(_unscaled(box, scale), clean))
+            digits.append(Cutout(_unscaled(box, scale), clean))
     return digits
 
 

@@ -14,10 +14,10 @@ GREATEST = 10**300  # a whole number that is surely a float too
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ValueError:
     """The error for a name that does not exist: it names the value and the choices."""
-    return ValueError(f"unknown {kind} {shown(name)}; choose from {', '.join(sorted(choices))}")
+    return ValueError(f"unknown {kind} {excerpt(name)}; choose from {', '.join(sorted(choices))}")
 
 
-def shown(value: Any) -> str:
+def excerpt(value: Any) -> str:
     """A value in an error: it may come from outside, and be a book."""
     text = repr(value)
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
@@ -41,21 +41,21 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         kinds = [inner[0]] * len(value) if inner[-1] is ... else list(inner)
         if len(kinds) != len(value):
-            raise ValueError(f"{name} = {shown(value)} should have {len(kinds)} values")
+            raise ValueError(f"{name} = {excerpt(value)} should have {len(kinds)} values")
         return tuple(typed(f"{name}[{i}]", v, kind) for i, (v, kind) in enumerate(zip(value, kinds, strict=True)))
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
         return {_key(name, key, inner[0]): typed(f"{name}.{key}", one, inner[1]) for key, one in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < GREATEST:
         return float(value)
     if origin is not None or type(value) is not hint or value != value:
-        raise ValueError(f"{name} = {shown(value)} should be of type {getattr(hint, '__name__', hint)}")
+        raise ValueError(f"{name} = {excerpt(value)} should be of type {getattr(hint, '__name__', hint)}")
     return value
 
 
 def _dataclass(name: str, value: Any, hint: Any) -> Any:
     hints = typing.get_type_hints(hint)
     if not isinstance(value, Mapping):
-        raise ValueError(f"{name} = {shown(value)} should be an object")
+        raise ValueError(f"{name} = {excerpt(value)} should be an object")
     for key in set(value) - set(hints):
         raise unknown(f"key of {name}:", key, hints)
     needed = {f.name for f in dataclasses.fields(hint) if f.default is f.default_factory is dataclasses.MISSING}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from core.config.parse import shown, typed, unknown
+from core.config.parse import excerpt, typed, unknown
 
 Registry = Mapping[str, Callable[..., Any]]
 
@@ -26,12 +26,12 @@ class Part:
         """A piece from JSON: its name, or an object with its name and settings. Raises ValueError, naming `name`."""
         value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str) or set(value) - {"name", "args"}:
-            raise ValueError(f"{name} = {shown(value)} is not a named piece")
+            raise ValueError(f"{name} = {excerpt(value)} is not a named piece")
         if not isinstance(args := value.get("args", {}), Mapping):
-            raise ValueError(f"{name} = {shown(value)} is not a named piece")
+            raise ValueError(f"{name} = {excerpt(value)} is not a named piece")
         for key, setting in args.items():
             if not _flat(setting):
-                what = f"{name}.{shown(key)} = {shown(setting)}"
+                what = f"{name}.{excerpt(key)} = {excerpt(setting)}"
                 raise ValueError(f"{what} should be a number, a word, or a list of them")
         return cls(value["name"], dict(args))
 

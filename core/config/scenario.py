@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.overrides import changed
-from core.config.parse import shown, typed, unknown
+from core.config.parse import excerpt, typed, unknown
 from core.config.part import Part
 from core.safe_json import json_object, read_object
 
@@ -128,7 +128,7 @@ class Scenario:
                 getattr(getattr(self, name.split(".")[0]), name.split(".")[1]) if "." in name else getattr(self, name)
             )
             if not low <= value <= high:
-                raise ValueError(f"{name} = {shown(value)} is out of range: {low} … {high}")
+                raise ValueError(f"{name} = {excerpt(value)} is out of range: {low} … {high}")
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if self.ink not in INKS:
@@ -138,14 +138,14 @@ class Scenario:
         if self.idle not in IDLE:
             raise unknown("idle", self.idle, IDLE)
         if self.cohort > self.clients:
-            raise ValueError(f"cohort = {shown(self.cohort)} is more than clients = {self.clients}")
+            raise ValueError(f"cohort = {excerpt(self.cohort)} is more than clients = {self.clients}")
         for name, pairs in (("join", self.join), ("leave", self.leave)):
             for client, round in pairs:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
                     expected = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
-                    raise ValueError(f"{name} = {shown([[client, round]])} should be {expected}")
+                    raise ValueError(f"{name} = {excerpt([[client, round]])} should be {expected}")
         if wrong := [d for d in self.digits if not 0 <= d < (self.classes or CLASSES)]:
-            raise ValueError(f"digits = {shown(wrong[0])} is out of range: 0 … {(self.classes or CLASSES) - 1}")
+            raise ValueError(f"digits = {excerpt(wrong[0])} is out of range: 0 … {(self.classes or CLASSES) - 1}")
 
     def json(self) -> str:
         """One line of JSON, the same for equal scenarios."""

@@ -21,7 +21,7 @@ from core.seeds import rng
 
 __all__ = ["DATASETS", "SIDE", "Data", "DatasetSpec", "Examples", "dataset", "load", "read", "settled"]
 
-UNSAID = 10  # classes of a user's own data in a scenario that does not say: as all had before scenarios could
+DEFAULT_CLASSES = 10  # classes of a user's own data in a scenario that does not say: as all had before scenarios could
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Data:
 
 def dataset(scenario: Scenario) -> DatasetSpec:
     """What the images and labels of a scenario are; nothing is read."""
-    spec = DATASETS[scenario.data].spec if scenario.data in DATASETS else DatasetSpec(scenario.data, UNSAID)
+    spec = DATASETS[scenario.data].spec if scenario.data in DATASETS else DatasetSpec(scenario.data, DEFAULT_CLASSES)
     return replace(spec, classes=scenario.classes or spec.classes)
 
 
@@ -67,7 +67,7 @@ def settled(scenario: Scenario) -> Scenario:
     if scenario.classes or scenario.data in DATASETS:
         return scenario
     path = Path(scenario.data)
-    if path.is_dir() and not idx.there(path):
+    if path.is_dir() and not idx.is_idx_folder(path):
         return replace(scenario, classes=folder.classes(path))  # without decoding its pictures
     return replace(scenario, classes=_source(scenario.data, scenario.ink).spec.classes)
 
@@ -131,7 +131,7 @@ def _source(source: str, ink: str, classes: int = 0, files: Path | None = None) 
     path = Path(source)
     try:
         if path.is_dir():
-            return _published(path) if idx.there(path) else folder.read(path, ink, classes)
+            return _published(path) if idx.is_idx_folder(path) else folder.read(path, ink, classes)
         if path.is_file():
             return npz.read(path)
     except OSError as error:

@@ -26,7 +26,7 @@ MD5 = {
 def read(folder: Path | None = None) -> Source:
     """All of it, from this folder or else Debian's. Raises ValueError if files are missing, or not what was published."""
     home = folder or HOME
-    if not idx.there(home):
+    if not idx.is_idx_folder(home):
         raise ValueError(
             f"data = fashion: its files are not in {home}; install Debian's dataset-fashion-mnist, or name the folder"
             f" that holds {', '.join(idx.FILES.values())} (or these with .gz) as data=FOLDER"

@@ -27,7 +27,7 @@ FILES = {
 PACKING = 1032  # how many times its packed size a file may unpack to: deflate does no more
 
 
-def there(folder: Path) -> bool:
+def is_idx_folder(folder: Path) -> bool:
     """Does this folder hold such files? The training images tell."""
     return _file(folder, "x_train") is not None
 

@@ -21,7 +21,7 @@ import numpy as np
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.engines.base import Engine
-from core.methods.base import Asked, Finetune, Memory, Payloads, Received, Shared
+from core.methods.base import Finetune, Memory, Payloads, Received, Request, Shared
 from core.methods.sums import check, packed, summed, unpacked
 from core.models import ModelSpec
 from core.plan import Learned, Lesson
@@ -112,26 +112,26 @@ class Acil(Finetune):
         In simulation that number is known. On devices sums of however many stages weigh no more than a client of the round
         may (`count_ratio`); where nobody has an example, that is nothing, and they are asked for again.
         """
-        if self.name not in payloads or not received.most:
+        if self.name not in payloads or not received.max_examples:
             return {}
         gram, cross, stage = payloads[self.name]
-        if f"{self.name}/gram" not in received.asked.shared and received.asked.round <= self.warms(
-            received.asked.scenario
+        if f"{self.name}/gram" not in received.request.shared and received.request.round <= self.warms(
+            received.request.scenario
         ):
             raise ValueError("it sent sums of a body that still trains")
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")
-        largest, count = self.largest(received.asked), self._count(float(gram[-1]), received)
+        largest, count = self.largest(received.request), self._count(float(gram[-1]), received)
         check(unpacked(gram), cross.astype(np.float64), count, largest, self.signed)
-        share = np.float32(min(1.0, received.most / float(gram[-1])))
-        return {self.name: [gram * share, cross * share, stage, *self.drawn(received.asked)]}
+        share = np.float32(min(1.0, received.max_examples / float(gram[-1])))
+        return {self.name: [gram * share, cross * share, stage, *self.drawn(received.request)]}
 
     def _count(self, reported: float, received: Received) -> int:
         """How many images its sums are of. Raises ValueError if they cannot be of as many as it reports."""
-        scenario, examples = received.asked.scenario, received.own
-        if received.met is not None:
-            since = _absorbed(received.asked.shared, self.name).get(received.client, -1) + 1 - scenario.past
-            return sum(received.met[max(0, since) :])
+        scenario, examples = received.request.scenario, received.own_examples
+        if received.stage_examples is not None:
+            since = _absorbed(received.request.shared, self.name).get(received.client, -1) + 1 - scenario.past
+            return sum(received.stage_examples[max(0, since) :])
         if not examples <= reported <= scenario.max_examples or not reported or reported % 1:
             raise ValueError(
                 f"its sums are of {reported:g} images, not {max(1, examples):,} … {scenario.max_examples:,}"
@@ -143,11 +143,11 @@ class Acil(Finetune):
         """Can what `seen` gives be negative?"""
         return self.model.signed
 
-    def largest(self, asked: Asked) -> np.ndarray:
+    def largest(self, request: Request) -> np.ndarray:
         """f64 [width]: no image has more in `seen`."""
-        return self.model.largest_features(asked.arrays)
+        return self.model.largest_features(request.arrays)
 
-    def drawn(self, asked: Asked) -> Arrays:
+    def drawn(self, request: Request) -> Arrays:
         """What of the head is drawn, not solved; it goes to `server_update`, which knows no seed, beside the sums."""
         return []
 
@@ -188,7 +188,7 @@ class Acil(Finetune):
         enter as σ / (σ² + ridge)).
         """
         solution = np.linalg.solve(gram + self.ridge * np.eye(len(gram)), cross)
-        short(solution, np.sqrt(cross[-1].sum() / self.ridge) / 2)
+        check_length(solution, np.sqrt(cross[-1].sum() / self.ridge) / 2)
         solution = 12 * solution
         return solution[:-1], np.where(cross[-1] > 0, solution[-1], UNMET)
 
@@ -217,7 +217,7 @@ class Slda(Acil):
         least = self.ridge * np.trace(spread) / len(spread)
         spread += least * np.eye(len(spread))
         weights = np.linalg.solve(spread, means.T)
-        short(weights, np.linalg.norm(means) / max(least, 1e-30))
+        check_length(weights, np.linalg.norm(means) / max(least, 1e-30))
         bias = -0.5 * np.einsum("cd,dc->c", means, weights)
         met = count > 0
         weights, bias = weights - weights[:, met].mean(1, keepdims=True), bias - bias[met].mean()
@@ -229,7 +229,7 @@ def _absorbed(shared: Shared, name: str) -> dict[int, int]:
     return {int(c): int(s) for c, s in shared.get(f"{name}/absorbed", np.zeros((0, 2), np.int64))}
 
 
-def short(weights: np.ndarray, longest: float) -> None:
+def check_length(weights: np.ndarray, longest: float) -> None:
     """Raises ArithmeticError if a head is longer than that of any images."""
     if not np.linalg.norm(weights) <= 1.01 * longest:  # NaN neither
         raise ArithmeticError(

@@ -25,7 +25,7 @@ Shared = Mapping[str, np.ndarray]  # {"method/name": array}: what the server kee
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What the clients of a round were asked."""
 
     scenario: Scenario
@@ -44,14 +44,14 @@ class Asked:
 class Received:
     """What the server knows of a client's reply when a method looks at what it sent beside the weights."""
 
-    asked: Asked
+    request: Request
     arrays: Arrays  # the client's new weights; none, if it took no step
-    own: int  # its own examples
+    own_examples: int  # that it learned from
     steps: int  # that it took
-    most: float  # examples that a client of this round is believed to have; ∞ in simulation, where each count is known
+    max_examples: float  # that a client of this round is believed to have; ∞ in simulation, where each count is known
     client: int = -1  # who it is
     # Its examples of each stage of this run until now; None on devices: nobody knows
-    met: tuple[int, ...] | None = None
+    stage_examples: tuple[int, ...] | None = None
 
 
 class Finetune:
@@ -95,9 +95,9 @@ class Finetune:
         """What the lesson's own images teach beside their labels. views: these images, augmented, in the plan's order."""
         return Distillation.nothing(len(views))
 
-    def calibrate(self, known: np.ndarray) -> Calibration:
-        """What the cross-entropy compares. known: how many images of each class the client learns from, int [classes]."""
-        return Calibration.none(known)
+    def calibrate(self, class_counts: np.ndarray) -> Calibration:
+        """What the cross-entropy compares. class_counts: how many images of each class the client learns from, int [classes]."""
+        return Calibration.none(class_counts)
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         """Examples whose loss no step may raise."""
@@ -206,8 +206,10 @@ class Chain(Finetune):
         all_ = [m.distil(memory, lesson, engine, views) for m in self.methods]
         return reduce(Distillation.__add__, all_, Distillation.nothing(len(views)))
 
-    def calibrate(self, known: np.ndarray) -> Calibration:
-        return reduce(Calibration.__add__, (m.calibrate(known) for m in self.methods), Calibration.none(known))
+    def calibrate(self, class_counts: np.ndarray) -> Calibration:
+        return reduce(
+            Calibration.__add__, (m.calibrate(class_counts) for m in self.methods), Calibration.none(class_counts)
+        )
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
         return Examples.join([m.guard(memory, lesson) for m in self.methods])
@@ -259,17 +261,17 @@ class Chain(Finetune):
         return {k: v for m in self.methods for k, v in m.download(shared, client).items()}
 
 
-def earlier(memory: Memory, method: str, stage: int) -> dict[int, Slot]:
+def earlier_slots(memory: Memory, method: str, stage: int) -> dict[int, Slot]:
     """A method's slots of stages before this one, oldest first."""
     return {s: slot for s, slot in sorted(memory.get(method, {}).items()) if s < stage}
 
 
-def own(memory: Memory, method: str, stage: int) -> Slot:
+def own_slot(memory: Memory, method: str, stage: int) -> Slot:
     """A method's slot of this stage, as an earlier round of it left it; empty in the first."""
     return memory.get(method, {}).get(stage, {})
 
 
-def kept(memory: Memory, method: str, slots: Mapping[int, Slot]) -> Memory:
+def with_slots(memory: Memory, method: str, slots: Mapping[int, Slot]) -> Memory:
     """The memory with a method's slots replaced."""
     return {**memory, method: slots}
 

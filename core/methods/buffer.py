@@ -17,7 +17,7 @@ from core.arrays import Arrays
 from core.config.parse import unknown
 from core.data import SIDE, Examples
 from core.engines.base import Engine
-from core.methods.base import Slot, earlier
+from core.methods.base import Slot, earlier_slots
 from core.plan import Lesson
 from core.seeds import rng
 
@@ -117,4 +117,4 @@ def examples(slots: Mapping[int, Slot]) -> Examples:
 
 def stored(memory: Mapping[str, Mapping[int, Slot]], method: str, lesson: Lesson) -> dict[int, Slot]:
     """A method's slots of earlier stages that hold images."""
-    return {s: slot for s, slot in earlier(memory, method, lesson.stage).items() if len(slot["y"])}
+    return {s: slot for s, slot in earlier_slots(memory, method, lesson.stage).items() if len(slot["y"])}

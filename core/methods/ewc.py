@@ -12,7 +12,7 @@ import numpy as np
 from core.arrays import Arrays, in_order, numbered
 from core.config.parse import unknown
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Slot, earlier, kept, own
+from core.methods.base import Finetune, Memory, Slot, earlier_slots, own_slot, with_slots
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
 from core.seeds import rng
@@ -54,10 +54,10 @@ class Ewc(Finetune):
         fisher = information(lesson, learned.weights, engine, self.samples)
         if before:
             fisher = [f + np.float32(self.decay) * old for f, old in zip(fisher, in_order("f", before), strict=True)]
-        slots = earlier(memory, self.name, lesson.stage)
+        slots = earlier_slots(memory, self.name, lesson.stage)
         last = {s: summed(slots[s]) for s in list(slots)[-1:]}  # older ones are in its running sum
         anchor_arrays = kept_anchor(self.anchor, memory, self.name, lesson, learned)
-        return kept(memory, self.name, last | {lesson.stage: numbered("f", fisher) | anchor_arrays})
+        return with_slots(memory, self.name, last | {lesson.stage: numbered("f", fisher) | anchor_arrays})
 
 
 def summed(slot: Slot) -> Slot:
@@ -67,7 +67,7 @@ def summed(slot: Slot) -> Slot:
 
 def newest(memory: Memory, method: str, stage: int) -> Slot:
     """The slot of the last stage before this one; empty if there is none."""
-    slots = earlier(memory, method, stage)
+    slots = earlier_slots(memory, method, stage)
     return slots[max(slots)] if slots else {}
 
 
@@ -75,7 +75,7 @@ def anchor(kind: str, memory: Memory, method: str, lesson: Lesson) -> Arrays:
     """Where this stage's weights are held: what was received when it began, or what the client learned in the stage before."""
     if kind == "local":
         return in_order("w", newest(memory, method, lesson.stage))
-    return in_order("anchor", own(memory, method, lesson.stage)) or lesson.start
+    return in_order("anchor", own_slot(memory, method, lesson.stage)) or lesson.start
 
 
 def kept_anchor(kind: str, memory: Memory, method: str, lesson: Lesson, learned: Learned) -> dict[str, np.ndarray]:

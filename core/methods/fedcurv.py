@@ -9,7 +9,7 @@ import numpy as np
 
 from core.arrays import Arrays, in_order, numbered, squared_length
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Payloads, Received, Shared, earlier, kept, own, shares
+from core.methods.base import Finetune, Memory, Payloads, Received, Shared, earlier_slots, own_slot, shares, with_slots
 from core.methods.ewc import anchored, check, information
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull, distance
@@ -46,7 +46,7 @@ class FedCurv(Finetune):
             return Pull.none(lesson.start)
         *sums, counted = payload
         fisher, product = _fisher_and_product(sums)
-        slot = own(memory, self.name, lesson.stage)
+        slot = own_slot(memory, self.name, lesson.stage)
         if slot and counted.any():
             fisher = [np.maximum(f - g, 0) for f, g in zip(fisher, in_order("f", slot), strict=True)]
             product = [p - q for p, q in zip(product, in_order("p", slot), strict=True)]
@@ -58,8 +58,8 @@ class FedCurv(Finetune):
             return memory
         fisher = information(lesson, learned.weights, engine, self.samples)
         product = [f * w for f, w in zip(fisher, learned.weights, strict=True)]
-        slots = earlier(memory, self.name, lesson.stage)
-        return kept(memory, self.name, slots | {lesson.stage: numbered("f", fisher) | numbered("p", product)})
+        slots = earlier_slots(memory, self.name, lesson.stage)
+        return with_slots(memory, self.name, slots | {lesson.stage: numbered("f", fisher) | numbered("p", product)})
 
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
         slots = list(memory.get(self.name, {}).values())
@@ -74,7 +74,7 @@ class FedCurv(Finetune):
         """The sums, if they are of squares, and hold others to weights that a client can have had."""
         if self.name not in payloads:
             return {}
-        weights, most = received.asked.arrays, received.asked.scenario.max_update_ratio
+        weights, most = received.request.arrays, received.request.scenario.max_update_ratio
         fisher, product = _fisher_and_product(payloads[self.name])
         if any((f < 0).any() or (f > LARGEST).any() for f in fisher):
             raise ValueError(f"its Fisher information is not 0 … {LARGEST:g}")

@@ -20,7 +20,7 @@ import numpy as np
 
 from core.arrays import Arrays, finite, in_order, numbered
 from core.engines.base import Engine
-from core.methods.base import Memory, own
+from core.methods.base import Memory, own_slot
 from core.methods.ewc import anchored
 from core.methods.si import Si
 from core.models import ModelSpec
@@ -66,4 +66,4 @@ class FedSsi(Si):
 
     def _surrogate(self, memory: Memory, lesson: Lesson) -> Arrays:
         """The surrogate's weights before this round."""
-        return in_order("surrogate", own(memory, self.name, lesson.stage)) or lesson.start
+        return in_order("surrogate", own_slot(memory, self.name, lesson.stage)) or lesson.start

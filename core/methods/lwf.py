@@ -13,7 +13,7 @@ from core.arrays import in_order, numbered
 from core.config.parse import unknown
 from core.data import Examples
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, earlier, kept, own
+from core.methods.base import Finetune, Memory, earlier_slots, own_slot, with_slots
 from core.models import ModelSpec
 from core.plan import Distillation, Learned, Lesson
 
@@ -46,7 +46,7 @@ class Lwf(Finetune):
         taught = self._known_classes(memory, lesson) & ~np.isin(np.arange(self.model.classes), lesson.examples.y)
         if not taught.any() or not self.strength:
             return Distillation.nothing(len(views))
-        model = in_order("w", own(memory, self.name, lesson.stage)) or lesson.start
+        model = in_order("w", own_slot(memory, self.name, lesson.stage)) or lesson.start
         soft = np.tile(np.float32(2 * self.strength) * taught.astype(np.float32), (len(views), 1))
         return Distillation(soft, engine.logits(model, views.x))
 
@@ -55,7 +55,7 @@ class Lwf(Finetune):
         if self.teacher == "round":
             return np.ones(self.model.classes, bool)
         known = np.zeros(self.model.classes, bool)
-        for slot in earlier(memory, self.name, lesson.stage).values():
+        for slot in earlier_slots(memory, self.name, lesson.stage).values():
             known |= (
                 slot["met"].astype(bool) if len(slot.get("met", ())) == len(known) else True
             )  # an older version's: all
@@ -64,10 +64,10 @@ class Lwf(Finetune):
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         if self.teacher == "round":
             return memory
-        teacher = in_order("w", own(memory, self.name, lesson.stage)) or lesson.start
+        teacher = in_order("w", own_slot(memory, self.name, lesson.stage)) or lesson.start
         met = np.isin(np.arange(self.model.classes), lesson.examples.y).astype(np.uint8)
         slots = {
             s: {"met": slot.get("met", np.ones(1, np.uint8))}
-            for s, slot in earlier(memory, self.name, lesson.stage).items()
+            for s, slot in earlier_slots(memory, self.name, lesson.stage).items()
         }
-        return kept(memory, self.name, slots | {lesson.stage: {"met": met} | numbered("w", teacher)})
+        return with_slots(memory, self.name, slots | {lesson.stage: {"met": met} | numbered("w", teacher)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, earlier, kept
+from core.methods.base import Finetune, Memory, earlier_slots, with_slots
 from core.methods.buffer import Buffer, examples, label_type, stored
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Rehearsal
@@ -34,7 +34,7 @@ class Replay(Finetune):
         return Rehearsal.labels(examples(stored(memory, self.name, lesson)), self.share)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        slots = earlier(memory, self.name, lesson.stage)
+        slots = earlier_slots(memory, self.name, lesson.stage)
         if len(lesson.examples):
             slots[lesson.stage] = {
                 **self.buffer.fit(lesson, learned.weights, engine),
@@ -43,7 +43,7 @@ class Replay(Finetune):
         slots = self.buffer.within(slots)
         if lesson.stage in slots:
             slots[lesson.stage] = self.filled(dict(slots[lesson.stage]), learned, engine)
-        return kept(memory, self.name, slots)
+        return with_slots(memory, self.name, slots)
 
     def rehearses(self, met: int) -> int:
         return min(met, self.buffer.most(sum(array.nbytes for array in self.blank(1).values())))
@@ -70,6 +70,6 @@ class Joint(Finetune):
         return met
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        slots = earlier(memory, self.name, lesson.stage)
+        slots = earlier_slots(memory, self.name, lesson.stage)
         slots[lesson.stage] = {"x": lesson.examples.x, "y": lesson.examples.y.astype(label_type(self.model.classes))}
-        return kept(memory, self.name, slots)
+        return with_slots(memory, self.name, slots)

@@ -6,7 +6,7 @@ import numpy as np
 
 from core.arrays import Arrays, in_order, numbered
 from core.engines.base import Engine
-from core.methods.base import Finetune, Memory, Slot, earlier, kept, own
+from core.methods.base import Finetune, Memory, Slot, earlier_slots, own_slot, with_slots
 from core.methods.ewc import anchor, anchored, check, kept_anchor, newest, summed
 from core.models import ModelSpec
 from core.plan import Learned, Lesson, Pull
@@ -52,14 +52,14 @@ class Si(Finetune):
 
         beside: what else is kept of the stage.
         """
-        slot, before = own(memory, self.name, lesson.stage), newest(memory, self.name, lesson.stage)
+        slot, before = own_slot(memory, self.name, lesson.stage), newest(memory, self.name, lesson.stage)
         if slot:
             path = [p + q for p, q in zip(path, in_order("path", slot), strict=True)]
             moved = [m + q for m, q in zip(moved, in_order("moved", slot), strict=True)]
         omega = [np.maximum(p, 0) / (m * m + np.float32(self.damping)) for p, m in zip(path, moved, strict=True)]
         if before:
             omega = [o + q for o, q in zip(omega, in_order("omega", before), strict=True)]
-        slots = earlier(memory, self.name, lesson.stage)
+        slots = earlier_slots(memory, self.name, lesson.stage)
         last = {s: summed(slots[s]) for s in list(slots)[-1:]}
         new = (
             numbered("omega", omega)
@@ -68,4 +68,4 @@ class Si(Finetune):
             | numbered("moved", moved)
             | dict(beside or {})
         )
-        return kept(memory, self.name, last | {lesson.stage: new})
+        return with_slots(memory, self.name, last | {lesson.stage: new})

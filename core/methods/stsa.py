@@ -14,8 +14,8 @@ import numpy as np
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.engines.base import Engine
-from core.methods.analytic import FEATURES, UNMET, Acil, short
-from core.methods.base import Asked
+from core.methods.analytic import FEATURES, UNMET, Acil, check_length
+from core.methods.base import Request
 from core.models import ModelSpec
 from core.plan import Lesson
 from core.seeds import rng
@@ -53,14 +53,14 @@ class Stsa(Acil):
     def signed(self) -> bool:
         return False
 
-    def largest(self, asked: Asked) -> np.ndarray:
-        (layer,) = self.drawn(asked)
+    def largest(self, request: Request) -> np.ndarray:
+        (layer,) = self.drawn(request)
         kernel = layer.astype(np.float64)
         # Where a feature may be negative, a weight brings as much whatever its sign.
-        return super().largest(asked) @ (np.abs(kernel) if self.model.signed else np.maximum(kernel, 0))
+        return super().largest(request) @ (np.abs(kernel) if self.model.signed else np.maximum(kernel, 0))
 
-    def drawn(self, asked: Asked) -> Arrays:
-        return [self._layer(asked.scenario, asked.arrays, f"{self.name}/gram" in asked.shared)]
+    def drawn(self, request: Request) -> Arrays:
+        return [self._layer(request.scenario, request.arrays, f"{self.name}/gram" in request.shared)]
 
     def _layer(self, scenario: Scenario, arrays: Arrays, solved: bool) -> np.ndarray:
         """R, f32 [features, hidden]: drawn by address; the model's own, once there are sums over it, for a run that goes on
@@ -74,7 +74,7 @@ class Stsa(Acil):
     def solve(self, gram: np.ndarray, cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Acil.solve`, without a bias but for classes that nobody has shown yet."""
         weights = np.linalg.solve(gram[:-1, :-1] + self.ridge * np.eye(len(gram) - 1), cross[:-1])
-        short(weights, np.sqrt(cross[-1].sum() / self.ridge) / 2)
+        check_length(weights, np.sqrt(cross[-1].sum() / self.ridge) / 2)
         return 12 * weights, np.where(cross[-1] > 0, 0, UNMET)
 
     def head(self, weights: np.ndarray, bias: np.ndarray, drawn: Arrays) -> Arrays:

@@ -112,7 +112,7 @@ def check(norm: Norm, arrays: Sequence[np.ndarray], bound: np.ndarray) -> None:
         raise ValueError(f"what it says of {norm.name} (mean and mean square) no images have under its weights")
 
 
-def placed(layers: Sequence[Layer], image: tuple[int, int], dense: int, groups: int) -> tuple[Layer, ...]:
+def with_norms(layers: Sequence[Layer], image: tuple[int, int], dense: int, groups: int) -> tuple[Layer, ...]:
     """The layers with a norm behind each block but the head's, which has `dense` layers.
 
     Raises ValueError if the groups do not divide a block's channels, or there is no such block.

@@ -266,7 +266,7 @@ class ModelSpec:
         if kind == "none":
             return self
         try:
-            layers = norm.placed(self.layers, self.image, self.dense, groups if kind == "group" else 0)
+            layers = norm.with_norms(self.layers, self.image, self.dense, groups if kind == "group" else 0)
         except ValueError as error:
             raise ValueError(f"model.norm = {kind} cannot be had with model.kind = {self.name}: {error}") from None
         return replace(self, layers=layers)

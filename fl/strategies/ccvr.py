@@ -100,18 +100,18 @@ class ClassifierCalibration(Finetune):
         """The sums, if the client's images can have them; on devices those of no more images than it is believed to have."""
         if self.name not in payloads:
             return {}
-        (sent,), round = payloads[self.name], received.asked.round
+        (sent,), round = payloads[self.name], received.request.round
         if round < self.first:
             raise ValueError(f"it sent sums by class in round {round}, before round {self.first}")
-        if (count := float(sent[:, -1].astype(np.float64).sum())) != received.own:
-            raise ValueError(f"its sums by class are of {count:g} images, not of {received.own:,}")
-        largest = self.model.largest_hidden(received.asked.arrays)
+        if (count := float(sent[:, -1].astype(np.float64).sum())) != received.own_examples:
+            raise ValueError(f"its sums by class are of {count:g} images, not of {received.own_examples:,}")
+        largest = self.model.largest_hidden(received.request.arrays)
         for triangle in sent.astype(np.float64):
             gram = unpacked(triangle)
             check(gram, gram[:, -1:], int(gram[-1, -1]), largest)
-        if not received.most or not count:
+        if not received.max_examples or not count:
             return {}
-        share = np.float32(min(1.0, received.most / count))
+        share = np.float32(min(1.0, received.max_examples / count))
         return {self.name: [sent * share, np.array([round], np.int64)]}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:

@@ -54,10 +54,10 @@ class FederationMomentum(Finetune):
         """The direction that the client went in, and its number of examples: no client sends either, the server has both."""
         if not received.arrays or not received.steps:
             return {}
-        asked = received.asked
-        distance = reach(received.steps, asked.rate, asked.scenario.local.momentum)
-        gradient = direction(self.model, asked.arrays, received.arrays, distance)
-        return {self.name: [*gradient, np.array(received.own, np.float32)]}
+        request = received.request
+        distance = reach(received.steps, request.rate, request.scenario.local.momentum)
+        gradient = direction(self.model, request.arrays, received.arrays, distance)
+        return {self.name: [*gradient, np.array(received.own_examples, np.float32)]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}

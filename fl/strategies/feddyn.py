@@ -62,7 +62,7 @@ class Dynamic(Finetune):
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """No client sends anything: the server itself notes whose weights it has."""
-        return {self.name: [np.array([received.asked.round], np.int64)]} if received.arrays else {}
+        return {self.name: [np.array([received.request.round], np.int64)]} if received.arrays else {}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
         rounds = [(client, int(sent[self.name][0][0])) for client, sent in uploads.items() if self.name in sent]

@@ -24,9 +24,9 @@ class Calibrated(Finetune):
         super().__init__(model)
         self.tau = tau
 
-    def calibrate(self, known: np.ndarray) -> Calibration:
-        margin = self.tau * np.maximum(known, NONE) ** -0.25
-        return Calibration(Calibration.none(known).scale, -margin.astype(np.float32))
+    def calibrate(self, class_counts: np.ndarray) -> Calibration:
+        margin = self.tau * np.maximum(class_counts, NONE) ** -0.25
+        return Calibration(Calibration.none(class_counts).scale, -margin.astype(np.float32))
 
 
 def fedlc(

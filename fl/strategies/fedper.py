@@ -54,7 +54,7 @@ class PersonalLayers(Finetune):
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """Nothing; a client that sent other personal layers than it received is refused."""
-        pairs = enumerate(zip(received.asked.arrays, received.arrays, strict=False))  # without a step it sent none
+        pairs = enumerate(zip(received.request.arrays, received.arrays, strict=False))  # without a step it sent none
         if any(i in self.kept and not np.array_equal(old, new) for i, (old, new) in pairs):
             raise ValueError("it sent layers that stay with the client, and should come back as they were sent")
         return {}

@@ -21,9 +21,9 @@ class Restricted(Finetune):
         super().__init__(model)
         self.alpha = alpha
 
-    def calibrate(self, known: np.ndarray) -> Calibration:
-        scale = np.where(known > 0, np.float32(1), np.float32(self.alpha))
-        return Calibration(scale, Calibration.none(known).shift)
+    def calibrate(self, class_counts: np.ndarray) -> Calibration:
+        scale = np.where(class_counts > 0, np.float32(1), np.float32(self.alpha))
+        return Calibration(scale, Calibration.none(class_counts).shift)
 
 
 def fedrs(

@@ -107,12 +107,12 @@ class ControlVariates(Finetune):
         if self.name not in payloads or not received.arrays:
             return {}
         *change, (distance, round_) = payloads[self.name]
-        asked = received.asked
-        wanted = reach(received.steps, asked.rate, asked.scenario.local.momentum)
-        if round_ != asked.round or not abs(distance - wanted) <= ROUNDING * wanted:
+        request = received.request
+        wanted = reach(received.steps, request.rate, request.scenario.local.momentum)
+        if round_ != request.round or not abs(distance - wanted) <= ROUNDING * wanted:
             raise ValueError(f"its control variate is of {distance:.4g} in round {round_:g}, not of {wanted:.4g}")
-        server = self._server(asked.shared) or [np.zeros_like(w) for w in asked.arrays]
-        gradient = direction(self.model, asked.arrays, received.arrays, wanted)
+        server = self._server(request.shared) or [np.zeros_like(w) for w in request.arrays]
+        gradient = direction(self.model, request.arrays, received.arrays, wanted)
         expected = [d - c for d, c in zip(gradient, server, strict=True)]
         deviation = _length([a - b for a, b in zip(change, expected, strict=True)])
         if not deviation <= ROUNDING * (_length(expected) + _length(server)) + 1e-6:

@@ -46,7 +46,7 @@ def configure(home: Path, port: int) -> None:
         file.write(text.encode())
 
 
-def known(home: Path) -> bool:
+def exists(home: Path) -> bool:
     """Has there been a federation in this home?"""
     return _config(home).exists()
 
@@ -98,10 +98,10 @@ def home(folder: Path) -> Path:
         return HOME.absolute()
 
 
-def ask(home: Path, *arguments: str, say: bool = False) -> Reply:
+def ask(home: Path, *arguments: str, check: bool = False) -> Reply:
     """Call `flwr` and read its answer, which has success and error-message; nothing if it gives none.
 
-    say: raise ValueError, in its words, if it does not succeed.
+    check: raise ValueError, in its words, if it does not succeed.
     """
     reply: Reply = {"success": False, "error-message": "no answer within two minutes"}
     with suppress(subprocess.TimeoutExpired):
@@ -110,7 +110,7 @@ def ask(home: Path, *arguments: str, say: bool = False) -> Reply:
             reply = json.loads(completed.stdout)
         except ValueError:
             reply["error-message"] = completed.stdout + completed.stderr
-    if say and not reply.get("success"):
+    if check and not reply.get("success"):
         words = " ".join(str(reply.get("error-message")).replace("│", " ").split())[-400:]
         raise ValueError(f"flwr {' '.join(arguments[:2])}: {words}")
     return reply
@@ -169,7 +169,7 @@ def dismiss(home: Path, name: str) -> None:
         admitted = ", ".join(sorted(names(home).values())) or "nobody"
         raise ValueError(f"{name!r} was not admitted here; {admitted} was")
     for number in numbers:
-        ask(home, "supernode", "unregister", number, LINK, say=True)
+        ask(home, "supernode", "unregister", number, LINK, check=True)
     _write(home, {number: node for number, node in _admitted(home).items() if node["name"] != name})
 
 
@@ -197,7 +197,7 @@ def _write(home: Path, admitted: Mapping[str, Any]) -> None:
 
 def nodes(home: Path) -> list[Reply]:
     """All nodes admitted: node-id, status (registered, online, offline), online-at, offline-at, online-elapsed in seconds."""
-    return [one for one in ask(home, "supernode", "list", LINK, say=True)["nodes"] if one["status"] != "unregistered"]
+    return [one for one in ask(home, "supernode", "list", LINK, check=True)["nodes"] if one["status"] != "unregistered"]
 
 
 def online(home: Path) -> set[str] | None:
@@ -220,7 +220,7 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     with tempfile.TemporaryDirectory() as app:
         _copy_app(Path(app))
-        number = str(ask(home, "run", app, LINK, "--run-config", str(config.absolute()), say=True)["run-id"])
+        number = str(ask(home, "run", app, LINK, "--run-config", str(config.absolute()), check=True)["run-id"])
     with placed(folder / run_folder.FEDERATION) as file:
         file.write(json.dumps({"home": str(home)}).encode())
     with (home / RUNS).open("a") as file:  # for whoever asks how it goes, or goes on from there

@@ -61,7 +61,7 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
 
 
-def own(name: str) -> bool:
+def is_local_node(name: str) -> bool:
     """Is this one of `up`'s own nodes?"""
     return name.startswith("node-") and name.removeprefix("node-").isdecimal()
 

@@ -107,7 +107,7 @@ def rollback(version: Path) -> str:
     if (home := run / run_folder.VERSIONS / number) not in existing:
         names = ", ".join(str(one) for one in existing) or "there are none"
         raise ValueError(f"--rollback {version}: no such version; choose from {names}")
-    with run_folder.driven(run):
+    with run_folder.driver_lock(run):
         pass  # nobody else is at it
     if versions.exported(home) is None:  # its run made the current one's files only; a service must never be without
         make = [sys.executable, "-m", "scenarios.export", str(run), "--version", str(int(number))]
@@ -117,7 +117,7 @@ def rollback(version: Path) -> str:
             raise ValueError(
                 f"--rollback {version}: its files could not be made, so nothing changes; this says why: {why}"
             )
-    with run_folder.driven(run):
+    with run_folder.driver_lock(run):
         previous = versions.linked(run)
         versions.publish(run, home)
         instead = f", instead of {previous.name}" if previous and previous != home else ""

@@ -24,7 +24,7 @@ def opened(scenario: Scenario, folder: Path, source: Path | None, real: bool = F
     written, or is another process's, in which nothing changes.
     """
     with ExitStack() as stack:
-        stack.enter_context(run_folder.driven(folder))
+        stack.enter_context(run_folder.driver_lock(folder))
         try:
             stack.enter_context(temporary(folder / run_folder.TEMPORARY))
             memory.unmarked(folder / run_folder.CLIENTS)

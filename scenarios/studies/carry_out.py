@@ -80,7 +80,7 @@ def plan(work: Work) -> Plan:
     current = work.outcome()
     trials, cells = work.trials(), work.cells(current)
     runs = {folder: scenario for folder, (scenario, _) in [*trials.items(), *cells.items()]}
-    estimates = estimate.seen(runs)
+    estimates = estimate.estimates(runs)
     costs = [estimates.of(scenario) for folder, scenario in runs.items() if not results.load(folder)]
     known_costs = [cost for cost in costs if cost is not None]
     trials_finished = sum(len(entries) for folder, (_, entries) in trials.items() if results.load(folder))
@@ -101,7 +101,7 @@ def unseen(work: Work) -> dict[Path, Scenario]:
     """One run of each kind that nothing is known of."""
     runs = {folder: scenario for folder, (scenario, _) in work.trials().items()}
     runs |= {folder: scenario for folder, (scenario, _) in work.cells(work.outcome()).items()}
-    return {work.folder(one): one for one in estimate.seen(runs).missing(list(runs.values()))}
+    return {work.folder(one): one for one in estimate.estimates(runs).missing(list(runs.values()))}
 
 
 def timed(work: Work, pool: Pool) -> Generator[Ended, None, None]:
@@ -142,7 +142,7 @@ def _fitting(work: Work, deadline: float) -> Callable[[], Fits]:
         if math.isinf(deadline):
             return lambda scenario: True
         runs = {folder: one for folder, (one, _) in [*work.trials().items(), *work.cells(work.outcome()).items()]}
-        estimates, seconds_left = estimate.seen(runs), deadline - time.monotonic()
+        estimates, seconds_left = estimate.estimates(runs), deadline - time.monotonic()
         return lambda scenario: estimates.pace * (estimates.of(scenario) or 0.0) < seconds_left
 
     return fits_now

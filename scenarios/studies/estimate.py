@@ -96,7 +96,7 @@ class Estimates:
                 yield scenario
 
 
-def seen(runs: Mapping[Path, Scenario]) -> Estimates:
+def estimates(runs: Mapping[Path, Scenario]) -> Estimates:
     """From the folders of runs: finished ones, and those that have begun."""
     finished: dict[str, list[float]] = {}
     kinds: dict[tuple[str, ...], Measured] = {}

@@ -67,7 +67,7 @@ def work(scenario: str, folder: Path, code: str, rounds: int = 0) -> str:
     """
     if results.load(folder):
         return DONE
-    with suppress(ValueError), run_folder.driven(folder):  # ValueError: another process holds it
+    with suppress(ValueError), run_folder.driver_lock(folder):  # ValueError: another process holds it
         return _carry_out(scenario, folder, code, rounds)
     time.sleep(PAUSE)
     return BUSY
@@ -87,7 +87,7 @@ def _carry_out(scenario: str, folder: Path, code: str, rounds: int) -> str:
 
 
 def _run(scenario: Scenario, folder: Path, code: str, rounds: int) -> None:
-    _same(code)
+    _check_code(code)
     if not (folder / run_folder.SCENARIO).exists():
         record.write(folder / run_folder.SCENARIO, scenario.page())
     environment = prepare(folder)
@@ -97,12 +97,12 @@ def _run(scenario: Scenario, folder: Path, code: str, rounds: int) -> None:
     with local.opened(scenario, 1, environment) as backend:
         serve(run.build(scenario, folder, watch), backend.grid)
     if (folder / run_folder.REPORT).exists():
-        _same(code)
+        _check_code(code)
         spent = sum(mark.processor for mark in watch.marks) + watch.rest()
         results.save(folder, record.load(folder), _thinned(watch.marks), spent)
 
 
-def _same(code: str) -> None:
+def _check_code(code: str) -> None:
     if results.code() != code:
         raise RuntimeError(
             "the code changed while the study ran; start it again, and what other code made is left aside"

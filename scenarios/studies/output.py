@@ -15,7 +15,7 @@ from server import record
 from server.report.figures.groups import worded
 from server.report.figures.memory import MemoryPoint, against_memory
 from server.report.figures.results import spread
-from server.report.figures.study import Series, Shown, curves, points
+from server.report.figures.study import FigureFormat, Series, curves, points
 
 PAGES = ("table.md", "table.csv", "table.json", "table.tex", "pairs.md", "chosen.md")
 PICTURES = ("curves", "points", "memory")
@@ -47,7 +47,7 @@ def _pictures(outcome: Outcome, out: Path) -> Iterator[Path]:
     yield curves(series, out, rows, study.meaning)
     if any(one.values for one in series):
         unit = "%" if measure.accuracy else measure.unit
-        shown = Shown(measure.head, unit, measure.digits, measure.more, measure.accuracy)
+        shown = FigureFormat(measure.head, unit, measure.digits, measure.more, measure.accuracy)
         yield points(series, out, rows, study.meaning, shown)
     if marks := list(_memory(outcome)):
         yield against_memory(marks, out, study.meaning)

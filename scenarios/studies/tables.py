@@ -18,7 +18,7 @@ from scenarios.studies.outcome import Outcome, score
 from scenarios.studies.pairs import LEVEL, Pair
 from scenarios.studies.study import Cell, Changes, Study, Trial
 from server import record
-from server.report.figures.formatting import NONE, written
+from server.report.figures.formatting import NONE, formatted
 
 SCHEMA = 1  # of table.json
 PUBLISHED, BEST, APART = "published", "best − published", "best apart − published"  # lines below the rows
@@ -28,7 +28,7 @@ TEX = {
 }  # fmt: skip
 
 
-def shown(outcome: Outcome, row: str, column: str, name: str) -> str:
+def cell_text(outcome: Outcome, row: str, column: str, name: str) -> str:
     """ "97.71 ± 0.20 (5)": mean ± sample standard deviation over seeds, and how many; "(3 of 5)" where some have no such value."""
     values, seeds = list(outcome.values(row, column, name).values()), len(outcome.finished(row, column))
     if not seeds:
@@ -41,7 +41,7 @@ def shown(outcome: Outcome, row: str, column: str, name: str) -> str:
 
 def number(measure: Measure, value: float) -> str:
     """A value as it is shown."""
-    return written(measure.scale * value, f",.{measure.digits}f")
+    return formatted(measure.scale * value, f",.{measure.digits}f")
 
 
 def plus_minus(measure: Measure, values: Sequence[float]) -> str:
@@ -53,7 +53,7 @@ def grid(outcome: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
     """Head and rows of one measure; below those of the first measure, what is published, and the best row against it."""
     study = outcome.study
     head = [MEASURES[name].head, *study.columns]
-    rows = [[row, *(shown(outcome, row, column, name) for column in study.columns)] for row in study.rows]
+    rows = [[row, *(cell_text(outcome, row, column, name) for column in study.columns)] for row in study.rows]
     if name == study.measures[0]:
         rows += [[PUBLISHED, *(_reported(study, column) for column in study.columns)]] if study.published else []
         rows += [
@@ -98,7 +98,7 @@ def against(outcome: Outcome, column: str, apart: bool) -> Against | None:
         return None
     row = (max if measure.more else min)(means, key=lambda one: means[one])
     difference = means[row] - outcome.study.published[column].value
-    text = f"{row}, {written(measure.scale * difference, f'+,.{measure.digits}f')}"
+    text = f"{row}, {formatted(measure.scale * difference, f'+,.{measure.digits}f')}"
     return Against(row, difference, difference > 0 if measure.more else difference < 0, text)
 
 
@@ -156,7 +156,7 @@ def markdown(outcome: Outcome, command: str, plugins: tuple[str, ...] = ()) -> s
         parts.append(
             f"## Missing\n\n{len(missing)} cells; this fills them:\n\n```bash\n{command}\n```\n\n{names}".rstrip()
         )
-    commands = "\n".join(f"{made(outcome, cell, plugins)}  # {cell}" for cell in outcome.results)
+    commands = "\n".join(f"{command_of(outcome, cell, plugins)}  # {cell}" for cell in outcome.results)
     parts.append(f"## Each cell again\n\n```bash\n{commands}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -171,7 +171,7 @@ def lined(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
 
 
-def made(outcome: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
+def command_of(outcome: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
     """The command that makes a cell again; it has another name where no change of a preset makes its settings."""
     options = RunOptions(baselines="none", export="none", backend=RunOptions.backend, plugins=plugins)
     words = again(outcome.scenarios[cell], options)
@@ -211,7 +211,7 @@ def table_json(
     ]  # fmt: skip
     cells = [
         {
-            "row": cell.row, "column": cell.column, "seed": cell.seed, "command": made(outcome, cell, plugins),
+            "row": cell.row, "column": cell.column, "seed": cell.seed, "command": command_of(outcome, cell, plugins),
             **{name: MEASURES[name].read(one) for name in study.measures},
             "diverged": one.diverged, "seconds": one.seconds, "processor_seconds": one.processor,
             "weights_sha256": one.weights_sha256,
@@ -298,7 +298,7 @@ def pairs_page(outcome: Outcome, compared: Sequence[Pair]) -> str:
 
 def _paired(pair: Pair, measure: Measure) -> Iterator[str]:
     def signed(value: float) -> str:
-        return written(measure.scale * value, f"+,.{measure.digits}f")
+        return formatted(measure.scale * value, f"+,.{measure.digits}f")
 
     yield pair.row
     yield str(len(pair.seeds))

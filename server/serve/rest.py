@@ -211,7 +211,7 @@ async def _infer(service: Service, request: Request) -> Response:
     content = object_of(octets[:cut])
     probabilities = await service.predict(model, _tensor(content, octets[cut:]))
     outputs = _listed(content, "outputs")
-    tensors.wanted([str(one.get("name")) for one in outputs])
+    tensors.check_outputs([str(one.get("name")) for one in outputs])
     binary = _parameters(outputs[0] if outputs else content).get(
         "binary_data" if outputs else "binary_data_output", False
     )

@@ -91,7 +91,7 @@ def _named_model(service: Service, request: Any, answer: Any = None) -> Servable
 
 async def _predict(service: Service, request: Any, answer: Any) -> None:
     model = _named_model(service, request, answer)
-    tensors.wanted(request.output_filter)
+    tensors.check_outputs(request.output_filter)
     if set(request.inputs) != {IMAGE}:
         raise invalid(f"the inputs are {', '.join(request.inputs)[:60] or 'none'}; there should be one, {IMAGE!r}")
     probabilities = await service.predict(model, _values(request.inputs[IMAGE]))
@@ -199,7 +199,7 @@ async def _model_metadata(service: Service, request: Any, answer: Any) -> None:
 
 async def _model_infer(service: Service, request: Any, answer: Any) -> None:
     model = service.model(request.model_name, request.model_version)
-    tensors.wanted([one.name for one in request.outputs])
+    tensors.check_outputs([one.name for one in request.outputs])
     if len(request.inputs) != 1 or request.inputs[0].name != IMAGE:
         raise invalid(f"there should be one input, {IMAGE!r}")
     (tensor,) = request.inputs

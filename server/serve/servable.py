@@ -66,7 +66,7 @@ def servable(path: Path, version: int | None = None) -> Servable:
     return Servable(number, path, labels, predict, metadata)
 
 
-def found(source: Path, file: str = FILE) -> tuple[Path, int | None]:
+def file_to_serve(source: Path, file: str = FILE) -> tuple[Path, int | None]:
     """The file to serve now, and its version's number if the source has versions.
 
     source: a run's folder (its current version, or the file that it left) or an exported file itself. Raises ValueError, naming it,
@@ -88,7 +88,7 @@ class Follower:
     def __init__(self, source: Path, file: str = FILE, swapped: Callable[[Servable], None] = lambda _: None) -> None:
         """Loads it. swapped: told of each new one. Raises ValueError if there is none to begin with."""
         self.source, self.file, self.swapped = source, file, swapped
-        path, version = found(source, file)
+        path, version = file_to_serve(source, file)
         self._identity: Identity | None = identity(path)
         self.serving = servable(path, version)
         self.refused: dict[int, str] = {}  # by version: why it was not taken
@@ -96,7 +96,7 @@ class Follower:
     def look(self) -> None:
         """See whether there is a new file, and take it if it is good. May be called from any one thread."""
         try:
-            path, version = found(self.source, self.file)
+            path, version = file_to_serve(self.source, self.file)
             now = identity(path)
         except (ValueError, OSError) as error:  # between two renames, perhaps
             log.debug("%s", error)

@@ -74,7 +74,7 @@ def _array(values: Any) -> np.ndarray:
         return array.astype(np.float32)
 
 
-def wanted(outputs: Sequence[str]) -> None:
+def check_outputs(outputs: Sequence[str]) -> None:
     """Raises Refusal if a client asks for an output that there is not."""
     if other := [name for name in outputs if name != PROBABILITIES]:
         raise invalid(f"there is no output {other[0][:40]!r}, only {PROBABILITIES!r}")

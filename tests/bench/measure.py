@@ -83,7 +83,7 @@ def family(session: int) -> list[int]:
 
 def spent(session: int) -> float:
     """Processor seconds of a session's processes so far."""
-    return sum(processes.spent(pid) for pid in family(session))
+    return sum(processes.cpu_seconds(pid) for pid in family(session))
 
 
 def memory(session: int = 0, all_but: int = 0, kind: str = "Pss") -> float:

@@ -103,7 +103,7 @@ def sheet(seed: int, number: int, glyph: Glyph) -> Sheet:
     return _photographed(draw, ink, digits, np.array(centres))
 
 
-def one(seed: int, number: int, ink: np.ndarray, digit: int) -> Sheet:
+def single_digit(seed: int, number: int, ink: np.ndarray, digit: int) -> Sheet:
     """A photograph of one digit, by address. ink: float32 [h, w], 0 = paper, 1 = ink."""
     draw = rng(seed, "one", number)
     cut = _cropped(ink)

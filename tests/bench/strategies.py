@@ -21,7 +21,7 @@ from clients.learner import learn
 from clients.sources.simulated import shard
 from core.config.part import Part
 from core.engines import Engine, default, get, step, training_step
-from core.methods.base import Asked
+from core.methods.base import Request
 from core.models import of
 from fl import strategies
 from fl.messages import Task
@@ -71,7 +71,7 @@ def second_round(strategy: str, kind: str) -> Callable[[], object]:
     mine, start, chain = shard(scenario.json(), 0), of(scenario).initial(0), strategies.chain(scenario)
     engine = _litert(chain.contrasts) if kind == "litert" else default(scenario)
     update, memory = learn(mine, Task(scenario, 1, 0, RATE, start), {}, engine)
-    reply = received(update, Asked(scenario, 1, RATE, start, {}), float(update.examples))
+    reply = received(update, Request(scenario, 1, RATE, start, {}), float(update.examples))
     shared, _ = chain.server_update({}, {0: chain.accept(update.payloads, reply)}, start)
     task = Task(scenario, 2, 0, RATE, start, chain.download(shared, 0))
     return lambda: learn(mine, task, memory, engine)

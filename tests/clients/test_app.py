@@ -153,20 +153,20 @@ def test_a_real_node_plays_its_owners_client_and_no_other(tiny: Scenario) -> Non
 
 @pytest.mark.slow
 def test_a_node_without_tensorflow_needs_the_servers_step(tiny: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "_there", lambda module: False)
+    monkeypatch.setattr(work, "_installed", lambda module: False)
     with pytest.raises(RuntimeError, match="has sent no training step"):
         play(ask(tiny, "train"))
     file = step_file.build(spec(), tiny.local.batch)
     sent = ask(tiny, "train", file=file)
     assert wire.size(sent.content) - wire.size(ask(tiny, "train").content) == len(file)
     light = wire.update(play(sent), 2, START)
-    monkeypatch.setattr(work, "_there", lambda module: True)
+    monkeypatch.setattr(work, "_installed", lambda module: True)
     stock = wire.update(play(ask(tiny, "train")), 2, START)
     assert light.examples == stock.examples and light.sums.loss == pytest.approx(stock.sums.loss, rel=1e-2)
     assert not same(list(light.arrays), START)
     spoiled = ask(tiny, "train", file=file)
     spoiled.content["step"] = ConfigRecord({"file": file[:-1] + b"x", "sha256": step.digest(file)})
-    monkeypatch.setattr(work, "_there", lambda module: False)
+    monkeypatch.setattr(work, "_installed", lambda module: False)
     with pytest.raises(RuntimeError, match="SHA-256"):
         play(spoiled)
 

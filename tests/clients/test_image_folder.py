@@ -18,7 +18,7 @@ from clients.sources.image_folder import changes, own, survey
 from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import read
-from core.methods.base import earlier
+from core.methods.base import earlier_slots
 from fl.messages import Task
 from tests.models import engine, initial
 
@@ -145,7 +145,7 @@ def test_a_device_rehearses_what_it_met_before(tmp_path: Path) -> None:
         shard, _ = own(SCENARIO, 0, folder, book, round)
         done, memory = learn(shard, Task(SCENARIO, round, 0, 0.05, arrays), memory, engine)
         arrays = done.arrays
-    assert list(memory["replay"]) == [0, 1] and len(earlier(memory, "replay", 1)[0]["y"])
+    assert list(memory["replay"]) == [0, 1] and len(earlier_slots(memory, "replay", 1)[0]["y"])
     assert done.own + done.rehearsed == len(shard.train)  # its new images, and all the old ones, which fit the memory
 
 

@@ -240,6 +240,6 @@ def test_the_doctor_warns_of_an_authority_that_ends(
     tmp_path: Path, ca: Path, monkeypatch: pytest.MonkeyPatch, days: int, good: bool
 ) -> None:
     folder = installed(tmp_path, ca)
-    monkeypatch.setattr(keys, "left", lambda certificate: days)
+    monkeypatch.setattr(keys, "days_left", lambda certificate: days)
     found = {what: (well, how) for what, well, how in doctor.owned(settings.read(folder), folder)}
     assert found["authority"][0] is good and (good or "clients.pi renew --ca" in found["authority"][1])

@@ -248,7 +248,7 @@ def test_pen_digits_in_unipens_format_are_read(tmp_path: Path) -> None:
 def test_a_lone_digit_that_fills_the_picture_is_found(home: Path, glyph: Glyph) -> None:
     """Its edges are soft, in a shadow as well; photographs of one digit are what people correct."""
     draw, reader = rng(0, "lone"), Reader(home / "model.onnx")
-    counts = judged(reader, [sheets.one(9, k, glyph(draw, k % 10), k % 10) for k in range(60)])
+    counts = judged(reader, [sheets.single_digit(9, k, glyph(draw, k % 10), k % 10) for k in range(60)])
     assert counts["found"] >= 54 and counts["right"] >= 48 and counts["nothing there"] <= 6
 
 

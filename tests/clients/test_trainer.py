@@ -139,9 +139,9 @@ def test_one_that_died_is_started_again_by_the_next_message(
             name, _, value = variable.partition("=")
             if name in (trainer.OWNER, trainer.CODE):
                 monkeypatch.setenv(name, value)
-        (first,) = processes.marked(trainer.OWNER, os.environ[trainer.OWNER]) - {processes.found(node.pid)}
+        (first,) = processes.marked(trainer.OWNER, os.environ[trainer.OWNER]) - {processes.by_pid(node.pid)}
         os.kill(first.pid, signal.SIGKILL)
-        while processes.found(first.pid):
+        while processes.by_pid(first.pid):
             time.sleep(0.05)
         socket.unlink()  # what it left behind: else nothing shows when the next one is there
         content = ask(tiny, "train").content

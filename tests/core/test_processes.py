@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.processes import Process, age, end, family, marked, memory, spent
+from core.processes import Process, age, cpu_seconds, end, family, marked, memory
 
 # Starts, in a session of its own, a process that does not end when it is asked; then ends itself.
 ORPHAN = """
@@ -62,11 +62,11 @@ def test_a_family_is_this_process_and_what_descends_from_it() -> None:
 
 
 def test_what_a_process_takes_and_how_old_it_is() -> None:
-    before, start = spent(os.getpid()), time.process_time()
+    before, start = cpu_seconds(os.getpid()), time.process_time()
     while time.process_time() < start + 0.1:
         pass
-    assert 0.05 <= spent(os.getpid()) - before < 5 and memory(os.getpid()) > 5
-    assert spent(2**22 + 1) == memory(2**22 + 1) == 0  # there is none
+    assert 0.05 <= cpu_seconds(os.getpid()) - before < 5 and memory(os.getpid()) > 5
+    assert cpu_seconds(2**22 + 1) == memory(2**22 + 1) == 0  # there is none
     assert 0 < age() < 24 * 3600
 
 

@@ -16,7 +16,7 @@ from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.methods.base import Asked, Chain, Finetune, Payloads, Received, Shared
+from core.methods.base import Chain, Finetune, Payloads, Received, Request, Shared
 from fl import strategies
 from fl.messages import Task
 from fl.strategies.ccvr import Virtual, calibrated, gaussian, sums
@@ -53,7 +53,7 @@ def uploaded(examples: Examples, round: int = ROUNDS, payloads: Payloads | None 
 
 def believed(examples: Examples, round: int = ROUNDS, shared: Shared | None = None, **fields: Any) -> Received:
     update, _ = learn(shard(examples), Task(BASE, round, 0, 0.05, WEIGHTS), {}, engine)
-    return replace(received(update, Asked(BASE, round, 0.05, WEIGHTS, shared or {})), **fields)
+    return replace(received(update, Request(BASE, round, 0.05, WEIGHTS, shared or {})), **fields)
 
 
 def method(scenario: Scenario = BASE) -> Finetune:
@@ -176,9 +176,9 @@ def test_sums_that_nobody_asked_for_yet_are_refused(digits: Examples) -> None:
 
 def test_on_devices_they_weigh_as_one_client_may(digits: Examples) -> None:
     (own,) = uploaded(digits)
-    cut, _ = method().accept({"ccvr": [own]}, believed(digits, most=30.0))["ccvr"]
+    cut, _ = method().accept({"ccvr": [own]}, believed(digits, max_examples=30.0))["ccvr"]
     assert np.allclose(cut, own / 4)
-    assert method().accept({"ccvr": [own]}, believed(digits, most=0.0)) == {}
+    assert method().accept({"ccvr": [own]}, believed(digits, max_examples=0.0)) == {}
 
 
 def test_no_image_has_a_larger_unit_than_the_largest(digits: Examples) -> None:

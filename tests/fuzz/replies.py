@@ -18,7 +18,7 @@ from core.arrays import DAMAGE, Arrays, parsed
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.methods import Chain
-from core.methods.base import Asked, Finetune, Payloads, Received
+from core.methods.base import Finetune, Payloads, Received, Request
 from core.methods.fedcurv import FedCurv
 from core.plan import distance
 from core.seeds import rng
@@ -78,7 +78,7 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     """One round with one mutated reply. Raises whatever the server would not have expected."""
     task = Task(scenario, ROUND, 2, 0.1, START)
     method = Chain([Curious(spec()), FedCurv(spec()), *strategies.build(scenario).client()])
-    asked = Asked(scenario, ROUND, 0.1, START, {})
+    asked = Request(scenario, ROUND, 0.1, START, {})
     reply = mutated(answer(task), draw)
     try:
         checked = trust.read(reply, 2, asked, method, None)

@@ -25,7 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     flwr_cli.configure(tmp_path, 8000)
     taken: set[str] = set()
 
-    def ask(home: Path, *words: str, say: bool = False) -> dict[str, Any]:
+    def ask(home: Path, *words: str, check: bool = False) -> dict[str, Any]:
         if words[:2] == ("supernode", "register"):
             text = Path(words[2]).read_text()
             if text in taken:
@@ -139,7 +139,7 @@ def test_a_run_sends_nodes_the_code_and_nothing_else_that_lies_in_the_clone(
 ) -> None:
     sent: set[str] = set()
 
-    def ask(home: Path, *words: str, say: bool = False) -> dict[str, Any]:
+    def ask(home: Path, *words: str, check: bool = False) -> dict[str, Any]:
         with zipfile.ZipFile(io.BytesIO(build_fab_from_disk(Path(words[1])))) as app:  # as `flwr run` does
             sent.update(app.namelist())
         return {"success": True, "run-id": "1"}

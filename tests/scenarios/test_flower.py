@@ -28,18 +28,18 @@ def play(**config: str) -> Any:
 
 def test_a_scenario_is_a_preset_or_json_with_changes() -> None:
     quick = SCENARIOS["quick"][0]
-    assert flower.asked("quick", "") == quick
-    assert flower.asked("quick", "rounds=3 'methods=replay+ewc'") == quick.with_(
+    assert flower.requested("quick", "") == quick
+    assert flower.requested("quick", "rounds=3 'methods=replay+ewc'") == quick.with_(
         ("rounds", "3"), ("methods", "replay+ewc")
     )
-    assert flower.asked(quick.json(), "seed=7") == quick.with_(("seed", "7"))
+    assert flower.requested(quick.json(), "seed=7") == quick.with_(("seed", "7"))
     for scenario, changes, message in (
         ("quik", "", "'quik'"),
         ("quick", "rounds", "'rounds' should be key=value"),
         ("{", "", "property name"),
     ):
         with pytest.raises(ValueError, match=message):
-            flower.asked(scenario, changes)
+            flower.requested(scenario, changes)
 
 
 def test_a_folder_goes_on_with_its_own_scenario_only(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_watched_it_is_looked_at_again(federation: Path, monkeypatch: pytest.Mon
 def test_a_certificate_that_ends_soon_is_warned_of(
     federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], days: int, warning: str
 ) -> None:
-    monkeypatch.setattr(keys, "left", lambda certificate: days)
+    monkeypatch.setattr(keys, "days_left", lambda certificate: days)
     status.show(federation)
     output = " ".join(capsys.readouterr().out.split())
     assert f"WARNING: ca.crt {warning}" in output and "scenarios.deploy renew" in output

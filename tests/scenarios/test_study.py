@@ -273,7 +273,7 @@ def test_a_result_is_of_its_settings_and_its_code(tmp_path: Path, monkeypatch: p
     assert not Work(study, tmp_path, "other code").outcome().results
     assert not Work(replace(study, base=replace(BASE, noise=0.1)), tmp_path).outcome().results
     with pytest.raises(RuntimeError, match="the code changed while the study ran"):
-        one_run._same("other code")
+        one_run._check_code("other code")
 
 
 @pytest.mark.parametrize(
@@ -353,9 +353,9 @@ def test_tables_have_spread_and_number_of_seeds_and_name_what_is_missing(tmp_pat
     study = small(rows={**ROWS, "a_b & 50 %": (("strategy", "fedavgm"),)}, left_out={"krum": "too few"})
     work = finished(study, tmp_path, {"fedavg": [0.90, 0.92, 0.94], "fedprox": [0.95, 0.96], "a_b & 50 %": [0.5]})
     found = work.outcome()
-    assert tables.shown(found, "fedavg", "alpha 1", "accuracy") == "92.00 ± 2.00 (3)"
-    assert tables.shown(found, "a_b & 50 %", "alpha 1", "accuracy") == "50.00 (1)"
-    assert tables.shown(found, "fedavg", "alpha 1", "rounds_to_99") == "–"
+    assert tables.cell_text(found, "fedavg", "alpha 1", "accuracy") == "92.00 ± 2.00 (3)"
+    assert tables.cell_text(found, "a_b & 50 %", "alpha 1", "accuracy") == "50.00 (1)"
+    assert tables.cell_text(found, "fedavg", "alpha 1", "rounds_to_99") == "–"
     page = tables.markdown(found, "python -m scenarios.study small")
     assert "| fedprox | **95.50 ± 0.71 (2)** | **95.50 ± 0.71 (2)** |" in page
     assert "6 cells; this fills them:\n\n```bash\npython -m scenarios.study small\n" in page
@@ -411,7 +411,7 @@ def test_each_cell_has_the_command_that_makes_its_settings(tmp_path: Path) -> No
     for column in niid.columns:
         cell = Cell("scaffold", column, 2)
         scenario = niid.scenario(cell, (("local.rate", "0.1"),))
-        words = tables.made(replace(found, scenarios={cell: scenario}), cell)
+        words = tables.command_of(replace(found, scenarios={cell: scenario}), cell)
         assert made_by(command_line(words)) == scenario
 
 

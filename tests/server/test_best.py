@@ -37,12 +37,12 @@ def test_only_a_better_round_takes_the_place(tmp_path: Path) -> None:
     assert kept == [1, 2, 2, 2, 5, 5]
     round_, arrays = best.weights(tmp_path / best.BEST)
     assert same(arrays, moved(round_))
-    assert best.found(tmp_path, history(*losses)) == BestRound(0.9, 5, 0.3, 0.1, digest(moved(5)))
+    assert best.best_round(tmp_path, history(*losses)) == BestRound(0.9, 5, 0.3, 0.1, digest(moved(5)))
 
 
 def test_without_validation_images_nothing_is_best(tmp_path: Path) -> None:
     best.keep(tmp_path, history(None, None), START)
-    assert not list(tmp_path.iterdir()) and best.found(tmp_path, history(None, None)) is None
+    assert not list(tmp_path.iterdir()) and best.best_round(tmp_path, history(None, None)) is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "of another round"])
@@ -53,7 +53,7 @@ def test_weights_that_are_not_those_of_the_best_round_are_not_called_so(damage: 
         file.unlink()
     elif damage == "cut":
         file.write_bytes(file.read_bytes()[:100])
-    found = best.found(tmp_path, history(0.5, 0.1) if damage == "of another round" else history(0.5))
+    found = best.best_round(tmp_path, history(0.5, 0.1) if damage == "of another round" else history(0.5))
     assert found and found.weights_sha256 is None and found.round in (1, 2)
 
 

@@ -394,7 +394,7 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
         study.Series(f"row {i}", name, (), {0: value, 1: value}) for i, value in enumerate(values) for name in "abc"
     ]
     study.points(
-        series, tmp_path, [f"row {i}" for i in range(len(values))], "meaning", study.Shown("accuracy (%)", "%")
+        series, tmp_path, [f"row {i}" for i in range(len(values))], "meaning", study.FigureFormat("accuracy (%)", "%")
     )
     figures[0].draw_without_rendering()
     for axes in figures[0].axes[:3]:
@@ -407,7 +407,7 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
 
 
 def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_path):
-    shown = study.Shown("rounds to 99 %", "rounds", 1, more=False, accuracy=False)
+    shown = study.FigureFormat("rounds to 99 %", "rounds", 1, more=False, accuracy=False)
     both = [study.Series("a", "b", (), {0: 173.04}), study.Series("c", "b", (), {0: 200.0})]
     study.points(both, tmp_path, ["a", "c"], "meaning", shown)
     assert figures[0].axes[0].get_title(loc="left") == "b\nBest: a, 173.0\N{NO-BREAK SPACE}rounds"
@@ -421,7 +421,7 @@ def test_a_studys_panels_stand_as_evenly_as_they_can(panels, shape, figures, tmp
     rows = [f"a row with a long name, {i}" for i in range(9)]
     curve = (Point(0.5, 1), Point(0.9, 2))
     series = [study.Series(row, f"column {i}", (curve, curve), {0: 90.0}) for i in range(panels) for row in rows]
-    study.points(series, tmp_path, rows, "meaning", study.Shown("accuracy (%)", "%"))
+    study.points(series, tmp_path, rows, "meaning", study.FigureFormat("accuracy (%)", "%"))
     study.curves(series, tmp_path, rows, "meaning")
     for figure in figures:
         (grid,) = {axes.get_gridspec() for axes in figure.axes}
@@ -438,8 +438,8 @@ def test_a_studys_panels_stand_as_evenly_as_they_can(panels, shape, figures, tmp
 def test_a_long_label_below_a_studys_panels_keeps_to_its_panel(value, unit, figures, tmp_path):
     series = [study.Series(row, name, (), {0: value}) for row in ("a", "batch norm") for name in "bcd"]
     head = f"accuracy with early stopping, patience 5, best weights restored ({unit})"
-    study.points(series, tmp_path, ["a", "batch norm"], "meaning", study.Shown(head, unit, accuracy=unit == "%"))
-    study.points(series, tmp_path, ["a", "batch norm"], "meaning", study.Shown("a", unit, accuracy=unit == "%"))
+    study.points(series, tmp_path, ["a", "batch norm"], "meaning", study.FigureFormat(head, unit, accuracy=unit == "%"))
+    study.points(series, tmp_path, ["a", "batch norm"], "meaning", study.FigureFormat("a", unit, accuracy=unit == "%"))
     for figure in figures:
         figure.draw_without_rendering()
     long = figures[0]

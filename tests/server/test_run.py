@@ -21,7 +21,7 @@ from fl.strategies import CUTTING, STRATEGIES
 from scenarios.backends.local import LocalGrid
 from server import record
 from server.record import Report, RoundSeconds
-from server.run_folder import played
+from server.run_folder import rounds_lock
 from tests.fakes import Onlooker, federate
 from tests.marks import slow_but
 
@@ -223,7 +223,7 @@ def test_no_image_of_a_memory_is_ever_on_the_wire(tiny: Scenario, name: str, tmp
 
 
 def test_two_processes_never_run_in_one_folder(tiny: Scenario, tmp_path: Path) -> None:
-    with played(tmp_path), pytest.raises(ValueError, match="in use"):
+    with rounds_lock(tmp_path), pytest.raises(ValueError, match="in use"):
         federate(tiny, tmp_path)
     assert len(federate(replace(tiny, rounds=1), tmp_path).history) == 1
 

@@ -57,7 +57,7 @@ def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
         yield row.point
     last = state.curve[-1]
     best.write(folder / best.LAST, state.round, state.arrays)
-    chosen = best.found(folder, state.curve)
+    chosen = best.best_round(folder, state.curve)
     finished(folder, Result(last.accuracy, tuple(state.curve), chosen, last.loss, digest(state.arrays)))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from core.curves import Point
 from server.record import Report
 from server.report.figures import picture, style
-from server.report.figures.formatting import gap, known, percent, some, span
+from server.report.figures.formatting import counted, gap, is_finite, percent, span
 from server.report.figures.groups import Group, grouped
 from server.report.figures.learning import BASELINES
 from server.report.figures.lines import COLUMNS, Dash, Line, panels
@@ -35,9 +35,9 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
     a band of its own. shared: what all runs have in common, said above the lines.
     Returns the PNG's path. Raises ValueError if no run has a round.
     """
-    groups = grouped([run for run in runs if any(known(row.accuracy) for row in run.history)])
+    groups = grouped([run for run in runs if any(is_finite(row.accuracy) for row in run.history)])
     if not groups:
-        raise ValueError(f"none of {some(len(runs), 'run')} has a finished round to compare")
+        raise ValueError(f"none of {counted(len(runs), 'run')} has a finished round to compare")
     names = _names(groups)
     trained = [mean([[row.point for row in run.history] for run in group.runs]) for group in groups]
     central = [_centralized(group) for group in groups]
@@ -82,14 +82,14 @@ def wrapped(text: str, letters: int = LETTERS) -> str:
 def _names(groups: Sequence[Group]) -> list[str]:
     """The groups' labels, with the number of seeds where they differ in it."""
     counts = [len(group.runs) for group in groups]
-    suffixes = [f" ({some(count, 'seed')})" if len(set(counts)) > 1 else "" for count in counts]
+    suffixes = [f" ({counted(count, 'seed')})" if len(set(counts)) > 1 else "" for count in counts]
     return [group.label + suffix for group, suffix in zip(groups, suffixes, strict=True)]
 
 
 def _centralized(group: Group) -> list[Point]:
     """The mean curve of a group's centralized baselines, or the level of their last weights; none without them."""
     curves = [run.curves.get("centralized") or (_level(run),) for run in group.runs]
-    curves = [curve for curve in curves if any(known(point.accuracy) for point in curve)]
+    curves = [curve for curve in curves if any(is_finite(point.accuracy) for point in curve)]
     return [replace(point, low=None, high=None) for point in mean(curves)] if curves else []
 
 
@@ -107,7 +107,7 @@ def _beside(group: Group, band: str) -> Iterator[tuple[str, Line]]:
     """Each baseline of runs that are seeds of one another, with its line."""
     for name, (shade, dash) in BASELINES.items():
         curves = [run.curves.get(name) or () for run in group.runs]
-        curves = [curve for curve in curves if any(known(point.accuracy) for point in curve)]
+        curves = [curve for curve in curves if any(is_finite(point.accuracy) for point in curve)]
         if curves:
             bare = [[replace(point, low=None, high=None) for point in curve] for curve in curves]
             band_caption = band if len(curves) > 1 else ""
@@ -133,7 +133,7 @@ def mean(curves: Sequence[Sequence[Point]]) -> list[Point]:
 
     A run that stopped early keeps its last model, so it is carried on at its last point.
     """
-    curves = [[point for point in curve if known(point.accuracy)] for curve in curves]
+    curves = [[point for point in curve if is_finite(point.accuracy)] for curve in curves]
     steps = max(map(len, curves))
     points = []
     for step in range(steps):
@@ -141,7 +141,7 @@ def mean(curves: Sequence[Sequence[Point]]) -> list[Point]:
         longest = max(curves, key=len)[step]
         shares = [point.accuracy for point in step_points]
         low, high = (min(shares), max(shares)) if len(shares) > 1 else (None, None)  # one seed has no range
-        seen = [point.seen for point in step_points if known(point.seen)]
+        seen = [point.seen for point in step_points if is_finite(point.seen)]
         average = float(np.mean(seen)) if seen else None
         points.append(Point(float(np.mean(shares)), longest.round, seen=average, low=low, high=high))
     return points

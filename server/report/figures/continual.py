@@ -11,7 +11,7 @@ import numpy as np
 from core.curves import Point
 from server.record import Continual, Report, RoundRecord
 from server.report.figures import style
-from server.report.figures.formatting import in_points, listed, percent, some
+from server.report.figures.formatting import counted, in_points, listed, percent
 from server.report.figures.lines import SHARE, Line
 from server.report.figures.picture import Curves, Picture
 
@@ -35,7 +35,7 @@ def matrix(report: Report) -> Picture | None:
     shares, measures = np.array(section.matrix), section.measures
     title = f"{percent(measures.average_accuracy)} over all tasks at the end, {_lost(measures.forgetting)}"
     ends = [f"{name}: {percent(share, 1)}" for name, share in zip(section.tasks, shares[-1], strict=True)]
-    alt = f"A table of test accuracy after each of {some(len(shares), 'stage')} on each of {len(ends)} tasks. {title}. "
+    alt = f"A table of test accuracy after each of {counted(len(shares), 'stage')} on each of {len(ends)} tasks. {title}. "
     alt += f"After the last stage: {listed(ends)}."
     columns = ("stage", "last round", "task", "taught in this stage", f"accuracy {SHARE}")
     rows = [
@@ -84,7 +84,7 @@ def tasks(report: Report) -> Picture | None:
     shares = np.array([row.tasks_accuracy for row in report.history])
     worst = int(np.argmin(shares[-1]))
     equal = int((np.abs(shares[-1] - shares[-1, worst]) < 0.0005).sum()) - 1
-    also = f" (and {some(equal, 'task')} more as little)" if equal else ""
+    also = f" (and {counted(equal, 'task')} more as little)" if equal else ""
     title = f"At the end it knows {section.tasks[worst]} least: {percent(shares[-1, worst], 1)}{also}"
     lines = [_task(report.history, section.tasks[i], i) for i in range(shares.shape[1])]
     ends = [f"{line.name}: {percent(line.last, 1)}" for line in lines]
@@ -191,7 +191,7 @@ def classes(report: Report) -> Picture | None:
     title = _worst(report, worst, 100 * shares[worst, -1])
     names = [report.called(label) for label in range(len(shares))]
     ends = [f"{name}: {percent(share, 1)}" for name, share in zip(names, shares[:, -1], strict=True)]
-    alt = f"A table of test accuracy on each {report.kind} after each of {some(len(history), 'round')}. {title}. "
+    alt = f"A table of test accuracy on each {report.kind} after each of {counted(len(history), 'round')}. {title}. "
     alt += f"At the end: {listed(ends)}."
     columns = ("round", report.kind, f"accuracy {SHARE}")
     rows = [
@@ -209,7 +209,7 @@ def _classes(report: Report, title: str, history: Sequence[RoundRecord], shares:
     moves = [("joins", settings.join), ("leaves", settings.leave)]
     for round_ in sorted({round_ for _, pairs in moves for _, round_ in pairs}):
         axes.axvline(round_ - 0.5, color=style.ORANGE, linestyle=":", linewidth=1.4)
-        moved = [f"{some(len(who), 'client')} {word if len(who) == 1 else word[:-1]}" for word, pairs in moves
+        moved = [f"{counted(len(who), 'client')} {word if len(who) == 1 else word[:-1]}" for word, pairs in moves
                 if (who := [c for c, r in pairs if r == round_])]  # fmt: skip
         axes.annotate(
             ", ".join(moved), (round_ - 0.5, -0.5), (3, 4), textcoords="offset points", fontsize=8, color=style.GREY
@@ -241,7 +241,7 @@ def served(report: Report) -> Picture | None:
     shares = np.array([[row.get(name, np.nan) for row in section.clients] for name in names])
     worst, best = int(np.nanargmin(shares[:, -1])), int(np.nanargmax(shares[:, -1]))
     title = f"At the end it serves client {names[worst]} worst: {percent(shares[worst, -1], 1)} of its {report.kinds}"
-    alt = f"A table of accuracy for each of {some(len(names), 'client')} after each of {shares.shape[1]} stages. {title}; "
+    alt = f"A table of accuracy for each of {counted(len(names), 'client')} after each of {shares.shape[1]} stages. {title}; "
     alt += f"client {names[best]} best: {percent(shares[best, -1], 1)}."
     columns = ("client", "stage", "accuracy (share of the client's test images)")
     rows = [

@@ -32,7 +32,7 @@ def clients(report: Report) -> Picture | None:
     low, high = wilson(shares, np.array([shard.tested or np.nan for shard in shards], float))
     title = _fairness(shards, shares)
     best = f"The best served, client {shards[-1].client}, gets {percent(shares[-1])}. " if len(shards) > 1 else ""
-    amount = formatting.some(len(shards), "client")
+    amount = formatting.counted(len(shards), "client")
     alt = f"A dot for each of {amount}, from worst to best, with a 95 % interval. {title}. {best}"
     unit = "(share of the client's test images)"
     columns = (
@@ -163,7 +163,7 @@ def _mistakes(report: Report, counts: np.ndarray, wrong: np.ndarray) -> str:
         return title
     true, read = np.unravel_index(np.argmax(wrong), wrong.shape)
     mistake = f"{_one(report, int(true))} as {_one(report, int(read))}"
-    return f"{title}; most often {mistake} ({formatting.some(int(wrong.max()), 'time')})"
+    return f"{title}; most often {mistake} ({formatting.counted(int(wrong.max()), 'time')})"
 
 
 def _one(report: Report, label: int) -> str:

@@ -15,7 +15,7 @@ LOOKS = {
 }  # fmt: skip
 
 
-def known(value: Any) -> TypeGuard[float]:
+def is_finite(value: Any) -> TypeGuard[float]:
     """Whether this is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -27,14 +27,14 @@ def sentence(text: str) -> str:
 
 def number(value: Any, digits: int | None = None) -> str:
     """1234.5678 → "1,235" (digits = 0), an integer without digits, a small float with four significant ones."""
-    if not known(value):
+    if not is_finite(value):
         return NONE
     if digits is None:
-        return written(value, "," if isinstance(value, int) else ".4g")
-    return written(value, f",.{digits}f")
+        return formatted(value, "," if isinstance(value, int) else ".4g")
+    return formatted(value, f",.{digits}f")
 
 
-def written(value: float, form: str) -> str:
+def formatted(value: float, form: str) -> str:
     """In Python's format, with the minus sign that is as wide as a plus: −0.30."""
     text = format(value, form)
     return f"−{text[1:]}" if text.startswith("-") else text
@@ -42,7 +42,7 @@ def written(value: float, form: str) -> str:
 
 def percent(share: Any, digits: int = 2) -> str:
     """0.989 → "98.90 %"."""
-    return f"{number(100 * share, digits)}{SPACE}%" if known(share) else NONE
+    return f"{number(100 * share, digits)}{SPACE}%" if is_finite(share) else NONE
 
 
 def difference(share: float, other: float) -> float:
@@ -52,12 +52,12 @@ def difference(share: float, other: float) -> float:
 
 def in_points(share: Any) -> str:
     """A difference of two shares, such as forgetting, in percentage points: 0.0123 → "1.23 points"."""
-    return f"{number(100 * share + 0.0, 2)}{SPACE}points" if known(share) else NONE
+    return f"{number(100 * share + 0.0, 2)}{SPACE}points" if is_finite(share) else NONE
 
 
 def signed(share: float, other: float) -> str:
     """The difference in percentage points, with its sign: "+0.31", "−0.31"."""
-    return written(difference(share, other), "+.2f")
+    return formatted(difference(share, other), "+.2f")
 
 
 def gap(share: float, other: float) -> str:
@@ -70,7 +70,7 @@ def gap(share: float, other: float) -> str:
 
 def duration(seconds: Any) -> str:
     """4.12 → "4.1 s"; 192 → "3 min 12 s"; 3900 → "1 h 05 min"."""
-    if not known(seconds):
+    if not is_finite(seconds):
         return NONE
     if seconds < 59.95:
         return f"{seconds:.1f}{SPACE}s"
@@ -82,7 +82,7 @@ def duration(seconds: Any) -> str:
 
 def size(octets: Any) -> str:
     """904512 → "905 kB"; kB = 1000 bytes, as disks count."""
-    if not known(octets):
+    if not is_finite(octets):
         return NONE
     for limit, unit, digits in ((1e3, "B", 0), (1e6, "kB", 0), (1e9, "MB", 2)):
         if octets < limit:
@@ -90,7 +90,7 @@ def size(octets: Any) -> str:
     return f"{octets / 1e9:.2f}{SPACE}GB"
 
 
-def some(count: int, one: str, many: str = "") -> str:
+def counted(count: int, one: str, many: str = "") -> str:
     """1, "client" → "1 client"; 20 → "20 clients"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
@@ -109,5 +109,5 @@ def span(values: Any, unit: str = "") -> str:
 
 def looks(amounts: Mapping[str, float]) -> str:
     """A client's looks in a line: "turned −7.2°, blur 0.40 px"."""
-    phrases = [LOOKS.get(name, name + " {:.3g}").format(value) for name, value in amounts.items() if known(value)]
+    phrases = [LOOKS.get(name, name + " {:.3g}").format(value) for name, value in amounts.items() if is_finite(value)]
     return ", ".join(phrase.replace("-", "−").replace(" ", SPACE) for phrase in phrases)

@@ -11,7 +11,7 @@ import numpy as np
 from core.curves import Point
 from server.record import Report
 from server.report.figures import style
-from server.report.figures.formatting import gap, known, listed, number, percent
+from server.report.figures.formatting import gap, is_finite, listed, number, percent
 from server.report.figures.lines import COLUMNS, Dash, Line, panels
 from server.report.figures.picture import Curves, Picture
 
@@ -32,13 +32,13 @@ def accuracy(report: Report) -> Picture | None:
     data in one place, fedavg the same federation with plain FedAvg, local the mean of clients that train alone, from the
     worst to the best of them, joint a federation whose clients keep all that they met.
     """
-    rounds = [row.point for row in report.history if known(row.accuracy)]
+    rounds = [row.point for row in report.history if is_finite(row.accuracy)]
     if not rounds:
         return None
     lines = [Line("federated", style.BLUE, rounds, width=2.4)]
     for name, (colour, dash) in BASELINES.items():
         points = report.curves.get(name) or [Point(report.baselines.get(name, float("nan")))]
-        if any(known(point.accuracy) for point in points):
+        if any(is_finite(point.accuracy) for point in points):
             band = "local: bar from the worst client alone to the best" if name == "local" else ""
             lines.append(Line(name, colour, points, dash, 1.6, band=band))
     title = _finding(lines, report.diverged)
@@ -58,7 +58,7 @@ def _curves(lines: list[Line], title: str) -> str:
 
 def _between(line: Line) -> str:
     end = line.points[-1]
-    return f" (from {percent(end.low)} to {percent(end.high)})" if line.band and known(end.low) else ""
+    return f" (from {percent(end.low)} to {percent(end.high)})" if line.band and is_finite(end.low) else ""
 
 
 def _finding(lines: list[Line], diverged: Mapping[str, str]) -> str:
@@ -77,7 +77,9 @@ def drift(report: Report) -> Picture | None:
     Each dot is how far one client's own training moved the weights from the global ones it was given, and the line is
     the round's median: clients with unusual data stand out, and dots sink as the model settles.
     """
-    dots = [(row.round, value, client) for row in report.history for client, value in row.drift.items() if known(value)]
+    dots = [
+        (row.round, value, client) for row in report.history for client, value in row.drift.items() if is_finite(value)
+    ]
     if not dots:
         return None
     x, y = np.array([d[0] for d in dots], float), np.array([d[1] for d in dots], float)

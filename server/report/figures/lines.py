@@ -10,7 +10,7 @@ import numpy as np
 
 from core.curves import Point
 from server.report.figures import style
-from server.report.figures.formatting import known
+from server.report.figures.formatting import is_finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ class Line:
 
     def values(self, key: str) -> np.ndarray:
         """f64 [points], NaN where unknown."""
-        return np.array([v if known(v := getattr(point, key)) else np.nan for point in self.points], float)
+        return np.array([v if is_finite(v := getattr(point, key)) else np.nan for point in self.points], float)
 
     @property
     def last(self) -> float:

@@ -69,7 +69,7 @@ def alone(report: Report) -> Picture | None:
     title, joined = _finding(report, clients, pairs), _joined(report)
     others = [f"{name} {formatting.percent(share)}" for share, name, *_ in joined]
     everywhere = [client.everywhere for client in clients if client.everywhere is not None]
-    alt = f"A dot for each of {formatting.some(len(clients), 'client')}'s own models. {title}. On {report.everything}: "
+    alt = f"A dot for each of {formatting.counted(len(clients), 'client')}'s own models. {title}. On {report.everything}: "
     if everywhere:
         alt += f"own models from {formatting.percent(min(everywhere))} to {formatting.percent(max(everywhere))}; "
     alt += f"{formatting.listed(others)}."
@@ -148,8 +148,8 @@ def _finding(report: Report, clients: list[Client], pairs: list[tuple[float, flo
     if not pairs:
         federated = report.accuracy or 0.0
         gained = sum(client.everywhere is not None and client.everywhere < federated for client in clients)
-        return f"On {report.everything} joining helps {gained} of {formatting.some(len(clients), 'client')}"
+        return f"On {report.everything} joining helps {gained} of {formatting.counted(len(clients), 'client')}"
     gained, lost = (sum(side * (joined - alone) >= CLEAR for alone, joined in pairs) for side in (1, -1))
     means = [formatting.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]
-    title = f"On its own {report.kinds} joining clearly helps {gained} of {formatting.some(len(pairs), 'client')}"
+    title = f"On its own {report.kinds} joining clearly helps {gained} of {formatting.counted(len(pairs), 'client')}"
     return f"{title} and harms {lost}: alone they read {means[0]} on average, together {means[1]}"

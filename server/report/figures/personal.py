@@ -74,7 +74,7 @@ def personal(report: Report) -> Picture | None:
         f"{KINDS[kind][0]} {percent(fmean(each))}, worst tenth {percent(worst_tenth(each))}"
         for kind, each in accuracies.items()
     ]
-    alt = f"A stroke for each of {formatting.some(len(served), 'client')}, from the global model to its personal one. {title}. "
+    alt = f"A stroke for each of {formatting.counted(len(served), 'client')}, from the global model to its personal one. {title}. "
     alt += f"Means over clients: {'; '.join(means)}."
     rows = [(one.number, KINDS[kind][0], getattr(one, kind)) for one in served for kind in accuracies]
     return Picture(title, alt, partial(_personal, title, served, accuracies), ("client", "model", RIGHT), rows)

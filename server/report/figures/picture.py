@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.disk import placed
 from server.report.figures import style
-from server.report.figures.formatting import known
+from server.report.figures.formatting import is_finite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,4 +60,4 @@ def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
 def _plain(cell: Any) -> Any:
     """As Python and JSON write it; empty if it is no finite number."""
     cell = cell.item() if hasattr(cell, "item") else cell
-    return "" if isinstance(cell, float) and not known(cell) else cell
+    return "" if isinstance(cell, float) and not is_finite(cell) else cell

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.config.scenario import Scenario
 from server.record import Report
-from server.report.figures.formatting import NONE, difference, written
+from server.report.figures.formatting import NONE, difference, formatted
 from server.report.figures.groups import Group, data_sets, grouped, shared, stands_for
 
 SCHEMA = 1  # of a row as JSON
@@ -61,8 +61,8 @@ class Column:
         if value is None:
             return NONE, ""
         mean, deviation = value if isinstance(value, tuple) else (value, None)
-        deviation_text = "" if deviation is None else written(self.scale * deviation, ".2f")
-        return written(self.scale * mean, self.form), deviation_text
+        deviation_text = "" if deviation is None else formatted(self.scale * deviation, ".2f")
+        return formatted(self.scale * mean, self.form), deviation_text
 
 
 COLUMNS: dict[str, Column] = {  # the attributes of a row that are numbers

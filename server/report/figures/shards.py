@@ -11,7 +11,7 @@ import numpy as np
 
 from server.record import Report, Shard
 from server.report.figures import formatting, style
-from server.report.figures.formatting import number, some
+from server.report.figures.formatting import counted, number
 from server.report.figures.picture import Picture
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def labels(report: Report) -> Picture | None:
     counts = np.array([shard.labels for shard in shards])  # [clients, digits]
     title, sizes = _shares(report, counts), counts.sum(1)
     most, least = shards[int(sizes.argmax())], shards[int(sizes.argmin())]
-    alt = f"A bar for each of {some(len(shards), 'client')}, and below it a table of its {report.kinds}. {title}. "
+    alt = f"A bar for each of {counted(len(shards), 'client')}, and below it a table of its {report.kinds}. {title}. "
     alt += f"The most has client {most.client}, {number(int(sizes.max()))}; "
     alt += f"the fewest client {least.client}, {number(int(sizes.min()))}."
     names = [report.called(label) for label in range(counts.shape[1])]

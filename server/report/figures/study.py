@@ -29,7 +29,7 @@ LABEL = 38  # letters that stand above or below a panel in one line
 
 
 @dataclass(frozen=True)
-class Shown:
+class FigureFormat:
     """How a study's figure is shown."""
 
     head: str  # what it is, with its unit
@@ -44,7 +44,7 @@ class Shown:
         return f"{row}, {means[row]:,.{self.digits}f}\N{NO-BREAK SPACE}{self.unit}"
 
 
-ACCURACY = Shown("test accuracy (%)", "%")
+ACCURACY = FigureFormat("test accuracy (%)", "%")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
 
 
-def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning: str, shown: Shown) -> Path:
+def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning: str, shown: FigureFormat) -> Path:
     """Draw points.png, .svg and .csv: each row's figure, its mean ± standard deviation, and every seed's by itself.
 
     Returns the PNG's path.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.disk import placed
 from server.report.figures import groups
-from server.report.figures.formatting import gap, percent, sentence, some
+from server.report.figures.formatting import counted, gap, percent, sentence
 from server.report.figures.results import Comparison
 from server.report.page import comparison_tables, html
 from server.report.page.html import Html, tag
@@ -66,13 +66,13 @@ def _page(comparison: Comparison, pictures: Sequence[Path], path: Path) -> str:
 
 
 def _amount(comparison: Comparison) -> str:
-    return some(sum(len(group.runs) for group in comparison.groups), "run")
+    return counted(sum(len(group.runs) for group in comparison.groups), "run")
 
 
 def _subtitle(comparison: Comparison) -> Html:
     return tag(
         "p",
-        f"{_amount(comparison)} in {some(len(comparison.groups), 'group')} · all: {comparison.shared}",
+        f"{_amount(comparison)} in {counted(len(comparison.groups), 'group')} · all: {comparison.shared}",
         class_="soft",
     )
 
@@ -83,7 +83,7 @@ def _headline(comparison: Comparison) -> Html:
     share, best = max(accuracies)
     first = comparison.rows[0]
     if len(groups.data_sets(comparison.groups)) > 1:
-        return tag("h1", f"{some(len(comparison.groups), 'group')} on different data sets")
+        return tag("h1", f"{counted(len(comparison.groups), 'group')} on different data sets")
     finding = f"{comparison.rows[best].label} reads {percent(share)} of the test images right"
     if len(comparison.rows) == 1:
         return tag("h1", f"{finding}.")

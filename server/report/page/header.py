@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from server.record import ExportedFile, Report
-from server.report.figures.formatting import NONE, duration, gap, number, percent, sentence, signed, size, some, span
+from server.report.figures.formatting import NONE, counted, duration, gap, number, percent, sentence, signed, size, span
 from server.report.figures.local_baseline import on_own_digits
 from server.report.figures.personal import clients, shares
 from server.report.page.html import Html, fold, join, tag
@@ -16,7 +16,7 @@ SHOWN = 6  # events in full view; the others fold
 
 def headline(report: Report) -> Html:
     """The result as one sentence, from the report's own numbers."""
-    who = some(report.settings.clients, "client")
+    who = counted(report.settings.clients, "client")
     together = " together" if report.settings.clients > 1 else ""
     if report.accuracy is None:
         return tag("h1", f"{who}, but no model was tested")
@@ -86,7 +86,7 @@ def _status(report: Report) -> list[str]:
 
 def _versions(report: Report) -> list[str]:
     """That the figures and the files are not of one version, if so."""
-    if not last(report) or not report.current:
+    if not stale_version(report) or not report.current:
         return []
     which = f"version {report.version}, which is not current; the files are version {report.current}'s"
     return [f"The figures here are of {which}."]
@@ -96,9 +96,9 @@ def _replies(report: Report) -> list[str]:
     failed = sum(len(row.failed) for row in report.history)
     retried = sum(len(row.retried) for row in report.history)
     asked = failed + sum(len(row.clients) for row in report.history)
-    without = f"{failed} of {some(asked, 'reply', 'replies')} failed or never came, and the model was made without."
+    without = f"{failed} of {counted(asked, 'reply', 'replies')} failed or never came, and the model was made without."
     sentences = [without] * bool(failed)
-    return sentences + [f"{some(retried, 'client')} had to be asked again."] * bool(retried)
+    return sentences + [f"{counted(retried, 'client')} had to be asked again."] * bool(retried)
 
 
 def _refused(report: Report) -> list[str]:
@@ -114,12 +114,12 @@ def tiles(report: Report) -> Html:
         (
             "Test accuracy",
             percent(report.accuracy),
-            f"at the end: {last(report)}loss {number(report.loss)}",
+            f"at the end: {stale_version(report)}loss {number(report.loss)}",
         ),
         _gap(report),
         _worst(report),
         _smallest(report),
-        ("Rounds", number(len(history)), f"{some(cohort, 'client')} a round"),
+        ("Rounds", number(len(history)), f"{counted(cohort, 'client')} a round"),
         ("Clients", number(report.settings.clients), _each(report)),
         ("Gradient examples", number(history[-1].seen if history else None), "in all rounds together"),
         ("Time", duration(total), f"training {duration(seconds.get('training'))}"),
@@ -141,7 +141,7 @@ def _gap(report: Report) -> tuple[str, str, str]:
     return "Gap to centralized", difference, f"at the end: centralized {percent(central)}{broken}"
 
 
-def last(report: Report) -> str:
+def stale_version(report: Report) -> str:
     """Which version the last weights are, if not the current one; the exported files are the current one's."""
     if not report.stages or report.version == report.current:
         return ""

@@ -7,12 +7,12 @@ from statistics import fmean, median
 from typing import Any
 
 from server.record import ClientsMeasures, Report, RoundRecord
-from server.report.figures.formatting import NONE, duration, in_points, known, number, percent, signed, size
+from server.report.figures.formatting import NONE, duration, in_points, is_finite, number, percent, signed, size
 from server.report.figures.formatting import looks as look_words
 from server.report.figures.local_baseline import Client, own_models
 from server.report.figures.personal import KINDS, shares, worst_tenth
 from server.report.figures.personal import clients as served_clients
-from server.report.page.header import last
+from server.report.page.header import stale_version
 from server.report.page.html import Html, fold, join, table, tag, words
 
 EXPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -22,7 +22,7 @@ EXPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "difference": ("Difference", number),
     "latency_ms": ("One image, ms", number),
     "latency_p95_ms": ("95 % within", number),
-    "speedup": ("Speed-up", lambda times: f"{number(times)}×" if known(times) else NONE),
+    "speedup": ("Speed-up", lambda times: f"{number(times)}×" if is_finite(times) else NONE),
 }
 
 
@@ -45,7 +45,7 @@ def _which(report: Report) -> str:
     if not report.current:
         return ""
     files = f"Files of version {report.current}, the current one"
-    if not last(report):
+    if not stale_version(report):
         return f"{files}. "
     return f"{files}; all else on this page is of version {report.version}, which was refused. "
 
@@ -77,7 +77,7 @@ def baselines(report: Report) -> Html:
 
 
 def _gap(share: float | None, other: float | None) -> str:
-    return signed(share, other) if known(share) and known(other) else NONE
+    return signed(share, other) if is_finite(share) and is_finite(other) else NONE
 
 
 def personal(report: Report) -> Html:
@@ -233,7 +233,7 @@ def rounds(report: Report) -> Html:
 
 
 def _round(row: RoundRecord) -> list[Any]:
-    drifts = [drift for drift in row.drift.values() if known(drift)]
+    drifts = [drift for drift in row.drift.values() if is_finite(drift)]
     remarks = [f"the server: {row.server_error}"] if row.server_error else []
     remarks += [f"client {c}: {why}" for group in (row.failed, row.retried) for c, why in group.items()]
     remarks += [f"client {c}: straggler, {f'{n:g} passes' if n else 'dropped'}" for c, n in row.stragglers.items()]

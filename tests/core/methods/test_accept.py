@@ -15,7 +15,7 @@ from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import Examples, read
 from core.methods import METHODS
-from core.methods.base import Asked, Finetune, Received
+from core.methods.base import Finetune, Received, Request
 from core.methods.sums import unpacked
 from core.plan import Learned, Lesson
 from core.scores import Sums
@@ -45,8 +45,17 @@ def honest(name: str, digits: Examples) -> tuple[Finetune, Arrays]:
 
 def received(examples: int = 60, **fields: Any) -> Received:
     """A reply from such a client to the weights START."""
-    asked = Asked(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, {})
-    return Received(**{"asked": asked, "arrays": START, "own": examples, "steps": 1, "most": math.inf, **fields})
+    request = Request(replace(LESSON.scenario, max_update_ratio=2.0), 1, 0.1, START, {})
+    return Received(
+        **{
+            "request": request,
+            "arrays": START,
+            "own_examples": examples,
+            "steps": 1,
+            "max_examples": math.inf,
+            **fields,
+        }
+    )
 
 
 def accept(method: Finetune, name: str, arrays: Arrays, examples: int = 60, **fields: Any) -> Arrays:
@@ -63,7 +72,7 @@ def test_an_honest_answer_is_taken_to_the_bit(name: str, digits: Examples) -> No
         method, sent = honest(name, digits.take(np.arange(count)))
         assert same(accept(method, name, sent, count)[: len(sent)], sent)  # a layer that was drawn may follow
         if name in HEADS:
-            assert same(accept(method, name, sent, count, met=(count,))[: len(sent)], sent)
+            assert same(accept(method, name, sent, count, stage_examples=(count,))[: len(sent)], sent)
     assert method.accept({}, received()) == {}
 
 
@@ -79,9 +88,11 @@ def test_sums_of_a_client_whose_count_was_capped_weigh_as_much_less(digits: Exam
     """Here, 60 images where 15 are believed; of how many stages they are does not matter."""
     method, sent = honest("acil", digits)
     for own in (60, 12, 0):
-        gram, cross, stage = accept(method, "acil", sent, own, most=15.0)
+        gram, cross, stage = accept(method, "acil", sent, own, max_examples=15.0)
         assert same([gram * 4, cross * 4, stage], sent)
-    assert method.accept({"acil": sent}, received(0, most=0.0)) == {}  # nobody has any: they are asked for again
+    assert (
+        method.accept({"acil": sent}, received(0, max_examples=0.0)) == {}
+    )  # nobody has any: they are asked for again
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -91,7 +102,7 @@ def test_sums_of_several_stages_are_of_just_the_images_that_the_server_lacks(nam
     for absorbed, images in ((-1, 60), (0, 35), (1, 15)):
         _, sent = honest(name, digits.take(np.arange(60 - images, 60)))
         shared = {f"{name}/absorbed": np.array([[4, 9], [5, absorbed]])}
-        fields = {"asked": replace(received().asked, shared=shared), "client": 5, "met": (25, 20, 15)}
+        fields = {"request": replace(received().request, shared=shared), "client": 5, "stage_examples": (25, 20, 15)}
         assert same(accept(method, name, sent, 15, **fields)[: len(sent)], sent)
         for other in (15, 35, 60):
             if other != images:
@@ -104,12 +115,12 @@ def test_sums_of_several_stages_are_of_just_the_images_that_the_server_lacks(nam
 def test_nobody_freezes_a_body_that_still_trains(name: str, digits: Examples) -> None:
     _, sent = honest(name, digits)
     method = Part(name, {"warm": 2}).build("methods", METHODS, spec())
-    early, done = ({"asked": replace(received().asked, round=round)} for round in (2, 3))
+    early, done = ({"request": replace(received().request, round=round)} for round in (2, 3))
     with pytest.raises(ValueError, match="a body that still trains"):
         accept(method, name, sent, **early)  # type: ignore[arg-type]
     assert accept(method, name, sent, **done)  # type: ignore[arg-type]
     fields = {
-        "asked": replace(early["asked"], shared={f"{name}/gram": np.zeros(1)})
+        "request": replace(early["request"], shared={f"{name}/gram": np.zeros(1)})
     }  # of a run that this one goes on from
     assert accept(method, name, sent, **fields)  # type: ignore[arg-type]
 
@@ -117,8 +128,8 @@ def test_nobody_freezes_a_body_that_still_trains(name: str, digits: Examples) ->
 def test_on_devices_sums_are_of_its_own_images_at_least_and_no_more_than_anybody_has(digits: Examples) -> None:
     method, sent = honest("acil", digits)
     assert same(accept(method, "acil", sent, 45), sent)
-    asked = replace(received().asked, scenario=replace(LESSON.scenario, max_examples=59))
-    for fields in ({"examples": 61}, {"asked": asked, "examples": 10}):
+    request = replace(received().request, scenario=replace(LESSON.scenario, max_examples=59))
+    for fields in ({"examples": 61}, {"request": request, "examples": 10}):
         with pytest.raises(ValueError, match="its sums are of 60 images, not"):
             accept(method, "acil", sent, **fields)  # type: ignore[arg-type]
 

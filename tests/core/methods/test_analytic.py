@@ -16,7 +16,7 @@ from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.methods.base import Asked, Memory, Payloads, Shared
+from core.methods.base import Memory, Payloads, Request, Shared
 from core.stream import Stream, lay
 from fl.messages import Task
 from fl.strategies import chain
@@ -69,7 +69,7 @@ def play(
             update, memories[client] = learn(data[client], task, memories.get(client, {}), engine)
             learned += [update.arrays] if update.arrays else []
             if update.payloads:
-                asked = Asked(scenario, round, 0.05, run.arrays, run.shared)
+                asked = Request(scenario, round, 0.05, run.arrays, run.shared)
                 uploads[client] = method.accept(update.payloads, received(update, asked))
         arrays = [np.mean(same, 0) for same in zip(*learned, strict=True)] if learned else run.arrays
         sent = run.sent + tuple((round, client) for client in uploads)

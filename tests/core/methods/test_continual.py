@@ -19,7 +19,7 @@ from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.data import Examples, read
 from core.methods import METHODS
-from core.methods.base import Asked, Memory, Payloads, Shared
+from core.methods.base import Memory, Payloads, Request, Shared
 from core.methods.buffer import Buffer, herded
 from core.methods.sums import packed, unpacked
 from core.plan import Learned, Lesson
@@ -68,7 +68,7 @@ def through(shard: Shard, scenario: Scenario) -> list[Done]:
     for round in range(1, scenario.rounds + 1):
         task = Task(scenario, round, 0, 0.05, arrays, method.download(shared, 0))
         update, memory = learn(shard, task, memory, engine)  # type: ignore[assignment]
-        asked = Asked(scenario, round, 0.05, arrays, shared)
+        asked = Request(scenario, round, 0.05, arrays, shared)
         taken = method.accept(update.payloads, received(update, asked))
         shared, arrays = method.server_update(shared, {0: taken}, update.arrays or arrays)
         results.append(Done(arrays, update.payloads, memory))
