@@ -332,6 +332,16 @@ def test_the_page_holds_every_run_and_nothing_from_elsewhere(
         assert words in text, words
 
 
+def test_of_equals_the_first_is_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = saved(tmp_path, a=stream(0.9, "replay"), b=stream(0.9, "ewc"), c=stream(0.8, "si"))
+    assert compare.main([*folders, "--out", str(tmp_path), "--html", str(tmp_path / "all.html")]) == 0
+    (headline,) = re.findall("<h1>(.*?)</h1>", (tmp_path / "all.html").read_text())
+    assert (
+        headline.replace("\N{NO-BREAK SPACE}", " ")
+        == "Best of 3: methods=replay reads 90.00 % of the test images right."
+    )
+
+
 def test_a_settings_text_cannot_become_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = saved(tmp_path, a=fact(0.9, name="<b>x"), b=fact(0.8, name="y"))
     assert compare.main([*folders, "--out", str(tmp_path), "--html", str(tmp_path / "p.html")]) == 0

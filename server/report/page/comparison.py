@@ -80,7 +80,7 @@ def _subtitle(comparison: Comparison) -> Html:
 def _headline(comparison: Comparison) -> Html:
     """Which group reads most, and how far that is from the first; nothing is compared across data sets."""
     accuracies = [(row.accuracy[0], i) for i, row in enumerate(comparison.rows) if row.accuracy]
-    share, best = max(accuracies)
+    share, best = max(accuracies, key=lambda one: one[0])  # of equals the first, as in compare.png's title
     first = comparison.rows[0]
     if len(groups.data_sets(comparison.groups)) > 1:
         return tag("h1", f"{counted(len(comparison.groups), 'group')} on different data sets")
