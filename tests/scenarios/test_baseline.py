@@ -15,10 +15,12 @@ from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import load
 from core.engines import tensorflow
+from fl import roster
 from scenarios.experiment import baselines
 from scenarios.experiment.baselines import Result
+from scenarios.experiment.baselines import centralized as central
 from scenarios.experiment.baselines.__main__ import Beside, make
-from scenarios.experiment.baselines.centralized import centralized
+from scenarios.experiment.baselines.centralized import centralized, members
 from server import best, evaluation
 from tests.fakes import federate
 from tests.models import engine
@@ -96,6 +98,13 @@ def test_centralized_sees_as_many_examples_as_the_federation(tiny: Scenario, tmp
     assert [point.seen for point in found.curve] == [row.seen for row in report.history]
     assert [point.round for point in found.curve] == [1, 2]
     assert found.accuracy == found.curve[-1].accuracy
+
+
+def test_of_a_crowd_those_who_take_part_are_pooled(tiny: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = replace(tiny, clients=9, cohort=2, rounds=2)
+    assert list(members(some)) == list(range(9))
+    monkeypatch.setattr(central, "CROWD", 8)
+    assert members(some) == sorted({*roster.choose(some, 1), *roster.choose(some, 2)}) and len(members(some)) < 5
 
 
 def test_centralized_goes_on_after_an_interruption_as_if_there_had_been_none(tiny: Scenario, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,12 @@ from server import best, checkpoint, evaluation
 from server.checkpoint import RunState
 from server.record import RoundRecord
 
+CROWD = 10_000  # clients; 100,000 of 60 images hold 4.7 GB
+
 
 def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
     """Train on the pooled data; yield the curve's points as they come, and leave the result in the folder."""
-    shards = [shard(scenario.json(), client) for client in range(scenario.clients)]
+    shards = [shard(scenario.json(), client) for client in members(scenario)]
     pool, (data, _), engine = pooled(shards), world(scenario.json()), default(scenario)
     holdings, without_stream = Holdings(scenario, data.train.y), at_once(scenario)
     state = checkpoint.newest(folder)[0] or RunState(0, of(scenario).initial(scenario.seed))
@@ -59,6 +61,13 @@ def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
     best.write(folder / best.LAST, state.round, state.arrays)
     chosen = best.best_round(folder, state.curve)
     finished(folder, Result(last.accuracy, tuple(state.curve), chosen, last.loss, digest(state.arrays)))
+
+
+def members(scenario: Scenario) -> Sequence[int]:
+    """Whose data are pooled: everybody's. Of a crowd, all of whose images no memory may hold, those who take part in the run."""
+    if scenario.clients <= CROWD:
+        return range(scenario.clients)
+    return sorted({client for number in range(1, scenario.rounds + 1) for client in roster.choose(scenario, number)})
 
 
 def pooled(shards: list[Shard]) -> Shard:
