@@ -123,6 +123,26 @@ def _noted(axes: Any) -> bool:
     return any(getattr(text, "xyann", (0, 0))[0] == 1.02 for text in axes.texts)
 
 
+@pytest.mark.parametrize("first", [0, 99_900])
+@pytest.mark.parametrize("clients", [5, 12, 20, 40, 41, 100])
+def test_clients_numbers_stand_apart_however_long_they_are(clients: int, first: int) -> None:
+    """As in a crowd, of whose 100,000 clients a report names those of the last rounds."""
+    facts = fake(clients, 2)
+    for shard in facts["shards"]:
+        shard["client"] += first
+    numbered = 0
+    for name, plot in PLOTS.items():
+        with style.applied():
+            if name == "looks" or (picture := plot(read(facts))) is None:  # it has images only
+                continue
+            for axes in drawn(picture.draw()).axes:
+                ticks = [text for text in axes.get_xticklabels() if text.get_visible() and text.get_text()]
+                boxes = sorted((box.x0, box.x1) for box in (text.get_window_extent() for text in ticks))
+                assert all(left[1] < right[0] for left, right in pairwise(boxes))
+                numbered += str(facts["shards"][0]["client"]) in [text.get_text() for text in ticks]
+    assert numbered
+
+
 def test_so_they_do_in_comparisons(tmp_path: Any, figures: list[Figure]) -> None:
     other = poor()
     other["settings"] = other["settings"] | {"cohort": 3}

@@ -84,9 +84,10 @@ def _name(axes: Axes, shards: Sequence[Shard], shares: np.ndarray) -> None:
     axes.set(xlabel="Client, from worst to best", ylabel="Accuracy on the client's test images (%)")
     axes.grid(axis="y")
     axes.margins(x=0.03)
-    if len(shards) <= 40:
-        axes.set_xticks(range(len(shards)), [str(shard.client) for shard in shards])
-        axes.tick_params(axis="x", labelsize=9.5 if len(shards) <= 25 else 7)
+    numbers, size = [str(shard.client) for shard in shards], 9.5 if len(shards) <= 25 else 7
+    if len(numbers) <= 40 and style.fits(numbers, size):
+        axes.set_xticks(range(len(numbers)), numbers)
+        axes.tick_params(axis="x", labelsize=size)
         return
     axes.set_xticks([])
     ends = {0: (8, -3, "left"), len(shards) - 1: (0, 9, "right")}

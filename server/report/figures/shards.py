@@ -54,8 +54,9 @@ def _labels(report: Report, title: str, shards: Sequence[Shard], counts: np.ndar
     top.set_ylabel("Images")
     top.yaxis.set_major_formatter("{x:,.0f}")
     top.tick_params(bottom=False, labelbottom=False)
-    step = 1 if len(shards) <= 40 else 5
-    heat.set_xticks(range(0, len(shards), step), [str(shard.client) for shard in shards[::step]])
+    numbers = [str(shard.client) for shard in shards]
+    every = next(n for n in (1, 5, 10, 20, len(numbers)) if len(numbers) <= 40 * n and style.fits(numbers[::n], 9.5))
+    heat.set_xticks(range(0, len(numbers), every), numbers[::every])
     if len(shards) <= COUNTED:
         top.bar_label(
             sizes, [formatting.number(int(n)) for n in counts.sum(1)], fontsize=7, color=style.GREY, padding=1

@@ -80,6 +80,11 @@ def render(picture: Figure, path: Path) -> Path:
     return path
 
 
+def fits(labels: Sequence[str], size: float, width: float = 8.1) -> bool:
+    """Have these labels room beside one another below an axis? size: of their letters, points; width: of the axis, inches."""
+    return len(labels) * (0.0084 * size * max(map(len, labels), default=0) + 0.03) <= width
+
+
 def rounds_axis(axes: Axes, rounds: np.ndarray) -> None:
     """Scale the x-axis to these round numbers, whole ones only."""
     from matplotlib.ticker import MaxNLocator
