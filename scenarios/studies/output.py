@@ -44,10 +44,10 @@ def _pictures(outcome: Outcome, out: Path) -> Iterator[Path]:
     study, name = outcome.study, outcome.study.measures[0]
     measure, rows = MEASURES[name], list(study.rows)
     series = list(_series(outcome))
-    yield curves(series, out, rows, study.meaning)
+    yield curves(series, out, rows, study.meaning, study.apart)
     if any(one.values for one in series):
         unit = "%" if measure.accuracy else measure.unit
-        shown = FigureFormat(measure.head, unit, measure.digits, measure.more, measure.accuracy)
+        shown = FigureFormat(measure.head, unit, measure.digits, measure.more, measure.accuracy, study.apart)
         yield points(series, out, rows, study.meaning, shown)
     if marks := list(_memory(outcome)):
         yield against_memory(marks, out, study.meaning)

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from html import unescape
 from itertools import pairwise
 
@@ -408,6 +409,8 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
 
 def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_path):
     shown = study.FigureFormat("rounds to 99 %", "rounds", 1, more=False, accuracy=False)
+    assert shown.best({"a": 20.0, "c": 30.0}).startswith("a, 20.0")
+    assert replace(shown, aside=("a",)).best({"a": 20.0, "c": 30.0}).startswith("c, 30.0")
     both = [study.Series("a", "b", (), {0: 173.04}), study.Series("c", "b", (), {0: 200.0})]
     study.points(both, tmp_path, ["a", "c"], "meaning", shown)
     assert figures[0].axes[0].get_title(loc="left") == "b\nBest: a, 173.0\N{NO-BREAK SPACE}rounds"

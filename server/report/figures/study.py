@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,12 @@ class FigureFormat:
     digits: int = 2
     more: bool = True  # is more better?
     accuracy: bool = True  # is it one, in percent?
+    aside: Collection[str] = ()  # rows that stand there for comparison, and are not called the best
 
     def best(self, means: dict[str, float]) -> str:
         """The best of these rows, and what it has."""
-        row = (max if self.more else min)(means, key=lambda name: means[name])
+        candidates = [name for name in means if name not in self.aside] or list(means)
+        row = (max if self.more else min)(candidates, key=lambda name: means[name])
         return f"{row}, {means[row]:,.{self.digits}f}\N{NO-BREAK SPACE}{self.unit}"
 
 
@@ -57,7 +59,9 @@ class Series:
     values: dict[int, float]  # the study's figure by seed, as it is shown
 
 
-def curves(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning: str) -> Path:
+def curves(
+    series: Sequence[Series], folder: Path, rows: Sequence[str], meaning: str, aside: Collection[str] = ()
+) -> Path:
     """Draw curves.png, .svg and .csv: mean test accuracy round by round, a band from the lowest to the highest seed.
 
     rows: all of the study's, so that a row has one colour whatever is finished. Returns the PNG's path.
@@ -83,7 +87,7 @@ def curves(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
             style.accuracy_axis(axes, shares)
             style.rounds_axis(axes, np.array([point.round or 0 for point in panel_points], float))
             last = {one.row: 100 * means[one.row, name][-1].accuracy for one in panel_series}
-            _title(axes, name, ACCURACY.best(last) + " at the end")
+            _title(axes, name, replace(ACCURACY, aside=aside).best(last) + " at the end")
             if i % across:
                 axes.set_ylabel("")
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=legend_columns, fontsize=8.5)
