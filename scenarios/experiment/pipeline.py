@@ -41,13 +41,13 @@ IMAGES = 10  # of each
 
 def run(experiment: Experiment) -> int:
     """All phases; the exit code."""
-    start, children, terminal = time.perf_counter(), Children(), experiment.terminal
-    profile = Profile(_rounds_done(experiment.folder)) if experiment.options.profile else None
+    start, children, terminal, options = time.perf_counter(), Children(), experiment.terminal, experiment.options
+    profile = Profile(_rounds_done(experiment.folder)) if options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
     tracking = Tracking(experiment)
     try:
         children |= _start_baselines(experiment)
-        with phase("opening trackers") if experiment.options.track else nullcontext():
+        with phase("opening trackers") if options.track else nullcontext():
             tracking.open()
         with phase("rounds"):
             report = _rounds(experiment, tracking)
@@ -68,9 +68,7 @@ def run(experiment: Experiment) -> int:
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        how = flwr_cli.resume(
-            experiment.folder, experiment.options.federation, flags(experiment.options, experiment.scenario.name)
-        )
+        how = flwr_cli.resume(experiment.folder, options.federation, flags(options, experiment.scenario.name))
         terminal.fail(f"stopped; go on with: {how}")
         return 130
     finally:
@@ -78,9 +76,9 @@ def run(experiment: Experiment) -> int:
             child.terminate()
         tracking.close()
     terminal.rest()
-    if experiment.options.json:
+    if options.json:
         terminal.line(json.dumps(brief(report)))
-    elif not experiment.options.quiet:
+    elif not options.quiet:
         terminal.print(closing(report))
     for table in profile.tables(report) if profile else ():
         terminal.beside(table)
@@ -109,12 +107,8 @@ def _rounds_done(folder: Path) -> int:
 
 def _rounds(experiment: Experiment, tracking: Tracking) -> Report:
     """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
-    scenario, folder, options, terminal = (
-        experiment.scenario,
-        experiment.folder,
-        experiment.options,
-        experiment.terminal,
-    )
+    scenario, folder = experiment.scenario, experiment.folder
+    options, terminal = experiment.options, experiment.terminal
     terminal.pause()
     done = _rounds_done(folder)
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
@@ -148,10 +142,8 @@ def _comparable(scenario: Scenario, kind: str) -> bool:
 def _start_baselines(experiment: Experiment) -> Children:
     """Start those that no earlier run has left, beside the federation; their words go to the run's log."""
     kinds = [kind for kind in COMPARED[experiment.options.baselines] if _comparable(experiment.scenario, kind)]
-    command, scenario_file = (
-        [sys.executable, "-m", "scenarios.experiment.baselines"],
-        str(experiment.folder / run_folder.SCENARIO),
-    )
+    command = [sys.executable, "-m", "scenarios.experiment.baselines"]
+    scenario_file = str(experiment.folder / run_folder.SCENARIO)
     folders = {kind: baselines.cache_folder(experiment.scenario, kind, experiment.folder.parent) for kind in kinds}
     return {
         kind: (

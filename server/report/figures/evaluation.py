@@ -84,12 +84,8 @@ def _name(axes: Axes, shards: Sequence[Shard], shares: np.ndarray) -> None:
     axes.set(xlabel="Client, from worst to best", ylabel="Accuracy on the client's test images (%)")
     axes.grid(axis="y")
     axes.margins(x=0.03)
-    numbers, size = [str(shard.client) for shard in shards], 9.5 if len(shards) <= 25 else 7
-    if len(numbers) <= 40 and style.fits(numbers, size):
-        axes.set_xticks(range(len(numbers)), numbers)
-        axes.tick_params(axis="x", labelsize=size)
+    if style.number_clients(axes, [shard.client for shard in shards]):
         return
-    axes.set_xticks([])
     ends = {0: (8, -3, "left"), len(shards) - 1: (0, 9, "right")}
     for rank, (right, up, side) in ends.items():
         at = (rank, 100 * shares[rank])

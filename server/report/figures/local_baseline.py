@@ -113,10 +113,7 @@ def _alone(report: Report, title: str, clients: list[Client], paired: bool) -> F
     _everywhere(panels[-1], report, clients)
     for axes in panels:
         axes.set_xlabel("Client, from fewest to most training images")
-        numbers, size = [str(client.number) for client in clients], 9.5 if len(clients) <= 12 else 7
-        few = len(numbers) <= 25 and style.fits(numbers, size, 8.1 / len(panels))
-        axes.set_xticks(range(len(numbers)) if few else [], numbers if few else [])
-        axes.tick_params(axis="x", labelsize=size)
+        style.number_clients(axes, [client.number for client in clients], large=12, most=25, width=8.1 / len(panels))
         axes.margins(x=0.04)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=8.5)
     return figure

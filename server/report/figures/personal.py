@@ -106,10 +106,7 @@ def _personal(title: str, served: Sequence[Client], accuracies: dict[str, list[f
     axes.set(
         xlabel="Client, from the one that the global model serves worst", ylabel="Accuracy on its own test images (%)"
     )
-    numbers, letters = [str(one.number) for one in served], 9.5 if len(served) <= 25 else 7
-    few = len(numbers) <= 40 and style.fits(numbers, letters)
-    axes.set_xticks(ranks if few else [], numbers if few else [])
-    axes.tick_params(axis="x", labelsize=letters)
+    style.number_clients(axes, [one.number for one in served])
     axes.margins(x=0.03)
     axes.grid(axis="y")
     style.label_ends(

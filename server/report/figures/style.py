@@ -85,6 +85,18 @@ def fits(labels: Sequence[str], size: float, width: float = 8.1) -> bool:
     return len(labels) * (0.0084 * size * max(map(len, labels), default=0) + 0.03) <= width
 
 
+def number_clients(axes: Axes, clients: Sequence[int], large: int = 25, most: int = 40, width: float = 8.1) -> bool:
+    """Write clients' numbers below the axis, the first at 0, if there is room for them. Returns whether there is.
+
+    large: up to how many in large letters; most: how many at all; width: of the axis, inches.
+    """
+    numbers, size = [str(client) for client in clients], 9.5 if len(clients) <= large else 7
+    shown = len(numbers) <= most and fits(numbers, size, width)
+    axes.set_xticks(range(len(numbers)) if shown else [], numbers if shown else [])
+    axes.tick_params(axis="x", labelsize=size)
+    return shown
+
+
 def rounds_axis(axes: Axes, rounds: np.ndarray) -> None:
     """Scale the x-axis to these round numbers, whole ones only."""
     from matplotlib.ticker import MaxNLocator
