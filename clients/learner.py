@@ -73,9 +73,9 @@ def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -
     rehearsal = method.rehearse(memory, lesson, engine)
     pull = method.pull(memory, lesson) + Pull.decay(lesson.start, lesson.scenario.model.l2)
     distil = partial(method.distil, memory, lesson, engine)
-    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), method.path, distil, method.calibrate)
+    plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), distil, method.calibrate)
     contrast, reference = method.contrast(plan, memory, lesson, engine), method.reference(memory, lesson)
-    return replace(plan, contrast=contrast, reference=reference), len(rehearsal.examples)
+    return replace(plan, path=method.path, contrast=contrast, reference=reference), len(rehearsal.examples)
 
 
 def _stream(scenario: Scenario, shard: Shard) -> Stream:

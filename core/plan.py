@@ -203,7 +203,6 @@ def draw(
     pull: Pull,
     rehearsal: Rehearsal,
     guard: Examples | None = None,
-    path: bool = False,
     distil: Callable[[Examples], Distillation] | None = None,
     calibrate: Callable[[np.ndarray], Calibration] = Calibration.none,
 ) -> Plan:
@@ -225,15 +224,10 @@ def draw(
     views = _views(lesson, own.x, rows, rehearsed.x)
     labels, is_own = np.concatenate([own.y, rehearsed.y]).astype(np.int32), np.arange(len(views)) < len(rows)
     distillation = (distil or (lambda seen: Distillation.nothing(len(seen))))(Examples(views[: len(rows)], own.y))
-    class_counts = np.bincount(np.concatenate([lesson.examples.y, rehearsal.examples.y]), minlength=classes)
-    calibration = calibrate(class_counts)
-    order = np.arange(count * own_size, dtype=np.int32).reshape(count, own_size)
-    order = np.concatenate(
-        [order, len(rows) + np.arange(count * rehearsed_size, dtype=np.int32).reshape(count, rehearsed_size)], 1
-    )
+    calibration = calibrate(np.bincount(np.concatenate([lesson.examples.y, rehearsal.examples.y]), minlength=classes))
     plan = Plan(
         images=views,
-        order=order,
+        order=np.concatenate([_in_turn(0, count, own_size), _in_turn(len(rows), count, rehearsed_size)], 1),
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[rehearsed_rows]]),
         scale=calibration.scale,
@@ -246,10 +240,14 @@ def draw(
         momentum=local.momentum,
         clip=local.clip,
         guard=np.zeros((count, 0), np.int32),
-        path=path,
         fixed_norm=scenario.model.fixes_norm(lesson.round),
     )
     return _guarded(plan, lesson, guard) if guard is not None and len(guard) else plan
+
+
+def _in_turn(first: int, steps: int, size: int) -> np.ndarray:
+    """Rows from this one on, this many a step, each once: int32 [steps, size]."""
+    return first + np.arange(steps * size, dtype=np.int32).reshape(steps, size)
 
 
 def _views(lesson: Lesson, own: np.ndarray, rows: np.ndarray, rehearsed: np.ndarray) -> np.ndarray:

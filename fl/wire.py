@@ -178,11 +178,7 @@ def update(
     _records(content, set(expected), {METRICS, PERSONAL} if personal else {METRICS})
     arrays = {name: checks.weights(packed, expected[name]) for name, packed in content.array_records.items()}
     numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
-    if (who := checks.whole(numbers, "client", 0, checks.CLIENTS)) != client:
-        raise ValueError(f"the answer is client {who}'s")
-    answer_round = checks.whole(numbers, "round", 0, checks.ROUNDS)
-    if round is not None and answer_round != round:
-        raise ValueError(f"the answer is one to round {answer_round}")
+    answer_round = _addressed(numbers, client, round)
     least = 1 if learned or not like else 0
     own, rehearsed = (checks.whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
     if own + rehearsed < least:
@@ -191,10 +187,8 @@ def update(
     own_model = _sums(content.metric_records[PERSONAL], sums.examples, sums.examples) if personal else None
     labels = checks.several(numbers, "labels", limits.classes, 0, limits.examples)
     looks = checks.several(numbers, "looks", limits.looks, -1e6, 1e6)
-    task, memory = (
-        checks.whole(numbers, "task", -1, limits.tasks - 1),
-        checks.whole(numbers, "memory", 0, checks.MEMORY),
-    )
+    task = checks.whole(numbers, "task", -1, limits.tasks - 1)
+    memory = checks.whole(numbers, "memory", 0, checks.MEMORY)
     payloads = {name.removeprefix(METHOD): payload for name, payload in arrays.items() if name != ARRAYS}
     return Update(
         client, arrays.get(ARRAYS, []), own, sums, [int(n) for n in labels], looks, _word(content, EARLIER), task, memory,
@@ -202,6 +196,16 @@ def update(
         checks.real(numbers, "seconds", 0.0, checks.SECONDS), checks.real(numbers, "processor", 0.0, checks.SECONDS),
         bool(checks.whole(numbers, "unprepared", 0, 1)), _word(content, NOTE), own_model,
     )  # fmt: skip
+
+
+def _addressed(numbers: MetricRecord, client: int, round: int | None) -> int:
+    """The round that an answer is to. Raises ValueError if it is another client's, or to another round than this."""
+    if (who := checks.whole(numbers, "client", 0, checks.CLIENTS)) != client:
+        raise ValueError(f"the answer is client {who}'s")
+    answer_round = checks.whole(numbers, "round", 0, checks.ROUNDS)
+    if round is not None and answer_round != round:
+        raise ValueError(f"the answer is one to round {answer_round}")
+    return answer_round
 
 
 def _sums(numbers: MetricRecord, least: int, most: int) -> Sums:

@@ -99,6 +99,29 @@ def _redealt(scenario: Scenario) -> None:
 
 def without_effect(scenario: Scenario) -> list[str]:
     """The settings of a possible scenario that cannot change what comes out of it, a sentence each."""
+    notes = [*_of_methods(scenario), *_of_model(scenario)]
+    if scenario.ink != "auto" and not Path(scenario.data).is_dir():
+        notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
+    if scenario.stragglers and scenario.local.epochs <= 1 and not scenario.drop_stragglers:
+        why = "nobody makes less than one pass (local.epochs)"
+        notes.append(f"stragglers = {scenario.stragglers:g} has no effect: {why}")
+    if scenario.drop_stragglers and not scenario.stragglers:
+        notes.append("drop_stragglers = true has no effect: there are none (stragglers)")
+    if scenario.probe and chain(scenario).personal:
+        why = f"judges what clients send, not their personal models (strategy = {scenario.strategy})"
+        notes.append(f"probe = {scenario.probe} {why}")
+    if scenario.idle == "rehearse" and not chain(scenario).rehearses(1):
+        notes.append("idle = rehearse has no effect: no method rehearses")
+    weighted = f"weight_exponent = {scenario.weight_exponent:g}"
+    if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
+        notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")
+    elif scenario.weight_exponent != 1 and scenario.cohort == 1:
+        notes.append(f"{weighted} has no effect: one client a round has nobody to be weighed against")
+    return notes
+
+
+def _of_methods(scenario: Scenario) -> list[str]:
+    """Of `without_effect`: settings of what is learned without forgetting, in a stream too short for them."""
     shared, notes = course(scenario), []
     for head in _closed_forms(scenario):
         if (warm := head.warms(scenario)) >= scenario.rounds and not scenario.past:
@@ -116,35 +139,19 @@ def without_effect(scenario: Scenario) -> list[str]:
             notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
         if scenario.probe and not _closed_forms(scenario):
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
-    if scenario.ink != "auto" and not Path(scenario.data).is_dir():
-        notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
-    if scenario.stragglers and scenario.local.epochs <= 1 and not scenario.drop_stragglers:
-        notes.append(
-            f"stragglers = {scenario.stragglers:g} has no effect: nobody makes less than one pass (local.epochs)"
-        )
-    if scenario.drop_stragglers and not scenario.stragglers:
-        notes.append("drop_stragglers = true has no effect: there are none (stragglers)")
-    if scenario.model.fix_norm and scenario.model.norm != "batch":
-        notes.append(
-            f"model.fix_norm = {scenario.model.fix_norm} has no effect: model.norm = {scenario.model.norm} has no statistics"
-        )
-    elif scenario.model.fix_norm > scenario.rounds:
-        notes.append(
-            f"model.fix_norm = {scenario.model.fix_norm} has no effect: the run ends with round {scenario.rounds} (rounds)"
-        )
-    if scenario.model.groups != Model.groups and scenario.model.norm != "group":
-        notes.append(f"model.groups = {scenario.model.groups} has no effect: model.norm = {scenario.model.norm}")
-    if scenario.probe and chain(scenario).personal:
-        notes.append(
-            f"probe = {scenario.probe} judges what clients send, not their personal models (strategy = {scenario.strategy})"
-        )
-    if scenario.idle == "rehearse" and not chain(scenario).rehearses(1):
-        notes.append("idle = rehearse has no effect: no method rehearses")
-    weighted = f"weight_exponent = {scenario.weight_exponent:g}"
-    if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
-        notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")
-    elif scenario.weight_exponent != 1 and scenario.cohort == 1:
-        notes.append(f"{weighted} has no effect: one client a round has nobody to be weighed against")
+    return notes
+
+
+def _of_model(scenario: Scenario) -> list[str]:
+    """Of `without_effect`: the model's settings that its norm, or the run's length, makes idle."""
+    model, notes = scenario.model, []
+    if model.fix_norm and model.norm != "batch":
+        notes.append(f"model.fix_norm = {model.fix_norm} has no effect: model.norm = {model.norm} has no statistics")
+    elif model.fix_norm > scenario.rounds:
+        why = f"the run ends with round {scenario.rounds} (rounds)"
+        notes.append(f"model.fix_norm = {model.fix_norm} has no effect: {why}")
+    if model.groups != Model.groups and model.norm != "group":
+        notes.append(f"model.groups = {model.groups} has no effect: model.norm = {model.norm}")
     return notes
 
 

@@ -48,6 +48,29 @@ def parser() -> argparse.ArgumentParser:
         "--home", type=Path, default=HOME, metavar="DIR", help="certificates, keys, logs and state (federation)"
     )
     commands = p.add_subparsers(dest="command", required=True, metavar="up|run|status|metrics|down|admit|dismiss|renew")
+    _add_up(commands)
+    usage = (
+        "python -m scenarios.deploy run NAME [--from RUN] [--set KEY=VALUE …] | --continue | --resume RUN   "
+        "(as python -m scenarios.run)"
+    )
+    runs = commands.add_parser("run", help="run a scenario on the nodes", usage=usage, allow_abbrev=False)
+    runs.add_argument(
+        "--continue", action="store_true", dest="further",
+        help="go on from the newest finished run of this federation: its model, and what its nodes remember of it",
+    )  # fmt: skip
+    _add_devices(commands)
+    shows = commands.add_parser("status", help="nodes, clients and the run", allow_abbrev=False)
+    shows.add_argument("--watch", action="store_true", help=f"again every {status.EVERY:g} seconds, until Ctrl-C")
+    shows.add_argument("--json", action="store_true", help="as a line of JSON")
+    watched = commands.add_parser(
+        "metrics", help="the same for Prometheus, at /metrics on loopback", allow_abbrev=False
+    )
+    watched.add_argument("--port", type=int, default=9464, help="any free port: 0 (%(default)s)")
+    commands.add_parser("down", help="stop the nodes and the SuperLink", allow_abbrev=False)
+    return p
+
+
+def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     ups = commands.add_parser("up", help="start a SuperLink and nodes here", allow_abbrev=False)
     ups.add_argument("--nodes", type=int, default=4, help="SuperNodes on this computer (4); 0: only the SuperLink")
     ups.add_argument(
@@ -72,15 +95,10 @@ def parser() -> argparse.ArgumentParser:
         "--engine", default="", metavar="NAME[,NAME]",
         help=f"the nodes' own engine, dealt in turn if several: {', '.join(ENGINES)} (what each scenario says)",
     )  # fmt: skip
-    usage = (
-        "python -m scenarios.deploy run NAME [--from RUN] [--set KEY=VALUE …] | --continue | --resume RUN   "
-        "(as python -m scenarios.run)"
-    )
-    runs = commands.add_parser("run", help="run a scenario on the nodes", usage=usage, allow_abbrev=False)
-    runs.add_argument(
-        "--continue", action="store_true", dest="further",
-        help="go on from the newest finished run of this federation: its model, and what its nodes remember of it",
-    )  # fmt: skip
+
+
+def _add_devices(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What concerns devices that are elsewhere."""
     admits = commands.add_parser("admit", help="let a device's node in, by its public key", allow_abbrev=False)
     admits.add_argument("name", nargs="?", help="what its owner calls it")
     admits.add_argument("key", nargs="?", help="its public key, as clients.pi install prints it")
@@ -100,15 +118,6 @@ def parser() -> argparse.ArgumentParser:
     renews.add_argument("--forget", action="store_true", help="at the end: trust the newest authority only")
     leaves = commands.add_parser("dismiss", help="let a device's node in no more", allow_abbrev=False)
     leaves.add_argument("name", help="as it was admitted")
-    shows = commands.add_parser("status", help="nodes, clients and the run", allow_abbrev=False)
-    shows.add_argument("--watch", action="store_true", help=f"again every {status.EVERY:g} seconds, until Ctrl-C")
-    shows.add_argument("--json", action="store_true", help="as a line of JSON")
-    watched = commands.add_parser(
-        "metrics", help="the same for Prometheus, at /metrics on loopback", allow_abbrev=False
-    )
-    watched.add_argument("--port", type=int, default=9464, help="any free port: 0 (%(default)s)")
-    commands.add_parser("down", help="stop the nodes and the SuperLink", allow_abbrev=False)
-    return p
 
 
 def main(argv: list[str] | None = None) -> int:

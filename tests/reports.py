@@ -34,23 +34,8 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     counts = np.array([rng.multinomial(rng.integers(300, 5000), rng.dirichlet([0.3] * 10)) for _ in range(clients)])
     cohort = max(1, clients // 2)
-    error = 0.0112 + 0.3 * np.arange(1, rounds + 1) ** -2.1 + rng.exponential(0.0008, rounds)
-    history, seen = [], 0
-    for number in range(1, rounds + 1):
-        chosen = np.sort(rng.choice(clients, cohort, replace=False))
-        failed = {str(chosen[0]): "timed out"} if number == 3 else {}
-        seen += int(counts[chosen].sum())
-        history.append({
-            "round": number, "rate": 0.05 * (1 + np.cos(np.pi * number / rounds)) / 2,
-            "clients": [c for c in chosen.tolist() if str(c) not in failed],
-            "failed": failed, "retried": {str(chosen[-1]): "worker 4242 was lost; asked again"} if number == 7 else {},
-            "examples": int(counts[chosen].sum()), "seen": seen, "train_loss": 2.5 * error[number - 1],
-            "train_accuracy": 1 - 0.8 * error[number - 1], "accuracy": round(1 - error[number - 1], 4),
-            "loss": 3 * error[number - 1], "validation_loss": 3.1 * error[number - 1],
-            "validation_accuracy": 1 - 1.1 * error[number - 1],
-            "drift": {str(c): float(rng.lognormal(-1.9, 0.3) * number**-0.5) for c in chosen if str(c) not in failed},
-            "seconds": {"train": 4.1, "evaluate": 0.6},
-        })  # fmt: skip
+    history = _history(rng, counts, cohort, rounds)
+    seen = history[-1]["seen"]
     wrong = rng.multinomial(110, (1 - np.eye(10)).ravel() * rng.dirichlet([0.2] * 100)).reshape(10, 10)
     central = [{k: r[k] for k in ("round", "seen")} | {"accuracy": 0.9921 - 0.12 * r["round"] ** -2.0} for r in history]
     last = {"round": rounds, "seen": seen, "accuracy": 0.6134, "low": 0.29, "high": 0.915}
@@ -79,6 +64,28 @@ def fake(clients: int = 20, rounds: int = 20, seed: int = 0) -> dict[str, Any]:
         "events": ["round 3: client 4 timed out; left out", "round 7: worker 4242 was lost; client 19 asked again"],
         "versions": {"flwr": "1.41.0", "ray": "2.55.1", "tensorflow": "2.21.0", "numpy": "2.4.6"},
     }  # fmt: skip
+
+
+def _history(rng: np.random.Generator, counts: np.ndarray, cohort: int, rounds: int) -> list[dict[str, Any]]:
+    error = 0.0112 + 0.3 * np.arange(1, rounds + 1) ** -2.1 + rng.exponential(0.0008, rounds)
+    history: list[dict[str, Any]] = []
+    seen = 0
+    for number in range(1, rounds + 1):
+        chosen = np.sort(rng.choice(len(counts), cohort, replace=False))
+        failed = {str(chosen[0]): "timed out"} if number == 3 else {}
+        seen += int(counts[chosen].sum())
+        history.append({
+            "round": number, "rate": 0.05 * (1 + np.cos(np.pi * number / rounds)) / 2,
+            "clients": [c for c in chosen.tolist() if str(c) not in failed],
+            "failed": failed, "retried": {str(chosen[-1]): "worker 4242 was lost; asked again"} if number == 7 else {},
+            "examples": int(counts[chosen].sum()), "seen": seen, "train_loss": 2.5 * error[number - 1],
+            "train_accuracy": 1 - 0.8 * error[number - 1], "accuracy": round(1 - error[number - 1], 4),
+            "loss": 3 * error[number - 1], "validation_loss": 3.1 * error[number - 1],
+            "validation_accuracy": 1 - 1.1 * error[number - 1],
+            "drift": {str(c): float(rng.lognormal(-1.9, 0.3) * number**-0.5) for c in chosen if str(c) not in failed},
+            "seconds": {"train": 4.1, "evaluate": 0.6},
+        })  # fmt: skip
+    return history
 
 
 def staged(report: dict[str, Any]) -> dict[str, Any]:

@@ -218,9 +218,8 @@ def _variables(model: ModelSpec) -> list[tf.Variable]:
 def _loop(model: ModelSpec, terms: Terms) -> tf.types.experimental.ConcreteFunction:
     """The training loop of plans with these terms, traced: to find it by its arguments' types would cost half a millisecond a call.
 
-    Weights and speeds live in variables of this process, set at the start of every call (so nothing of one client reaches the
-    next), for then one fused kernel a weight moves them in place. They come and go as one row: each tensor that a call takes
-    or gives costs more than its bytes.
+    Weights and speeds live in variables of this process, which one fused kernel a weight moves in place; every call sets them, so
+    nothing of one client reaches the next. They come and go as one row: each tensor of a call costs more than its bytes.
     """
     variables, sizes = _variables(model), [int(np.prod(shape)) for shape in model.shapes]
     moving, shapes = model.trainable(variables), model.trainable(model.shapes)

@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -46,11 +47,10 @@ def _work(file: str) -> int:
     from pfl.aggregate.simulate import SimulatedBackend
     from pfl.aggregate.weighting import WeightByDatapoints
     from pfl.algorithm import FederatedAveraging, NNAlgorithmParams
-    from pfl.callback.base import TrainingProcessCallback
     from pfl.data.federated_dataset import FederatedDataset
     from pfl.data.pytorch import PyTorchTensorDataset
     from pfl.hyperparam import NNEvalHyperParams, NNTrainHyperParams
-    from pfl.metrics import Metrics, Weighted
+    from pfl.metrics import Weighted
 
     with np.load(file) as work:
         named = dict(work)
@@ -61,19 +61,46 @@ def _work(file: str) -> int:
     model = PyTorchModel(
         model=net, local_optimizer_create=torch.optim.SGD, central_optimizer=torch.optim.SGD(net.parameters(), 1.0)
     )
+    turn = iter(named["cohorts"].ravel().tolist())
+    users = FederatedDataset(_users(torch, PyTorchTensorDataset, named), lambda: next(turn))
+
+    FederatedAveraging().run(
+        backend=SimulatedBackend(training_data=users, val_data=users, postprocessors=[WeightByDatapoints()]),
+        model=model,
+        callbacks=[_clock(facts)],
+        algorithm_params=NNAlgorithmParams(
+            central_num_iterations=rounds,
+            evaluation_frequency=10**6,
+            train_cohort_size=named["cohorts"].shape[1],
+            val_cohort_size=None,
+        ),
+        model_train_params=NNTrainHyperParams(local_learning_rate=rate, local_num_epochs=1, local_batch_size=batch),
+        model_eval_params=NNEvalHyperParams(local_batch_size=1000),
+    )
+    return 0
+
+
+def _users(torch: Any, dataset: Any, named: dict[str, np.ndarray]) -> Callable[[int], Any]:
+    """Clients' data sets: tensors made once for each, shuffled at each visit."""
     known: dict[int, Any] = {}
 
-    def user(client: int) -> Any:  # tensors made once for each, shuffled at each visit
+    def user(client: int) -> Any:
         if client not in known:
             rows = named[f"rows{client}"]
             x = torch.from_numpy(named["x"][rows][:, None].astype(np.float32) / 255)
             known[client] = x, torch.from_numpy(named["y"][rows]).long()
         x, y = known[client]
         order = torch.randperm(len(y))
-        return PyTorchTensorDataset((x[order], y[order]), user_id=client)
+        return dataset((x[order], y[order]), user_id=client)
 
-    turn = iter(named["cohorts"].ravel().tolist())
-    users = FederatedDataset(user, lambda: next(turn))
+    return user
+
+
+def _clock(facts: TextIO) -> Any:
+    """Writes each round's seconds."""
+    from pfl.callback.base import TrainingProcessCallback
+    from pfl.metrics import Metrics
+
     start = time.perf_counter()
 
     class Clock(TrainingProcessCallback):
@@ -87,20 +114,7 @@ def _work(file: str) -> int:
             start = now
             return False, Metrics()
 
-    FederatedAveraging().run(
-        backend=SimulatedBackend(training_data=users, val_data=users, postprocessors=[WeightByDatapoints()]),
-        model=model,
-        callbacks=[Clock()],
-        algorithm_params=NNAlgorithmParams(
-            central_num_iterations=rounds,
-            evaluation_frequency=10**6,
-            train_cohort_size=named["cohorts"].shape[1],
-            val_cohort_size=None,
-        ),
-        model_train_params=NNTrainHyperParams(local_learning_rate=rate, local_num_epochs=1, local_batch_size=batch),
-        model_eval_params=NNEvalHyperParams(local_batch_size=1000),
-    )
-    return 0
+    return Clock()
 
 
 def _net(torch: Any, weights: list[np.ndarray]) -> Any:
