@@ -20,6 +20,8 @@ from tests.reports import fake, read, staged
 
 LABELLED = ("accuracy", "tasks", "clients", "personal", "alone", "drift")  # the pictures that have such labels
 
+NUMBERED = ("alone", "clients", "labels", "personal")  # the pictures that name clients below an axis
+
 
 def many(tasks: int) -> dict[str, Any]:
     """A run of so many tasks that all end close together, as `permuted` does."""
@@ -64,7 +66,8 @@ REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 def drawn(figure: Figure) -> Figure:
     figure.set_dpi(style.DPI)
-    FigureCanvasAgg(figure).draw()
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
     return figure
 
 
@@ -127,20 +130,30 @@ def _noted(axes: Any) -> bool:
 @pytest.mark.parametrize("clients", [5, 12, 20, 40, 41, 100])
 def test_clients_numbers_stand_apart_however_long_they_are(clients: int, first: int) -> None:
     """As in a crowd, of whose 100,000 clients a report names those of the last rounds."""
-    facts = fake(clients, 2)
+    facts = staged(fake(clients))
     for shard in facts["shards"]:
         shard["client"] += first
-    numbered = 0
-    for name, plot in PLOTS.items():
-        with style.applied():
-            if name == "looks" or (picture := plot(read(facts))) is None:  # it has images only
-                continue
-            for axes in drawn(picture.draw()).axes:
-                ticks = [text for text in axes.get_xticklabels() if text.get_visible() and text.get_text()]
-                boxes = sorted((box.x0, box.x1) for box in (text.get_window_extent() for text in ticks))
-                assert all(left[1] < right[0] for left, right in pairwise(boxes))
-                numbered += str(facts["shards"][0]["client"]) in [text.get_text() for text in ticks]
+    for name in ("local_accuracies", "local_own_accuracies"):  # by client
+        facts[name] = [0.0] * first + facts[name]
+    report = read(facts)
+    numbered = {name for name in NUMBERED if _numbers_clients(PLOTS[name], report)}
     assert numbered
+    if clients == 5 and first:  # there is room for all; and no other picture has such numbers
+        others = PLOTS.keys() - {*NUMBERED, "looks"}  # which has images only
+        assert numbered == set(NUMBERED) and not any(_numbers_clients(PLOTS[name], report) for name in others)
+
+
+def _numbers_clients(plot: Any, report: Any) -> bool:
+    """Does a picture name clients below an axis? Any names there must stand apart."""
+    named = False
+    with style.applied():
+        picture = plot(report)
+        for axes in drawn(picture.draw()).axes if picture else ():
+            ticks = [text for text in axes.get_xticklabels() if text.get_visible() and text.get_text()]
+            boxes = sorted((box.x0, box.x1) for box in (text.get_window_extent() for text in ticks))
+            assert all(left[1] < right[0] for left, right in pairwise(boxes))
+            named |= str(report.shards[0].client) in [text.get_text() for text in ticks]
+    return named
 
 
 def test_so_they_do_in_comparisons(tmp_path: Any, figures: list[Figure]) -> None:
