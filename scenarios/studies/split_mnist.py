@@ -33,7 +33,8 @@ RIDGES = {"acil": ("0.01", "0.1", "1"), "slda": ("0.0001", "0.001", "0.01"), "st
 
 def study() -> Study:
     """The methods that say most, each column on one seed: what an afternoon on two cores carries out. More: --seeds."""
-    return replace(everything().narrowed(MAIN), name="split-mnist", seeds=(0,))
+    meaning = "new digits, two at a time: what methods keep, replay and DER++ in the bytes of 50 images and of 200"
+    return replace(everything().narrowed(MAIN), name="split-mnist", meaning=meaning, seeds=(0,))
 
 
 def fashion() -> Study:
@@ -69,7 +70,7 @@ def everything() -> Study:
     first = next(iter(columns))
     return Study(
         "split-mnist-all",
-        "all continual methods on new digits, two at a time, each within the same memory",
+        "new digits, two at a time, by every method: those that keep images in the bytes of 50 and of 200",
         SCENARIOS["class_incremental"][0].with_(("probe", "0")),
         rows,
         columns,

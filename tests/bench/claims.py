@@ -5,7 +5,8 @@ lie in --studies; one that is not finished is named with its command. The fifth,
 finished run: bytes, accuracy, and milliseconds of one image on one thread, in turn with float TFLite, with the compiled
 `tf.function`, and with Keras called as a function and by `predict`.
 
-Differences are of runs with the same seed; mean ± sample standard deviation over seeds (number of seeds).
+Differences are of runs with the same seed; mean ± sample standard deviation over seeds (number of seeds). A verdict needs the whole
+95 % interval of the mean, by Student's t.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Found:
     claim: str
     values: Sequence[float]  # one a seed, or a repeat
     unit: str
-    verdict: Callable[[float, float], str]  # of the mean and of its standard error
+    verdict: Callable[[float, float], str]  # of the mean and of half the width of its 95 % interval
     digits: int = 2
     more: str = ""  # what else should be known
 
@@ -52,25 +53,32 @@ class Found:
         average = f"{mean:+.{self.digits}f}" if "points" in self.unit else f"{mean:.{self.digits}f}"
         spread = f"± {deviation:.{self.digits}f} ({count})" if count > 1 else f"({count})"
         measured = f"{average} {self.unit}" + (f"; {self.more}" if self.more else "")
-        return [self.claim, measured, spread, self.verdict(mean, deviation / count**0.5)]
+        return [self.claim, measured, spread, self.verdict(mean, _half_width(deviation, count))]
+
+
+def _half_width(deviation: float, count: int) -> float:
+    """Of the 95 % interval of a mean, by Student's t; a single value has none."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, count - 1)) * deviation / count**0.5 if count > 1 else 0.0
 
 
 def at_least(claimed: float) -> Callable[[float, float], str]:
-    """Is the mean as much, by two standard errors? Where they leave it open, is even zero within them?"""
+    """Is the mean as much, with its whole 95 % interval? Where that leaves it open, is even zero within it?"""
 
-    def verdict(mean: float, error: float) -> str:
-        if mean - 2 * error >= claimed:
+    def verdict(mean: float, half: float) -> str:
+        if mean - half >= claimed:
             return "holds"
-        if mean + 2 * error < claimed:
+        if mean + half < claimed:
             return f"does not hold ({claimed:g})"
-        return "within two standard errors" + (", as no effect is" if mean <= 2 * error else "")
+        return f"open: {claimed:g} within the 95 % interval" + (", and 0" if mean <= half else "")
 
     return verdict
 
 
-def helps(mean: float, error: float) -> str:
-    """Is a difference of accuracy clear of zero by two standard errors?"""
-    if abs(mean) <= 2 * error:
+def helps(mean: float, half: float) -> str:
+    """Is a difference of accuracy clear of zero by its 95 % interval?"""
+    if abs(mean) <= half:
         return "no effect shown"
     return "helps" if mean > 0 else "harms"
 

@@ -148,13 +148,14 @@ def test_batch_norm_s_speed_is_the_share_of_steps_that_it_saves(tmp_path: Path) 
 @pytest.mark.parametrize(
     "values, verdict",
     [
-        ([41.0, 42.0, 41.0], "holds"),
-        ([30.0, 50.0, 39.0], "within two standard errors"),
-        ([80.0, -20.0, 10.0], "within two standard errors, as no effect is"),
+        ([42.0, 43.0, 42.0], "holds"),
+        ([41.0, 42.0, 41.0], "open: 40 within the 95 % interval"),
+        ([30.0, 50.0, 39.0], "open: 40 within the 95 % interval"),
+        ([80.0, -20.0, 10.0], "open: 40 within the 95 % interval, and 0"),
         ([9.0, 9.1], "does not hold (40)"),
     ],
 )
-def test_a_verdict_allows_for_two_standard_errors(values: list[float], verdict: str) -> None:
+def test_a_verdict_needs_the_whole_interval(values: list[float], verdict: str) -> None:
     assert Found("claim", values, "%", claims.at_least(40)).row()[3] == verdict
 
 
