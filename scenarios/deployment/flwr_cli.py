@@ -129,10 +129,7 @@ def _flwr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def admit(home: Path, key: Path, name: str, client: int) -> None:
     """Let a node with this public key in, to play this client and no other; it is written down by the node's number. One that
     is in already stays, and plays this client from now on. Raises ValueError if the client is another's."""
-    if other := next(
-        (one["name"] for one in _admitted(home).values() if one["client"] == client and one["name"] != name), None
-    ):
-        raise ValueError(f"client {client} is {other}'s; choose another, or first: dismiss {other}")
+    free(home, name, client)
     text = " ".join(key.read_text().split()[:2])
     another = [one for one in _admitted(home).values() if one["name"] == name and one.get("key", text) != text]
     if another:
@@ -156,6 +153,19 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
     _write(home, _admitted(home) | {number: {"name": name, "client": client, "key": text}})
 
 
+def free(home: Path, name: str, client: int) -> None:
+    """May a node of this name play this client? Raises ValueError if it is another's."""
+    others = (one["name"] for one in _admitted(home).values() if one["client"] == client and one["name"] != name)
+    if other := next(others, None):
+        raise ValueError(f"client {client} is {other}'s; choose another, or first: dismiss {other}")
+
+
+def deal(home: Path, clients: Mapping[str, int]) -> None:
+    """Nodes of these names that are in play these clients from now on, all at once: two may change places."""
+    admitted = _admitted(home)
+    _write(home, {n: one | {"client": clients.get(one["name"], one["client"])} for n, one in admitted.items()})
+
+
 def holds(home: Path, name: str, key: str) -> bool:
     """Is a node of this name admitted with this very key?"""
     text = " ".join(key.split()[:2])
@@ -176,6 +186,11 @@ def dismiss(home: Path, name: str) -> None:
 def names(home: Path) -> dict[str, str]:
     """{number: name} of the nodes admitted; Flower itself does not tell names."""
     return {number: one["name"] for number, one in _admitted(home).items()}
+
+
+def clients(home: Path) -> dict[str, int]:
+    """{name: the client that it plays} of the nodes admitted."""
+    return {one["name"]: one["client"] for one in _admitted(home).values()}
 
 
 def _admitted(home: Path) -> dict[str, dict[str, Any]]:

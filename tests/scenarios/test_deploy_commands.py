@@ -51,6 +51,34 @@ def admitted(home: Path) -> dict[str, int]:
     return {one["name"]: one["client"] for one in json.loads((home / "nodes.json").read_text()).values()}
 
 
+def test_what_is_refused_changes_nothing(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Flower never takes a dismissed key again, so a slip of the finger must not dismiss one."""
+    first, second, third = (key(tmp_path / "keys", name) for name in "abc")
+    file, before = tmp_path / "nodes.toml", {"kitchen": 3, "hall": 4}
+    assert listed(home, file, kitchen=(3, first), hall=(4, second)) == 0
+    with pytest.raises(SystemExit):
+        deploy.main(["--home", str(home), "admit", "kitchen", third, "--client", "4", "--replace"])
+    assert "client 4 is hall's" in capsys.readouterr().err and admitted(home) == before
+    for nodes, message in (
+        ({"kitchen": (5, first), "hall": (5, second)}, "[hall]: client 5 is kitchen's"),
+        ({"kitchen": (3, first), "hall": (4, first)}, "is kitchen's"),
+        ({"attic": (3, third), "hall": (4, "ecdsa-sha2-nistp384 cut")}, "[hall]: key"),
+        ({"attic": (3, third), "hall": (-1, second)}, "[hall]: --client -1"),
+    ):
+        with pytest.raises(SystemExit):
+            listed(home, file, **nodes)
+        assert message in capsys.readouterr().err and admitted(home) == before
+        assert flwr_cli.holds(home, "kitchen", first) and flwr_cli.holds(home, "hall", second)
+
+
+def test_two_on_the_list_may_change_places(home: Path, tmp_path: Path) -> None:
+    first, second = (key(tmp_path / "keys", name) for name in "ab")
+    file = tmp_path / "nodes.toml"
+    assert listed(home, file, kitchen=(3, first), hall=(4, second)) == 0
+    assert listed(home, file, kitchen=(4, first), hall=(3, second)) == 0
+    assert admitted(home) == {"kitchen": 4, "hall": 3}
+
+
 def test_who_is_on_the_list_is_in_and_nobody_else(home: Path, tmp_path: Path) -> None:
     first, second, third = (key(tmp_path / "keys", name) for name in "abc")
     file = tmp_path / "nodes.toml"
