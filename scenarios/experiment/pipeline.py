@@ -33,9 +33,9 @@ from server import checkpoint, record, run_folder, versions
 from server import run as server
 from server.record import Exports, Report
 from server.report import card, figures, page
+from server.report.figures.shards import PICTURED
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
-PICTURED = 20  # clients whose images are shown
 IMAGES = 10  # of each
 
 
@@ -235,14 +235,17 @@ def _files(experiment: Experiment, unexported: list[Path]) -> dict[Path, Exports
 def _draw(report: Report, experiment: Experiment, tracking: Tracking) -> Report:
     """report.json, the pictures, what trackers are given of them, report.html, the model card."""
     record.save(experiment.folder, report)
-    clients = range(min(experiment.scenario.clients, PICTURED))
-    examples = [shard(experiment.scenario.json(), client).train for client in clients]
-    spread = [np.argsort(one.y, kind="stable")[np.linspace(0, len(one) - 1, IMAGES).astype(int)] for one in examples]
-    sheet = np.stack([one.x[rows] for one, rows in zip(examples, spread, strict=True)])
-    figures.draw(report, experiment.folder, sheet)
+    figures.draw(report, experiment.folder, _pictured(report, experiment.scenario))
     if failures := tracking.finish(report):
         report = report.with_(*failures)
         record.save(experiment.folder, report)
     page.write(report, experiment.folder)
     card.save(report, experiment.folder)
     return report
+
+
+def _pictured(report: Report, scenario: Scenario) -> np.ndarray | None:
+    """Some images of the clients that are pictured, of all their digits: uint8 [clients, IMAGES, height, width]."""
+    examples = [shard(scenario.json(), one.client).train for one in report.shards[:PICTURED]]
+    spread = [np.argsort(one.y, kind="stable")[np.linspace(0, len(one) - 1, IMAGES).astype(int)] for one in examples]
+    return np.stack([one.x[rows] for one, rows in zip(examples, spread, strict=True)]) if examples else None

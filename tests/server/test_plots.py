@@ -451,3 +451,20 @@ def test_a_long_label_below_a_studys_panels_keeps_to_its_panel(value, unit, figu
     assert boxes[0].x0 > 0 and boxes[-1].x1 < long.bbox.width
     heights = [figure.axes[0].get_window_extent().height for figure in figures]
     assert heights[0] > 0.8 * heights[1]  # it takes its room from nobody
+
+
+def test_a_crowds_pictured_clients_are_those_listed_with_their_own_looks() -> None:
+    """Of more than a hundred clients a hundred are drawn to report; clients 0, 1, … are hardly among them."""
+    facts = fake(30)
+    for row, one in enumerate(facts["shards"]):
+        one["client"] = 1000 + 7 * row
+        one["looks"] = {} if row < 3 else one["looks"]
+    facts["settings"]["clients"] = facts["clients"] = 1000
+    report = read(facts)
+    with style.applied():
+        picture, words = PLOTS["looks"](report, np.zeros((20, 10, 28, 28), np.uint8)), PLOTS["looks"](report)
+        assert picture and words and (picture.title, picture.alt) == (words.title, words.alt)
+        assert picture.title == "Each client sees digits in its own way (20 of 1,000 clients)"
+        assert "client 1000: plain; client 1007: plain" in picture.alt
+        ticks = [text.get_text() for text in picture.draw().axes[0].get_yticklabels()]
+    assert ticks == [f"client {1000 + 7 * row}" for row in range(20)]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PICTURED = 20  # clients of whom images are shown, at most
 COUNTED = 25  # clients up to which each cell shows its count
 
 
@@ -101,35 +102,36 @@ def looks(report: Report, contact: np.ndarray | None = None) -> Picture | None:
     One row a client: some of its own training images as its camera shows them, and what is particular to that camera,
     in training and in test.
     """
-    # contact: uint8 [clients, k, height, width], of clients 0, 1, …; without it there are words about it, and no images.
-    images = np.zeros((len(report.shards), 0, 1, 1), np.uint8) if contact is None else contact
-    if not len(images):
+    # contact: uint8 [clients, k, height, width], of the first shards; without it there are words about it, no images.
+    pictured = report.shards[: PICTURED if contact is None else len(contact)]
+    if not pictured:
         return None
-    amounts = {shard.client: formatting.looks(shard.looks) for shard in report.shards}
-    count, everybody = len(images), report.settings.clients
-    captions = [amounts.get(client, "") for client in range(count)]
-    own_looks = any(captions)
+    images = np.zeros((len(pictured), 0, 1, 1), np.uint8) if contact is None else contact
+    everybody = report.settings.clients
+    rows = [(f"client {shard.client}", formatting.looks(shard.looks)) for shard in pictured]
+    own_looks = any(formatting.looks(shard.looks) for shard in report.shards)
     title = f"Each client sees {report.kinds} in its own way" if own_looks else f"All clients see {report.kinds} alike"
-    if everybody > count:
-        title += f" ({count} of {everybody:,} clients)"
+    if everybody > len(rows):
+        title += f" ({len(rows)} of {everybody:,} clients)"
     alt = f"Rows of training images, one a client, as its own camera shows them. {title}"
-    descriptions = [f"client {client}: {caption or 'plain'}" for client, caption in enumerate(captions)]
-    alt += f". For example {'; '.join(descriptions[:3])}." if own_looks else "."
-    return Picture(title, alt, partial(_contact, title, images, captions))
+    descriptions = [f"{client}: {caption or 'plain'}" for client, caption in rows[:3]]
+    alt += f". For example {'; '.join(descriptions)}." if own_looks else "."
+    return Picture(title, alt, partial(_contact, title, images, rows))
 
 
-def _contact(title: str, contact: np.ndarray, captions: Sequence[str]) -> Figure:
+def _contact(title: str, contact: np.ndarray, rows: Sequence[tuple[str, str]]) -> Figure:
+    """rows: each client's name, and what is particular to its camera."""
     sheet = _sheet(contact)
     figure = style.figure(9.2, 0.8 + 0.42 * len(contact), title)
     axes = figure.subplots()
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
     axes.set_anchor("W")
-    middles = [32 * row + 16 for row in range(len(captions))]
-    axes.set_yticks(middles, [f"client {client}" for client in range(len(captions))])
+    middles = [32 * row + 16 for row in range(len(rows))]
+    axes.set_yticks(middles, [client for client, _ in rows])
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
-    for middle, caption in zip(middles, captions, strict=True):
+    for middle, (_, caption) in zip(middles, rows, strict=True):
         axes.text(sheet.shape[1] + 6, middle, textwrap.fill(caption, 60), va="center", fontsize=7.5, color=style.GREY)
     return figure
 
