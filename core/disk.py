@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ STALE = 3600.0  # seconds after which nobody is still writing
 def placed(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which takes its place when it is done; after an error or a power cut the old one is still there.
 
-    Folders are made. Two processes may write the same place: the later one's stays. What a power cut left of earlier
+    Folders are made. Two threads or processes may write the same place: the later one's stays. What a power cut left of earlier
     writing is taken away after an hour.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,7 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
         with suppress(FileNotFoundError):
             if time.time() - leftover.stat().st_mtime > STALE:
                 removed(leftover)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
     try:
         with temporary.open("wb") as file:
             yield file

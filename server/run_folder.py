@@ -6,6 +6,7 @@ nodes the rounds run in a process of Flower's, which may outlive the driver.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -35,26 +36,34 @@ STOP = "stop"  # is there when the run shall stop after this round
 def free_name(folder: Path) -> Path:
     """This folder, or the first of folder-2, folder-3 … that does not exist: no run is ever overwritten."""
     number, candidate = 1, folder
-    while candidate.exists():
+    while os.path.lexists(candidate):  # a link whose place is gone is somebody's, too
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate
 
 
 def new_folder(folder: Path) -> Path:
-    """The same, made at once, so that nobody else takes it."""
-    while True:
-        candidate = free_name(folder)
-        with suppress(FileExistsError):
-            candidate.mkdir(parents=True)
-            return candidate
+    """The same, made at once, so that nobody else takes it. Raises ValueError if it cannot be made."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            candidate = free_name(folder)
+            with suppress(FileExistsError):
+                candidate.mkdir()
+                return candidate
+    except OSError as error:
+        raise ValueError(f"{error.filename} cannot hold a run's folder: {error.strerror}") from None
+
+
+class InUse(ValueError):
+    """Another process drives or plays a run."""
 
 
 @contextmanager
 def driver_lock(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made if it is missing, for the process that drives the run.
 
-    Raises ValueError, before anything in it changes, if it cannot be made or another process drives or plays this run.
+    Raises ValueError, before anything in it changes, if it cannot be made, InUse if another process drives or plays this run.
     """
     with _locked(folder):
         rounds = folder / CHECKPOINTS
@@ -68,7 +77,7 @@ def driver_lock(folder: Path) -> Iterator[None]:
 def rounds_lock(folder: Path) -> Iterator[None]:
     """Hold a run's rounds: two processes that play them would mix their checkpoints and clients' memories.
 
-    Raises ValueError if another process does.
+    Raises InUse if another process does.
     """
     with _locked(folder / CHECKPOINTS, folder):
         yield
@@ -81,7 +90,7 @@ def _locked(path: Path, run: Path | None = None) -> Iterator[None]:
             path.mkdir(parents=True, exist_ok=True)
             stack.enter_context(hold(path))
         except BlockingIOError:
-            raise ValueError(f"{run or path} is in use: another process is running this very run") from None
+            raise InUse(f"{run or path} is in use: another process is running this very run") from None
         except OSError as error:
             raise ValueError(f"{path} cannot be used as a run's folder: {error.strerror}") from None
         yield

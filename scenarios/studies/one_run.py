@@ -63,11 +63,11 @@ def work(scenario: str, folder: Path, code: str, rounds: int = 0) -> str:
     """Run a scenario in its folder, from its newest checkpoint; leave its result alone. In a process of the pool.
 
     rounds: stop after so many, which the next call goes on from. Returns DONE, BUSY or STOPPED. Raises RuntimeError if the
-    code is not that of the folder's name: its result would be mixed with those of other code.
+    code is not that of the folder's name: its result would be mixed with those of other code; ValueError if its folder is none.
     """
     if results.load(folder):
         return DONE
-    with suppress(ValueError), run_folder.driver_lock(folder):  # ValueError: another process holds it
+    with suppress(run_folder.InUse), run_folder.driver_lock(folder):
         return _carry_out(scenario, folder, code, rounds)
     time.sleep(PAUSE)
     return BUSY

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,20 @@ def test_what_fails_in_the_middle_leaves_the_old_one_and_nothing_else(tmp_path: 
     with pytest.raises(OSError, match="full"):
         fill()
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_threads_may_write_the_same_place(tmp_path: Path) -> None:
+    """As a page's button that is pressed twice."""
+    path, both = tmp_path / "file", threading.Barrier(2, timeout=10)
+
+    def fill(content: bytes) -> None:
+        with placed(path) as file:
+            both.wait()
+            file.write(content)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(fill, [b"one", b"two"])) == [None, None]
+    assert path.read_bytes() in (b"one", b"two") and list(tmp_path.iterdir()) == [path]
 
 
 def test_only_a_plain_file_of_some_bytes_is_read_and_nobody_waits(tmp_path: Path) -> None:
