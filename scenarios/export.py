@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,10 @@ def main(argv: list[str] | None = None) -> int:
             return _export(args, scenario, terminal)
         except (ValueError, OSError) as error:
             terminal.fail(f"{p.prog}: {error}")
+            return 2
+        except Exception as error:  # a library's: its own words went to the log, or nowhere
+            traceback.print_exc()
+            terminal.fail(f"{p.prog}: {type(error).__name__}: {error}")
             return 2
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,8 +49,10 @@ def _process(scenario: Scenario, home: Path, options: RunOptions) -> int:
         words = [*command[1:], "--out", str(home)]
     words += ["--workers", str(options.workers), *["--quiet"] * options.quiet, *["--profile"] * options.profile]
     child = subprocess.Popen([sys.executable, *words])
-    while True:
-        try:
-            return child.wait()
-        except KeyboardInterrupt:  # the child hears it too, and says how to go on
-            continue
+    before = signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))  # it stops after its round
+    try:
+        while True:
+            with suppress(KeyboardInterrupt):  # the child hears it too, and says how to go on
+                return child.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)

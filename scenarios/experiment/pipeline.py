@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,11 @@ def brief(report: Report) -> dict[str, Any]:
 
 
 def _rounds_done(folder: Path) -> int:
-    """Rounds that earlier processes have played."""
-    saved, _ = checkpoint.newest(folder)
-    return saved.round if saved else 0
+    """Rounds that earlier processes have played; 0 of a checkpoint of another version, which the run itself will refuse."""
+    with suppress(checkpoint.OtherSchema):
+        saved, _ = checkpoint.newest(folder)
+        return saved.round if saved else 0
+    return 0
 
 
 def _rounds(experiment: Experiment, tracking: Tracking) -> Report:

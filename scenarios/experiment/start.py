@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 from core.config.scenario import Scenario
@@ -9,6 +10,7 @@ from scenarios import forkserver
 from scenarios.experiment.options import Experiment, RunOptions
 from scenarios.experiment.workspace import opened
 from scenarios.terminal import Terminal
+from server import run_folder
 
 
 def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
@@ -19,8 +21,13 @@ def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
     terminal = Terminal(options.quiet)
     terminal.listen()
     with opened(scenario, folder, options.source, options.federation is not None) as environment:
-        if options.backend == "processes" and not options.federation:
-            forkserver.started(scenario)  # it loads TensorFlow and the data while this process loads the rest
-        from scenarios.experiment import pipeline  # what libraries write past Python goes to the run's log, now
-
+        try:
+            if options.backend == "processes" and not options.federation:
+                forkserver.started(scenario)  # it loads TensorFlow and the data while this process loads the rest
+            from scenarios.experiment import pipeline  # what libraries write past Python goes to the run's log, now
+        except Exception as error:  # a library that is there and cannot be loaded
+            traceback.print_exc()
+            log = folder / run_folder.LOG
+            terminal.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {log}")
+            return 1
         return pipeline.run(Experiment(scenario, folder, options, terminal, environment))

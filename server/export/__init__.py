@@ -81,12 +81,17 @@ def export(
 def verify(folder: Path, data: Data) -> Exports:
     """Check an export again, against its own model.keras; changes no file.
 
-    `check.score` and `check.latencies` say what is measured. Raises FileNotFoundError if there is no model.keras.
+    `check.score` and `check.latencies` say what is measured. Raises FileNotFoundError if there is no model.keras, ValueError if it
+    cannot be read.
     """
     reference = folder / "model.keras"
     if not reference.is_file():
         raise FileNotFoundError(f"there is no {reference.name} in {folder}")
-    return _report(folder, load(reference), data.test, {})
+    try:
+        model = load(reference)
+    except Exception as error:  # Keras may fail in any way on a damaged file
+        raise ValueError(f"{reference} cannot be read: {_why(error)}") from error
+    return _report(folder, model, data.test, {})
 
 
 def _save(file: str, model: Outgoing, folder: Path) -> str | None:

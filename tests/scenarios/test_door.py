@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,10 @@ import pytest
 
 from clients.pi import settings
 from core.config.scenario import Scenario
-from scenarios import compare, deploy, export, run
+from scenarios import compare, deploy, experiment, export, run
 from scenarios.deployment import flwr_cli
 from scenarios.environment import temporary
-from scenarios.experiment import continuation, workspace
+from scenarios.experiment import continuation, start, workspace
 from scenarios.experiment.again import flags
 from scenarios.experiment.options import RunOptions
 from server import record, run_folder, versions
@@ -129,6 +130,18 @@ def test_a_rollback_to_a_version_whose_files_cannot_be_made_changes_nothing(fini
     refusal = refused(capsys, run.main, "--rollback", str(finished / "versions" / "1"))
     assert "files could not be made" in refusal and "scenarios.export" in refusal
     assert versions.current(finished) == finished / "versions" / "0002"
+
+
+def test_a_library_that_cannot_be_loaded_is_said_on_the_screen(
+    tiny: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Say
+) -> None:
+    monkeypatch.setattr(start, "opened", lambda *_: nullcontext({}))
+    monkeypatch.setattr(start.Terminal, "listen", lambda self: None)
+    monkeypatch.setitem(sys.modules, "scenarios.experiment.pipeline", None)
+    monkeypatch.delattr(experiment, "pipeline", raising=False)
+    assert start.run(tiny, tmp_path, RunOptions(backend="local")) == 1
+    stderr = capfd.readouterr().err
+    assert "failed: " in stderr and f"is in {tmp_path / 'run.log'}" in stderr.replace("\n", " ")
 
 
 def test_a_hint_to_go_on_can_be_pasted(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +54,26 @@ def test_each_seed_is_a_process_and_what_is_finished_stays(tmp_path: Path, start
     resumed, new = started
     assert resumed[:4] == ["-m", "scenarios.run", "--resume", str(tmp_path / "1")]
     assert new[:5] == ["-m", "scenarios.run", "noniid", "--seed", "2"] and str(tmp_path / "2") in new
+
+
+def test_a_wish_to_stop_is_the_runs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM reaches one process only, unlike a terminal's Ctrl-C."""
+    signals: list[int] = []
+
+    class Running:
+        def __init__(self, command: list[str]) -> None: ...
+
+        def wait(self) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 130 if signals else 0
+
+        def send_signal(self, number: int) -> None:
+            signals.append(number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(subprocess, "Popen", Running)
+    assert seeds.run(NONIID, tmp_path, RunOptions(), range(2)) == 130
+    assert signals == [signal.SIGTERM] and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_settings_that_no_command_says_are_refused_in_a_sentence(tmp_path: Path, started: list[list[str]]) -> None:

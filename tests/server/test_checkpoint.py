@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from core.arrays import SEAL
+from scenarios.experiment import pipeline
 from server import checkpoint
 from server.checkpoint import FACTS, SCHEMA, OtherSchema, RunState
 from server.record import RoundRecord
@@ -206,6 +207,7 @@ def test_a_checkpoint_of_another_program_is_not_called_damaged(schema: int, tmp_
     newest.write_bytes(arrays(facts(schema=schema)(named)))
     with pytest.raises(OtherSchema, match=rf"round-00003\.npz has schema {schema}"):
         checkpoint.newest(tmp_path)
+    assert pipeline._rounds_done(tmp_path) == 0  # the run refuses it, where its words are seen
     newest.write_bytes(arrays({"told": named.pop(FACTS), **named}))  # before there was a schema
     with pytest.raises(OtherSchema, match=r"round-00003\.npz was written by an older version"):
         checkpoint.newest(tmp_path)

@@ -217,6 +217,9 @@ def test_verify_finds_files_damaged_on_disk(folder: Path, digits: Data, tmp_path
 def test_verify_needs_the_canonical_model(digits: Data, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.keras"):
         exports.verify(tmp_path, digits)
+    (tmp_path / "model.keras").write_bytes(b"PK damaged")
+    with pytest.raises(ValueError, match=r"model\.keras cannot be read: "):
+        exports.verify(tmp_path, digits)
 
 
 @pytest.mark.slow
