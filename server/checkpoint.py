@@ -19,7 +19,7 @@ from core.methods.base import Shared
 from core.safe_json import json_object
 from fl.strategies import State
 from server import run_folder
-from server.record import RoundRecord, plain
+from server.record import RoundRecord
 
 KEPT = 2
 SCHEMA = 3  # 1: before round records had types; 2: before all methods had one budget
@@ -57,20 +57,26 @@ class OtherSchema(ValueError):
 
 
 def save(folder: Path, state: RunState) -> None:
-    """Write checkpoints/round-00007.npz: under another name, then renamed; then remove all but the newest two."""
+    """Write checkpoints/round-00007.npz: under another name, then renamed; then remove all but the newest two, and those of later
+    rounds, too: they are damaged, or the run would have gone on from them."""
     home = folder / run_folder.CHECKPOINTS
     named = arrays.numbered("weight/", state.arrays)
     named |= {f"strategy/{k}": a for k, a in state.strategy.items()}
     named |= {f"shared/{k}": a for k, a in state.shared.items()}
-    history = [plain(row) for row in state.history]
-    facts = {
-        "schema": SCHEMA, "round": state.round, "history": history, "events": state.events, "arrays": list(named)
-    }  # fmt: skip
-    named = {FACTS: np.frombuffer(json.dumps(facts).encode(), np.uint8)} | named
+    named = {FACTS: np.frombuffer(_facts(state, list(named)).encode(), np.uint8)} | named
     with placed(home / f"round-{state.round:05d}.npz") as file:
         np.savez(file, **arrays.seal(named))  # type: ignore[arg-type]
-    for old in list(numbered(home).values())[:-KEPT]:
+    saved = numbered(home)
+    later = [path for number, path in saved.items() if number > state.round]
+    for old in (*later, *[path for number, path in saved.items() if number <= state.round][:-KEPT]):
         old.unlink()
+
+
+def _facts(state: RunState, names: list[str]) -> str:
+    """What a checkpoint holds beside its arrays, as JSON; each round's is made once, not anew in every checkpoint."""
+    history = ", ".join(row.line for row in state.history)
+    facts = {"schema": SCHEMA, "round": state.round, "events": state.events, "arrays": names}
+    return f'{json.dumps(facts)[:-1]}, "history": [{history}]}}'
 
 
 def newest(folder: Path, like: Arrays | None = None) -> tuple[RunState | None, list[str]]:

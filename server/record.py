@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,11 @@ class RoundRecord:
         default_factory=dict
     )  # on each one's own test images, at a stage's end
     seconds: RoundSeconds = RoundSeconds()
+
+    @cached_property
+    def line(self) -> str:
+        """This round as JSON, made once: all rounds are written anew after each one."""
+        return json.dumps(plain(self), allow_nan=False)
 
     @property
     def point(self) -> Point:
@@ -404,7 +410,7 @@ def load(folder: Path) -> Report:
 
 def save_rounds(folder: Path, history: Sequence[RoundRecord]) -> None:
     """Write rounds.jsonl anew."""
-    write(folder / run_folder.ROUNDS, "".join(json.dumps(plain(row), allow_nan=False) + "\n" for row in history))
+    write(folder / run_folder.ROUNDS, "".join(row.line + "\n" for row in history))
 
 
 def load_rounds(folder: Path, known: int = 0) -> list[RoundRecord]:

@@ -14,7 +14,7 @@ import pytest
 
 from core.arrays import SEAL
 from scenarios.experiment import pipeline
-from server import checkpoint
+from server import checkpoint, record
 from server.checkpoint import FACTS, SCHEMA, OtherSchema, RunState
 from server.record import RoundRecord
 from tests.damage import arrays, spoiled
@@ -211,6 +211,34 @@ def test_a_checkpoint_of_another_program_is_not_called_damaged(schema: int, tmp_
     newest.write_bytes(arrays({"told": named.pop(FACTS), **named}))  # before there was a schema
     with pytest.raises(OtherSchema, match=r"round-00003\.npz was written by an older version"):
         checkpoint.newest(tmp_path)
+
+
+def test_damaged_ones_of_later_rounds_do_not_outlive_those_that_can_be_read(tmp_path: Path) -> None:
+    """A run whose checkpoints of rounds 39 and 40 are both damaged begins anew, and must be able to go on from its first."""
+    for number in (39, 40):
+        checkpoint.save(tmp_path, replace(STATE, round=number))
+    for file in (tmp_path / "checkpoints").iterdir():
+        file.write_bytes(file.read_bytes()[:500])
+    for number in (1, 2, 3):
+        checkpoint.save(tmp_path, replace(STATE, round=number))
+        state, damaged = checkpoint.newest(tmp_path)
+        assert state is not None and state.round == number and damaged == []
+    assert files(tmp_path) == ["round-00002.npz", "round-00003.npz"]
+
+
+def test_a_round_becomes_json_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rounds are in every checkpoint: to make each anew would cost the square of their number."""
+    made: list[int] = []
+    encode = record.plain
+    monkeypatch.setattr(record, "plain", lambda row: made.append(getattr(row, "round", 0)) or encode(row))
+    history: tuple[RoundRecord, ...] = ()
+    for number in range(1, 6):
+        history += (RoundRecord(number),)
+        record.save_rounds(tmp_path, history)
+        checkpoint.save(tmp_path, replace(STATE, round=number, history=history))
+    assert [number for number in made if number] == [1, 2, 3, 4, 5]
+    state, _ = checkpoint.newest(tmp_path)
+    assert state is not None and state.history == history and tuple(record.load_rounds(tmp_path)) == history
 
 
 def test_checkpoints_are_ordered_by_their_number(tmp_path: Path) -> None:
