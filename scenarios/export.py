@@ -39,9 +39,8 @@ EXAMPLES = """examples:
 """
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write model.* and export.json from the current version, or else from the newest checkpoint of a run that has none yet;
-    print what was found. Exit code 1 if one is refused."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m scenarios.export", description=__doc__, epilog=EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -62,6 +61,13 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     p.add_argument("--check", action="store_true", help="write nothing: verify the files that are there")
     p.add_argument("--json", action="store_true", help="print export.json on one line instead of the table")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write model.* and export.json from the current version, or else from the newest checkpoint of a run that has none yet;
+    print what was found. Exit code 1 if one is refused."""
+    p = parser()
     args = p.parse_args(argv)
     if args.check and (args.to or args.android):
         p.error("--check writes nothing: give no --to and no --android with it")

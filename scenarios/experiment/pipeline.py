@@ -126,13 +126,16 @@ def _rounds(experiment: Experiment, tracking: Tracking) -> Report:
     terminal.pause()
     report = record.load(folder)
     source = str(options.source) if options.source else ""
-    return report.with_(*without_effect(scenario), source=source, command=again(scenario, options))
+    notes = without_effect(scenario)
+    if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
+        notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")
+    return report.with_(*notes, source=source, command=again(scenario, options))
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:
     """Does the scenario have this baseline? A federation of one *is* the centralized one; those without federation meet plain
-    images only; none of them can begin with another run's model."""
-    if scenario.past:
+    images only; none of them can begin with another run's model; a crowd is too many to train each client alone."""
+    if scenario.past or (kind == "local" and scenario.clients > baselines.CROWD):
         return False
     if kind == "joint":
         return len(course(scenario).tasks) > 1

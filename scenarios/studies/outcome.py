@@ -102,9 +102,8 @@ def in_turn(current: Outcome, started: Set[Cell], informative: bool = False) -> 
     first: dict[Where, Cell] = {}
     for cell in open_:
         first.setdefault((cell.row, cell.column), cell)
-    counts = {
-        where: sum(1 for one in (*current.results, *started) if (one.row, one.column) == where) for where in first
-    }
+    begun = {*current.results, *started}
+    counts = {where: sum((one.row, one.column) == where for one in begun) for where in first}
 
     def key(where: Where) -> tuple[float, float, int]:
         count, cell = counts[where], first[where]

@@ -115,6 +115,11 @@ def test_plain_fedavg_is_a_baseline_where_the_run_is_not_it() -> None:
     assert pipeline._comparable(ours.with_(("strategy", "fedavg")), "fedavg")  # its softmax is not plain
 
 
+def test_of_a_crowd_nobody_is_trained_alone() -> None:
+    for clients, wanted in ((baselines.CROWD, True), (baselines.CROWD + 1, False)):
+        assert pipeline._comparable(NONIID.with_(("clients", str(clients))), "local") is wanted
+
+
 def test_a_centralized_rate_is_that_baselines_alone() -> None:
     tuned = replace(NONIID, centralized_rate=0.07)
     assert baselines.reduced(tuned, "centralized").local.rate == 0.07

@@ -491,6 +491,9 @@ def test_the_most_informative_cell_is_where_the_place_is_least_sure(tmp_path: Pa
     assert first(some) == "fedprox / alpha 1 / seed 0"
     some = finished(study, tmp_path / "b", {"fedavg": [0.9, 0.9], "fedprox": [0.9], "fedavgm": [0.9, 0.8]}).outcome()
     assert first(some) == "fedprox / alpha 1 / seed 1"
+    # what was begun here and is finished counts once
+    some = finished(study, tmp_path / "e", {"fedavg": [0.9, 0.8], "fedprox": [0.9], "fedavgm": [0.9]}).outcome()
+    assert str(in_turn(some, set(some.results), informative=True)[0]) == "fedprox / alpha 1 / seed 1"
     close = {"fedavg": [0.95, 0.951], "fedprox": [0.5, 0.501], "fedavgm": [0.90, 0.98]}
     assert first(finished(study, tmp_path / "c", close).outcome()) == "fedavgm / alpha 1 / seed 2"
     found = finished(study, tmp_path / "d", {"fedavg": [0.9]}).outcome()

@@ -27,6 +27,9 @@ from core.curves import Point
 from core.safe_json import read_object
 from server.record import BestRound, plain, write
 
+CROWD = (
+    10_000  # clients, with more of whom not all can be pooled (100,000 of 60 images hold 4.7 GB) or trained one by one
+)
 KINDS = ("centralized", "fedavg", "local", "joint")
 # Whole rooms: whoever adds or moves a file there need not remember that results of the old code are still lying about.
 CODE = (

@@ -19,12 +19,10 @@ from core.models import of
 from fl import roster
 from fl.holdings import Holdings
 from fl.messages import Task
-from scenarios.experiment.baselines import Result, at_once, finished, lasting
+from scenarios.experiment.baselines import CROWD, Result, at_once, finished, lasting
 from server import best, checkpoint, evaluation
 from server.checkpoint import RunState
 from server.record import RoundRecord
-
-CROWD = 10_000  # clients; 100,000 of 60 images hold 4.7 GB
 
 
 def centralized(scenario: Scenario, folder: Path) -> Iterator[Point]:
