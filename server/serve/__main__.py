@@ -14,6 +14,7 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from server.serve.servable import FILE, NAME, Follower
 from server.serve.service import Service
 
 log = logging.getLogger("serve")
+# gRPC counts a message's bytes in 31 bits; the others are far beyond use, and finite.
+MOST = {"batch": 1_000_000, "queue": 1_000_000, "timeout": 86_400, "megabytes": 2000, "poll": 86_400}
 EXAMPLES = f"""examples:
   python -m server.serve runs/noniid-0                                    on this computer: gRPC at 8500, HTTP at 8501
   python -m server.serve runs/class_incremental-0                         follows its versions, as the run or a rollback moves them
@@ -81,24 +84,33 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _wrong(args: argparse.Namespace) -> str:
+    """What of the command line makes no sense, in a sentence; nothing if all does."""
+    for name, most in MOST.items():
+        if not 0 < getattr(args, name) <= most:
+            return f"--{name} {getattr(args, name):g} should be more than 0, and at most {most:,}"
+    if args.queue < args.batch:
+        return f"--queue {args.queue} should be at least --batch {args.batch}: a request may have so many images"
+    if not 0 <= args.wait <= 1000:
+        return f"--wait {args.wait:g} should be 0 … 1000 milliseconds"
+    for name in ("grpc", "http"):
+        if not 0 <= getattr(args, name) <= 65535:
+            return f"--{name} {getattr(args, name)} is no port: 0 … 65535"
+    if bool(args.key) != bool(args.certificate):
+        return "TLS takes both --key and --certificate"
+    if not page.loopback(args.host) and not (args.key and args.token_file):
+        return f"--host {args.host} lets other computers in: it needs --key, --certificate and --token-file"
+    if args.learn and args.learn.exists() and not args.learn.is_dir():
+        return f"--learn {args.learn} is no folder"
+    return ""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Serve until a signal comes."""
     p = parser()
     args = p.parse_args(argv)
-    for name in ("batch", "queue", "timeout", "megabytes", "poll"):
-        if not getattr(args, name) > 0:
-            p.error(f"--{name} {getattr(args, name):g} should be more than 0")
-    if not 0 <= args.wait <= 1000:
-        p.error(f"--wait {args.wait:g} should be 0 … 1000 milliseconds")
-    for name in ("grpc", "http"):
-        if not 0 <= getattr(args, name) <= 65535:
-            p.error(f"--{name} {getattr(args, name)} is no port: 0 … 65535")
-    if bool(args.key) != bool(args.certificate):
-        p.error("TLS takes both --key and --certificate")
-    if not page.loopback(args.host) and not (args.key and args.token_file):
-        p.error(f"--host {args.host} lets other computers in: it needs --key, --certificate and --token-file")
-    if args.learn and args.learn.exists() and not args.learn.is_dir():
-        p.error(f"--learn {args.learn} is no folder")
+    if wrong := _wrong(args):
+        p.error(wrong)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are about what strangers send, a line each
     limits = Limits(args.batch, args.queue, args.wait / 1000, args.timeout, round(1e6 * args.megabytes))
@@ -106,6 +118,8 @@ def main(argv: list[str] | None = None) -> int:
         token = args.token_file.read_text().strip() if args.token_file else ""
         if args.token_file and len(token) < 16:
             raise ValueError(f"{args.token_file} holds a token of {len(token)} letters, it should have 16 or more")
+        if args.key:
+            _check_pair(args.key, args.certificate)
         service = Service(Follower(args.source, args.file), limits, token)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(service, args))
@@ -132,11 +146,9 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
         answering = asyncio.create_task(web.serve([listening]))
         model, scheme = service.follower.serving, "https" if args.key else "http"
         log.info("%s, version %d, of %s", NAME, model.version, model.path)
-        address = f"{scheme}://{args.host}:{listening.getsockname()[1]}"
-        log.info("gRPC at %s:%d, REST at %s", args.host, port, address)
-        host = (
-            socket.gethostname() if args.host in ("0.0.0.0", "::") else args.host
-        )  # all addresses are no address to open
+        own = _bracketed(args.host)
+        log.info("gRPC at %s:%d, REST at %s://%s:%d", own, port, scheme, own, listening.getsockname()[1])
+        host = socket.gethostname() if args.host in ("0.0.0.0", "::") else own  # all addresses are no address to open
         log.info("draw at %s://%s:%d%s/#%s", scheme, host, listening.getsockname()[1], page.AT, drawing.token)
         await stop.wait()
         log.info("stopping: what has come is answered first")
@@ -147,9 +159,26 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
     return 0
 
 
+def _bracketed(host: str) -> str:
+    """As an address has it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _check_pair(key: Path, certificate: Path) -> None:
+    """Raises ValueError if they are no key and its certificate: gRPC's own words would be about its port."""
+    for file in (key, certificate):
+        if not file.is_file():
+            raise ValueError(f"there is no {file}")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        wanted = f"--key {key} should be a private key, PEM without a password, and --certificate {certificate} its certificate"
+        raise ValueError(f"{wanted} ({error.reason or 'one cannot be read'})") from None
+
+
 def _port(remote: grpc.aio.Server, args: argparse.Namespace) -> int:
     """gRPC's port, which it listens at once it is started. Raises ValueError if it is taken."""
-    address = f"[{args.host}]:{args.grpc}" if ":" in args.host else f"{args.host}:{args.grpc}"
+    address = f"{_bracketed(args.host)}:{args.grpc}"
     try:
         if args.key:
             pair = (args.key.read_bytes(), args.certificate.read_bytes())

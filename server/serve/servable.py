@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,15 +93,17 @@ class Follower:
         self._identity: Identity | None = identity(path)
         self.serving = servable(path, version)
         self.refused: dict[int, str] = {}  # by version: why it was not taken
+        self._absent = ("", 0)  # why there was nothing to take, and in how many looks
 
     def look(self) -> None:
         """See whether there is a new file, and take it if it is good. May be called from any one thread."""
         try:
             path, version = file_to_serve(self.source, self.file)
             now = identity(path)
-        except (ValueError, OSError) as error:  # between two renames, perhaps
-            log.debug("%s", error)
+        except (ValueError, OSError) as error:
+            self._nothing(str(error))
             return
+        self._absent = ("", 0)
         if now == self._identity:
             return
         self._identity = now
@@ -114,6 +117,17 @@ class Follower:
         log.info("version %s takes over from %s", fresh.version, self.serving.version)
         self.serving = fresh  # one assignment: whoever has the old one ends with it
         self.swapped(fresh)
+
+    def _nothing(self, why: str) -> None:
+        """There is no file where the current version should have one: between two renames, perhaps. If it is so again, say it."""
+        before, looks = self._absent
+        self._absent = (why, looks + 1 if why == before else 1)
+        if self._absent[1] != 2:
+            return
+        log.error("version %s goes on: %s", self.serving.version, why)
+        with suppress(ValueError, OSError):
+            if version := versions.current(self.source):
+                self.refused[int(version.name)] = why
 
 
 def identity(path: Path) -> Identity:

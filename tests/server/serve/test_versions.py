@@ -43,6 +43,23 @@ def test_a_follower_takes_good_versions_only(tmp_path: Path) -> None:
     assert follower.serving.version == 1 and swapped == [2, 1]
 
 
+def test_a_current_version_without_its_file_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a rollback to one whose ONNX was refused; but at the first look it may be between two renames."""
+    publish(tmp_path, 1, seed=1)
+    follower = Follower(tmp_path)
+    without = publish(tmp_path, 2, seed=2)
+    (without / "model.onnx").rename(without / "model.onnx.refused")
+    said = []
+    for _ in range(4):
+        follower.look()
+        said.append(len(caplog.messages))
+    assert said == [0, 1, 1, 1] and "version 1 goes on: there is no " in caplog.messages[0]
+    assert follower.serving.version == 1 and "there is no" in follower.refused[2]
+    (without / "model.onnx.refused").rename(without / "model.onnx")
+    follower.look()
+    assert follower.serving.version == 2 and follower.refused == {}
+
+
 def test_a_file_that_answers_no_probabilities_is_not_served(tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
@@ -123,6 +140,10 @@ def test_it_needs_no_tensorflow_no_ray_no_flower() -> None:
         (["{tmp}/nothing"], "give a run's folder or an exported file"),
         (["{tmp}/bad.onnx"], "bad.onnx cannot be loaded"),
         (["{tmp}", "--batch", "0"], "--batch 0 should be more than 0"),
+        (["{tmp}", "--megabytes", "inf"], "--megabytes inf should be more than 0, and at most 2,000"),
+        (["{tmp}", "--queue", "100"], "--queue 100 should be at least --batch 256"),
+        (["{tmp}", "--key", "{tmp}/short", "--certificate", "{tmp}/short"], "should be a private key, PEM"),
+        (["{tmp}", "--key", "{tmp}/none", "--certificate", "{tmp}/short"], "there is no "),
         (["{tmp}", "--wait", "5000"], "--wait 5000 should be 0 … 1000"),
         (["{tmp}", "--http", "70000"], "--http 70000 is no port"),
         (["{tmp}", "--key", "k"], "both --key and --certificate"),
