@@ -34,17 +34,20 @@ def choose(scenario: Scenario, round: int) -> list[int]:
 def stragglers(scenario: Scenario, round: int) -> dict[int, float]:
     """The slow clients of a round, and how many passes over its data each makes: 1 … local.epochs, all alike likely (as in
     FedProx's experiments, Li et al. 2020, arXiv:1812.06127). Drawn by address, so server and clients agree."""
+    return {client: _passes(scenario, client, round) for client in sorted(_slow(scenario, round))}
+
+
+def _slow(scenario: Scenario, round: int) -> set[int]:
     if not scenario.stragglers:
-        return {}
-    cohort, epochs = choose(scenario, round), scenario.local.epochs
+        return set()
+    cohort = choose(scenario, round)
     count = int(scenario.stragglers * len(cohort) + 0.5)
-    slow = rng(scenario.seed, "stragglers", round).choice(cohort, count, replace=False)
-    return {
-        int(client): min(
-            epochs, 1.0 + int(rng(scenario.seed, "straggler", client, round).integers(max(1, int(epochs))))
-        )
-        for client in sorted(slow)
-    }
+    return {int(client) for client in rng(scenario.seed, "stragglers", round).choice(cohort, count, replace=False)}
+
+
+def _passes(scenario: Scenario, client: int, round: int) -> float:
+    epochs = scenario.local.epochs
+    return min(epochs, 1.0 + int(rng(scenario.seed, "straggler", client, round).integers(max(1, int(epochs)))))
 
 
 def asked(scenario: Scenario, round: int) -> list[int]:
@@ -55,8 +58,9 @@ def asked(scenario: Scenario, round: int) -> list[int]:
 
 def paced(scenario: Scenario, client: int, round: int) -> Scenario:
     """The scenario as a client has it in a round: a straggler makes fewer passes."""
-    slow = stragglers(scenario, round)
-    return replace(scenario, local=replace(scenario.local, epochs=slow[client])) if client in slow else scenario
+    if client not in _slow(scenario, round):
+        return scenario
+    return replace(scenario, local=replace(scenario.local, epochs=_passes(scenario, client, round)))
 
 
 def present(scenario: Scenario, round: int) -> list[int]:

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
 from clients.bench.measure import Measured, Task, begin, measure
-from clients.bench.plot import plot
+from clients.bench.plot import check, plot
 from clients.bench.sheet import sheet
 from clients.bench.tables import ACCURACY, BYTES, costs, plain, targets
 from clients.reader.photograph import LARGEST, decoded
@@ -88,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
             p.error(f"--{name} {value:g} should be 0 or more")
     stderr, console = Console(stderr=True, highlight=False), Console(highlight=False)
     try:
+        if args.plot:
+            check(args.plot)
         models = [file for path in args.models for file in _files(path)]
         _, test = read(args.data)
         images = test.x[: args.images]
@@ -95,8 +97,6 @@ def main(argv: list[str] | None = None) -> int:
         size = decoded(octets, 10**9)[0].shape
         task = Task(images, test.y[: args.images], octets, args.calls, args.watts, args.idle)
         rows, failed = _measured(models, task, args.passes, stderr)
-        if args.plot and rows:
-            plot(rows, args.plot, BYTES, ACCURACY)
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
     except KeyboardInterrupt:
@@ -110,6 +110,11 @@ def main(argv: list[str] | None = None) -> int:
             costs(rows, f"{size[0] * size[1] / 1e6:.0f}-megapixel", rows[0].found),
         ):
             console.print(table)
+    if args.plot and rows:
+        try:
+            plot(rows, args.plot, BYTES, ACCURACY)
+        except OSError as error:
+            p.exit(2, f"{p.prog}: {error}\n")
     return 1 if failed else 0
 
 

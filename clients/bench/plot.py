@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from clients.bench.measure import Measured
@@ -19,16 +20,22 @@ COLOURS = (
 )  # Okabe and Ito's, without yellow
 
 
-def plot(rows: Sequence[Measured], file: Path, size: float, accuracy: float) -> None:
-    """Draw it as PNG, SVG or PDF, by the file's name. size: bytes, accuracy: 0 … 1: targets, drawn as lines.
+KINDS = (".png", ".svg", ".pdf")
 
-    Raises ValueError if matplotlib is missing, as it is in the edge environment, or the name says no kind.
-    """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-    except ImportError:
-        raise ValueError("--plot needs matplotlib: python -m pip install matplotlib") from None
+
+def check(file: Path) -> None:
+    """Raises ValueError, before anything is measured, if matplotlib is missing or the name says no kind."""
+    if file.suffix not in KINDS:
+        raise ValueError(f"--plot {file} should end in {', '.join(KINDS)}")
+    if find_spec("matplotlib") is None:
+        raise ValueError("--plot needs matplotlib: python -m pip install matplotlib")
+
+
+def plot(rows: Sequence[Measured], file: Path, size: float, accuracy: float) -> None:
+    """Draw it as PNG, SVG or PDF, by the file's name. size: bytes, accuracy: 0 … 1: targets, drawn as lines."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for i, row in enumerate(rows):
@@ -47,7 +54,4 @@ def plot(rows: Sequence[Measured], file: Path, size: float, accuracy: float) -> 
     figure.legend(
         loc="outside lower center", ncols=3, fontsize="small", title="dotted: targets", title_fontsize="small"
     )
-    try:
-        figure.savefig(file, dpi=200)
-    except ValueError as error:
-        raise ValueError(f"--plot {file}: {error}") from None
+    figure.savefig(file, dpi=200)

@@ -70,6 +70,10 @@ def check(node: Node) -> None:
         raise ValueError(f"--client {excerpt(node.client)} should be 0 or more")
     if not 0 < node.port < 65536:
         raise ValueError(f"--port {excerpt(node.port)} should be 1 … 65535")
+    try:
+        _quoted(node.data)
+    except ValueError as error:
+        raise ValueError(f"--data {error}") from None
 
 
 def command(node: Node, folder: Path) -> list[str]:
@@ -82,13 +86,25 @@ def command(node: Node, folder: Path) -> list[str]:
 def options(server: str, authority: Path, key: Path, port: int, config: Mapping[str, int | str]) -> list[str]:
     """The arguments of a SuperNode's command, here and on the server's own computer.
 
-    config: its own settings: which client it plays, its data, its engine (none, if each scenario says).
+    config: its own settings: which client it plays, its data, its engine (none, if each scenario says). Raises ValueError for
+    words that Flower's command line cannot say.
     """
-    words = (f"{name}={value}" if isinstance(value, int) else f'{name}="{value}"' for name, value in config.items())
+    words = (f"{name}={value if isinstance(value, int) else _quoted(value)}" for name, value in config.items())
     return [
         "--superlink", server, "--root-certificates", str(authority), "--auth-supernode-private-key", str(key),
         "--host", "127.0.0.1", "--port", str(port), "--node-config", " ".join(words),
     ]  # fmt: skip
+
+
+def _quoted(word: str) -> str:
+    """In TOML's quotes, of which Flower reads those only that need no escapes."""
+    if word.isprintable() and "'" not in word:
+        return f"'{word}'"
+    if word.isprintable() and not set(word) & set('"\\'):
+        return f'"{word}"'
+    raise ValueError(
+        f"{excerpt(word)} has both kinds of quotes, ' and a backslash, or letters that cannot be printed; rename it"
+    )
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -48,15 +48,12 @@ def read(path: Path, ink: str, count: int = 0) -> Source:
 def classes(folder: Path) -> int:
     """How many labels its pictures have: up to the greatest that has one, and two at least."""
     labels = _labels(folder, CLASSES)
-    return max(1, *([label for label in labels if any((folder / str(label)).glob("*.png"))] or labels or [1])) + 1
+    return max(1, *([label for label in labels if _pngs(folder / str(label))] or labels or [1])) + 1
 
 
 def pictures(folder: Path, classes: int) -> list[str]:
     """The names <label>/<file>.png of a folder's pictures with labels 0 … classes - 1, label by label, by name in each."""
-    labels = _labels(folder, classes)
-    return [
-        f"{label}/{name}" for label in labels for name in sorted(p.name for p in (folder / str(label)).glob("*.png"))
-    ]
+    return [f"{label}/{name}" for label in _labels(folder, classes) for name in _pngs(folder / str(label))]
 
 
 def left_out(folder: Path, classes: int) -> tuple[str, ...]:
@@ -120,6 +117,11 @@ def _labels(folder: Path, classes: int) -> list[int]:
     """The label folders that there are, 0 … classes - 1, smallest first."""
     names = [name for name in _visible(folder) if name.isascii() and name.isdecimal() and str(int(name[:9])) == name]
     return sorted(int(name) for name in names if int(name) < classes and (folder / name).is_dir())
+
+
+def _pngs(folder: Path) -> list[str]:
+    """Hidden ones are no pictures: macOS leaves a ._NAME beside each file that it copies to a stick."""
+    return [name for name in _visible(folder) if name.endswith(".png")]
 
 
 def _visible(folder: Path) -> list[str]:

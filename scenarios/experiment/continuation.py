@@ -101,10 +101,12 @@ def _lineage(run: Path) -> list[str]:
 def rollback(version: Path) -> str:
     """Make this version (RUN/versions/NUMBER) its run's current one; its report says so too. Raises ValueError, naming the
     versions there are."""
-    run = version if (version / run_folder.VERSIONS).is_dir() else version.parent.parent
+    is_run = (version / run_folder.VERSIONS).is_dir()  # whose name may be a number, too
+    run = version if is_run else version.parent.parent
     existing = versions.listed(run)
     number = version.name.zfill(4) if version.name.isdigit() else version.name
-    if (home := run / run_folder.VERSIONS / number) not in existing:
+    home = run / run_folder.VERSIONS / number
+    if is_run or home not in existing:
         names = ", ".join(str(one) for one in existing) or "there are none"
         raise ValueError(f"--rollback {version}: no such version; choose from {names}")
     with run_folder.driver_lock(run):

@@ -164,3 +164,12 @@ def test_what_is_wrong_is_named(arguments: list[str], words: str, capsys: pytest
     with pytest.raises(SystemExit) as ended:
         command.main(arguments)
     assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_figure_of_no_kind_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_measured", lambda *_: pytest.fail("it measures"))
+    with pytest.raises(SystemExit):
+        command.main([str(tmp_path), "--plot", "figure.jpgg"])
+    assert "--plot figure.jpgg should end in .png, .svg, .pdf" in capsys.readouterr().err

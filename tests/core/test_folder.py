@@ -132,3 +132,13 @@ def test_a_name_of_odd_letters_can_be_printed(tmp_path: Path) -> None:
 def test_an_unknown_ink_is_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match="unknown ink 'blue'; choose from auto, dark, light"):
         Scenario("x", ink="blue")
+
+
+def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
+    """As macOS leaves them beside each file that it copies to a stick."""
+    path = folder(tmp_path / "digits")
+    before = loaded(path)
+    (path / "3" / "._004.png").write_bytes(b"\0\5\26\7 of the Finder")
+    (path / "9").mkdir()
+    (path / "9" / "._0.png").write_bytes(b"\0\5\26\7")
+    assert np.array_equal(loaded(path).train.x, before.train.x)

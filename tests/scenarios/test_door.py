@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flwr.common.config import parse_config_args
 
 from clients.pi import settings
 from core.config.scenario import Scenario
@@ -125,6 +126,24 @@ def test_a_current_that_leads_nowhere_is_named_with_the_versions_there_are(
 
 
 @pytest.mark.slow
+def test_a_run_whose_name_is_a_number_is_no_version(finished: Path, capsys: Say) -> None:
+    one = finished.rename(finished.with_name("1"))
+    said = refused(capsys, run.main, "--rollback", str(one))
+    assert "no such version; choose from" in said and versions.linked(one) == versions.home(one, 2)
+
+
+@pytest.mark.parametrize("path", ["/home/pi/my digits", 'a "b"', "it's here", "back\\slash", "ä/ö"])
+def test_a_nodes_data_arrive_as_they_were_said(path: str) -> None:
+    words = settings.options("h:1", Path("ca"), Path("key"), 1, {"client": 3, "data": path, "engine": ""})
+    assert parse_config_args([words[-1]]) == {"client": 3, "data": path, "engine": ""}
+
+
+@pytest.mark.parametrize("path", ["'\"", "'\\", "a\nb", "\udcff"])
+def test_what_flowers_command_line_cannot_say_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="rename it"):
+        settings.options("h:1", Path("ca"), Path("key"), 1, {"data": path})
+
+
 def test_a_rollback_to_a_version_whose_files_cannot_be_made_changes_nothing(finished: Path, capsys: Say) -> None:
     (finished / "versions" / "0001" / "export.json").unlink()  # its weights are no model's
     refusal = refused(capsys, run.main, "--rollback", str(finished / "versions" / "1"))
