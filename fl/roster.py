@@ -52,7 +52,7 @@ def _passes(scenario: Scenario, client: int, round: int) -> float:
 
 def asked(scenario: Scenario, round: int) -> list[int]:
     """The clients of a round that the server waits for, ascending."""
-    dropped = stragglers(scenario, round) if scenario.drop_stragglers else {}
+    dropped = _slow(scenario, round) if scenario.drop_stragglers else set()
     return [client for client in choose(scenario, round) if client not in dropped]
 
 

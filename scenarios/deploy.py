@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from rich.console import Console
 
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
 from fl import keys
-from scenarios.deployment import flwr_cli, metrics, processes, status
+from scenarios.deployment import devices, flwr_cli, metrics, processes, status
 from scenarios.deployment.flwr_cli import CODE, HOME, option
 from scenarios.run import main as command
 from server import run_folder
@@ -145,13 +142,14 @@ def main(argv: list[str] | None = None) -> int:
         if args.command == "dismiss":
             flwr_cli.dismiss(home, args.name)
         elif args.list:
-            return _admit_all(home, args.list)
+            devices.admit_all(home, args.list)
+            return 0
         elif args.name is None or args.key is None or args.client is None:
             raise ValueError(
                 "admit takes NAME, KEY and --client N, as `clients.pi install` prints them; or --list FILE"
             )
         else:
-            _admit(home, args.name, args.key, args.client, args.replace)
+            devices.admit(home, args.name, args.key, args.client, args.replace)
         result = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
         Console(stderr=True, highlight=False).print(f"{args.name} {result}", soft_wrap=True)
         return 0
@@ -207,72 +205,6 @@ def _renew(home: Path, authority: bool, forget: bool) -> int:
         f"{home / 'server.crt'} is new: nginx -s reload; the SuperLink itself takes it when it is next started (down, up)"
     )
     return 0
-
-
-def _admit_all(home: Path, file: Path) -> int:
-    """Those on the list are in, and no others but the nodes of `up`. The whole list is looked at before anything changes."""
-    say = Console(stderr=True, highlight=False).print
-    devices = _listed(home, file)
-    admitted = flwr_cli.names(home).values()
-    for name in sorted({name for name in admitted if not processes.is_local_node(name)} - set(devices)):
-        flwr_cli.dismiss(home, name)
-        say(f"{name} is let in no more: it is not on the list", soft_wrap=True)
-    for name, (key, _) in devices.items():
-        if name in admitted and not flwr_cli.holds(home, name, key):
-            flwr_cli.dismiss(home, name)
-    flwr_cli.deal(home, {name: client for name, (_, client) in devices.items()})
-    for name, (key, client) in devices.items():
-        _admit(home, name, key, client, replace=True)
-    say(f"{len(devices)} may join: {', '.join(devices) or 'nobody'}", soft_wrap=True)
-    return 0
-
-
-def _listed(home: Path, file: Path) -> dict[str, tuple[str, int]]:
-    """{name: (its public key, its client)} of a list of devices. Raises ValueError if they cannot all be let in."""
-    try:
-        devices = tomllib.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"--list {file}: {error}") from None
-    local = {name: client for name, client in flwr_cli.clients(home).items() if processes.is_local_node(name)}
-    owners = {f"client {client}": name for name, client in local.items()}
-    for name, device in devices.items():
-        if not isinstance(device, dict) or set(device) != {"client", "key"} or type(device["client"]) is not int:
-            raise ValueError(f"--list {file}: [{name}] should have client = N and key = 'ecdsa-sha2-nistp384 …'")
-        key, client = str(device["key"]), device["client"]
-        try:
-            _check(key, client)
-        except ValueError as error:
-            raise ValueError(f"--list {file}: [{name}]: {error}") from None
-        if name in local:
-            raise ValueError(f"--list {file}: [{name}] is a node of `up`; choose another name")
-        for what in (f"client {client}", f"key {' '.join(key.split()[:2])}"):
-            if (other := owners.setdefault(what, name)) != name:
-                raise ValueError(f"--list {file}: [{name}]: {what[:40]} is {other}'s")
-    return {name: (str(device["key"]), device["client"]) for name, device in devices.items()}
-
-
-def _admit(home: Path, name: str, key: str, client: int, replace: bool) -> None:
-    _check(key, client)
-    flwr_cli.free(home, name, client)  # before the old key is dismissed, which Flower never takes again
-    file = home / f"{Path(name).name}.pub"
-    file.write_text(key.strip() + "\n")
-    if replace and name in flwr_cli.names(home).values() and not flwr_cli.holds(home, name, key):
-        flwr_cli.dismiss(home, name)
-    flwr_cli.admit(home, file, name, client)
-
-
-def _check(key: str, client: int) -> None:
-    """Raises ValueError if this is no public key as `clients.pi install` prints it, or no client."""
-    if client < 0:
-        raise ValueError(f"--client {client} should be 0 or more")
-    if not key.startswith("ecdsa-sha2-nistp384 "):
-        raise ValueError(f"key {key[:30]!r}… should begin with ecdsa-sha2-nistp384; put it in quotes, it has two parts")
-    try:
-        load_ssh_public_key(key.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(
-            f"key {key[:30]!r}… is cut short or damaged: copy the whole line that install prints, quotes too"
-        ) from None
 
 
 def _run(home: Path, arguments: Sequence[str], further: bool) -> int:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,6 +112,12 @@ class Terminal:
         """A line that even --quiet must not swallow."""
         self.screen.quiet = False
         self.say(text)
+
+    def broke(self, error: Exception, log: Path) -> None:
+        """What ended a run, while it is being handled; its traceback goes to the run's log, with all else."""
+        traceback.print_exc()
+        self.rest()
+        self.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {log}")
 
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""

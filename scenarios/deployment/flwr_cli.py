@@ -130,7 +130,7 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
     """Let a node with this public key in, to play this client and no other; it is written down by the node's number. One that
     is in already stays, and plays this client from now on. Raises ValueError if the client is another's."""
     free(home, name, client)
-    text = " ".join(key.read_text().split()[:2])
+    text = bare(key.read_text())
     another = [one for one in _admitted(home).values() if one["name"] == name and one.get("key", text) != text]
     if another:
         how = f"choose another name, or first: dismiss {name}"
@@ -153,6 +153,11 @@ def admit(home: Path, key: Path, name: str, client: int) -> None:
     _write(home, _admitted(home) | {number: {"name": name, "client": client, "key": text}})
 
 
+def bare(key: str) -> str:
+    """A public key without its comment."""
+    return " ".join(key.split()[:2])
+
+
 def free(home: Path, name: str, client: int) -> None:
     """May a node of this name play this client? Raises ValueError if it is another's."""
     others = (one["name"] for one in _admitted(home).values() if one["client"] == client and one["name"] != name)
@@ -168,8 +173,7 @@ def deal(home: Path, clients: Mapping[str, int]) -> None:
 
 def holds(home: Path, name: str, key: str) -> bool:
     """Is a node of this name admitted with this very key?"""
-    text = " ".join(key.split()[:2])
-    return any(one["name"] == name and one.get("key") == text for one in _admitted(home).values())
+    return any(one["name"] == name and one.get("key") == bare(key) for one in _admitted(home).values())
 
 
 def dismiss(home: Path, name: str) -> None:

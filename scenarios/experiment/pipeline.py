@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-import traceback
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -61,10 +60,7 @@ def run(experiment: Experiment) -> int:
         with phase("pictures and pages"):
             report = _draw(report, experiment, tracking)
     except Exception as error:
-        traceback.print_exc()
-        terminal.rest()
-        hint = f"what was said on the way is in {experiment.folder / 'run.log'}"
-        terminal.fail(f"failed: {type(error).__name__}: {error}\n{hint}")
+        terminal.broke(error, experiment.folder / run_folder.LOG)
         return 1
     except KeyboardInterrupt:
         terminal.rest()

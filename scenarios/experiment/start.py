@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 
 from core.config.scenario import Scenario
@@ -26,8 +25,6 @@ def run(scenario: Scenario, folder: Path, options: RunOptions) -> int:
                 forkserver.started(scenario)  # it loads TensorFlow and the data while this process loads the rest
             from scenarios.experiment import pipeline  # what libraries write past Python goes to the run's log, now
         except Exception as error:  # a library that is there and cannot be loaded
-            traceback.print_exc()
-            log = folder / run_folder.LOG
-            terminal.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {log}")
+            terminal.broke(error, folder / run_folder.LOG)
             return 1
         return pipeline.run(Experiment(scenario, folder, options, terminal, environment))

@@ -58,9 +58,8 @@ def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequenc
     pair = Pair(row, column, seeds, mean)
     if count < LEAST:
         return pair
-    error = statistics.stdev(differences) / count**0.5
-    half = float(stats.t.ppf(0.5 + 0.95 / 2, count - 1)) * error
-    if not error:  # the same difference for every seed: no test divides by nothing
+    half = half_width(differences)
+    if not half:  # the same difference for every seed: no test divides by nothing
         p = 0.0 if mean else 1.0
     else:
         with warnings.catch_warnings():
@@ -72,6 +71,14 @@ def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequenc
             warnings.simplefilter("ignore", UserWarning)  # ties, which make its p approximate
             ranks = float(stats.wilcoxon(differences).pvalue)
     return replace(pair, interval=(mean - half, mean + half), p=p, p_ranks=ranks)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of their mean, by Student's t; of a single value, which has none, 0."""
+    from scipy import stats
+
+    count = len(values)
+    return float(stats.t.ppf(0.5 + 0.95 / 2, count - 1)) * statistics.stdev(values) / count**0.5 if count > 1 else 0.0
 
 
 def adjusted(column_pairs: Sequence[Pair]) -> list[Pair]:

@@ -126,7 +126,8 @@ class Follower:
             return
         log.error("version %s goes on: %s", self.serving.version, why)
         with suppress(ValueError, OSError):
-            if version := versions.current(self.source):
+            version = versions.current(self.source)
+            if version and int(version.name) != self.serving.version:  # that one goes on, file or no file
                 self.refused[int(version.name)] = why
 
 

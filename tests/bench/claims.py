@@ -21,6 +21,7 @@ from typing import Any
 
 from core.safe_json import read_object
 from scenarios.environment import prepare
+from scenarios.studies.pairs import half_width
 from scenarios.studies.tables import lined
 from tests.bench import measure
 from tests.bench.measure import Facts, Tell
@@ -53,14 +54,7 @@ class Found:
         average = f"{mean:+.{self.digits}f}" if "points" in self.unit else f"{mean:.{self.digits}f}"
         spread = f"± {deviation:.{self.digits}f} ({count})" if count > 1 else f"({count})"
         measured = f"{average} {self.unit}" + (f"; {self.more}" if self.more else "")
-        return [self.claim, measured, spread, self.verdict(mean, _half_width(deviation, count))]
-
-
-def _half_width(deviation: float, count: int) -> float:
-    """Of the 95 % interval of a mean, by Student's t; a single value has none."""
-    from scipy import stats
-
-    return float(stats.t.ppf(0.975, count - 1)) * deviation / count**0.5 if count > 1 else 0.0
+        return [self.claim, measured, spread, self.verdict(mean, half_width(self.values))]
 
 
 def at_least(claimed: float) -> Callable[[float, float], str]:

@@ -58,6 +58,10 @@ def test_a_current_version_without_its_file_is_said_once(tmp_path: Path, caplog:
     (without / "model.onnx.refused").rename(without / "model.onnx")
     follower.look()
     assert follower.serving.version == 2 and follower.refused == {}
+    (without / "model.onnx").rename(without / "aside")  # what is served goes on without its file, and is not refused
+    for _ in range(3):
+        follower.look()
+    assert follower.refused == {} and len(caplog.messages) == 2
 
 
 def test_a_file_that_answers_no_probabilities_is_not_served(tmp_path: Path) -> None:
