@@ -93,6 +93,7 @@ def received(
         request=request,
         arrays=update.arrays,
         own_examples=update.own,
+        examples=update.examples,
         steps=update.sums.examples // request.scenario.local.batch,
         max_examples=max_examples,
         client=update.client,

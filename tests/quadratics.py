@@ -40,12 +40,12 @@ class Quadratics:
         self.arrays: Arrays = [np.zeros(1, np.float32)]
         self.state, self.shared = self.strategy.start(self.arrays), dict[str, np.ndarray]()
         self.memory: dict[int, Memory] = {client: {} for client in range(4)}
-        self.round = 0
+        self.round, self.rate = 0, scenario.local.rate
 
     def lesson(self, client: int) -> Lesson:
         """What it is sent."""
-        payloads, rate = self.chain.download(self.shared, client), self.scenario.local.rate
-        return Lesson(0, self.arrays, NOTHING, np.zeros((0, 0)), client, self.round, rate, self.scenario, payloads)
+        payloads = self.chain.download(self.shared, client)
+        return Lesson(0, self.arrays, NOTHING, np.zeros((0, 0)), client, self.round, self.rate, self.scenario, payloads)
 
     def learn(self, client: int) -> tuple[Arrays, dict[str, Arrays]]:
         """A client's round: its new weight, and what it sends beside."""
@@ -57,7 +57,7 @@ class Quadratics:
             if local.clip:
                 slope = min(max(slope, -local.clip), local.clip)
             speed = local.momentum * speed + slope
-            w -= local.rate * speed
+            w -= self.rate * speed
         learned = Learned([np.array([w], np.float32)], Sums(0.0, 0, self.steps[client]), [])
         engine = object()
         self.memory[client] = self.chain.remember(self.memory[client], lesson, learned, engine)  # type: ignore[arg-type]
@@ -65,8 +65,8 @@ class Quadratics:
 
     def received(self, arrays: Arrays, client: int = 0) -> Received:
         """What the server knows of its reply."""
-        asked = Request(self.scenario, self.round, self.scenario.local.rate, self.arrays, self.shared)
-        return Received(asked, arrays, 10, self.steps[client], 1.0)
+        asked = Request(self.scenario, self.round, self.rate, self.arrays, self.shared)
+        return Received(asked, arrays, 10, 10, self.steps[client], 1.0)
 
     def play(self, rounds: int, lost: Sequence[tuple[int, int]] = (), cohort: Sequence[int] = range(4)) -> float:
         """So many rounds; lost: (round, client) whose reply never arrives. Returns the global weight."""

@@ -47,6 +47,7 @@ class Received:
     request: Request
     arrays: Arrays  # the client's new weights; none, if it took no step
     own_examples: int  # that it learned from
+    examples: int  # with those that it rehearsed: what it weighs in a mean
     steps: int  # that it took
     max_examples: float  # that a client of this round is believed to have; ∞ in simulation, where each count is known
     client: int = -1  # who it is

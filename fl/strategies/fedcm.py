@@ -52,12 +52,12 @@ class FederationMomentum(Finetune):
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """The direction that the client went in, and its number of examples: no client sends either, the server has both."""
-        if not received.arrays or not received.steps:
-            return {}
         request = received.request
         distance = reach(received.steps, request.rate, request.scenario.local.momentum)
+        if not received.arrays or not distance:
+            return {}
         gradient = direction(self.model, request.arrays, received.arrays, distance)
-        return {self.name: [*gradient, np.array(received.own_examples, np.float32)]}
+        return {self.name: [*gradient, np.array(received.examples, np.float32)]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}

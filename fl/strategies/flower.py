@@ -26,6 +26,7 @@ class Flower:
     needed: int = 1  # clients, of fewer it promises nothing
     why: str = ""  # that many
     methods: tuple[Finetune, ...] = ()  # its half on the client
+    distances: bool = False  # it takes differences of squared lengths, which lose small moves in float32
 
     def client(self) -> Sequence[Finetune]:
         return self.methods
@@ -43,7 +44,8 @@ class Flower:
         self.check(len(contributions))
         rule = self._restored(state)
         # Adaptive rules keep the weights that they step from when they send them; who takes part is the roster's business.
-        sent, received = resident(arrays), [resident(one.arrays) for one in contributions]
+        kind = np.float64 if self.distances else np.float32
+        sent, received = resident(arrays), [resident([w.astype(kind) for w in one.arrays]) for one in contributions]
         rule.configure_train(round, sent, ConfigRecord(), _Cohort(len(contributions)))
         replies = [
             Message(
@@ -186,7 +188,8 @@ def krum(
 ) -> Flower:
     """The one client closest to its neighbours, `malicious` being bad (Blanchard et al. 2017, arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
-    rule = Flower("Krum", {"num_malicious_nodes": malicious}, 2 * malicious + 3, "2·malicious + 3")
+    arguments = {"num_malicious_nodes": malicious}
+    rule = Flower("Krum", arguments, 2 * malicious + 3, "2·malicious + 3", distances=True)
     return rule.check(scenario.cohort)
 
 
@@ -201,7 +204,7 @@ def multikrum(
     within("selected", selected, 1, scenario.cohort)
     needed, why = max((2 * malicious + 3, "2·malicious + 3"), (selected, "selected"))
     arguments = {"num_malicious_nodes": malicious, "num_nodes_to_select": selected}
-    return Flower("MultiKrum", arguments, needed, why).check(scenario.cohort)
+    return Flower("MultiKrum", arguments, needed, why, distances=True).check(scenario.cohort)
 
 
 def bulyan(
@@ -211,5 +214,6 @@ def bulyan(
 ) -> Flower:
     """Krum's choice, then a trimmed mean around the median (El Mhamdi et al. 2018, arXiv:1802.07927)"""
     within("malicious", malicious, 0, 1_000_000)
-    rule = Flower("Bulyan", {"num_malicious_nodes": malicious}, 4 * malicious + 3, "4·malicious + 3")
+    arguments = {"num_malicious_nodes": malicious}
+    rule = Flower("Bulyan", arguments, 4 * malicious + 3, "4·malicious + 3", distances=True)
     return rule.check(scenario.cohort)

@@ -39,7 +39,7 @@ def scaffold(scenario: Scenario) -> Flower:
 
 
 def reach(steps: int, rate: float, momentum: float) -> float:
-    """η·E: how far so many steps of this size carry the weights, for each unit of a constant gradient."""
+    """η·E: how far so many steps of this size carry the weights, for each unit of a constant gradient; 0 at a rate of 0."""
     return rate * sum((1 - momentum**k) / (1 - momentum) for k in range(1, steps + 1))
 
 
@@ -66,14 +66,14 @@ class ControlVariates(Finetune):
         return Pull(Pull.none(lesson.start).a, [c - c_i for c, c_i in zip(server, own, strict=True)])
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        if not learned.sums.examples:
+        if not _reach(lesson, learned):
             return memory
         before, after = self._variates(memory, lesson)[1], self._new_variate(memory, lesson, learned)
         slot = counting.written(lesson.round, self._counted(lesson), before, after)
         return {**memory, self.name: {lesson.stage: slot}}
 
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
-        if not learned.sums.examples:
+        if not _reach(lesson, learned):
             return {}
         slot = counting.slot(memory, self.name)
         pairs = zip(in_order("own", slot), in_order("before", slot), strict=True)
@@ -104,11 +104,11 @@ class ControlVariates(Finetune):
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """The difference, if it follows from the client's own weights."""
-        if self.name not in payloads or not received.arrays:
-            return {}
-        *change, (distance, round_) = payloads[self.name]
         request = received.request
         wanted = reach(received.steps, request.rate, request.scenario.local.momentum)
+        if self.name not in payloads or not received.arrays or not wanted:
+            return {}
+        *change, (distance, round_) = payloads[self.name]
         if round_ != request.round or not abs(distance - wanted) <= ROUNDING * wanted:
             raise ValueError(f"its control variate is of {distance:.4g} in round {round_:g}, not of {wanted:.4g}")
         server = self._server(request.shared) or [np.zeros_like(w) for w in request.arrays]

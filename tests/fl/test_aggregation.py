@@ -13,6 +13,7 @@ from core.config.scenario import Scenario
 from core.data import Examples
 from core.plan import Lesson
 from fl import roster, strategies
+from fl.strategies.base import Contribution
 from fl.messages import Task
 from tests.fakes import START, FakeGrid, honest, play, same
 
@@ -76,6 +77,18 @@ def test_krum_takes_the_client_nearest_to_its_neighbours(malicious: int) -> None
     new, answers, _ = once(Part("krum", {"malicious": malicious}))
     scores = sums_to_nearest(answers, 7 - malicious - 2)
     assert_close(new, answers[int(scores.argmin())])
+
+
+@pytest.mark.parametrize("rule", ["krum", "multikrum", "bulyan"])
+def test_small_moves_of_large_weights_are_told_apart(rule: str) -> None:
+    """In float32 the difference of two squared lengths of 1e6 says nothing about moves of 0.001."""
+    at = [np.full(10_000, 10, np.float32)]
+    moves = (0, 0.001, 0.0011, 0.0012, 0.0013, 0.0014, 0.05)
+    there = [Contribution(c, [at[0] + np.float32(move)], 1.0, 1) for c, move in enumerate(moves)]
+    arguments = {"malicious": 1} | ({"selected": 3} if rule == "multikrum" else {})
+    strategy = strategies.build(Scenario("far out", clients=9, cohort=7, strategy=Part(rule, arguments)))
+    _, (new,) = strategy.aggregate(strategy.start(at), at, there, 1)
+    assert new - at[0] == pytest.approx(np.full(10_000, 0.0012), abs=2e-6)
 
 
 def test_multikrum_takes_the_mean_of_the_nearest() -> None:

@@ -75,6 +75,13 @@ def test_more_examples_than_others_are_not_believed() -> None:
     assert counts == [10, 10, 100]
 
 
+def test_who_only_rehearses_has_a_direction_as_heavy_as_its_weights() -> None:
+    federation = quadratics()
+    federation.play(1)
+    reply = replace(federation.received([np.ones(1, np.float32)]), own_examples=0, examples=30)
+    assert federation.chain.accept({}, reply)["fedcm"][-1] == 30
+
+
 @pytest.mark.parametrize("key, value", [("momentum", 1.0), ("momentum", -0.1), ("rounds", 0), ("rounds", 101)])
 def test_what_cannot_be_is_refused(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"strategy\.{key} = {value}"):

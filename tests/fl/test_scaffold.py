@@ -15,7 +15,7 @@ from fl import strategies
 from fl.strategies.scaffold import ControlVariates, reach
 from tests.fakes import federate, losses_on_both_engines
 from tests.models import spec
-from tests.quadratics import OPTIMUM, Quadratics, scenario
+from tests.quadratics import OPTIMUM, RATE, Quadratics, scenario
 
 
 def variates(shared: Shared) -> float:
@@ -76,6 +76,20 @@ def test_a_variate_that_no_honest_client_can_have_is_refused(change: object, wor
     assert federation.chain.accept(beside, federation.received(arrays))
     with pytest.raises(ValueError, match=words):
         federation.chain.accept({"scaffold": change(*beside["scaffold"])}, federation.received(arrays))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["scaffold", "fedcm", "feddyn", "fednova"])
+def test_a_round_at_a_rate_of_0_moves_nothing(name: str) -> None:
+    """As the last one of a cosine whose floor is 0."""
+    federation = Quadratics(scenario(name))
+    federation.play(2)
+    before, kept = federation.arrays[0].copy(), dict(federation.shared)
+    federation.rate = 0.0
+    federation.play(1)
+    if name in ("scaffold", "fedcm"):
+        assert federation.arrays[0] == before and all(np.array_equal(federation.shared[key], kept[key]) for key in kept)
+    federation.rate = RATE
+    assert np.isfinite(federation.play(1)) and all(np.isfinite(array).all() for array in federation.shared.values())
 
 
 def test_no_variate_leads_all_others() -> None:

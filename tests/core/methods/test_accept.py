@@ -51,6 +51,7 @@ def received(examples: int = 60, **fields: Any) -> Received:
             "request": request,
             "arrays": START,
             "own_examples": examples,
+            "examples": examples,
             "steps": 1,
             "max_examples": math.inf,
             **fields,
