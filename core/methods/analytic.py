@@ -21,6 +21,7 @@ import numpy as np
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.engines.base import Engine
+from core.methods import by_client
 from core.methods.base import Finetune, Memory, Payloads, Received, Request, Shared
 from core.methods.sums import check, packed, summed, unpacked
 from core.models import ModelSpec
@@ -130,7 +131,7 @@ class Acil(Finetune):
         """How many images its sums are of. Raises ValueError if they cannot be of as many as it reports."""
         scenario, examples = received.request.scenario, received.own_examples
         if received.stage_examples is not None:
-            since = _absorbed(received.request.shared, self.name).get(received.client, -1) + 1 - scenario.past
+            since = self._absorbed(received.request.shared, received.client) + 1 - scenario.past
             return sum(received.stage_examples[max(0, since) :])
         if not examples <= reported <= scenario.max_examples or not reported or reported % 1:
             raise ValueError(
@@ -155,25 +156,28 @@ class Acil(Finetune):
         triangle, table, _ = self.shapes(arrays)[self.name]
         gram = shared.get(f"{self.name}/gram", np.zeros(triangle))
         cross = shared.get(f"{self.name}/cross", np.zeros(table))
-        absorbed = _absorbed(shared, self.name)
         fresh = {c: payloads[self.name] for c, payloads in sorted(uploads.items()) if self.name in payloads}
-        fresh = {c: sent for c, sent in fresh.items() if sent[2][0] > absorbed.get(c, -1)}
+        fresh = {c: sent for c, sent in fresh.items() if sent[2][0] > self._absorbed(shared, c)}
         if not fresh:
             return shared, arrays
-        for client, (client_gram, client_cross, stage, *_) in fresh.items():
+        for client_gram, client_cross, *_ in fresh.values():
             gram, cross = gram + client_gram, cross + client_cross
-            absorbed[client] = int(stage[0])
-        state = {"gram": gram, "cross": cross, "absorbed": np.array(sorted(absorbed.items()), np.int64)}
-        shared = {**shared, **{f"{self.name}/{key}": value for key, value in state.items()}}
+        newest = {client: int(stage[0]) for client, (_, _, stage, *_) in fresh.items()}
+        absorbed = by_client.written(shared, f"{self.name}/absorbed", newest)
+        shared = {**shared, f"{self.name}/gram": gram, f"{self.name}/cross": cross, **absorbed}
         body, _ = self.model.body_and_head(arrays)
         drawn = next(iter(fresh.values()))[3:]  # the same for all
         return shared, [*body, *self.head(*self.solve(unpacked(gram), cross), drawn)]
 
     def download(self, shared: Shared, client: int) -> Payloads:
-        """The newest of its stages whose sums the server has, -1 if of none; nothing, as long as it has no sums at all."""
+        """Which of its stages' sums the server has; nothing, as long as it has no sums at all."""
         if f"{self.name}/gram" not in shared:
             return {}
-        return {self.name: [np.array([_absorbed(shared, self.name).get(client, -1)], np.float32)]}
+        return {self.name: [np.array([self._absorbed(shared, client)], np.float32)]}
+
+    def _absorbed(self, shared: Shared, client: int) -> int:
+        """The newest of its stages whose sums the server has, -1 if of none; it has those of all before that it has met."""
+        return by_client.number(shared, f"{self.name}/absorbed", client, -1)
 
     def head(self, weights: np.ndarray, bias: np.ndarray, drawn: Arrays) -> Arrays:
         """The head's arrays that compute this map of `seen`."""
@@ -222,11 +226,6 @@ class Slda(Acil):
         met = count > 0
         weights, bias = weights - weights[:, met].mean(1, keepdims=True), bias - bias[met].mean()
         return np.where(met, weights, 0), np.where(met, bias, UNMET)
-
-
-def _absorbed(shared: Shared, name: str) -> dict[int, int]:
-    """{client: the newest of its stages whose sums the server has}; it has those of all before that it has met."""
-    return {int(c): int(s) for c, s in shared.get(f"{name}/absorbed", np.zeros((0, 2), np.int64))}
 
 
 def check_length(weights: np.ndarray, longest: float) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from core.arrays import Arrays, in_order, numbered
+from core.methods import by_client
 from core.methods.base import Memory, Shared, Slot
 
 NEVER = -1  # the round of a client that never counted
@@ -46,14 +47,9 @@ def written(round: int, counted: int, before: Arrays, after: Arrays) -> Slot:
 
 def counted(shared: Shared, name: str, client: int) -> int:
     """In which round a reply of this client's last counted; NEVER, if none did."""
-    return _rounds(shared, name).get(client, NEVER)
+    return by_client.number(shared, f"{name}/counted", client, NEVER)
 
 
 def noted(shared: Shared, name: str, replies: Iterable[tuple[int, int]]) -> Shared:
     """These replies counted: (client, round) each."""
-    rounds = _rounds(shared, name) | dict(replies)
-    return {**shared, f"{name}/counted": np.array(sorted(rounds.items()), np.int64)}
-
-
-def _rounds(shared: Shared, name: str) -> dict[int, int]:
-    return {int(c): int(r) for c, r in shared.get(f"{name}/counted", ())}
+    return {**shared, **by_client.written(shared, f"{name}/counted", dict(replies))}

@@ -13,8 +13,8 @@ from core.config.scenario import Scenario
 from core.data import Examples
 from core.plan import Lesson
 from fl import roster, strategies
-from fl.strategies.base import Contribution
 from fl.messages import Task
+from fl.strategies.base import Contribution
 from tests.fakes import START, FakeGrid, honest, play, same
 
 
