@@ -14,6 +14,8 @@ from core.disk import contents
 LARGEST = 20_000_000  # bytes of a file
 WIDEST = 4096  # pixels a side
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEADER = 33  # bytes of the signature and the first chunk
+ORIENTED = b"eXIf"  # the chunk that may say how a picture is to be turned
 MOVING = {b"acTL", b"fcTL", b"fdAT"}  # chunks of an animation, which have sizes of their own
 CONTRAST = 128  # between an ink and its paper, at least, if a picture shows both
 
@@ -40,47 +42,58 @@ def picture(file: Path, side: int) -> np.ndarray:
 
 def sides(octets: bytes) -> tuple[int, int]:
     """Width and height, as a PNG file's header tells. Raises ValueError if it is none."""
-    if octets[:8] != SIGNATURE or octets[12:16] != b"IHDR" or len(octets) < 33:
+    if octets[:8] != SIGNATURE or octets[12:16] != b"IHDR" or len(octets) < HEADER:
         raise ValueError("it does not begin as one")
     width, height = struct.unpack(">II", octets[16:24])
     return width, height
 
 
 def png(octets: bytes) -> np.ndarray:
-    """A PNG file's bytes as uint8 [h, w], as light as it is drawn, transparency laid on paper. Its `sides` decide how much memory
-    that takes: look at them first.
+    """A PNG file's bytes as uint8 [h, w], as light as it is drawn, turned as it says, transparency laid on paper. Its `sides` decide
+    how much memory that takes: look at them first.
 
     Raises ValueError or one of OpenCV's errors if it is damaged.
     """
     import cv2
 
-    packed = np.frombuffer(_checked(octets), np.uint8)
+    chunks = _checked(octets)
+    packed = np.frombuffer(octets, np.uint8)
     grey, full = (cv2.imdecode(packed, how) for how in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_UNCHANGED))
-    if grey is None or full is None or grey.shape != full.shape[:2]:
+    if grey is None or full is None:
         raise ValueError("it is damaged")
     if full.shape[2:] != (4,):
         return grey
-    alpha: np.ndarray = full[..., 3].astype(np.float32) / (255 if full.dtype == np.uint8 else 65535)
-    return composed(grey, alpha)
+    alpha = full[..., 3]
+    if exif := chunks.get(ORIENTED):  # OpenCV turns the grey values as it says, but not the transparency
+        alone = cv2.imencode(".png", alpha)[1].tobytes()
+        how = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+        alpha = cv2.imdecode(np.frombuffer(alone[:HEADER] + exif + alone[HEADER:], np.uint8), how)
+    if grey.shape != alpha.shape:
+        raise ValueError("it is damaged")
+    return composed(grey, alpha.astype(np.float32) / (255 if alpha.dtype == np.uint8 else 65535))
 
 
-def _checked(octets: bytes) -> bytes:
-    """The same bytes, if they are one PNG that stands still: another's header would tell OpenCV of other sides."""
-    kinds = Counter(_chunks(octets))
+def _checked(octets: bytes) -> dict[bytes, bytes]:
+    """The last chunk of each kind, if they make one PNG that stands still: another's header would tell OpenCV of other sides."""
+    chunks = list(_chunks(octets))
+    kinds = Counter(kind for kind, _ in chunks)
     if kinds[b"IHDR"] > 1 or kinds[b"IEND"] != 1 or set(kinds) & MOVING:
         raise ValueError("it is damaged or moves: a picture has one beginning, one end, and stands still")
-    return octets
+    if kinds[ORIENTED] > 1:
+        raise ValueError("it says twice how it is turned")
+    return dict(chunks)
 
 
-def _chunks(octets: bytes) -> Iterator[bytes]:
-    """The kind of each chunk (length, kind, content, checksum), up to the end. Raises ValueError if one is longer than the file."""
+def _chunks(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and bytes (length, kind, content, checksum) of each chunk, up to the end. Raises ValueError if one is longer than the
+    file."""
     offset = len(SIGNATURE)
     while offset + 12 <= len(octets):
         size, kind = struct.unpack_from(">I4s", octets, offset)
-        offset += 12 + size
+        start, offset = offset, offset + 12 + size
         if offset > len(octets):
             raise ValueError(f"it is damaged: {size:,} bytes should follow, and do not")
-        yield kind
+        yield kind, octets[start:offset]
         if kind == b"IEND":
             return
 

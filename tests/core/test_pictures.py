@@ -61,6 +61,29 @@ def test_a_picture_is_read_as_it_looks(
     assert seen.dtype == np.uint8 and np.abs(seen.astype(float) - 255 * looks).max() <= 1
 
 
+def exif(orientation: int) -> bytes:
+    """A chunk that says only how the picture is turned, 1 … 8."""
+    content = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    return struct.pack(">I", len(content)) + b"eXIf" + content + struct.pack(">I", zlib.crc32(b"eXIf" + content))
+
+
+@pytest.mark.parametrize("deep", [np.uint8, np.uint16])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_is_turned_whole(orientation: int, deep: type, tmp_path: Path) -> None:
+    """Ink that lies in the transparency alone, as drawing programs write it, turns as a grey picture of it does."""
+    alpha = np.zeros((20, 28), np.uint8)
+    alpha[2:9, 3:24], alpha[9:18, 3:6] = 255, 128
+    drawn = np.dstack([np.zeros((20, 28, 3), np.uint8), alpha]).astype(deep) * (257 if deep is np.uint16 else 1)
+    images = []
+    for name, each in (("ink in alpha", drawn), ("grey", 255 - alpha)):
+        octets, file = cv2.imencode(".png", each)[1].tobytes(), tmp_path / f"{name}.png"
+        file.write_bytes(octets[:33] + exif(orientation) + octets[33:])
+        images.append(picture(file, 28))
+    assert np.abs(images[0].astype(int) - images[1]).max() <= 1
+    file.write_bytes(octets)
+    assert np.array_equal(picture(file, 28), images[1]) == (orientation == 1)
+
+
 def test_transparent_corners_of_a_drawn_paper_are_paper(tmp_path: Path) -> None:
     alpha = OPAQUE.copy()
     alpha[:3, :3] = alpha[-3:, -3:] = 0
