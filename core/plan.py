@@ -224,14 +224,15 @@ def draw(
     views = _views(lesson, own.x, rows, rehearsed.x)
     labels, is_own = np.concatenate([own.y, rehearsed.y]).astype(np.int32), np.arange(len(views)) < len(rows)
     distillation = (distil or (lambda seen: Distillation.nothing(len(seen))))(Examples(views[: len(rows)], own.y))
-    calibration = calibrate(np.bincount(np.concatenate([lesson.examples.y, rehearsal.examples.y]), minlength=classes))
+    counts = np.stack([np.bincount(one.y, minlength=classes) for one in (lesson.examples, rehearsal.examples)])
+    calibration = calibrate(counts.sum(0))
     plan = Plan(
         images=views,
         order=np.concatenate([_in_turn(0, count, own_size), _in_turn(len(rows), count, rehearsed_size)], 1),
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[rehearsed_rows]]),
         scale=calibration.scale,
-        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, classes) + calibration.shift,
+        shift=scenario.softmax.build("softmax", SOFTMAXES, labels, is_own, counts) + calibration.shift,
         soft=joined([distillation.soft, rehearsal.soft[rehearsed_rows]], classes),
         logits=joined([distillation.logits, rehearsal.logits[rehearsed_rows]], classes),
         dropout_mask=_dropout_mask(scenario, count, at),

@@ -179,7 +179,7 @@ def update(
     arrays = {name: checks.weights(packed, expected[name]) for name, packed in content.array_records.items()}
     numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
     answer_round = _addressed(numbers, client, round)
-    least = 1 if learned or not like else 0
+    least = 1 if learned else 0
     own, rehearsed = (checks.whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
     if own + rehearsed < least:
         raise ValueError("the answer's numbers make no sense: it learned from 0 examples")

@@ -73,7 +73,9 @@ def check(scenario: Scenario) -> tuple[str, ...]:
         part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
     for part in scenario.looks:
         part.build("looks", LOOKS, np.zeros((1, *spec.image), np.uint8), 0.5)
-    scenario.softmax.build("softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool), spec.classes)
+    scenario.softmax.build(
+        "softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool), np.zeros((2, spec.classes), int)
+    )
     course(scenario)
     _redealt(scenario)
     for round in {1, *(first for _, first in (*scenario.join, *scenario.leave))}:

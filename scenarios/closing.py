@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 
 from rich.table import Table
 
@@ -94,10 +95,9 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
     for kind, each in shares(clients(report)).items():
         mean, tenth = 100 * sum(each) / len(each), 100 * worst_tenth(each)
         yield "", f"{KINDS[kind][0]}: mean {mean:.2f} %, worst tenth {tenth:.2f} %, worst {100 * min(each):.2f} %"
-    if federated and alone:
-        local = [alone[client] for client, _ in tested]
-        helped = sum(joined - one >= CLEAR for joined, one in zip(federated, local, strict=True))
-        yield "", f"alone {100 * sum(local) / len(local):.2f} %; joining clearly helps {helped} of {len(local)} there"
+    if alone and (pairs := [(joined, own) for client, joined in tested if (own := alone[client]) is not None]):
+        helped, mean = sum(joined - own >= CLEAR for joined, own in pairs), fmean(own for _, own in pairs)
+        yield "", f"alone {100 * mean:.2f} %; joining clearly helps {helped} of {len(pairs)} there"
 
 
 def _last(report: Report) -> str:

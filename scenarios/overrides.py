@@ -12,7 +12,7 @@ from core.config.scenario import Scenario
 from core.data import settled
 from core.methods import METHODS
 
-LIMITS = ("images", "kilobytes")  # of a client's memory; 0: no such limit
+LIMITS = ("images", "kilobytes")  # of a client's memory; 0: only the other limits it
 Change = tuple[str, str]
 
 

@@ -150,8 +150,14 @@ class Tests:
     """All that a run tests its global model on."""
 
     def __init__(self, scenario: Scenario, data: Data, arrays: Arrays, judge: Judge) -> None:
-        """arrays: the weights that the run begins, or goes on, with; judge: who tries models."""
+        """arrays: the weights that the run begins, or goes on, with; judge: who tries models.
+
+        Raises ValueError if a task has no test image: its accuracy would be nothing, and so would every mean over tasks.
+        """
         self.suite = TestSuite.of(scenario, data.test, judge)  # at the end of a stage
+        if untested := [test.name for i, test in enumerate(self.suite.tests) if not len(self.suite.task(i))]:
+            images = f"{data.spec.name} has {len(data.test):,} test images (test = {scenario.test})"
+            raise ValueError(f"{images}, and none of them for: {'; '.join(untested)}")
         self.quick = self.suite.some(SAMPLE, scenario.seed) if set(self.suite.sets) != {PLAIN} else self.suite
         self.probe = Probe(scenario, self.suite, arrays) if scenario.probe else None
         self.validation, self.ends = data.validation, ends(scenario)
@@ -206,14 +212,13 @@ def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Sh
 
 
 def _shard(update: Update, scenario: Scenario) -> Shard:
-    if not update.sums.examples:
-        raise ValueError("it holds no image to test on")
+    has_tests = update.sums.examples > 0
     return Shard(
         client=update.client,
         examples=update.examples,
         labels=tuple(update.labels),
         looks={part.name: amount for part, amount in zip(scenario.looks, update.looks, strict=False)},
-        accuracy=update.sums.accuracy,
+        accuracy=update.sums.accuracy if has_tests else None,
         tested=update.sums.examples,
-        personal_accuracy=update.personal.accuracy if update.personal else None,
+        personal_accuracy=update.personal.accuracy if update.personal and has_tests else None,
     )

@@ -149,7 +149,7 @@ class Shard:
     examples: int = 0  # training images
     labels: tuple[int, ...] = ()  # how many of each class
     looks: Mapping[str, float] = field(default_factory=dict)  # the amount of each of its looks
-    accuracy: float | None = None  # of the global model, on the client's own test images
+    accuracy: float | None = None  # of the global model, on the client's own test images; None without any
     tested: int = 0  # how many these were
     rounds: int = 0  # in which its reply counted
     personal_accuracy: float | None = None  # of its personal model, on the same images, if it has one
@@ -268,7 +268,7 @@ class Report:
     baselines: Mapping[str, float] = field(default_factory=dict)  # accuracy of each one's last weights
     curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)  # of the baselines
     local_accuracies: tuple[float, ...] = ()  # each client's own model, on all test images
-    local_own_accuracies: tuple[float, ...] = ()  # the same on its own test images
+    local_own_accuracies: tuple[float | None, ...] = ()  # the same on its own test images, None without any
     fedavg_own_accuracies: tuple[
         float, ...
     ] = ()  # of plain FedAvg's model, on the own test images of each client in `shards`

@@ -20,8 +20,8 @@ class AGem(Replay):
         self,
         model: ModelSpec,
         *,
-        images: int = 200,  # most that a client keeps; 0 = no such limit
-        kilobytes: float = 0.0,  # the same with all that is beside them; 0 = no such limit
+        images: int = 200,  # most that a client keeps; 0: only kilobytes limits it, and both 0 keep none
+        kilobytes: float = 0.0,  # the same with all that is beside them; 0: only images limits it
         select: str = "balanced",  # which stay: balanced, reservoir, herding
     ) -> None:
         super().__init__(model, images=images, kilobytes=kilobytes, select=select)

@@ -26,7 +26,7 @@ SELECT = ("balanced", "reservoir", "herding")
 
 
 class Buffer:
-    """A budget and a rule.
+    """A budget and a rule. A limit of 0 is none; where both are 0, nothing is kept.
 
     reservoir: a fair sample of all images met (Vitter 1985, by random keys). balanced: the same within each class, classes
     as equal as what is there allows (Chrysakis and Moens 2020). herding: within each class those whose mean feature is
@@ -36,8 +36,8 @@ class Buffer:
     def __init__(self, images: int, kilobytes: float, select: str, classes: int) -> None:
         if select not in SELECT:
             raise unknown("select", select, SELECT)
-        if images < 0 or kilobytes < 0:
-            raise ValueError(f"images = {images} and kilobytes = {kilobytes:g} should be 0 or more")
+        if images < 0 or not 0 <= kilobytes < math.inf:
+            raise ValueError(f"images = {images} and kilobytes = {kilobytes:g} should be 0 or more, and finite")
         self.images, self.bytes, self.select = images, 1000 * kilobytes, select
         self.label = label_type(classes)
 

@@ -27,8 +27,8 @@ class Der(Replay):
         model: ModelSpec,
         *,
         alpha: float = 0.3,  # weight of the stored answers; range [0, 100]
-        images: int = 200,  # most that a client keeps; 0 = no such limit
-        kilobytes: float = 0.0,  # the same with all that is beside them; 0 = no such limit
+        images: int = 200,  # most that a client keeps; 0: only kilobytes limits it, and both 0 keep none
+        kilobytes: float = 0.0,  # the same with all that is beside them; 0: only images limits it
         select: str = "balanced",  # which stay: balanced, reservoir, herding
         share: float = 0.5,  # of every batch; range [0, 1)
     ) -> None:
@@ -67,8 +67,8 @@ class DerPP(Der):
         *,
         alpha: float = 0.3,  # weight of the stored answers; range [0, 100]
         beta: float = 1.0,  # weight of the stored labels; range [0, 100]
-        images: int = 200,  # most that a client keeps; 0 = no such limit
-        kilobytes: float = 0.0,  # the same with all that is beside them; 0 = no such limit
+        images: int = 200,  # most that a client keeps; 0: only kilobytes limits it, and both 0 keep none
+        kilobytes: float = 0.0,  # the same with all that is beside them; 0: only images limits it
         select: str = "balanced",  # which stay: balanced, reservoir, herding
         share: float = 0.5,  # of every batch; range [0, 1)
     ) -> None:

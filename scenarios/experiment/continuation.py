@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.config.scenario import Model, Scenario
+from core.data import dataset
+from core.disk import numbered
 from core.stream import course
 from fl import strategies
 from scenarios.deployment import flwr_cli
@@ -52,7 +54,10 @@ def source(run: Path, real: bool = False) -> tuple[Path, int]:
 def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
     """The scenario as one that follows a run: its stages are counted on from there."""
     _, stages = source(run, real)
-    model = Scenario.read(run / run_folder.SCENARIO).model
+    old = Scenario.read(run / run_folder.SCENARIO)
+    model, classes = old.model, (dataset(old).classes, dataset(scenario).classes)
+    if classes[0] != classes[1]:
+        raise ValueError(f"--from {run}: its model tells {classes[0]} classes apart, {scenario.name} has {classes[1]}")
     if model.kind != scenario.model.kind:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
     if (was := _norm(model)) != (now := _norm(scenario.model)):
@@ -84,7 +89,7 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
         record.write(folder / run_folder.BEFORE, " ".join(_lineage(run)))
         return
     for home in sorted((run / run_folder.CLIENTS).glob("client-*")):
-        if files := sorted(home.glob("round-*.npz")):
+        if files := list(numbered(home).values()):
             (folder / run_folder.CLIENTS / home.name).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(files[-1], folder / run_folder.CLIENTS / home.name / "round-0000.npz")
 

@@ -15,7 +15,7 @@ from core.config.scenario import Scenario
 from core.data import Data, Examples, load
 from core.scores import Sums
 from fl import wire
-from fl.messages import Task
+from fl.messages import Task, Update
 from server import evaluation
 from server.evaluation import Probe
 from server.record import RoundRecord, Shard
@@ -135,6 +135,20 @@ def test_the_gate_reads_every_tasks_validation_images_under_its_condition(tiny: 
     assert read == pytest.approx(wanted)
     none = load(replace(scenario, validation=0))
     assert evaluation.Tests(replace(scenario, validation=0), none, WEIGHTS, engine).judged(WEIGHTS) == (None, None)
+
+
+def test_a_task_without_a_test_image_is_refused_by_its_name(tiny: Scenario, digits: Data) -> None:
+    """Its accuracy would be 0 of 0, and a part of every mean over tasks."""
+    scenario = replace(tiny, **TWO)  # type: ignore[arg-type]
+    few = replace(digits, test=digits.test.take(np.flatnonzero(digits.test.y < 5)))
+    with pytest.raises(ValueError, match=r"few.npz has \d+ test images .* none of them for: 5, 6, 7, 8, 9$"):
+        evaluation.Tests(scenario, few, WEIGHTS, engine)
+
+
+def test_a_client_without_test_images_has_no_accuracy(tiny: Scenario) -> None:
+    untested = Update(1, [], 60, Sums())
+    reply = wire.update(wire.reply(untested), 1, [], round=0)
+    assert reply.own == 60 and evaluation._shard(reply, tiny).accuracy is None
 
 
 def test_of_earlier_digits_the_gate_reads_what_the_run_before_held_out(tiny: Scenario) -> None:

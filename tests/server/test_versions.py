@@ -82,11 +82,16 @@ def test_a_run_goes_on_from_another_with_its_model_and_its_clients_memories(stag
     old, new = tmp_path / "old", tmp_path / "new"
     finished(replace(staged, digits=(0, 1, 2, 3, 4, 5), stream=Part("classes", {"per_task": 3})), old)
     later = continuation.after(replace(staged, digits=(6, 7, 8, 9), stream=Part("whole"), rounds=2), old)
+    with pytest.raises(ValueError, match=r"its model tells 10 classes apart, .* has 26"):
+        continuation.after(replace(later, data="letters", classes=26), old)
     assert later.past == 2
     new.mkdir()
+    newest = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
+    newest.with_name("round-9999.npz").write_bytes(newest.read_bytes()[::-1])
+    newest.rename(newest.with_name("round-10000.npz"))  # after 9999, which letters would put last
     continuation.begin(old, new)
-    memory_file = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
-    assert (new / "clients" / memory_file.parent.name / "round-0000.npz").read_bytes() == memory_file.read_bytes()
+    moved = newest.with_name("round-10000.npz")
+    assert (new / "clients" / moved.parent.name / "round-0000.npz").read_bytes() == moved.read_bytes()
     assert versions.current(new) == new / "versions" / "0002"
     finished(later, new)
     names = [one.name for one in versions.listed(new)]

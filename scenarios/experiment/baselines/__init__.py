@@ -47,7 +47,7 @@ class Alone:
     """What each client's own model reads, client by client; and after how many of the federation's rounds."""
 
     accuracies: tuple[float, ...]  # on all test images
-    own_accuracies: tuple[float, ...]  # on its own test images
+    own_accuracies: tuple[float | None, ...]  # on its own test images, None without any
     rounds: tuple[int, ...]
 
     @property

@@ -69,10 +69,11 @@ def _alone(scenario: Scenario, client: int, turns: Sequence[int], home: Path, ho
 def _tested(scenario: Scenario, files: Sequence[Path]) -> Alone:
     """How each client's weights read all test images, and its own."""
     (data, _), engine = world(scenario.json()), default(scenario)
-    everywhere, own_accuracies, rounds = list[float](), list[float](), list[int]()
+    everywhere, own_accuracies, rounds = list[float](), list[float | None](), list[int]()
     for client, file in enumerate(files):  # one after another: a thousand clients' weights are 0.9 GB
         round, arrays = best.weights(file)
         everywhere.append(evaluation.evaluate(engine, arrays, data.test).accuracy)
-        own_accuracies.append(evaluation.evaluate(engine, arrays, own_test(scenario.json(), client)).accuracy)
+        on_own = evaluation.evaluate(engine, arrays, own_test(scenario.json(), client))
+        own_accuracies.append(on_own.accuracy if on_own.examples else None)
         rounds.append(round)
     return Alone(tuple(everywhere), tuple(own_accuracies), tuple(rounds))

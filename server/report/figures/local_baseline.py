@@ -43,7 +43,7 @@ def own_models(report: Report) -> list[Client]:
     return sorted(clients, key=lambda one: (one.examples, one.number))
 
 
-def _share(shares: Sequence[float], i: int) -> float | None:
+def _share(shares: Sequence[float | None], i: int) -> float | None:
     return shares[i] if i < len(shares) else None
 
 

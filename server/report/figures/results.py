@@ -144,6 +144,7 @@ def rows(groups: Sequence[Group]) -> list[Row]:
 def _row(group: Group, first: Group | None) -> Row:
     runs = group.runs
     served = [[one.accuracy for one in run.shards if one.accuracy is not None] for run in runs]
+    alone = [[share for share in run.local_own_accuracies if share is not None] for run in runs]
     staged = [run.continual for run in runs if run.continual]
     baselines = {
         kind: spread([run.baselines[kind] for run in runs if kind in run.baselines])
@@ -163,7 +164,7 @@ def _row(group: Group, first: Group | None) -> Row:
         over_centralized=over("centralized"),
         over_fedavg=over("fedavg"),
         **baselines,
-        local_own=spread([statistics.mean(r.local_own_accuracies) for r in runs if r.local_own_accuracies]),
+        local_own=spread([statistics.mean(shares) for shares in alone if shares]),
         own=spread([statistics.mean(shares) for shares in served if shares]),
         worst=spread([min(shares) for shares in served if shares]),
         worst_fedavg=spread([min(run.fedavg_own_accuracies) for run in runs if run.fedavg_own_accuracies]),

@@ -177,6 +177,15 @@ def test_a_buffer_keeps_as_many_as_it_may_and_is_fair(
     assert all(np.array_equal(again[i]["key"], cut[i]["key"]) for i in cut)
 
 
+@pytest.mark.parametrize(
+    "images, kilobytes, words",
+    [(5, float("inf"), "and finite"), (5, float("nan"), "and finite"), (-1, 1.0, "0 or more")],
+)
+def test_a_budget_that_is_no_number_is_refused(images: int, kilobytes: float, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Buffer(images, kilobytes, "balanced", 10)
+
+
 def test_herding_takes_first_what_is_nearest_the_mean() -> None:
     features = np.array([[1, 0], [0, 1], [1, 1], [1, 0.9]], np.float32)
     key = herded(features, np.zeros(4, np.int64))
