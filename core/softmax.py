@@ -71,8 +71,8 @@ def balanced(
     *,
     strength: float = 1.0,  # what multiplies the logs; range [0, 10]
 ) -> np.ndarray:
-    """Adds the log of each class's share of the images that the client learns from in the round, so that rare classes weigh like common ones
-    (logit adjustment, Menon et al. 2021, arXiv:2007.07314)
+    """Adds the log of each class's share of the images that a client learns from in a round, so that rare classes weigh like
+    common ones (logit adjustment, Menon et al. 2021, arXiv:2007.07314)
 
     FedLC's calibration has another formula: strategy fedlc.
     """

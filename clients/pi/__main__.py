@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     p = parser()
     args = p.parse_args(argv)
-    folder = (args.home or settings.home(args.name)).expanduser().absolute()
+    folder = (args.home or settings.home(args.name)).expanduser().resolve()  # systemd takes no ..
     try:
         if args.command == "install":
             node = settings.Node(args.name, args.server, args.client, str(args.data.expanduser().absolute()), args.port)
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ValueError(f"--keep {args.keep} should be 1 or more")
             _clean().clean(folder, args.keep, args.yes)
             return 0
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
     unit = f"federation-{node.name}"
     command = (

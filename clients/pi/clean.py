@@ -28,9 +28,18 @@ class Remembered:
 
 
 def remembered(home: Path) -> list[Remembered]:
-    """All runs that a node has memories of, the newest first."""
+    """All runs that a node has memories of, the newest first. One that went on from another is newer, whatever their files' times
+    say: a clock may go wrong, and a copied folder has the time of its copy."""
     folders = [one for one in (home / MEMORY).glob("*") if one.is_dir() and not one.is_symlink()]
-    return sorted((_read(folder) for folder in folders), key=lambda one: (-one.used, one.run))
+    runs = {one.run: one for one in map(_read, folders)}
+
+    def age(one: Remembered) -> tuple[float, int, str]:
+        line = [one]  # it, the run that it went on from, the one before that …
+        while (older := runs.get(line[-1].before)) and older not in line:
+            line.append(older)
+        return -max(each.used for each in line), -len(line), one.run
+
+    return sorted(runs.values(), key=age)
 
 
 def _read(folder: Path) -> Remembered:

@@ -92,9 +92,10 @@ def owned(node: Node, home: Path) -> Iterator[Check]:
 def server(node: Node, home: Path) -> Iterator[Check]:
     """Can it be reached, is it the right one, does its clock agree?"""
     host, _, port = node.server.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")  # an IPv6 address
     try:
         socket.create_connection((host, int(port)), 10).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of what cannot be a name
         yield (
             "server",
             False,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import re
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,8 +60,8 @@ def check(node: Node) -> None:
         raise ValueError(
             f"it has schema {node.schema}, this program reads {SCHEMA}: bring this device's code up to date"
         )
-    if not re.fullmatch(r"[\w-]{1,40}", node.name):
-        raise ValueError(f"--name {excerpt(node.name)} should be letters, digits, - and _ only")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", node.name):  # a unit's name, too
+        raise ValueError(f"--name {excerpt(node.name)} should be letters (a … z), digits, - and _ only")
     host, _, port = node.server.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"--server {excerpt(node.server)} should be HOST:PORT")
@@ -115,16 +114,24 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def _user() -> str:
-    """Whoever runs this; by number where numbers have no names, as in a small container."""
+    """Whoever runs this, whatever the environment says; by number where numbers have no names, as in a small container."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _word(text: str) -> str:
+    """A word of a systemd unit, in which it reads quotes, backslashes and % in its own way (systemd.syntax(7))."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return escaped if re.fullmatch(r"[\w./%+=:@-]+", text, re.ASCII) else f'"{escaped}"'
 
 
 def service(node: Node, folder: Path) -> str:
     """The systemd unit: not root, restarted whatever happens, with a limit on memory; it may write to its own folder only."""
-    run = shlex.join([sys.executable, "-m", "clients.pi", "join", "--home", str(folder)])
+    command = [sys.executable, "-m", "clients.pi", "join", "--home", str(folder)]
+    run = " ".join(_word(word).replace("$", "$$") for word in command)  # where it puts in variables, too
+    code = str(CODE).replace("%", "%%")  # a path to the line's end, without quotes
     return f"""[Unit]
 Description=Federated learning node {node.name}
 Wants=network-online.target
@@ -133,8 +140,8 @@ StartLimitIntervalSec=0
 
 [Service]
 User={_user()}
-WorkingDirectory={CODE}
-ExecStart={run.replace("%", "%%")}
+WorkingDirectory={code}
+ExecStart={run}
 Restart=always
 # A server forgets a node that died within a minute; sooner than this its key may still be taken.
 RestartSec=15
@@ -142,7 +149,7 @@ MemoryMax={MEMORY}
 Nice=10
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths="{folder}"
+ReadWritePaths={_word(str(folder))}
 PrivateTmp=yes
 UMask=0077
 

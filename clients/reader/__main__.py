@@ -21,6 +21,8 @@ from clients.reader import approve, reading
 from clients.reader.photograph import camera, photograph
 from clients.reader.reading import Digit, Reader
 from clients.reader.segment import LONGEST
+from core.config.scenario import CLASSES
+from core.data import folder
 from core.predict import THRESHOLD
 
 ENDINGS = (".png", ".jpg", ".jpeg")
@@ -89,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a camera that is not there is told in our words
     failed = 0
     try:
+        _labels(args)
         reader = Reader(args.model, args.threshold)
         for name, source in _sources(args):
             try:
@@ -104,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
 def _approve(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     """Corrections, looked at in the terminal, or all on one picture."""
     others = ("model", "folder", "camera", "learn", "label", "threshold", "json")
-    if extra := [name for name in others if getattr(args, name) not in (None, "", False)]:
+    if extra := [name for name in others if getattr(args, name) not in (None, "") and getattr(args, name) is not False]:
         p.error(f"--approve DIR goes with --draw only, not with {'MODEL' if extra[0] == 'model' else f'--{extra[0]}'}")
     try:
         if args.draw:
@@ -126,10 +129,11 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Path | np.ndarray]
     """Each picture's name, and the file or the camera's frame."""
     if args.folder and not args.folder.is_dir():
         raise ValueError(f"--folder {args.folder} is no folder")
-    folder = sorted(one for one in args.folder.iterdir() if one.suffix.lower() in ENDINGS) if args.folder else []
-    if args.folder and not folder:
+    inside = sorted(one for one in args.folder.iterdir() if one.suffix.lower() in ENDINGS) if args.folder else []
+    inside = [file for file in inside if not file.name.startswith(".")]  # as macOS leaves beside each
+    if args.folder and not inside:
         raise ValueError(f"--folder {args.folder} holds no {', '.join(ENDINGS)}")
-    yield from ((str(file), file) for file in [*args.images, *folder])
+    yield from ((str(file), file) for file in [*args.images, *inside])
     if args.camera is not None:
         (frame,) = islice(camera(args.camera), 1)
         yield f"camera {args.camera}", frame
@@ -156,11 +160,16 @@ def _read_picture(args: argparse.Namespace, reader: Reader, name: str, source: P
 
 
 def _keep(args: argparse.Namespace, digits: list[Digit]) -> None:
-    labels = [label.strip() for label in args.label.split(",") if label.strip()]
-    if wrong := [label for label in labels if not label.isdecimal()]:
-        raise ValueError(f"--label {wrong[0]!r} should be a class's number, 0 …")
-    files = reading.keep(digits, args.learn, labels)
+    files = reading.keep(digits, args.learn, _labels(args))
     print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
+
+
+def _labels(args: argparse.Namespace) -> list[str]:
+    """What the digits are, as a person said. Raises ValueError, naming it, for what is no name of a label's folder."""
+    labels = [label.strip() for label in args.label.split(",") if label.strip()]
+    if wrong := [label for label in labels if folder.label(label) is None]:
+        raise ValueError(f"--label {wrong[0]!r} should be a class's number, 0 … {CLASSES - 1}, without leading zeros")
+    return labels
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 
 from core.config.scenario import CLASSES
 from core.data import corrections
+from core.data import folder as image_folder
 from core.data.corrections import Correction
 
 HELP = "y: approve · a digit: approve as that · n: throw away · Enter: leave it waiting · q: stop"
@@ -41,20 +42,24 @@ def approve(folder: Path, lines: TextIO) -> int:
             f"\n{drawn(correction.image)}\n{number} of {len(waiting):,}: "
             f"read as {correction.read} ({100 * correction.confidence:.0f} %)"
         )
-        decision = _decision(f"it is a {correction.label}, says who drew it: ", lines)
+        classes = 1 + max(9, correction.label, correction.read, image_folder.classes(folder) - 1)
+        decision = _decision(f"it is a {correction.label}, says who drew it: ", lines, classes)
         if decision == "q":
             break
         if decision == "n":
             corrections.refuse(file)
         elif decision:
-            print(corrections.approve(file, correction, correction.label if decision == "y" else int(decision)))
-            approved += 1
+            try:
+                print(corrections.approve(file, correction, correction.label if decision == "y" else int(decision)))
+                approved += 1
+            except ValueError as error:
+                print(error)
     print(f"{approved:,} approved, {len(corrections.waiting(folder)):,} wait")
     return approved
 
 
-def _decision(question: str, lines: TextIO) -> str:
-    """y, n, q, a class's number, or nothing."""
+def _decision(question: str, lines: TextIO, classes: int) -> str:
+    """y, n, q, the number of one of so many classes, or nothing."""
     while True:
         print(question, end="", flush=True)
         line = lines.readline()
@@ -63,7 +68,8 @@ def _decision(question: str, lines: TextIO) -> str:
             print(word)
         if not line:
             return "q"
-        if word in ("", "y", "n", "q") or (word.isascii() and word.isdecimal() and int(word[:4]) < CLASSES):
+        number = image_folder.label(word)
+        if word in ("", "y", "n", "q") or (number is not None and number < classes):
             return word
         print(f"{word[:20]!r} is no answer. {HELP}")
 

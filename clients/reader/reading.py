@@ -11,7 +11,7 @@ import numpy as np
 
 from clients.reader.pen import thickened
 from clients.reader.segment import find
-from core.data.folder import UNSURE
+from core.data.folder import UNSURE, only
 from core.data.prepare import prepared
 from core.data.spec import SIDE
 from core.predict import about, floats, load
@@ -65,7 +65,8 @@ def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
     """Write digits as folder/<label>/*.png, which is what a node's `--data` is; returns the files.
 
     labels: one for all, or one for each; none: those that are unsure go to folder/unsure, for a person to move. A file is named
-    by its content, so nothing is kept twice. Raises ValueError if there are neither one nor as many labels as digits.
+    by its content, so nothing is kept twice, and what is kept again under another label has that one only. Raises ValueError if
+    there are neither one nor as many labels as digits.
     """
     if len(labels) not in (0, 1, len(digits)):
         raise ValueError(
@@ -81,6 +82,8 @@ def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
         files.append(folder / label / f"{name}.png")
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         files[-1].write_bytes(cv2.imencode(".png", digit.image)[1].tobytes())
+        if label != UNSURE:
+            only(files[-1])
     return files
 
 

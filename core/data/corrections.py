@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.data.folder import PENDING, STROKES
+from core.config.parse import excerpt
+from core.data.folder import PENDING, STROKES, only
 from core.data.pictures import picture
 from core.data.spec import SIDE
 from core.disk import placed
@@ -74,11 +75,11 @@ def _checked(image: np.ndarray, values: Mapping[str, Any], classes: int) -> Corr
         raise ValueError("image holds no ink")
     for key in ("label", "read"):
         if not _whole(values[key], classes - 1):
-            raise ValueError(f"{key} = {str(values[key])[:40]} should be a class's number, 0 … {classes - 1}")
+            raise ValueError(f"{key} = {excerpt(values[key])} should be a class's number, 0 … {classes - 1}")
     if not _whole(values["version"], 10**9):
-        raise ValueError(f"version = {str(values['version'])[:40]} should be a version's number")
+        raise ValueError(f"version = {excerpt(values['version'])} should be a version's number")
     if not _number(values["confidence"], 0, 1):
-        raise ValueError(f"confidence = {str(values['confidence'])[:40]} should be 0 … 1")
+        raise ValueError(f"confidence = {excerpt(values['confidence'])} should be 0 … 1")
     return Correction(
         image,
         values["label"],
@@ -109,7 +110,7 @@ def _whole(value: Any, most: int) -> bool:
 
 
 def _number(value: Any, least: float, most: float) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and least <= value <= most
+    return type(value) in (int, float) and least <= value <= most  # NaN is not
 
 
 def put(folder: Path, one: Correction) -> Path:
@@ -128,7 +129,11 @@ def put(folder: Path, one: Correction) -> Path:
 
 def waiting(folder: Path) -> list[Path]:
     """The pictures that wait, the oldest first."""
-    return sorted((folder / PENDING).glob("*.png"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+    times = dict[Path, int]()
+    for file in (folder / PENDING).glob("*.png"):
+        with suppress(FileNotFoundError):  # somebody decided on it just now
+            times[file] = file.stat().st_mtime_ns
+    return sorted(times, key=lambda file: (times[file], file.name))
 
 
 def read(file: Path, classes: int) -> Correction:
@@ -145,14 +150,20 @@ def read(file: Path, classes: int) -> Correction:
 
 
 def approve(file: Path, one: Correction, label: int) -> Path:
-    """Approve a correction as this digit: from now on its picture is training data. Returns where the picture is now."""
+    """Approve a correction as this digit: from now on its picture is training data, as this digit only. Returns where the picture
+    is now. Raises ValueError if somebody else decided on it meanwhile."""
     folder = file.parents[1]
+    if not file.exists():
+        raise ValueError(f"{file} does not wait any more: somebody decided on it meanwhile")
+    for other in (folder / STROKES).glob(f"*-{file.stem}.json"):
+        other.unlink(missing_ok=True)
     if one.strokes:
         with placed(folder / STROKES / f"{label}-{file.stem}.json") as strokes_file:
             strokes_file.write(json.dumps(one.strokes).encode())
     approved = folder / str(label) / file.name
     with placed(approved) as picture_file:
         picture_file.write(_png(one.image))  # as it was checked, not as it came
+    only(approved)
     refuse(file)
     return approved
 

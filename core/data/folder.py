@@ -51,6 +51,19 @@ def classes(folder: Path) -> int:
     return max(1, *([label for label in labels if _pngs(folder / str(label))] or labels or [1])) + 1
 
 
+def label(name: str) -> int | None:
+    """The label that a folder of this name has; none, if no label is written so."""
+    written = name.isascii() and name.isdecimal() and str(int(name[:9])) == name
+    return int(name) if written and int(name) < CLASSES else None
+
+
+def only(file: Path) -> None:
+    """Take away the same picture in other label folders, and among the unsure ones: a person named it anew."""
+    for other in file.parents[1].glob(f"*/{file.name}"):
+        if other.parent != file.parent and (other.parent.name == UNSURE or label(other.parent.name) is not None):
+            other.unlink(missing_ok=True)
+
+
 def pictures(folder: Path, classes: int) -> list[str]:
     """The names <label>/<file>.png of a folder's pictures with labels 0 … classes - 1, label by label, by name in each."""
     return [f"{label}/{name}" for label in _labels(folder, classes) for name in _pngs(folder / str(label))]
@@ -115,8 +128,8 @@ def _borders(images: np.ndarray) -> np.ndarray:
 
 def _labels(folder: Path, classes: int) -> list[int]:
     """The label folders that there are, 0 … classes - 1, smallest first."""
-    names = [name for name in _visible(folder) if name.isascii() and name.isdecimal() and str(int(name[:9])) == name]
-    return sorted(int(name) for name in names if int(name) < classes and (folder / name).is_dir())
+    labels = {name: label(name) for name in _visible(folder)}
+    return sorted(n for name, n in labels.items() if n is not None and n < classes and (folder / name).is_dir())
 
 
 def _pngs(folder: Path) -> list[str]:

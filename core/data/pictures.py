@@ -49,8 +49,9 @@ def sides(octets: bytes) -> tuple[int, int]:
 
 
 def png(octets: bytes) -> np.ndarray:
-    """A PNG file's bytes as uint8 [h, w], as light as it is drawn, turned as it says, transparency laid on paper. Its `sides` decide
-    how much memory that takes: look at them first.
+    """A PNG file's bytes as uint8 [h, w], as light as it is drawn, turned as it says, transparency laid on paper.
+
+    Its `sides` decide how much memory that takes: look at them first.
 
     Raises ValueError or one of OpenCV's errors if it is damaged.
     """
@@ -63,12 +64,12 @@ def png(octets: bytes) -> np.ndarray:
         raise ValueError("it is damaged")
     if full.shape[2:] != (4,):
         return grey
-    alpha = full[..., 3]
+    alpha: np.ndarray | None = full[..., 3]
     if exif := chunks.get(ORIENTED):  # OpenCV turns the grey values as it says, but not the transparency
         alone = cv2.imencode(".png", alpha)[1].tobytes()
         how = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
         alpha = cv2.imdecode(np.frombuffer(alone[:HEADER] + exif + alone[HEADER:], np.uint8), how)
-    if grey.shape != alpha.shape:
+    if alpha is None or grey.shape != alpha.shape:
         raise ValueError("it is damaged")
     return composed(grey, alpha.astype(np.float32) / (255 if alpha.dtype == np.uint8 else 65535))
 

@@ -40,8 +40,34 @@ def test_each_answer_is_carried_out_at_once(waiting: Path, capsys: pytest.Captur
 def test_nothing_is_decided_without_an_answer(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert approve(waiting, io.StringIO("")) == 0 and approve(waiting, io.StringIO("q\ny\ny\n")) == 0
     assert len(corrections.waiting(waiting)) == 4 and labels(waiting) == []
-    approve(waiting, io.StringIO("yes!\n999\n10\ny\n"))  # 10 may be a class of other data
-    assert "'yes!' is no answer" in capsys.readouterr().out
+    for word in ("yes!", "999", "77", "0007", "٣"):
+        approve(waiting, io.StringIO(f"{word}\n"))
+        assert f"'{word}' is no answer" in capsys.readouterr().out
+    assert labels(waiting) == []
+    (waiting / "11").mkdir()  # a folder of twelve classes, then
+    assert approve(waiting, io.StringIO("10\n")) == 1 and list((waiting / "10").glob("*.png"))
+
+
+def test_what_is_approved_again_has_the_last_label_only(waiting: Path) -> None:
+    approve(waiting, io.StringIO("2\n"))
+    (approved,) = waiting.glob("2/*.png")
+    one = corrections.Correction(cv2.imread(str(approved), cv2.IMREAD_GRAYSCALE), 3, 1, 0.5, 1, (((0, 0, 0, 1),),))
+    for label in (3, 4):
+        corrections.approve(corrections.put(waiting, one), one, label)
+        assert labels(waiting) == [str(label)]
+        assert [file.name for file in (waiting / "strokes").iterdir()] == [f"{label}-{approved.stem}.json"]
+
+
+def test_what_somebody_else_decided_meanwhile_stays_decided(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Twice(io.StringIO):
+        """Answers of one person, while another throws the same correction away."""
+
+        def readline(self, size: int = -1) -> str:
+            corrections.refuse(corrections.waiting(waiting)[0])
+            return super().readline(size)
+
+    assert approve(waiting, Twice("y\n")) == 0 and labels(waiting) == []
+    assert "somebody decided on it meanwhile" in capsys.readouterr().out
 
 
 def test_what_cannot_be_read_is_named_and_stays(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:

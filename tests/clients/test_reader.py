@@ -155,6 +155,8 @@ def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_pa
     assert len(list(tmp_path.rglob("*.png"))) == len(found) == len(folder.pictures(tmp_path, 10))
     images = np.stack([folder.picture(tmp_path / name, 28) for name in folder.pictures(tmp_path, 10)])
     assert not folder.dark_ink(images, "auto") and {x.tobytes() for x in images} == {d.image.tobytes() for d in found}
+    reading.keep(found[:1], tmp_path, ["9" if names[0] != "9" else "8"])  # it was another, says who looked again
+    assert len(list(tmp_path.rglob("*.png"))) == len(found)
     with pytest.raises(ValueError, match=f"names 2 digits, but {len(found)} were found"):
         reading.keep(found, tmp_path, ["1", "2"])
 
@@ -166,6 +168,10 @@ def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_pa
         (["sheet.jpg", "--label", "7"], "--label 7 is of no use without --learn"),
         (["sheet.jpg", "--threshold", "7"], "--threshold 7 should be 0 … 1"),
         (["--folder", "nowhere"], "--folder nowhere is no folder"),
+        *[
+            (["SHEET", "--learn", "kept", "--label", word], f"--label '{word}' should be")
+            for word in ("07", "٣", "5000")
+        ],
     ],
 )
 def test_what_is_wrong_is_said(home: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,7 @@ def test_approved_it_is_training_data_with_its_strokes_beside(tmp_path: Path) ->
         ("read", -1, "read = -1"),
         ("confidence", float("nan"), "confidence = nan"),
         ("confidence", 1.01, "confidence = 1.01"),
+        ("confidence", 10**400, "confidence = 1000"),
         ("version", 1e9, "version"),
         ("strokes", [[]], "lists of points"),
         ("strokes", [[[0, 0, 0]]], "is no point"),
