@@ -64,12 +64,12 @@ def png(octets: bytes) -> np.ndarray:
         raise ValueError("it is damaged")
     if full.shape[2:] != (4,):
         return grey
-    alpha: np.ndarray | None = full[..., 3]
+    alpha = np.asarray(full[..., 3])
     if exif := chunks.get(ORIENTED):  # OpenCV turns the grey values as it says, but not the transparency
         alone = cv2.imencode(".png", alpha)[1].tobytes()
         how = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-        alpha = cv2.imdecode(np.frombuffer(alone[:HEADER] + exif + alone[HEADER:], np.uint8), how)
-    if alpha is None or grey.shape != alpha.shape:
+        alpha = np.asarray(cv2.imdecode(np.frombuffer(alone[:HEADER] + exif + alone[HEADER:], np.uint8), how))
+    if grey.shape != alpha.shape:
         raise ValueError("it is damaged")
     return composed(grey, alpha.astype(np.float32) / (255 if alpha.dtype == np.uint8 else 65535))
 
