@@ -23,6 +23,7 @@ from core.views.looks import LOOKS
 from fl import roster
 from fl.partition import PARTITIONERS, partition
 from fl.strategies import STRATEGIES, build, chain
+from fl.strategies.flower import Flower
 from scenarios.presets import SCENARIOS
 
 REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
@@ -78,16 +79,28 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     )
     course(scenario)
     _redealt(scenario)
-    for round in {1, *(first for _, first in (*scenario.join, *scenario.leave))}:
-        if not roster.present(scenario, round):
-            raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
-        if not roster.asked(scenario, round):
-            raise ValueError(
-                f"stragglers = {scenario.stragglers:g} with drop_stragglers leaves nobody of cohort = {scenario.cohort}"
-            )
+    _cohorts(scenario)
     data = load(scenario)
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
     return data.notes
+
+
+def _cohorts(scenario: Scenario) -> None:
+    """Raises ValueError if in a round nobody is there, or fewer are asked than the strategy can make a model of."""
+    for round in sorted({1, *(first for _, first in (*scenario.join, *scenario.leave))}):
+        if not roster.present(scenario, round):
+            raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
+        asked = len(roster.asked(scenario, round))
+        if not asked:
+            raise ValueError(
+                f"stragglers = {scenario.stragglers:g} with drop_stragglers leaves nobody of cohort = {scenario.cohort}"
+            )
+        strategy = build(scenario)
+        if isinstance(strategy, Flower):
+            try:
+                strategy.check(asked)
+            except ValueError as error:
+                raise ValueError(f"{error}: so many are asked in round {round}") from None
 
 
 def _redealt(scenario: Scenario) -> None:

@@ -6,12 +6,14 @@ A look (core/views/looks.py) is one client's own; a condition comes over everybo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from core.config.parse import unknown
 from core.config.part import Part
+from core.data.spec import SIDE
 from core.seeds import rng
 from core.views.augment import augment
 from core.views.looks import LOOKS, look
@@ -23,7 +25,13 @@ DEFORMED = (
     Part("rotate", {"degrees": 25.0}),
     Part("shift", {"share": 0.1}),
 )
+MOST_ORDERS = 1_000_000  # of pixels
 MOST = 2.0  # times that: beyond, digits leave their image
+
+
+def _check(name: str, amount: float, least: float, most: float) -> None:
+    if not least <= amount <= most:
+        raise ValueError(f"condition {name}:{amount:g} should be {least:g} … {most:g}")
 
 
 def plain(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
@@ -33,17 +41,22 @@ def plain(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.nda
 
 def noise(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise, standard deviation as a share of full ink"""
+    _check("noise", amount, 0, 10)
     grain = rng.standard_normal(images.shape, np.float32) * np.float32(255 * amount)
     return np.clip(images + grain + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
 def invert(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """White on black becomes black on white, to this share"""
+    _check("invert", amount, 0, 1)
     return np.clip(images + np.float32(amount) * (255 - 2 * images.astype(np.float32)) + 0.5, 0, 255).astype(np.uint8)
 
 
 def permute(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """All pixels change places, in the same way for everybody (Goodfellow et al. 2013, arXiv:1312.6211); 0 changes nothing"""
+    _check("permute", amount, 0, MOST_ORDERS)
+    if amount % 1:
+        raise ValueError(f"condition permute:{amount:g} should be a whole number: which order it is")
     if not amount:
         return images
     return images.reshape(len(images), -1)[:, rng.permutation(images[0].size)].reshape(images.shape)
@@ -52,8 +65,7 @@ def permute(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.n
 def deformed(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Each image bent (elastic, alpha 34, sigma 4, Simard et al. 2003), turned by up to ±25°, moved by up to a tenth, in its own
     way; at amount 0.5 half as far"""
-    if not 0 <= amount <= MOST:
-        raise ValueError(f"condition deformed:{amount:g} should be 0 … {MOST:g}")
+    _check("deformed", amount, 0, MOST)
     return augment(images, DEFORMED, np.full((len(images), len(DEFORMED)), amount, np.float32), rng)
 
 
@@ -85,9 +97,17 @@ def parsed(text: str) -> tuple[str, float]:
     if name not in CONDITIONS:
         raise unknown("condition", name, CONDITIONS)
     try:
-        return name, float(amount) if colon else CONDITIONS[name][1]
+        number = float(amount) if colon else CONDITIONS[name][1]
     except ValueError:
-        raise ValueError(f"condition {text!r} should be name or name:number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"condition {text!r} should be name or name:number")
+    return name, number
+
+
+def check(text: str) -> None:
+    """Raises ValueError if there is no such condition, or its amount cannot be: it is tried on an empty image."""
+    under(text, np.zeros((1, SIDE, SIDE), np.uint8), 0)
 
 
 def under(condition: str, images: np.ndarray, seed: int, *who: str | int) -> np.ndarray:

@@ -124,6 +124,7 @@ def test_every_registered_piece_has_a_meaning_and_typed_defaults(registry: dict[
         ("cohort", "21", ["cohort = 21", "clients = 20"]),
         ("rounds", "0", ["rounds = 0"]),
         ("round_timeout", "0", ["round_timeout = 0"]),
+        *[(key, "Infinity", [f"{key} = inf"]) for key in ("round_timeout", "max_update_ratio", "count_ratio")],
         ("local", "5", ["unknown key of 'local'", "batch, clip, epochs, momentum, rate"]),
         ("local.bach", "5", ["'bach'", "batch, clip, epochs, momentum, rate"]),
         ("local.batch", "0", ["local.batch = 0"]),

@@ -71,6 +71,29 @@ def test_an_unknown_setting_is_refused(tiny: Scenario, kind: str) -> None:
             {"stragglers": 1.0, "drop_stragglers": True},
             "stragglers = 1 with drop_stragglers leaves nobody of cohort = 3",
         ),
+        (
+            {"strategy": Part("krum"), "cohort": 5, "clients": 5, "leave": ((0, 2),)},
+            "not 4: so many are asked in round 2",
+        ),
+        (
+            {"strategy": Part("bulyan"), "cohort": 7, "clients": 7, "stragglers": 0.5, "drop_stragglers": True},
+            "strategy bulyan needs a cohort of at least 7 (4·malicious + 3), not 3: so many are asked in round 1",
+        ),
+        ({"strategy": Part("ditto"), "methods": (Part("acil", {"warm": 2}),)}, "strategy = ditto cannot be had with"),
+        ({"test_condition": "zoom:0"}, "zoom: 0.0 … 0.0 should be a range within 0.25 … 4"),
+        *[
+            ({"stream": Part("domains", {"conditions": f"plain+{condition}"})}, words)
+            for condition, words in (
+                ("zoom:0", "zoom: 0.0 … 0.0 should be a range within 0.25 … 4"),
+                ("rotate:400", "within -180 … 180"),
+                ("permute:inf", "should be name or name:number"),
+                ("permute:0.5", "permute:0.5 should be a whole number"),
+                ("noise:nan", "should be name or name:number"),
+                ("noise:-1", "noise:-1 should be 0 … 10"),
+                ("invert:2", "invert:2 should be 0 … 1"),
+                ("deformed:3", "deformed:3 should be 0 … 2"),
+            )
+        ],
         ({"augment": (Part("zoom", {"amount": 1.0}),)}, "amount = 1.0"),
         ({"augment": (Part("zoom", {"amount": -0.1}),)}, "amount = -0.1"),
         ({"augment": (Part("shift", {"share": -0.1}),)}, "share = -0.1"),
