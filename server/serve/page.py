@@ -52,15 +52,22 @@ class Page:
     def admit(self, request: Request) -> None:
         """Raises Refusal unless a request comes from the page itself, with the token of its address."""
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if self.local and not loopback(urlsplit(f"//{host}").hostname or ""):  # a name of the web that leads here
+        if self.local and not loopback(_name(host)):  # a name of the web that leads here
             raise Refusal(Reason.FOREIGN, f"the page is at this computer's own names, not at {host[:60]!r}")
-        if origin is not None and origin != f"{request.url.scheme}://{host}":
+        if origin is not None and origin != f"{request.scope['scheme']}://{host}":
             raise Refusal(Reason.FOREIGN, f"this comes from another page, {origin[:60]!r}")
         authorization = request.headers.get("authorization") or ""
         if not hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
             raise Refusal(
                 Reason.STRANGER, "this address is not today's: open the one that the service printed when it started"
             )
+
+
+def _name(host: str) -> str:
+    """The name or address in a Host header; empty, if it holds none."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
 
 
 def loopback(host: str) -> bool:
@@ -117,6 +124,8 @@ async def _model(service: Service, request: Request) -> Response:
     model = service.model(version=request.path_params["version"])
     if not model.path.name.endswith(BROWSERS):
         raise Refusal(Reason.UNKNOWN, f"{model.path.name} is served, and no {BROWSERS} file")
+    if not model.path.is_file():  # it is in memory, and answers still
+        raise Refusal(Reason.UNKNOWN, f"the file of version {model.version} is not there any more")
     return FileResponse(model.path, media_type="application/octet-stream", headers=HEADERS)
 
 

@@ -80,6 +80,22 @@ try {
   await pause(200);
   seen.keys = await answer(desk.page);
 
+  // Escape and Backspace while the button is down: what is drawn then begins nothing.
+  seen.lifted = [];
+  for (const key of ["Escape", "Backspace"]) {
+    const { x, y, width } = await desk.page.locator("#field").boundingBox();
+    await desk.page.locator("#field").press("Escape");
+    await desk.page.mouse.move(x + width / 4, y + width / 4);
+    await desk.page.mouse.down();
+    await desk.page.mouse.move(x + width / 2, y + width / 3);
+    await desk.page.keyboard.press(key);
+    await desk.page.mouse.move(x + width / 3, y + width / 2);
+    await desk.page.mouse.up();
+    seen.lifted.push(await desk.page.locator("#undo").isDisabled());
+  }
+  await draw(desk, DIGITS[1], pointer("mouse", 0));
+  seen.lifted.push((await answer(desk.page)).answer);
+
   await desk.page.locator("#field").press("Escape");
   await draw(desk, DIGITS[7], pointer("pen", 0.7));
   seen.pen = await answer(desk.page);

@@ -105,12 +105,15 @@ function changed() {
 
 /** One reading after another, always of the newest drawing. */
 async function read() {
-  while (wanted) {
-    wanted = false;
-    reading = model && !strokes.empty ? await timed() : null;
-    showAnswer();
+  try {
+    while (wanted) {
+      wanted = false;
+      reading = model && !strokes.empty ? await timed() : null;
+      showAnswer();
+    }
+  } finally {
+    busy = false; // after a fault, too, the next drawing is read
   }
-  busy = false;
 }
 
 async function timed() {
@@ -161,15 +164,14 @@ async function correct(index) {
   if (!reading) return;
   const { labels, version } = model.about;
   const best = reading.probabilities.indexOf(Math.max(...reading.probabilities));
+  const drawn = JSON.stringify(strokes.all);
   const body = JSON.stringify({
     image: Array.from(reading.image), label: index, strokes: strokes.all,
     read: best, confidence: reading.probabilities[best], version,
   });
   try {
     await ask("corrections", { method: "POST", headers: { "content-type": "application/json" }, body });
-    strokes.clear();
-    pen.down = false;
-    changed();
+    if (JSON.stringify(strokes.all) === drawn) clear(); // else somebody drew on meanwhile
     $("kept").className = "";
     $("kept").textContent = `Kept as ${labels[index]}. Its owner looks at it before it is learned.`;
   } catch (error) {
@@ -215,6 +217,7 @@ field.addEventListener("keydown", (event) => {
     pen.shown = true;
     if (pen.down) strokes.go(pen.x, pen.y, event.timeStamp, 0.5);
   } else if (event.key === " ") {
+    drawing = null;
     [pen.down, pen.shown] = [!pen.down, true];
     if (pen.down) strokes.begin(pen.x, pen.y, event.timeStamp, 0.5);
   } else if (event.key === "Backspace") undo();
@@ -227,14 +230,20 @@ field.addEventListener("blur", () => { pen.shown = false; redraw(); });
 
 function undo() {
   strokes.undo();
-  pen.down = false;
+  lift();
   changed();
 }
 
 function clear() {
   strokes.clear();
-  pen.down = false;
+  lift();
   changed();
+}
+
+/** Whoever draws begins a new stroke: the last one may be gone. */
+function lift() {
+  pen.down = false;
+  drawing = null;
 }
 
 $("undo").addEventListener("click", undo);

@@ -79,6 +79,7 @@ FOREIGN = [
     ({"origin": "http://127.0.0.1:1"}, 403, "another page"),
     ({"host": "rebound.example.com"}, 403, "this computer's own names"),
     ({"host": "rebound.example.com", "origin": "http://rebound.example.com"}, 403, "this computer's own names"),
+    ({"host": "[x]"}, 403, "this computer's own names"),
     ({"authorization": "Bearer guessed"}, 401, "not today's"),
     ({"authorization": ""}, 401, "not today's"),
 ]
@@ -101,9 +102,10 @@ def test_the_page_itself_may(page: httpx.Client, service: Running) -> None:
     "body, status, message",
     [
         (b"", 400, "should be a JSON object"),
-        (json.dumps(GOOD | {"label": "\ud800"}).encode(), 400, "label = ? should be"),
+        (json.dumps(GOOD | {"label": "\ud800"}).encode(), 400, r"label = '\ud800' should be"),
         (b"[" * 100_000, 400, "should be a JSON object"),
         (json.dumps(GOOD | {"label": 99}).encode(), 400, "label = 99"),
+        (json.dumps(GOOD | {"confidence": 10**400}).encode(), 400, "confidence = 1000"),
         (b'{"image": "' + b"A" * 500_000, 413, "400,000 bytes"),
     ],
 )
@@ -113,6 +115,19 @@ def test_a_bad_correction_gets_a_sentence(
     got = page.post("corrections", content=body)
     assert got.status_code == status and message in got.json()["error"]
     assert corrections.waiting(folder) == []
+
+
+def test_a_model_whose_file_is_gone_is_said_to_be(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model.onnx"
+    copy.write_bytes(model.read_bytes())
+    running = start(copy)
+    with httpx.Client(base_url=running.url("/page"), headers=running.from_page) as page:
+        file = page.get("about.json").json()["file"]
+        assert page.get(file).content == copy.read_bytes()
+        copy.unlink()
+        got = page.get(file)
+    stop(running)
+    assert got.status_code == 404 and "is not there any more" in got.json()["error"]
 
 
 def test_without_learn_nothing_is_kept(running: Running) -> None:
@@ -159,5 +174,6 @@ def test_people_draw_on_it(tmp_path: Path) -> None:
     assert "not today's" in seen["stranger"]
     (file,) = corrections.waiting(tmp_path / "digits")
     kept = corrections.read(file, 10)
+    assert seen["lifted"] == [True, True, "1"]
     assert seen["kept"].startswith("Kept as 9") and (kept.label, kept.read) == (9, 7)
     assert {point[3] for stroke in kept.strokes for point in stroke[:-1]} == {0.7}  # the pen's pressure
