@@ -218,6 +218,8 @@ def start(
             raise unknown("option", option, OPTIONS)
     usual: dict[str, Any] = {"workers": os.cpu_count() or 1, "backend": backend()}
     chosen = RunOptions(**usual | {key: _as_tuple(value) for key, value in options.items()})
+    if type(chosen.workers) is not int or chosen.workers < 1:
+        raise ValueError(f"workers = {chosen.workers!r} should be a whole number, 1 or more")
     for option, choices in CHOICES.items():
         if (value := getattr(chosen, option)) not in choices:
             raise unknown(option, value, choices)
@@ -232,12 +234,13 @@ def start(
     if out and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
         raise ValueError(f"out = {out} should be a folder that is empty, or not there")
     folder = Path(out) if out else run_folder.new_folder(request.RUNS / f"{scenario.name}-{scenario.seed}")
-    words = [name, "--quiet", "--json", "--out", str(folder), "--workers", str(chosen.workers)]
-    words += [word for option in CHOICES for word in (f"--{option}", getattr(chosen, option))]
-    words += [word for key, value in changes for word in ("--set", f"{key}={value}")]
-    words += [word for plugin in chosen.plugins for word in ("--plugin", plugin)]
-    words += ["--track", "+".join(chosen.track)] if chosen.track else []
-    words += ["--from", str(source_folder)] if source_folder else []
+    # With = between an option and its value, which may begin with a dash.
+    words = [name, "--quiet", "--json", f"--out={folder}", f"--workers={chosen.workers}"]
+    words += [f"--{option}={getattr(chosen, option)}" for option in CHOICES]
+    words += [f"--set={key}={value}" for key, value in changes]
+    words += [f"--plugin={plugin}" for plugin in chosen.plugins]
+    words += [f"--track={'+'.join(chosen.track)}"] if chosen.track else []
+    words += [f"--from={source_folder}"] if source_folder else []
     return Started(scenario, folder.absolute(), words)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,16 @@ def test_files_that_are_no_pictures_are_named_and_cost_the_others_nothing(
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1 and out.startswith(str(sheet))
     assert all(name in err for name in [*bad, "none.jpg"]) and "60,000 × 60,000" in err and "Traceback" not in err
+
+
+def test_hidden_files_are_no_pictures_and_a_name_may_be_no_text(home: Path, sheet: Path, tmp_path: Path) -> None:
+    """macOS leaves ._NAME beside each file on a stick; another system's letters are no UTF-8."""
+    (tmp_path / "._sheet.png").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(sheet.read_bytes())
+    words = [sys.executable, "-m", "clients.reader", str(home / "model.onnx"), "--folder", str(tmp_path)]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(words, capture_output=True, text=True, env=strict)
+    assert done.returncode == 0 and done.stdout.count("caf?.png: ") == 1 and not done.stderr, done.stderr
 
 
 def test_a_transparent_scan_is_read_as_it_is_seen(home: Path, sheet: Path, tmp_path: Path) -> None:

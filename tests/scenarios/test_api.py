@@ -33,6 +33,8 @@ SMALL = {"train": 1200, "test": 400, "validation": 200, "clients": 4, "cohort": 
         ({"export": "most"}, ["'most'", "current"]),
         ({"track": ["tensor"]}, ["'tensor'", "tensorboard"]),
         ({"workers": 0}, ["workers = 0"]),
+        ({"workers": "2"}, ["workers = '2'", "whole number"]),
+        ({"workers": None}, ["workers = None", "whole number"]),
         ({"set": {"past": 1}}, ["past is what --from RUN sets"]),
         ({"worker": 2}, ["'worker'", "workers"]),
     ],
