@@ -217,7 +217,6 @@ def draw(
     count = budget(scenario, len(lesson.examples), len(rehearsal.examples))
     rehearsed_size = _rehearsed_size(lesson, rehearsal) if count else 0
     own_size = local.batch - rehearsed_size if len(lesson.examples) else 0
-
     rows = passes(len(lesson.examples), count * own_size, rng(scenario.seed, "batches", *at))
     rehearsed_rows = passes(len(rehearsal.examples), count * rehearsed_size, rng(scenario.seed, "rehearse", *at))
     own, rehearsed = lesson.examples.take(rows), rehearsal.examples.take(rehearsed_rows)

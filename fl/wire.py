@@ -6,6 +6,7 @@ Weights travel as arrays named 0, 1 …, numbers as sums and counts. Nothing is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,28 @@ NUMBERS = {
 }  # strategies want the same from all
 EARLIER, NOTE = "earlier", "note"  # the words of an answer
 PERSONAL, READ = "personal", {"loss", "correct", "seen"}  # what a client's own model reads
-USUAL = Limits()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the answer to a request may be."""
+
+    client: int  # whose it is
+    like: Arrays  # arrays of the shapes that weights must have; none: the client was only to judge
+    shapes: Mapping[str, Sequence[tuple[int, ...]]] = field(
+        default_factory=dict
+    )  # {method: of the f32 arrays that it may send}
+    limits: Limits = field(default_factory=Limits)
+    round: int | None = None  # the one that it was asked in; None: whichever it says
+    personal: bool = False  # must it say, too, what its own model reads, on as many images as the global one?
+
+    @property
+    def arrays(self) -> dict[str, Arrays]:
+        """By record, arrays of the shapes that each may hold."""
+        sent = {
+            METHOD + name: [np.zeros(shape, np.float32) for shape in wanted] for name, wanted in self.shapes.items()
+        }
+        return sent | ({ARRAYS: self.like} if self.like else {})
 
 
 def record(arrays: Arrays) -> ArrayRecord:
@@ -154,37 +176,23 @@ def noted(content: RecordDict, note: str) -> None:
     words[NOTE] = "; ".join(one for one in (str(words.get(NOTE, "")), note) if one)
 
 
-def update(
-    content: RecordDict,
-    client: int,
-    like: Arrays,
-    shapes: Mapping[str, Sequence[tuple[int, ...]]] | None = None,
-    limits: Limits = USUAL,
-    round: int | None = None,
-    personal: bool = False,
-) -> Update:
-    """Read and check an update. Raises ValueError, saying what is wrong, if it is not what this client was asked for.
+def update(content: RecordDict, expected: Expected) -> Update:
+    """Read and check an answer. Raises ValueError, saying what is wrong, if it is not what this client was asked for.
 
-    like: arrays of the shapes that weights must have (none: the client was only to judge); shapes: {method: the shapes of
-    the float32 arrays that its answer may hold}; round: the one that it was asked in, if it must be that; personal: it must
-    also say what its own model reads, on as many images as the global one. A client that took no step sends no weights.
-    Nothing of the content is used before all of it was checked: first which records there are, then each array's size, then
-    each number and word.
+    A client that took no step sends no weights. Nothing of the content is used before all of it was checked: first which records
+    there are, then each array's size, then each number and word.
     """
-    expected = {
-        METHOD + name: [np.zeros(shape, np.float32) for shape in wanted] for name, wanted in (shapes or {}).items()
-    }
-    expected |= {ARRAYS: like} if like else {}
-    _records(content, set(expected), {METRICS, PERSONAL} if personal else {METRICS})
-    arrays = {name: checks.weights(packed, expected[name]) for name, packed in content.array_records.items()}
-    numbers, learned = content.metric_records[METRICS], ARRAYS in arrays
-    answer_round = _addressed(numbers, client, round)
-    least = 1 if learned else 0
+    client, limits, shapes = expected.client, expected.limits, expected.arrays
+    _records(content, set(shapes), {METRICS, PERSONAL} if expected.personal else {METRICS})
+    arrays = {name: checks.weights(packed, shapes[name]) for name, packed in content.array_records.items()}
+    numbers = content.metric_records[METRICS]
+    answer_round = _addressed(numbers, client, expected.round)
+    least = 1 if ARRAYS in arrays else 0
     own, rehearsed = (checks.whole(numbers, name, 0, limits.examples) for name in ("own", "rehearsed"))
     if own + rehearsed < least:
         raise ValueError("the answer's numbers make no sense: it learned from 0 examples")
     sums = _sums(numbers, least, limits.rows)
-    own_model = _sums(content.metric_records[PERSONAL], sums.examples, sums.examples) if personal else None
+    own_model = _sums(content.metric_records[PERSONAL], sums.examples, sums.examples) if expected.personal else None
     labels = checks.several(numbers, "labels", limits.classes, 0, limits.examples)
     looks = checks.several(numbers, "looks", limits.looks, -1e6, 1e6)
     task = checks.whole(numbers, "task", -1, limits.tasks - 1)

@@ -54,7 +54,7 @@ __all__ = ["Failed", "Row", "Run", "Started", "compare", "run", "start"]
 CODE = Path(__file__).parents[1]
 LOOK = 0.1  # seconds between looks at a run's folder
 ENDS = 120.0  # seconds that a run has to keep its last round
-OPTIONS = ("workers", "backend", "baselines", "export", "track", "plugins")
+OPTIONS = ("workers", "backend", "baselines", "export", "track", "plugins", "source")
 
 
 class Failed(RuntimeError):
@@ -205,13 +205,13 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
 
 def start(
     name: str = "noniid", *, rounds: int | None = None, seed: int | None = None, engine: str | None = None,
-    set: Mapping[str, Any] | None = None, out: str | Path | None = None, source: str | Path | None = None, **options: Any,
+    set: Mapping[str, Any] | None = None, out: str | Path | None = None, **options: Any,
 ) -> Started:  # fmt: skip
     """Start a preset with changes, as `--set` takes them: `{"partition.alpha": 0.1, "methods": ["replay", "ewc"]}`.
 
     rounds, seed, engine: settings, as the command line has options for them. out: the run's folder; a new one below runs/ if
-    there is none given. source: a finished run to go on from. options: workers, backend, baselines, export, track, plugins
-    (RunOptions). Keep what is returned: without it the run is stopped. Raises ValueError, naming the value and the choices.
+    there is none given. options: workers, backend, baselines, export, track, plugins, source (a finished run to go on from), as
+    in RunOptions. Keep what is returned: without it the run is stopped. Raises ValueError, naming the value and the choices.
     """
     for option in options:
         if option not in OPTIONS:
@@ -227,9 +227,9 @@ def start(
     settings = dict(set or {}) | {
         key: v for key, v in (("rounds", rounds), ("seed", seed), ("engine", engine)) if v is not None
     }
-    source_folder = request.located(Path(source)) if source else None
+    source = request.located(Path(chosen.source)) if chosen.source else None
     changes = [(key, text(value)) for key, value in settings.items()]
-    scenario = request.wanted(name, changes, source_folder)
+    scenario = request.wanted(name, changes, source)
     request.possible(scenario, chosen)
     if out and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
         raise ValueError(f"out = {out} should be a folder that is empty, or not there")
@@ -240,7 +240,7 @@ def start(
     words += [f"--set={key}={value}" for key, value in changes]
     words += [f"--plugin={plugin}" for plugin in chosen.plugins]
     words += [f"--track={'+'.join(chosen.track)}"] if chosen.track else []
-    words += [f"--from={source_folder}"] if source_folder else []
+    words += [f"--from={source}"] if source else []
     return Started(scenario, folder.absolute(), words)
 
 

@@ -204,8 +204,8 @@ def clients(federation: Federation, arrays: Arrays, round: int) -> tuple[list[Sh
     limits = Limits.of(scenario)
 
     def read(client: int, content: RecordDict) -> Shard:
-        personal = federation.method.personal
-        return _shard(wire.update(content, client, [], limits=limits, round=round, personal=personal), scenario)
+        expected = wire.Expected(client, [], limits=limits, round=round, personal=federation.method.personal)
+        return _shard(wire.update(content, expected), scenario)
 
     replies = federation.channel.ask(MessageType.EVALUATE, contents, read)
     return list(replies.results.values()), dict(replies.failed)

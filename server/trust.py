@@ -104,7 +104,8 @@ def received(
 def read(content: RecordDict, client: int, request: Request, method: Finetune, holdings: Holdings | None) -> Checked:
     """A reply, if it passes every check of its own. Raises ValueError, saying what is wrong."""
     scenario, arrays = request.scenario, request.arrays
-    update = wire.update(content, client, arrays, method.shapes(arrays), Limits.of(scenario), request.round)
+    expected = wire.Expected(client, arrays, method.shapes(arrays), Limits.of(scenario), request.round)
+    update = wire.update(content, expected)
     if holdings:
         counted(update, holdings, request.round)
     if not update.arrays:

@@ -20,7 +20,7 @@ minutes (with a norm, 25).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from core.config.part import Part
@@ -80,10 +80,8 @@ E10 = ("fedavg", "fedprox", "scaffold", "feddyn")  # at one label each costs 0.8
 
 def _study(
     name: str, meaning: str, base: Scenario, rows: Mapping[str, Changes], left_out: Mapping[str, str],
-    published: Mapping[str, float], trials: Mapping[str, int] = TRIALS,
+    published: Mapping[str, float],
 ) -> Study:  # fmt: skip
-    grids = {ALL: product({"local.rate": RATES})}
-    grids |= {row: product({"methods.acil.ridge": ("0.01", "0.1", "1")}) for row in rows if row == RANDOM}
     return Study(
         name,
         meaning,
@@ -91,15 +89,19 @@ def _study(
         rows,
         COLUMNS,
         seeds=(0,),
-        tuning=Tuning(
-            grids,
-            seeds=(101,),
-            where={column: (*COLUMNS[column], ("rounds", str(rounds))) for column, rounds in trials.items()},
-        ),
+        tuning=_tuning(rows, TRIALS),
         left_out=left_out,
         published={column: Published(value, SOURCE) for column, value in published.items()},
         apart=tuple(row for row in HEADS if row in rows),
     )
+
+
+def _tuning(rows: Iterable[str], trials: Mapping[str, int]) -> Tuning:
+    """trials: the columns on which is tuned, and for how many rounds."""
+    grids = {ALL: product({"local.rate": RATES})}
+    grids |= {row: product({"methods.acil.ridge": ("0.01", "0.1", "1")}) for row in rows if row == RANDOM}
+    where = {column: (*COLUMNS[column], ("rounds", str(rounds))) for column, rounds in trials.items()}
+    return Tuning(grids, seeds=(101,), where=where)
 
 
 def _breadth(name: str, data: str, base: Scenario, published: Mapping[str, float]) -> Study:
@@ -132,10 +134,10 @@ def ten_epochs() -> Study:
     """Their ten local epochs a round, like for like. All rows and columns are 14 processor hours: choose by --rows, --columns."""
     base = replace(BASE, local=replace(BASE.local, epochs=10.0))
     rows = {name: (("strategy", name),) for name in E10}
-    return _study(
-        "niid-bench-e10", "few strategies on MNIST, ten epochs a round as NIID-Bench has them", base, rows, {}, MNIST,
-        trials={"2 labels": 2, "1 label": 5},
-    )  # fmt: skip
+    found = _study(
+        "niid-bench-e10", "few strategies on MNIST, ten epochs a round as NIID-Bench has them", base, rows, {}, MNIST
+    )
+    return replace(found, tuning=_tuning(rows, {"2 labels": 2, "1 label": 5}))
 
 
 def fashion() -> Study:

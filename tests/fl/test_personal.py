@@ -28,6 +28,7 @@ from fl.channel import Stopped
 from fl.messages import Task, Update
 from fl.strategies.ditto import PersonalModel
 from fl.strategies.fedper import PersonalLayers, fedbn, fedper
+from fl.wire import Expected
 from scenarios.backends.local import LocalGrid
 from server.record import Costs, Report, RoundSeconds
 from tests.fakes import Onlooker, federate, same
@@ -263,7 +264,7 @@ JUDGED = Update(3, [], 120, Sums(1.0, 40, 50), personal=Sums(0.5, 45, 50))
 
 
 def test_what_an_own_model_reads_arrives_as_it_was_sent() -> None:
-    assert wire.update(wire.reply(JUDGED), 3, [], personal=True).personal == Sums(0.5, 45, 50)
+    assert wire.update(wire.reply(JUDGED), Expected(3, [], personal=True)).personal == Sums(0.5, 45, 50)
 
 
 @pytest.mark.parametrize(
@@ -277,13 +278,13 @@ def test_nonsense_of_an_own_model_is_refused(change: dict[str, Any], words: str)
     content = wire.reply(JUDGED)
     content[wire.PERSONAL] = MetricRecord({**content.metric_records[wire.PERSONAL], **change})
     with pytest.raises(ValueError, match=words):
-        wire.update(content, 3, [], personal=True)
+        wire.update(content, Expected(3, [], personal=True))
 
 
 @pytest.mark.parametrize("update, personal", [(JUDGED, False), (replace(JUDGED, personal=None), True)])
 def test_an_own_model_that_was_not_asked_for_or_is_missing_is_refused(update: Update, personal: bool) -> None:
     with pytest.raises(ValueError, match="records are not the ones asked for"):
-        wire.update(wire.reply(update), 3, [], personal=personal)
+        wire.update(wire.reply(update), Expected(3, [], personal=personal))
 
 
 # ── which arrays, and what cannot be had ──

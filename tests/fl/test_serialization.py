@@ -19,6 +19,7 @@ from fl import wire
 from fl.checks import Limits
 from fl.messages import Task, Update
 from fl.serialization import FACTS, pack, unpack
+from fl.wire import Expected
 from tests.damage import arrays, spoiled
 from tests.fakes import same
 
@@ -49,7 +50,7 @@ def test_everything_comes_back(metrics, words, shapes):  # type: ignore[no-untyp
 
 def test_a_task_and_an_update_survive() -> None:
     update = Update(3, [np.ones((2, 2), np.float32)], 7, Sums(0.5, 3, 9), [0] * 10, [0.25], "w:1", 2, 99, 0.5)
-    back = wire.update(unpack(pack(wire.reply(update))), 3, update.arrays, limits=Limits(looks=1))
+    back = wire.update(unpack(pack(wire.reply(update))), Expected(3, update.arrays, limits=Limits(looks=1)))
     assert same(back.arrays, update.arrays)
     assert back.sums == update.sums and back.battery == 0.5 and back.earlier == "w:1"
     task = Task(Scenario("x"), 3, 1, 0.1, update.arrays, {"der": update.arrays}, "run", (), b"\0\1" * 9, "d1")

@@ -20,6 +20,7 @@ from core.scores import Sums
 from fl import wire
 from fl.checks import Limits
 from fl.messages import Task, Update
+from fl.wire import Expected
 from tests.fakes import START, same
 
 UPDATE = Update(3, START, 120, Sums(12.5, 99, 128), (12,) * 10, (0.5,), "host:17", round=7)
@@ -55,15 +56,15 @@ def test_a_task_of_another_schema_is_refused_in_words(schema: int | None) -> Non
 
 
 @given(
-    st.lists(FINITE, min_size=3, max_size=3), st.integers(1, 10**6), st.floats(0, 1e6), st.integers(0, 10**9),
-    st.sampled_from([[], list(range(10))]), st.lists(st.floats(-9, 9), max_size=7), st.text("host:17-.", max_size=20),
+    st.lists(FINITE, min_size=3, max_size=3), st.integers(1, 10**6),
+    st.builds(Sums, st.floats(0, 1e6), st.integers(0, 10**9), st.just(10**9)), st.sampled_from([[], list(range(10))]), st.lists(st.floats(-9, 9), max_size=7), st.text("host:17-.", max_size=20),
 )  # fmt: skip
 def test_an_update_arrives_as_it_was_sent(
-    values: list[float], examples: int, loss: float, correct: int, labels: list[int], looks: list[float], earlier: str
+    values: list[float], examples: int, sums: Sums, labels: list[int], looks: list[float], earlier: str
 ) -> None:
     arrays = [np.array(values, np.float32), START[1]]
-    sent = Update(3, arrays, examples, Sums(loss, correct, 10**9), labels, looks, earlier, rehearsed=17)
-    got = wire.update(wire.reply(sent), 3, START, limits=Limits(looks=len(looks)))
+    sent = Update(3, arrays, examples, sums, labels, looks, earlier, rehearsed=17)
+    got = wire.update(wire.reply(sent), Expected(3, START, limits=Limits(looks=len(looks))))
     assert same(list(got.arrays), arrays)
     assert (got.client, got.own, got.rehearsed, got.sums, got.earlier) == (3, examples, 17, sent.sums, earlier)
     assert got.examples == examples + 17
@@ -71,12 +72,12 @@ def test_an_update_arrives_as_it_was_sent(
 
 
 def test_an_update_without_weights_arrives_too() -> None:
-    got = wire.update(wire.reply(Update(3, [], 120, Sums(1, 2, 3))), 3, [])
+    got = wire.update(wire.reply(Update(3, [], 120, Sums(1, 2, 3))), Expected(3, []))
     assert got.arrays == [] and got.sums == Sums(1, 2, 3)
 
 
 def test_a_client_that_took_no_step_sends_no_weights() -> None:
-    got = wire.update(wire.reply(Update(3, [], 0, Sums())), 3, START)
+    got = wire.update(wire.reply(Update(3, [], 0, Sums())), Expected(3, START))
     assert got.arrays == [] and got.examples == 0
 
 
@@ -86,7 +87,7 @@ def test_what_methods_say_arrives_either_way() -> None:
     task = wire.task(wire.request(replace(TASK, payloads=payloads), wire.record(START)))
     assert same(task.payloads["curious"], payloads["curious"]) and same(task.arrays, START)
     content = wire.reply(replace(UPDATE, payloads=payloads, task=2, memory=99))
-    got = wire.update(content, 3, START, shapes, LIMITS)
+    got = wire.update(content, Expected(3, START, shapes, LIMITS))
     assert same(list(got.payloads["curious"]), payloads["curious"]) and (got.task, got.memory) == (2, 99)
 
 
@@ -94,7 +95,7 @@ def test_what_methods_say_arrives_either_way() -> None:
 def test_what_methods_were_not_asked_for_is_refused(shapes: dict[str, list[tuple[int, ...]]]) -> None:
     content = wire.reply(replace(UPDATE, payloads={"curious": [np.zeros(3, np.float32)]}))
     with pytest.raises(ValueError):
-        wire.update(content, 3, START, shapes, LIMITS)
+        wire.update(content, Expected(3, START, shapes, LIMITS))
 
 
 def test_weights_keep_their_order_whatever_the_order_of_their_names() -> None:
@@ -212,12 +213,12 @@ NONSENSE: dict[str, tuple[Callable[[], RecordDict], str]] = {
 def test_nonsense_is_refused_in_words(what: str) -> None:
     make, words = NONSENSE[what]
     with pytest.raises(ValueError, match=words):
-        wire.update(make(), 3, START, limits=LIMITS, round=7)
+        wire.update(make(), Expected(3, START, limits=LIMITS, round=7))
 
 
 def test_escape_codes_in_a_word_do_not_arrive() -> None:
     content = with_record(wire.CONFIG, ConfigRecord({"earlier": "host\x1b[31m:17\n\x07"}))
-    assert wire.update(content, 3, START, limits=LIMITS).earlier == "host [31m:17"
+    assert wire.update(content, Expected(3, START, limits=LIMITS)).earlier == "host [31m:17"
 
 
 def lying() -> Array:
@@ -230,14 +231,14 @@ def lying() -> Array:
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     Trap.path = str(tmp_path / "sprung")
     with pytest.raises(ValueError):
-        wire.update(with_array("0", pickled(Trap())), 3, START)
+        wire.update(with_array("0", pickled(Trap())), Expected(3, START))
     assert not (tmp_path / "sprung").exists()
 
 
 def test_weights_where_none_were_asked_for_are_refused() -> None:
     with pytest.raises(ValueError, match="records"):
-        wire.update(wire.reply(UPDATE), 3, [])
+        wire.update(wire.reply(UPDATE), Expected(3, []))
 
 
 def test_an_answer_without_words_is_read_as_one_that_has_nothing_to_say() -> None:
-    assert wire.update(without(wire.CONFIG), 3, START, limits=LIMITS).earlier == ""
+    assert wire.update(without(wire.CONFIG), Expected(3, START, limits=LIMITS)).earlier == ""

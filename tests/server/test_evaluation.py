@@ -16,6 +16,7 @@ from core.data import Data, Examples, load
 from core.scores import Sums
 from fl import wire
 from fl.messages import Task, Update
+from fl.wire import Expected
 from server import evaluation
 from server.evaluation import Probe
 from server.record import RoundRecord, Shard
@@ -147,7 +148,7 @@ def test_a_task_without_a_test_image_is_refused_by_its_name(tiny: Scenario, digi
 
 def test_a_client_without_test_images_has_no_accuracy(tiny: Scenario) -> None:
     untested = Update(1, [], 60, Sums())
-    reply = wire.update(wire.reply(untested), 1, [], round=0)
+    reply = wire.update(wire.reply(untested), Expected(1, [], round=0))
     assert reply.own == 60 and evaluation._shard(reply, tiny).accuracy is None
 
 
