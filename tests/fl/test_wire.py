@@ -57,7 +57,8 @@ def test_a_task_of_another_schema_is_refused_in_words(schema: int | None) -> Non
 
 @given(
     st.lists(FINITE, min_size=3, max_size=3), st.integers(1, 10**6),
-    st.builds(Sums, st.floats(0, 1e6), st.integers(0, 10**9), st.just(10**9)), st.sampled_from([[], list(range(10))]), st.lists(st.floats(-9, 9), max_size=7), st.text("host:17-.", max_size=20),
+    st.builds(Sums, st.floats(0, 1e6), st.integers(0, 10**9), st.just(10**9)),
+    st.sampled_from([[], list(range(10))]), st.lists(st.floats(-9, 9), max_size=7), st.text("host:17-.", max_size=20),
 )  # fmt: skip
 def test_an_update_arrives_as_it_was_sent(
     values: list[float], examples: int, sums: Sums, labels: list[int], looks: list[float], earlier: str
