@@ -43,13 +43,13 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
     learned = engine.train(start, plan)
     stepped = len(plan.order) > 0
     if stepped:
-        extra = method.also(memory, lesson, plan)
-        learned = replace(learned, also={name: engine.train(*one) for name, one in extra.items()})
+        extra = method.auxiliary(memory, lesson, plan)
+        learned = replace(learned, auxiliary={name: engine.train(*one) for name, one in extra.items()})
     memory = method.remember(memory, lesson, learned, engine)
     update = Update(
         client=task.client,
         arrays=method.publish(task.arrays, learned.weights) if stepped else [],
-        own=len(examples),
+        own_examples=len(examples),
         sums=learned.sums if stepped else score(engine.logits(start, examples.x), examples.y),
         task=stream.tasks[stage],
         payloads=method.upload(memory, lesson, learned, engine),

@@ -157,7 +157,9 @@ class Learned:
     weights: Arrays
     sums: Sums  # over all rows seen
     path: Arrays  # Σ over steps of −gradient · movement, of the weights' shapes; empty unless the plan asks
-    also: Mapping[str, Learned] = field(default_factory=dict)  # {method: what came of what it trained beside (`also`)}
+    auxiliary: Mapping[str, Learned] = field(
+        default_factory=dict
+    )  # {method: what came of what it trained beside (`auxiliary`)}
 
 
 def joined(tables: Sequence[np.ndarray], classes: int) -> np.ndarray:

@@ -98,7 +98,7 @@ def exchange(
         waiting |= dict.fromkeys(keys[:1], client)
         failed |= {} if keys else {client: "its message could not be sent"}
     end = time.monotonic() + channel.timeout
-    with _threads(grid, pause, len(messages)) if channel.assignment.apart else _here(grid, pause) as pull:
+    with _threads(grid, pause, len(messages)) if channel.assignment.one_by_one else _here(grid, pause) as pull:
         while waiting and time.monotonic() < end:
             if watch.stopped():
                 raise Stopped

@@ -31,12 +31,12 @@ class Holdings:
         labels, s = self.labels[self.rows[client]], self.scenario
         return lay(s, noisy(labels, s.noise, rng(s.seed, "noise", client), self.classes) if s.noise else labels, client)
 
-    def own(self, client: int, round: int) -> int:
+    def own_examples(self, client: int, round: int) -> int:
         """What it learns from in a round: its examples of the stage that it is in."""
         stream = self._stream(client)
         return len(stream.parts[stream.stage(round)])
 
-    def met(self, client: int, round: int) -> tuple[int, ...]:
+    def stage_examples(self, client: int, round: int) -> tuple[int, ...]:
         """How many examples it has of each stage that it has met by a round, in its own order, the present one last; none of
         stages before it joined."""
         stream = self._stream(client)
@@ -45,7 +45,7 @@ class Holdings:
 
     def budget(self, client: int, round: int) -> int:
         """The steps that it takes in a round, whatever its method (core.plan.budget)."""
-        return budget(self.scenario, self.own(client, round))
+        return budget(self.scenario, self.own_examples(client, round))
 
     def rehearsed(self, client: int, round: int) -> int:
         """The most that it can have remembered by then of its earlier stages; of an earlier run's, nobody here knows how many

@@ -35,7 +35,7 @@ class Update:
 
     client: int
     arrays: Arrays  # none: it took no step, having nothing to learn
-    own: int  # examples of its own that it learned from; that it holds, if it only evaluated
+    own_examples: int  # examples of its own that it learned from; that it holds, if it only evaluated
     sums: Sums  # over the gradient examples of the round, or the test images
     labels: Sequence[int] = ()  # how many training examples of each class it holds
     looks: Sequence[float] = ()  # the amounts of its looks, in the scenario's order
@@ -55,4 +55,4 @@ class Update:
     @property
     def examples(self) -> int:
         """The client's weight in the mean."""
-        return self.own + self.rehearsed
+        return self.own_examples + self.rehearsed

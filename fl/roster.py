@@ -81,7 +81,7 @@ class Assignment(Protocol):
     run: str  # the run's name on real nodes, by which they keep its memory apart; in simulation none
     before: tuple[str, ...]  # the names of the runs that it goes on from, the newest first
     pause: float  # seconds between looks for replies
-    apart: bool  # is each reply pulled by itself (fl/channel.py)?
+    one_by_one: bool  # is each reply pulled by itself (fl/channel.py)?
 
     def __call__(self, grid: Grid, clients: Sequence[int]) -> dict[int, int]:
         """{client: node}; a client whose node is not there is left out."""
@@ -93,7 +93,7 @@ class Assignment(Protocol):
 class AnyNode:
     """Simulation: any node plays any client."""
 
-    pause, apart = 0.004, False
+    pause, one_by_one = 0.004, False
     before: tuple[str, ...] = ()
 
     def __init__(self, run: str = "") -> None:

@@ -149,7 +149,7 @@ def reply(update: Update) -> RecordDict:
     sums = update.sums
     metrics = MetricRecord(
         {
-            "own": update.own, "rehearsed": update.rehearsed, "client": update.client, "round": update.round,
+            "own": update.own_examples, "rehearsed": update.rehearsed, "client": update.client, "round": update.round,
             "loss": sums.loss, "correct": sums.correct, "seen": sums.examples,
             "labels": [int(n) for n in update.labels], "looks": [float(a) for a in update.looks],
             "task": update.task, "memory": update.memory, "battery": update.battery,

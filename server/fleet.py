@@ -32,7 +32,7 @@ class Fleet:
     that is believed; elsewhere what a node says of itself, asked a few times each time that it comes."""
 
     pause = 0.2  # each look is a request to the SuperLink
-    apart = True
+    one_by_one = True
 
     def __init__(
         self, folder: Path, stopped: Callable[[], bool] = lambda: False, wait: float = WAIT,

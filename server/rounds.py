@@ -113,8 +113,10 @@ def play_round(federation: Federation, state: RunState, number: int, rate: float
     )
     record = replace(
         _record(request, believed),
-        clients_seconds=dict(replies.seconds) if federation.channel.assignment.apart else {},
-        clients_work={c: u.seconds for c, u in believed.updates.items()} if federation.channel.assignment.apart else {},
+        clients_seconds=dict(replies.seconds) if federation.channel.assignment.one_by_one else {},
+        clients_work={c: u.seconds for c, u in believed.updates.items()}
+        if federation.channel.assignment.one_by_one
+        else {},
         bytes=traffic,
         failed=dict(sorted({**replies.failed, **believed.refused, **unusable}.items())),
         server_error=error,
@@ -160,7 +162,7 @@ def _record(request: Request, believed: Believed) -> RoundRecord:
             for client, passes in roster.stragglers(request.scenario, request.round).items()
         },
         tasks={client: u.task for client, u in updates.items()},
-        without=tuple(client for client, u in updates.items() if not u.own),
+        without=tuple(client for client, u in updates.items() if not u.own_examples),
         memory={client: u.memory for client, u in updates.items()},
         clients_examples={client: u.examples for client, u in updates.items()},
         battery={client: u.battery for client, u in updates.items() if u.battery >= 0},

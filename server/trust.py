@@ -92,12 +92,12 @@ def received(
     return Received(
         request=request,
         arrays=update.arrays,
-        own_examples=update.own,
+        own_examples=update.own_examples,
         examples=update.examples,
         steps=update.sums.examples // request.scenario.local.batch,
         max_examples=max_examples,
         client=update.client,
-        stage_examples=holdings.met(update.client, request.round) if holdings else None,
+        stage_examples=holdings.stage_examples(update.client, request.round) if holdings else None,
     )
 
 
@@ -110,7 +110,9 @@ def read(content: RecordDict, client: int, request: Request, method: Finetune, h
         counted(update, holdings, request.round)
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
-    rows = scenario.local.batch * budget(roster.paced(scenario, client, request.round), update.own, update.rehearsed)
+    rows = scenario.local.batch * budget(
+        roster.paced(scenario, client, request.round), update.own_examples, update.rehearsed
+    )
     if not rows:
         raise ValueError("it learned without an example of its own; idle = rest says that it takes no step then")
     if update.sums.examples != rows:
@@ -130,9 +132,9 @@ def read(content: RecordDict, client: int, request: Request, method: Finetune, h
 
 def counted(update: Update, holdings: Holdings, round: int) -> None:
     """Raises ValueError if a client of a simulation says other counts than the partition and its memory's budget give."""
-    own, most = holdings.own(update.client, round), holdings.rehearsed(update.client, round)
-    if update.own != own:
-        raise ValueError(f"it says {update.own:,} examples of its own; the partition gives it {own:,}")
+    own, most = holdings.own_examples(update.client, round), holdings.rehearsed(update.client, round)
+    if update.own_examples != own:
+        raise ValueError(f"it says {update.own_examples:,} examples of its own; the partition gives it {own:,}")
     if update.rehearsed > most:
         raise ValueError(f"it says {update.rehearsed:,} rehearsed examples; it can have kept {most:,}")
 

@@ -112,9 +112,9 @@ class Finetune:
         """A gradient that no step may go against, of the weights' shapes; empty: none."""
         return []
 
-    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+    def auxiliary(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
         """{method: (start, plan)}: what else is trained in a round with steps, after the round's own plan. What it comes to is
-        in Learned.also when the method remembers; nothing of it goes to the server."""
+        in Learned.auxiliary when the method remembers; nothing of it goes to the server."""
         return {}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
@@ -223,8 +223,8 @@ class Chain(Finetune):
         gradients = [one for m in self.methods if (one := m.reference(memory, lesson))]
         return [np.sum(np.stack(slopes), 0) for slopes in zip(*gradients, strict=True)]
 
-    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
-        return {k: v for m in self.methods for k, v in m.also(memory, lesson, plan).items()}
+    def auxiliary(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+        return {k: v for m in self.methods for k, v in m.auxiliary(memory, lesson, plan).items()}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         return reduce(lambda memory, m: m.remember(memory, lesson, learned, engine), self.methods, memory)

@@ -48,16 +48,16 @@ class FedSsi(Si):
             raise ValueError(f"own = {own} of fedssi should be above 0 and at most 1")
         self.q = (1 - own) / (2 * own)
 
-    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+    def auxiliary(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
         ones = [np.ones((), np.float32) for _ in lesson.start]
         proximal = anchored(ones, lesson.start, self.q, lesson)  # which bounds q: a smaller λ holds v no more
         pull = Pull.decay(lesson.start, lesson.scenario.model.l2) + proximal
         return {self.name: (self._surrogate(memory, lesson), replace(plan, pull=pull, path=True))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        if self.name not in learned.also:
+        if self.name not in learned.auxiliary:
             return memory
-        surrogate, start = learned.also[self.name], self._surrogate(memory, lesson)
+        surrogate, start = learned.auxiliary[self.name], self._surrogate(memory, lesson)
         # The server never sees the surrogate: where it diverges, the round counts as one in which it took no step.
         if not finite((*surrogate.weights, *surrogate.path)):
             surrogate = replace(surrogate, weights=start, path=[np.zeros_like(w) for w in start])

@@ -33,12 +33,12 @@ class PersonalModel(Finetune):
         super().__init__(model)
         self.strength = strength
 
-    def also(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
+    def auxiliary(self, memory: Memory, lesson: Lesson, plan: Plan) -> Mapping[str, tuple[Arrays, Plan]]:
         pull = plan.pull + Pull.towards(lesson.start, self.strength) if self.strength else plan.pull
         return {self.name: (self.serve(memory, lesson.start), replace(plan, pull=pull, path=False))}
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        personal = learned.also[self.name].weights if self.name in learned.also else []
+        personal = learned.auxiliary[self.name].weights if self.name in learned.auxiliary else []
         # The server would never see that it is broken, so nothing but this ends a client's divergence.
         if not personal or not finite(personal):
             return memory

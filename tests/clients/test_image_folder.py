@@ -146,7 +146,9 @@ def test_a_device_rehearses_what_it_met_before(tmp_path: Path) -> None:
         done, memory = learn(shard, Task(SCENARIO, round, 0, 0.05, arrays), memory, engine)
         arrays = done.arrays
     assert list(memory["replay"]) == [0, 1] and len(earlier_slots(memory, "replay", 1)[0]["y"])
-    assert done.own + done.rehearsed == len(shard.train)  # its new images, and all the old ones, which fit the memory
+    assert done.own_examples + done.rehearsed == len(
+        shard.train
+    )  # its new images, and all the old ones, which fit the memory
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

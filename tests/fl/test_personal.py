@@ -106,12 +106,12 @@ def test_an_own_model_ends_where_its_loss_and_the_pull_are_in_balance(strength: 
     plan = draw(lesson, Pull.none(weights), Rehearsal.none())
     method, remembered = PersonalModel(spec(), strength), dict[str, Any]()
     for _ in range(40):
-        ((start, own),) = method.also(remembered, lesson, plan).values()
+        ((start, own),) = method.auxiliary(remembered, lesson, plan).values()
         v = float(start[0][0])
         slope, offset = (float(np.broadcast_to(part[0], 1)[0]) for part in (own.pull.a, own.pull.b))
         for _ in range(10):
             v -= rate * (a * (v - b) + slope * v + offset)
-        learned = Learned(weights, Sums(), [], also={"ditto": Learned([np.full(1, v, np.float32)], Sums(), [])})
+        learned = Learned(weights, Sums(), [], auxiliary={"ditto": Learned([np.full(1, v, np.float32)], Sums(), [])})
         remembered = dict(method.remember(remembered, lesson, learned, engine))
     found = float(method.serve(remembered, weights)[0][0])
     assert found == pytest.approx((a * b + strength * w) / (a + strength), abs=1e-4)

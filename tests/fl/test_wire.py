@@ -67,7 +67,7 @@ def test_an_update_arrives_as_it_was_sent(
     sent = Update(3, arrays, examples, sums, labels, looks, earlier, rehearsed=17)
     got = wire.update(wire.reply(sent), Expected(3, START, limits=Limits(looks=len(looks))))
     assert same(list(got.arrays), arrays)
-    assert (got.client, got.own, got.rehearsed, got.sums, got.earlier) == (3, examples, 17, sent.sums, earlier)
+    assert (got.client, got.own_examples, got.rehearsed, got.sums, got.earlier) == (3, examples, 17, sent.sums, earlier)
     assert got.examples == examples + 17
     assert list(got.labels) == labels and list(got.looks) == looks
 

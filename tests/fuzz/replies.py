@@ -85,7 +85,7 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     except ValueError as error:
         words = str(error)
         return "refused" if words.isprintable() and len(words) < 1000 else f"FINDING words: {words[:50]!r}"
-    assert checked.drift <= scenario.max_update_ratio and checked.update.own <= scenario.max_examples
+    assert checked.drift <= scenario.max_update_ratio and checked.update.own_examples <= scenario.max_examples
     others = {c: answer(replace(task, client=c)) for c in range(COHORT) if c != 2}
     read = {c: trust.read(one, c, asked, method, None) for c, one in others.items()}
     believed = trust.believe(dict(sorted({**read, 2: checked}.items())), asked, method)

@@ -149,7 +149,7 @@ def test_a_task_without_a_test_image_is_refused_by_its_name(tiny: Scenario, digi
 def test_a_client_without_test_images_has_no_accuracy(tiny: Scenario) -> None:
     untested = Update(1, [], 60, Sums())
     reply = wire.update(wire.reply(untested), Expected(1, [], round=0))
-    assert reply.own == 60 and evaluation._shard(reply, tiny).accuracy is None
+    assert reply.own_examples == 60 and evaluation._shard(reply, tiny).accuracy is None
 
 
 def test_of_earlier_digits_the_gate_reads_what_the_run_before_held_out(tiny: Scenario) -> None:

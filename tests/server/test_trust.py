@@ -258,7 +258,9 @@ def test_what_an_honest_client_says_is_what_the_server_knows(
         for round in range(1, 11):
             task = Task(scenario, round, client, 0.05, WEIGHTS)
             done, memory = learn(shard(scenario.json(), client), task, memory, engine)
-            assert done.own == holdings.own(client, round) and done.rehearsed <= holdings.rehearsed(client, round)
+            assert done.own_examples == holdings.own_examples(client, round) and done.rehearsed <= holdings.rehearsed(
+                client, round
+            )
             rehearsed.append(done.rehearsed)
     assert (max(rehearsed) > 0) == (kept and stream != "whole")
 
@@ -294,7 +296,7 @@ class Slow(FakeGrid):
 class Apart(roster.AnyNode):
     """Each reply is pulled by itself, as on real nodes."""
 
-    pause, apart = 0.01, True
+    pause, one_by_one = 0.01, True
 
 
 def test_a_reply_that_never_comes_or_cannot_be_read_costs_the_others_and_the_round_nothing() -> None:

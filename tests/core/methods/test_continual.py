@@ -118,7 +118,7 @@ def test_weights_are_held_where_the_federation_left_them_not_where_the_client_di
     )
     drifted, first, second = ([w + np.float32(by) for w in START] for by in (0.01, 0.02, 0.03))
     walked = Learned(drifted, Sums(), [np.ones_like(w) for w in START])
-    after = [replace(walked, also={"fedssi": walked})] * 2
+    after = [replace(walked, auxiliary={"fedssi": walked})] * 2
     memory = method.remember({}, lesson, after[0], engine)
     rounds = [replace(lesson, stage=1, round=2, start=first), replace(lesson, stage=1, round=3, start=second)]
     for new in (rounds[0], rounds[0], rounds[1]):  # a round that is done again leaves what it left

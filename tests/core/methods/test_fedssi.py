@@ -74,7 +74,7 @@ def test_on_a_parabola_it_ends_in_balance_and_importance_is_what_that_way_is_wor
     local = Local(momentum=0.0)
     lesson = Lesson(0, start, Examples.none(), np.zeros((0, 0)), 0, 1, rate, Scenario("parabola", local=local))
     method = FedSsi(spec(), own=own)
-    ((begin, plan),) = method.also({}, lesson, draw(lesson, Pull.none(start), Rehearsal.none())).values()
+    ((begin, plan),) = method.auxiliary({}, lesson, draw(lesson, Pull.none(start), Rehearsal.none())).values()
     assert plan.path and begin == start
     v, path = w, 0.0
     slope, offset = (float(np.broadcast_to(part[0], 1)[0]) for part in (plan.pull.a, plan.pull.b))
@@ -106,7 +106,7 @@ def test_no_step_carries_it_past_what_was_received(client_shard: Shard) -> None:
     lesson = Lesson(0, initial(0), client_shard.train, np.zeros((120, 0), np.float32), 0, 1, 0.1, BASE)
     plan = draw(lesson, Pull.none(lesson.start), Rehearsal.none())
     for least in (1e-9, 0.04):
-        ((_, beside),) = FedSsi(spec(), own=least).also({}, lesson, plan).values()
+        ((_, beside),) = FedSsi(spec(), own=least).auxiliary({}, lesson, plan).values()
         assert all(a == pytest.approx((1 - BASE.local.momentum) / 0.1) for a in beside.pull.a)
 
 
