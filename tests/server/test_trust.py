@@ -50,7 +50,7 @@ def claiming(own: int, change: Callable[[Arrays], Arrays] = lambda arrays: array
         batch = task.scenario.local.batch
         seen = min(batch * steps(own, batch, task.scenario.local.epochs), 10**9)
         sums = Sums(0.5 * seen, seen // 2, seen)
-        return wire.reply(replace(honest(task), own=own, sums=sums, arrays=change(honest(task).arrays)))
+        return wire.reply(replace(honest(task), own_examples=own, sums=sums, arrays=change(honest(task).arrays)))
 
     return answer
 
@@ -118,7 +118,7 @@ def test_a_strategy_that_made_nonsense_is_as_it_was(monkeypatch: pytest.MonkeyPa
 
 def test_who_has_nothing_to_learn_does_not_lower_what_others_count(tmp_path: Path) -> None:
     def idle(task: Task) -> RecordDict:
-        return wire.reply(replace(honest(task), own=0, arrays=[], sums=Sums()))
+        return wire.reply(replace(honest(task), own_examples=0, arrays=[], sums=Sums()))
 
     two = replace(SCENARIO, clients=2, cohort=2)
     for one in play(FakeGrid({0: idle}), two):
