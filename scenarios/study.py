@@ -39,7 +39,7 @@ from scenarios.studies.measures import MEASURES
 from scenarios.studies.one_run import BUSY, STOPPED
 from scenarios.studies.outcome import Outcome
 from scenarios.studies.pool import Ended, Pool
-from scenarios.studies.study import Cell, Study, Trial
+from scenarios.studies.study import Cell, Changes, Study, Trial
 from scenarios.studies.tables import grid, shown_measures
 from scenarios.terminal import piped
 from server import run_folder
@@ -153,7 +153,11 @@ def wanted(args: argparse.Namespace) -> Study:
     else:
         more = f"; {args.name} is a scenario: say over what, --over KEY=A,B" if args.name in SCENARIOS else ""
         raise ValueError(f"{unknown('study', str(args.name), STUDIES)}{more}")
-    base = changed(study.base, [parsed(text) for text in args.set])
+    changes = [parsed(text) for text in args.set]
+    for path, _ in changes:
+        if part := study.sets(path):
+            raise ValueError(f"--set {path} would have no effect in study {study.name}: it is set by {part}")
+    base = changed(study.base, changes)
     return ad_hoc.tuned(replace(study, base=base), args.tune).narrowed(args.rows, args.columns, args.seeds)
 
 
@@ -168,7 +172,24 @@ def _possible(study: Study) -> None:
         except ValueError as error:
             raise ValueError(f"{cell}: {error}") from None
     for trial in study.trials():
-        study.scenario(trial)
+        if not study.scenario(trial).validation:
+            raise ValueError(f"{trial}: tuning needs validation > 0: it never looks at test images")
+    _different(study)
+
+
+def _different(study: Study) -> None:
+    """Raises ValueError if two rows, or two columns, are the same runs: a pair of them would count as a comparison."""
+    grid = study.tuning.grid if study.tuning else lambda row: ((),)
+    row, column, seed = next(iter(study.rows)), next(iter(study.columns)), study.seeds[0]
+    for names, cells in (
+        (study.rows, [Cell(name, column, seed) for name in study.rows]),
+        (study.columns, [Cell(row, name, seed) for name in study.columns]),
+    ):
+        first = dict[tuple[str, tuple[Changes, ...]], str]()
+        for name, cell in zip(names, cells, strict=True):
+            settings = study.scenario(cell, grid(cell.row)[0]).json(), grid(cell.row)
+            if first.setdefault(settings, name) != name:
+                raise ValueError(f"{first[settings]} and {name} are the same runs")
 
 
 def _list() -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from core.config.scenario import Scenario
@@ -24,12 +23,23 @@ STREAM = (
 def values(text: str) -> tuple[str, list[str]]:
     """A setting and its values, of KEY=A,B; commas within brackets belong to a value. Raises ValueError if there is none."""
     key, together = parsed(text)
-    texts = [one.strip() for one in re.split(r",(?![^\[]*\])", together)]
+    texts = [one.strip() for one in _split(together)]
     if not all(texts):
         raise ValueError(f"{text!r} should be key=value,value")
     if len(set(texts)) < len(texts):
         raise ValueError(f"{text!r} names one value twice")
     return key, texts
+
+
+def _split(text: str) -> Iterator[str]:
+    """At the commas outside brackets."""
+    start = depth = 0
+    for i, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth <= 0:
+            yield text[start:i]
+            start = i + 1
+    yield text[start:]
 
 
 def study(preset: Scenario, over: Sequence[str]) -> Study:

@@ -111,10 +111,10 @@ class Study:
                 )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds = {self.seeds} names one twice")
-        paths = [{path for changes in side.values() for path, _ in changes} for side in (self.rows, self.columns)]
-        if both := sorted(paths[0] & paths[1]):
+        rows, columns = _paths(self.rows.values()), _paths(self.columns.values())
+        if both := sorted(rows & columns):
             raise ValueError(f"rows and columns of study {self.name} both set {', '.join(both)}")
-        if owned := sorted((paths[0] | paths[1]) & set(OWNED)):
+        if owned := sorted((rows | columns) & set(OWNED)):
             raise ValueError(f"no row or column may set {', '.join(owned)}; seeds are given by --seeds")
         if nowhere := [*(set(self.published) - set(self.columns)), *(set(self.apart) - set(self.rows))]:
             raise ValueError(f"study {self.name} has no {', '.join(sorted(nowhere))} to publish or to set apart")
@@ -128,6 +128,26 @@ class Study:
             raise ValueError("tuning needs validation > 0: it never looks at test images")
         if without := [row for row in self.rows if row not in tuning.grids and ALL not in tuning.grids]:
             raise ValueError(f"rows without a grid: {', '.join(without)}")
+        for row, changes in self.rows.items():
+            set_already = _paths([changes, *self.columns.values()]) | {*OWNED, "validation"}
+            if both := sorted(_paths(tuning.grid(row)) & set_already):
+                raise ValueError(
+                    f"{', '.join(both)} cannot be tuned for row {row}: it is set already, or what tuning needs"
+                )
+
+    def sets(self, path: str) -> str:
+        """Which part of the study sets this setting, whatever its base has; empty, if none does."""
+        tuning = self.tuning
+        parts = {
+            "each cell's seed, name and origin": set(OWNED),
+            "its rows": _paths(self.rows.values()),
+            "its columns": _paths(self.columns.values()),
+            "its tuning": _paths(change for grid in tuning.grids.values() for change in grid) if tuning else set(),
+            "its trials": _paths([*tuning.where.values(), tuning.changes]) - _paths(self.columns.values())
+            if tuning
+            else set(),
+        }
+        return next((part for part, paths in parts.items() if path in paths), "")
 
     def cells(self) -> list[Cell]:
         """What is reported, a seed at a time, so that a study that is stopped early compares like with like."""
@@ -184,6 +204,10 @@ class Study:
             published={name: one for name, one in self.published.items() if name in (columns or self.columns)},
             apart=tuple(name for name in self.apart if name in (rows or self.rows)),
         )
+
+
+def _paths(changes: Iterable[Changes]) -> set[str]:
+    return {path for each in changes for path, _ in each}
 
 
 def product(values: Mapping[str, Iterable[str]]) -> tuple[Changes, ...]:

@@ -233,6 +233,10 @@ def test_a_piece_comes_before_its_settings_whoever_brings_them() -> None:
         ({"tuning": replace(TUNING, seeds=(2, 11))}, r"seeds \[2\] would be tuned on and reported"),
         ({"tuning": TUNING, "base": replace(BASE, validation=0)}, "never looks at test images"),
         ({"tuning": Tuning({"fedavg": ((),)}, (11,))}, "rows without a grid: fedprox"),
+        *[
+            ({"tuning": Tuning({ALL: product({path: ("1", "2")})}, (11,))}, f"{path} cannot be tuned for row")
+            for path in ("strategy", "partition.alpha", "seed", "validation")
+        ],
         ({"published": {"alpha 7": Published(0.9, "nobody")}}, "has no alpha 7 to publish"),
         ({"apart": ("fednova",)}, "has no fednova to publish or to set apart"),
     ],
@@ -250,6 +254,7 @@ def test_rows_with_more_trials_than_others_are_refused() -> None:
 
 def test_a_question_of_ones_own() -> None:
     study = ad_hoc.study(BASE, ["strategy=fedavg,scaffold", "partition.alpha=0.1,1", "digits=[1,2],[3]"])
+    assert ad_hoc.values("join=[[6,8],[7,8]],[[6,9]]") == ("join", ["[[6,8],[7,8]]", "[[6,9]]"])
     assert list(study.rows) == ["strategy=fedavg", "strategy=scaffold"]
     assert list(study.columns) == [f"partition.alpha={a} digits={d}" for a in ("0.1", "1") for d in ("[1 2]", "[3]")]
     made = study.scenario(Cell("strategy=scaffold", "partition.alpha=0.1 digits=[1 2]", 4))
@@ -528,6 +533,20 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
         ("noniid --over strategy=fedavg,nope", "choose from bulyan"),
         ("noniid --over nope=1,2", "unknown key 'nope'"),
         ("strategies --tune local.rate", "should be key=value"),
+        (
+            "strategies --set local.rate=0.5",
+            "--set local.rate would have no effect in study strategies: it is set by its tuning",
+        ),
+        ("strategies --set strategy=fedavg", "it is set by its rows"),
+        ("strategies --set seed=7", "it is set by each cell's seed"),
+        ("niid-bench --set rounds=5", "it is set by its trials"),
+        ("pathological --set rounds=5", "it is set by its columns"),
+        ("noniid --over local.rate=0.1,0.10", "local.rate=0.1 and local.rate=0.10 are the same runs"),
+        ("noniid --over strategy=fedavg --over local.rate=0.1,0.10", "are the same runs"),
+        (
+            "noniid --over validation=0,50 --tune local.rate=0.1,1",
+            "validation=0 / noniid / trial 1, seed 1001: tuning needs",
+        ),
     ],
 )
 def test_a_wrong_word_is_named_with_the_choices(
