@@ -15,6 +15,7 @@ from rich.console import Console
 
 from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
+from scenarios.terminal import piped
 from server import record, run_folder
 from server.record import Report
 from server.report.figures import results
@@ -70,10 +71,11 @@ def main(argv: list[str] | None = None) -> int:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
-    if args.json:
-        print("\n".join(json.dumps({"schema": SCHEMA} | record.plain(row)) for row in comparison.rows))
-    else:
-        _show(comparison, files)
+    with piped():
+        if args.json:
+            print("\n".join(json.dumps({"schema": SCHEMA} | record.plain(row)) for row in comparison.rows))
+        else:
+            _show(comparison, files)
     return 0
 
 

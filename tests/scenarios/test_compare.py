@@ -147,7 +147,31 @@ def test_a_difference_has_a_deviation_only_where_seeds_are_the_same() -> None:
 def test_across_data_sets_there_is_no_difference() -> None:
     found = results.compared([fact(0.9), fact(0.8, data="fashion")], PRESETS)
     assert [row.over_first for row in found.rows] == [None, None]
-    assert any("different data sets (mnist, fashion)" in note for note in found.notes)
+    assert any("different test images (mnist; fashion)" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"test_condition": "invert"}, "mnist, under invert"),
+        ({"stream": Part("domains", {"conditions": "plain+blur"})}, "mnist, under plain, blur"),
+        ({"digits": (1, 7)}, "mnist, of 1, 7"),
+        ({"digits": (9, 8, 7, 6, 5, 4, 3, 2, 1, 0), "stream": Part("classes")}, ""),
+    ],
+)
+def test_between_other_test_images_there_is_no_difference(changes: dict[str, Any], words: str) -> None:
+    found = results.compared([fact(0.9), fact(0.8, **changes)], PRESETS)
+    assert (found.rows[1].over_first is None) == bool(words)
+    assert any(f"different test images (mnist; {words})" in note for note in found.notes) == bool(words)
+
+
+def test_runs_that_went_on_from_others_are_no_seeds_of_one() -> None:
+    """Of one seed and equal settings: what differs is what they began with."""
+    two = [replace(fact(share), source=source) for share, source in ((0.9, "runs/a"), (0.7, "runs/b"))]
+    found = results.compared(two, PRESETS)
+    assert [row.label for row in found.rows] == ["from=runs/a", "from=runs/b"]
+    seeds = [replace(fact(share, seed), source=f"runs/a-{seed}") for share, seed in ((0.9, 0), (0.7, 1))]
+    assert [row.seeds for row in results.compared(seeds, PRESETS).rows] == [(0, 1)]
 
 
 def test_runs_of_equal_settings_are_seeds_of_one(

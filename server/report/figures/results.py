@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.config.scenario import Scenario
 from server.record import Report
 from server.report.figures.formatting import NONE, difference, formatted
-from server.report.figures.groups import Group, data_sets, grouped, shared, stands_for
+from server.report.figures.groups import Group, grouped, shared, stands_for, tested_on
 
 SCHEMA = 1  # of a row as JSON
 
@@ -125,10 +125,8 @@ def _notes(groups: Sequence[Group]) -> list[str]:
     first, *others = groups
     if not others and len(first.runs) == 1:
         return ["one run has nothing to be compared with; name two or more"]
-    if len(names := data_sets(groups)) > 1:
-        return [
-            f"different data sets ({', '.join(names)}): accuracies on other test images have no difference in points"
-        ]
+    if len(names := tested_on(groups)) > 1:
+        return [f"different test images ({'; '.join(names)}): accuracies on others have no difference in points"]
     if odd := [group.label for group in others if group.seeds != first.seeds]:
         why = "a difference to the first is one of seeds too, and has no deviation, where seeds are others"
         return [f"{why}: {'; '.join(odd)}"]
@@ -136,8 +134,8 @@ def _notes(groups: Sequence[Group]) -> list[str]:
 
 
 def rows(groups: Sequence[Group]) -> list[Row]:
-    """A row a group. The first group is what the others are compared with, if all are of one data set."""
-    comparable = len(data_sets(groups)) == 1
+    """A row a group. The first group is what the others are compared with, if all were tested on the same images."""
+    comparable = len(tested_on(groups)) == 1
     return [_row(group, groups[0] if comparable and i else None) for i, group in enumerate(groups)]
 
 

@@ -78,12 +78,12 @@ def _subtitle(comparison: Comparison) -> Html:
 
 
 def _headline(comparison: Comparison) -> Html:
-    """Which group reads most, and how far that is from the first; nothing is compared across data sets."""
+    """Which group reads most, and how far that is from the first; nothing is compared across test images of other kinds."""
     accuracies = [(row.accuracy[0], i) for i, row in enumerate(comparison.rows) if row.accuracy]
     share, best = max(accuracies, key=lambda one: one[0])  # of equals the first, as in compare.png's title
     first = comparison.rows[0]
-    if len(groups.data_sets(comparison.groups)) > 1:
-        return tag("h1", f"{counted(len(comparison.groups), 'group')} on different data sets")
+    if len(groups.tested_on(comparison.groups)) > 1:
+        return tag("h1", f"{counted(len(comparison.groups), 'group')} on different test images")
     finding = f"{comparison.rows[best].label} reads {percent(share)} of the test images right"
     if len(comparison.rows) == 1:
         return tag("h1", f"{finding}.")
