@@ -88,7 +88,7 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
     if federated:
         yield (
             f"on clients' own {report.kinds}",
-            f"mean {100 * sum(federated) / len(federated):.2f} %, worst {100 * min(federated):.2f} %",
+            f"mean {100 * sum(federated) / len(federated):.2f} %, worst {100 * min(federated):.2f} %{report.asked}",
         )
     if plain := report.fedavg_own_accuracies:
         yield "", f"plain FedAvg: mean {100 * sum(plain) / len(plain):.2f} %, worst {100 * min(plain):.2f} %"

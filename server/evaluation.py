@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 from flwr.app import MessageType, RecordDict
@@ -171,19 +172,24 @@ class Tests:
         accuracies = self.gate.scores(arrays).tasks
         return tuple(share if len(self.gate.task(task)) else None for task, share in enumerate(accuracies))
 
+    def scored(self, arrays: Arrays, whole: bool = True) -> dict[str, Any]:
+        """A record's fields that say how a model reads the test images; whole: all of them, else a sample of each condition's."""
+        scores = (self.suite if whole else self.quick).scores(arrays)
+        return {
+            "accuracy": scores.all.accuracy, "loss": scores.all.mean_loss, "tasks_accuracy": scores.tasks,
+            "classes_accuracy": scores.classes,
+        }  # fmt: skip
+
     def tested(self, outcome: Round, history: Sequence[RoundRecord]) -> RoundRecord:
         """A round's record with what its model reads. history: the rounds before it."""
         start, record = time.perf_counter(), outcome.record
-        scores = (self.suite if record.round in self.ends else self.quick).scores(outcome.arrays)
+        scores = self.scored(outcome.arrays, whole=record.round in self.ends)
         validation = evaluate(self.suite.judge, outcome.arrays, self.validation) if len(self.validation) else None
         seen = history[-1].seen if history else 0
         record = replace(
             record,
+            **scores,
             seen=seen + record.examples,
-            accuracy=scores.all.accuracy,
-            loss=scores.all.mean_loss,
-            tasks_accuracy=scores.tasks,
-            classes_accuracy=scores.classes,
             tasks_validation=self.judged(outcome.arrays) if record.round in self.ends else (),
             validation_loss=validation.mean_loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,

@@ -22,6 +22,7 @@ from core.curves import Point
 from core.disk import placed
 from core.metrics import Measures, Split
 from core.safe_json import read_lines, read_object
+from core.stream import course
 from server import run_folder
 
 SCHEMA = 3  # 1: before the facts had types; 2: before costs, and while forgetting_split was a sum over rounds
@@ -317,6 +318,27 @@ class Report:
     def kinds(self) -> str:
         """What people call the classes."""
         return "digits" if self.numbers else "classes"
+
+    @cached_property
+    def conditions(self) -> tuple[str, ...]:
+        """Under which it reads the test images, each in turn; none, if it reads them as they are. Exported files and the confusion
+        matrix are of images as they are."""
+        try:
+            found = tuple(dict.fromkeys(test.condition for test in course(self.settings).tests))
+        except ValueError:  # a plugin's stream, and the plugin is not here
+            return ()
+        return () if found == ("plain",) else found
+
+    @property
+    def as_they_are(self) -> str:
+        """What to say of a figure that is of no condition, where others are."""
+        return " as they are, under no condition of its stream" if self.conditions else ""
+
+    @property
+    def asked(self) -> str:
+        """What to say of clients' figures that are of some of them: " (100 of 1,000 clients)"; at most a hundred are asked."""
+        everybody = self.settings.clients
+        return f" ({len(self.shards)} of {everybody:,} clients)" if 0 < len(self.shards) < everybody else ""
 
     @property
     def everything(self) -> str:

@@ -172,6 +172,9 @@ def _keep(run: Run, state: RunState) -> None:
 def finish(run: Run, state: RunState) -> Report:
     """After the last round: the confusion matrix, every client's own accuracy, the report."""
     if state.history and state.round not in run.tests.ends:  # the schedule stopped early
+        last_row = replace(state.history[-1], **run.tests.scored(state.arrays))  # on all test images, as at any end
+        state = replace(state, history=(*state.history[:-1], last_row))
+        record.save_rounds(run.folder, state.history)
         _keep(run, state)
     start, turns = time.perf_counter(), Counter(client for row in state.history for client in row.clients)
     shards, failed = evaluation.clients(run.federation, state.arrays, state.round)

@@ -75,7 +75,10 @@ model-index:
 
 
 def accuracy(report: Report) -> float:
-    """That of the version whose files these are, on all test images."""
+    """That of the version whose files these are, on all test images, under each condition of its stream if it has any."""
+    if report.conditions:
+        current = next((one for one in report.stages if one.version == report.current), None)
+        return (current.accuracy if current else report.accuracy) or 0.0
     keras = report.exports.files.get("model.keras")
     return keras.accuracy if keras else report.accuracy or 0.0
 
@@ -96,7 +99,9 @@ def _files(report: Report) -> str:
     ]
     refused = [f"- `{name}` was refused: {why}" for name, why in report.exports.refused.items()]
     head = "| file | kB | accuracy | agrees with Keras | ms an image, one thread |\n|---|---|---|---|---|"
-    how = f"Checked on {report.exports.images:,} test images; times are of the machine that exported."
+    how = (
+        f"Checked on {report.exports.images:,} test images{report.as_they_are}; times are of the machine that exported."
+    )
     return "\n".join(["## Files", "", how, "", head, *rows, *refused])
 
 
@@ -117,10 +122,12 @@ def _training(report: Report) -> str:
 
 
 def _accuracy(report: Report) -> str:
-    lines = ["## Accuracy", "", f"{percent(accuracy(report))} on all test images.", ""]
+    under = f", under each of its conditions: {', '.join(report.conditions)}" if report.conditions else ""
+    lines = ["## Accuracy", "", f"{percent(accuracy(report))} on all test images{under}.", ""]
     if report.current not in (None, report.version):
         lines += [f"What follows is of the run's last weights, version {report.version}, which are not current.", ""]
     if report.confusion:
+        lines += [f"On images{report.as_they_are}:", ""] if report.conditions else []
         shares = [row[i] / sum(row) if sum(row) else None for i, row in enumerate(report.confusion)]
         lines += ["| " + " | ".join(["class", *(report.called(i) for i in range(len(shares)))]) + " |"]
         lines += ["|" + "---|" * (len(shares) + 1), "| " + " | ".join(["read right", *map(percent, shares)]) + " |", ""]
@@ -133,7 +140,7 @@ def _clients(report: Report) -> Iterator[str]:
     if not tested:
         return
     shares = [shard.accuracy or 0.0 for shard in tested]
-    yield f"On clients' own test images: {percent(fmean(shares))} on average, {percent(min(shares))} at worst."
+    yield f"On clients' own test images: {percent(fmean(shares))} on average, {percent(min(shares))} at worst{report.asked}."
     yield ""
     if personal := [shard.personal_accuracy for shard in tested if shard.personal_accuracy is not None]:
         yield f"Each client also has a personal model, which is not among these files: there {percent(fmean(personal))} on average."

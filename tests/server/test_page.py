@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from server.report import card
 from server.report.figures import PLOTS
 from tests.reports import fake, html, read, staged, title
 
@@ -80,9 +81,12 @@ def test_what_is_forgotten_is_in_points_not_in_per_cent(tmp_path):
     found = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td>', part)
     cells, each = {name: value for name, value, _ in found}, {name: value for name, _, value in found}
     assert cells["Forgetting"] == "12.34 points" and cells["Backward transfer"] == "−5.67 points"
-    assert cells["Forgetting, temporal"] == "−91.00 points ± 0.5" and cells["Forgetting, spatial"] == "62.00 points ± 1"
+    assert (
+        cells["Forgetting, temporal"] == "−91.00 points ± 0.50"
+        and cells["Forgetting, spatial"] == "62.00 points ± 1.00"
+    )
     assert cells["Intransigence"] == "1.00 points" and cells["Average accuracy"].endswith(" %")
-    assert each["Forgetting"] == "45.00 points ± 3" and each["Average accuracy"] == "50.00 % ± 1"
+    assert each["Forgetting"] == "45.00 points ± 3.00" and each["Average accuracy"] == "50.00 % ± 1.00"
     assert "standard error" in part and "deviation over 20 clients" in part
     del report["continual"]["forgetting_split"], report["continual"]["clients_measures"]
     without = html(report, tmp_path)
@@ -102,3 +106,30 @@ def test_the_page_says_what_a_run_took_and_how_many_steps_each_baseline_was_give
     assert cells["Steps"] == cells["Steps, centralized"] == "1,234" and cells["Gradient examples"] == "39,488"
     assert "2" in cells["Memory, a client"] and "30" in cells["Memory, all clients"]
     assert cells["Traffic"] == "12 + 11 MB" and cells["Processor, clients"] and cells["Processor, server"]
+
+
+def test_of_a_stream_with_conditions_each_figure_says_under_which_it_is(tmp_path):
+    report = staged(fake())
+    report["settings"] |= {"stream": {"name": "domains", "args": {"conditions": "plain+invert"}}}
+    text = html(report, tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    assert "test images, each under plain, invert" in text
+    assert "on the test images as they are, under no condition of its stream" in text
+    assert "misread, images as they are" in title(PLOTS["confusion"](read(report)))
+    card.save(read(report), tmp_path)
+    words = (tmp_path / "README.md").read_text()
+    assert "on all test images, under each of its conditions: plain, invert." in words and "98.87 % on all" not in words
+    plain = html(staged(fake()), tmp_path)
+    assert "as they are" not in plain and "each under" not in plain
+
+
+def test_where_few_of_many_clients_were_asked_their_figures_say_so(tmp_path):
+    report = fake(20)
+    report["settings"] |= {"clients": 5000}
+    text = html(report, tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    assert text.count("(20 of 5,000 clients)") == 3  # worst served, images each, the table
+    assert "(20 of 5,000 clients)" in title(PLOTS["clients"](read(report)))
+    assert "of 20 clients)" not in html(fake(20), tmp_path)
+
+
+def test_a_run_with_other_baselines_only_does_not_say_that_there_was_none(tmp_path):
+    assert "no centralized baseline was run" in html(fake() | {"baselines": {"fedavg": 0.9}}, tmp_path)

@@ -19,7 +19,7 @@ from core.methods import METHODS
 from fl.channel import Stopped
 from fl.strategies import CUTTING, STRATEGIES
 from scenarios.backends.local import LocalGrid
-from server import record
+from server import evaluation, record
 from server.record import Report, RoundSeconds
 from server.run_folder import rounds_lock
 from tests.fakes import Onlooker, federate
@@ -164,6 +164,22 @@ def test_a_plateau_stops_early_and_the_report_says_how_many_rounds(four: Scenari
     still = replace(four.local, rate=0.0)  # nothing gets better; the mean of one is itself to the last bit
     scenario = replace(four, cohort=1, rounds=9, local=still, schedule=Part("plateau", {"stop": 2}))
     assert len(federate(scenario, tmp_path).history) == 3
+
+
+def test_a_run_that_stops_early_is_tested_on_all_test_images(
+    four: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a stage with conditions a sample is looked at; what it ends with is read on all of them, as at any end."""
+    monkeypatch.setattr(evaluation, "SAMPLE", 20)
+    stream = Part("domains", {"conditions": "plain+invert"})
+    still = replace(four.local, rate=0.0)
+    scenario = replace(four, cohort=1, rounds=20, local=still, schedule=Part("plateau", {"stop": 2}), stream=stream)
+    report = federate(scenario, tmp_path)
+    assert len(report.history) == 3
+    counts = [four.test * share for share in report.history[-1].tasks_accuracy]
+    assert counts == pytest.approx(np.rint(counts)) and report.accuracy == pytest.approx(sum(counts) / (2 * four.test))
+    assert sum(row[i] for i, row in enumerate(report.confusion)) == pytest.approx(counts[0])
+    assert record.load_rounds(tmp_path)[-1] == report.history[-1] and report.stages[-1].accuracy == report.accuracy
 
 
 def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:

@@ -188,7 +188,9 @@ def classes(report: Report) -> Picture | None:
         return None
     shares = np.array([[np.nan if s is None else s for s in row.classes_accuracy] for row in history]).T
     worst = int(np.nanargmin(shares[:, -1]))
+    equal = int((np.abs(shares[:, -1] - shares[worst, -1]) < 0.0005).sum()) - 1
     title = _worst(report, worst, 100 * shares[worst, -1])
+    title += f" (and {counted(equal, f'{report.kind} more', f'{report.kinds} more')} as little)" if equal else ""
     names = [report.called(label) for label in range(len(shares))]
     ends = [f"{name}: {percent(share, 1)}" for name, share in zip(names, shares[:, -1], strict=True)]
     alt = f"A table of test accuracy on each {report.kind} after each of {counted(len(history), 'round')}. {title}. "

@@ -30,7 +30,7 @@ def clients(report: Report) -> Picture | None:
     tested = sorted(tested, key=lambda one: one[:2])
     shards, shares = [shard for *_, shard in tested], np.array([share for share, *_ in tested])
     low, high = wilson(shares, np.array([shard.tested or np.nan for shard in shards], float))
-    title = _fairness(shards, shares)
+    title = _fairness(shards, shares) + report.asked
     best = f"The best served, client {shards[-1].client}, gets {percent(shares[-1])}. " if len(shards) > 1 else ""
     amount = formatting.counted(len(shards), "client")
     alt = f"A dot for each of {amount}, from worst to best, with a 95 % interval. {title}. {best}"
@@ -155,7 +155,7 @@ def _cell(axes: Axes, true: int, read: int, count: int, dark: bool) -> None:
 
 
 def _mistakes(report: Report, counts: np.ndarray, wrong: np.ndarray) -> str:
-    title = f"{wrong.sum():,} of {counts.sum():,} misread"
+    title = f"{wrong.sum():,} of {counts.sum():,} misread" + (", images as they are" if report.conditions else "")
     if not wrong.sum():
         return title
     true, read = np.unravel_index(np.argmax(wrong), wrong.shape)

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from server.record import ExportedFile, Report
-from server.report.figures.formatting import NONE, counted, duration, gap, number, percent, sentence, signed, size, span
+from server.report.figures.formatting import (
+    NONE,
+    counted,
+    duration,
+    gap,
+    listed,
+    number,
+    percent,
+    sentence,
+    signed,
+    size,
+    span,
+)
 from server.report.figures.local_baseline import on_own_digits
 from server.report.figures.personal import clients, shares
 from server.report.page.html import Html, fold, join, tag
@@ -62,8 +74,9 @@ def _alone(report: Report) -> str:
 def subtitle(report: Report) -> Html:
     """Which run this is."""
     tested = sum(map(sum, report.confusion))
+    under = f", each under {listed(report.conditions)}" if report.conditions else ""
     parts = [f"Scenario {report.name}", f"seed {report.seed}", f"folder {report.folder}"]
-    return tag("p", " · ".join(parts + [f"{tested:,} test images"] * bool(tested)), class_="soft")
+    return tag("p", " · ".join(parts + [f"{tested:,} test images{under}"] * bool(tested)), class_="soft")
 
 
 def notices(report: Report) -> Html:
@@ -135,7 +148,7 @@ def _tile(name: str, value: str, note: str) -> Html:
 def _gap(report: Report) -> tuple[str, str, str]:
     central, share = report.baselines.get("centralized"), report.accuracy
     if central is None or share is None:
-        return "Gap to centralized", NONE, "no baseline was run"
+        return "Gap to centralized", NONE, "no centralized baseline was run"
     broken = ", diverged" if "centralized" in report.diverged else ""
     difference = f"{signed(share, central)} points"
     return "Gap to centralized", difference, f"at the end: centralized {percent(central)}{broken}"
@@ -153,12 +166,16 @@ def _worst(report: Report) -> tuple[str, str, str]:
     if not shares:
         return "Worst served client", NONE, "no client tested the model"
     worst = min(shares, key=lambda client: shares[client])
-    return "Worst served client", percent(shares[worst]), f"client {worst}; mean {percent(fmean(shares.values()))}"
+    return (
+        "Worst served client",
+        percent(shares[worst]),
+        f"client {worst}; mean {percent(fmean(shares.values()))}{report.asked}",
+    )
 
 
 def _each(report: Report) -> str:
     sizes = [shard.examples for shard in report.shards]
-    return f"{span(sizes)} images each" if sizes else ""
+    return f"{span(sizes)} images each{report.asked}" if sizes else ""
 
 
 def _smallest(report: Report) -> tuple[str, str, str]:

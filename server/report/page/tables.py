@@ -35,8 +35,8 @@ def exports(report: Report) -> Html:
     cells = [
         [name, *(formatter(getattr(file, k)) for k, (_, formatter) in EXPORTS.items())] for name, file in files.items()
     ]
-    how = "Each file beside the Keras model on the test images; difference: the largest between two probabilities"
-    how += "; speed-up: over TensorFlow's tf.function."
+    how = f"Each file beside the Keras model on the test images{report.as_they_are}"
+    how += "; difference: the largest between two probabilities; speed-up: over TensorFlow's tf.function."
     return join([tag("h2", "Exported models"), tag("p", _which(report) + how, class_="soft"), table(head, cells)])
 
 
@@ -137,7 +137,7 @@ def continual(report: Report) -> Html:
         how += " Temporal and spatial forgetting: ± at most so much standard error, of the test images drawn."
         for kind, (name, meaning) in SPLIT.items():
             if (lost := getattr(split, kind)) is not None:
-                error = number(100 * (getattr(split, f"{kind}_error") or 0.0))
+                error = number(100 * (getattr(split, f"{kind}_error") or 0.0), 2)
                 rows += [[name, f"{in_points(lost)} ± {error}", *[NONE] * bool(summary), words(meaning)]]
     head = ["Measure", "Global model" if summary else "Value", *["Clients"] * bool(summary), words("Meaning")]
     return join([tag("h2", "Learning in stages"), tag("p", how, class_="soft"), table(head, rows)])
@@ -147,7 +147,7 @@ def _over_clients(summary: ClientsMeasures | None, key: str, formatter: Callable
     """A measure over clients: mean ± standard deviation, in points."""
     if summary is None or getattr(summary.mean, key) is None:
         return NONE
-    return f"{formatter(getattr(summary.mean, key))} ± {number(100 * getattr(summary.deviation, key))}"
+    return f"{formatter(getattr(summary.mean, key))} ± {number(100 * getattr(summary.deviation, key), 2)}"
 
 
 def costs(report: Report) -> Html:
@@ -204,7 +204,7 @@ def clients(report: Report) -> Html:
         ]
         for shard in shards
     ]
-    how = f"Accuracy: the finished global model on test images as this client sees them, in its own mix of {kinds}."
+    how = f"Accuracy: the finished global model on test images as this client sees them, in its own mix of {kinds}{report.asked}."
     how += f" {report.called(0)} to {report.called(classes[-1])}: its training images." if classes else ""
     if personalized:
         how += " Personal: the model that the client keeps for itself, on the same images."
