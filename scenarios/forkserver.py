@@ -13,6 +13,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 from core.config.scenario import Scenario
+from scenarios.environment import FOR_SOCKETS
 from scenarios.interrupts import withheld
 
 SCENARIO = "FORKSERVER_SCENARIO"  # in its environment: whose data it loads
@@ -38,7 +39,8 @@ def started(scenario: Scenario) -> ForkServerContext:
 @contextmanager
 def short() -> Iterator[None]:
     """The fork server's unix socket, whose path has at most 107 bytes, is made where Ray's are, not in the run's folder."""
-    previous, tempfile.tempdir = tempfile.tempdir, os.environ.get("RAY_TMPDIR", tempfile.tempdir)
+    previous, folder = tempfile.tempdir, os.environ.get("RAY_TMPDIR", tempfile.gettempdir())
+    tempfile.tempdir = folder if len(os.fsencode(folder)) <= FOR_SOCKETS else "/tmp"
     try:
         yield
     finally:

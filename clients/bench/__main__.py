@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -84,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         if (value := getattr(args, name)) is not None and value < 1:
             p.error(f"--{name} {value} should be 1 or more")
     for name in ("rate", "watts", "idle"):
-        if (value := getattr(args, name)) < 0:
+        if not 0 <= (value := getattr(args, name)) < math.inf:  # NaN neither
             p.error(f"--{name} {value:g} should be 0 or more")
     stderr, console = Console(stderr=True, highlight=False), Console(highlight=False)
     try:

@@ -24,9 +24,11 @@ KINDS = (".png", ".svg", ".pdf")
 
 
 def check(file: Path) -> None:
-    """Raises ValueError, before anything is measured, if matplotlib is missing or the name says no kind."""
+    """Raises ValueError, before anything is measured, if matplotlib or the folder is missing, or the name says no kind."""
     if file.suffix not in KINDS:
         raise ValueError(f"--plot {file} should end in {', '.join(KINDS)}")
+    if not file.parent.is_dir():
+        raise ValueError(f"--plot {file}: there is no folder {file.parent}")
     if find_spec("matplotlib") is None:
         raise ValueError("--plot needs matplotlib: python -m pip install matplotlib")
 

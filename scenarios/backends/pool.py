@@ -179,11 +179,14 @@ class PoolJudge:
                 )
                 for i, start in enumerate(missing)
             }
+            lost = set[int]()  # one may have several parts
             for start, (number, future) in futures.items():
                 try:
                     logits[start] = future.result()
                 except self._pool.lost:
-                    self._pool.replace(number)
+                    lost.add(number)
+            for number in sorted(lost):
+                self._pool.replace(number)
         if len(logits) < len(parts):
             raise RuntimeError(f"{TRIES} workers ended, one after another, while they judged the model")
         return np.concatenate([logits[start] for start in parts])

@@ -114,6 +114,10 @@ def _tagged(content: bytes, model: Outgoing) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     whole = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for one in whole.buffers:  # a large quantized array lies behind the tables, at an offset that holds no more
+        if one.offset > 1:
+            one.data = np.frombuffer(content[one.offset : one.offset + one.size], np.uint8)
+            one.offset = one.size = 0
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(packed(model.about), np.uint8)
     entry.name, entry.buffer = ABOUT, len(whole.buffers)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import re
 import signal
 import socket
 import ssl
@@ -116,8 +117,9 @@ def main(argv: list[str] | None = None) -> int:
     limits = Limits(args.batch, args.queue, args.wait / 1000, args.timeout, round(1e6 * args.megabytes))
     try:
         token = args.token_file.read_text().strip() if args.token_file else ""
-        if args.token_file and len(token) < 16:
-            raise ValueError(f"{args.token_file} holds a token of {len(token)} letters, it should have 16 or more")
+        if args.token_file and not re.fullmatch(r"[ -~]{16,}", token):  # what a header can carry
+            what = f"a token of {len(token)} letters"
+            raise ValueError(f"{args.token_file} holds {what}; it should have 16 or more, of ASCII, in a line")
         if args.key:
             _check_pair(args.key, args.certificate)
         service = Service(Follower(args.source, args.file), limits, token)
@@ -136,9 +138,9 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
     with socket.create_server((args.host, args.http), family=family, backlog=1024) as listening:
         drawing = page.Page(args.learn, page.loopback(args.host))
         web = http(rest.application(service, page.routes(service, drawing)), service, args.key, args.certificate)
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop, stop, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
         await remote.start()
         for served in messages.SERVICES:
             await health.set(served, health_pb2.HealthCheckResponse.SERVING)
@@ -151,10 +153,17 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
         host = socket.gethostname() if args.host in ("0.0.0.0", "::") else own  # all addresses are no address to open
         log.info("draw at %s://%s:%d%s/#%s", scheme, host, listening.getsockname()[1], page.AT, drawing.token)
         await stop.wait()
-        log.info("stopping: what has come is answered first")
+        log.info("stopping: what has come is answered first (a second signal stops at once)")
         service.stopping = web.should_exit = True
         await health.enter_graceful_shutdown()
-        await asyncio.gather(remote.stop(service.limits.timeout), answering)
+        stopping = asyncio.create_task(remote.stop(service.limits.timeout))
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait([stopping, hurried], return_when=asyncio.FIRST_COMPLETED)
+        if hurry.is_set():  # who keeps a stream open, as gRPC's own health checks do, would hold it for the whole time
+            web.force_exit = True
+            await remote.stop(0)
+        await asyncio.gather(stopping, answering)
+        hurried.cancel()
         following.cancel()
     return 0
 

@@ -205,7 +205,7 @@ async def _infer(service: Service, request: Request) -> Response:
     """One input `image`, its numbers in the JSON or as bytes after it; one output, in the JSON or as bytes, as asked."""
     model, octets = _named_model(service, request), await body(service, request)
     length = request.headers.get(LENGTH)
-    if length is not None and not (length.isdecimal() and int(length[:12]) <= len(octets)):
+    if length is not None and not (length.isdecimal() and len(length) <= 12 and int(length) <= len(octets)):
         raise invalid(f"{LENGTH} is {length[:20]!r}, but the request has {len(octets)} bytes")
     cut = len(octets) if length is None else int(length)
     content = object_of(octets[:cut])

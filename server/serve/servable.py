@@ -75,6 +75,8 @@ def file_to_serve(source: Path, file: str = FILE) -> tuple[Path, int | None]:
     """
     if source.is_file():
         return source, None
+    if not source.exists():
+        raise ValueError(f"there is no {source}: give a run's folder or an exported file")
     version = versions.current(source)
     path = (version or source) / file
     if not path.is_file():

@@ -158,6 +158,9 @@ def test_a_damaged_model_is_named_and_the_others_are_measured(
         (["README.md"], "should end in one of .tflite"),
         (["m.onnx", "--calls", "0"], "--calls 0 should be 1 or more"),
         (["m.onnx", "--rate", "-1"], "--rate -1 should be 0 or more"),
+        (["m.onnx", "--rate", "nan"], "--rate nan should be 0 or more"),
+        (["m.onnx", "--watts", "inf"], "--watts inf should be 0 or more"),
+        (["m.onnx", "--plot", "no/such/place.png"], "there is no folder no/such"),
     ],
 )
 def test_what_is_wrong_is_named(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from core.arrays import Arrays, digest
 from core.config.scenario import Local, Model, Scenario
 from core.data import Data
 from core.disk import copied, size
+from core.models import MODELS
 from core.predict import Predictor, about, compiled, floats, load, quantized
 from server import export as exports
 from server import versions
@@ -65,6 +66,17 @@ def leaving(weights: Arrays, digits: Data, options: Model | None = None) -> Outg
     """A model with these weights on its way out."""
     origin = {"scenario": SCENARIO.name, "seed": "0", **ORIGIN}
     return Outgoing(model.spec(), weights, digits.train.x, digits.spec.labels, options or Model(), origin)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_kind_of_model_leaves_as_int4(kind: str, digits: Data, tmp_path: Path) -> None:
+    """The arrays of a large one lie behind the file's tables, and must not be lost when something is added to these."""
+    options = Model(kind=kind)
+    outgoing = Outgoing(model.spec(kind), model.initial(3, kind), digits.train.x, digits.spec.labels, options)
+    tflite.save_int4(outgoing, tmp_path / "model.tflite")
+    x = floats(digits.test.x[:20])
+    keras = compiled(model.keras_model(outgoing.weights, options))(x)
+    assert np.abs(load(tmp_path / "model.tflite")(x) - keras).max() < 0.1
 
 
 def copy(folder: Path, to: Path) -> None:

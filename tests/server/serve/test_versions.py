@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.predict import load
 from server import versions
@@ -153,6 +156,10 @@ def test_it_needs_no_tensorflow_no_ray_no_flower() -> None:
         (["{tmp}", "--key", "k"], "both --key and --certificate"),
         (["{tmp}", "--host", "0.0.0.0"], "needs --key, --certificate and --token-file"),
         (["{tmp}/bad.onnx", "--token-file", "{tmp}/short"], "a token of 2 letters"),
+        (
+            ["{tmp}/bad.onnx", "--token-file", "{tmp}/umlaut"],
+            "a token of 19 letters; it should have 16 or more, of ASCII",
+        ),
     ],
 )
 def test_wrong_options_are_told(
@@ -160,11 +167,26 @@ def test_wrong_options_are_told(
 ) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"garbage")
     (tmp_path / "short").write_text("ab")
+    (tmp_path / "umlaut").write_text("geheimes-paßwort-12")
     try:
         code: object = main([one.replace("{tmp}", str(tmp_path)) for one in arguments])
     except SystemExit as stopped:
         code = stopped.code
     assert code == 2 and words in capsys.readouterr().err
+
+
+def test_a_second_signal_does_not_wait_for_who_keeps_a_stream_open(tmp_path: Path) -> None:
+    """As gRPC's own health checks keep one, for as long as they live."""
+    running = start(write(tmp_path / "model.onnx", 0), "--timeout", "60")
+    with grpc.insecure_channel(f"127.0.0.1:{running.grpc}") as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+        running.process.send_signal(signal.SIGINT)
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        time.sleep(0.5)
+        assert running.process.poll() is None
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(10) == 0
 
 
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
