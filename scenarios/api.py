@@ -218,8 +218,8 @@ def start(
             raise unknown("option", option, OPTIONS)
     usual: dict[str, Any] = {"workers": os.cpu_count() or 1, "backend": backend()}
     chosen = RunOptions(**usual | {key: _as_tuple(value) for key, value in options.items()})
-    if type(chosen.workers) is not int or chosen.workers < 1:
-        raise ValueError(f"workers = {chosen.workers!r} should be a whole number, 1 or more")
+    if type(chosen.workers) is not int:
+        raise ValueError(f"workers = {chosen.workers!r} should be a whole number")
     for option, choices in CHOICES.items():
         if (value := getattr(chosen, option)) not in choices:
             raise unknown(option, value, choices)

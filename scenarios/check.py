@@ -11,8 +11,7 @@ import numpy as np
 from core.config.part import Part, options
 from core.config.scenario import Model, Scenario
 from core.data import DATASETS, DatasetSpec, dataset, load
-from core.methods import METHODS
-from core.methods.analytic import Acil
+from core.methods import METHODS, closed_forms
 from core.models import MODELS, of
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
@@ -68,7 +67,7 @@ def check(scenario: Scenario) -> tuple[str, ...]:
         raise ValueError(f"digits = {wrong[0]} is out of range: 0 … {spec.classes - 1}")
     for part in scenario.methods:
         part.build("methods", METHODS, model)
-    if len(heads := _closed_forms(scenario)) > 1:
+    if len(heads := closed_forms(scenario)) > 1:
         raise ValueError(f"methods = {'+'.join(head.name for head in heads)} each solve the head: name one of them")
     for part in scenario.augment:
         part.build("augment", AUGMENTS, Warp.none(1), np.zeros(1, np.float32), np.random.default_rng(0))
@@ -81,12 +80,16 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     _redealt(scenario)
     _cohorts(scenario)
     data = load(scenario)
+    if untested := [test.name for test in course(scenario).tests if not np.isin(data.test.y, test.labels).any()]:
+        images = f"{data.spec.name} has {len(data.test):,} test images (test = {scenario.test})"
+        raise ValueError(f"{images}, and none of them for: {'; '.join(untested)}")
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
     return data.notes
 
 
 def _cohorts(scenario: Scenario) -> None:
     """Raises ValueError if in a round nobody is there, or fewer are asked than the strategy can make a model of."""
+    strategy = build(scenario)
     for round in sorted({1, *(first for _, first in (*scenario.join, *scenario.leave))}):
         if not roster.present(scenario, round):
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
@@ -95,12 +98,11 @@ def _cohorts(scenario: Scenario) -> None:
             raise ValueError(
                 f"stragglers = {scenario.stragglers:g} with drop_stragglers leaves nobody of cohort = {scenario.cohort}"
             )
-        strategy = build(scenario)
         if isinstance(strategy, Flower):
             try:
                 strategy.check(asked)
             except ValueError as error:
-                raise ValueError(f"{error}: so many are asked in round {round}") from None
+                raise ValueError(f"{error}, as are asked in round {round}") from None
 
 
 def _redealt(scenario: Scenario) -> None:
@@ -138,7 +140,7 @@ def without_effect(scenario: Scenario) -> list[str]:
 def _of_methods(scenario: Scenario) -> list[str]:
     """Of `without_effect`: settings of what is learned without forgetting, in a stream too short for them."""
     shared, notes = course(scenario), []
-    for head in _closed_forms(scenario):
+    for head in closed_forms(scenario):
         if (warm := head.warms(scenario)) >= scenario.rounds and not scenario.past:
             why = f"its body trains in {warm} of {scenario.rounds} rounds"
             notes.append(
@@ -152,7 +154,7 @@ def _of_methods(scenario: Scenario) -> list[str]:
         notes += [f"{name} = {value:g} {why}" for name, value in named.items() if value]
         if scenario.gate.forgetting < 1:
             notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
-        if scenario.probe and not _closed_forms(scenario):
+        if scenario.probe and not closed_forms(scenario):
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
     return notes
 
@@ -168,11 +170,6 @@ def _of_model(scenario: Scenario) -> list[str]:
     if model.groups != Model.groups and model.norm != "group":
         notes.append(f"model.groups = {model.groups} has no effect: model.norm = {model.norm}")
     return notes
-
-
-def _closed_forms(scenario: Scenario) -> list[Acil]:
-    built = [part.build("methods", METHODS, of(scenario)) for part in scenario.methods]
-    return [method for method in built if isinstance(method, Acil)]
 
 
 def _looks_back(part: Part) -> bool:

@@ -27,10 +27,11 @@ from rich.table import Table
 
 from core import plugins
 from core.config.parse import unknown
+from core.config.scenario import Scenario
 from scenarios import needs
 from scenarios.check import check
 from scenarios.columns import tables
-from scenarios.overrides import changed, parsed
+from scenarios.overrides import Change, changed, parsed
 from scenarios.presets import SCENARIOS
 from scenarios.studies import STUDIES, ad_hoc, output, results
 from scenarios.studies.carry_out import Plan, Work, carried_out, finished, plan, timed, unseen
@@ -154,11 +155,21 @@ def wanted(args: argparse.Namespace) -> Study:
         more = f"; {args.name} is a scenario: say over what, --over KEY=A,B" if args.name in SCENARIOS else ""
         raise ValueError(f"{unknown('study', str(args.name), STUDIES)}{more}")
     changes = [parsed(text) for text in args.set]
-    for path, _ in changes:
-        if part := study.sets(path):
-            raise ValueError(f"--set {path} would have no effect in study {study.name}: it is set by {part}")
     base = changed(study.base, changes)
+    for change in changes:
+        if _idle(study, base, [one for one in changes if one != change]):
+            why = "its rows, its columns, its tuning or --seeds set that for every run"
+            raise ValueError(f"--set {'='.join(change)} would have no effect in study {study.name}: {why}")
     return ad_hoc.tuned(replace(study, base=base), args.tune).narrowed(args.rows, args.columns, args.seeds)
+
+
+def _idle(study: Study, base: Scenario, others: Sequence[Change]) -> bool:
+    """Are its runs from this base the same as with the other changes alone?"""
+    try:
+        without = changed(study.base, others)
+        return base != without and _runs(replace(study, base=base)) == _runs(replace(study, base=without))
+    except ValueError:  # these alone are impossible
+        return False
 
 
 def _possible(study: Study) -> None:
@@ -202,13 +213,16 @@ def _list() -> int:
     return 0
 
 
-def _settings(study: Study) -> int:
-    """Of every run; a tuned row's with the first point of its grid, as nothing has been chosen."""
+def _runs(study: Study) -> dict[str, Scenario]:
+    """Every run; a tuned row's with the first point of its grid, as nothing has been chosen."""
     runs = {str(trial): study.scenario(trial) for trial in study.trials()}
     point = study.tuning.grid if study.tuning else lambda row: ((),)
-    runs |= {str(cell): study.scenario(cell, point(cell.row)[0]) for cell in study.cells()}
+    return runs | {str(cell): study.scenario(cell, point(cell.row)[0]) for cell in study.cells()}
+
+
+def _settings(study: Study) -> int:
     with piped():
-        print(json.dumps({name: json.loads(one.json()) for name, one in runs.items()}, indent=1))
+        print(json.dumps({name: json.loads(one.json()) for name, one in _runs(study).items()}, indent=1))
     return 0
 
 

@@ -151,14 +151,8 @@ class Tests:
     """All that a run tests its global model on."""
 
     def __init__(self, scenario: Scenario, data: Data, arrays: Arrays, judge: Judge) -> None:
-        """arrays: the weights that the run begins, or goes on, with; judge: who tries models.
-
-        Raises ValueError if a task has no test image: its accuracy would be nothing, and so would every mean over tasks.
-        """
+        """arrays: the weights that the run begins, or goes on, with; judge: who tries models."""
         self.suite = TestSuite.of(scenario, data.test, judge)  # at the end of a stage
-        if untested := [test.name for i, test in enumerate(self.suite.tests) if not len(self.suite.task(i))]:
-            images = f"{data.spec.name} has {len(data.test):,} test images (test = {scenario.test})"
-            raise ValueError(f"{images}, and none of them for: {'; '.join(untested)}")
         self.quick = self.suite.some(SAMPLE, scenario.seed) if set(self.suite.sets) != {PLAIN} else self.suite
         self.probe = Probe(scenario, self.suite, arrays) if scenario.probe else None
         self.validation, self.ends = data.validation, ends(scenario)

@@ -272,7 +272,7 @@ class Report:
     local_own_accuracies: tuple[float | None, ...] = ()  # the same on its own test images, None without any
     fedavg_own_accuracies: tuple[
         float, ...
-    ] = ()  # of plain FedAvg's model, on the own test images of each client in `shards`
+    ] = ()  # of plain FedAvg's model, on the own test images of each client that was asked and has any
     diverged: Mapping[str, str] = field(default_factory=dict)  # a sentence for each training that did
     stages: tuple[Version, ...] = ()
     current: int | None = None  # the version whose files `exports` are

@@ -33,11 +33,11 @@ def remembered(home: Path) -> list[Remembered]:
     folders = [one for one in (home / MEMORY).glob("*") if one.is_dir() and not one.is_symlink()]
     runs = {one.run: one for one in map(_read, folders)}
 
-    def age(one: Remembered) -> tuple[float, int, str]:
+    def age(one: Remembered) -> tuple[float, int, float, str]:
         line = [one]  # it, the run that it went on from, the one before that …
         while (older := runs.get(line[-1].before)) and older not in line:
             line.append(older)
-        return -max(each.used for each in line), -len(line), one.run
+        return -max(each.used for each in line), -len(line), -one.used, one.run
 
     return sorted(runs.values(), key=age)
 

@@ -24,6 +24,8 @@ def install(node: Node, folder: Path, authority: Path, root: bool = False) -> Pa
     Raises ValueError if something is missing or this is root's doing.
     """
     settings.check(node)
+    if not node.name.isascii():
+        raise ValueError(f"--name {node.name} should be letters of ASCII, digits, - and _ only: a service is named so")
     if not Path(node.data).exists():
         raise ValueError(f"--data {node.data}: no such file or folder")
     _certificate(authority)

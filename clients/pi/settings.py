@@ -60,8 +60,8 @@ def check(node: Node) -> None:
         raise ValueError(
             f"it has schema {node.schema}, this program reads {SCHEMA}: bring this device's code up to date"
         )
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", node.name):  # a unit's name, too
-        raise ValueError(f"--name {excerpt(node.name)} should be letters (a … z), digits, - and _ only")
+    if not re.fullmatch(r"[\w-]{1,40}", node.name):
+        raise ValueError(f"--name {excerpt(node.name)} should be letters, digits, - and _ only")
     host, _, port = node.server.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"--server {excerpt(node.server)} should be HOST:PORT")
@@ -129,8 +129,9 @@ def _word(text: str) -> str:
 
 def service(node: Node, folder: Path) -> str:
     """The systemd unit: not root, restarted whatever happens, with a limit on memory; it may write to its own folder only."""
-    command = [sys.executable, "-m", "clients.pi", "join", "--home", str(folder)]
-    run = " ".join(_word(word).replace("$", "$$") for word in command)  # where it puts in variables, too
+    arguments = ["-m", "clients.pi", "join", "--home", str(folder)]
+    # In arguments it puts in variables, in the program's path it does not.
+    run = " ".join([_word(sys.executable), *(_word(word).replace("$", "$$") for word in arguments)])
     code = str(CODE).replace("%", "%%")  # a path to the line's end, without quotes
     return f"""[Unit]
 Description=Federated learning node {node.name}

@@ -42,7 +42,7 @@ def approve(folder: Path, lines: TextIO) -> int:
             f"\n{drawn(correction.image)}\n{number} of {len(waiting):,}: "
             f"read as {correction.read} ({100 * correction.confidence:.0f} %)"
         )
-        classes = 1 + max(9, correction.label, correction.read, image_folder.classes(folder) - 1)
+        classes = 1 + max(9, correction.label, correction.read, *image_folder.labels(folder))
         decision = _decision(f"it is a {correction.label}, says who drew it: ", lines, classes)
         if decision == "q":
             break
@@ -71,7 +71,8 @@ def _decision(question: str, lines: TextIO, classes: int) -> str:
         number = image_folder.label(word)
         if word in ("", "y", "n", "q") or (number is not None and number < classes):
             return word
-        print(f"{word[:20]!r} is no answer. {HELP}")
+        above = f" (classes are 0 … {classes - 1}; a folder named as another makes it one)" * (number is not None)
+        print(f"{word[:20]!r} is no answer{above}. {HELP}")
 
 
 def drawn(image: np.ndarray) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from clients.reader.pen import thickened
 from clients.reader.segment import find
-from core.data.folder import UNSURE, only
+from core.data.folder import UNSURE, named_anew
 from core.data.prepare import prepared
 from core.data.spec import SIDE
 from core.predict import about, floats, load
@@ -83,7 +83,7 @@ def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         files[-1].write_bytes(cv2.imencode(".png", digit.image)[1].tobytes())
         if label != UNSURE:
-            only(files[-1])
+            named_anew(files[-1])
     return files
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from core.config.parse import excerpt
-from core.data.folder import PENDING, STROKES, only
+from core.data.folder import PENDING, STROKES, named_anew
 from core.data.pictures import picture
 from core.data.spec import SIDE
 from core.disk import placed
@@ -153,17 +153,23 @@ def approve(file: Path, one: Correction, label: int) -> Path:
     """Approve a correction as this digit: from now on its picture is training data, as this digit only. Returns where the picture
     is now. Raises ValueError if somebody else decided on it meanwhile."""
     folder = file.parents[1]
-    if not file.exists():
-        raise ValueError(f"{file} does not wait any more: somebody decided on it meanwhile")
-    for other in (folder / STROKES).glob(f"*-{file.stem}.json"):
-        other.unlink(missing_ok=True)
-    if one.strokes:
-        with placed(folder / STROKES / f"{label}-{file.stem}.json") as strokes_file:
-            strokes_file.write(json.dumps(one.strokes).encode())
-    approved = folder / str(label) / file.name
-    with placed(approved) as picture_file:
-        picture_file.write(_png(one.image))  # as it was checked, not as it came
-    only(approved)
+    claimed = file.with_suffix(".approved")
+    try:
+        file.with_suffix(".json").rename(claimed)  # which only one of two people can
+    except FileNotFoundError:
+        raise ValueError(f"{file} does not wait any more: somebody decided on it meanwhile") from None
+    try:
+        if one.strokes:
+            with placed(folder / STROKES / f"{label}-{file.stem}.json") as strokes_file:
+                strokes_file.write(json.dumps(one.strokes).encode())
+        approved = folder / str(label) / file.name
+        with placed(approved) as picture_file:
+            picture_file.write(_png(one.image))  # as it was checked, not as it came
+    except OSError:
+        claimed.rename(file.with_suffix(".json"))  # it waits on
+        raise
+    named_anew(approved)
+    claimed.unlink(missing_ok=True)
     refuse(file)
     return approved
 

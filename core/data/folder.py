@@ -57,11 +57,20 @@ def label(name: str) -> int | None:
     return int(name) if written and int(name) < CLASSES else None
 
 
-def only(file: Path) -> None:
-    """Take away the same picture in other label folders, and among the unsure ones: a person named it anew."""
-    for other in file.parents[1].glob(f"*/{file.name}"):
+def named_anew(file: Path) -> None:
+    """Take away what the same picture was called before: it in other label folders and among the unsure ones, its strokes there."""
+    folder, name = file.parents[1], file.parent.name
+    for other in folder.glob(f"*/{file.name}"):
         if other.parent != file.parent and (other.parent.name == UNSURE or label(other.parent.name) is not None):
             other.unlink(missing_ok=True)
+    for strokes in (folder / STROKES).glob(f"*-{file.stem}.json"):
+        if strokes.name != f"{name}-{file.stem}.json":
+            strokes.unlink(missing_ok=True)
+
+
+def labels(folder: Path) -> list[int]:
+    """The labels that have a folder, with pictures in it or without, smallest first."""
+    return _labels(folder, CLASSES)
 
 
 def pictures(folder: Path, classes: int) -> list[str]:

@@ -25,13 +25,13 @@ DEFORMED = (
     Part("rotate", {"degrees": 25.0}),
     Part("shift", {"share": 0.1}),
 )
-MOST_ORDERS = 1_000_000  # of pixels
+MOST_ORDERS = 1_000_000  # of the pixels, of each seed
 MOST = 2.0  # times that: beyond, digits leave their image
 
 
 def _check(name: str, amount: float, least: float, most: float) -> None:
     if not least <= amount <= most:
-        raise ValueError(f"condition {name}:{amount:g} should be {least:g} … {most:g}")
+        raise ValueError(f"condition {name}:{amount:.12g} should be {least:g} … {most:.12g}")
 
 
 def plain(images: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:

@@ -34,8 +34,7 @@ import numpy as np
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.engines.base import Engine
-from core.methods import METHODS
-from core.methods.analytic import Acil
+from core.methods import closed_forms
 from core.methods.base import Finetune, Memory, Payloads, Received, Shared
 from core.methods.sums import check, packed, summed, unpacked
 from core.models import ModelSpec, of
@@ -227,11 +226,10 @@ def ccvr(
     In the last rounds nobody trains; each client that is drawn sends sums over its images of each class, once.
     """
     model, rounds = of(scenario), scenario.rounds
-    for part in scenario.methods:
-        if isinstance(part.build("methods", METHODS, model), Acil):
-            raise ValueError(
-                f"strategy = ccvr cannot be had with methods = {part.name}: each makes the last layer anew"
-            )
+    if heads := closed_forms(scenario):
+        raise ValueError(
+            f"strategy = ccvr cannot be had with methods = {heads[0].name}: each makes the last layer anew"
+        )
     within("samples", samples, 1, 10_000)
     within("epochs", epochs, 1, 1000)
     within("last", last, 0, rounds - 1)

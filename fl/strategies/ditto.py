@@ -14,8 +14,7 @@ from dataclasses import replace
 from core.arrays import Arrays, finite, in_order, numbered
 from core.config.scenario import Scenario
 from core.engines.base import Engine
-from core.methods import METHODS
-from core.methods.analytic import Acil
+from core.methods import closed_forms
 from core.methods.base import Finetune, Memory
 from core.models import ModelSpec, of
 from core.plan import Learned, Lesson, Plan, Pull
@@ -61,11 +60,9 @@ def ditto(
             f"strategy.strength = {strength:g} at local.rate = {scenario.local.rate:g} makes a step overshoot the weights that it "
             f"pulls to; their product should be at most 1"
         )
-    model = of(scenario)
-    for part in scenario.methods:
-        if isinstance(part.build("methods", METHODS, model), Acil):
-            raise ValueError(
-                f"strategy = ditto cannot be had with methods = {part.name}: once clients send sums nobody trains, and personal "
-                f"models would stay as they are"
-            )
-    return replace(fedavg(scenario), methods=(PersonalModel(model, strength),))
+    if heads := closed_forms(scenario):
+        raise ValueError(
+            f"strategy = ditto cannot be had with methods = {heads[0].name}: once clients send sums nobody trains, and personal "
+            f"models would stay as they are"
+        )
+    return replace(fedavg(scenario), methods=(PersonalModel(of(scenario), strength),))

@@ -135,20 +135,6 @@ class Study:
                     f"{', '.join(both)} cannot be tuned for row {row}: it is set already, or what tuning needs"
                 )
 
-    def sets(self, path: str) -> str:
-        """Which part of the study sets this setting, whatever its base has; empty, if none does."""
-        tuning = self.tuning
-        parts = {
-            "each cell's seed, name and origin": set(OWNED),
-            "its rows": _paths(self.rows.values()),
-            "its columns": _paths(self.columns.values()),
-            "its tuning": _paths(change for grid in tuning.grids.values() for change in grid) if tuning else set(),
-            "its trials": _paths([*tuning.where.values(), tuning.changes]) - _paths(self.columns.values())
-            if tuning
-            else set(),
-        }
-        return next((part for part, paths in parts.items() if path in paths), "")
-
     def cells(self) -> list[Cell]:
         """What is reported, a seed at a time, so that a study that is stopped early compares like with like."""
         return [Cell(row, column, seed) for seed in self.seeds for column in self.columns for row in self.rows]

@@ -44,7 +44,9 @@ def test_nothing_is_decided_without_an_answer(waiting: Path, capsys: pytest.Capt
         approve(waiting, io.StringIO(f"{word}\n"))
         assert f"'{word}' is no answer" in capsys.readouterr().out
     assert labels(waiting) == []
-    (waiting / "11").mkdir()  # a folder of twelve classes, then
+    for label in range(12):  # twelve classes, then, of which one has pictures
+        (waiting / str(label)).mkdir()
+    (waiting / "3" / "one.png").write_bytes(b"")
     assert approve(waiting, io.StringIO("10\n")) == 1 and list((waiting / "10").glob("*.png"))
 
 
@@ -56,6 +58,21 @@ def test_what_is_approved_again_has_the_last_label_only(waiting: Path) -> None:
         corrections.approve(corrections.put(waiting, one), one, label)
         assert labels(waiting) == [str(label)]
         assert [file.name for file in (waiting / "strokes").iterdir()] == [f"{label}-{approved.stem}.json"]
+
+
+def test_two_who_approve_at_once_decide_once(waiting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = corrections.waiting(waiting)[0]
+    one, again, taken = corrections.read(file, 10), corrections.named_anew, []
+
+    def meanwhile(approved: Path) -> None:
+        with pytest.raises(ValueError, match="somebody decided on it meanwhile"):
+            corrections.approve(file, one, 4)
+        taken.append(approved)
+        again(approved)
+
+    monkeypatch.setattr(corrections, "named_anew", meanwhile)
+    corrections.approve(file, one, 3)
+    assert taken and labels(waiting) == ["3"] and not list(waiting.glob("pending/" + file.stem + "*"))
 
 
 def test_what_somebody_else_decided_meanwhile_stays_decided(waiting: Path, capsys: pytest.CaptureFixture[str]) -> None:

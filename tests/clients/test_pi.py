@@ -61,25 +61,24 @@ def test_a_system_without_names_of_users_has_numbers(tmp_path: Path, ca: Path, m
     assert f"User={os.geteuid()}\n" in (installed(tmp_path, ca) / "federation-kitchen.service").read_text()
 
 
-def test_a_unit_says_each_path_as_systemd_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_says_each_path_as_systemd_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quotes, backslashes, % and $ have meanings there; who runs it is not what the environment says."""
     monkeypatch.setenv("LOGNAME", "somebody-else")
     unit = settings.service(settings.Node("kitchen", "h:1", 3, "d"), Path('/home/a "b" 100%/$x'))
     assert 'ReadWritePaths="/home/a \\"b\\" 100%%/$x"\n' in unit
     assert '--home "/home/a \\"b\\" 100%%/$$x"\n' in unit
     assert "somebody-else" not in unit
-    with pytest.raises(ValueError, match="letters"):
-        settings.check(settings.Node("küche", "h:1", 3, "d"))
+    monkeypatch.setattr("sys.executable", "/opt/$env/python")  # systemd puts variables into arguments only
+    assert 'ExecStart="/opt/$env/python" -m' in settings.service(settings.Node("kitchen", "h:1", 3, "d"), Path("/home"))
 
 
 def test_a_home_is_written_into_the_unit_without_detours(tmp_path: Path, ca: Path) -> None:
     (tmp_path / "beside").mkdir()
-    folder = installed(tmp_path, ca, "--home", str(tmp_path / "beside" / ".." / "another"))
+    installed(tmp_path, ca, "--home", str(tmp_path / "beside" / ".." / "another"))
     assert (
         f"ReadWritePaths={tmp_path.resolve()}/another\n"
         in (tmp_path / "another" / "federation-kitchen.service").read_text()
     )
-    assert folder
 
 
 def test_a_home_that_is_a_file_is_a_sentence(tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +117,7 @@ def test_root_is_refused_unless_asked(tmp_path: Path, ca: Path, monkeypatch: pyt
     [
         ({"server": "pi"}, "HOST:PORT"),
         ({"data": "/nowhere/at/all"}, "no such file or folder"),
+        ({"name": "küche"}, "--name küche should be letters of ASCII"),
         ({"ca": "/nowhere"}, "ca.crt"),
     ],
 )
@@ -237,20 +237,20 @@ def test_memories_that_nothing_goes_on_from_go_only_when_their_owner_says_so(
     folder = installed(tmp_path, ca)
     with pytest.raises(SystemExit, match="2"):
         main(["clean", "--home", str(folder)])
-    for age, run in enumerate(("older", "newest", "oldest")):  # a copy gave the older one a later time
+    for age, run in enumerate(("older", "newest", "aside", "oldest")):  # a copy gave the older one a later time
         client = folder / "memory" / run / "client-00003"
         client.mkdir(parents=True)
         (client / "round-0001.npz").write_bytes(b"x" * 1000)
-        (client / "began").write_text("older" if run == "newest" else "")
+        (client / "began").write_text("older" if run in ("newest", "aside") else "")
         for one in (client / "round-0001.npz", client / "began", client, client.parent):
             os.utime(one, (10**9 - age, 10**9 - age))
     capsys.readouterr()
     assert main(["clean", "--home", str(folder)]) == 0
     output = capsys.readouterr().out
-    assert "stays   run newest: 1 kB, last used 2001-09-09" in output and "newest went on from it" in output
-    assert "2 of them, 2 kB, could go" in output and len(list((folder / "memory").iterdir())) == 3
+    assert "stays   run newest: 1 kB, last used 2001-09-09" in output and "newest and aside went on from it" in output
+    assert "3 of them, 3 kB, could go" in output and len(list((folder / "memory").iterdir())) == 4
     assert main(["clean", "--home", str(folder), "--keep", "2", "--yes"]) == 0
-    assert sorted(one.name for one in (folder / "memory").iterdir()) == ["newest", "older"]
+    assert sorted(one.name for one in (folder / "memory").iterdir()) == ["aside", "newest"]
 
 
 def test_another_key_is_printed_as_the_servers_owner_admits_it(

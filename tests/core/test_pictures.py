@@ -84,6 +84,13 @@ def test_a_turned_picture_is_turned_whole(orientation: int, deep: type, tmp_path
     assert np.array_equal(picture(file, 28), images[1]) == (orientation == 1)
 
 
+def test_a_picture_that_says_twice_how_it_is_turned_is_refused(tmp_path: Path) -> None:
+    octets, file = cv2.imencode(".png", np.zeros((9, 9), np.uint8))[1].tobytes(), tmp_path / "twice.png"
+    file.write_bytes(octets[:33] + exif(3) + exif(6) + octets[33:])
+    with pytest.raises(ValueError, match="says twice how it is turned"):
+        picture(file, 28)
+
+
 def test_transparent_corners_of_a_drawn_paper_are_paper(tmp_path: Path) -> None:
     alpha = OPAQUE.copy()
     alpha[:3, :3] = alpha[-3:, -3:] = 0

@@ -73,13 +73,17 @@ def test_an_unknown_setting_is_refused(tiny: Scenario, kind: str) -> None:
         ),
         (
             {"strategy": Part("krum"), "cohort": 5, "clients": 5, "leave": ((0, 2),)},
-            "not 4: so many are asked in round 2",
+            "not 4, as are asked in round 2",
         ),
         (
             {"strategy": Part("bulyan"), "cohort": 7, "clients": 7, "stragglers": 0.5, "drop_stragglers": True},
-            "strategy bulyan needs a cohort of at least 7 (4·malicious + 3), not 3: so many are asked in round 1",
+            "strategy bulyan needs a cohort of at least 7 (4·malicious + 3), not 3, as are asked in round 1",
         ),
         ({"strategy": Part("ditto"), "methods": (Part("acil", {"warm": 2}),)}, "strategy = ditto cannot be had with"),
+        (
+            {"test": 3, "rounds": 10, "stream": Part("classes", {"per_task": 1})},
+            "few.npz has 3 test images (test = 3), and none of them for: ",
+        ),
         ({"test_condition": "zoom:0"}, "zoom: 0.0 … 0.0 should be a range within 0.25 … 4"),
         *[
             ({"stream": Part("domains", {"conditions": f"plain+{condition}"})}, words)

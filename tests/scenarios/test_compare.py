@@ -154,7 +154,7 @@ def test_across_data_sets_there_is_no_difference() -> None:
     "changes, words",
     [
         ({"test_condition": "invert"}, "mnist, under invert"),
-        ({"stream": Part("domains", {"conditions": "plain+blur"})}, "mnist, under plain, blur"),
+        ({"stream": Part("domains", {"conditions": "plain+blur"})}, "mnist, under blur, plain"),
         ({"digits": (1, 7)}, "mnist, of 1, 7"),
         ({"digits": (9, 8, 7, 6, 5, 4, 3, 2, 1, 0), "stream": Part("classes")}, ""),
     ],
@@ -163,6 +163,14 @@ def test_between_other_test_images_there_is_no_difference(changes: dict[str, Any
     found = results.compared([fact(0.9), fact(0.8, **changes)], PRESETS)
     assert (found.rows[1].over_first is None) == bool(words)
     assert any(f"different test images (mnist; {words})" in note for note in found.notes) == bool(words)
+
+
+def test_the_order_of_conditions_is_no_other_kind_of_test_images() -> None:
+    streams = [{"stream": Part("domains", {"conditions": words})} for words in ("plain+blur", "blur+plain")]
+    found = results.compared([fact(0.9, **streams[0]), fact(0.8, **streams[1])], PRESETS)  # type: ignore[arg-type]
+    assert found.rows[1].over_first is not None and not found.notes
+    many = results.compared([fact(0.9), fact(0.8, stream=Part("permuted"))], PRESETS)
+    assert any("under permute:0, permute:1, permute:2, permute:3 and 6 more" in note for note in many.notes)
 
 
 def test_runs_that_went_on_from_others_are_no_seeds_of_one() -> None:

@@ -533,14 +533,15 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
         ("noniid --over strategy=fedavg,nope", "choose from bulyan"),
         ("noniid --over nope=1,2", "unknown key 'nope'"),
         ("strategies --tune local.rate", "should be key=value"),
-        (
-            "strategies --set local.rate=0.5",
-            "--set local.rate would have no effect in study strategies: it is set by its tuning",
-        ),
-        ("strategies --set strategy=fedavg", "it is set by its rows"),
-        ("strategies --set seed=7", "it is set by each cell's seed"),
-        ("niid-bench --set rounds=5", "it is set by its trials"),
-        ("pathological --set rounds=5", "it is set by its columns"),
+        *[
+            (f"{study} --set {change}", f"--set {change} would have no effect in study {study}")
+            for study, change in (
+                ("strategies", "local.rate=0.5"),
+                ("strategies", "strategy=fedprox"),
+                ("strategies", "seed=7"),
+                ("pathological", "rounds=5"),
+            )
+        ],
         ("noniid --over local.rate=0.1,0.10", "local.rate=0.1 and local.rate=0.10 are the same runs"),
         ("noniid --over strategy=fedavg --over local.rate=0.1,0.10", "are the same runs"),
         (
@@ -555,6 +556,18 @@ def test_a_wrong_word_is_named_with_the_choices(
     with pytest.raises(SystemExit) as stop:
         command.main([*words.split(), "--out", str(tmp_path / "out")])
     assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["niid-bench --set rounds=5", "split-mnist --set train=6000", "niid-bench --set model.norm=group"]
+)
+def test_what_changes_some_runs_of_a_study_may_be_set(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Though its trials, or some of its rows, have values of their own."""
+    shown = []
+    for asked in (words, words.split()[0]):
+        assert command.main([*asked.split(), "--show"]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0].keys() == shown[1].keys() and shown[0] != shown[1]
 
 
 def test_list_show_and_finished_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

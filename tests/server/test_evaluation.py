@@ -138,14 +138,6 @@ def test_the_gate_reads_every_tasks_validation_images_under_its_condition(tiny: 
     assert evaluation.Tests(replace(scenario, validation=0), none, WEIGHTS, engine).judged(WEIGHTS) == (None, None)
 
 
-def test_a_task_without_a_test_image_is_refused_by_its_name(tiny: Scenario, digits: Data) -> None:
-    """Its accuracy would be 0 of 0, and a part of every mean over tasks."""
-    scenario = replace(tiny, **TWO)  # type: ignore[arg-type]
-    few = replace(digits, test=digits.test.take(np.flatnonzero(digits.test.y < 5)))
-    with pytest.raises(ValueError, match=r"few.npz has \d+ test images .* none of them for: 5, 6, 7, 8, 9$"):
-        evaluation.Tests(scenario, few, WEIGHTS, engine)
-
-
 def test_a_client_without_test_images_has_no_accuracy(tiny: Scenario) -> None:
     untested = Update(1, [], 60, Sums())
     reply = wire.update(wire.reply(untested), Expected(1, [], round=0))

@@ -10,6 +10,7 @@ from core.config.scenario import Scenario
 from core.data import dataset
 from core.stream import course
 from server.record import Report
+from server.report.figures.formatting import listed
 
 
 @dataclass(frozen=True)
@@ -46,25 +47,20 @@ def grouped(runs: Sequence[Report]) -> list[Group]:
     by_settings: dict[str, list[Report]] = {}
     for run in runs:
         by_settings.setdefault(replace(run.settings, seed=0).json(), []).append(run)
-    groups = [one for group in by_settings.values() for one in _by_source(group)]
-    settings = [flat(group[0].settings) | _source(group, by_settings) for group in groups]
+    groups = [(one, source) for alike in by_settings.values() for one, source in _by_source(alike)]
+    settings = [flat(group[0].settings) | source for group, source in groups]
     return [
         _group(own, settings, tuple(sorted(group, key=lambda run: run.seed)))
-        for own, group in zip(settings, groups, strict=True)
+        for own, (group, _) in zip(settings, groups, strict=True)
     ]
 
 
-def _by_source(runs: Sequence[Report]) -> list[list[Report]]:
-    """Runs of equal settings but the seed; by the run that each went on from, where two have one seed: they are no two seeds."""
+def _by_source(runs: Sequence[Report]) -> list[tuple[list[Report], dict[str, str]]]:
+    """Runs of equal settings but the seed; where two have one seed they are no two seeds, and what each went on from tells them."""
     if len({run.seed for run in runs}) == len(runs):
-        return [list(runs)]
-    return [[run for run in runs if run.source == source] for source in dict.fromkeys(run.source for run in runs)]
-
-
-def _source(group: Sequence[Report], by_settings: Mapping[str, Sequence[Report]]) -> dict[str, str]:
-    """What a group went on from, if that tells it from another of equal settings."""
-    alike = next(runs for runs in by_settings.values() if group[0] in runs)
-    return {"from": group[0].source} if len(alike) > len(group) else {}
+        return [(list(runs), {})]
+    sources = dict.fromkeys(run.source for run in runs)
+    return [([run for run in runs if run.source == source], {"from": source}) for source in sources]
 
 
 def _group(own: Mapping[str, str], settings: Sequence[Mapping[str, str]], runs: tuple[Report, ...]) -> Group:
@@ -114,16 +110,20 @@ def common(groups: Sequence[Group]) -> dict[str, str]:
 
 def tested_on(groups: Sequence[Group]) -> list[str]:
     """Which kinds of test images the groups were tested on, each once, in words: between two there is no difference in points."""
-    return list(dict.fromkeys(_tested_on(group.runs[0].settings) for group in groups))
+    return list(dict(_tested_on(group.runs[0].settings) for group in groups).values())
 
 
-def _tested_on(scenario: Scenario) -> str:
+def _tested_on(scenario: Scenario) -> tuple[tuple[object, ...], str]:
+    """The data set, its labels and its conditions, whatever their order; and that in words. How many images of them is no kind."""
     try:
         tests = course(scenario).tests
     except ValueError:  # of a plugin that is not here
-        return f"{scenario.data}, stream {scenario.stream}"
+        return (scenario.data, str(scenario.stream)), f"{scenario.data}, stream {scenario.stream}"
     labels = sorted({label for test in tests for label in test.labels})
-    conditions = ", ".join(dict.fromkeys(test.condition for test in tests))
-    shown = [one for one in (scenario.test_condition, conditions) if one != "plain"]
-    some = len(labels) < dataset(scenario).classes
-    return scenario.data + f", of {', '.join(map(str, labels))}" * some + "".join(f", under {one}" for one in shown)
+    conditions = sorted({test.condition for test in tests})
+    words = scenario.data
+    if len(labels) < dataset(scenario).classes:
+        words += f", of {listed(list(map(str, labels)))}"
+    for shown in ([scenario.test_condition], conditions):
+        words += f", under {listed(shown, 4)}" * (shown != ["plain"])
+    return (scenario.data, *labels, scenario.test_condition, *conditions), words

@@ -134,7 +134,7 @@ def _notes(groups: Sequence[Group]) -> list[str]:
 
 
 def rows(groups: Sequence[Group]) -> list[Row]:
-    """A row a group. The first group is what the others are compared with, if all were tested on the same images."""
+    """A row a group. The first group is what the others are compared with, if all were tested on images of one kind."""
     comparable = len(tested_on(groups)) == 1
     return [_row(group, groups[0] if comparable and i else None) for i, group in enumerate(groups)]
 

@@ -55,7 +55,7 @@ async function keepOffline() {
   const worker = navigator.serviceWorker;
   if (!worker.controller) await new Promise((go) => worker.addEventListener("controllerchange", go, { once: true }));
   await Promise.all(["about.json", model.about.file].map((path) => ask(path)));
-  $("model").textContent += ", also without a network";
+  if (await caches.match(model.about.file, { ignoreVary: true })) $("model").textContent += ", also without a network";
 }
 
 function row(label, index) {
@@ -105,15 +105,17 @@ function changed() {
 
 /** One reading after another, always of the newest drawing. */
 async function read() {
-  try {
-    while (wanted) {
-      wanted = false;
+  while (wanted) {
+    wanted = false;
+    try {
       reading = model && !strokes.empty ? await timed() : null;
-      showAnswer();
+    } catch (error) {
+      reading = null; // of this drawing; the next is read again
+      console.error(error);
     }
-  } finally {
-    busy = false; // after a fault, too, the next drawing is read
+    showAnswer();
   }
+  busy = false;
 }
 
 async function timed() {

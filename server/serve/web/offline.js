@@ -26,14 +26,19 @@ async function newest(request) {
     if (cached) return cached;
     throw error;
   }
-  // Where the browser gives no more room, the page works as long as there is a network.
-  if (response.ok) await keep(cache, request, response.clone()).catch(() => {});
+  if (response.ok) await keep(cache, request, response);
   return response;
 }
 
-/** Keep an answer; of models the newest only. */
+/** Keep an answer; of models the newest only. Where the browser gives no room for it, the page works as long as there is a network. */
 async function keep(cache, request, response) {
-  await cache.put(request, response);
-  if (!request.url.endsWith(MODEL)) return;
-  for (const other of await cache.keys()) if (other.url.endsWith(MODEL) && other.url !== request.url) await cache.delete(other);
+  const others = request.url.endsWith(MODEL) ? (await cache.keys()).filter(({ url }) => url.endsWith(MODEL) && url !== request.url) : [];
+  const forget = () => Promise.all(others.map((other) => cache.delete(other)));
+  try {
+    await cache.put(request, response.clone());
+    await forget();
+  } catch {
+    await forget();
+    await cache.put(request, response.clone()).catch(() => {});
+  }
 }

@@ -1,4 +1,4 @@
-"""Whole numbers by client: as a dictionary has them, and in time that hardly grows with their number."""
+"""Whole numbers by client: as a dictionary has them."""
 
 from __future__ import annotations
 
