@@ -692,6 +692,9 @@ def test_a_ctrl_c_while_a_pool_is_closed_ends_its_processes_at_once(tmp_path: Pa
             pytest.fail("it waited for what runs")
         except KeyboardInterrupt:
             assert isinstance(running.exception(timeout=30), BrokenProcessPool)
+        deadline = time.monotonic() + 10  # a process that was ended takes a moment to be gone; what it ran takes 60 s
+        while multiprocessing.active_children() != [other] and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert multiprocessing.active_children() == [other]
     finally:
         timer.cancel()
