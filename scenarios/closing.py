@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from statistics import fmean
 
 from rich.table import Table
+from rich.text import Text
 
 from server.record import Exports, Report
 from server.report.figures.local_baseline import CLEAR
@@ -126,17 +127,20 @@ def _exports(report: Report) -> Iterator[tuple[str, str]]:
 def files(exports: Exports, source: str) -> Table:
     """The exported files, each with what was measured of it. source: of which model they are, in words."""
     caption = (
-        "Δ: greatest difference of a probability from Keras'; agree: says the same class; "
+        "right: of the test images; Δ: greatest difference of a probability from Keras'; agree: says the same class; "
         "ms: one image, one thread; × TF: over tf.function"
     )
-    table = Table(title=f"exports of {source}", title_justify="left", caption=caption, caption_justify="left")
-    for name in ("file", "kB", "accuracy", "Δ", "agree", "ms", "× TF"):
-        table.add_column(name, justify="left" if name == "file" else "right", no_wrap=name == "file")
+    lines = [caption, *(f"{name} REFUSED: {why}" for name, why in exports.refused.items())]  # too long for a cell
+    table = Table(
+        title=f"exports of {source}", title_justify="left", caption=Text("\n".join(lines)), caption_justify="left"
+    )
+    for name in ("file", "kB", "right, %", "Δ", "agree, %", "ms", "× TF"):
+        table.add_column(name, justify="left" if name == "file" else "right", no_wrap=True)
     for name, one in exports.files.items():
         table.add_row(
-            name, f"{one.bytes / 1000:,.0f}", f"{100 * one.accuracy:.2f} %", f"{one.difference:.1e}",
-            f"{100 * one.agreement:.2f} %", f"{one.latency_ms:.3f}", f"{one.speedup:.1f}",
+            name, f"{one.bytes / 1000:,.0f}", f"{100 * one.accuracy:.2f}", f"{one.difference:.1e}",
+            f"{100 * one.agreement:.2f}", f"{one.latency_ms:.3f}", f"{one.speedup:.1f}",
         )  # fmt: skip
-    for name, why in exports.refused.items():
-        table.add_row(f"{name} REFUSED", why)
+    for name in exports.refused:
+        table.add_row(name, "refused")
     return table
