@@ -123,7 +123,9 @@ def _zipped(entries: list[tuple[str, bytes]], packing: int) -> bytes:
     with warnings.catch_warnings(), zipfile.ZipFile(file, "w", packing) as archive:
         warnings.simplefilter("ignore")  # that a name is there twice is meant
         for name, content in entries:
-            archive.writestr(name, content)
+            entry = zipfile.ZipInfo(name)  # of a fixed date: the same each time
+            entry.compress_type = packing
+            archive.writestr(entry, content)
     return file.getvalue()
 
 
