@@ -154,9 +154,8 @@ def summary(
 class OwnWay:
     """What the global model was to one client, stage by stage of the client's own stream."""
 
-    matrix: (
-        np.ndarray
-    )  # f64 [its stages, tasks]: the global model's accuracy on every task at the end of each of its stages
+    # f64 [its stages, tasks]: the global model's accuracy on every task at the end of each of its stages
+    matrix: np.ndarray
     learned: Sequence[int]  # for each task the first of its stages that taught it; -1: never
 
 

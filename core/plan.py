@@ -143,9 +143,8 @@ class Plan:
     clip: float  # the greatest length of the gradient of a step's loss, all weights together; the pull comes after; 0: any
     guard: np.ndarray  # int32 [steps, k]: rows whose loss no step may raise; k = 0: none
     path: bool = False  # also sum each weight's part in lowering the loss (SI)
-    reference: Arrays = field(
-        default_factory=list
-    )  # a gradient that no step may go against, of the weights' shapes; empty: none
+    # A gradient that no step may go against, of the weights' shapes; empty: none
+    reference: Arrays = field(default_factory=list)
     contrast: Contrast | None = None  # added to each row's loss (MOON)
     fixed_norm: bool = False  # batch norms go by the statistics that came, and leave them (FixBN)
 
@@ -157,9 +156,8 @@ class Learned:
     weights: Arrays
     sums: Sums  # over all rows seen
     path: Arrays  # Σ over steps of −gradient · movement, of the weights' shapes; empty unless the plan asks
-    auxiliary: Mapping[str, Learned] = field(
-        default_factory=dict
-    )  # {method: what came of what it trained beside (`auxiliary`)}
+    # {method: what came of what it trained beside (`auxiliary`)}
+    auxiliary: Mapping[str, Learned] = field(default_factory=dict)
 
 
 def joined(tables: Sequence[np.ndarray], classes: int) -> np.ndarray:

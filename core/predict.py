@@ -17,9 +17,8 @@ import numpy as np
 
 from core.safe_json import json_object
 
-Predictor = Callable[
-    [np.ndarray], np.ndarray
-]  # images f32 [n, rows, columns, 1] in 0 … 1 → probabilities f32 [n, classes]
+# Images f32 [n, rows, columns, 1] in 0 … 1 → probabilities f32 [n, classes]
+Predictor = Callable[[np.ndarray], np.ndarray]
 
 ABOUT = "about.json"  # what a model says of itself: an entry of a TFLite file's metadata, a file in a .keras or a SavedModel
 LABELS = "labels.txt"  # in a TFLite file (which is a zip archive, too) and a SavedModel: a line a class

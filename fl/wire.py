@@ -54,9 +54,8 @@ class Expected:
 
     client: int  # whose it is
     like: Arrays  # arrays of the shapes that weights must have; none: the client was only to judge
-    shapes: Mapping[str, Sequence[tuple[int, ...]]] = field(
-        default_factory=dict
-    )  # {method: of the f32 arrays that it may send}
+    # {method: of the f32 arrays that it may send}
+    shapes: Mapping[str, Sequence[tuple[int, ...]]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     round: int | None = None  # the one that it was asked in; None: whichever it says
     personal: bool = False  # must it say, too, what its own model reads, on as many images as the global one?

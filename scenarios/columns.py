@@ -33,9 +33,8 @@ def tables(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, title
         for i in part:
             table.add_column(Text(head[i], justify="right"), width=needs[i])
         for k, row in enumerate(rows):
-            table.add_row(
-                row[0], *(columns[i][k].rjust(needs[i]) for i in part)
-            )  # rich would take blanks at the end away
+            # Rich would take blanks at the end away
+            table.add_row(row[0], *(columns[i][k].rjust(needs[i]) for i in part))
         yield table
 
 

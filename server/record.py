@@ -81,9 +81,8 @@ class RoundRecord:
     rate: float = 0.0  # SGD's step size
     clients: tuple[int, ...] = ()  # whose replies count
     idle: tuple[int, ...] = ()  # who took no step, having nothing to learn
-    stragglers: Mapping[int, float] = field(
-        default_factory=dict
-    )  # who made fewer passes, and how many; 0: not waited for
+    # Who made fewer passes, and how many; 0: not waited for
+    stragglers: Mapping[int, float] = field(default_factory=dict)
     tasks: Mapping[int, int] = field(default_factory=dict)  # what each was learning
     without: tuple[int, ...] = ()  # who had no example of its own of that
     memory: Mapping[int, int] = field(default_factory=dict)  # bytes that each keeps for its methods
@@ -114,9 +113,8 @@ class RoundRecord:
     validation_accuracy: float | None = None
     drift: Mapping[int, float | None] = field(default_factory=dict)  # |weights − received| / |received|
     forgetting_split: ForgettingSplit | None = None
-    clients_accuracy: Mapping[int, float] = field(
-        default_factory=dict
-    )  # on each one's own test images, at a stage's end
+    # On each one's own test images, at a stage's end
+    clients_accuracy: Mapping[int, float] = field(default_factory=dict)
     seconds: RoundSeconds = RoundSeconds()
 
     @cached_property

@@ -118,9 +118,8 @@ def read(content: RecordDict, client: int, request: Request, method: Finetune, h
     if update.sums.examples != rows:
         raise ValueError(f"it says {update.sums.examples:,} gradient examples; its examples take {rows:,}")
     model = of(scenario)
-    fresh = any(
-        not np.array_equal(update.arrays[i], arrays[i]) for i in model.statistics
-    )  # else they are the server's own
+    # Else they are the server's own
+    fresh = any(not np.array_equal(update.arrays[i], arrays[i]) for i in model.statistics)
     if fresh and not scenario.model.fixes_norm(request.round):
         model.check_statistics(update.arrays, scenario.local.batch)
     ratio = distance(model.trainable(arrays), model.trainable(update.arrays), request.squared_length)

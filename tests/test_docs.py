@@ -220,9 +220,8 @@ def begin(program: ModuleType, words: list[str], monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", read)
         patch.setattr(sys, "argv", [program.__name__, *words])
-        patch.setattr(
-            program, "PEERS", Path(sys.executable), raising=False
-        )  # a choice of tests.bench.speed, if it is there
+        # A choice of tests.bench.speed, if it is there
+        patch.setattr(program, "PEERS", Path(sys.executable), raising=False)
         with pytest.raises(Parsed):
             program.main()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from clients.bench.measure import Measured
 
 MARKS = "osD^vP*Xh<>"
+# Okabe and Ito's, without yellow
 COLOURS = (
     "#0072b2",
     "#d55e00",
@@ -17,7 +18,7 @@ COLOURS = (
     "#e69f00",
     "#56b4e9",
     "#000000",
-)  # Okabe and Ito's, without yellow
+)
 
 
 KINDS = (".png", ".svg", ".pdf")

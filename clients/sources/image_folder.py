@@ -40,9 +40,8 @@ class Book:
     """experiences.json."""
 
     looked: int = 0  # the round of the last look
-    came: dict[str, int] = field(
-        default_factory=dict
-    )  # {<label>/<file>.png: the round in which it was first seen}; ≤ 0: before this run
+    # {<label>/<file>.png: the round in which it was first seen}; ≤ 0: before this run
+    came: dict[str, int] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)  # {the same: the round in which it was first missing}
     dark: bool | None = None  # is the folder's ink dark? None: not judged yet
 

@@ -29,9 +29,8 @@ from core.safe_json import read_object
 MOST = 1000  # that may wait in a folder
 LONGEST = 400_000  # bytes of one, as JSON
 POINTS = 10_000  # of all strokes of one drawing
-Point = tuple[
-    float, float, float, float
-]  # x, y: shares of the field's side; t: milliseconds from the first point; pressure 0 … 1
+# x, y: shares of the field's side; t: milliseconds from the first point; pressure 0 … 1
+Point = tuple[float, float, float, float]
 
 
 class Full(Exception):

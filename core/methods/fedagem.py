@@ -49,9 +49,8 @@ class FedAGem(AGem):
             return {}
         if not (length := math.sqrt(squared_length(list(payloads[self.name])))) <= LONGEST:
             raise ValueError(f"its gradient is {length:.3g} long, more than {LONGEST:g}")
-        share = np.float32(
-            min(1.0, received.max_examples / max(1, received.own_examples))
-        )  # of its count, what is believed
+        # Of its count, what is believed
+        share = np.float32(min(1.0, received.max_examples / max(1, received.own_examples)))
         return {self.name: [slope * share for slope in payloads[self.name]]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:

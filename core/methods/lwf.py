@@ -56,9 +56,8 @@ class Lwf(Finetune):
             return np.ones(self.model.classes, bool)
         known = np.zeros(self.model.classes, bool)
         for slot in earlier_slots(memory, self.name, lesson.stage).values():
-            known |= (
-                slot["met"].astype(bool) if len(slot.get("met", ())) == len(known) else True
-            )  # an older version's: all
+            # An older version's: all
+            known |= slot["met"].astype(bool) if len(slot.get("met", ())) == len(known) else True
         return known
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:

@@ -11,13 +11,14 @@ from scenarios.studies.study import ALL, Changes, Study, Tuning, product
 
 SEEDS = (1001, 1002)  # that rows are tuned on
 USUAL = 3  # seeds that are reported
+# What is shown; plain runs have no forgetting
 STREAM = (
     "accuracy",
     "forgetting",
     "incremental",
     "memory",
     "megabytes",
-)  # what is shown; plain runs have no forgetting
+)
 
 
 def values(text: str) -> tuple[str, list[str]]:

@@ -67,9 +67,8 @@ def kind(scenario: Scenario) -> tuple[str, ...]:
 class Estimates:
     """What was seen of a study's runs so far."""
 
-    finished: Mapping[str, tuple[float, ...]] = field(
-        default_factory=dict
-    )  # processor seconds, by settings without the seed
+    # Processor seconds, by settings without the seed
+    finished: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     kinds: Mapping[tuple[str, ...], Measured] = field(default_factory=dict)
     pace: float = 1.0  # seconds by the wall clock for each processor second
     count: int = 0  # finished runs

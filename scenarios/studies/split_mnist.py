@@ -17,9 +17,8 @@ MAIN = (
 IMAGES = (50, 200)  # a client's memory
 BYTES = 789  # of an image with its label and its key
 PACES = {"sync": ("0", "0"), "async": ("1", "0.5")}  # order and lag
-FEWER: Changes = (
-    ("train", "12000"),
-)  # a trial has a fifth of the images, so that 39 of them take as long as eight runs
+# A trial has a fifth of the images, so that 39 of them take as long as eight runs
+FEWER: Changes = (("train", "12000"),)
 RATES = ("0.03", "0.1", "0.3")
 STRENGTHS = {
     "lwf": ("0.3", "1", "3"),

@@ -93,9 +93,8 @@ class Study:
     columns: Mapping[str, Changes]
     seeds: tuple[int, ...]
     tuning: Tuning | None = None
-    measures: tuple[str, ...] = (
-        "accuracy",
-    )  # of scenarios.studies.measures; the first is compared, the others are shown
+    # Of scenarios.studies.measures; the first is compared, the others are shown
+    measures: tuple[str, ...] = ("accuracy",)
     left_out: Mapping[str, str] = field(default_factory=dict)  # rows that are impossible here, or elsewhere, and why
     published: Mapping[str, Published] = field(default_factory=dict)  # by column
     apart: tuple[str, ...] = ()  # rows of another kind: never the best of a column, but named beside it

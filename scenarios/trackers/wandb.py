@@ -42,9 +42,8 @@ class Wandb:
 
         The round is wandb's step too: offline, a resumed run would count its steps from 0 again.
         """
-        self._run.log(
-            {**values, "round": round}, step=round, commit=True
-        )  # else the last round waits for what comes next
+        # Else the last round waits for what comes next
+        self._run.log({**values, "round": round}, step=round, commit=True)
 
     def finish(self, ending: Ending) -> None:
         """A baseline's metrics are named after it; the model is an artifact."""

@@ -47,9 +47,8 @@ def test_it_answers_what_the_node_itself_would(
     monkeypatch.delenv(trainer.SOCKET)
     alone = [play(ask(tiny, kind), client=2) for kind in ("train", "evaluate")]
     for mine, theirs in zip(together, alone, strict=True):
-        numbers, same = (
-            {**one["metrics"], "seconds": 0.0, "processor": 0.0} for one in (mine, theirs)
-        )  # how long it took is its own
+        # How long it took is its own
+        numbers, same = ({**one["metrics"], "seconds": 0.0, "processor": 0.0} for one in (mine, theirs))
         assert list(mine) == list(theirs) and numbers == same
         for key, record in theirs.array_records.items():
             assert all(np.array_equal(mine[key][name].numpy(), record[name].numpy()) for name in record)

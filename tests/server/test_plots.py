@@ -202,9 +202,8 @@ def test_the_page_escapes_everything(tmp_path):
 
 
 def test_the_page_loads_nothing(full):
-    text = (
-        (full[1] / "report.html").read_text().replace("http://www.w3.org/2000/svg", "")
-    )  # a name, which nobody asks for
+    # A name, which nobody asks for
+    text = (full[1] / "report.html").read_text().replace("http://www.w3.org/2000/svg", "")
     loading = ("http://", "https://", "@import", "url(", ' src="h', "import(", "fetch(", "<script src", '<link rel="s')
     assert not any(word in text for word in loading)
 

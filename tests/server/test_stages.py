@@ -14,9 +14,8 @@ from server import stages
 from server.evaluation import Scores
 from server.record import RoundRecord
 
-BASE = Scenario(
-    "staged", clients=6, cohort=6, rounds=10, stream=Part("classes", {"per_task": 2}), validation=100
-)  # five stages of two rounds
+# Five stages of two rounds
+BASE = Scenario("staged", clients=6, cohort=6, rounds=10, stream=Part("classes", {"per_task": 2}), validation=100)
 BEFORE = Scores(None, (0.1,) * 5, ())  # type: ignore[arg-type]
 
 

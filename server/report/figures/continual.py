@@ -131,9 +131,8 @@ def forgetting_split(report: Report) -> Picture | None:
     if (section := _section(report)) is None or not splits:
         return None
     names = ("temporal", "temporal_error", "spatial", "spatial_error")
-    parts = {
-        name: np.array([getattr(split, name) for split in splits.values()], float) for name in names
-    }  # None is NaN
+    # None is NaN
+    parts = {name: np.array([getattr(split, name) for split in splits.values()], float) for name in names}
     measured = {kind: bool(np.isfinite(parts[kind]).any()) for kind in KINDS}
     if not any(measured.values()):
         return None

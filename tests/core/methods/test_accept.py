@@ -120,9 +120,8 @@ def test_nobody_freezes_a_body_that_still_trains(name: str, digits: Examples) ->
     with pytest.raises(ValueError, match="a body that still trains"):
         accept(method, name, sent, **early)  # type: ignore[arg-type]
     assert accept(method, name, sent, **done)  # type: ignore[arg-type]
-    fields = {
-        "request": replace(early["request"], shared={f"{name}/gram": np.zeros(1)})
-    }  # of a run that this one goes on from
+    # Of a run that this one goes on from
+    fields = {"request": replace(early["request"], shared={f"{name}/gram": np.zeros(1)})}
     assert accept(method, name, sent, **fields)  # type: ignore[arg-type]
 
 
