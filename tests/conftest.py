@@ -1,6 +1,12 @@
 """What all tests share: the libraries' settings, a small data file, a small scenario, a home for clients."""
 
+# ruff: noqa: E402 - what comes first is meant to
+
 from __future__ import annotations
+
+from scenarios.environment import prepare  # isort: split
+
+prepare()  # before anything imports numpy or TensorFlow, which read then how many threads they may have: two round otherwise
 
 import functools
 import os
@@ -16,14 +22,12 @@ from hypothesis import settings
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.data import fashion, mnist
-from scenarios.environment import prepare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from core.data.spec import Source
 
-prepare()  # before numpy and TensorFlow are imported by any test
 settings.register_profile("laws", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("laws")
 
