@@ -16,7 +16,7 @@ from core.config.part import Registry
 from core.config.scenario import Scenario
 from core.data import dataset
 from core.seeds import rng
-from core.views.conditions import check
+from core.views.conditions import parsed
 
 Rows = list[np.ndarray]
 
@@ -101,7 +101,7 @@ def domains(
     """Domain-incremental: the same digits under a new condition in each stage, each with its own part of the images"""
     names = conditions.split("+")
     for name in names:
-        check(name)
+        parsed(name)
     if len(set(names)) < len(names):
         raise ValueError(f"conditions = {conditions} of domains names one twice; for old ones that return use repeats")
     tests = tuple(TaskTest(name, _digits(scenario), name) for name in names)

@@ -16,12 +16,13 @@ from core.models import MODELS, of
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
 from core.stream import STREAMS, course
+from core.views import conditions
 from core.views.augment import AUGMENTS, Warp
 from core.views.conditions import CONDITIONS
 from core.views.looks import LOOKS
 from fl import roster
 from fl.partition import PARTITIONERS, partition
-from fl.strategies import STRATEGIES, build, chain
+from fl.strategies import STRATEGIES, Strategy, build, chain
 from fl.strategies.flower import Flower
 from scenarios.presets import SCENARIOS
 
@@ -47,7 +48,7 @@ def check(scenario: Scenario) -> tuple[str, ...]:
 
     Raises ValueError, naming the value and the choices.
     """
-    build(scenario)
+    strategy = build(scenario)
     rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
@@ -76,20 +77,21 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     scenario.softmax.build(
         "softmax", SOFTMAXES, np.zeros(1, np.int32), np.ones(1, bool), np.zeros((2, spec.classes), int)
     )
-    course(scenario)
+    tests = course(scenario).tests
+    for condition in {test.condition for test in tests}:
+        conditions.check(condition)
     _redealt(scenario)
-    _cohorts(scenario)
+    _cohorts(scenario, strategy)
     data = load(scenario)
-    if untested := [test.name for test in course(scenario).tests if not np.isin(data.test.y, test.labels).any()]:
+    if untested := [test.name for test in tests if not np.isin(data.test.y, test.labels).any()]:
         images = f"{data.spec.name} has {len(data.test):,} test images (test = {scenario.test})"
         raise ValueError(f"{images}, and none of them for: {'; '.join(untested)}")
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
     return data.notes
 
 
-def _cohorts(scenario: Scenario) -> None:
+def _cohorts(scenario: Scenario, strategy: Strategy) -> None:
     """Raises ValueError if in a round nobody is there, or fewer are asked than the strategy can make a model of."""
-    strategy = build(scenario)
     for round in sorted({1, *(first for _, first in (*scenario.join, *scenario.leave))}):
         if not roster.present(scenario, round):
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")

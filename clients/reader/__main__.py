@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
 def _approve(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     """Corrections, looked at in the terminal, or all on one picture."""
     others = ("model", "folder", "camera", "learn", "label", "threshold", "json")
-    if extra := [name for name in others if getattr(args, name) not in (None, "") and getattr(args, name) is not False]:
+    if extra := [name for name in others if getattr(args, name) != p.get_default(name)]:
         p.error(f"--approve DIR goes with --draw only, not with {'MODEL' if extra[0] == 'model' else f'--{extra[0]}'}")
     try:
         if args.draw:

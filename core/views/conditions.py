@@ -25,8 +25,8 @@ DEFORMED = (
     Part("rotate", {"degrees": 25.0}),
     Part("shift", {"share": 0.1}),
 )
-MOST_ORDERS = 1_000_000  # of the pixels, of each seed
 MOST = 2.0  # times that: beyond, digits leave their image
+MOST_ORDERS = 1_000_000  # of the pixels, of each seed
 
 
 def _check(name: str, amount: float, least: float, most: float) -> None:
