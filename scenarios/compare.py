@@ -147,7 +147,8 @@ def _memory_points(comparison: Comparison) -> Iterator[MemoryPoint]:
             continue
         budget = (".images", ".kilobytes")
         method = {k: v for k, v in group.named.items() if not (k.startswith("methods.") and k.endswith(budget))}
-        yield MemoryPoint(worded(method) or row.label, "", row.memory / 1000, *row.accuracy, len(row.seeds))
+        bounded = all(part.name != "joint" for part in group.runs[0].settings.methods)
+        yield MemoryPoint(worded(method) or row.label, "", row.memory / 1000, *row.accuracy, len(row.seeds), bounded)
 
 
 def _show(comparison: Comparison, files: Sequence[Path]) -> None:

@@ -174,12 +174,11 @@ def _idle(study: Study, base: Scenario, others: Sequence[Change]) -> bool:
 
 def _possible(study: Study) -> None:
     """Raises ValueError if a row or a column cannot be run; not every cell is looked at."""
-    point = study.tuning.grid if study.tuning else lambda row: ((),)
     first, seed = next(iter(study.rows)), study.seeds[0]
     cells = [Cell(row, next(iter(study.columns)), seed) for row in study.rows]
     for cell in [*cells, *(Cell(first, column, seed) for column in study.columns)]:
         try:
-            check(study.scenario(cell, point(cell.row)[0]))
+            check(study.scenario(cell, study.points(cell.row)[0]))
         except ValueError as error:
             raise ValueError(f"{cell}: {error}") from None
     for trial in study.trials():
@@ -190,7 +189,6 @@ def _possible(study: Study) -> None:
 
 def _different(study: Study) -> None:
     """Raises ValueError if two rows, or two columns, are the same runs: a pair of them would count as a comparison."""
-    grid = study.tuning.grid if study.tuning else lambda row: ((),)
     row, column, seed = next(iter(study.rows)), next(iter(study.columns)), study.seeds[0]
     for names, cells in (
         (study.rows, [Cell(name, column, seed) for name in study.rows]),
@@ -198,7 +196,7 @@ def _different(study: Study) -> None:
     ):
         first = dict[tuple[str, tuple[Changes, ...]], str]()
         for name, cell in zip(names, cells, strict=True):
-            settings = study.scenario(cell, grid(cell.row)[0]).json(), grid(cell.row)
+            settings = study.scenario(cell, study.points(cell.row)[0]).json(), study.points(cell.row)
             if first.setdefault(settings, name) != name:
                 raise ValueError(f"{first[settings]} and {name} are the same runs")
 
@@ -216,8 +214,7 @@ def _list() -> int:
 def _runs(study: Study) -> dict[str, Scenario]:
     """Every run; a tuned row's with the first point of its grid, as nothing has been chosen."""
     runs = {str(trial): study.scenario(trial) for trial in study.trials()}
-    point = study.tuning.grid if study.tuning else lambda row: ((),)
-    return runs | {str(cell): study.scenario(cell, point(cell.row)[0]) for cell in study.cells()}
+    return runs | {str(cell): study.scenario(cell, study.points(cell.row)[0]) for cell in study.cells()}
 
 
 def _settings(study: Study) -> int:

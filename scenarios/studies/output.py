@@ -73,4 +73,4 @@ def _memory(outcome: Outcome) -> Iterator[MemoryPoint]:
             shares = spread(list(outcome.values(row, column, "accuracy").values()))
             if shares and any(one.measures for one in ended):
                 kilobytes = max(one.memory_bytes for one in ended) / 1000
-                yield MemoryPoint(name, column, kilobytes, *shares, len(ended))
+                yield MemoryPoint(name, column, kilobytes, *shares, len(ended), name != "joint")

@@ -153,6 +153,10 @@ class Study:
             for row in self.rows
         ]
 
+    def points(self, row: str) -> tuple[Changes, ...]:
+        """What is tried for a row; one point that changes nothing, if it is not tuned."""
+        return self.tuning.grid(row) if self.tuning else ((),)
+
     def tuned_on(self, cell: Cell) -> tuple[str, str]:
         """The row and the column whose trials choose this cell's settings."""
         return cell.row, self.tuning.column(cell.column) if self.tuning else cell.column

@@ -37,6 +37,7 @@ class MemoryPoint:
     accuracy: float  # mean, share 0 … 1
     deviation: float | None  # standard deviation over seeds, None for one
     seeds: int
+    bounded: bool = True  # has it a budget? joint keeps all
 
 
 def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = "") -> Path:
@@ -45,8 +46,7 @@ def against_memory(points: Sequence[MemoryPoint], folder: Path, shared: str = ""
     shared: what all points have in common, said above the panels. Returns the PNG's path.
     """
     panels, names = (list(dict.fromkeys(getattr(p, key) for p in points)) for key in ("panel", "name"))
-    budgeted = [p for p in points if p.name not in ("joint", "methods=joint")]  # which keeps all
-    best = max(budgeted or points, key=lambda p: p.accuracy)
+    best = max([p for p in points if p.bounded] or points, key=lambda p: p.accuracy)
     title = f"Most, {percent(best.accuracy)}, is read by {best.name}, which keeps {best.kilobytes:,.0f} kB a client"
     title += f" ({best.panel})" * (len(panels) > 1)
     columns = min(2, len(panels))
