@@ -118,7 +118,7 @@ def _redealt(scenario: Scenario) -> None:
 
 def without_effect(scenario: Scenario) -> list[str]:
     """The settings of a possible scenario that cannot change what comes out of it, a sentence each."""
-    notes = [*_of_methods(scenario), *_of_model(scenario)]
+    notes = [*_of_methods(scenario), *_of_model(scenario), *_of_strategy(scenario)]
     if scenario.ink != "auto" and not Path(scenario.data).is_dir():
         notes.append(f"ink = {scenario.ink} has no effect: data = {scenario.data} is no folder of pictures")
     if scenario.stragglers and scenario.local.epochs <= 1 and not scenario.drop_stragglers:
@@ -131,11 +131,21 @@ def without_effect(scenario: Scenario) -> list[str]:
         notes.append(f"probe = {scenario.probe} {why}")
     if scenario.idle == "rehearse" and not chain(scenario).rehearses(1):
         notes.append("idle = rehearse has no effect: no method rehearses")
+    return notes
+
+
+def _of_strategy(scenario: Scenario) -> list[str]:
+    """Of `without_effect`: what the strategy makes of so few clients, or of their weights."""
+    strategy, asked, notes = scenario.strategy, len(roster.asked(scenario, 1)), list[str]()
     weighted = f"weight_exponent = {scenario.weight_exponent:g}"
-    if scenario.weight_exponent != 1 and scenario.strategy.name in UNWEIGHTED:
-        notes.append(f"{weighted} has no effect: strategy {scenario.strategy.name} counts all clients alike")
+    if scenario.weight_exponent != 1 and strategy.name in UNWEIGHTED:
+        notes.append(f"{weighted} has no effect: strategy {strategy.name} counts all clients alike")
     elif scenario.weight_exponent != 1 and scenario.cohort == 1:
         notes.append(f"{weighted} has no effect: one client a round has nobody to be weighed against")
+    if strategy.name == "fedtrimmedavg":
+        beta = strategy.settings("strategy", STRATEGIES)["beta"]
+        if beta * asked < 1:
+            notes.append(f"strategy.beta = {beta:g} has no effect: it cuts off less than one of {asked} clients")
     return notes
 
 
@@ -158,7 +168,16 @@ def _of_methods(scenario: Scenario) -> list[str]:
             notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
         if scenario.probe and not closed_forms(scenario):
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
+    elif {test.labels for test in shared.tests} == {tuple(range(of(scenario).classes))} and _equal_parts(scenario):
+        why = "every stage brings a client all classes, and it teaches those that are not there"
+        notes += [f"methods = lwf has no effect: {why}" for part in scenario.methods if part.name == "lwf"]
     return notes
+
+
+def _equal_parts(scenario: Scenario) -> bool:
+    """Are images dealt at random in equal parts, so that a client has some of each class, if it has more than a few?"""
+    deals = scenario.partition.settings("partition", PARTITIONERS)
+    return scenario.partition.name == "iid" or (scenario.partition.name == "redealt" and not deals["per_client"])
 
 
 def _of_model(scenario: Scenario) -> list[str]:

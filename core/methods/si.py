@@ -14,7 +14,10 @@ from core.plan import Learned, Lesson, Pull
 
 class Si(Finetune):
     """c · Σ Ω (w − w*)², Ω = Σ over stages of (path integral of −gradient · movement) / (movement² + ξ)
-    (Zenke et al. 2017, arXiv:1703.04200); the path is the client's own steps, not what averaging moves"""
+    (Zenke et al. 2017, arXiv:1703.04200); the path is the client's own steps, not what averaging moves
+
+    A stage in which moving a weight made the loss worse adds 0 to its importance; in the authors' code it takes away, down to 0.
+    """
 
     name = "si"
     path = True

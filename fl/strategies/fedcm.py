@@ -1,14 +1,16 @@
 """FedCM: every step goes along the federation's direction too (Xu et al. 2021, arXiv:2106.10874).
 
-Client i ends a round of K steps of size η at yᵢ. The mean over clients of (x − yᵢ) / (Kη), by their number of examples, is the
-direction D that the federation went in, as long as a gradient. In the next round D·momentum is added to each gradient. So a client
-that holds few classes is led by what all of them ask for, and keeps nothing between rounds: it may be drawn once and never again.
+Client i ends a round of K steps of size η at yᵢ. The mean over clients of (x − yᵢ) / (Kη), weighed as their weights are, is the
+direction D that the federation went in: up to 1 / (1 − momentum) gradients long, for it has earlier directions in it. In the next
+round D·momentum is added to each gradient. So a client that holds few classes is led by what all of them ask for, and keeps nothing
+between rounds: it may be drawn once and never again.
 The paper writes α·g + (1 − α)·Δ: ours is its step with η α in place of η, D = Δ/α and momentum = 1 − α. Under heavy-ball momentum
 on the client, η·E takes the place of Kη (`scaffold.reach`).
 
 Where few clients are drawn, one round's direction is that of its cohort. So D is the mean over the last `rounds` rounds, which
-generalized heavy-ball momentum adds to FedCM (GHBM, Zaccone et al. 2025, arXiv:2311.18578); 1 is FedCM. Each round's direction is
-divided by its own η, so that what is added falls with the rate.
+generalized heavy-ball momentum adds to FedCM (GHBM, Zaccone et al. 2025, arXiv:2311.18578); 1 is FedCM. Before so many rounds have
+been made it is the mean of those that there are, where GHBM's code adds nothing yet. Each round's direction is divided by its own η,
+so that what is added falls with the rate.
 
 Clients upload nothing for it: the server makes D of their weights. It sends D beside the global weights: as much again.
 """
@@ -38,9 +40,9 @@ class FederationMomentum(Finetune):
     name = "fedcm"
     carried = False  # a new run's data may ask for another direction
 
-    def __init__(self, model: ModelSpec, momentum: float, rounds: int) -> None:
+    def __init__(self, model: ModelSpec, momentum: float, rounds: int, weight_exponent: float = 1.0) -> None:
         super().__init__(model)
-        self.momentum, self.rounds = momentum, rounds
+        self.momentum, self.rounds, self.weight_exponent = momentum, rounds, weight_exponent
 
     # ── on the client ──
 
@@ -69,9 +71,9 @@ class FederationMomentum(Finetune):
         sent = [payloads[self.name] for payloads in uploads.values() if self.name in payloads]
         if not sent:
             return shared, arrays
-        counts = [float(count) for *_, count in sent]
+        weights = [float(count) ** self.weight_exponent for *_, count in sent]
         new = [
-            np.average(np.stack(each), 0, counts).astype(np.float32)
+            np.average(np.stack(each), 0, weights).astype(np.float32)
             for each in zip(*(s[:-1] for s in sent), strict=True)
         ]
         directions = [new, *self._directions(shared)][: self.rounds]
@@ -102,4 +104,5 @@ def fedcm(
     """FedAvg whose clients add to each gradient the direction in which the federation went (FedCM, Xu et al. 2021,
     arXiv:2106.10874), in the last rounds (GHBM, Zaccone et al. 2025, arXiv:2311.18578)"""
     within("momentum", momentum, 0, 0.9999), within("rounds", rounds, 1, ROUNDS)
-    return replace(fedavg(scenario), methods=(FederationMomentum(of(scenario), momentum, rounds),))
+    method = FederationMomentum(of(scenario), momentum, rounds, scenario.weight_exponent)
+    return replace(fedavg(scenario), methods=(method,))

@@ -5,7 +5,8 @@ new weights are the mean of those that came, minus h/α, where h moves by −α/
 all there are. Here both are kept over −α, as sums of movements: gᵢ = −λᵢ/α on the client, g = −h/α on the server, which is always
 the mean of all gᵢ. A client that was not drawn keeps its share of g, as in the authors' code.
 
-All clients count alike, as in the paper's loss; whoever has more examples counts no more.
+All clients count alike, as in the paper's loss; whoever has more examples counts no more. The authors' code divides α by a client's
+share of the examples, so that its optimum is that of the loss over all examples, FedAvg's.
 
 The server makes g of the weights that it gets anyway: a client sends nothing beside them. It tells each client which of its
 replies counted (fl/strategies/counting.py). Nothing moves where each Lᵢ' = λᵢ and Σ λᵢ = 0, and clipping a step's gradient does

@@ -144,7 +144,8 @@ def fedadam(
     beta_2: float = 0.99,  # decay of the squares; range [0, 1)
     tau: float = 0.001,  # adaptivity: added to the root of the squares; above 0
 ) -> Flower:
-    """Adam on the server (Reddi et al. 2021, arXiv:2003.00295)"""
+    """Adam on the server (Reddi et al. 2021, arXiv:2003.00295); Flower's, which corrects the bias of its means where the paper does
+    not: at first its steps are shorter, in round 12 half as long"""
     return _adaptive("FedAdam", rate, beta_1, beta_2, tau)
 
 
@@ -202,7 +203,8 @@ def multikrum(
     malicious: int = 1,  # bad clients; the cohort needs 2·malicious + 3
     selected: int = 5,  # clients in the mean, 1 … the cohort
 ) -> Flower:
-    """Mean of the `selected` clients closest to their neighbours (Blanchard et al. 2017, arXiv:1703.02757)"""
+    """Mean, by their number of examples, of the `selected` clients closest to their neighbours (Blanchard et al. 2017,
+    arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
     within("selected", selected, 1, scenario.cohort)
     needed, why = max((2 * malicious + 3, "2·malicious + 3"), (selected, "selected"))
@@ -215,7 +217,8 @@ def bulyan(
     *,
     malicious: int = 1,  # bad clients; the cohort needs 4·malicious + 3
 ) -> Flower:
-    """Krum's choice, then a trimmed mean around the median (El Mhamdi et al. 2018, arXiv:1802.07927)"""
+    """Those that Krum ranks first, then a trimmed mean around their median (El Mhamdi et al. 2018, arXiv:1802.07927); Flower's,
+    by one ranking, where the paper ranks anew after each choice"""
     within("malicious", malicious, 0, 1_000_000)
     arguments = {"num_malicious_nodes": malicious}
     rule = Flower("Bulyan", arguments, 4 * malicious + 3, "4·malicious + 3", distances=True)

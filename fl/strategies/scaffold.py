@@ -5,6 +5,9 @@ yᵢ its own becomes cᵢ⁺ = cᵢ − c + (x − yᵢ) / (Kη) (option II), an
 differences over *all* N clients to c. Under heavy-ball momentum μ a constant gradient g moves the weights by η·g·E with
 E = Σₖ (1 − μᵏ) / (1 − μ), so E takes the place of K.
 
+However weights are averaged, the rounds end where the cᵢ, and so the clients' gradients, have the sum 0: in the optimum of the
+paper's loss, in which all clients count alike, whoever has more examples.
+
 A reply that is lost moves a client's control variate, but not the server's: fl/strategies/counting.py keeps them in step.
 """
 
@@ -29,7 +32,8 @@ ROUNDING = 1e-3  # relative; clients compute in float32
 
 
 def scaffold(scenario: Scenario) -> Flower:
-    """FedAvg whose clients correct their drift by control variates (Karimireddy et al. 2020, arXiv:1910.06378)"""
+    """FedAvg whose clients correct their drift by control variates, in whose optimum all count alike (Karimireddy et al. 2020,
+    arXiv:1910.06378)"""
     if scenario.local.clip:
         raise ValueError(
             f"strategy = scaffold needs local.clip = 0, not {scenario.local.clip:g}: a gradient that is cut no longer says "

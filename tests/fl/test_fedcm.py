@@ -75,6 +75,15 @@ def test_more_examples_than_others_are_not_believed() -> None:
     assert counts == [10, 10, 100]
 
 
+@pytest.mark.parametrize("power, share", [(1.0, 0.9), (0.5, 0.75), (0.0, 0.5)])
+def test_the_direction_is_weighed_as_the_weights_are(power: float, share: float) -> None:
+    """It is the way that the federation went: of clients with 100 and 900 examples, the second's share of the mean."""
+    chain = strategies.chain(replace(scenario("fedcm"), weight_exponent=power))
+    sent = {c: {"fedcm": [np.float32([c]), np.array(count, np.float32)]} for c, count in enumerate((100, 900))}
+    shared, _ = chain.server_update({}, sent, [np.zeros(1, np.float32)])
+    assert float(shared["fedcm/0/0"][0]) == pytest.approx(share)
+
+
 def test_who_only_rehearses_has_a_direction_as_heavy_as_its_weights() -> None:
     federation = quadratics()
     federation.play(1)

@@ -144,6 +144,8 @@ WITHOUT = {
     "drop_stragglers = true": ("drop_stragglers=true",),
     "weight_exponent = 0.5 has no effect: one client": ("weight_exponent=0.5", "clients=1", "cohort=1"),
     "weight_exponent = 0.5 has no effect: strategy krum": ("weight_exponent=0.5", "strategy=krum"),
+    "strategy.beta = 0.2 has no effect": ("strategy=fedtrimmedavg", "cohort=4"),
+    "methods = lwf has no effect: every stage": ("methods=lwf", "stream=domains"),
 }
 
 
@@ -154,13 +156,22 @@ def test_a_setting_that_cannot_have_an_effect_is_named(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [("stream", "classes"), ("past", "2"), ("methods", "fedcurv"), ("gate.accuracy", "0.9")]
+    "change",
+    [
+        ("stream", "classes"),
+        ("past", "2"),
+        ("methods", "fedcurv"),
+        ("gate.accuracy", "0.9"),
+        ("strategy", "fedtrimmedavg"),
+    ],
 )
 def test_what_has_an_effect_is_not_named(change: tuple[str, str]) -> None:
-    settings = (
-        () if change[0] == "gate.accuracy" else (("order", "0.5"), ("gate.forgetting", "0.05"), ("methods", "replay"))
-    )
-    assert without_effect(ONE_STAGE.with_(*([] if change[0] == "methods" else settings), change)) == []
+    of_stages = (("order", "0.5"), ("gate.forgetting", "0.05"), ("methods", "replay"))
+    assert without_effect(ONE_STAGE.with_(*(of_stages if change[0] in ("stream", "past") else ()), change)) == []
+
+
+def test_lwf_has_an_effect_where_clients_lack_classes() -> None:
+    assert without_effect(ONE_STAGE.with_(("methods", "lwf"), ("stream", "domains"), ("partition", "labels"))) == []
 
 
 def test_of_all_scenarios_only_one_says_such_a_thing_of_itself() -> None:
