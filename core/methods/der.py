@@ -17,7 +17,7 @@ from core.plan import Learned, Lesson, Rehearsal
 
 
 class Der(Replay):
-    """Stored images teach the answers of the time they were stored: α·|z − z₀|² / classes (Buzzega et al. 2020, arXiv:2004.07211)"""
+    """Stored images teach the answers of when they were stored: α·|z − z₀|² / classes (Buzzega et al. 2020, arXiv:2004.07211)"""
 
     name = "der"
     beta = 0.0

@@ -8,9 +8,9 @@ The paper writes α·g + (1 − α)·Δ: ours is its step with η α in place of
 on the client, η·E takes the place of Kη (`scaffold.reach`).
 
 Where few clients are drawn, one round's direction is that of its cohort. So D is the mean over the last `rounds` rounds, which
-generalized heavy-ball momentum adds to FedCM (GHBM, Zaccone et al. 2025, arXiv:2311.18578); 1 is FedCM. Before so many rounds have
-been made it is the mean of those that there are, where GHBM's code adds nothing yet. Each round's direction is divided by its own η,
-so that what is added falls with the rate.
+generalized heavy-ball momentum adds to FedCM (GHBM, Zaccone et al. 2025, arXiv:2311.18578); 1 is FedCM. Before there are so
+many, it is the mean of those that there are, where GHBM's code adds nothing yet. Each round's direction is divided by its own η, so
+that what is added falls with the rate.
 
 Clients upload nothing for it: the server makes D of their weights. It sends D beside the global weights: as much again.
 """
