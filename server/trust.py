@@ -108,6 +108,8 @@ def read(content: RecordDict, client: int, request: Request, method: Finetune, h
     update = wire.update(content, expected)
     if holdings:
         counted(update, holdings, request.round)
+    if update.arrays and not method.asks_for_weights(request):
+        raise ValueError("it sent weights in a round in which nobody trains")
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
     rows = scenario.local.batch * budget(

@@ -16,9 +16,10 @@ from flwr.app import Error, Message, RecordDict
 
 from core.arrays import Arrays
 from core.config.scenario import Scenario
+from core.methods.base import Request
 from core.plan import steps
 from core.scores import Sums
-from fl import roster, wire
+from fl import roster, strategies, wire
 from fl.channel import Channel
 from fl.messages import Task, Update
 from scenarios.backends.local import LocalGrid
@@ -47,8 +48,11 @@ def honest(task: Task) -> Update:
 
 
 def well(task: Task) -> RecordDict:
-    """What an honest client answers."""
-    return wire.reply(honest(task))
+    """What an honest client answers: no weights in a round in which nobody trains."""
+    update, request = honest(task), Request(task.scenario, task.round, task.rate, task.arrays, {})
+    if not strategies.chain(task.scenario).asks_for_weights(request):
+        update = replace(update, arrays=[], sums=Sums())
+    return wire.reply(update)
 
 
 def with_arrays(change: Callable[[Arrays], Arrays]) -> Client:

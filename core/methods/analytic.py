@@ -107,6 +107,9 @@ class Acil(Finetune):
         size = self.width + 1
         return {self.name: [(size * (size + 1) // 2,), (size, self.model.classes), (1,)]}  # the first: a lower triangle
 
+    def asks_for_weights(self, request: Request) -> bool:
+        return f"{self.name}/gram" not in request.shared and request.round <= self.warms(request.scenario)
+
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """The sums, if that many images can have them, and the client can have met so many since the server heard of it.
 
@@ -116,9 +119,7 @@ class Acil(Finetune):
         if self.name not in payloads or not received.max_examples:
             return {}
         gram, cross, stage = payloads[self.name]
-        if f"{self.name}/gram" not in received.request.shared and received.request.round <= self.warms(
-            received.request.scenario
-        ):
+        if self.asks_for_weights(received.request):
             raise ValueError("it sent sums of a body that still trains")
         if not 0 <= stage[0] < STAGES or stage[0] % 1:
             raise ValueError(f"its sums are of stage {stage[0]:g}")

@@ -143,6 +143,10 @@ class Finetune:
         """The shapes of the float32 arrays that may come beside such weights; anything else is refused."""
         return {}
 
+    def asks_for_weights(self, request: Request) -> bool:
+        """Do clients that are asked so take gradient steps? `trains`, as the server knows it; if not, weights are refused."""
+        return True
+
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """What the server makes of a client's payloads before it uses them; they are finite and of the right shapes.
 
@@ -243,6 +247,9 @@ class Chain(Finetune):
 
     def shapes(self, weights: Arrays) -> Mapping[str, Sequence[tuple[int, ...]]]:
         return {name: shapes for m in self.methods for name, shapes in m.shapes(weights).items()}
+
+    def asks_for_weights(self, request: Request) -> bool:
+        return all(m.asks_for_weights(request) for m in self.methods)
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         return {k: v for m in self.methods for k, v in m.accept(payloads, received).items()}

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,13 +35,13 @@ from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.engines.base import Engine
 from core.methods import closed_forms
-from core.methods.base import Finetune, Memory, Payloads, Received, Shared
+from core.methods.base import Finetune, Memory, Payloads, Received, Request, Shared
 from core.methods.sums import check, packed, summed, unpacked
 from core.models import ModelSpec, of
 from core.plan import Learned, Lesson
 from core.seeds import rng
 from fl.strategies import counting
-from fl.strategies.base import Contribution, State, within
+from fl.strategies.base import within
 from fl.strategies.flower import Flower, fedavg
 
 HIDDEN = 512  # units before the logits, at most: an upload has half their number squared for each class
@@ -94,6 +94,9 @@ class ClassifierCalibration(Finetune):
         return {
             self.name: [(self.model.classes, size * (size + 1) // 2)]
         }  # lower triangles; each one's last entry: n_c
+
+    def asks_for_weights(self, request: Request) -> bool:
+        return request.round < self.first
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """The sums, if the client's images can have them; on devices those of no more images than it is believed to have."""
@@ -149,18 +152,6 @@ class ClassifierCalibration(Finetune):
         if np.array_equal(shared.get(f"{self.name}/since", self._since), self._since):
             return shared
         return {key: value for key, value in shared.items() if not key.startswith(f"{self.name}/")}
-
-
-@dataclass(frozen=True)
-class Calibrated(Flower):
-    """A rule of Flower's, until the rounds in which no client trains: whoever sends new weights then is not listened to."""
-
-    first: int = 0  # of these rounds
-
-    def aggregate(
-        self, state: State, arrays: Arrays, contributions: Sequence[Contribution], round: int
-    ) -> tuple[State, Arrays]:
-        return (state, arrays) if round >= self.first else super().aggregate(state, arrays, contributions, round)
 
 
 def sums(hidden: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -219,7 +210,7 @@ def ccvr(
     epochs: int = 10,  # passes over them; range [1, 1000]
     rate: float = 2.0,  # SGD step, over the mean squared length of a virtual feature; range [0, 4], 0 changes nothing
     last: int = 0,  # rounds at the end in which clients send sums and do not train; 0: clients / cohort, a quarter of all at most
-) -> Calibrated:
+) -> Flower:
     """FedAvg whose last layer the server trains in the end, on features drawn from the clients' means and covariances of each
     class (CCVR, Luo et al. 2021, arXiv:2106.05001)
 
@@ -238,5 +229,4 @@ def ccvr(
     method = ClassifierCalibration(
         model, first, scenario.past, Virtual(samples, epochs, within("rate", rate, 0, 4), scenario.seed)
     )
-    rule = fedavg(scenario)
-    return Calibrated(rule.rule, rule.arguments, methods=(method,), first=first)
+    return replace(fedavg(scenario), methods=(method,))

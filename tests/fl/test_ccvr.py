@@ -17,14 +17,14 @@ from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
 from core.methods.base import Chain, Finetune, Payloads, Received, Request, Shared
-from fl import strategies
+from fl import strategies, wire
 from fl.messages import Task
 from fl.strategies.ccvr import Virtual, calibrated, gaussian, sums
 from scenarios import check
 from server import rounds
 from server.checkpoint import RunState, newest
 from server.trust import received
-from tests.fakes import FakeGrid, federate, play, same
+from tests.fakes import FakeGrid, federate, honest, play, same
 from tests.models import initial, tensorflow
 
 ROUNDS = 4
@@ -280,9 +280,22 @@ def test_nobody_trains_in_the_last_rounds_and_each_client_counts_once(runs: Mapp
     assert len(set(clients)) == len(clients) >= 3 and (total[:, -1].sum() == 600) == (len(clients) == 4)
 
 
-def test_who_sends_weights_in_the_last_rounds_is_not_listened_to() -> None:
-    done = play(FakeGrid(), Scenario("late", clients=4, cohort=4, rounds=4, strategy=Part("ccvr", {"last": 2})))
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        {"strategy": Part("ccvr", {"last": 2})},
+        {"methods": (Part("acil", {"warm": 2}),)},
+        {"methods": (Part("slda", {"warm": 2}),)},
+    ],
+)
+def test_who_sends_weights_in_a_round_in_which_nobody_trains_is_refused(pieces: dict[str, Any]) -> None:
+    """Honest clients send none then: one that does would have the whole mean to itself."""
+    trainers = dict.fromkeys(range(4), lambda task: wire.reply(honest(task)))
+    done = play(FakeGrid(trainers), Scenario("late", clients=4, cohort=4, rounds=4, **pieces))
     assert [same(a.arrays, b.arrays) for a, b in pairwise(done)] == [False, True, True]
+    for one in done:
+        assert len(one.record.failed) == (0 if one.record.round <= 2 else 4)
+    assert "in which nobody trains" in done[2].record.failed[1]
 
 
 class Finishing(Finetune):
