@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -28,7 +29,9 @@ class LocalGrid(OwnGrid):
         self._config = dict(config or {})
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """Let the next client answer."""
+        """Let the next client answer, of those whose answer is awaited: a round's time may be over before all were asked."""
+        awaited = set(message_ids)
+        self.unsent = deque(one for one in self.unsent if one.metadata.message_id in awaited)
         if not self.unsent:
             return []
         ask = self.unsent.popleft()

@@ -25,6 +25,7 @@ AHEAD = 2  # messages that a worker has: one that it works on, one that waits fo
 TRIES = 3  # workers that a message may cost before its client has failed
 LOOK = 0.1  # seconds between looks whether the run shall stop
 KEPT = 32  # arrays that are shared at a time
+JUDGES = 60.0  # seconds at least that a worker has to judge a model: one that hangs shall not hold the run for ever
 
 
 class Pool(Protocol):
@@ -43,6 +44,9 @@ class Pool(Protocol):
 
     def submit(self, worker: int, function: Any, *arguments: Any) -> Future[Any]:
         """Have it called there."""
+
+    def end(self, worker: int) -> None:
+        """End it, whatever it is at, if it has begun; then it is lost."""
 
     def replace(self, worker: int) -> None:
         """Start another with this number."""
@@ -98,14 +102,25 @@ class PoolGrid(OwnGrid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """What has been answered; waits a moment if nothing has."""
-        self._deal()
+        awaited = set(message_ids)
+        self._end_late(awaited)
+        self._deal(awaited)
         wait([one.future for queue in self._in_flight.values() for one in queue], LOOK, FIRST_COMPLETED)
         replies = [reply for number in list(self._in_flight) for reply in self._ended(number)]
-        self._deal()
+        self._deal(awaited)
         return replies
 
-    def _deal(self) -> None:
-        """Give out messages, each to the worker that has fewest, as long as one has room."""
+    def _end_late(self, awaited: set[str]) -> None:
+        """End who has a message of a round whose time is over: it would keep others waiting, and a client that began an old round
+        late would take away what a newer one left in its memory."""
+        for number, queue in self._in_flight.items():
+            if any(one.message.metadata.message_id not in awaited and not one.future.done() for one in queue):
+                self._pool.end(number)
+
+    def _deal(self, awaited: set[str]) -> None:
+        """Give out messages whose answer is awaited, each to the worker that has fewest, as long as one has room."""
+        self.unsent = deque(one for one in self.unsent if one.metadata.message_id in awaited)
+        self._retries = deque(one for one in self._retries if one[0].metadata.message_id in awaited)
         while self._retries or self.unsent:
             number = min(self._pool.workers(), key=lambda one: len(self._in_flight[one]))
             if len(self._in_flight[number]) >= AHEAD:
@@ -133,9 +148,7 @@ class PoolGrid(OwnGrid):
                 self._pool.replace(number)
                 break
             queue.popleft()
-            answer = first.future.result()
-            content = Error(code=0, reason=answer) if isinstance(answer, str) else worker.received(answer)
-            replies.append(Message(content, reply_to=first.message))
+            replies.append(Message(_content(first.future), reply_to=first.message))
         return replies
 
     def _split(self, message: Message) -> tuple[Ask, list[Any]]:
@@ -155,11 +168,21 @@ class PoolGrid(OwnGrid):
         ), blocks
 
 
+def _content(answered: Future[Any]) -> RecordDict | Error:
+    """What a worker answered, or why there is nothing of it: a file of either side may be gone, for one."""
+    try:
+        answer = answered.result()
+        return Error(code=0, reason=answer) if isinstance(answer, str) else worker.received(answer)
+    except Exception as error:
+        return Error(code=0, reason=f"{type(error).__name__}: {error}")
+
+
 class PoolJudge:
     """Judges models by a pool's workers, each of which looks at a part of the images: the bits of one that looks at all."""
 
-    def __init__(self, pool: Pool, model: ModelSpec) -> None:
-        self.model, self._pool, self._sharing = model, pool, Sharing(pool)
+    def __init__(self, pool: Pool, model: ModelSpec, seconds: float = JUDGES) -> None:
+        """seconds: that a worker has for its part; one that takes longer hangs, and counts as lost."""
+        self.model, self._pool, self._seconds, self._sharing = model, pool, seconds, Sharing(pool)
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
@@ -182,16 +205,21 @@ class PoolJudge:
             lost = set[int]()  # one may have several parts
             for start, (number, future) in futures.items():
                 try:
-                    logits[start] = future.result()
+                    logits[start] = future.result(self._seconds)
+                except TimeoutError:
+                    self._pool.end(number)
+                    lost.add(number)
                 except self._pool.lost:
                     lost.add(number)
             for number in sorted(lost):
                 self._pool.replace(number)
         if len(logits) < len(parts):
-            raise RuntimeError(f"{TRIES} workers ended, one after another, while they judged the model")
+            raise RuntimeError(f"workers ended, or hung, in each of {TRIES} attempts to judge the model")
         return np.concatenate([logits[start] for start in parts])
 
 
 def judge(pool: Pool, scenario: Scenario) -> PoolJudge | None:
     """Who tries models for the server: the workers, if they have TensorFlow; else nobody but itself, who has it anyway."""
-    return PoolJudge(pool, of(scenario)) if scenario.engine == "tensorflow" else None
+    if scenario.engine != "tensorflow":
+        return None
+    return PoolJudge(pool, of(scenario), max(JUDGES, scenario.round_timeout))

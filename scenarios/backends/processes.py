@@ -65,6 +65,12 @@ class Processes:
             failed.set_exception(error)
             return failed
 
+    def end(self, worker: int) -> None:
+        process = self._processes[worker]
+        if process.done() and not process.exception():
+            with suppress(ProcessLookupError):
+                os.kill(process.result(), signal.SIGKILL)  # one that is stopped hears nothing else
+
     def replace(self, worker: int) -> None:
         self._executors[worker].shutdown(wait=False)
         self._start(worker)
@@ -79,10 +85,8 @@ class Processes:
 
     def close(self) -> None:
         """End them, whatever they are at."""
-        for process in self._processes.values():
-            if process.done() and not process.exception():
-                with suppress(ProcessLookupError):
-                    os.kill(process.result(), signal.SIGTERM)
+        for number in self._processes:
+            self.end(number)
         for executor in self._executors.values():
             executor.shutdown(cancel_futures=True)
         shutil.rmtree(self.files, ignore_errors=True)

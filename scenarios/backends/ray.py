@@ -103,6 +103,9 @@ class Actors:
         future: Future[Any] = self._actors[worker].call.remote(function, *arguments).future()
         return future
 
+    def end(self, worker: int) -> None:
+        self._ray.kill(self._actors[worker])
+
     def replace(self, worker: int) -> None:
         self._ray.kill(self._actors.pop(worker))
         actor = self._kind.remote(self._environment)

@@ -76,11 +76,11 @@ class Answer(NamedTuple):
 
 def answer(ask: Ask, *blocks: Block) -> Answer | str:
     """What a client answers, or why it cannot. blocks: the bytes of what it shares with others."""
-    content = records(ask.parts)
-    for shared, block in zip(ask.shared, blocks, strict=True):
-        content[shared.key] = _joined(shared, block)
-    message = Message(content, dst_node_id=ask.node, message_type=ask.kind)
     try:
+        content = records(ask.parts)
+        for shared, block in zip(ask.shared, blocks, strict=True):
+            content[shared.key] = _joined(shared, block)
+        message = Message(content, dst_node_id=ask.node, message_type=ask.kind)
         reply = parts(app(message, Context(0, ask.node, dict(ask.config), RecordDict(), {})).content)
         return _filed(reply, ask.files) if ask.files else Answer(reply, None)
     except Exception as error:  # a client's failure is its own, as on a real grid
@@ -91,10 +91,14 @@ def _filed(plain: Parts, folder: Path) -> Answer:
     """An answer whose bytes lie in a file: through a pipe of 64 kB a megabyte goes in sixteen turns of two processes, for each of
     which there must be a core."""
     handle, name = tempfile.mkstemp(dir=folder)
-    with os.fdopen(handle, "wb") as file:
-        for values, key, (*header, octets) in _packed(plain):
-            file.write(octets)
-            values[key] = (*header, len(octets))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for values, key, (*header, octets) in _packed(plain):
+                file.write(octets)
+                values[key] = (*header, len(octets))
+    except BaseException:
+        Path(name).unlink()  # a full disk shall not stay full of what nobody reads
+        raise
     return Answer(plain, Path(name))
 
 

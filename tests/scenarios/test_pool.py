@@ -43,6 +43,8 @@ class Threads:
             future.set_result(Answer(arguments[0].parts, None))
         return future
 
+    def end(self, worker: int) -> None: ...
+
     def replace(self, worker: int) -> None:
         self.replaced += 1
 
@@ -89,6 +91,73 @@ def test_a_message_that_ends_every_worker_fails_alone() -> None:
     replies = answered(pool.PoolGrid(threads, 1, {}), asks(6))
     (failed,) = [reply for reply in replies if reply.has_error()]
     assert f"{pool.TRIES} workers" in failed.error.reason and threads.replaced == pool.TRIES
+
+
+class Slow(Threads):
+    """A pool whose workers answer nothing until they are ended, and then are lost."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.given: dict[int, list[Future[Any]]] = {number: [] for number in self.numbers}
+
+    def submit(self, worker: int, function: Any, *arguments: Any) -> Future[Any]:
+        self.given[worker].append(Future())
+        return self.given[worker][-1]
+
+    def end(self, worker: int) -> None:
+        for future in self.given[worker]:
+            if not future.done():
+                future.set_exception(ConnectionError())
+
+
+def test_messages_of_a_round_that_is_over_are_given_to_nobody_and_who_has_one_is_ended() -> None:
+    """Else the next round waits behind them, and a client may take up an old round after a newer one."""
+    slow = Slow(2)
+    grid = pool.PoolGrid(slow, 1, {})
+    old = list(grid.push_messages(asks(7)))
+    assert grid.pull_messages(old) == [] and sum(map(len, slow.given.values())) == 4
+    new = set(grid.push_messages(asks(2)))
+    for _ in range(3):
+        assert grid.pull_messages(new) == []
+    assert slow.replaced == 2 and sum(map(len, slow.given.values())) == 4 + 2
+    (first, *_), (second, *_) = (given[-1:] for given in slow.given.values())
+    for future in (first, second):
+        future.set_result(Answer(worker.parts(RecordDict()), None))
+    assert {reply.metadata.reply_to_message_id for reply in grid.pull_messages(new)} == new
+
+
+def test_a_worker_that_hangs_while_it_judges_is_ended(tiny: Scenario) -> None:
+    slow = Slow(2)
+    judge = pool.PoolJudge(slow, of(tiny), seconds=0.01)
+    with pytest.raises(RuntimeError, match=f"hung, in each of {pool.TRIES} attempts"):
+        judge.logits(of(tiny).initial(1), np.zeros((600, 28, 28), np.uint8))
+    assert slow.replaced == 2 * pool.TRIES and all(one.done() for given in slow.given.values() for one in given)
+
+
+def test_a_shared_file_that_is_gone_costs_a_client_and_not_the_run(tmp_path: Path) -> None:
+    """Somebody may clear away temporary files."""
+    shared = worker.Shared("arrays", 10**9, [("0", ("float32", (3,), "numpy.ndarray"), 12)])
+    answered = worker.answer(worker.Ask("train", 1, {}, {}, [shared]), tmp_path / "gone.npy")
+    assert isinstance(answered, str) and "gone.npy" in answered
+
+    class Filed(Threads):
+        def submit(self, number: int, function: Any, *arguments: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(Answer({}, tmp_path / "gone"))
+            return future
+
+    (reply,) = answered_once(pool.PoolGrid(Filed(1), 1, {}))
+    assert reply.has_error() and reply.error.reason.startswith("FileNotFoundError")
+
+
+def answered_once(grid: pool.PoolGrid) -> list[Message]:
+    return grid.pull_messages(list(grid.push_messages(asks(1))))
+
+
+def test_an_answer_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        worker._filed({"a": ("arrays", {"0": ("float32", (3,), "numpy.ndarray", None)})}, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_records_survive_as_plain_values() -> None:
