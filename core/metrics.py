@@ -60,9 +60,12 @@ def intransigence(matrix: np.ndarray, learned: Sequence[int], joint: np.ndarray)
     return float(np.mean([joint[cell] - matrix[cell] for cell in met]))
 
 
-def behind(matrix: Sequence[Sequence[float]], tasks: Sequence[int], joint: Sequence[Sequence[float]]) -> float:
-    """Intransigence of a run whose stages brought these tasks, against joint training. joint: its matrix."""
+def behind(matrix: Sequence[Sequence[float]], tasks: Sequence[int], joint: Sequence[Sequence[float]]) -> float | None:
+    """Intransigence of a run whose stages brought these tasks, against joint training. joint: its matrix; None, if it has fewer
+    stages, having stopped early."""
     accuracies = np.array(matrix)
+    if len(joint) < len(accuracies):
+        return None
     return intransigence(accuracies, first_taught(tasks, accuracies.shape[1]), np.array(joint))
 
 
@@ -132,7 +135,7 @@ class Measures:
     forgetting: float
     backward_transfer: float
     forward_transfer: float
-    intransigence: float | None = None  # None: no joint training to compare with
+    intransigence: float | None = None  # None: no joint training to compare with, or it stopped early
 
 
 def summary(

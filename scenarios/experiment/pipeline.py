@@ -190,7 +190,9 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
     if kind == "joint" and (staged := report.continual):
         intransigence = behind(staged.matrix, staged.stages, result.matrix)
         staged = replace(staged, measures=replace(staged.measures, intransigence=intransigence))
-        report = report.with_(continual=staged)
+        stages = f"{len(result.matrix)} of the run's {len(staged.matrix)} stages"
+        why = f"the joint baseline stopped early and has {stages}: there is no intransigence"
+        report = report.with_(*[why] * (intransigence is None), continual=staged)
     return report
 
 

@@ -28,6 +28,12 @@ def test_intransigence_is_what_joint_training_has_more() -> None:
     assert metrics.summary(R, [0, 1, 2], BEFORE, R).intransigence == 0
 
 
+@pytest.mark.parametrize("stages", [0, 2])
+def test_there_is_no_intransigence_against_joint_training_that_stopped_early(stages: int) -> None:
+    assert metrics.behind(R.tolist(), [0, 1, 2], R.tolist()[:stages]) is None
+    assert metrics.behind(R.tolist(), [0, 1, 2], R.tolist()) == 0
+
+
 def test_forgetting_is_from_the_best_and_transfer_from_the_first() -> None:
     better = np.array([[0.5, 0.0], [0.8, 0.9], [0.7, 0.9]])
     assert metrics.forgetting(better, [0, 1]) == pytest.approx([0.1, 0.0])
