@@ -109,6 +109,12 @@ def restore(
     oldest = versions.listed(folder)[0] if scenario.past else None
     initial = versions.weights(oldest) if oldest else of(scenario).initial(scenario.seed)
     saved, damaged = checkpoint.newest(folder, initial)
+    if saved is None and scenario.past:
+        which = ", ".join(damaged) or "there is none"
+        raise ValueError(
+            f"{folder} went on from another run, and no checkpoint of it can be read ({which}): what that run kept for its "
+            f"methods is lost here; begin it anew with --from"
+        )
     state = saved or RunState(0, initial)
     events = [] if state.round else list(data.notes)
     events += [f"checkpoint {name} was damaged and not used" for name in damaged]

@@ -51,7 +51,7 @@ class Dynamic(Finetune):
             return memory
         before = self._moved(memory, lesson)
         after = [g + (y - x) for g, y, x in zip(before, learned.weights, lesson.start, strict=True)]
-        slot = counting.written(lesson.round, _counted(lesson), before, after)
+        slot = counting.written(counting.stamp(lesson.scenario, lesson.round), _counted(lesson), before, after)
         return {**memory, self.name: {lesson.stage: slot}}
 
     def _moved(self, memory: Memory, lesson: Lesson) -> Arrays:
@@ -63,19 +63,20 @@ class Dynamic(Finetune):
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """No client sends anything: the server itself notes whose weights it has."""
-        return {self.name: [np.array([received.request.round], np.int64)]} if received.arrays else {}
+        stamp = counting.stamp(received.request.scenario, received.request.round)
+        return {self.name: [np.array([stamp], np.int64)]} if received.arrays else {}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
-        rounds = [(client, int(sent[self.name][0][0])) for client, sent in uploads.items() if self.name in sent]
-        return counting.noted(shared, self.name, rounds) if rounds else shared, arrays
+        stamps = [(client, int(sent[self.name][0][0])) for client, sent in uploads.items() if self.name in sent]
+        return counting.noted(shared, self.name, stamps) if stamps else shared, arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
-        return {self.name: [np.array([counting.counted(shared, self.name, client)], np.float32)]}
+        return {self.name: [counting.as_floats(counting.counted(shared, self.name, client))]}
 
 
 def _counted(lesson: Lesson) -> int:
     sent = lesson.payloads.get(Dynamic.name)
-    return int(sent[0][0]) if sent else counting.NEVER
+    return counting.from_floats(sent[0]) if sent else counting.NEVER
 
 
 @dataclass(frozen=True)

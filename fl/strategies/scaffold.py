@@ -73,7 +73,7 @@ class ControlVariates(Finetune):
         if not _reach(lesson, learned):
             return memory
         before, after = self._variates(memory, lesson)[1], self._new_variate(memory, lesson, learned)
-        slot = counting.written(lesson.round, self._counted(lesson), before, after)
+        slot = counting.written(counting.stamp(lesson.scenario, lesson.round), self._counted(lesson), before, after)
         return {**memory, self.name: {lesson.stage: slot}}
 
     def upload(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Payloads:
@@ -91,9 +91,9 @@ class ControlVariates(Finetune):
         return list(sent[:-1]) if sent else zeros, counting.arrays(slot, self._counted(lesson)) or zeros
 
     def _counted(self, lesson: Lesson) -> int:
-        """The round in which a reply of this client last counted."""
+        """The stamp of the round in which a reply of this client last counted."""
         sent = lesson.payloads.get(self.name)
-        return int(sent[-1][0]) if sent else counting.NEVER
+        return counting.from_floats(sent[-1]) if sent else counting.NEVER
 
     def _new_variate(self, memory: Memory, lesson: Lesson, learned: Learned) -> Arrays:
         """The client's new control variate."""
@@ -121,7 +121,7 @@ class ControlVariates(Finetune):
         deviation = _length([a - b for a, b in zip(change, expected, strict=True)])
         if not deviation <= ROUNDING * (_length(expected) + _length(server)) + 1e-6:
             raise ValueError("its control variate does not follow from its weights")
-        return {self.name: payloads[self.name]}
+        return {self.name: [*change, np.array([counting.stamp(request.scenario, request.round)], np.int64)]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
         """No change is longer than `ratio` times the cohort's median (the lower of two): one client shall not lead all others."""
@@ -137,14 +137,14 @@ class ControlVariates(Finetune):
         server = self._server(shared) or [np.zeros_like(w) for w in arrays]
         total = [np.sum(np.stack(each), 0) for each in zip(*(payload[:-1] for payload in sent.values()), strict=True)]
         server = [(c + d / np.float32(self.clients)).astype(np.float32) for c, d in zip(server, total, strict=True)]
-        counted = ((client, int(reach_and_round[1])) for client, (*_, reach_and_round) in sent.items())
+        counted = ((client, int(stamp[0])) for client, (*_, stamp) in sent.items())
         return counting.noted({**shared, **numbered(f"{self.name}/", server)}, self.name, counted), arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
         if not (server := self._server(shared)):
             return {}
         counted = counting.counted(shared, self.name, client)
-        return {self.name: [*server, np.array([counted], np.float32)]}
+        return {self.name: [*server, counting.as_floats(counted)]}
 
     def _server(self, shared: Shared) -> Arrays:
         """The server's control variate; none before anybody has counted."""

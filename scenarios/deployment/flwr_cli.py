@@ -242,9 +242,16 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
         number = str(ask(home, "run", app, LINK, "--run-config", str(config.absolute()), check=True)["run-id"])
     with placed(folder / run_folder.FEDERATION) as file:
         file.write(json.dumps({"home": str(home)}).encode())
-    with (home / RUNS).open("a") as file:  # for whoever asks how it goes, or goes on from there
-        file.write(json.dumps({"number": number, "folder": str(folder.absolute())}) + "\n")
+    _note(home, number, folder)
     return number
+
+
+def _note(home: Path, number: str, folder: Path) -> None:
+    """Add a run to those that were started here, for whoever asks how it goes, or goes on from there. All lines are written anew:
+    half a line, after a power cut, would make all unreadable."""
+    before = (home / RUNS).read_bytes() if (home / RUNS).exists() else b""
+    with placed(home / RUNS) as file:
+        file.write(before + json.dumps({"number": number, "folder": str(folder.absolute())}).encode() + b"\n")
 
 
 def _copy_app(folder: Path) -> None:

@@ -52,6 +52,19 @@ def test_a_lost_reply_leaves_the_variates_of_client_and_server_in_step() -> None
     assert federation.play(200) == pytest.approx(OPTIMUM, abs=1e-4)
 
 
+def test_a_reply_lost_in_a_round_with_the_number_of_one_that_counted_in_the_run_before_counts_no_more() -> None:
+    """Rounds begin at 1 again in a run that goes on from another, and memories come along."""
+    federation = Quadratics(scenario("scaffold"))
+    federation.play(2)
+    federation.scenario, federation.round = replace(federation.scenario, past=1), 0
+    federation.play(2, lost=[(1, 3), (2, 3), (2, 1)])
+    own = [
+        federation.chain.methods[-1]._variates(federation.memory[c], federation.lesson(c))[1][0][0]  # type: ignore[attr-defined]
+        for c in range(4)
+    ]
+    assert variates(federation.shared) == pytest.approx(np.mean(own), abs=1e-5)
+
+
 def test_a_client_that_was_not_drawn_keeps_its_share() -> None:
     federation = Quadratics(scenario("scaffold"))
     for round in range(600):

@@ -157,6 +157,12 @@ def test_continue_finds_the_newest_finished_run(
     assert "third is not finished: passed over" in stderr and "--resume" in stderr
 
 
+def test_runs_that_were_started_are_noted_one_behind_the_other(home: Path, tmp_path: Path) -> None:
+    for number in ("7", "8"):
+        flwr_cli._note(home, number, tmp_path / number)
+    assert flwr_cli.runs(home) == [("7", tmp_path / "7"), ("8", tmp_path / "8")]
+
+
 def test_a_federation_of_an_older_program_has_its_newest_run(home: Path, tmp_path: Path) -> None:
     (home / "run.json").write_text(json.dumps({"number": "7", "folder": str(tmp_path)}))
     assert flwr_cli.runs(home) == [("7", tmp_path)]

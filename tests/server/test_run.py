@@ -16,6 +16,7 @@ from flwr.app import Message
 from core.config.part import Part
 from core.config.scenario import Model, Scenario
 from core.methods import METHODS
+from core.models import of
 from fl.channel import Stopped
 from fl.strategies import CUTTING, STRATEGIES
 from scenarios.backends.local import LocalGrid
@@ -109,6 +110,19 @@ class Failing(LocalGrid):
         if not self.left:
             raise MemoryError
         return super().pull_messages(message_ids)
+
+
+def test_a_run_that_went_on_from_another_and_lost_its_checkpoints_is_refused(tiny: Scenario, tmp_path: Path) -> None:
+    """Older weights are there as a version, but what the server kept for methods is not."""
+    after = replace(tiny, past=1)
+    versions.keep(tmp_path, record.Version(1), of(after).initial(0), {})
+    with pytest.raises(
+        ValueError, match=r"no checkpoint of it can be read \(there is none\).*begin it anew with --from"
+    ):
+        federate(after, tmp_path)
+    (tmp_path / "checkpoints" / "round-00000.npz").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"round-00000.npz"):
+        federate(after, tmp_path)
 
 
 def test_a_server_that_dies_inside_a_round_goes_on_from_the_one_before(four: Scenario, tmp_path: Path) -> None:
