@@ -23,9 +23,7 @@ def closing(report: Report) -> Table:
     rows += [*_compared(report), *_stages(report), *_clients(report)]
     seen = report.history[-1].seen if report.history else 0
     steps = seen // report.settings.local.batch
-    amount = (
-        f"{len(report.history)} rounds, {report.settings.clients} clients, {steps:,} steps, {seen:,} gradient examples"
-    )
+    amount = f"{len(report.history)} round{'s' * (len(report.history) != 1)}, {report.settings.clients} clients, {steps:,} steps, {seen:,} gradient examples"
     rows.append(("rounds, clients", amount))
     rows.append(("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in report.seconds.items())))
     rows += _exports(report)
@@ -112,9 +110,9 @@ def _last(report: Report) -> str:
 def _exports(report: Report) -> Iterator[tuple[str, str]]:
     """The current version and its files, which need not be the last weights."""
     version = f"version {report.current}: " if report.current else ""
-    for stage in report.stages:
-        if stage.version == report.current:
-            yield "current", f"{version}{100 * (stage.accuracy or 0):.2f} % after round {stage.round}"
+    if stage := report.current_stage:
+        before = " of the run before this one" if stage.version <= report.settings.past else ""
+        yield "current", f"{version}{100 * (stage.accuracy or 0):.2f} % after round {stage.round}{before}"
     if report.stages and not report.current:
         yield "current", "no version: none passed the gate, so there are no files"
     for name, one in report.exports.files.items():

@@ -11,8 +11,7 @@ import json
 import os
 import sys
 import traceback
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
 
 from core import plugins
@@ -23,10 +22,10 @@ from core.engines import default
 from scenarios.closing import files
 from scenarios.environment import temporary
 from scenarios.terminal import Terminal, redirect
-from server import checkpoint, record, run_folder, versions
+from server import checkpoint, run_folder, versions
 from server.export import EXPORTERS, STANDARD, android, export, verify
 from server.record import Exports, plain
-from server.report import card
+from server.report.renew import renew
 
 TARGETS = {exporter.target: file for file, exporter in EXPORTERS.items()}
 EXAMPLES = """examples:
@@ -128,8 +127,7 @@ def _written(args: argparse.Namespace, scenario: Scenario, version: Path | None,
     exports = export(weights, scenario, load(scenario), folder, wanted, versions.origin(args.run, version))
     if version and version == versions.linked(args.run):
         versions.publish(args.run, version)
-        with suppress(FileNotFoundError, ValueError):  # a run that is not finished has no card yet
-            card.save(replace(record.load(args.run), exports=exports), args.run)
+        renew(args.run, exports=exports)
     return exports
 
 

@@ -217,6 +217,7 @@ class Version:
     objections: tuple[str, ...] = ()  # why it may not become current
     validation: Mapping[str, float] = field(default_factory=dict)  # on its validation images, which the gate reads
     unjudged: tuple[str, ...] = ()  # tasks without a validation image: the gate knows nothing of them
+    weights_sha256: str = ""  # of its weights; an older program's does not say
 
 
 @dataclass(frozen=True)
@@ -297,6 +298,11 @@ class Report:
     def version(self) -> int | None:
         """The number of the version that the last weights are."""
         return self.stages[-1].version if self.stages else None
+
+    @property
+    def current_stage(self) -> Version | None:
+        """The current version, if it is one of this run's, or the one that the run started from."""
+        return next((one for one in self.stages if one.version == self.current), None)
 
     def called(self, label: int) -> str:
         """What a class is called."""

@@ -172,6 +172,7 @@ def _keep(run: Run, state: RunState) -> None:
     """The model at the end of a stage, as a version."""
     judged = state.history[-1].tasks_validation or run.tests.judged(state.arrays)
     about = stages.version(run.scenario, state.history, judged, run.judged)
+    about = replace(about, weights_sha256=digest(state.arrays))
     versions.keep(run.folder, about, state.arrays, state.shared)
 
 

@@ -20,7 +20,7 @@ from scenarios.deployment import flwr_cli
 from server import checkpoint, record, run_folder, versions
 from server.checkpoint import RunState
 from server.record import Exports
-from server.report import card, page
+from server.report.renew import renew
 
 LINE = 30  # runs back: a month of nights
 SIMULATED = "simulation"  # the name of a run before this one of which no node can have kept anything
@@ -135,18 +135,6 @@ def rollback(version: Path) -> str:
         objections = list(exports.refused.values())
         with suppress(ValueError):  # one without readable facts can be taken back too
             objections += versions.about(home).objections
-        _update_report(run, home, exports)
+        changed = [f"version {int(number)} was made current by --rollback"] * (previous != home)
+        renew(run, *changed, current=int(number), exports=exports)
     return f"{run}: version {home.name} is current{instead}" + "".join(f"\nnote: {why}" for why in objections)
-
-
-def _update_report(run: Path, version: Path, exports: Exports) -> None:
-    """Say in a finished run's report and page which version is current now."""
-    try:
-        report = record.load(run)
-    except (FileNotFoundError, ValueError):
-        return  # not finished, damaged, or an older program's: there is no page to correct
-    number = int(version.name)
-    report = report.with_(f"version {number} was made current by --rollback", current=number, exports=exports)
-    record.save(run, report)
-    page.write(report, run)
-    card.save(report, run)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from scenarios.experiment.tracking import Tracking
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
 from server import run as server
-from server.record import Exports, Report
+from server.record import Exports, Report, RoundRecord
 from server.report import card, figures, page
 from server.report.figures.shards import PICTURED
 
@@ -41,9 +42,13 @@ IMAGES = 10  # of each
 def run(experiment: Experiment) -> int:
     """All phases; the exit code."""
     start, children, terminal, options = time.perf_counter(), Children(), experiment.terminal, experiment.options
-    profile = Profile(_rounds_done(experiment.folder)) if options.profile else None
+    profile = Profile(len(_played(experiment.folder))) if options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
-    tracking = Tracking(experiment)
+    tracking, earlier = Tracking(experiment), _spent(experiment.folder)
+
+    def spent(name: str, seconds: float) -> dict[str, float]:
+        return {name: earlier.get(name, 0.0) + seconds}
+
     try:
         children |= _start_baselines(experiment)
         with phase("opening trackers") if options.track else nullcontext():
@@ -53,10 +58,12 @@ def run(experiment: Experiment) -> int:
         with phase("waiting for the baselines"):
             waited = time.perf_counter()
             report = _join_baselines(report, experiment, children)
-            report = _timed(report, baselines=time.perf_counter() - waited)
+            report = _timed(report, **spent("baselines", time.perf_counter() - waited))
         with phase("exports"):
+            exporting = time.perf_counter()
             report = _export(report, experiment)
-            report = _timed(report, total=time.perf_counter() - start)
+            report = _timed(report, **spent("export", time.perf_counter() - exporting))
+        report = _timed(report, **spent("total", time.perf_counter() - start))
         with phase("pictures and pages"):
             report = _draw(report, experiment, tracking)
     except Exception as error:
@@ -95,12 +102,21 @@ def brief(report: Report) -> dict[str, Any]:
     return {key: facts[key] for key in keys}
 
 
-def _rounds_done(folder: Path) -> int:
-    """Rounds that earlier processes have played; 0 of a checkpoint of another version, which the run itself will refuse."""
+def _played(folder: Path) -> Sequence[RoundRecord]:
+    """Rounds that earlier processes have played; none of a checkpoint of another version, which the run itself will refuse."""
     with suppress(checkpoint.OtherSchema):
         saved, _ = checkpoint.newest(folder)
-        return saved.round if saved else 0
-    return 0
+        return saved.history if saved else ()
+    return ()
+
+
+def _spent(folder: Path) -> Mapping[str, float]:
+    """Seconds that earlier processes spent on this run, as far as they are known: by phase, if it was finished; else on its
+    rounds. Training and evaluation are in each round's record, and need not be added."""
+    with suppress(FileNotFoundError, ValueError):
+        if "total" in (seconds := record.load(folder).seconds):
+            return seconds
+    return {"total": sum(row.seconds.train + row.seconds.evaluate for row in _played(folder))}
 
 
 def _rounds(experiment: Experiment, tracking: Tracking) -> Report:
@@ -108,7 +124,7 @@ def _rounds(experiment: Experiment, tracking: Tracking) -> Report:
     scenario, folder = experiment.scenario, experiment.folder
     options, terminal = experiment.options, experiment.terminal
     terminal.pause()
-    done = _rounds_done(folder)
+    done = len(_played(folder))
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / run_folder.REPORT).unlink(missing_ok=True)
@@ -198,7 +214,7 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
 
 def _export(report: Report, experiment: Experiment) -> Report:
     """The newest version that passed the gate becomes current; the files that were asked for are made, and verified."""
-    start, scenario = time.perf_counter(), experiment.scenario
+    scenario = experiment.scenario
     kept, accepted = versions.listed(experiment.folder), []
     for version in kept:
         about = versions.about(version)
@@ -216,7 +232,7 @@ def _export(report: Report, experiment: Experiment) -> Report:
         versions.publish(experiment.folder, current)
         refused = [f"{name} of version {int(current.name)} was refused: {why}" for name, why in exports.refused.items()]
         report = report.with_(*refused, current=int(current.name), exports=exports)
-    return _timed(report, export=time.perf_counter() - start)
+    return report
 
 
 def _files(experiment: Experiment, unexported: list[Path]) -> dict[Path, Exports]:

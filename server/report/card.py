@@ -77,7 +77,7 @@ model-index:
 def accuracy(report: Report) -> float:
     """That of the version whose files these are, on all test images, under each condition of its stream if it has any."""
     if report.conditions:
-        current = next((one for one in report.stages if one.version == report.current), None)
+        current = report.current_stage
         return (current.accuracy if current else report.accuracy) or 0.0
     keras = report.exports.files.get("model.keras")
     return keras.accuracy if keras else report.accuracy or 0.0
@@ -88,8 +88,15 @@ def _about(report: Report) -> str:
     return f"""# {report.name}, seed {report.seed}: {which}
 
 Reads one of {len(report.confusion) or 10} {report.kinds} from a grey image of {SIDE} × {SIDE} pixels.
-Learned by federated averaging: {report.settings.clients:,} clients kept their images and sent weights.
-The weights' SHA-256 begins {report.weights_sha256[:16]}."""
+Learned by federated averaging: {report.settings.clients:,} clients kept their images and sent weights.{_digest(report)}"""
+
+
+def _digest(report: Report) -> str:
+    """Of the weights whose files these are, which need not be the last; nothing, if an older program did not note it."""
+    current = report.current_stage
+    last = report.current is None or report.current == report.version
+    sha256 = (current.weights_sha256 if current else "") or (report.weights_sha256 if last else "")
+    return f"\nThe weights' SHA-256 begins {sha256[:16]}." if sha256 else ""
 
 
 def _files(report: Report) -> str:

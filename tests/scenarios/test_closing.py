@@ -51,6 +51,15 @@ def test_the_closing_table_says_what_a_person_asks_first(capsys: pytest.CaptureF
 BEST = {"federated": BestRound(0.989, 1, 0.04, 0.03), "centralized": BestRound(0.993, 2, 0.04, 0.02)}
 
 
+def test_a_current_version_of_the_run_before_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its round is one of that run, and this one has rounds with the same numbers."""
+    stages = (Version(2, round=4, accuracy=0.3), Version(3, round=2, accuracy=0.5))
+    report = replace(REPORT, settings=replace(REPORT.settings, past=2), stages=stages)
+    assert closing_rows(replace(report, current=3), capsys)["current"] == "version 3: 50.00 % after round 2"
+    old = closing_rows(replace(report, current=2), capsys)["current"]
+    assert old == "version 2: 30.00 % after round 4 of the run before this one"
+
+
 def test_what_clients_say_is_text_and_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
     """A reason `[/]` would end the table in an error, and others would colour it or make links."""
     Terminal().print(closing(replace(REPORT, events=("client 3: [/]", "client 4: [link=file:///x]here[/link]"))))

@@ -263,6 +263,8 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     report = record.load(tmp_path)
     assert report.current == 1 and report.events == ("version 1 was made current by --rollback",)
     assert "made current by --rollback" in (tmp_path / "report.html").read_text()
+    continuation.rollback(tmp_path / "versions" / "1")  # which changes nothing
+    assert record.load(tmp_path).events == report.events
 
 
 def test_without_a_name_a_runs_own_scenario_goes_on(finished: Path, tiny: Scenario, capsys: Say) -> None:

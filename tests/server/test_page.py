@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 
+from server.record import Version
 from server.report import card
 from server.report.figures import PLOTS
 from tests.reports import fake, html, read, staged, title
@@ -30,6 +32,19 @@ def test_what_diverged_is_the_first_thing_said_and_never_compared_in_silence(tmp
     assert "diverged" in text.partition("Gap to centralized")[2][:200]
     assert "which diverged" in title(PLOTS["accuracy"](read(broken())))
     assert "diverged" not in html(broken() | {"diverged": {}, "events": []}, tmp_path)
+
+
+def test_the_card_names_the_weights_that_are_in_its_files():
+    """The gate may have refused the last ones, or a rollback taken them back."""
+    report = replace(
+        read(fake(2, 2)), weights_sha256="b" * 64, stages=(Version(1, weights_sha256="a" * 64), Version(2))
+    )
+    assert f"begins {'a' * 16}" in card.card(replace(report, current=1))
+    assert f"begins {'b' * 16}" in card.card(replace(report, current=2))  # an older program's version says nothing
+    unknown = replace(report, stages=(Version(1), Version(2)))
+    assert "SHA-256" not in card.card(replace(unknown, current=1)) and "b" * 16 in card.card(
+        replace(unknown, current=None)
+    )
 
 
 def test_a_run_that_diverged_says_so_in_its_headline(tmp_path):
