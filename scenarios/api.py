@@ -20,6 +20,7 @@ same bits as on the command line. What is wrong with the arguments is said befor
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -127,12 +128,13 @@ class Run:
         file = self.folder / "model.tflite"
         if not file.exists():
             raise ValueError(
-                f"{self.folder} has no model.tflite; make it with: python -m scenarios.export {self.folder}"
+                f"{self.folder} has no model.tflite; make it with: python -m scenarios.export {shlex.quote(str(self.folder))}"
             )
         return predict.load(file)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, f32 [n, classes], of images uint8 [n, 28, 28]: 0 = paper, 255 = ink, as MNIST's are."""
+        images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 3:
             raise ValueError(f"images should be uint8 [n, rows, columns], not {images.dtype} {list(images.shape)}")
         return self.model(predict.floats(images))

@@ -23,7 +23,8 @@ def closing(report: Report) -> Table:
     rows += [*_compared(report), *_stages(report), *_clients(report)]
     seen = report.history[-1].seen if report.history else 0
     steps = seen // report.settings.local.batch
-    amount = f"{len(report.history)} round{'s' * (len(report.history) != 1)}, {report.settings.clients} clients, {steps:,} steps, {seen:,} gradient examples"
+    rounds = f"{len(report.history)} round{'s' * (len(report.history) != 1)}"
+    amount = f"{rounds}, {report.settings.clients} clients, {steps:,} steps, {seen:,} gradient examples"
     rows.append(("rounds, clients", amount))
     rows.append(("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in report.seconds.items())))
     rows += _exports(report)

@@ -18,6 +18,7 @@ from core.config.scenario import ENGINES
 from fl import keys
 from scenarios.deployment import devices, flwr_cli, metrics, processes, status
 from scenarios.deployment.flwr_cli import CODE, HOME, option
+from scenarios.presets import SCENARIOS
 from scenarios.run import main as command
 from server import run_folder
 
@@ -174,9 +175,14 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise ValueError(f"--port {port}: what runs of {args.home} uses {last_port}; first: {down}")
     processes.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     Console(stderr=True, highlight=False).print(
-        f"up; next: {flwr_cli.python()} -m scenarios.deploy{option(home)} run pi", soft_wrap=True
+        f"up; next: {flwr_cli.python()} -m scenarios.deploy{option(home)} run pi{_fitting(args.nodes)}", soft_wrap=True
     )
     return 0
+
+
+def _fitting(nodes: int) -> str:
+    """What makes the preset one of so many clients, if it has more: their nodes would be waited for, in vain."""
+    return f" --set clients={nodes} --set cohort={nodes}" if 0 < nodes < SCENARIOS["pi"][0].clients else ""
 
 
 def _renew(home: Path, authority: bool, forget: bool) -> int:
@@ -209,6 +215,8 @@ def _renew(home: Path, authority: bool, forget: bool) -> int:
 
 def _run(home: Path, arguments: Sequence[str], further: bool) -> int:
     """The same experiment as `scenarios.run`, its rounds on the nodes. further: it goes on from their newest finished run."""
+    if further and any(word.partition("=")[0] in ("--from", "--resume") for word in arguments):
+        raise ValueError("--continue goes on from the newest finished run: give no --from and no --resume with it")
     more = ["--from", str(_newest(home))] if further else []
     return command(["--baselines", "none", *more, *arguments], home)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,11 @@ def wanted(name: str | None, changes: Sequence[Change], source: Path | None = No
     if "past" in dict(changes):
         raise ValueError("past is what --from RUN sets: how many stages that run has been through")
     scenario = settled(changed(SCENARIOS[name][0] if name else _scenario_of(source or Path()), changes))
+    if not re.fullmatch(r"\w[\w.+-]*", scenario.name):
+        raise ValueError(
+            f"name = {scenario.name!r} should be letters, digits, _, +, - and dots, and begin with one of the first three: "
+            f"a folder is called by it"
+        )
     return after(scenario, source, real) if source else scenario
 
 

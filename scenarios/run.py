@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     """The command; returns its exit code. federation: the home of real nodes, for scenarios.deploy."""
     p = parser()
+    p.prog = "python -m scenarios.deploy run" if federation else p.prog
     args = p.parse_args(argv)
     try:
         if args.plugins and federation:
@@ -105,14 +106,13 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         if args.list:
             return _list()
         if args.rollback:
-            print(rollback(args.rollback))
+            alone = ["--rollback", str(args.rollback), *(w for name in args.plugins for w in ("--plugin", name))]
+            if vars(args) != vars(p.parse_args(alone)):
+                raise ValueError("--rollback runs nothing: give no other option with it, but --plugin")
+            print(rollback(located(args.rollback)))
             return 0
         scenario, folder = _wanted(args, federation is not None)
         args.baselines = args.baselines or BASELINES.get(scenario.name, RunOptions.baselines)
-        if args.show:
-            with piped():
-                print(scenario.page(), end="")
-            return 0
         names = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
         options = RunOptions(
             **{name: getattr(args, name) for name in names}, federation=federation, plugins=tuple(args.plugins),
@@ -125,6 +125,10 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         p.exit(2, f"{p.prog}: {str(error.filename)[:200]}: {error.strerror}\n")
     for note in [] if args.quiet else notes:
         print(f"note: {note}", file=sys.stderr)
+    if args.show:
+        with piped():
+            print(scenario.page(), end="")
+        return 0
     try:
         if args.seeds:
             return seeds.run(scenario, folder, options, range(scenario.seed, scenario.seed + args.seeds))
@@ -148,9 +152,13 @@ def _wanted(args: argparse.Namespace, real: bool = False) -> tuple[Scenario, Pat
         return _resumed(args, real)
     args.source = located(args.source) if args.source else None
     changes = [parsed(text) for text in args.set]
-    changes += [
-        (key, str(getattr(args, key))) for key in ("seed", "rounds", "engine") if getattr(args, key) is not None
-    ]
+    options = [(key, str(value)) for key in ("seed", "rounds", "engine") if (value := getattr(args, key)) is not None]
+    for key, value in options:
+        if dict(changes).get(key, value) != value:
+            raise ValueError(
+                f"--{key} {value} and --set {key}={dict(changes)[key]} contradict each other: give one of them"
+            )
+    changes += options
     scenario = wanted(args.name, changes, args.source, real)
     if args.seeds is not None:
         return scenario, _of_seeds(args, scenario, real)

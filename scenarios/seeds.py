@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +30,15 @@ def run(scenario: Scenario, folder: Path, options: RunOptions, seeds: Sequence[i
         if (home / run_folder.SCENARIO).exists() and Scenario.read(home / run_folder.SCENARIO) != by_seed[seed]:
             raise ValueError(f"{home} holds a run of other settings; choose another --out")
     for seed, home in runs.items():
-        if not _finished(home) and (code := _process(by_seed[seed], home, options)):
+        if _finished(home):
+            if not options.quiet:
+                print(f"note: {home} is finished, and stays as it is", file=sys.stderr)
+        elif code := _process(by_seed[seed], home, options):
+            if code == 130 and len(runs) > 1:
+                print(f"to go on with all {len(runs)} seeds, give the same command again", file=sys.stderr)
             return code
-    return compare.main([*map(str, runs.values()), "--out", str(folder), "--html", str(folder / "compare.html")])
+    with redirect_stdout(open(os.devnull, "w")) if options.quiet else nullcontext():
+        return compare.main([*map(str, runs.values()), "--out", str(folder), "--html", str(folder / "compare.html")])
 
 
 def _finished(home: Path) -> bool:
@@ -44,7 +51,7 @@ def _process(scenario: Scenario, home: Path, options: RunOptions) -> int:
         words = ["-m", "scenarios.run", "--resume", str(home), *shlex.split(flags(options, scenario.name))]
     else:
         if not (command := again(scenario, options)):
-            why = "no command line says its settings: its preset cannot become them, or its data cannot be read"
+            why = "no command line says its settings: no preset can become them, or its data cannot be read"
             raise ValueError(f"seed {scenario.seed} of {scenario.name} cannot be run in a process of its own: {why}")
         words = [*command[1:], "--out", str(home)]
     words += ["--workers", str(options.workers), *["--quiet"] * options.quiet, *["--profile"] * options.profile]

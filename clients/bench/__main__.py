@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -130,7 +131,7 @@ def _files(path: Path) -> list[Path]:
     kinds = [kind for kind in LOADERS if kind not in SLOW or find_spec("tensorflow")]
     files = [file for file in path.glob("model*") if file.name.endswith(tuple(kinds))]
     if not files:
-        raise ValueError(f"{path} holds no exported model: python -m scenarios.export {path}")
+        raise ValueError(f"{path} holds no exported model: python -m scenarios.export {shlex.quote(str(path))}")
     references = ("model.keras", "model.tflite", "model.onnx")  # one of these, the first: others are compared with it
     return sorted(
         files, key=lambda one: (references.index(one.name) if one.name in references else len(references), one.name)

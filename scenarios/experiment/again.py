@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
+from core.config.overrides import departures
 from core.config.scenario import Scenario
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.options import RunOptions, backend
@@ -26,23 +27,28 @@ def flags(options: RunOptions, name: str = "") -> str:
 
 
 def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
-    """The command that makes this run again: its preset, and only the settings in which it differs. () if there is none.
+    """The command that makes this run again: its preset, and only the settings in which it differs. () if there is none. What is
+    called otherwise than any preset, as by `--set name=…`, is made of the preset that is nearest to it.
 
     Reports are sent to others: the home of a federation that is not in the usual place is called HOME.
     """
-    preset, _ = SCENARIOS.get(scenario.name, (None, ""))
+    plain = replace(scenario, past=0)
+    preset = scenario.name if scenario.name in SCENARIOS else min(SCENARIOS, key=lambda name: _distance(name, plain))
     try:
-        changes = difference(preset, replace(scenario, past=0)) if preset else []
+        changes = difference(SCENARIOS[preset][0], plain)
     except (ValueError, OSError):  # what a preset cannot become, or data that has gone
-        preset = None
-    if preset is None:
         return ()
     home = ["--home", "HOME"] if options.federation and flwr_cli.option(options.federation) else []
     words = ["python", "-m", *(["scenarios.deploy", *home, "run"] if options.federation else ["scenarios.run"])]
     words += [
-        scenario.name,
+        preset,
         *(word for path, text in changes if path not in FLAGS for word in ("--set", f"{path}={text}")),
     ]
     words += [word for path, text in changes if path in FLAGS for word in (f"--{path}", text)]
     words += ["--from", str(options.source or "RUN")] if scenario.past else []
     return (*words, *shlex.split(flags(options, scenario.name)))
+
+
+def _distance(preset: str, scenario: Scenario) -> int:
+    """In how many settings it differs from a preset."""
+    return len(departures(SCENARIOS[preset][0], scenario))

@@ -115,8 +115,9 @@ def rollback(version: Path) -> str:
     number = version.name.zfill(4) if version.name.isdigit() else version.name
     home = run / run_folder.VERSIONS / number
     if is_run or home not in existing:
-        names = ", ".join(str(one) for one in existing) or "there are none"
-        raise ValueError(f"--rollback {version}: no such version; choose from {names}")
+        names = ", ".join(str(one) for one in existing)
+        choices = f"choose from {names}" if names else f"{run} has none"
+        raise ValueError(f"--rollback {version}: no such version; {choices}")
     with run_folder.driver_lock(run):
         pass  # nobody else is at it
     if versions.exported(home) is None:  # its run made the current one's files only; a service must never be without

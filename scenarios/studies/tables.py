@@ -13,6 +13,7 @@ from typing import Any
 
 from scenarios.experiment.again import again
 from scenarios.experiment.options import RunOptions
+from scenarios.presets import SCENARIOS
 from scenarios.studies.measures import MEASURES, Measure
 from scenarios.studies.outcome import Outcome, score
 from scenarios.studies.pairs import LEVEL, Pair
@@ -174,7 +175,8 @@ def lined(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def command_of(outcome: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
     """The command that makes a cell again; it has another name where no change of a preset makes its settings."""
     options = RunOptions(baselines="none", export="none", backend=RunOptions.backend, plugins=plugins)
-    words = again(outcome.scenarios[cell], options)
+    scenario = outcome.scenarios[cell]
+    words = again(scenario, options) if scenario.name in SCENARIOS else ()
     fallback = ["python", "-m", "scenarios.study", outcome.study.name, "--rows", cell.row, "--columns", cell.column]
     return shlex.join(words or [*fallback, "--seeds", f"{cell.seed},"])
 

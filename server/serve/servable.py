@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from core.data.spec import SIDE
 from core.predict import Predictor, about, load
-from server import versions
+from server import run_folder, versions
 
 NAME = "digits"  # the model's, in every protocol
 FILE = "model.onnx"
@@ -80,8 +81,9 @@ def file_to_serve(source: Path, file: str = FILE) -> tuple[Path, int | None]:
     version = versions.current(source)
     path = (version or source) / file
     if not path.is_file():
-        to = f"python -m scenarios.export {source} --to onnx"
-        raise ValueError(f"there is no {path}: give a run's folder or an exported file (a run gets one by: {to})")
+        to = f"python -m scenarios.export {shlex.quote(str(source))} --to {'onnx' if file == FILE else 'all'}"
+        hint = f" (this makes it: {to})" if (source / run_folder.SCENARIO).exists() else ""
+        raise ValueError(f"there is no {path}: give a run's folder or an exported file{hint}")
     return path, int(version.name) if version else None
 
 

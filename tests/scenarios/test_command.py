@@ -67,6 +67,13 @@ WRONG = {
     "noniid --set past=1": ["past is what --from RUN sets"],
     "--resume no/such/run": ["no/such/run", "no run there"],
     "noniid --resume no/such/run": ["--resume", "no name"],
+    "noniid --set partition=nothing --show": ["unknown partition 'nothing'"],
+    "noniid --set name=../elsewhere": ["name = '../elsewhere'", "a folder is called by it"],
+    "noniid --set name=": ["name = ''"],
+    "noniid --seed 3 --set seed=4": ["--seed 3 and --set seed=4 contradict"],
+    "--rollback runs/x/versions/1 --json": ["--rollback runs nothing", "no other option"],
+    "noniid --rollback runs/x/versions/1": ["no other option"],
+    "--rollback runs/x/versions/1": ["no such version", "runs/x has none"],
 }
 
 DOOR = """

@@ -127,9 +127,15 @@ def test_the_command_of_a_run() -> None:
     assert shlex.join(again(later, RunOptions(baselines="all", source=Path("runs/a b")))) == f"{line} --from 'runs/a b'"
     home = RunOptions(baselines="none", federation=flwr_cli.HOME.absolute())
     assert shlex.join(again(scenario, home)) == line.replace("scenarios.run", "scenarios.deploy run")
-    assert again(replace(scenario, name="my own"), RunOptions()) == ()
     args = run.parser().parse_args(shlex.split(line)[3:])
     assert run._wanted(args)[0] == scenario
+
+
+@pytest.mark.parametrize("preset", ["noniid", "class_incremental"])
+def test_the_command_of_a_run_that_has_a_name_of_its_own_begins_with_the_nearest_preset(preset: str) -> None:
+    scenario = changed(SCENARIOS[preset][0], [("name", "mine"), ("rounds", "3")])
+    words = again(scenario, RunOptions())
+    assert words[3] == preset and run._wanted(run.parser().parse_args(words[3:]))[0] == scenario
 
 
 def test_values_from_python_are_written_as_the_command_line_takes_them() -> None:

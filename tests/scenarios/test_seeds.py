@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from core.config.part import Part
 from scenarios import run, seeds
 from scenarios.experiment import baselines, pipeline
 from scenarios.experiment.options import RunOptions
@@ -78,14 +79,32 @@ def test_a_wish_to_stop_is_the_runs_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_settings_that_no_command_says_are_refused_in_a_sentence(tmp_path: Path, started: list[list[str]]) -> None:
     with pytest.raises(ValueError, match="seed 0 of elsewhere cannot be run in a process of its own: no command line"):
-        seeds.run(replace(NONIID, name="elsewhere"), tmp_path, RunOptions(), range(2))
+        elsewhere = replace(
+            NONIID, name="elsewhere", looks=(Part("stroke"),)
+        )  # without the limits that the preset's has
+        seeds.run(elsewhere, tmp_path, RunOptions(), range(2))
     assert started == []
 
 
-def test_a_run_that_is_stopped_stops_the_rest(tmp_path: Path, started: list[list[str]]) -> None:
+def test_quiet_prints_no_table_and_what_is_finished_is_named_otherwise(
+    tmp_path: Path, started: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(tmp_path / "0", 0)
+    monkeypatch.setattr(seeds.compare, "main", lambda argv: print("a table") or 0)
+    assert seeds.run(NONIID, tmp_path, RunOptions(quiet=True), range(1)) == 0
+    assert capsys.readouterr() == ("", "")
+    assert seeds.run(NONIID, tmp_path, RunOptions(), range(1)) == 0
+    out, err = capsys.readouterr()
+    assert out == "a table\n" and f"{tmp_path / '0'} is finished, and stays as it is" in err
+
+
+def test_a_run_that_is_stopped_stops_the_rest(
+    tmp_path: Path, started: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     home = tmp_path / "stops" / "0"
     record.write(home / run_folder.SCENARIO, NONIID.page())
     assert seeds.run(NONIID, tmp_path / "stops", RunOptions(), range(2)) == 130 and len(started) == 1
+    assert "all 2 seeds, give the same command again" in capsys.readouterr().err
 
 
 def test_runs_of_other_settings_are_not_touched(tmp_path: Path, started: list[list[str]]) -> None:

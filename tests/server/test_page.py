@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from html import unescape
 
 from server.record import Version
 from server.report import card
 from server.report.figures import PLOTS
+from server.report.page import reproduce
 from tests.reports import fake, html, read, staged, title
 
 WHY = "the centralized baseline diverged: its validation loss rose from 0.07 in round 4 to 1.25 at the end"
@@ -32,6 +34,16 @@ def test_what_diverged_is_the_first_thing_said_and_never_compared_in_silence(tmp
     assert "diverged" in text.partition("Gap to centralized")[2][:200]
     assert "which diverged" in title(PLOTS["accuracy"](read(broken())))
     assert "diverged" not in html(broken() | {"diverged": {}, "events": []}, tmp_path)
+
+
+def test_the_full_command_has_the_options_of_the_short_one_that_are_no_setting():
+    short = "python -m scenarios.deploy --home HOME run noniid --set name=mine --plugin 'my pieces.py' --baselines none"
+    report = read(fake(2, 2))
+    full = reproduce.command(
+        replace(report, settings=replace(report.settings, name="mine"), command=tuple(shlex.split(short)))
+    )
+    assert full.startswith("python -m scenarios.deploy --home HOME run noniid --set name=mine --set seed=")
+    assert full.endswith(" --plugin 'my pieces.py' --baselines none") and full.count("name=mine") == 1
 
 
 def test_the_card_names_the_weights_that_are_in_its_files():

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import chain, pairwise
 
 from core.config.overrides import flat
 from server.record import Report, plain
 from server.report.figures.formatting import NONE, duration
 from server.report.page.html import Html, fold, join, table, tag
 
+KEPT = ("--plugin", "--baselines", "--export", "--backend", "--track")  # options that are no setting
+
 
 def command(report: Report) -> str:
     """The command line that repeats this run. It sets every value, so that it holds whatever the named scenario says by then."""
-    settings = flat(report.settings)
-    words = ["python", "-m", "scenarios.run", report.name]
+    settings, short = flat(report.settings), [*(report.command or ("python", "-m", "scenarios.run", report.name))]
+    start = short.index("run", 3) + 2 if "scenarios.deploy" in short else 4  # behind the preset's name
+    words, others, preset = short[:start], short[start:], short[start - 1]
     if settings.pop("past") != "0":
         words += ["--from", report.source or "RUN"]
     for key, text in settings.items():
-        words += ["--set", f"{key}={text}"] * (key != "name")
-    return shlex.join(words)
+        words += ["--set", f"{key}={text}"] * (key != "name" or text != preset)
+    kept = [[flag, value] for flag, value in pairwise(others) if flag in KEPT]
+    return shlex.join([*words, *chain.from_iterable(kept)])
 
 
 def reproduce(report: Report) -> Html:
