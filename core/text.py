@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 LONGEST = 300  # letters of a sentence from a client
 
 
@@ -9,3 +11,10 @@ def cleaned(words: object, longest: int = LONGEST) -> str:
     """On one line, without control characters: an escape code would move the reader's cursor, or worse. Cut to `longest`."""
     beginning = str(words)[: 4 * longest]  # a gigabyte is not looked at letter by letter
     return " ".join("".join(letter if letter.isprintable() else " " for letter in beginning).split())[:longest]
+
+
+def printable() -> None:
+    """From now on a letter that the terminal's encoding does not have is printed as a question mark: Δ or ✗ ends no command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's, or a test's, may be of another kind
+            stream.reconfigure(errors="replace")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from core.text import printable
 from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
+from scenarios.studies.results import RESULT
 from scenarios.terminal import piped
 from server import record, run_folder
 from server.record import Report
@@ -54,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table, draw compare.png, and memory.png if there were streams; with --html write the page."""
+    printable()
     p = parser()
     args = p.parse_args(argv)
     reports, left_out = comparable(args.runs)
@@ -101,6 +104,8 @@ def _read(run: Path) -> Report:
     try:
         report = record.load(run)
     except FileNotFoundError:
+        if (run / RESULT).exists():
+            raise ValueError(f"{run} is a study's cell, which has no report: see the study's own table.csv") from None
         if (run / run_folder.SCENARIO).exists():
             raise ValueError(_unfinished(run)) from None
         raise ValueError(f"{run} is not the folder of a run (no {run_folder.REPORT} in it)") from None

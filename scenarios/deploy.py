@@ -15,6 +15,7 @@ from rich.console import Console
 
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
+from core.text import printable
 from fl import keys
 from scenarios.deployment import devices, flwr_cli, metrics, processes, status
 from scenarios.deployment.flwr_cli import CODE, HOME, option
@@ -120,6 +121,7 @@ def _add_devices(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
+    printable()
     p = parser()
     args, rest = p.parse_known_args(argv)
     if rest and args.command != "run":

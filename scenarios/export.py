@@ -19,6 +19,7 @@ from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.data import load
 from core.engines import default
+from core.text import printable
 from scenarios.closing import files
 from scenarios.environment import temporary
 from scenarios.terminal import Terminal, redirect
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Write model.* and export.json from the current version, or else from the newest checkpoint of a run that has none yet;
     print what was found. Exit code 1 if one is refused."""
+    printable()
     p = parser()
     args = p.parse_args(argv)
     if args.check and (args.to or args.android):

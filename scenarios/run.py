@@ -18,6 +18,7 @@ from rich.table import Table
 
 from core import plugins
 from core.config.scenario import Scenario
+from core.text import printable
 from scenarios import seeds, trackers
 from scenarios.check import listing
 from scenarios.deployment import flwr_cli
@@ -95,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
     """The command; returns its exit code. federation: the home of real nodes, for scenarios.deploy."""
+    printable()
     p = parser()
     p.prog = "python -m scenarios.deploy run" if federation else p.prog
     args = p.parse_args(argv)

@@ -28,6 +28,7 @@ from rich.table import Table
 from core import plugins
 from core.config.parse import unknown
 from core.config.scenario import Scenario
+from core.text import printable
 from scenarios import needs
 from scenarios.check import check
 from scenarios.columns import tables
@@ -111,6 +112,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
+    printable()
     p = parser()
     args = p.parse_args(argv)
     command = shlex.join(["python", "-m", "scenarios.study", *(sys.argv[1:] if argv is None else argv)])
@@ -147,13 +149,15 @@ def wanted(args: argparse.Namespace) -> Study:
     """The study that is asked for. Raises ValueError, naming the value and the choices."""
     if args.over:
         if args.name not in SCENARIOS:
-            raise unknown("scenario", str(args.name), SCENARIOS)
+            raise unknown("scenario", args.name or "", SCENARIOS)
         study = ad_hoc.study(SCENARIOS[args.name][0], args.over)
+    elif not args.name:
+        raise ValueError(f"which study? choose from {', '.join(STUDIES)}, or --list")
     elif args.name in STUDIES:
         study = STUDIES[args.name]()
     else:
         more = f"; {args.name} is a scenario: say over what, --over KEY=A,B" if args.name in SCENARIOS else ""
-        raise ValueError(f"{unknown('study', str(args.name), STUDIES)}{more}")
+        raise ValueError(f"{unknown('study', args.name, STUDIES)}{more}")
     changes = [parsed(text) for text in args.set]
     base = changed(study.base, changes)
     for change in changes:

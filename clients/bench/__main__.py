@@ -33,6 +33,7 @@ from clients.reader.photograph import LARGEST, decoded
 from core.data import read
 from core.disk import contents
 from core.predict import LOADERS
+from core.text import printable
 
 SLOW = (".keras", ".savedmodel")  # kinds that need TensorFlow
 EXAMPLES = """examples:
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print. Exit code 1 if a model could not be measured."""
+    printable()
     p = parser()
     args = p.parse_args(argv)
     for name in ("images", "calls", "passes"):

@@ -63,9 +63,14 @@ def begin() -> None:
 
 
 def measure(model: Path, task: Task) -> Measured:
-    """Everything about one model. Raises ValueError, naming it, if it cannot be loaded."""
+    """Everything about one model. Raises ValueError if it cannot be loaded, or the test images have more classes than it names:
+    what share of them it reads right would mean nothing."""
     cv2.setNumThreads(1)
     reader = Reader(model)
+    if reader.labels and len(reader.labels) < (classes := 1 + int(task.labels.max(initial=0))):
+        raise ValueError(
+            f"it tells {len(reader.labels)} classes apart, the test images have {classes}: name the data it learned, --data"
+        )
     predict, image = reader.predict, floats(task.images[:1])
     for _ in range(WARM):
         predict(image)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from clients.pi import doctor, settings
+from core.text import printable
 
 EXAMPLES = """how a device joins:
   1. the server's owner gives you ca.crt, HOST:PORT, and the number of the client that you play
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    printable()
     p = parser()
     args = p.parse_args(argv)
     folder = (args.home or settings.home(args.name)).expanduser().resolve()  # systemd takes no ..

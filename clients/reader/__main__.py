@@ -24,6 +24,7 @@ from clients.reader.segment import LONGEST
 from core.config.scenario import CLASSES
 from core.data import folder
 from core.predict import THRESHOLD
+from core.text import printable
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 EXAMPLES = """examples:
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Read each picture and say what is on it. Exit code 1 if one could not be read."""
+    printable()
     p = parser()
     args = p.parse_args(argv)
     if args.approve:
@@ -91,8 +93,8 @@ def main(argv: list[str] | None = None) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a camera that is not there is told in our words
     failed = 0
     try:
-        _labels(args)
         reader = Reader(args.model, args.threshold)
+        _labels(args, reader)
         for name, source in _sources(args):
             try:
                 _read_picture(args, reader, name, source)
@@ -157,19 +159,21 @@ def _read_picture(args: argparse.Namespace, reader: Reader, name: str, source: P
         original = source if isinstance(source, np.ndarray) else photograph(source)[0]
         args.draw.write_bytes(cv2.imencode(".png", reading.drawn(original, digits))[1].tobytes())
     if args.learn:
-        _keep(args, digits)
+        _keep(args, reader, digits)
 
 
-def _keep(args: argparse.Namespace, digits: list[Digit]) -> None:
-    files = reading.keep(digits, args.learn, _labels(args))
+def _keep(args: argparse.Namespace, reader: Reader, digits: list[Digit]) -> None:
+    files = reading.keep(digits, args.learn, _labels(args, reader))
     print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
 
 
-def _labels(args: argparse.Namespace) -> list[str]:
-    """What the digits are, as a person said. Raises ValueError, naming it, for what is no name of a label's folder."""
-    labels = [label.strip() for label in args.label.split(",") if label.strip()]
-    if wrong := [label for label in labels if folder.label(label) is None]:
-        raise ValueError(f"--label {wrong[0]!r} should be a class's number, 0 … {CLASSES - 1}, without leading zeros")
+def _labels(args: argparse.Namespace, reader: Reader) -> list[str]:
+    """What the digits are, as a person said. Raises ValueError, naming it, for what is no name of a label's folder, or of no class
+    that the model's file names."""
+    labels = [label.strip() for label in args.label.split(",")] if args.label.strip() else []
+    classes = len(reader.labels) if reader.labels else CLASSES
+    if wrong := [label for label in labels if (number := folder.label(label)) is None or number >= classes]:
+        raise ValueError(f"--label {wrong[0]!r} should be a class's number, 0 … {classes - 1}, without leading zeros")
     return labels
 
 

@@ -116,6 +116,8 @@ def _clients(folder: Path | None) -> dict[str, int]:
 def _run(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) -> Run:
     rounds = int(read_object(folder / run_folder.SCENARIO, "rounds")["rounds"])
     state, _ = flwr_cli.state(home, number)
+    if state == "finished:completed" and not (folder / run_folder.REPORT).exists():
+        state = "stopped"  # its ServerApp ended as it was asked to, which Flower calls completed
     failures = tuple(f"round {row.round}: client {who}: {why}" for row in history for who, why in row.failed.items())
     if not history:
         return Run(str(folder), number, state, rounds)

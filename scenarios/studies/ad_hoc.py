@@ -23,7 +23,9 @@ STREAM = (
 
 def values(text: str) -> tuple[str, list[str]]:
     """A setting and its values, of KEY=A,B; commas within brackets belong to a value. Raises ValueError if there is none."""
-    key, together = parsed(text)
+    key, equals, together = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} should be key=value,value")
     texts = [one.strip() for one in _split(together)]
     if not all(texts):
         raise ValueError(f"{text!r} should be key=value,value")

@@ -23,6 +23,7 @@ import grpc
 import uvloop
 from grpc_health.v1 import health_pb2
 
+from core.text import printable
 from server.serve import messages, page, rest, rpc
 from server.serve.batching import Limits
 from server.serve.http import http
@@ -108,6 +109,7 @@ def _wrong(args: argparse.Namespace) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until a signal comes."""
+    printable()
     p = parser()
     args = p.parse_args(argv)
     if wrong := _wrong(args):

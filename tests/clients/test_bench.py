@@ -105,6 +105,18 @@ def test_a_missed_target_is_marked_and_a_met_one_is_not(missed: dict[str, object
     assert marks(row()) == 0 and marks(row(**missed)) == 1
 
 
+def test_a_model_of_fewer_classes_than_the_data_has_is_not_tested_on_it(
+    files: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (60, 28, 28), np.uint8), np.arange(60) % 12
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    few = ["--images", "20", "--calls", "5", "--passes", "1"]
+    assert command.main([str(files / "model.onnx"), "--data", str(tmp_path / "own.npz"), *few]) == 1
+    output = capfd.readouterr()
+    assert "it tells 10 classes apart, the test images have 12" in " ".join(output.err.split()) and output.out == ""
+
+
 def test_the_sheet_holds_twelve_digits_that_can_be_found(digits: Data) -> None:
     picture, _ = decoded(sheet(digits.test.x), LONGEST)
     assert len(find(picture)) == 12

@@ -171,8 +171,9 @@ def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_pa
         (["--folder", "nowhere"], "--folder nowhere is no folder"),
         *[
             (["SHEET", "--learn", "kept", "--label", word], f"--label '{word}' should be")
-            for word in ("07", "٣", "5000")
+            for word in ("07", "٣", "5000", "77")  # the model's file names 0 … 9
         ],
+        (["SHEET", "--learn", "kept", "--label", "7,,1"], "--label '' should be a class's number, 0 … 9"),
     ],
 )
 def test_what_is_wrong_is_said(home: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shlex
 import subprocess
@@ -130,6 +131,14 @@ def test_the_real_command_refuses_within_two_seconds(tmp_path: Path) -> None:
     assert spent() - start < 2
     assert done.returncode == 2 and done.stdout == "" and "unknown partition 'nothing'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_terminal_that_lacks_a_letter_ends_no_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scenarios.run", "--list"], cwd=HOME, capture_output=True, text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.returncode == 0 and "condition" in done.stdout and "?" in done.stdout and done.stderr == ""
 
 
 def test_a_list_shows_every_registered_piece(capsys: pytest.CaptureFixture[str]) -> None:

@@ -410,11 +410,13 @@ def test_what_cannot_be_compared_is_left_out_and_the_rest_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = saved(tmp_path, good=fact(0.9), copy=fact(0.9), other=fact(0.9).with_(weights_sha256="x"))
-    for name in ("empty", "half", "study"):
+    for name in ("empty", "half", "cell"):
         (tmp_path / name).mkdir()
+    (tmp_path / "cell" / "scenario.json").write_text("{}")
+    (tmp_path / "cell" / "result.json").write_text("{}")
     (tmp_path / "half" / "scenario.json").write_text(SCENARIOS["noniid"][0].json())
     (tmp_path / "file").write_text("")
-    bad = [str(tmp_path / name) for name in ("empty", "half", "file", "nowhere", "9" * 400)]
+    bad = [str(tmp_path / name) for name in ("empty", "half", "cell", "file", "nowhere", "9" * 400)]
     assert compare.main([*good, good[0] + "/.", *bad, "--out", str(tmp_path), "--json"]) == 0
     caught = capsys.readouterr()
     assert len(caught.out.splitlines()) == 1 and json.loads(caught.out)["seeds"] == [0]
@@ -427,6 +429,7 @@ def test_what_cannot_be_compared_is_left_out_and_the_rest_is(
             "named twice",
             "not the folder of a run",
             "--resume",
+            "a study's cell",
             "a file",
             "not there",
             "not there",

@@ -78,10 +78,9 @@ def test_a_wish_to_stop_is_the_runs_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_settings_that_no_command_says_are_refused_in_a_sentence(tmp_path: Path, started: list[list[str]]) -> None:
+    looks = (Part("stroke"),)  # without the limits that the preset's has
+    elsewhere = replace(NONIID, name="elsewhere", looks=looks)
     with pytest.raises(ValueError, match="seed 0 of elsewhere cannot be run in a process of its own: no command line"):
-        elsewhere = replace(
-            NONIID, name="elsewhere", looks=(Part("stroke"),)
-        )  # without the limits that the preset's has
         seeds.run(elsewhere, tmp_path, RunOptions(), range(2))
     assert started == []
 

@@ -70,6 +70,17 @@ def test_each_node_has_a_line_with_what_is_known_of_it(screen: str) -> None:
     assert row(screen, "13") == ["13", "–", "never", "–", "–", "–", "–"]
 
 
+@pytest.mark.parametrize("file, word", [("", "stopped"), ("report.json", "finished:completed")])
+def test_a_run_that_was_stopped_is_not_called_completed(
+    federation: Path, monkeypatch: pytest.MonkeyPatch, file: str, word: str
+) -> None:
+    """Flower calls it so: its ServerApp ended without an error."""
+    monkeypatch.setattr(flwr_cli, "state", lambda home, number: ("finished:completed", ""))
+    (federation / "run" / (file or "other")).write_text("{}")
+    found = status.look(federation).run
+    assert found and found.state == word
+
+
 def test_the_run_has_a_line_and_so_has_what_went_wrong(screen: str) -> None:
     words = " ".join(screen.split())
     assert "round 2 of 5, running, in " in words and "accuracy 62.50%" in words
