@@ -135,10 +135,17 @@ def show(home: Path, watch: bool = False, plain: bool = False) -> int:
     if watch and not plain:
         with Live(console=screen, screen=screen.is_terminal, auto_refresh=False) as live:
             while True:
-                live.update(Group(*drawn(look(home))), refresh=True)
+                live.update(Group(*_seen(home)), refresh=True)
                 time.sleep(EVERY)
     while True:
-        now = look(home)
+        try:
+            now = look(home)
+        except ValueError as error:
+            if not watch:
+                raise
+            print(json.dumps({"schema": SCHEMA, "home": str(home), "error": str(error)}), flush=True)
+            time.sleep(EVERY)
+            continue
         if plain:
             print(json.dumps({"schema": SCHEMA} | asdict(now)), flush=True)
         else:
@@ -147,6 +154,14 @@ def show(home: Path, watch: bool = False, plain: bool = False) -> int:
         if not watch:
             return 0 if now.up else 1
         time.sleep(EVERY)
+
+
+def _seen(home: Path) -> list[Table | Text]:
+    """How it is now, or why that cannot be said this time: whoever watches goes on watching."""
+    try:
+        return drawn(look(home))
+    except ValueError as error:
+        return [Text(f"{datetime.now():%H:%M:%S}: {error}", overflow="fold")]
 
 
 def drawn(now: Status) -> list[Table | Text]:

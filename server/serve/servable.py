@@ -113,9 +113,12 @@ class Follower:
         self._identity = now
         try:
             fresh = servable(path, version)
-        except ValueError as error:
-            self.refused[version if version is not None else self.serving.version] = str(error)
-            log.error("version %s is not taken, %s goes on: %s", version, self.serving.version, error)
+        except (
+            Exception
+        ) as error:  # a file from elsewhere may break its reader in any way; whoever looks must look again
+            why = str(error) if isinstance(error, ValueError) else f"{path} is not fit to serve: {error!r}"
+            self.refused[version if version is not None else self.serving.version] = why
+            log.error("version %s is not taken, %s goes on: %s", version, self.serving.version, why)
             return
         self.refused.pop(fresh.version, None)
         log.info("version %s takes over from %s", fresh.version, self.serving.version)

@@ -68,6 +68,7 @@ WRONG = {
     "noniid --set past=1": ["past is what --from RUN sets"],
     "--resume no/such/run": ["no/such/run", "no run there"],
     "noniid --resume no/such/run": ["--resume", "no name"],
+    "noniid --set join=[[1,3],[1,5]]": ["join = [[1, 3], [1, 5]]", "names one client twice"],
     "noniid --set partition=nothing --show": ["unknown partition 'nothing'"],
     "noniid --set name=../elsewhere": ["name = '../elsewhere'", "a folder is called by it"],
     "noniid --set name=": ["name = ''"],

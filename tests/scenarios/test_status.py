@@ -97,6 +97,24 @@ def test_the_same_as_json(federation: Path, capsys: pytest.CaptureFixture[str]) 
     assert 180 <= kitchen["away"] < 240 and now["certificates"] == {"ca.crt": 1824, "server.crt": 1824}
 
 
+def test_watched_it_goes_on_where_flower_does_not_answer_once(
+    federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([ValueError("flwr list: no answer"), None])
+
+    def state(home: Path, number: str) -> tuple[str, str]:
+        if answer := next(answers, KeyboardInterrupt()):
+            raise answer
+        return "running", ""
+
+    monkeypatch.setattr(flwr_cli, "state", state)
+    monkeypatch.setattr(status.time, "sleep", lambda seconds: None)
+    with pytest.raises(KeyboardInterrupt):
+        status.show(federation, watch=True, plain=True)
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["error"] == "flwr list: no answer" and second["run"]["state"] == "running"
+
+
 def test_watched_it_is_looked_at_again(federation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -44,6 +45,24 @@ def test_a_follower_takes_good_versions_only(tmp_path: Path) -> None:
     versions.publish(tmp_path, versions.home(tmp_path, 1))  # rolled back
     follower.look()
     assert follower.serving.version == 1 and swapped == [2, 1]
+
+
+def test_a_file_that_breaks_its_reader_in_any_way_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX whose outputs are texts, for one: whoever looks must go on looking."""
+    publish(tmp_path, 1, seed=1)
+    follower = Follower(tmp_path)
+
+    def broken(path: Path, version: int | None) -> Any:
+        raise TypeError("ufunc 'isfinite' not supported")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("server.serve.servable.servable", broken)
+        publish(tmp_path, 2, seed=2)
+        follower.look()
+    assert follower.serving.version == 1 and "isfinite" in follower.refused[2]
+    publish(tmp_path, 3, seed=3)
+    follower.look()
+    assert follower.serving.version == 3
 
 
 def test_a_current_version_without_its_file_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
