@@ -176,6 +176,14 @@ def _keep(run: Run, state: RunState) -> None:
     versions.keep(run.folder, about, state.arrays, state.shared)
 
 
+def _unmet(ends: Sequence[int], last: int) -> list[str]:
+    """What to say of stages that a run which stopped early never came to. ends: each one's last round; last: the run's."""
+    begun = 1 + sum(end < last for end in ends)
+    if begun >= len(ends):
+        return []
+    return [f"the schedule ended the run in stage {begun} of {len(ends)}: the tasks of later ones were never learned"]
+
+
 def finish(run: Run, state: RunState) -> Report:
     """After the last round: the confusion matrix, every client's own accuracy, the report."""
     if state.history and state.round not in run.tests.ends:  # the schedule stopped early
@@ -183,6 +191,7 @@ def finish(run: Run, state: RunState) -> Report:
         state = replace(state, history=(*state.history[:-1], last_row))
         record.save_rounds(run.folder, state.history)
         _keep(run, state)
+    state = state.with_events(*_unmet(run.tests.ends, state.round))
     start, turns = time.perf_counter(), Counter(client for row in state.history for client in row.clients)
     shards, failed = evaluation.clients(run.federation, state.arrays, state.round)
     events = [f"client {client} could not test the final model: {why}" for client, why in failed.items()]
