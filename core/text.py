@@ -15,6 +15,5 @@ def cleaned(words: object, longest: int = LONGEST) -> str:
 
 def printable() -> None:
     """From now on a letter that the terminal's encoding does not have is printed as a question mark: Δ or ✗ ends no command."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a notebook's, or a test's, may be of another kind
-            stream.reconfigure(errors="replace")
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's, or a test's, may be of another kind
+        sys.stdout.reconfigure(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ REGISTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
 
 # Methods that work on earlier stages only.
 LOOK_BACK = ("replay", "der", "derpp", "agem", "joint", "ewc", "si", "fedssi", "lwf")
+ENOUGH = 20  # images a class and client, of which one that is dealt at random hardly ever has none
 UNWEIGHTED = ("feddyn", "fedmedian", "fedtrimmedavg", "krum", "bulyan")  # strategies that count every client alike
 
 
@@ -50,6 +52,9 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     """
     strategy = build(scenario)
     rate(scenario, 1, [])
+    for name, pairs in (("join", scenario.join), ("leave", scenario.leave)):
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(f"{name} = {json.dumps(pairs)} names one client twice")
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
     for name, usual in (("accuracy", 0.0), ("forgetting", 1.0)):
@@ -92,7 +97,7 @@ def check(scenario: Scenario) -> tuple[str, ...]:
 
 def _cohorts(scenario: Scenario, strategy: Strategy) -> None:
     """Raises ValueError if in a round nobody is there, or fewer are asked than the strategy can make a model of."""
-    for round in sorted({1, *(first for _, first in (*scenario.join, *scenario.leave))}):
+    for round in _changes(scenario):
         if not roster.present(scenario, round):
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
         asked = len(roster.asked(scenario, round))
@@ -105,6 +110,11 @@ def _cohorts(scenario: Scenario, strategy: Strategy) -> None:
                 strategy.check(asked)
             except ValueError as error:
                 raise ValueError(f"{error}, as are asked in round {round}") from None
+
+
+def _changes(scenario: Scenario) -> list[int]:
+    """The rounds in which other clients are there than before, the first among them."""
+    return sorted({1, *(first for _, first in (*scenario.join, *scenario.leave))})
 
 
 def _redealt(scenario: Scenario) -> None:
@@ -136,7 +146,8 @@ def without_effect(scenario: Scenario) -> list[str]:
 
 def _of_strategy(scenario: Scenario) -> list[str]:
     """Of `without_effect`: what the strategy makes of so few clients, or of their weights."""
-    strategy, asked, notes = scenario.strategy, len(roster.asked(scenario, 1)), list[str]()
+    strategy, notes = scenario.strategy, list[str]()
+    asked = max(len(roster.asked(scenario, round)) for round in _changes(scenario))
     weighted = f"weight_exponent = {scenario.weight_exponent:g}"
     if scenario.weight_exponent != 1 and strategy.name in UNWEIGHTED:
         notes.append(f"{weighted} has no effect: strategy {strategy.name} counts all clients alike")
@@ -168,16 +179,21 @@ def _of_methods(scenario: Scenario) -> list[str]:
             notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
         if scenario.probe and not closed_forms(scenario):
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
-    elif {test.labels for test in shared.tests} == {tuple(range(of(scenario).classes))} and _equal_parts(scenario):
-        why = "every stage brings a client all classes, and it teaches those that are not there"
+    elif {test.labels for test in shared.tests} == {tuple(range(of(scenario).classes))} and _has_all(scenario):
+        why = "every stage brings a client all classes, and lwf teaches those that are not there"
         notes += [f"methods = lwf has no effect: {why}" for part in scenario.methods if part.name == "lwf"]
     return notes
 
 
-def _equal_parts(scenario: Scenario) -> bool:
-    """Are images dealt at random in equal parts, so that a client has some of each class, if it has more than a few?"""
-    deals = scenario.partition.settings("partition", PARTITIONERS)
-    return scenario.partition.name == "iid" or (scenario.partition.name == "redealt" and not deals["per_client"])
+def _has_all(scenario: Scenario) -> bool:
+    """Has a client images of each class in each stage, almost surely: dealt at random in equal parts, and enough of them?"""
+    deals, stages = scenario.partition.settings("partition", PARTITIONERS), len(course(scenario).tasks)
+    if scenario.partition.name == "redealt":
+        equal, stages = not deals["per_client"], 1
+    else:
+        equal = scenario.partition.name == "iid"
+    images = (scenario.train or len(load(scenario).train)) / scenario.clients / stages
+    return equal and images >= ENOUGH * of(scenario).classes
 
 
 def _of_model(scenario: Scenario) -> list[str]:

@@ -111,7 +111,7 @@ def _last(report: Report) -> str:
 def _exports(report: Report) -> Iterator[tuple[str, str]]:
     """The current version and its files, which need not be the last weights."""
     version = f"version {report.current}: " if report.current else ""
-    if stage := report.current_stage:
+    if stage := report.current_version:
         before = " of the run before this one" if stage.version <= report.settings.past else ""
         yield "current", f"{version}{100 * (stage.accuracy or 0):.2f} % after round {stage.round}{before}"
     if report.stages and not report.current:

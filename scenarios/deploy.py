@@ -220,7 +220,7 @@ def _run(home: Path, arguments: Sequence[str], further: bool) -> int:
     if further and any(word.partition("=")[0] in ("--from", "--resume") for word in arguments):
         raise ValueError("--continue goes on from the newest finished run: give no --from and no --resume with it")
     more = ["--from", str(_newest(home))] if further else []
-    return command(["--baselines", "none", *more, *arguments], home)
+    return command([*more, *arguments], home)
 
 
 def _newest(home: Path) -> Path:

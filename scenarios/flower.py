@@ -20,7 +20,7 @@ from fl.channel import Stopped
 from fl.roster import AnyNode
 from scenarios.check import check
 from scenarios.overrides import changed, parsed
-from scenarios.request import RUNS, wanted
+from scenarios.request import RUNS, check_name, wanted
 from server import run_folder
 from server.fleet import Fleet
 from server.record import RoundRecord, write
@@ -55,7 +55,9 @@ def requested(scenario: str, changes: str) -> Scenario:
     """The scenario of a run's configuration. Raises ValueError, naming the value and the choices."""
     pairs = [parsed(word) for word in shlex.split(changes)]
     if scenario.lstrip().startswith("{"):
-        return settled(changed(Scenario.of(scenario), pairs))
+        described = settled(changed(Scenario.of(scenario), pairs))
+        check_name(described.name)
+        return described
     return wanted(scenario, pairs)
 
 

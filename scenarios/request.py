@@ -33,17 +33,21 @@ def wanted(name: str | None, changes: Sequence[Change], source: Path | None = No
     if "past" in dict(changes):
         raise ValueError("past is what --from RUN sets: how many stages that run has been through")
     scenario = settled(changed(SCENARIOS[name][0] if name else _scenario_of(source or Path()), changes))
-    if not re.fullmatch(r"\w[\w.+-]*", scenario.name):
-        raise ValueError(
-            f"name = {scenario.name!r} should be letters, digits, _, +, - and dots, and begin with one of the first three: "
-            f"a folder is called by it"
-        )
+    if "name" in dict(changes):
+        check_name(scenario.name)
     return after(scenario, source, real) if source else scenario
 
 
+def check_name(name: str) -> None:
+    """Raises ValueError if no folder can be called by a scenario of this name."""
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        what = "letters, digits, _, +, - and dots, and begin with one of the first three"
+        raise ValueError(f"name = {name!r} should be {what}: a folder is called by it")
+
+
 def located(run: Path) -> Path:
-    """A run's folder, which may be named as it is called below runs/."""
-    return RUNS / run if (RUNS / run).exists() else run
+    """A run's folder, or one in it, which may be named as it is called below runs/."""
+    return RUNS / run if not run.exists() and (RUNS / run).exists() else run
 
 
 def _scenario_of(run: Path) -> Scenario:

@@ -20,7 +20,7 @@ from core import plugins
 from core.config.scenario import Scenario
 from core.text import printable
 from scenarios import seeds, trackers
-from scenarios.check import listing
+from scenarios.check import check, listing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.continuation import rollback
 from scenarios.experiment.options import CHOICES, RunOptions, backend
@@ -108,19 +108,20 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         if args.list:
             return _list()
         if args.rollback:
-            alone = ["--rollback", str(args.rollback), *(w for name in args.plugins for w in ("--plugin", name))]
+            alone = [f"--rollback={args.rollback}", *(w for name in args.plugins for w in ("--plugin", name))]
             if vars(args) != vars(p.parse_args(alone)):
                 raise ValueError("--rollback runs nothing: give no other option with it, but --plugin")
             print(rollback(located(args.rollback)))
             return 0
         scenario, folder = _wanted(args, federation is not None)
-        args.baselines = args.baselines or BASELINES.get(scenario.name, RunOptions.baselines)
+        usual = "none" if federation else BASELINES.get(scenario.name, RunOptions.baselines)
+        args.baselines = args.baselines or usual
         names = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
         options = RunOptions(
             **{name: getattr(args, name) for name in names}, federation=federation, plugins=tuple(args.plugins),
             track=tuple(dict.fromkeys(args.track)),
         )  # fmt: skip
-        notes = possible(scenario, options)
+        notes = check(scenario) if args.show else possible(scenario, options)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
@@ -188,7 +189,7 @@ def _of_seeds(args: argparse.Namespace, scenario: Scenario, real: bool) -> Path:
 
 
 def _resumed(args: argparse.Namespace, real: bool) -> tuple[Scenario, Path]:
-    folder = args.resume if args.resume.exists() else located(args.resume)
+    folder = located(args.resume)
     if (folder / run_folder.CHECKPOINTS).exists() and real != (
         folder / run_folder.ID
     ).exists():  # the name by which nodes know it

@@ -37,7 +37,7 @@ def run(scenario: Scenario, folder: Path, options: RunOptions, seeds: Sequence[i
             if code == 130 and len(runs) > 1:
                 print(f"to go on with all {len(runs)} seeds, give the same command again", file=sys.stderr)
             return code
-    with redirect_stdout(open(os.devnull, "w")) if options.quiet else nullcontext():
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing) if options.quiet else nullcontext():
         return compare.main([*map(str, runs.values()), "--out", str(folder), "--html", str(folder / "compare.html")])
 
 

@@ -300,7 +300,7 @@ class Report:
         return self.stages[-1].version if self.stages else None
 
     @property
-    def current_stage(self) -> Version | None:
+    def current_version(self) -> Version | None:
         """The current version, if it is one of this run's, or the one that the run started from."""
         return next((one for one in self.stages if one.version == self.current), None)
 

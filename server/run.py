@@ -112,8 +112,8 @@ def restore(
     if saved is None and scenario.past:
         which = ", ".join(damaged) or "there is none"
         raise ValueError(
-            f"{folder} went on from another run, and no checkpoint of it can be read ({which}): what that run kept for its "
-            f"methods is lost here; begin it anew with --from"
+            f"{folder} went on from another run, and no checkpoint of it can be read ({which}): what the run before it kept "
+            f"for methods is lost here; begin it anew with --from"
         )
     state = saved or RunState(0, initial)
     events = [] if state.round else list(data.notes)
@@ -177,11 +177,11 @@ def _keep(run: Run, state: RunState) -> None:
 
 
 def _unmet(ends: Sequence[int], last: int) -> list[str]:
-    """What to say of stages that a run which stopped early never came to. ends: each one's last round; last: the run's."""
+    """What to say of stages that a run which stopped early did not come to. ends: each one's last round; last: the run's."""
     begun = 1 + sum(end < last for end in ends)
     if begun >= len(ends):
         return []
-    return [f"the schedule ended the run in stage {begun} of {len(ends)}: the tasks of later ones were never learned"]
+    return [f"the schedule ended the run in stage {begun} of {len(ends)}; the later ones were not played"]
 
 
 def finish(run: Run, state: RunState) -> Report:

@@ -153,8 +153,7 @@ def _read_picture(args: argparse.Namespace, reader: Reader, name: str, source: P
         print(json.dumps({"picture": name, "ms": round(milliseconds, 1), "digits": rows}), flush=True)
     else:
         readings = "  ".join(f"{d.label}{'' if d.sure else '?'} {100 * d.confidence:.0f}%" for d in digits)
-        printable = name.encode(errors="replace").decode()  # a file's name may be no text
-        print(f"{printable}: {readings or 'no digit'}   ({milliseconds:.0f} ms)", flush=True)
+        print(f"{name}: {readings or 'no digit'}   ({milliseconds:.0f} ms)", flush=True)
     if args.draw:
         original = source if isinstance(source, np.ndarray) else photograph(source)[0]
         args.draw.write_bytes(cv2.imencode(".png", reading.drawn(original, digits))[1].tobytes())

@@ -144,8 +144,6 @@ class Scenario:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
                     expected = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
                     raise ValueError(f"{name} = {excerpt([[client, round]])} should be {expected}")
-            if len(dict(pairs)) < len(pairs):
-                raise ValueError(f"{name} = {excerpt([list(pair) for pair in pairs])} names one client twice")
         if wrong := [d for d in self.digits if not 0 <= d < (self.classes or CLASSES)]:
             raise ValueError(f"digits = {excerpt(wrong[0])} is out of range: 0 … {(self.classes or CLASSES) - 1}")
 

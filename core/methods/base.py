@@ -144,7 +144,7 @@ class Finetune:
         return {}
 
     def asks_for_weights(self, request: Request) -> bool:
-        """Do clients that are asked so take gradient steps? `trains`, as the server knows it; if not, weights are refused."""
+        """Do clients take gradient steps when asked this? `trains`, as the server knows it; if not, weights are refused."""
         return True
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:

@@ -21,7 +21,7 @@ TEACHERS = ("stage", "round")
 
 
 class Lwf(Finetune):
-    """Matches a teacher's answers for classes that the client's own images are not; where a stage brings it all, nothing is taught.
+    """Matches a teacher's answers for classes that the client's own images are not; in a stage with all classes nothing is taught.
     teacher=stage: the model of before this stage, for classes that the client met in earlier ones (Li and Hoiem 2016,
     arXiv:1606.09282; on logits, as DER does); teacher=round: the global model as received, which knows what other clients
     hold (after FedNTD, Lee et al. 2022, arXiv:2106.03097)"""

@@ -103,7 +103,7 @@ class ClassifierCalibration(Finetune):
         if self.name not in payloads:
             return {}
         (sent,), round = payloads[self.name], received.request.round
-        if round < self.first:
+        if self.asks_for_weights(received.request):
             raise ValueError(f"it sent sums by class in round {round}, before round {self.first}")
         if (count := float(sent[:, -1].astype(np.float64).sum())) != received.own_examples:
             raise ValueError(f"its sums by class are of {count:g} images, not of {received.own_examples:,}")

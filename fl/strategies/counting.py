@@ -21,12 +21,12 @@ ROUNDS = 1_000_001  # more than a run has
 
 
 def stamp(scenario: Scenario, round: int) -> int:
-    """A round's number among those of all runs before this one: each of them had at least one stage more behind it."""
+    """A round's number among those of all runs before this one: it has at least one stage more behind it than each of those."""
     return scenario.past * ROUNDS + round
 
 
 def as_floats(stamp: int) -> np.ndarray:
-    """A stamp as it goes to a client, f32 [2]: one float32 holds no whole number above 2²⁴."""
+    """A stamp as it goes to a client, f32 [2]: one float32 does not hold every whole number above 2²⁴."""
     return np.array(divmod(stamp, ROUNDS), np.float32)
 
 

@@ -25,7 +25,7 @@ AHEAD = 2  # messages that a worker has: one that it works on, one that waits fo
 TRIES = 3  # workers that a message may cost before its client has failed
 LOOK = 0.1  # seconds between looks whether the run shall stop
 KEPT = 32  # arrays that are shared at a time
-JUDGES = 60.0  # seconds at least that a worker has to judge a model: one that hangs shall not hold the run for ever
+JUDGES = 300.0  # seconds at least that a worker has to judge a model, and to start: one that hangs shall not hold the run for ever
 
 
 class Pool(Protocol):
@@ -110,6 +110,11 @@ class PoolGrid(OwnGrid):
         self._deal(awaited)
         return replies
 
+    def clear(self) -> None:
+        """Wait until no worker has a message any more; those of a round whose time is over are ended."""
+        while any(self._in_flight.values()):
+            self.pull_messages(())
+
     def _end_late(self, awaited: set[str]) -> None:
         """End who has a message of a round whose time is over: it would keep others waiting, and a client that began an old round
         late would take away what a newer one left in its memory."""
@@ -180,14 +185,17 @@ def _content(answered: Future[Any]) -> RecordDict | Error:
 class PoolJudge:
     """Judges models by a pool's workers, each of which looks at a part of the images: the bits of one that looks at all."""
 
-    def __init__(self, pool: Pool, model: ModelSpec, seconds: float = JUDGES) -> None:
-        """seconds: that a worker has for its part; one that takes longer hangs, and counts as lost."""
-        self.model, self._pool, self._seconds, self._sharing = model, pool, seconds, Sharing(pool)
+    def __init__(self, pool: Pool, model: ModelSpec, grid: PoolGrid | None = None, seconds: float = JUDGES) -> None:
+        """grid: whose messages the same workers answer; seconds: that a worker has for its part; one that takes longer hangs, and
+        counts as lost."""
+        self.model, self._pool, self._grid, self._seconds, self._sharing = model, pool, grid, seconds, Sharing(pool)
 
     def logits(self, weights: Arrays, images: np.ndarray) -> np.ndarray:
         """The model's logits, f32 [n, classes], for images uint8 [n, 28, 28]."""
         if not len(images):
             return np.zeros((0, self.model.classes), np.float32)
+        if self._grid:
+            self._grid.clear()  # a worker that is late stands before what it is to judge
         pages = -(-len(images) // PAGE)
         share = PAGE * -(-pages // len(self._pool.workers()))
         _, block = self._sharing.block(images)
@@ -218,8 +226,8 @@ class PoolJudge:
         return np.concatenate([logits[start] for start in parts])
 
 
-def judge(pool: Pool, scenario: Scenario) -> PoolJudge | None:
+def judge(pool: Pool, grid: PoolGrid, scenario: Scenario) -> PoolJudge | None:
     """Who tries models for the server: the workers, if they have TensorFlow; else nobody but itself, who has it anyway."""
     if scenario.engine != "tensorflow":
         return None
-    return PoolJudge(pool, of(scenario), max(JUDGES, scenario.round_timeout))
+    return PoolJudge(pool, of(scenario), grid, max(JUDGES, scenario.round_timeout))

@@ -29,7 +29,8 @@ def opened(scenario: Scenario, workers: int, environment: Mapping[str, str]) -> 
     pool = Processes(workers, environment, scenario)
     try:
         config = {"memory": environment["CLIENTS_HOME"]}
-        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), judge(pool, scenario))
+        grid = PoolGrid(pool, roster.nodes(scenario), config)
+        yield Backend(grid, judge(pool, grid, scenario))
     finally:
         pool.close()
 

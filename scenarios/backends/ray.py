@@ -48,7 +48,8 @@ def opened(scenario: Scenario, workers: int, environment: Mapping[str, str]) -> 
     try:
         pool = Actors(environment)
         config = {"memory": environment["CLIENTS_HOME"]}
-        yield Backend(PoolGrid(pool, roster.nodes(scenario), config), judge(pool, scenario))
+        grid = PoolGrid(pool, roster.nodes(scenario), config)
+        yield Backend(grid, judge(pool, grid, scenario))
     finally:
         ray.shutdown()
 
@@ -104,9 +105,12 @@ class Actors:
         return future
 
     def end(self, worker: int) -> None:
-        self._ray.kill(self._actors[worker])
+        if worker in self._actors:
+            self._ray.kill(self._actors[worker])
 
     def replace(self, worker: int) -> None:
+        if worker not in self._actors:  # it is being replaced
+            return
         self._ray.kill(self._actors.pop(worker))
         actor = self._kind.remote(self._environment)
         self._coming[worker] = actor, actor.call.remote(os.getpid)

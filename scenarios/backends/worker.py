@@ -97,7 +97,7 @@ def _filed(plain: Parts, folder: Path) -> Answer:
                 file.write(octets)
                 values[key] = (*header, len(octets))
     except BaseException:
-        Path(name).unlink()  # a full disk shall not stay full of what nobody reads
+        Path(name).unlink(missing_ok=True)  # a full disk shall not stay full of what nobody reads
         raise
     return Answer(plain, Path(name))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.scenario import Scenario
-from core.disk import placed
+from core.disk import hold, placed
 from core.safe_json import read_lines, read_object
 from core.text import cleaned
 from scenarios.environment import SETTINGS
@@ -249,9 +249,10 @@ def submit(home: Path, scenario: Scenario, folder: Path) -> str:
 def _note(home: Path, number: str, folder: Path) -> None:
     """Add a run to those that were started here, for whoever asks how it goes, or goes on from there. All lines are written anew:
     half a line, after a power cut, would make all unreadable."""
-    before = (home / RUNS).read_bytes() if (home / RUNS).exists() else b""
-    with placed(home / RUNS) as file:
-        file.write(before + json.dumps({"number": number, "folder": str(folder.absolute())}).encode() + b"\n")
+    with hold(home, wait=True), placed(home / RUNS) as file:
+        before = (home / RUNS).read_bytes() if (home / RUNS).exists() else b""
+        file.write(before + b"\n" * (not before.endswith(b"\n") and bool(before)))
+        file.write(json.dumps({"number": number, "folder": str(folder.absolute())}).encode() + b"\n")
 
 
 def _copy_app(folder: Path) -> None:

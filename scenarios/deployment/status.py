@@ -47,7 +47,7 @@ class Run:
 
     folder: str
     number: str  # by which Flower calls it
-    state: str  # as Flower calls it; empty: this SuperLink does not know it
+    state: str  # as Flower calls it, or "stopped"; empty: this SuperLink does not know it
     rounds: int  # that it has in all
     round: int = 0  # the last that is over
     seconds: float | None = None  # that it took

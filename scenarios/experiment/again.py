@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 
 from core.config.overrides import departures
@@ -28,15 +29,17 @@ def flags(options: RunOptions, name: str = "") -> str:
 
 def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
     """The command that makes this run again: its preset, and only the settings in which it differs. () if there is none. What is
-    called otherwise than any preset, as by `--set name=…`, is made of the preset that is nearest to it.
+    called otherwise than any preset, as by `--set name=…`, is made of the preset that is nearest to it and can become it.
 
     Reports are sent to others: the home of a federation that is not in the usual place is called HOME.
     """
     plain = replace(scenario, past=0)
-    preset = scenario.name if scenario.name in SCENARIOS else min(SCENARIOS, key=lambda name: _distance(name, plain))
-    try:
-        changes = difference(SCENARIOS[preset][0], plain)
-    except (ValueError, OSError):  # what a preset cannot become, or data that has gone
+    near = [scenario.name] if scenario.name in SCENARIOS else sorted(SCENARIOS, key=lambda name: _distance(name, plain))
+    for preset in near:
+        with suppress(ValueError, OSError):  # what a preset cannot become, or data that has gone
+            changes = difference(SCENARIOS[preset][0], plain)
+            break
+    else:
         return ()
     home = ["--home", "HOME"] if options.federation and flwr_cli.option(options.federation) else []
     words = ["python", "-m", *(["scenarios.deploy", *home, "run"] if options.federation else ["scenarios.run"])]

@@ -111,8 +111,8 @@ def _played(folder: Path) -> Sequence[RoundRecord]:
 
 
 def _spent(folder: Path) -> Mapping[str, float]:
-    """Seconds that earlier processes spent on this run, as far as they are known: by phase, if it was finished; else on its
-    rounds. Training and evaluation are in each round's record, and need not be added."""
+    """Seconds that earlier processes spent on this run, as far as they are known: by phase, if it was finished; else the total of
+    its rounds. The report's `training` and `evaluation` are of all rounds anyway."""
     with suppress(FileNotFoundError, ValueError):
         if "total" in (seconds := record.load(folder).seconds):
             return seconds

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from core.config.scenario import Scenario
-from scenarios.overrides import parsed
 from scenarios.studies.study import ALL, Changes, Study, Tuning, product
 
 SEEDS = (1001, 1002)  # that rows are tuned on
@@ -47,7 +46,8 @@ def _split(text: str) -> Iterator[str]:
 
 def study(preset: Scenario, over: Sequence[str]) -> Study:
     """The values of the first setting are the rows, all combinations of the others' the columns. Raises ValueError."""
-    (first, *others), keys = [values(text) for text in over], [parsed(text)[0] for text in over]
+    first, *others = [values(text) for text in over]
+    keys = [key for key, _ in (first, *others)]
     if len(set(keys)) < len(keys):
         raise ValueError("--over names one setting twice; give all of its values together: key=a,b")
     rows = {_name(change): change for change in product(dict([first]))}

@@ -77,7 +77,7 @@ model-index:
 def accuracy(report: Report) -> float:
     """That of the version whose files these are, on all test images, under each condition of its stream if it has any."""
     if report.conditions:
-        current = report.current_stage
+        current = report.current_version
         return (current.accuracy if current else report.accuracy) or 0.0
     keras = report.exports.files.get("model.keras")
     return keras.accuracy if keras else report.accuracy or 0.0
@@ -93,7 +93,7 @@ Learned by federated averaging: {report.settings.clients:,} clients kept their i
 
 def _digest(report: Report) -> str:
     """Of the weights whose files these are, which need not be the last; nothing, if an older program did not note it."""
-    current = report.current_stage
+    current = report.current_version
     last = report.current is None or report.current == report.version
     sha256 = (current.weights_sha256 if current else "") or (report.weights_sha256 if last else "")
     return f"\nThe weights' SHA-256 begins {sha256[:16]}." if sha256 else ""

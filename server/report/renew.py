@@ -15,6 +15,8 @@ def renew(run: Path, *events: str, **facts: Any) -> None:
         report = record.load(run).with_(*events, **facts)
     except (FileNotFoundError, ValueError):
         return
+    if "total" not in report.seconds:
+        return
     record.save(run, report)
     page.write(report, run)
     card.save(report, run)

@@ -81,8 +81,10 @@ def file_to_serve(source: Path, file: str = FILE) -> tuple[Path, int | None]:
     version = versions.current(source)
     path = (version or source) / file
     if not path.is_file():
-        to = f"python -m scenarios.export {shlex.quote(str(source))} --to {'onnx' if file == FILE else 'all'}"
-        hint = f" (this makes it: {to})" if (source / run_folder.SCENARIO).exists() else ""
+        target = "-".join(reversed(file.split(".")[1:]))  # model.int8.onnx: onnx-int8
+        to = f"python -m scenarios.export {shlex.quote(str(source))} --to {target}"
+        is_one = file.startswith("model.") and (source / run_folder.SCENARIO).exists()
+        hint = f" (this makes it: {to})" if is_one else ""
         raise ValueError(f"there is no {path}: give a run's folder or an exported file{hint}")
     return path, int(version.name) if version else None
 
@@ -113,9 +115,8 @@ class Follower:
         self._identity = now
         try:
             fresh = servable(path, version)
-        except (
-            Exception
-        ) as error:  # a file from elsewhere may break its reader in any way; whoever looks must look again
+        # A file from elsewhere may break its reader in any way, and whoever looks must look again.
+        except Exception as error:
             why = str(error) if isinstance(error, ValueError) else f"{path} is not fit to serve: {error!r}"
             self.refused[version if version is not None else self.serving.version] = why
             log.error("version %s is not taken, %s goes on: %s", version, self.serving.version, why)

@@ -12,6 +12,7 @@ from core.config.part import Part
 from core.config.scenario import Local, Scenario
 from core.methods.base import Shared
 from fl import strategies
+from fl.strategies import counting
 from fl.strategies.scaffold import ControlVariates, reach
 from tests.fakes import federate, losses_on_both_engines
 from tests.models import spec
@@ -63,6 +64,11 @@ def test_a_reply_lost_in_a_round_with_the_number_of_one_that_counted_in_the_run_
         for c in range(4)
     ]
     assert variates(federation.shared) == pytest.approx(np.mean(own), abs=1e-5)
+
+
+@pytest.mark.parametrize("stamp", [counting.NEVER, 0, 7, counting.ROUNDS, 999_999 * counting.ROUNDS + 1_000_000])
+def test_a_stamp_survives_the_wire(stamp: int) -> None:
+    assert counting.from_floats(counting.as_floats(stamp)) == stamp
 
 
 def test_a_client_that_was_not_drawn_keeps_its_share() -> None:

@@ -130,6 +130,7 @@ def test_a_list_names_everything_with_its_meaning_and_settings() -> None:
     assert "alpha=0.3" in found["partition"]["dirichlet"]
 
 
+MANY = replace(SCENARIOS["iid"][0], train=30000, validation=100)
 ONE_STAGE = replace(SCENARIOS["iid"][0], train=600, validation=100)
 WITHOUT = {
     "methods = replay": ("methods=replay",),
@@ -145,7 +146,7 @@ WITHOUT = {
     "weight_exponent = 0.5 has no effect: one client": ("weight_exponent=0.5", "clients=1", "cohort=1"),
     "weight_exponent = 0.5 has no effect: strategy krum": ("weight_exponent=0.5", "strategy=krum"),
     "strategy.beta = 0.2 has no effect": ("strategy=fedtrimmedavg", "cohort=4"),
-    "methods = lwf has no effect: every stage": ("methods=lwf", "stream=domains"),
+    "methods = lwf has no effect: every stage": ("methods=lwf", "stream=domains", "train=30000"),
 }
 
 
@@ -170,8 +171,16 @@ def test_what_has_an_effect_is_not_named(change: tuple[str, str]) -> None:
     assert without_effect(ONE_STAGE.with_(*(of_stages if change[0] in ("stream", "past") else ()), change)) == []
 
 
-def test_lwf_has_an_effect_where_clients_lack_classes() -> None:
-    assert without_effect(ONE_STAGE.with_(("methods", "lwf"), ("stream", "domains"), ("partition", "labels"))) == []
+@pytest.mark.parametrize("change", [("partition", "labels"), ("train", "600"), ("digits", "[0,1,2]")])
+def test_lwf_has_an_effect_where_clients_lack_classes(change: tuple[str, str]) -> None:
+    assert without_effect(MANY.with_(("methods", "lwf"), ("stream", "domains"), change)) == []
+
+
+def test_a_trimmed_mean_cuts_where_more_are_asked_later() -> None:
+    joined = [[client, 5] for client in range(4, 10)]
+    few = ONE_STAGE.with_(("strategy", "fedtrimmedavg"), ("cohort", "8"), ("rounds", "9"), ("join", str(joined)))
+    assert without_effect(few) == []
+    assert len(without_effect(few.with_(("cohort", "4")))) == 1
 
 
 def test_of_all_scenarios_only_one_says_such_a_thing_of_itself() -> None:

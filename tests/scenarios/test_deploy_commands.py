@@ -152,9 +152,20 @@ def test_continue_finds_the_newest_finished_run(
         if name != "third":
             (tmp_path / name / "report.json").write_text("{}")
     assert deploy.main(["--home", str(home), "run", "--continue", "--rounds", "3"]) == 0
-    assert asked == [["--baselines", "none", "--from", str(tmp_path / "second"), "--rounds", "3"]]
+    assert asked == [["--from", str(tmp_path / "second"), "--rounds", "3"]]
     stderr = " ".join(capsys.readouterr().err.split())
     assert "third is not finished: passed over" in stderr and "--resume" in stderr
+
+
+def test_up_suggests_a_run_that_its_nodes_can_play() -> None:
+    assert deploy._fitting(4) == deploy._fitting(0) == "" and deploy._fitting(2) == " --set clients=2 --set cohort=2"
+
+
+@pytest.mark.parametrize("option", ["--from", "--from=runs/x", "--resume"])
+def test_continue_says_by_itself_from_where(home: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "run", "--continue", option, *["runs/x"] * ("=" not in option)])
+    assert "give no --from and no --resume with it" in capsys.readouterr().err
 
 
 def test_runs_that_were_started_are_noted_one_behind_the_other(home: Path, tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
         versions.keep(tmp_path, about, [np.zeros(1, np.float32)], {})
         (versions.home(tmp_path, number) / "export.json").write_text(json.dumps({"files": {}, "refused": {}}))
     versions.publish(tmp_path, versions.home(tmp_path, 2))
-    record.save(tmp_path, Report(Scenario("x"), current=2))
+    record.save(tmp_path, Report(Scenario("x"), current=2, seconds={"total": 1.0}))
     sentence = continuation.rollback(tmp_path / "versions" / "1")
     assert "version 0001 is current, instead of 0002" in sentence and "too weak" in sentence
     report = record.load(tmp_path)

@@ -126,6 +126,19 @@ def test_messages_of_a_round_that_is_over_are_given_to_nobody_and_who_has_one_is
     assert {reply.metadata.reply_to_message_id for reply in grid.pull_messages(new)} == new
 
 
+def test_who_is_late_is_replaced_once_before_a_model_is_judged(tiny: Scenario) -> None:
+    """The same workers do both: to judge behind a message that nobody waits for would take as long as that hangs."""
+    slow = Slow(2)
+    grid = pool.PoolGrid(slow, 1, {})
+    assert grid.pull_messages(list(grid.push_messages(asks(7)))) == []
+    judge = pool.PoolJudge(slow, of(tiny), grid, seconds=0.01)
+    with pytest.raises(RuntimeError, match="hung"):
+        judge.logits(of(tiny).initial(1), np.zeros((600, 28, 28), np.uint8))
+    assert slow.replaced == 2 + 2 * pool.TRIES and not any(grid._in_flight.values())
+    new = set(grid.push_messages(asks(2)))
+    assert grid.pull_messages(new) == [] and slow.replaced == 2 + 2 * pool.TRIES
+
+
 def test_a_worker_that_hangs_while_it_judges_is_ended(tiny: Scenario) -> None:
     slow = Slow(2)
     judge = pool.PoolJudge(slow, of(tiny), seconds=0.01)
@@ -210,6 +223,16 @@ def test_a_killed_process_is_replaced(workers: processes.Processes, tiny: Scenar
         os.kill(pid, signal.SIGKILL)
     assert np.array_equal(judge.logits(model.initial(1), images), before)
     assert not set(pids) & {workers.submit(number, os.getpid).result() for number in workers.workers()}
+
+
+def test_a_process_that_is_stopped_is_ended_all_the_same(workers: processes.Processes) -> None:
+    pid = workers.submit(1, os.getpid).result()
+    os.kill(pid, signal.SIGSTOP)
+    hangs = workers.submit(1, os.getpid)
+    workers.end(1)
+    assert isinstance(hangs.exception(), workers.lost)
+    workers.replace(1)
+    assert workers.submit(1, os.getpid).result() != pid
 
 
 def test_workers_leave_nothing_behind(home: dict[str, str], tiny: Scenario) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from core.config.part import Part
 from scenarios import run, seeds
 from scenarios.experiment import baselines, pipeline
 from scenarios.experiment.options import RunOptions
@@ -78,8 +77,7 @@ def test_a_wish_to_stop_is_the_runs_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_settings_that_no_command_says_are_refused_in_a_sentence(tmp_path: Path, started: list[list[str]]) -> None:
-    looks = (Part("stroke"),)  # without the limits that the preset's has
-    elsewhere = replace(NONIID, name="elsewhere", looks=looks)
+    elsewhere = replace(NONIID, name="elsewhere", data=str(tmp_path / "gone"))
     with pytest.raises(ValueError, match="seed 0 of elsewhere cannot be run in a process of its own: no command line"):
         seeds.run(elsewhere, tmp_path, RunOptions(), range(2))
     assert started == []

@@ -195,7 +195,7 @@ def test_a_run_that_stops_early_is_tested_on_all_test_images(
     assert sum(row[i] for i, row in enumerate(report.confusion)) == pytest.approx(counts[0])
     assert record.load_rounds(tmp_path)[-1] == report.history[-1]
     assert versions.about(versions.listed(tmp_path)[-1]).accuracy == report.accuracy
-    assert report.events[-1] == "the schedule ended the run in stage 1 of 2: the tasks of later ones were never learned"
+    assert report.events[-1] == "the schedule ended the run in stage 1 of 2; the later ones were not played"
 
 
 def test_learning_learns(tiny: Scenario, tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.methods.base import Memory, Payloads, Request, Shared
+from core.methods import METHODS
+from core.methods.base import Chain, Memory, Payloads, Request, Shared
+from core.models import of
+from core.plan import Lesson
 from core.stream import Stream, lay
 from fl.messages import Task
 from fl.strategies import chain
@@ -96,6 +99,22 @@ def like_all_in_one_place(scenario: Scenario, run: Run, digits: Examples) -> Non
 
 def scenario(name: str, **settings: Any) -> Scenario:
     return replace(BASE, methods=(Part(name, {"ridge": 0.1, "warm": 0, **settings}),))
+
+
+@pytest.mark.parametrize("name", ["acil", "slda", "stsa"])
+@pytest.mark.parametrize("round", [1, 2, 3])
+@pytest.mark.parametrize("solved", [False, True])
+def test_the_server_asks_for_weights_where_the_client_trains(name: str, round: int, solved: bool) -> None:
+    """Both halves say it for themselves; a run that goes on from another has sums before its first round."""
+    base = scenario(name, warm=2)
+    head = METHODS[name](of(base), warm=2)
+    shared = {f"{name}/gram": np.zeros(1)} if solved else {}
+    weights = of(base).initial(0)
+    none = Examples.none()
+    lesson = Lesson(0, weights, none, np.zeros((0, 0)), 0, round, 0.1, base, head.download(shared, 0))
+    for method in (head, Chain([head, METHODS["replay"](of(base))])):
+        asks = method.asks_for_weights(Request(base, round, 0.1, weights, shared))
+        assert asks == method.trains(lesson) == (round <= 2 and not solved)
 
 
 @pytest.mark.parametrize("name", HEADS)
