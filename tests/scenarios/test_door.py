@@ -27,7 +27,8 @@ from scenarios.experiment import continuation, start, workspace
 from scenarios.experiment.again import flags
 from scenarios.experiment.options import RunOptions
 from server import record, run_folder, versions
-from server.record import Report, Version
+from server.record import ExportedFile, Exports, Report, Version
+from server.report.renew import renew
 
 HOME = Path(__file__).parents[2]
 Say = pytest.CaptureFixture[str]
@@ -265,6 +266,23 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     assert "made current by --rollback" in (tmp_path / "report.html").read_text()
     continuation.rollback(tmp_path / "versions" / "1")  # which changes nothing
     assert record.load(tmp_path).events == report.events
+
+
+def test_files_that_were_made_anew_are_in_report_page_and_card(tmp_path: Path) -> None:
+    made = Exports(images=7, files={"model.fp16.tflite": ExportedFile(450_000, 0.9, 0.0, 1.0)})
+    report = Report(Scenario("x"), current=1, seconds={"total": 1.0})
+    record.save(tmp_path, report)
+    renew(tmp_path, exports=made)
+    assert record.load(tmp_path).exports == made
+    assert all("model.fp16.tflite" in (tmp_path / name).read_text() for name in ("report.html", "README.md"))
+
+
+def test_a_run_that_is_not_finished_gets_no_page(tmp_path: Path) -> None:
+    """Its server has ended, and its exports are still to come."""
+    record.save(tmp_path, Report(Scenario("x"), seconds={"training": 1.0}))
+    renew(tmp_path, exports=Exports(images=7))
+    renew(tmp_path / "nowhere")
+    assert record.load(tmp_path).exports == Exports() and not (tmp_path / "report.html").exists()
 
 
 def test_without_a_name_a_runs_own_scenario_goes_on(finished: Path, tiny: Scenario, capsys: Say) -> None:
