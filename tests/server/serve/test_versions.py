@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.predict import load
 from server import versions
+from server.export import EXPORTERS
 from server.serve.__main__ import main
 from server.serve.page import loopback
 from server.serve.servable import Follower, file_to_serve, servable
@@ -225,14 +226,12 @@ def test_which_addresses_only_this_computer_reaches() -> None:
     assert not any(loopback(host) for host in ("0.0.0.0", "::", "192.168.1.2", "example.org"))
 
 
-@pytest.mark.parametrize(
-    "name, target", [("model.onnx", "onnx"), ("model.int8.onnx", "onnx-int8"), ("model.savedmodel", "savedmodel")]
-)
-def test_a_file_that_a_run_does_not_have_is_said_with_what_makes_it(name: str, target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_a_file_that_a_run_does_not_have_is_said_with_what_makes_it(name: str, tmp_path: Path) -> None:
     run = tmp_path / "a run"
     run.mkdir()
-    with pytest.raises(ValueError, match="give a run's folder or an exported file$"):  # this is none
+    with pytest.raises(ValueError, match=r"give a run's folder or an exported file$"):  # this is none
         file_to_serve(run, name)
     (run / "scenario.json").write_text("{}")
-    with pytest.raises(ValueError, match=rf"scenarios.export '{run}' --to {target}\)"):
+    with pytest.raises(ValueError, match=rf"scenarios.export '{run}' --to {EXPORTERS[name].target}\)"):
         file_to_serve(run, name)
