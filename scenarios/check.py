@@ -52,9 +52,6 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     """
     strategy = build(scenario)
     rate(scenario, 1, [])
-    for name, pairs in (("join", scenario.join), ("leave", scenario.leave)):
-        if len(dict(pairs)) < len(pairs):
-            raise ValueError(f"{name} = {json.dumps(pairs)} names one client twice")
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
     for name, usual in (("accuracy", 0.0), ("forgetting", 1.0)):
@@ -96,7 +93,11 @@ def check(scenario: Scenario) -> tuple[str, ...]:
 
 
 def _cohorts(scenario: Scenario, strategy: Strategy) -> None:
-    """Raises ValueError if in a round nobody is there, or fewer are asked than the strategy can make a model of."""
+    """Raises ValueError if somebody joins or leaves twice, or in a round nobody is there, or fewer are asked than the strategy can
+    make a model of."""
+    for name, pairs in (("join", scenario.join), ("leave", scenario.leave)):
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(f"{name} = {json.dumps(pairs)} names one client twice")
     for round in _changes(scenario):
         if not roster.present(scenario, round):
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")
@@ -179,9 +180,9 @@ def _of_methods(scenario: Scenario) -> list[str]:
             notes.append(f"gate.forgetting = {scenario.gate.forgetting:g} {why}, so there is nothing to forget")
         if scenario.probe and not closed_forms(scenario):
             notes.append(f"probe = {scenario.probe} {why}, so there is no forgetting to split")
-    elif {test.labels for test in shared.tests} == {tuple(range(of(scenario).classes))} and _has_all(scenario):
+    elif any(part.name == "lwf" for part in scenario.methods) and _has_all(scenario):
         why = "every stage brings a client all classes, and lwf teaches those that are not there"
-        notes += [f"methods = lwf has no effect: {why}" for part in scenario.methods if part.name == "lwf"]
+        notes.append(f"methods = lwf has no effect: {why}")
     return notes
 
 
@@ -192,8 +193,10 @@ def _has_all(scenario: Scenario) -> bool:
         equal, stages = not deals["per_client"], 1
     else:
         equal = scenario.partition.name == "iid"
-    images = (scenario.train or len(load(scenario).train)) / scenario.clients / stages
-    return equal and images >= ENOUGH * of(scenario).classes
+    classes = of(scenario).classes
+    if not equal or {test.labels for test in course(scenario).tests} != {tuple(range(classes))}:
+        return False
+    return (scenario.train or len(load(scenario).train)) / scenario.clients / stages >= ENOUGH * classes
 
 
 def _of_model(scenario: Scenario) -> list[str]:

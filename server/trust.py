@@ -108,10 +108,10 @@ def read(content: RecordDict, client: int, request: Request, method: Finetune, h
     update = wire.update(content, expected)
     if holdings:
         counted(update, holdings, request.round)
-    if update.arrays and not method.asks_for_weights(request):
-        raise ValueError("it sent weights in a round in which nobody trains")
     if not update.arrays:
         return Checked(update, 0.0, wire.size(content))
+    if not method.asks_for_weights(request):
+        raise ValueError("it sent weights in a round in which nobody trains")
     rows = scenario.local.batch * budget(
         roster.paced(scenario, client, request.round), update.own_examples, update.rehearsed
     )

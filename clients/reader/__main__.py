@@ -19,7 +19,7 @@ import numpy as np
 
 from clients.reader import approve, reading
 from clients.reader.photograph import camera, photograph
-from clients.reader.reading import Digit, Reader
+from clients.reader.reading import Reader
 from clients.reader.segment import LONGEST
 from core.config.scenario import CLASSES
 from core.data import folder
@@ -94,10 +94,10 @@ def main(argv: list[str] | None = None) -> int:
     failed = 0
     try:
         reader = Reader(args.model, args.threshold)
-        _labels(args, reader)
+        labels = _labels(args.label, reader)
         for name, source in _sources(args):
             try:
-                _read_picture(args, reader, name, source)
+                _read_picture(args, reader, labels, name, source)
             except (ValueError, OSError) as error:
                 failed = 1
                 print(f"{p.prog}: {error}", file=sys.stderr)
@@ -141,7 +141,9 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Path | np.ndarray]
         yield f"camera {args.camera}", frame
 
 
-def _read_picture(args: argparse.Namespace, reader: Reader, name: str, source: Path | np.ndarray) -> None:
+def _read_picture(
+    args: argparse.Namespace, reader: Reader, labels: list[str], name: str, source: Path | np.ndarray
+) -> None:
     start = time.perf_counter()
     picture, times = (source, 1) if isinstance(source, np.ndarray) else photograph(source, LONGEST)
     digits = reader.read(picture, times)
@@ -158,18 +160,14 @@ def _read_picture(args: argparse.Namespace, reader: Reader, name: str, source: P
         original = source if isinstance(source, np.ndarray) else photograph(source)[0]
         args.draw.write_bytes(cv2.imencode(".png", reading.drawn(original, digits))[1].tobytes())
     if args.learn:
-        _keep(args, reader, digits)
+        files = reading.keep(digits, args.learn, labels)
+        print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
 
 
-def _keep(args: argparse.Namespace, reader: Reader, digits: list[Digit]) -> None:
-    files = reading.keep(digits, args.learn, _labels(args, reader))
-    print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
-
-
-def _labels(args: argparse.Namespace, reader: Reader) -> list[str]:
+def _labels(text: str, reader: Reader) -> list[str]:
     """What the digits are, as a person said. Raises ValueError, naming it, for what is no name of a label's folder, or of no class
     that the model's file names."""
-    labels = [label.strip() for label in args.label.split(",")] if args.label.strip() else []
+    labels = [label.strip() for label in text.split(",")] if text.strip() else []
     classes = len(reader.labels) if reader.labels else CLASSES
     if wrong := [label for label in labels if (number := folder.label(label)) is None or number >= classes]:
         raise ValueError(f"--label {wrong[0]!r} should be a class's number, 0 … {classes - 1}, without leading zeros")

@@ -40,7 +40,7 @@ class FederationMomentum(Finetune):
     name = "fedcm"
     carried = False  # a new run's data may ask for another direction
 
-    def __init__(self, model: ModelSpec, momentum: float, rounds: int, weight_exponent: float = 1.0) -> None:
+    def __init__(self, model: ModelSpec, momentum: float, rounds: int, weight_exponent: float) -> None:
         super().__init__(model)
         self.momentum, self.rounds, self.weight_exponent = momentum, rounds, weight_exponent
 

@@ -45,10 +45,8 @@ class Flower:
         rule = self._restored(state)
         # Adaptive rules keep the weights that they step from when they send them; who takes part is the roster's business.
         kind = np.float64 if self.distances else np.float32
-        sent, received = (
-            resident(arrays),
-            [resident([w.astype(kind, copy=False) for w in one.arrays]) for one in contributions],
-        )
+        sent = resident(arrays)
+        received = [resident([w.astype(kind, copy=False) for w in one.arrays]) for one in contributions]
         rule.configure_train(round, sent, ConfigRecord(), _Cohort(len(contributions)))
         replies = [
             Message(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -31,11 +30,13 @@ class LocalGrid(OwnGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Let the next client answer, of those whose answer is awaited: a round's time may be over before all were asked."""
         awaited = set(message_ids)
-        self.unsent = deque(one for one in self.unsent if one.metadata.message_id in awaited)
-        if not self.unsent:
-            return []
-        ask = self.unsent.popleft()
+        while self.unsent:
+            if (ask := self.unsent.popleft()).metadata.message_id in awaited:
+                return [self._answer(ask)]
+        return []
+
+    def _answer(self, ask: Message) -> Message:
         try:
-            return [client_app(ask, Context(0, ask.metadata.dst_node_id, dict(self._config), RecordDict(), {}))]
+            return client_app(ask, Context(0, ask.metadata.dst_node_id, dict(self._config), RecordDict(), {}))
         except Exception as error:  # a client's failure is its own, as on a real grid
-            return [Message(Error(code=0, reason=str(error)), reply_to=ask)]
+            return Message(Error(code=0, reason=str(error)), reply_to=ask)

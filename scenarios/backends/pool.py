@@ -124,13 +124,13 @@ class PoolGrid(OwnGrid):
 
     def _deal(self, awaited: set[str]) -> None:
         """Give out messages whose answer is awaited, each to the worker that has fewest, as long as one has room."""
-        self.unsent = deque(one for one in self.unsent if one.metadata.message_id in awaited)
-        self._retries = deque(one for one in self._retries if one[0].metadata.message_id in awaited)
         while self._retries or self.unsent:
             number = min(self._pool.workers(), key=lambda one: len(self._in_flight[one]))
             if len(self._in_flight[number]) >= AHEAD:
                 return
             message, cost = self._retries.popleft() if self._retries else (self.unsent.popleft(), 0)
+            if message.metadata.message_id not in awaited:
+                continue  # its round is over
             ask, blocks = self._split(message)
             self._in_flight[number].append(
                 _InFlight(message, self._pool.submit(number, worker.answer, ask, *blocks), cost)

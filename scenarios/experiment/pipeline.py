@@ -42,28 +42,23 @@ IMAGES = 10  # of each
 def run(experiment: Experiment) -> int:
     """All phases; the exit code."""
     start, children, terminal, options = time.perf_counter(), Children(), experiment.terminal, experiment.options
-    profile = Profile(len(_played(experiment.folder))) if options.profile else None
+    played = _played(experiment.folder)
+    profile = Profile(len(played)) if options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
-    tracking, earlier = Tracking(experiment), _spent(experiment.folder)
-
-    def spent(name: str, seconds: float) -> dict[str, float]:
-        return {name: earlier.get(name, 0.0) + seconds}
-
+    tracking, earlier = Tracking(experiment), _spent(experiment.folder, played)
     try:
         children |= _start_baselines(experiment)
         with phase("opening trackers") if options.track else nullcontext():
             tracking.open()
         with phase("rounds"):
-            report = _rounds(experiment, tracking)
+            report = _rounds(experiment, tracking, len(played))
         with phase("waiting for the baselines"):
             waited = time.perf_counter()
             report = _join_baselines(report, experiment, children)
-            report = _timed(report, **spent("baselines", time.perf_counter() - waited))
+            report = _timed(report, baselines=time.perf_counter() - waited)
         with phase("exports"):
-            exporting = time.perf_counter()
             report = _export(report, experiment)
-            report = _timed(report, **spent("export", time.perf_counter() - exporting))
-        report = _timed(report, **spent("total", time.perf_counter() - start))
+            report = _with_earlier(_timed(report, total=time.perf_counter() - start), earlier)
         with phase("pictures and pages"):
             report = _draw(report, experiment, tracking)
     except Exception as error:
@@ -103,28 +98,35 @@ def brief(report: Report) -> dict[str, Any]:
 
 
 def _played(folder: Path) -> Sequence[RoundRecord]:
-    """Rounds that earlier processes have played; none of a checkpoint of another version, which the run itself will refuse."""
-    with suppress(checkpoint.OtherSchema):
+    """Rounds that earlier processes have played; none of a checkpoint of another version, or one that cannot be read, which the run
+    itself will refuse."""
+    with suppress(checkpoint.OtherSchema, OSError):
         saved, _ = checkpoint.newest(folder)
         return saved.history if saved else ()
     return ()
 
 
-def _spent(folder: Path) -> Mapping[str, float]:
+def _spent(folder: Path, played: Sequence[RoundRecord]) -> Mapping[str, float]:
     """Seconds that earlier processes spent on this run, as far as they are known: by phase, if it was finished; else the total of
     its rounds. The report's `training` and `evaluation` are of all rounds anyway."""
-    with suppress(FileNotFoundError, ValueError):
+    with suppress(OSError, ValueError):
         if "total" in (seconds := record.load(folder).seconds):
             return seconds
-    return {"total": sum(row.seconds.train + row.seconds.evaluate for row in _played(folder))}
+    return {"total": sum(row.seconds.train + row.seconds.evaluate for row in played)}
 
 
-def _rounds(experiment: Experiment, tracking: Tracking) -> Report:
-    """Federated rounds. Raises KeyboardInterrupt if somebody asked to stop."""
+def _with_earlier(report: Report, earlier: Mapping[str, float]) -> Report:
+    """With what earlier processes spent in the phases whose seconds are of this one alone."""
+    return _timed(
+        report, **{name: report.seconds[name] + earlier.get(name, 0.0) for name in ("baselines", "export", "total")}
+    )
+
+
+def _rounds(experiment: Experiment, tracking: Tracking, done: int) -> Report:
+    """Federated rounds. done: how many earlier processes have played. Raises KeyboardInterrupt if somebody asked to stop."""
     scenario, folder = experiment.scenario, experiment.folder
     options, terminal = experiment.options, experiment.terminal
     terminal.pause()
-    done = len(_played(folder))
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
     (folder / run_folder.REPORT).unlink(missing_ok=True)
@@ -214,7 +216,7 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
 
 def _export(report: Report, experiment: Experiment) -> Report:
     """The newest version that passed the gate becomes current; the files that were asked for are made, and verified."""
-    scenario = experiment.scenario
+    start, scenario = time.perf_counter(), experiment.scenario
     kept, accepted = versions.listed(experiment.folder), []
     for version in kept:
         about = versions.about(version)
@@ -232,7 +234,7 @@ def _export(report: Report, experiment: Experiment) -> Report:
         versions.publish(experiment.folder, current)
         refused = [f"{name} of version {int(current.name)} was refused: {why}" for name, why in exports.refused.items()]
         report = report.with_(*refused, current=int(current.name), exports=exports)
-    return report
+    return _timed(report, export=time.perf_counter() - start)
 
 
 def _files(experiment: Experiment, unexported: list[Path]) -> dict[Path, Exports]:
