@@ -85,7 +85,7 @@ def octets(array: np.ndarray) -> bytes:
     """The bytes of an array's .npy file. Raises ValueError if it is not of plain numbers."""
     if array.dtype.kind not in KINDS:
         raise ValueError(f"an array of {array.dtype} {list(array.shape)}, not of plain numbers")
-    return _head(array.dtype.str, array.shape) + array.tobytes()
+    return b"".join((_head(array.dtype.str, array.shape), np.ascontiguousarray(array).data))
 
 
 def parsed(octets: bytes, shape: tuple[int, ...] = ()) -> np.ndarray:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
 from core.models.norm_ops import grouped, inverse_root, moments, norm_squares, variance
 
 __all__ = [
-    "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "greatest", "grouped", "inverse_root", "moments",
-    "norm_squares", "patches", "pool", "relu", "squared", "variance",
+    "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "grouped", "inverse_root", "moments",
+    "norm_squares", "patches", "pool", "relu", "squared", "variance", "windowed",
 ]  # fmt: skip
 relu = tf.nn.relu
 
@@ -33,18 +30,31 @@ def flat(x: tf.Tensor) -> tf.Tensor:
 
 
 def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
-    """Convolution of one channel and max-pool, as products with windows: [n, rows, columns, 1] → [n, h, w, filters].
+    """Convolution of one channel and max-pool, as a product with windows: [n, rows, columns, 1] → [n, h, w, filters].
 
     The rows are as many as the last window reaches: size · (h - 1) + size + k - 1.
     """
-    side = (kernel.shape[0] - 1) // size + 1  # cells of size × size pixels in a window's row
-    cells = tf.nn.space_to_depth(x, size)
+    _, rows, columns, _ = x.shape
+    # space_to_depth of one channel, in a third of its time.
+    cells = tf.transpose(tf.reshape(x, [-1, rows // size, size, columns // size, size]), [0, 1, 3, 2, 4])
+    cells = tf.reshape(cells, [-1, rows // size, columns // size, size**2])
+    windows, kernels, (h, w) = windowed(cells, kernel, size)
+    positions = tf.reshape(windows @ tf.concat(kernels, 1), [-1, h, w * size**2, kernel.shape[-1]])
+    return tf.nn.max_pool2d(positions, [1, size**2], [1, size**2], "VALID")
+
+
+def windowed(cells: tf.Tensor, kernel: tf.Tensor, size: int) -> tuple[tf.Tensor, list[tf.Tensor], tuple[int, int]]:
+    """A convolution before a max-pool, in parts: the window of each pooled cell, [n · h · w, window]; the kernel as it lies in a
+    window for each of the size² positions that the pool compares, [window, filters]; and the pooled h and w.
+
+    cells: images of one channel by cells of size × size pixels, [n, rows, columns, size²].
+    """
+    side = (kernel.shape[0] - 1) // size + 1  # cells in a window's row
     h, w = cells.shape[1] - side + 1, cells.shape[2] - side + 1
     shifted = [cells[:, i : i + h, j : j + w] for i in range(side) for j in range(side)]
-    windows = tf.reshape(tf.concat(shifted, -1), [-1, (side * size) ** 2])  # the window of each pooled cell
+    windows = tf.reshape(tf.concat(shifted, -1), [-1, (side * size) ** 2])
     rows = tf.reshape(kernel, [-1, kernel.shape[-1]])
-    pooled = greatest(*[windows @ (tf.constant(mask) @ rows) for mask in _masks(kernel.shape[0], size)])
-    return tf.reshape(pooled, [-1, h, w, kernel.shape[-1]])
+    return windows, [tf.constant(mask) @ rows for mask in _masks(kernel.shape[0], size)], (h, w)
 
 
 def _masks(side: int, size: int) -> np.ndarray:
@@ -53,33 +63,12 @@ def _masks(side: int, size: int) -> np.ndarray:
     masks = np.zeros((size**2, (cells * size) ** 2, side**2), np.float32)
     for position in range(size**2):
         for pixel in range((cells * size) ** 2):
-            cell, inner = divmod(pixel, size**2)  # space_to_depth's order: cells of size × size pixels
+            cell, inner = divmod(pixel, size**2)  # cell by cell
             row = size * (cell // cells) + inner // size - position // size
             column = size * (cell % cells) + inner % size - position % size
             if 0 <= row < side and 0 <= column < side:
                 masks[position, pixel, side * row + column] = 1
     return masks
-
-
-@tf.custom_gradient
-def greatest(*parts: tf.Tensor) -> Any:
-    """The greatest of several; the gradient goes to the first that reaches it, as max-pooling's does in TensorFlow.
-
-    Ties are common on blank paper.
-    """
-    rest = list(parts)
-    while len(rest) > 1:  # in pairs
-        rest = [reduce(tf.maximum, rest[i : i + 2]) for i in range(0, len(rest), 2)]
-    (top,) = rest
-
-    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        shares = []
-        for part in parts[:-1]:
-            shares.append(g * tf.cast(tf.equal(part, top), g.dtype))  # a product takes a third of a selection's time
-            g = g - shares[-1]
-        return (*shares, g)
-
-    return top, gradient
 
 
 def patches(x: tf.Tensor, size: int) -> tf.Tensor:

@@ -123,10 +123,14 @@ class PoolGrid(OwnGrid):
                 self._pool.end(number)
 
     def _deal(self, awaited: set[str]) -> None:
-        """Give out messages whose answer is awaited, each to the worker that has fewest, as long as one has room."""
-        while self._retries or self.unsent:
-            number = min(self._pool.workers(), key=lambda one: len(self._in_flight[one]))
-            if len(self._in_flight[number]) >= AHEAD:
+        """Give out messages whose answer is awaited, each to the worker that has fewest, as long as one has room.
+
+        The last ones wait for a worker that is free: one that is slower than the others would keep them waiting at the end.
+        """
+        while left := len(self._retries) + len(self.unsent):
+            numbers = self._pool.workers()
+            number = min(numbers, key=lambda one: len(self._in_flight[one]))
+            if len(self._in_flight[number]) >= (AHEAD if left > len(numbers) else 1):
                 return
             message, cost = self._retries.popleft() if self._retries else (self.unsent.popleft(), 0)
             if message.metadata.message_id not in awaited:

@@ -125,11 +125,10 @@ def received(answer: Answer) -> RecordDict:
     """An answer's records; its file is removed."""
     if not answer.octets:
         return records(answer.parts)
-    octets, offset = answer.octets.read_bytes(), 0
+    with answer.octets.open("rb") as file:
+        for values, key, (*header, length) in _packed(answer.parts):
+            values[key] = (*header, file.read(length))
     answer.octets.unlink()
-    for values, key, (*header, length) in _packed(answer.parts):
-        values[key] = (*header, octets[offset : offset + length])
-        offset += length
     return records(answer.parts)
 
 
@@ -164,9 +163,9 @@ def _joined(shared: Shared, block: Block) -> ArrayRecord:
     """An array record again; the newest is kept, for a round's messages share their weights."""
     global _newest
     if _newest[0] != shared.number:
-        octets, offset, arrays = _opened(block).tobytes(), 0, dict[str, Array]()
+        octets, offset, arrays = _opened(block), 0, dict[str, Array]()
         for name, header, length in shared.fields:
-            arrays[name] = Array(*header, octets[offset : offset + length])
+            arrays[name] = Array(*header, octets[offset : offset + length].tobytes())
             offset += length
         _newest = (shared.number, ArrayRecord(arrays))
     return _newest[1]

@@ -126,6 +126,19 @@ def test_messages_of_a_round_that_is_over_are_given_to_nobody_and_who_has_one_is
     assert {reply.metadata.reply_to_message_id for reply in grid.pull_messages(new)} == new
 
 
+def test_the_last_messages_go_to_whoever_is_free() -> None:
+    """A worker that is slower than the others shall not have the round's last one before it while they have nothing to do."""
+    slow = Slow(2)
+    grid = pool.PoolGrid(slow, 1, {})
+    keys = list(grid.push_messages(asks(6)))
+    grid.pull_messages(keys)
+    assert [len(slow.given[worker]) for worker in (0, 1)] == [2, 2]
+    for given in ([2, 2], [3, 2], [4, 2]):  # after each answer of the first; the second has answered nothing yet
+        next(future for future in slow.given[0] if not future.done()).set_result(Answer({}, None))
+        assert len(grid.pull_messages(keys)) == 1
+        assert [len(slow.given[worker]) for worker in (0, 1)] == given
+
+
 def test_who_is_late_is_replaced_once_before_a_model_is_judged(tiny: Scenario) -> None:
     """The same workers do both: to judge behind a message that nobody waits for would take as long as that hangs."""
     slow = Slow(2)
