@@ -27,7 +27,7 @@ from flwr.app import ConfigRecord, RecordDict
 from core import code_digest
 from core.disk import emptied, hold
 from core.processes import Process, by_pid, end, marked
-from fl.serialization import pack, unpack
+from fl.serialization import empty, pack, unpack
 
 SOCKET = "CLIENTS_SOCKET"
 # In the environment of all that a node starts:
@@ -100,7 +100,6 @@ def serve(path: Path) -> grpc.Server:
     if len(os.fsencode(path)) > PATH:
         raise ValueError(f"{path}: a unix socket's path has at most {PATH} bytes; choose a shorter --home")
     from clients.work import WORK
-    from fl.wire import empty
 
     def handler(what: str) -> grpc.RpcMethodHandler:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:

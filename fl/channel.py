@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from core.text import cleaned
 from fl import wire
 from fl.roster import AnyNode, Assignment
+from fl.serialization import empty
 
 Pull = Callable[[Mapping[str, int]], list[tuple[str, Message | Exception]]]
 T = TypeVar("T")
@@ -69,13 +70,13 @@ class Channel:
             try:
                 return read(client, reply.content)
             finally:
-                wire.empty(reply.content)
+                empty(reply.content)
 
         results, failed, seconds = exchange(self, messages, read_and_empty, round)
         failed |= {client: "its node is not there" for client in contents if client not in nodes}
         sent = {client: wire.size(contents[client]) for client in nodes}
         for content in contents.values():
-            wire.empty(content)
+            empty(content)
         return Replies(results, failed, sent, seconds)
 
 

@@ -1,7 +1,7 @@
 """A message's records as bytes and back, for the socket between a node's process and its trainer (clients/trainer.py): arrays as
 numpy's own files in a zip, the rest as JSON. What goes over the network is fl/wire.py's.
 
-Nothing is pickled, either way.
+Nothing is pickled, either way. `empty` is for records that are done with, on either side.
 """
 
 from __future__ import annotations
@@ -58,3 +58,11 @@ def _records(named: Mapping[str, np.ndarray]) -> RecordDict:
         else:
             raise ValueError(f"unknown kind of record {str(kind)[:40]!r}; choose from arrays, {', '.join(KINDS)}")
     return content
+
+
+def empty(content: RecordDict) -> None:
+    """Take the arrays out of a message that is done with. Flower's records refer to themselves, so without this their weights stay
+    until a full garbage collection, which hardly ever comes.
+    """
+    for record in content.array_records.values():
+        record.clear()

@@ -228,14 +228,6 @@ def size(content: RecordDict) -> int:
     return file + sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
-def empty(content: RecordDict) -> None:
-    """Take the arrays out of a message that is done with. Flower's records refer to themselves, so without this their weights stay
-    until a full garbage collection, which hardly ever comes.
-    """
-    for record in content.array_records.values():
-        record.clear()
-
-
 def _records(content: RecordDict, arrays: set[str], metrics: set[str]) -> None:
     """Only records that were asked for, and in them only names that were."""
     if (

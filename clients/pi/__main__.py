@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from clients.pi import doctor, settings
+from clients.pi.doctor import with_libraries
 from core.text import printable
 
 EXAMPLES = """how a device joins:
@@ -80,13 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _doctor(folder)
         node = settings.read(folder)
         if args.command == "join":
-            _node().join(node, folder)
+            with_libraries()[0].join(node, folder)
         if args.command == "renew":
             return _renew(node, folder, args.ca, args.key)
         if args.command == "clean":
             if args.keep < 1:
                 raise ValueError(f"--keep {args.keep} should be 1 or more")
-            _clean().clean(folder, args.keep, args.yes)
+            with_libraries()[1].clean(folder, args.keep, args.yes)
             return 0
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -105,20 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _node() -> ModuleType:
-    """What needs libraries that may be missing here: the doctor names them."""
-    from clients.pi import node
-
-    return node
-
-
 def _renew(node: settings.Node, folder: Path, authority: Path | None, key: bool) -> int:
     if not (authority or key):
         raise ValueError("renew what? --ca FILE, --key, or both")
+    nodes, _ = with_libraries()
     if authority:
-        _node().trust(folder, authority.expanduser())
+        nodes.trust(folder, authority.expanduser())
     if key:
-        public = _node().another_key(folder)
+        public = nodes.another_key(folder)
         print("the server's owner lets it in instead of the old one with:")
         print(f"  {_admission(node, public)} --replace\n")
     print(
@@ -132,14 +126,8 @@ def _admission(node: settings.Node, public: Path) -> str:
     return f"python -m scenarios.deploy admit {node.name} {key} --client {node.client}"
 
 
-def _clean() -> ModuleType:
-    from clients.pi import clean
-
-    return clean
-
-
 def _install(node: settings.Node, folder: Path, authority: Path, root: bool) -> int:
-    public = _node().install(node, folder, authority.expanduser(), root)
+    public = with_libraries()[0].install(node, folder, authority.expanduser(), root)
     unit = folder / f"federation-{node.name}.service"
     print(f"made in {folder}: settings, a key, a service\n")
     print("the server's owner admits it with:")

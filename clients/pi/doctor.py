@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from clients.pi.settings import Node, read
 
@@ -66,6 +67,13 @@ def machine(home: Path) -> Iterator[Check]:
         yield f"module {module}", installed, "there" if installed else f"missing: python -m pip install {wheel}"
 
 
+def with_libraries() -> tuple[ModuleType, ModuleType]:
+    """clients.pi's `node` and `clean`: what needs libraries that may be missing here, which is what `examine` says first."""
+    from clients.pi import clean, node
+
+    return node, clean
+
+
 def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
@@ -83,8 +91,7 @@ def owned(node: Node, home: Path) -> Iterator[Check]:
             f"{key} is missing: python -m clients.pi install" if not mode else f"others may read it: chmod 600 {key}"
         ),
     )
-    from clients.pi import node as node_module  # its libraries are there, by now
-
+    node_module, _ = with_libraries()
     yield "authority", *_run_check(lambda: node_module.authority(home))
     yield "data", *_run_check(lambda: node_module.counted(node))
 

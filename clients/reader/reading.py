@@ -13,7 +13,7 @@ from clients.reader.pen import thickened
 from clients.reader.segment import find
 from core.data.folder import UNSURE, named_anew
 from core.data.prepare import prepared
-from core.data.spec import SIDE
+from core.images import SIDE
 from core.predict import about, floats, load
 from core.predict import threshold as stated
 

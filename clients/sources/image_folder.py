@@ -20,10 +20,11 @@ import numpy as np
 
 from clients.sources.simulated import Shard
 from core.config.scenario import Scenario
-from core.data import SIDE, Examples, dataset
+from core.data import Examples, dataset
 from core.data import folder as layout
 from core.data.pictures import picture
 from core.disk import contents, placed
+from core.images import SIDE
 from core.plan import strengths
 from core.safe_json import json_object
 from core.stream import Stream

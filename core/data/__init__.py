@@ -16,10 +16,11 @@ import numpy as np
 
 from core.config.scenario import Scenario
 from core.data import fashion, folder, idx, mnist, npz
-from core.data.spec import SIDE, DatasetSpec, Examples, Source
+from core.data.spec import DatasetSpec, Examples, Source
 from core.seeds import rng
+from core.views.conditions import under
 
-__all__ = ["DATASETS", "SIDE", "Data", "DatasetSpec", "Examples", "dataset", "load", "read", "settled"]
+__all__ = ["DATASETS", "Data", "DatasetSpec", "Examples", "dataset", "load", "read", "settled"]
 
 DEFAULT_CLASSES = 10  # classes of a user's own data in a scenario that does not say: as all had before scenarios could
 
@@ -86,8 +87,6 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
         _some(source.test, scenario.test, scenario.seed, "test"),
     )
     if scenario.test_condition != "plain":
-        from core.views.conditions import under  # which asks this package how large an image is
-
         test = Examples(under(scenario.test_condition, test.x, scenario.seed, "test"), test.y)
     earlier = Examples.none()
     if scenario.digits:

@@ -22,8 +22,8 @@ import numpy as np
 from core.config.parse import excerpt
 from core.data.folder import PENDING, STROKES, named_anew
 from core.data.pictures import picture
-from core.data.spec import SIDE
 from core.disk import placed
+from core.images import SIDE
 from core.safe_json import read_object
 
 MOST = 1000  # that may wait in a folder

@@ -12,7 +12,8 @@ import numpy as np
 
 from core.config.scenario import CLASSES
 from core.data.pictures import picture
-from core.data.spec import SIDE, DatasetSpec, Examples, Source
+from core.data.spec import DatasetSpec, Examples, Source
+from core.images import SIDE
 
 SHOWN = 3  # names in a sentence
 # Folders beside the labels' that are known, and no data: readings that nobody has named, corrections that nobody has approved, and

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.data.spec import SIDE
+from core.images import SIDE
 
 BOX = 20  # pixels of the longer side
 FAINT = 32  # ink below this is no part of the box

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.config.scenario import CLASSES
-
-SIDE = 28  # pixels a side of every image here, whatever it was drawn with
+from core.images import SIDE
 
 
 @dataclass(frozen=True)

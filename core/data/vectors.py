@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.data.prepare import prepared
-from core.data.spec import SIDE
+from core.images import SIDE
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 
 from core.arrays import Arrays
 from core.config.parse import unknown
-from core.data import SIDE, Examples
+from core.data import Examples
 from core.engines.base import Engine
+from core.images import SIDE
 from core.methods.base import Slot, earlier_slots
 from core.plan import Lesson
 from core.seeds import rng

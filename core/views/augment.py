@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from core.config.part import Part, Registry
-from core.data import SIDE
+from core.images import SIDE
 
 MARGIN = 4  # blank pixels around each image on a sheet; no filter here reaches farther
 CHUNK = 256  # images a sheet: OpenCV's images end at 32,767 rows, and float32 coordinates stay exact to 1/1000 pixel

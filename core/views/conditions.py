@@ -13,7 +13,7 @@ import numpy as np
 
 from core.config.parse import unknown
 from core.config.part import Part
-from core.data.spec import SIDE
+from core.images import SIDE
 from core.seeds import rng
 from core.views.augment import augment
 from core.views.looks import LOOKS, look

@@ -59,7 +59,7 @@ class Flower:
         aggregated, _ = rule.aggregate_train(round, replies)
         weights = aggregated.to_numpy_ndarrays() if aggregated else arrays
         for record in (sent, *received):
-            record.clear()  # for the reason of fl.wire.empty
+            record.clear()  # for the reason of fl.serialization.empty
         return _carried(rule), [w.astype(old.dtype) for w, old in zip(weights, arrays, strict=True)]
 
     def finish(self, state: State, arrays: Arrays) -> Arrays:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
-from core.data import SIDE
+from core.images import SIDE
 from server.record import Report, write
 from server.report.figures.formatting import number, percent
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.spec import SIDE
+from core.images import SIDE
 from core.predict import Predictor, about, load
 from server import run_folder, versions
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.spec import SIDE
+from core.images import SIDE
 from server.serve.refusal import invalid
 
 IMAGE, PROBABILITIES = "image", "probabilities"  # the tensors' names, as in the exports
