@@ -96,7 +96,7 @@ def _address(path: Path) -> str:
 
 def serve(path: Path) -> grpc.Server:
     """Answer at this path, one message after another, until stopped. Raises ValueError if the path is too long."""
-    digest = code()  # before what it hashes is imported
+    digest = code()  # before clients.work, which it hashes, is imported
     if len(os.fsencode(path)) > PATH:
         raise ValueError(f"{path}: a unix socket's path has at most {PATH} bytes; choose a shorter --home")
     from clients.work import WORK

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clients.pi import doctor, settings
-from clients.pi.doctor import with_libraries
+from clients.pi.doctor import node_module
 from core.text import printable
 
 EXAMPLES = """how a device joins:
@@ -80,13 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _doctor(folder)
         node = settings.read(folder)
         if args.command == "join":
-            with_libraries()[0].join(node, folder)
+            node_module().join(node, folder)
         if args.command == "renew":
             return _renew(node, folder, args.ca, args.key)
         if args.command == "clean":
             if args.keep < 1:
                 raise ValueError(f"--keep {args.keep} should be 1 or more")
-            with_libraries()[1].clean(folder, args.keep, args.yes)
+            node_module().clean(folder, args.keep, args.yes)
             return 0
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -108,11 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _renew(node: settings.Node, folder: Path, authority: Path | None, key: bool) -> int:
     if not (authority or key):
         raise ValueError("renew what? --ca FILE, --key, or both")
-    nodes, _ = with_libraries()
     if authority:
-        nodes.trust(folder, authority.expanduser())
+        node_module().trust(folder, authority.expanduser())
     if key:
-        public = nodes.another_key(folder)
+        public = node_module().another_key(folder)
         print("the server's owner lets it in instead of the old one with:")
         print(f"  {_admission(node, public)} --replace\n")
     print(
@@ -127,7 +126,7 @@ def _admission(node: settings.Node, public: Path) -> str:
 
 
 def _install(node: settings.Node, folder: Path, authority: Path, root: bool) -> int:
-    public = with_libraries()[0].install(node, folder, authority.expanduser(), root)
+    public = node_module().install(node, folder, authority.expanduser(), root)
     unit = folder / f"federation-{node.name}.service"
     print(f"made in {folder}: settings, a key, a service\n")
     print("the server's owner admits it with:")

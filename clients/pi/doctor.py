@@ -67,11 +67,11 @@ def machine(home: Path) -> Iterator[Check]:
         yield f"module {module}", installed, "there" if installed else f"missing: python -m pip install {wheel}"
 
 
-def with_libraries() -> tuple[ModuleType, ModuleType]:
-    """clients.pi's `node` and `clean`: what needs libraries that may be missing here, which is what `examine` says first."""
-    from clients.pi import clean, node
+def node_module() -> ModuleType:
+    """clients.pi.node: what needs libraries that may be missing here, which is what `examine` says first."""
+    from clients.pi import node
 
-    return node, clean
+    return node
 
 
 def _installed(module: str) -> bool:
@@ -91,9 +91,8 @@ def owned(node: Node, home: Path) -> Iterator[Check]:
             f"{key} is missing: python -m clients.pi install" if not mode else f"others may read it: chmod 600 {key}"
         ),
     )
-    node_module, _ = with_libraries()
-    yield "authority", *_run_check(lambda: node_module.authority(home))
-    yield "data", *_run_check(lambda: node_module.counted(node))
+    yield "authority", *_run_check(lambda: node_module().authority(home))
+    yield "data", *_run_check(lambda: node_module().counted(node))
 
 
 def server(node: Node, home: Path) -> Iterator[Check]:

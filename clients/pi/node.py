@@ -10,12 +10,15 @@ from pathlib import Path
 
 from clients import trainer
 from clients.pi import settings
+from clients.pi.clean import clean
 from clients.pi.settings import Node
 from clients.sources.image_folder import survey
 from core.config.scenario import Scenario
 from core.data import read as images
 from core.disk import placed
 from fl import keys
+
+__all__ = ["another_key", "authority", "clean", "counted", "install", "join", "trust"]
 
 
 def install(node: Node, folder: Path, authority: Path, root: bool = False) -> Path:

@@ -40,7 +40,8 @@ class ConvPool:
         kernel, bias = arrays
         if watch:
             pooled = ops.pool(watch(ops.conv(x, kernel)), self.pool.size)
-        elif x.shape[-1] == 1 and (self.conv.size - 1) % self.pool.size == 0:  # windows are of whole cells
+        elif x.shape[-1] == 1 and not any(n % self.pool.size for n in (self.conv.size - 1, *x.shape[1:3])):
+            # windows are of whole cells
             pooled = ops.conv_pool(x, kernel, self.pool.size)
         else:
             pooled = ops.pool(ops.conv(x, kernel), self.pool.size)

@@ -32,7 +32,8 @@ def flat(x: tf.Tensor) -> tf.Tensor:
 def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
     """Convolution of one channel and max-pool, as a product with windows: [n, rows, columns, 1] → [n, h, w, filters].
 
-    The rows are as many as the last window reaches: size · (h - 1) + size + k - 1.
+    The rows are as many as the last window reaches: size · (h - 1) + size + k - 1, a multiple of the pool's size. To one max-pool
+    NaN is no number at all, where the greater of two would be NaN; weights that hold it are refused before they are here.
     """
     _, rows, columns, _ = x.shape
     # space_to_depth of one channel, in a third of its time.

@@ -1,4 +1,5 @@
-"""A simulation's messages dealt to workers, wherever they are (processes.py, ray.py): two in flight for each, so none waits."""
+"""A simulation's messages dealt to workers, wherever they are (processes.py, ray.py): two in flight for each, so none waits, but
+for a round's last ones, which wait for whoever is free."""
 
 from __future__ import annotations
 
@@ -125,12 +126,12 @@ class PoolGrid(OwnGrid):
     def _deal(self, awaited: set[str]) -> None:
         """Give out messages whose answer is awaited, each to the worker that has fewest, as long as one has room.
 
-        The last ones wait for a worker that is free: one that is slower than the others would keep them waiting at the end.
+        The last ones wait for a worker that is free: else a slow one would have one before it while the others have nothing to do.
         """
         while left := len(self._retries) + len(self.unsent):
             numbers = self._pool.workers()
             number = min(numbers, key=lambda one: len(self._in_flight[one]))
-            if len(self._in_flight[number]) >= (AHEAD if left > len(numbers) else 1):
+            if len(self._in_flight[number]) >= (AHEAD if left > len(numbers) or len(numbers) == 1 else 1):
                 return
             message, cost = self._retries.popleft() if self._retries else (self.unsent.popleft(), 0)
             if message.metadata.message_id not in awaited:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from core.config.scenario import Model
 from core.data import read
-from core.models import stock
+from core.models import builtin, stock
 from core.plan import Pull
 from tests import models as model
 
@@ -54,18 +56,24 @@ def test_gradients_are_those_of_keras_even_where_maxima_tie(images: np.ndarray) 
         assert mine.numpy() == pytest.approx(other.numpy(), abs=5e-7)
 
 
-def test_first_layer_and_its_gradients_equal_the_stock_operations_to_the_last_bit() -> None:
+@pytest.mark.parametrize("ops", [stock, builtin], ids=["TensorFlow", "LiteRT"])
+@pytest.mark.parametrize(("side", "size", "h"), [(3, 2, 12), (4, 3, 8)])
+def test_first_layer_and_its_gradients_equal_the_stock_operations_to_the_last_bit(
+    ops: Any, side: int, size: int, h: int
+) -> None:
     """On small whole numbers every sum is exact and ties are everywhere: which maximum is chosen shows in `images`."""
     generator = np.random.default_rng(0)
     images = tf.constant(generator.integers(0, 3, (20, 28, 28)).astype(np.float32))
-    kernel = tf.constant(generator.integers(-1, 2, (3, 3, 1, 32)).astype(np.float32))
-    slope = tf.constant(generator.integers(-3, 4, (20, 12, 12, 32)).astype(np.float32))
+    kernel = tf.constant(generator.integers(-1, 2, (side, side, 1, 32)).astype(np.float32))
+    slope = tf.constant(generator.integers(-3, 4, (20, h, h, 32)).astype(np.float32))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([images, kernel])
-        ours = stock.conv_pool(images[:, :26, :26, None], kernel, 2)
-        plain = tf.nn.max_pool2d(tf.nn.conv2d(images[..., None], kernel, 1, "VALID"), 2, 2, "VALID")[:, :12, :12]
+        reach = size * h + side - 1
+        ours = ops.conv_pool(images[:, :reach, :reach, None], kernel, size)
+        plain = tf.nn.max_pool2d(tf.nn.conv2d(images[..., None], kernel, 1, "VALID"), size, size, "VALID")[:, :h, :h]
         mine, theirs = tf.reduce_sum(ours * slope), tf.reduce_sum(plain * slope)
-    windows = tf.nn.conv2d(images[..., None], kernel, 1, "VALID")[:, :24, :24].numpy().reshape(20, 12, 2, 12, 2, 32)
+    convolved = tf.nn.conv2d(images[..., None], kernel, 1, "VALID")[:, : size * h, : size * h].numpy()
+    windows = convolved.reshape(20, h, size, h, size, 32)
     ties = (windows == windows.max((2, 4), keepdims=True)).sum((2, 4)) > 1
     assert ties.mean() > 0.1
     assert np.array_equal(ours.numpy(), plain.numpy())

