@@ -334,7 +334,8 @@ def _ended(ended: Ended, entries: Sequence[Cell | Trial], log: Path) -> str:
         return f"{names}: failed: {ended.error}; see {log}"
     if all(isinstance(one, Trial) for one in entries):
         return f"{names}: validation {100 * (result.validation_accuracy or 0):.2f} % ({result.seconds:.0f} s)"
-    return f"{names}: {100 * (result.accuracy or 0):.2f} % ({result.seconds:.0f} s)"
+    failures = f"; {result.failures} replies or rounds failed, the first: {result.failure}" if result.failures else ""
+    return f"{names}: {100 * (result.accuracy or 0):.2f} % ({result.seconds:.0f} s){failures}"
 
 
 # ── showing ──

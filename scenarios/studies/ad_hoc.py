@@ -64,7 +64,10 @@ def tuned(study: Study, texts: Sequence[str]) -> Study:
         return study
     if list(texts) == ["none"]:
         return replace(study, tuning=None)
-    grid = product(dict(values(text) for text in texts))
+    grids = [values(text) for text in texts]
+    if len(dict(grids)) < len(grids):
+        raise ValueError("--tune names one setting twice; give all of its values together: key=a,b")
+    grid = product(dict(grids))
     old = study.tuning
     seeds = old.seeds if old else SEEDS
     return replace(study, tuning=replace(old, grids={ALL: grid}) if old else Tuning({ALL: grid}, seeds))

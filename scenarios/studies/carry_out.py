@@ -112,23 +112,31 @@ def timed(work: Work, pool: Pool) -> Generator[Ended, None, None]:
 def carried_out(work: Work, pool: Pool, minutes: float | None) -> Iterator[tuple[Ended, Sequence[Cell | Trial]]]:
     """Run all that is not finished; yield each as it ends, with its cells or trials. minutes: start none that would end later."""
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    trials, cells = work.trials(), work.cells(work.outcome())
+    failed = set[Path]()
     if minutes is not None:
+        entries: dict[Path, Sequence[Cell | Trial]] = {folder: found for folder, (_, found) in cells.items()}
+        entries |= {folder: found for folder, (_, found) in trials.items()}
         with closing(timed(work, pool)) as first:
             for ended in first:
                 if time.monotonic() > deadline:
                     return
                 if ended.state == "failed":
-                    yield ended, []
-    trials, cells = work.trials(), work.cells(work.outcome())
+                    failed.add(ended.folder)
+                    yield ended, entries[ended.folder]
     for folder in [*trials, *cells]:
         if results.load(folder):
             swept(folder)  # what was killed just when it was finished
     fits_now = _fitting(work, deadline)
+
+    def fits(scenario: Scenario) -> bool:
+        return fits_now()(scenario)
+
     trial_runs = {folder: scenario for folder, (scenario, _) in trials.items()}
-    for ended in pool.fill(_in_order(trial_runs, fits_now), work.code):
+    for ended in pool.fill(_in_order(trial_runs, fits_now), work.code, but=failed, fits=fits):
         yield ended, trials[ended.folder][1]
     by_folder = {folder: cells for folder, (_, cells) in work.cells(work.outcome()).items()}
-    for ended in pool.fill(_next_cell(work, fits_now, minutes is not None), work.code):
+    for ended in pool.fill(_next_cell(work, fits_now, minutes is not None), work.code, but=failed, fits=fits):
         yield ended, by_folder.get(ended.folder, [])
 
 

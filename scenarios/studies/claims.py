@@ -37,8 +37,8 @@ def accuracy() -> Study:
 def norm() -> Study:
     """Rounds are short, so that the curve is fine: a fifteenth of an epoch in one place, a tenth of each client's images.
 
-    The rate is constant: one that falls with a run's length would make the crossing depend on that. Tuned for accuracy soon, after
-    half of the rounds; few test images, as none of them counts.
+    The rate is constant: one that falls with a run's length would make the crossing depend on that. Tuned for accuracy soon,
+    after 15 of the 40 rounds; few test images, as none of them counts.
     """
     base = replace(PLAIN, schedule=Part("constant"), test=1000, rounds=40)
     federated: Changes = (

@@ -13,7 +13,7 @@ from scenarios.studies import results
 from scenarios.studies.results import Mark, Result
 
 FIRST = 3  # rounds that are run to see what a kind costs; they are not lost: its run goes on from them
-IMAGES = 60_000  # of a data set that is used whole
+IMAGES, TEST_IMAGES = 60_000, 10_000  # of a data set that is used whole
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,27 @@ class Measured:
     def of(self, scenario: Scenario) -> float:
         """What a run of other sizes costs: rounds, and gradient examples a round, count in proportion."""
         examples = self.examples * share(scenario) / share(self.scenario)
-        return self.start + scenario.rounds * (self.evaluation + self.example * examples) + self.end
+        evaluation = self.evaluation * tested(scenario) / tested(self.scenario)
+        return self.start + scenario.rounds * (evaluation + self.example * examples) + self.end
 
 
 def share(scenario: Scenario) -> float:
     """In proportion to the gradient examples of a round: clients' shares of the images, times passes over them."""
     a_client = (scenario.train or IMAGES) / scenario.clients / len(course(scenario).tasks)
-    slow = 0.0 if scenario.drop_stragglers else (1 + scenario.local.epochs) / 2  # 1 … local.epochs, all alike likely
+    most = scenario.local.epochs
+    slow = 0.0 if scenario.drop_stragglers else min(most, (1 + most) / 2)  # 1 … local.epochs, all alike likely
     passes = (1 - scenario.stragglers) * scenario.local.epochs + scenario.stragglers * slow
     return scenario.cohort * a_client * passes
 
 
+def tested(scenario: Scenario) -> float:
+    """In proportion to the images that a model is tried on after a round: once under each condition."""
+    return (scenario.test or TEST_IMAGES) * len({one.condition for one in course(scenario).tests})
+
+
 def measured(scenario: Scenario, marks: Sequence[Mark], result: Result | None = None) -> Measured | None:
-    """From the rounds of a run; None if only its first was seen, which is like no other."""
-    usual = [mark for mark in marks if not mark.first]
+    """From the rounds of a run; None if only its first was seen, which is like no other, unless it is the whole run."""
+    usual = [mark for mark in marks if not mark.first] or (list(marks) if scenario.rounds == 1 else [])
     if not usual:
         return None
     rounds, evaluation = len(usual), statistics.mean(mark.evaluation for mark in usual)

@@ -19,6 +19,7 @@ from core.data import load
 from core.engines import default
 from scenarios.backends import local
 from scenarios.backends.grid import serve
+from scenarios.check import check
 from scenarios.environment import prepare, temporary
 from scenarios.studies import results
 from scenarios.studies.results import Mark
@@ -88,6 +89,7 @@ def _carry_out(scenario: str, folder: Path, code: str, rounds: int) -> str:
 
 def _run(scenario: Scenario, folder: Path, code: str, rounds: int) -> None:
     _check_code(code)
+    check(scenario)  # what its row and its column are together
     if not (folder / run_folder.SCENARIO).exists():
         record.write(folder / run_folder.SCENARIO, scenario.page())
     environment = prepare(folder)

@@ -6,7 +6,7 @@ What a run does, and what its result is, stands in `one_run`; nothing here can c
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,15 @@ class Ended:
     folder: Path
     state: str
     error: str = ""
+
+
+def _next_retry(retries: list[Job], fits: Callable[[Scenario], bool]) -> Job | None:
+    """Take the first that fits out of these; those before it, which do not, are given up."""
+    while retries:
+        job = retries.pop(0)
+        if fits(job[1]):
+            return job
+    return None
 
 
 class Pool:
@@ -56,16 +65,24 @@ class Pool:
                 process.join()
             raise
 
-    def fill(self, choose: Callable[[set[Path]], Job | None], code: str, rounds: int = 0) -> Iterator[Ended]:
+    def fill(
+        self,
+        choose: Callable[[set[Path]], Job | None],
+        code: str,
+        rounds: int = 0,
+        but: Iterable[Path] = (),
+        fits: Callable[[Scenario], bool] = lambda scenario: True,
+    ) -> Iterator[Ended]:
         """Carry out what `choose` gives for the folders started so far, until it gives nothing and all have ended.
 
-        What another command is at is looked at again once there is nothing else to do, until it is finished.
+        What another command is at is looked at again once there is nothing else to do, until it is finished, or would not be in
+        time. but: folders of runs that are not to be started; fits: is there time for such a run now?
         """
         running: dict[Future[str], Job] = {}
-        started: set[Path] = set()
+        started = set(but)
         retries: list[Job] = []
         while True:
-            while len(running) < self.workers and (job := choose(started) or (retries.pop(0) if retries else None)):
+            while len(running) < self.workers and (job := choose(started) or _next_retry(retries, fits)):
                 started.add(job[0])
                 running[self._submit(job, code, rounds)] = job
             if not running:

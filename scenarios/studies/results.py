@@ -8,13 +8,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core import code_digest, plugins
 from core.config.parse import typed
 from core.config.scenario import Scenario
 from core.curves import Point
+from core.data import DATASETS
 from core.metrics import Measures
 from core.safe_json import read_json, read_object
 from core.stream import TaskTest, course
@@ -23,7 +24,7 @@ from server.record import Megabytes, Report, divergences, plain, write
 RESULT, SPENT = "result.json", "spent.json"
 ASIDE = ("report", "export", "serve")  # of the server: they make no weights
 ROOMS = ("core", "fl", "clients", "scenarios/backends", "scenarios/environment.py", "scenarios/studies/one_run.py")
-PACKAGES = ("ai-edge-litert", "flwr", "numpy", "tensorflow")
+PACKAGES = ("ai-edge-litert", "flwr", "numpy", "opencv-python-headless", "tensorflow")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Result:
     marks: tuple[Mark, ...] = ()  # a few of its rounds
     weights_sha256: str = ""
     diverged: str = ""
+    failures: int = 0  # clients that gave nothing in a round, and rounds of which the server made nothing
+    failure: str = ""  # what the first of them was
 
 
 def code() -> str:
@@ -64,13 +67,29 @@ def code() -> str:
     server = sorted(path for path in (code_digest.HOME / "server").iterdir() if path.name not in ASIDE)
     parts = [str(path.relative_to(code_digest.HOME)) for path in server if path.is_dir() or path.suffix == ".py"]
     total = hashlib.sha256(code_digest.digest(*ROOMS, *parts).encode() + plugins.digest())
-    total.update(" ".join(f"{name}={version(name)}" for name in PACKAGES).encode())
+    total.update(" ".join(f"{name}={_version(name)}" for name in PACKAGES).encode())
     return total.hexdigest()
 
 
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # OpenCV has several names
+        return ""
+
+
 def folder(cells: Path, scenario: Scenario, code: str) -> Path:
-    """Where a run of these settings and this code works, and leaves its result."""
-    return cells / hashlib.sha256(f"{code} {scenario.json()}".encode()).hexdigest()[:20]
+    """Where a run of these settings and this code works, and leaves its result; of a user's own data, of these files."""
+    files = "" if scenario.data in DATASETS else f" {_files(Path(scenario.data))}"
+    return cells / hashlib.sha256(f"{code} {scenario.json()}{files}".encode()).hexdigest()[:20]
+
+
+@lru_cache(maxsize=100)
+def _files(path: Path) -> str:
+    """A digest of a user's own data as this process first finds it: names, sizes and times of change."""
+    found = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+    stats = [(str(one.relative_to(path)), one.stat()) for one in found if one.is_file()]
+    return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()
 
 
 def load(folder: Path) -> Result | None:
@@ -112,10 +131,21 @@ def served(report: Report) -> tuple[float, ...]:
     return tuple(share for share in shares if share is not None)
 
 
+def _failures(report: Report) -> list[str]:
+    """A sentence for each client that gave nothing in a round, and for each round of which the server made nothing."""
+    return [
+        f"round {row.round}: {why}"
+        for row in report.history
+        for why in (*(f"client {client}: {text}" for client, text in row.failed.items()), row.server_error)
+        if why
+    ]
+
+
 def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) -> None:
     """Write the result whole: the run is finished."""
     last, best = report.history[-1] if report.history else None, report.best.get("federated")
     staged, traffic = report.continual, [row.bytes for row in report.history]
+    failures = _failures(report)
     result = Result(
         accuracy=report.accuracy,
         validation_accuracy=validation(report),
@@ -133,5 +163,7 @@ def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) 
         marks=tuple(marks),
         weights_sha256=report.weights_sha256,
         diverged=divergences(report).get("federated", ""),
+        failures=len(failures),
+        failure=failures[0] if failures else "",
     )
     write(folder / RESULT, json.dumps(plain(result), allow_nan=False) + "\n")

@@ -13,7 +13,6 @@ from typing import Any
 
 from scenarios.experiment.again import again
 from scenarios.experiment.options import RunOptions
-from scenarios.presets import SCENARIOS
 from scenarios.studies.measures import MEASURES, Measure
 from scenarios.studies.outcome import Outcome, score
 from scenarios.studies.pairs import LEVEL, Pair
@@ -64,7 +63,8 @@ def grid(outcome: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
 
 
 def best(outcome: Outcome, column: str) -> set[str]:
-    """The rows with the best mean of the first measure in a column, but those apart; none if there is nothing to compare."""
+    """The rows with the best mean of the first measure in a column, but those apart; none if there is nothing to compare. A row
+    that some of its seeds have no value of is none of them: who gets there once would be before who always does."""
     means = _means(outcome, column, apart=False)
     top = (max if MEASURES[outcome.study.measures[0]].more else min)(means.values(), default=0.0)
     return {row for row, mean in means.items() if mean == top} if len(means) > 1 else set()
@@ -74,8 +74,11 @@ def _means(outcome: Outcome, column: str, apart: bool) -> dict[str, float]:
     """Of the first measure, by row: those that stand apart, or all others."""
     study = outcome.study
     rows = [row for row in study.rows if (row in study.apart) == apart]
+    values = {row: outcome.values(row, column, study.measures[0]) for row in rows}
     return {
-        row: statistics.mean(one.values()) for row in rows if (one := outcome.values(row, column, study.measures[0]))
+        row: statistics.mean(one.values())
+        for row, one in values.items()
+        if one and len(one) == len(outcome.finished(row, column))
     }
 
 
@@ -152,6 +155,9 @@ def markdown(outcome: Outcome, command: str, plugins: tuple[str, ...] = ()) -> s
         parts.append(f"Apart from the others, and never the best of a column: {', '.join(study.apart)}.")
     for row, why in study.left_out.items():
         parts.append(f"Left out: {row}: {why}")
+    if failed := {cell: one for cell, one in outcome.results.items() if one.failures}:
+        lines = [f"- {cell}: {one.failures}, the first: {one.failure}" for cell, one in failed.items()]
+        parts.append("Replies or rounds that failed, and are missing in these results:\n\n" + "\n".join(lines))
     if missing := outcome.missing:
         names = "".join(f"- {cell}\n" for cell in missing)
         parts.append(
@@ -173,10 +179,10 @@ def lined(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def command_of(outcome: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
-    """The command that makes a cell again; it has another name where no change of a preset makes its settings."""
+    """The command that makes a cell again: of a preset, or of this study, where no change of a preset makes its settings."""
     options = RunOptions(baselines="none", export="none", backend=RunOptions.backend, plugins=plugins)
     scenario = outcome.scenarios[cell]
-    words = again(scenario, options) if scenario.name in SCENARIOS else ()
+    words = again(scenario, options)
     fallback = ["python", "-m", "scenarios.study", outcome.study.name, "--rows", cell.row, "--columns", cell.column]
     return shlex.join(words or [*fallback, "--seeds", f"{cell.seed},"])
 
@@ -215,8 +221,8 @@ def table_json(
         {
             "row": cell.row, "column": cell.column, "seed": cell.seed, "command": command_of(outcome, cell, plugins),
             **{name: MEASURES[name].read(one) for name in study.measures},
-            "diverged": one.diverged, "seconds": one.seconds, "processor_seconds": one.processor,
-            "weights_sha256": one.weights_sha256,
+            "diverged": one.diverged, "failures": one.failures, "failure": one.failure,
+            "seconds": one.seconds, "processor_seconds": one.processor, "weights_sha256": one.weights_sha256,
         }
         for cell, one in outcome.results.items()
     ]  # fmt: skip
@@ -318,6 +324,9 @@ def chosen_page(outcome: Outcome) -> str:
         return f"# {study.name}: nothing was tuned\n"
     seeds = ", ".join(map(str, tuning.seeds))
     more = f"; trials have {_words(tuning.changes)}" if tuning.changes else ""
+    for column, changes in tuning.where.items():
+        own = tuple(change for change in changes if change not in study.columns.get(column, ()))
+        more += f"; those on {column} {_words(own)}" if own else ""
     text = (
         f"Tuned on validation images only, on seeds {seeds}, which are not reported{more}. Every row has the same number of "
         "trials. The point with the best mean validation accuracy of the last weights is taken; of equals, the one with the "

@@ -41,10 +41,11 @@ from scenarios.studies import STUDIES, ad_hoc, carry_out, estimate, one_run, out
 from scenarios.studies.carry_out import Work
 from scenarios.studies.measures import MEASURES, rounds_to, rounds_to_smoothed
 from scenarios.studies.outcome import Outcome, in_turn
-from scenarios.studies.pool import Pool
+from scenarios.studies.pool import Pool, _next_retry
 from scenarios.studies.results import Mark, Result
 from scenarios.studies.study import ALL, Cell, Published, Study, Trial, Tuning, product
 from server import record, run_folder
+from server.record import RoundRecord
 from tests.reports import stream
 from tests.tools import needed
 
@@ -281,6 +282,42 @@ def test_a_result_is_of_its_settings_and_its_code(tmp_path: Path, monkeypatch: p
         one_run._check_code("other code")
 
 
+def test_a_result_is_of_the_files_that_it_was_made_of(tmp_path: Path) -> None:
+    """Images that are added between two starts of a study are in none of the cells that are finished."""
+    (tmp_path / "own" / "3").mkdir(parents=True)
+    folders = set[Path]()
+    for _ in range(3):
+        (tmp_path / "own" / "3" / f"{len(folders)}.png").write_bytes(b"a picture")
+        results._files.cache_clear()  # another process
+        one, other = (results.folder(tmp_path, replace(BASE, data=str(tmp_path / "own")), "code") for _ in range(2))
+        assert one == other
+        folders.add(one)
+    assert len(folders) == 3
+
+
+def test_a_row_and_a_column_that_are_impossible_together_fail(tmp_path: Path) -> None:
+    """Only the first of both are looked at before a study begins."""
+    nobody = replace(BASE, drop_stragglers=True, stragglers=1.0)
+    with pytest.raises(ValueError, match="stragglers"):
+        one_run._run(nobody, tmp_path, results.code(), 0)
+
+
+def test_what_failed_in_a_run_is_said_with_its_result(tmp_path: Path) -> None:
+    study = small()
+    work, cell = Work(study, tmp_path), study.cells()[0]
+    rows = (
+        RoundRecord(1, 0.1, accuracy=0.8, failed={3: "OSError: no space left"}),
+        RoundRecord(2, 0.1, accuracy=0.9, server_error="it could not"),
+    )  # fmt: skip
+    folder = work.folder(study.scenario(cell))
+    results.save(folder, record.Report(BASE, history=rows, accuracy=0.9), [], 1.0)
+    kept = results.load(folder)
+    assert kept and (kept.failures, kept.failure) == (2, "round 1: client 3: OSError: no space left")
+    found = work.outcome()
+    assert f"- {cell}: 2, the first: round 1: client 3: OSError: no space left" in tables.markdown(found, "again")
+    assert json.loads(tables.table_json(found, [], "again", "code"))["cells"][0]["failures"] == 2
+
+
 @pytest.mark.parametrize(
     "file, counts",
     [
@@ -404,6 +441,19 @@ def test_what_is_published_stands_below_the_rows_and_the_best_one_against_it(tmp
     assert one and (one.row, one.beaten) == ("fedprox", True) and one.difference == pytest.approx(-0.1)
 
 
+def test_a_row_that_gets_there_with_some_seeds_only_is_not_the_best(tmp_path: Path) -> None:
+    measured = small(measures=("forgetting",))
+    work = Work(measured, tmp_path)
+    for row, seeds in (("fedavg", (0, 1)), ("fedprox", (0,))):
+        for seed in (0, 1):
+            staged = Measures(0.9, 0.9, 0.3 if row == "fedavg" else 0.1, -0.1, 0.0) if seed in seeds else None
+            keep(work.folder(measured.scenario(Cell(row, "alpha 1", seed))), result(0.9, measures=staged))
+    assert tables.best(work.outcome(), "alpha 1") == set()  # nobody is left to compare with
+    published = replace(measured, published={"alpha 1": Published(0.2, "X et al. 2020")})
+    one = tables.against(Work(published, tmp_path).outcome(), "alpha 1", False)
+    assert one and one.row == "fedavg" and not one.beaten
+
+
 def test_each_cell_has_the_command_that_makes_its_settings(tmp_path: Path) -> None:
     found = finished(small(), tmp_path, {"fedavg": [0.9, 0.9], "fedprox": [0.9]}).outcome()
     facts = json.loads(tables.table_json(found, pairs.pairs(found), "again", "code"))
@@ -412,6 +462,10 @@ def test_each_cell_has_the_command_that_makes_its_settings(tmp_path: Path) -> No
         args = command_line(one["command"])
         cell = Cell(one["row"], one["column"], one["seed"])
         assert made_by(args) == found.scenarios[cell]
+    for base in (replace(BASE, name="own"), STUDIES["sanity"]().base):  # called as no preset is
+        cell = found.study.cells()[0]
+        words = tables.command_of(replace(found, scenarios={cell: base}), cell)
+        assert made_by(command_line(words)) == base
     niid = STUDIES["niid-bench"]()
     for column in niid.columns:
         cell = Cell("scaffold", column, 2)
@@ -514,6 +568,27 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
         assert (carry_out._next_cell(work, now, True)(set()) is not None) == starts
 
 
+def test_what_another_command_was_at_is_not_taken_up_where_it_would_be_late() -> None:
+    jobs = [(Path(name), replace(BASE, rounds=rounds)) for name, rounds in (("a", 30), ("b", 3), ("c", 3))]
+    assert _next_retry(jobs, lambda scenario: scenario.rounds < 10) == (Path("b"), replace(BASE, rounds=3))
+    assert [folder for folder, _ in jobs] == [Path("c")]
+    assert _next_retry(jobs, lambda scenario: False) is None and not jobs
+
+
+def test_a_run_of_one_round_says_what_others_cost() -> None:
+    one = replace(BASE, rounds=1)
+    found = estimate.measured(one, [Mark(1, 9.0, 1.0, 1000, True)], result(0.9, processor=12.0))
+    assert found and found.of(one) == pytest.approx(12.0)
+    assert estimate.measured(BASE, [Mark(1, 9.0, 1.0, 1000, True)]) is None
+
+
+def test_what_testing_costs_goes_with_the_images() -> None:
+    found = estimate.measured(BASE, result(0.9).marks)  # a second of each round for 200 images
+    assert found and found.of(replace(BASE, test=2000)) - found.of(BASE) == pytest.approx(3 * 9.0)
+    brief = replace(BASE, stragglers=1.0, local=replace(BASE.local, epochs=0.5))
+    assert estimate.share(brief) == pytest.approx(estimate.share(replace(brief, stragglers=0.0)))
+
+
 # ── the command ──
 
 
@@ -533,6 +608,7 @@ def test_nothing_is_started_that_would_not_end_in_time(tmp_path: Path) -> None:
         ("noniid --over strategy=fedavg,nope", "choose from bulyan"),
         ("noniid --over nope=1,2", "unknown key 'nope'"),
         ("strategies --tune local.rate", "should be key=value"),
+        ("strategies --tune local.rate=0.1,0.3 --tune local.rate=1,3", "--tune names one setting twice"),
         *[
             (f"{study} --set {change}", f"--set {change} would have no effect in study {study}")
             for study, change in (

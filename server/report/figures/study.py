@@ -124,7 +124,9 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
                 axes.grid(axis="x")
                 axes.set_xlabel(label)
             axes.set_xlabel(wrapped(axes.get_xlabel(), LABEL))
-            _title(axes, name, shown.best({one.row: statistics.mean(one.values.values()) for one in panel_series}))
+            whole = [one for one in panel_series if len(one.values) >= len(one.curves)]  # all of its seeds have a value
+            means = {one.row: statistics.mean(one.values.values()) for one in whole}
+            _title(axes, name, shown.best(means) if means else "no row has it with every seed")
         note = (
             f"large: mean, ± standard deviation over {span(counts)} seeds; small: each seed"
             if max(counts) > 1
