@@ -6,14 +6,13 @@ file has one batch size.
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from core.models.norm_ops import grouped, inverse_root, norm_squares, variance
-from core.models.stock import dense_squares, squared, windowed
+from core.models.stock import dense_squares, greatest, squared, windowed
 
 __all__ = [
     "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "grouped", "inverse_root", "norm_squares", "pool", "relu",
@@ -40,34 +39,24 @@ def pool(x: tf.Tensor, size: int) -> tf.Tensor:
     _, rows, columns, _ = x.shape
     if rows % size or columns % size:  # what no window fills
         x = tf.slice(x, [0] * 4, [-1, rows - rows % size, columns - columns % size, -1])
-    return greatest(*tf.split(tf.nn.space_to_depth(x, size), size * size, 3))
+    return greatest(tf.split(tf.nn.space_to_depth(x, size), size * size, 3), _greater)
 
 
 def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
     """Convolution of one channel and max-pool, as products with windows (core.models.stock)."""
     windows, kernels, (h, w) = windowed(tf.nn.space_to_depth(x, size), kernel, size)
-    return tf.reshape(greatest(*[windows @ one for one in kernels]), [-1, h, w, kernel.shape[-1]])
+    return tf.reshape(greatest([windows @ one for one in kernels], _greater), [-1, h, w, kernel.shape[-1]])
 
 
 @tf.custom_gradient
-def greatest(*parts: tf.Tensor) -> Any:
-    """The greatest of several; the gradient goes to the first that reaches it, as max-pooling's does in TensorFlow.
+def _greater(first: tf.Tensor, second: tf.Tensor) -> Any:
+    """The greater of two, whose gradient is a product."""
 
-    Ties are common on blank paper.
-    """
-    rest = list(parts)
-    while len(rest) > 1:  # in pairs
-        rest = [reduce(tf.maximum, rest[i : i + 2]) for i in range(0, len(rest), 2)]
-    (top,) = rest
+    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        to_second = g * tf.cast(second > first, g.dtype)
+        return g - to_second, to_second
 
-    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        shares = []
-        for part in parts[:-1]:
-            shares.append(g * tf.cast(tf.equal(part, top), g.dtype))  # a product takes a third of a selection's time
-            g = g - shares[-1]
-        return (*shares, g)
-
-    return top, gradient
+    return tf.maximum(first, second), gradient
 
 
 def flat(x: tf.Tensor) -> tf.Tensor:

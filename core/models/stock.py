@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from core.models.norm_ops import grouped, inverse_root, moments, norm_squares, variance
 
 __all__ = [
-    "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "grouped", "inverse_root", "moments",
+    "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "greatest", "grouped", "inverse_root", "moments",
     "norm_squares", "patches", "pool", "relu", "squared", "variance", "windowed",
 ]  # fmt: skip
 relu = tf.nn.relu
@@ -30,18 +34,37 @@ def flat(x: tf.Tensor) -> tf.Tensor:
 
 
 def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
-    """Convolution of one channel and max-pool, as a product with windows: [n, rows, columns, 1] → [n, h, w, filters].
+    """Convolution of one channel and max-pool, as products with windows: [n, rows, columns, 1] → [n, h, w, filters].
 
-    The rows are as many as the last window reaches: size · (h - 1) + size + k - 1, a multiple of the pool's size. To one max-pool
-    NaN is no number at all, where the greater of two would be NaN; weights that hold it are refused before they are here.
+    The rows are as many as the last window reaches: size · (h - 1) + size + k - 1, a multiple of the pool's size.
     """
     _, rows, columns, _ = x.shape
     # space_to_depth of one channel, in a third of its time.
     cells = tf.transpose(tf.reshape(x, [-1, rows // size, size, columns // size, size]), [0, 1, 3, 2, 4])
     cells = tf.reshape(cells, [-1, rows // size, columns // size, size**2])
     windows, kernels, (h, w) = windowed(cells, kernel, size)
-    positions = tf.reshape(windows @ tf.concat(kernels, 1), [-1, h, w * size**2, kernel.shape[-1]])
-    return tf.nn.max_pool2d(positions, [1, size**2], [1, size**2], "VALID")
+    return tf.reshape(greatest([windows @ one for one in kernels], _greater), [-1, h, w, kernel.shape[-1]])
+
+
+@tf.custom_gradient
+def _greater(first: tf.Tensor, second: tf.Tensor) -> Any:
+    """The greater of two. ReluGrad lets a gradient through in one pass; to compare, convert and multiply takes three."""
+
+    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        to_second = tf.raw_ops.ReluGrad(gradients=g, features=second - first)
+        return g - to_second, to_second
+
+    return tf.maximum(first, second), gradient
+
+
+def greatest(parts: list[tf.Tensor], greater: Callable[[tf.Tensor, tf.Tensor], Any]) -> Any:
+    """The greatest of several, in pairs; the gradient goes to the first that reaches it, as max-pooling's does in TensorFlow.
+
+    greater: the greater of two, whose gradient goes to the first where they are equal. Ties are common on blank paper.
+    """
+    while len(parts) > 1:
+        parts = [reduce(greater, parts[i : i + 2]) for i in range(0, len(parts), 2)]
+    return parts[0]
 
 
 def windowed(cells: tf.Tensor, kernel: tf.Tensor, size: int) -> tuple[tf.Tensor, list[tf.Tensor], tuple[int, int]]:
