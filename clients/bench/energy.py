@@ -82,10 +82,12 @@ class Pmic:
     @contextmanager
     def measured(self) -> Iterator[Stretch]:
         """Joules as the mean of the watts seen, times the seconds."""
-        stretch, start, watts, done = Stretch(), time.perf_counter(), [rails(_pmic())], threading.Event()
+        stretch, start, watts, done = Stretch(), time.perf_counter(), list[float](), threading.Event()
 
-        def look() -> None:
+        def look() -> None:  # not before the work begins: that would be a reading of an idle board
             while not done.wait(EVERY):
+                watts.append(rails(_pmic()))
+            if not watts:  # it was over at once
                 watts.append(rails(_pmic()))
 
         watcher = threading.Thread(target=look, daemon=True)
@@ -113,12 +115,18 @@ def rails(text: str) -> float:
 
 def meter() -> Meter | None:
     """This device's, or None. RAPL's counters are readable by root only on most systems."""
-    zones = tuple(sorted(zone for zone in RAPL.glob("intel-rapl:*") if zone.name.count(":") == 1 and _readable(zone)))
+    zones = tuple(sorted(zone for zone in RAPL.glob("intel-rapl:*") if _package(zone) and _readable(zone)))
     if zones:
         return Rapl(zones)
     if shutil.which("vcgencmd") and rails(_pmic()) > 0:
         return Pmic()
     return None
+
+
+def _package(zone: Path) -> bool:
+    """Is it a processor's? A laptop may have `psys` beside them, the whole platform, with the processor in it."""
+    name = zone / "name"
+    return zone.name.count(":") == 1 and (not name.exists() or name.read_text().startswith("package"))
 
 
 def _readable(zone: Path) -> bool:

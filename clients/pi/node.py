@@ -15,6 +15,7 @@ from clients.pi.settings import Node
 from clients.sources.image_folder import survey
 from core.config.scenario import Scenario
 from core.data import read as images
+from core.data.folder import classes
 from core.disk import placed
 from fl import keys
 
@@ -87,6 +88,8 @@ def counted(node: Node) -> str:
         return f"{len(train) + len(test):,} images in {node.data}"
     with tempfile.TemporaryDirectory() as folder:  # as in a first round, which leaves its book elsewhere
         book = Path(folder) / "experiences.json"
-        shard, held_out, notes = survey(Scenario("doctor"), node.client, Path(node.data), book, 1)
+        # Of how many classes its federation is, a device learns with a round's message; ten at least, and those that it has.
+        scenario = Scenario("doctor", classes=max(10, classes(Path(node.data))))
+        shard, held_out, notes = survey(scenario, node.client, Path(node.data), book, 1)
     summary = f"{len(shard.train):,} images to train on and {len(held_out):,} to test on in {node.data}"
     return "; ".join([summary, *notes])

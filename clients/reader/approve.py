@@ -28,6 +28,7 @@ def approve(folder: Path, lines: TextIO) -> int:
     """
     if not folder.is_dir():
         raise ValueError(f"--approve {folder} is no folder")
+    corrections.resumed(folder)
     waiting = corrections.waiting(folder)
     sentence = f"{len(waiting):,} corrections wait" if len(waiting) != 1 else "1 correction waits"
     print(f"{sentence} in {folder}" + (f"\n{HELP}" if waiting else ""))

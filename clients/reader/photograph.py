@@ -64,6 +64,9 @@ def _markers(octets: bytes) -> Iterator[tuple[int, int]]:
     offset = 2
     while offset + 4 <= len(octets) and octets[offset] == 0xFF:
         marker = octets[offset + 1]
+        if marker == 0xFF:  # any number of these may stand before a marker
+            offset += 1
+            continue
         yield marker, offset
         if marker == 0xDA:
             return
@@ -80,9 +83,13 @@ def camera(number: int) -> Iterator[np.ndarray]:
     except ImportError:
         yield from _frames(number)
         return
-    device: Any = Picamera2(number)
-    device.configure(device.create_still_configuration({"size": (1640, 1232)}))
-    device.start()
+    try:
+        device: Any = Picamera2(number)
+        device.configure(device.create_still_configuration({"size": (1640, 1232)}))
+        device.start()
+    except (IndexError, RuntimeError) as error:  # none is plugged in, or none of this number
+        there = "`rpicam-hello --list-cameras` names those that are there"
+        raise ValueError(f"camera {number} cannot be opened: {error}; {there}") from None
     try:
         while True:
             yield cv2.cvtColor(device.capture_array(), cv2.COLOR_RGB2GRAY)

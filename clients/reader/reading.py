@@ -79,6 +79,8 @@ def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
     files = []
     for digit, label in pairs:
         name = hashlib.sha256(digit.image.tobytes()).hexdigest()[:16]
+        if label == UNSURE and any(one.parent.name.isdecimal() for one in folder.glob(f"*/{name}.png")):
+            continue  # somebody has named it already
         files.append(folder / label / f"{name}.png")
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         files[-1].write_bytes(cv2.imencode(".png", digit.image)[1].tobytes())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -27,6 +28,7 @@ from core.images import SIDE
 from core.safe_json import read_object
 
 MOST = 1000  # that may wait in a folder
+CLAIM = 60.0  # seconds that an approval may take; what was claimed before that, nobody is approving any more
 LONGEST = 400_000  # bytes of one, as JSON
 POINTS = 10_000  # of all strokes of one drawing
 # x, y: shares of the field's side; t: milliseconds from the first point; pressure 0 … 1
@@ -121,8 +123,13 @@ def put(folder: Path, one: Correction) -> Path:
     del metadata["image"]
     with placed(file.with_suffix(".json")) as metadata_file:  # first: a picture without it would be nobody's
         metadata_file.write(json.dumps(metadata).encode())
-    with placed(file) as picture_file:
-        picture_file.write(_png(one.image))
+    try:
+        with placed(file) as picture_file:
+            picture_file.write(_png(one.image))
+    except OSError:
+        if not file.exists():
+            file.with_suffix(".json").unlink(missing_ok=True)
+        raise
     return file
 
 
@@ -133,6 +140,14 @@ def waiting(folder: Path) -> list[Path]:
         with suppress(FileNotFoundError):  # somebody decided on it just now
             times[file] = file.stat().st_mtime_ns
     return sorted(times, key=lambda file: (times[file], file.name))
+
+
+def resumed(folder: Path) -> None:
+    """Let what was being approved when the power went wait again; not what somebody may be approving now."""
+    for claimed in (folder / PENDING).glob("*.approved"):
+        with suppress(FileNotFoundError):  # it ended just now
+            if time.time() - claimed.stat().st_ctime > CLAIM and claimed.with_suffix(".png").exists():
+                claimed.rename(claimed.with_suffix(".json"))
 
 
 def read(file: Path, classes: int) -> Correction:
@@ -157,17 +172,17 @@ def approve(file: Path, one: Correction, label: int) -> Path:
         file.with_suffix(".json").rename(claimed)  # which only one of two people can
     except FileNotFoundError:
         raise ValueError(f"{file} does not wait any more: somebody decided on it meanwhile") from None
+    approved = folder / str(label) / file.name
     try:
         if one.strokes:
             with placed(folder / STROKES / f"{label}-{file.stem}.json") as strokes_file:
                 strokes_file.write(json.dumps(one.strokes).encode())
-        approved = folder / str(label) / file.name
         with placed(approved) as picture_file:
             picture_file.write(_png(one.image))  # as it was checked, not as it came
-    except OSError:
-        claimed.rename(file.with_suffix(".json"))  # it waits on
+        named_anew(approved)
+    except BaseException:  # Ctrl-C too
+        claimed.rename(file.with_suffix(".json"))  # it waits on; to approve it again does all of this again
         raise
-    named_anew(approved)
     claimed.unlink(missing_ok=True)
     refuse(file)
     return approved

@@ -30,7 +30,7 @@ def application(service: Service, more: Sequence[BaseRoute] = ()) -> Starlette:
     """The routes, and more of them."""
 
     def admit(request: Request) -> None:
-        if request.url.path not in OPEN:
+        if request.scope["path"] not in OPEN:  # which no header is part of, as of the URL's
             service.authorized(request.headers.get("authorization"))
 
     routes = [route(service, path, method, handler, admit) for (method, path), handler in HANDLERS.items()]
@@ -218,7 +218,7 @@ async def _infer(service: Service, request: Request) -> Response:
     output: dict[str, Any] = {"name": PROBABILITIES, "datatype": "FP32", "shape": list(probabilities.shape)}
     answer = {"model_name": NAME, "model_version": str(model.version), "outputs": [output]}
     if "id" in content:
-        answer["id"] = str(content["id"])[:200]
+        answer["id"] = str(content["id"])[:200].encode(errors="replace").decode()
     if binary is not True:
         output["data"] = probabilities.ravel().tolist()
         return JSONResponse(answer)

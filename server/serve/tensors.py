@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from core.images import SIDE
-from server.serve.refusal import invalid
+from server.serve.refusal import Refusal, invalid
 
 IMAGE, PROBABILITIES = "image", "probabilities"  # the tensors' names, as in the exports
 SHAPE = f"[n, {SIDE}, {SIDE}, 1]"
+NUMBERS = {int, float, np.float32, np.float64}  # JSON's, and protobuf's
 SIZES = (-1, SIDE, SIDE, 1)  # the same, as protocols say it
 
 
@@ -58,20 +59,32 @@ def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
 def shaped(shape: Sequence[int]) -> list[int]:
     """A shape's sizes, 0 … 2^31 - 1. Raises Refusal for others."""
     sizes = [int(size) for size in shape]
-    if any(not 0 <= size < 1 << 31 for size in sizes) or len(sizes) > 8:
+    # One that holds nothing may be too great for NumPy all the same.
+    if any(not 0 <= size < 1 << 31 for size in sizes) or len(sizes) > 8 or (0 in sizes and sum(sizes) >= 1 << 31):
         raise invalid(f"the shape {sizes[:8]} makes no sense")
     return sizes
 
 
 def _array(values: Any) -> np.ndarray:
+    """Looked at as objects first: an array of texts has room for the longest in each place, gigabytes for a small request."""
     try:
-        array = np.asarray(values)
+        array = np.asarray(values, object)
     except (ValueError, TypeError, OverflowError):
-        raise invalid(f"{IMAGE} is ragged: all its rows should have one length; the shape is {SHAPE}") from None
-    if array.dtype.kind not in "fiu":
+        raise _ragged() from None
+    kinds = set(map(type, array.flat))
+    if list in kinds:
+        raise _ragged()
+    if not kinds <= NUMBERS and array.size:
         raise invalid(f"{IMAGE} should hold numbers only")
-    with np.errstate(over="ignore"):  # what is too great for float32 is infinite, and refused as such
-        return array.astype(np.float32)
+    try:
+        with np.errstate(over="ignore"):  # what is too great for float32 is infinite, and refused as such
+            return array.astype(np.float32)
+    except OverflowError:
+        raise invalid(f"{IMAGE} holds a number with too many digits") from None
+
+
+def _ragged() -> Refusal:
+    return invalid(f"{IMAGE} is ragged: all its rows should have one length; the shape is {SHAPE}")
 
 
 def check_outputs(outputs: Sequence[str]) -> None:

@@ -63,10 +63,20 @@ def test_a_pi_s_power_chip_is_asked_by_its_own_command(tmp_path: Path, monkeypat
     assert stretch.watts == pytest.approx(1.75)
 
 
+def test_a_pi_is_not_looked_at_before_the_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading of the idle board among those of its work would make the work cheaper."""
+    begun: list[bool] = []
+    monkeypatch.setattr(energy, "_pmic", lambda: OLD if begun else "")
+    with Pmic().measured() as stretch:
+        begun.append(True)
+    assert stretch.watts == pytest.approx(1.75)
+
+
 def test_a_processor_s_counters_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zone = counter(tmp_path / "intel-rapl:0", 5)
     counter(tmp_path / "intel-rapl:0:0", 5)  # a part of it, which would be counted twice
     (tmp_path / "intel-rapl:1").mkdir()  # not readable
+    (counter(tmp_path / "intel-rapl:2", 5) / "name").write_text("psys\n")  # the platform, the processor in it
     monkeypatch.setattr(energy, "RAPL", tmp_path)
     found = energy.meter()
     assert isinstance(found, Rapl) and found.zones == (zone,)

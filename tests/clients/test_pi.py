@@ -171,6 +171,9 @@ def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> 
     good, how = examined(folder)["data"]
     assert good and "images to train on" in how
     assert "for they are no label folders 0 … 9: 1 (a)" in how and "not readable PNGs: 1 (3/half.png)" in how
+    (digits / "3").rename(digits / "11")  # of a federation of twelve
+    good, how = examined(folder)["data"]
+    assert good and "no label folders 0 … 11: 1 (a)" in how
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,30 @@ def test_approved_it_is_training_data_with_its_strokes_beside(tmp_path: Path) ->
     assert corrections.waiting(tmp_path) == [] and not list((tmp_path / "pending").iterdir())
 
 
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_what_is_stopped_in_the_middle_waits_on(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = corrections.put(tmp_path, some_correction(0))
+
+    def stop(approved: Path) -> None:
+        raise error
+
+    one = corrections.read(file, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections, "named_anew", stop)
+        with pytest.raises(error):
+            corrections.approve(file, one, 4)
+    assert corrections.waiting(tmp_path) == [file] and corrections.read(file, 10).label == 4
+    file.with_suffix(".json").rename(file.with_suffix(".approved"))  # the power went
+    corrections.resumed(tmp_path)  # somebody may be at it
+    with pytest.raises(ValueError, match="has no"):
+        corrections.read(file, 10)
+    monkeypatch.setattr(corrections, "CLAIM", -1.0)
+    corrections.resumed(tmp_path)
+    assert corrections.approve(file, corrections.read(file, 10), 4).exists() and not corrections.waiting(tmp_path)
+
+
 @pytest.mark.parametrize(
     "key, value, message",
     [

@@ -219,9 +219,11 @@ field.addEventListener("keydown", (event) => {
     pen.shown = true;
     if (pen.down) strokes.go(pen.x, pen.y, event.timeStamp, 0.5);
   } else if (event.key === " ") {
-    drawing = null;
-    [pen.down, pen.shown] = [!pen.down, true];
-    if (pen.down) strokes.begin(pen.x, pen.y, event.timeStamp, 0.5);
+    if (!event.repeat) {  // a key that is held lifts the pen once
+      drawing = null;
+      [pen.down, pen.shown] = [!pen.down, true];
+      if (pen.down) strokes.begin(pen.x, pen.y, event.timeStamp, 0.5);
+    }
   } else if (event.key === "Backspace") undo();
   else if (event.key === "Escape") clear();
   else return;

@@ -101,6 +101,8 @@ TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 28, 28, 1]}
         (PREDICT, {"instances": []}, 400, "list of images"),
         (PREDICT, {"instances": [[1, 2], [3]]}, 400, "ragged"),
         (PREDICT, {"instances": [["a"]]}, 400, "numbers only"),
+        (PREDICT, {"instances": ["a" * 2000, *[""] * 500_000]}, 400, "numbers only"),  # 4 GB as an array of texts
+        (PREDICT, {"instances": [[True]]}, 400, "numbers only"),
         (PREDICT, {"instances": [[1, 2]]}, 400, "shape [1, 2]"),
         (PREDICT, {"instances": [{"picture": ZERO[0]}]}, 400, "'picture'"),
         (PREDICT, {"instances": [[[[float("nan")]] * 28] * 28]}, 400, "not a number"),
@@ -121,6 +123,7 @@ TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 28, 28, 1]}
         (INFER, {"inputs": [TENSOR | {"data": [0] * 783}]}, 400, "783 values"),
         (INFER, {"inputs": [TENSOR | {"shape": [-1, 28, 28, 1], "data": [0] * 784}]}, 400, "makes no sense"),
         (INFER, {"inputs": [TENSOR | {"shape": [2**31] * 4, "data": [0]}]}, 400, "makes no sense"),
+        (INFER, {"inputs": [TENSOR | {"shape": [0, *[2**31 - 1] * 4], "data": []}]}, 400, "makes no sense"),
         (INFER, {"inputs": [TENSOR | {"shape": "all", "data": [0] * 784}]}, 400, "whole numbers"),
         (INFER, {"inputs": [TENSOR | {"data": [0] * 784}], "outputs": [{"name": "logits"}]}, 400, "'logits'"),
     ],
