@@ -48,9 +48,12 @@ def backward_transfer(matrix: np.ndarray, learned: Sequence[int]) -> float:
     return float(np.mean(gains)) if gains else 0.0
 
 
-def forward_transfer(matrix: np.ndarray, learned: Sequence[int], before: np.ndarray) -> float:
-    """Mean over later tasks of the accuracy just before the task was taught, less that before the first stage."""
-    gains = [matrix[first - 1, task] - before[task] for task, first in enumerate(learned) if first > 0]
+def forward_transfer(matrix: np.ndarray, learned: Sequence[int], before: np.ndarray, began: int = 0) -> float:
+    """Mean over later tasks of the accuracy just before the task was taught, less that before the first stage.
+
+    began: the stage after `before`; what it taught had no stage to gain from. 1 if the model that was there is a stage itself.
+    """
+    gains = [matrix[first - 1, task] - before[task] for task, first in enumerate(learned) if first > began]
     return float(np.mean(gains)) if gains else 0.0
 
 
@@ -139,16 +142,20 @@ class Measures:
 
 
 def summary(
-    matrix: np.ndarray, learned: Sequence[int], before: np.ndarray, joint: np.ndarray | None = None
+    matrix: np.ndarray,
+    learned: Sequence[int],
+    before: np.ndarray,
+    joint: np.ndarray | None = None,
+    began: int = 0,
 ) -> Measures:
-    """All measures of a run."""
+    """All measures of a run. began: see `forward_transfer`."""
     lost = forgetting(matrix, learned)
     return Measures(
         average_accuracy=average_accuracy(matrix),
         incremental_accuracy=incremental_accuracy(matrix, learned),
         forgetting=float(np.mean(lost)) if lost else 0.0,
         backward_transfer=backward_transfer(matrix, learned),
-        forward_transfer=forward_transfer(matrix, learned, before),
+        forward_transfer=forward_transfer(matrix, learned, before, began),
         intransigence=None if joint is None else intransigence(matrix, learned, joint),
     )
 
@@ -162,12 +169,12 @@ class OwnWay:
     learned: Sequence[int]  # for each task the first of its stages that taught it; -1: never
 
 
-def over_clients(ways: Sequence[OwnWay], before: np.ndarray) -> tuple[Measures, Measures]:
+def over_clients(ways: Sequence[OwnWay], before: np.ndarray, began: int = 0) -> tuple[Measures, Measures]:
     """Mean and standard deviation over clients of each one's measures, in its own order and over the tasks that it met.
 
     A client counts where it can: one that met no task before its last stage has forgotten nothing and kept nothing, and one
     that was taught all in its first stage had nothing to look forward to. The deviation is that of a sample (n − 1); of
-    fewer than two clients it is 0.
+    fewer than two clients it is 0. began: see `forward_transfer`.
     """
     per_client: dict[str, list[float]] = {
         name: [] for name in asdict(Measures(0, 0, 0, 0, 0)) if name != "intransigence"
@@ -177,9 +184,13 @@ def over_clients(ways: Sequence[OwnWay], before: np.ndarray) -> tuple[Measures, 
         if not met:
             continue
         learned = [way.learned[task] for task in met]
-        client_measures = asdict(summary(way.matrix[:, met], learned, before[met]))
+        client_measures = asdict(summary(way.matrix[:, met], learned, before[met], began=began))
         met_earlier = any(first < len(way.matrix) - 1 for first in learned)
-        defined = {"forgetting": met_earlier, "backward_transfer": met_earlier, "forward_transfer": max(learned) > 0}
+        defined = {
+            "forgetting": met_earlier,
+            "backward_transfer": met_earlier,
+            "forward_transfer": max(learned) > began,
+        }
         for name, values in per_client.items():
             if defined.get(name, True):
                 values.append(client_measures[name])

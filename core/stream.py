@@ -157,7 +157,7 @@ def seasons(
     *,
     seasons: int = 4,  # a year, 1 … as many as there are labels
     years: int = 2,  # how often they come, at least 1
-    mix: float = 0.0,  # share of images out of season; range [0, 1]
+    mix: float = 0.0,  # share of images whose season is drawn anew from all; range [0, 1]
 ) -> Course:
     """Seasonal label drift (arXiv:2601.13456): each season has its own digits, but for a share `mix`; years repeat"""
     if years < 1:

@@ -55,7 +55,7 @@ class Terminal:
             self._update("rounds", number, text=f"round {number}/{self._total}  accuracy {share}{left_out}")
         elif self._total:
             spent = time.monotonic() - self._started
-            seconds_left = spent / (number - self._before) * (self._total - number)
+            seconds_left = spent / max(1, number - self._before) * (self._total - number)
             self.say(f"round {number}/{self._total}  accuracy {share}{left_out}  about {seconds_left:.0f} s left")
 
     # ── progress ──

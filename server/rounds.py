@@ -171,7 +171,7 @@ def _record(request: Request, believed: Believed) -> RoundRecord:
         said={client: u.note for client, u in updates.items() if u.note},
         capped={c: updates[c].examples for c in learned if believed.counts[c] < updates[c].examples},
         examples=sums.examples,
-        train_loss=sums.mean_loss,
+        train_loss=sums.mean_loss if sums.examples else None,
         train_accuracy=sums.accuracy,
         drift={client: believed.drift[client] for client in learned},
     )

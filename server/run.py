@@ -145,8 +145,11 @@ def advance(run: Run, state: RunState, outcome: Round) -> RunState:
     """The state after a round: its model tested, kept as a version if a stage ends with it, and all of it written down."""
     row = run.tests.tested(outcome, state.history)
     if run.before and row.round in run.tests.ends[:-1]:  # after the last stage all are asked anyway
+        start = time.perf_counter()
         shards, _ = evaluation.clients(run.federation, outcome.arrays, row.round)
         row = replace(row, clients_accuracy={one.client: one.accuracy for one in shards if one.accuracy is not None})
+        spent = row.seconds.evaluate + time.perf_counter() - start
+        row = replace(row, seconds=replace(row.seconds, evaluate=spent))
     reported = {client for one in state.history for client in one.unprepared}
     row = replace(row, unprepared=tuple(client for client in row.unprepared if client not in reported))
     row = replace(row, said=_news(row, state.history))

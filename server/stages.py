@@ -81,7 +81,7 @@ def continual(
         stages=tasks[: len(rows)],
         ends=tuple(row.round for row in rows),
         matrix=tuple(row.tasks_accuracy for row in rows),
-        measures=summary(whole, learned, np.array(before.tasks)),
+        measures=summary(whole, learned, np.array(before.tasks), began=int(bool(scenario.past))),
         clients_measures=_own_ways(scenario, history, before),
         classes=tuple(row.classes_accuracy for row in rows),
         clients=(*(row.clients_accuracy for row in rows[:-1]), dict(clients)),
@@ -115,7 +115,7 @@ def _own_ways(scenario: Scenario, history: Sequence[RoundRecord], before: Scores
         return None
     if scenario.past:
         ways = [OwnWay(*_continued(scenario, before, way.matrix, way.learned)) for way in ways]
-    return ClientsMeasures(*over_clients(ways, np.array(before.tasks)), len(ways))
+    return ClientsMeasures(*over_clients(ways, np.array(before.tasks), int(bool(scenario.past))), len(ways))
 
 
 def own_way(scenario: Scenario, history: Sequence[RoundRecord], client: int) -> OwnWay:

@@ -88,7 +88,13 @@ def look(home: Path) -> Status:
 
 def _nodes(home: Path, folder: Path | None, history: Sequence[RoundRecord]) -> tuple[Node, ...]:
     names, plays = flwr_cli.names(home), _clients(folder)
-    nodes = [_node(one, names, plays.get(one["node-id"]), history) for one in flwr_cli.nodes(home)]
+    admitted = {
+        name: client for name, client in flwr_cli.clients(home).items() if client >= 0
+    }  # while a node is away, too
+    nodes = [
+        _node(one, names, plays.get(one["node-id"], admitted.get(names.get(one["node-id"], ""))), history)
+        for one in flwr_cli.nodes(home)
+    ]
     return tuple(sorted(nodes, key=lambda node: node.name))
 
 

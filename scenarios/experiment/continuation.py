@@ -22,6 +22,7 @@ from server.checkpoint import RunState
 from server.record import Exports
 from server.report.renew import renew
 
+ROLLED_BACK = "was made current by --rollback"  # how the sentence of it ends
 LINE = 30  # runs back: a month of nights
 SIMULATED = "simulation"  # the name of a run before this one of which no node can have kept anything
 
@@ -78,6 +79,7 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
     real: on real nodes; they bring their own memories of that run, by its name.
     """
     version, _ = source(run, real)
+    record.write(folder / run_folder.SOURCE, f"{run}\n")
     anew = [
         method.name
         for method in strategies.build(Scenario.read(run / run_folder.SCENARIO)).client()
@@ -95,6 +97,12 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
         if files := list(numbered(home).values()):
             (folder / run_folder.CLIENTS / home.name).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(files[-1], folder / run_folder.CLIENTS / home.name / "round-0000.npz")
+
+
+def begun_from(folder: Path) -> str:
+    """The run that this one went on from, as it was named; empty, if none."""
+    file = folder / run_folder.SOURCE
+    return file.read_text().removesuffix("\n") if file.exists() else ""
 
 
 def _lineage(run: Path) -> list[str]:
@@ -136,6 +144,6 @@ def rollback(version: Path) -> str:
         objections = list(exports.refused.values())
         with suppress(ValueError):  # one without readable facts can be taken back too
             objections += versions.about(home).objections
-        changed = [f"version {int(number)} was made current by --rollback"] * (previous != home)
+        changed = [f"version {int(number)} {ROLLED_BACK}"] * (previous != home)
         renew(run, *changed, current=int(number), exports=exports)
     return f"{run}: version {home.name} is current{instead}" + "".join(f"\nnote: {why}" for why in objections)

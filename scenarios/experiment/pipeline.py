@@ -23,7 +23,7 @@ from scenarios.backends.grid import serve
 from scenarios.check import without_effect
 from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
-from scenarios.experiment import baselines
+from scenarios.experiment import baselines, continuation
 from scenarios.experiment.again import again, flags
 from scenarios.experiment.exporting import exporter
 from scenarios.experiment.options import COMPARED, Experiment
@@ -129,6 +129,7 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int) -> Report:
     terminal.pause()
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
+    current, said = _taken_back(folder)
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:
         superlink.run(options.federation, scenario, folder, tracking)
@@ -139,11 +140,24 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int) -> Report:
             serve(server.build(scenario, folder, tracking, backend.judge), backend.grid)
     terminal.pause()
     report = record.load(folder)
-    source = str(options.source) if options.source else ""
+    source = continuation.begun_from(folder)
+    if source and not options.source:  # it was interrupted
+        options = replace(options, source=Path(source))
     notes = without_effect(scenario)
     if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
         notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")
-    return report.with_(*notes, source=source, command=again(scenario, options))
+    return report.with_(*notes, *said, current=current, source=source, command=again(scenario, options))
+
+
+def _taken_back(folder: Path) -> tuple[int | None, list[str]]:
+    """Which version `--rollback` made current of a run that was finished, and what was said of it; None: none. A resumed run must
+    not undo it."""
+    with suppress(OSError, ValueError):
+        report = record.load(folder)
+        said = [event for event in report.events if event.endswith(continuation.ROLLED_BACK)]
+        if "total" in report.seconds and said:
+            return report.current, said
+    return None, []
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:
@@ -215,7 +229,8 @@ def _beside(report: Report, kind: str, result: baselines.Result) -> Report:
 
 
 def _export(report: Report, experiment: Experiment) -> Report:
-    """The newest version that passed the gate becomes current; the files that were asked for are made, and verified."""
+    """The newest version that passed the gate becomes current, if nobody took another back; the files that were asked for are
+    made, and verified."""
     start, scenario = time.perf_counter(), experiment.scenario
     kept, accepted = versions.listed(experiment.folder), []
     for version in kept:
@@ -225,6 +240,8 @@ def _export(report: Report, experiment: Experiment) -> Report:
         events = [f"version {about.version} is not current: {why}" for why in objections]
         report = report.with_(*events, stages=(*report.stages, about))
         accepted += [version] * (not objections)
+    if report.current:
+        accepted = [versions.by_number(experiment.folder, report.current)]
     requested = {"all": kept, "current": accepted[-1:], "none": []}[experiment.options.export]
     new_exports = _files(experiment, [version for version in requested if versions.exported(version) is None])
     exports = Exports()
@@ -266,7 +283,12 @@ def _draw(report: Report, experiment: Experiment, tracking: Tracking) -> Report:
 
 
 def _pictured(report: Report, scenario: Scenario) -> np.ndarray | None:
-    """Some images of the clients that are pictured, of all their digits: uint8 [clients, IMAGES, height, width]."""
-    examples = [shard(scenario.json(), one.client).train for one in report.shards[:PICTURED]]
+    """Some images of the clients that are pictured, of all their digits: uint8 [clients, IMAGES, height, width]; None where one has
+    data of its own, which nobody else has seen."""
+    pictured = report.shards[:PICTURED]
+    examples = [shard(scenario.json(), one.client).train for one in pictured]
+    for one, its_part in zip(pictured, examples, strict=True):
+        if one.labels and list(one.labels) != np.bincount(its_part.y, minlength=len(one.labels)).tolist():
+            return None
     spread = [np.argsort(one.y, kind="stable")[np.linspace(0, len(one) - 1, IMAGES).astype(int)] for one in examples]
     return np.stack([one.x[rows] for one, rows in zip(examples, spread, strict=True)]) if examples else None

@@ -161,7 +161,8 @@ def _clients(report: Report) -> Iterator[str]:
 def _limits(report: Report) -> str:
     return f"""## Limits
 
-- It knows {report.everything}, one to an image, as in its training data: in the middle, about 20 pixels high, light ink on dark.
+- Its answer is one of {report.everything}, also where it was taught fewer (see above); one to an image, as in its training data: in
+  the middle, about 20 pixels high, light ink on dark.
   What is nothing of the kind still gets an answer; look at the probability.
 - Accuracy is that of test images of the same source. Other hands, pens and cameras read worse: measure on your own.
 - Nothing here protects what weights tell of clients' images: the run used no differential privacy."""

@@ -22,6 +22,15 @@ def test_the_textbook_matrix() -> None:
     assert found.intransigence is None
 
 
+def test_what_a_continued_run_is_taught_first_had_no_stage_to_gain_from() -> None:
+    """The model that it went on from is its stage 0; that of the task of stage 1 just before it is the same model."""
+    whole = np.concatenate([[BEFORE], R])
+    gained = metrics.forward_transfer(whole, [1, 2, 3], BEFORE, began=1)
+    assert gained == pytest.approx(((0.1 - 0.05) + (0.1 - 0.2)) / 2) == metrics.forward_transfer(R, [0, 1, 2], BEFORE)
+    own, _ = metrics.over_clients([metrics.OwnWay(whole[:2], [1, -1, -1])], BEFORE, began=1)
+    assert own.forward_transfer == 0.0
+
+
 def test_intransigence_is_what_joint_training_has_more() -> None:
     joint = np.full((3, 3), 0.95)
     assert metrics.summary(R, [0, 1, 2], BEFORE, joint).intransigence == pytest.approx((0.05 + 0.15 + 0.05) / 3)

@@ -70,6 +70,15 @@ def test_each_node_has_a_line_with_what_is_known_of_it(screen: str) -> None:
     assert row(screen, "13") == ["13", "–", "never", "–", "–", "–", "–"]
 
 
+def test_who_is_away_has_its_client_still(federation: Path) -> None:
+    """The server lists only nodes that are there."""
+    (federation / "run" / "nodes.json").write_text(json.dumps({"11": 0}))
+    admitted = {"11": {"name": "node-0", "client": 0}, "12": {"name": "kitchen", "client": 3}}
+    (federation / "nodes.json").write_text(json.dumps(admitted))
+    kitchen = next(node for node in status.look(federation).nodes if node.name == "kitchen")
+    assert (kitchen.client, kitchen.failures, kitchen.memory) == (3, 1, 157_800)
+
+
 @pytest.mark.parametrize("file, word", [("", "stopped"), ("report.json", "finished:completed")])
 def test_a_run_that_was_stopped_is_not_called_completed(
     federation: Path, monkeypatch: pytest.MonkeyPatch, file: str, word: str

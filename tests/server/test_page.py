@@ -77,7 +77,10 @@ def test_after_a_gate_refused_the_page_says_of_which_version_it_speaks(tmp_path)
     assert "version 2, not current" in text.partition("Test accuracy")[2][:200]
     assert "version 1" in text.partition("Smallest model")[2][:200]
     assert "The figures here are of version 2, which is not current; the files are version 1&#x27;s." in text
-    assert "Files of version 1" in text and "is of version 2, which was refused" in text
+    assert "Files of version 1" in text and "is of version 2, which is not current" in text
+    stages[1]["objections"] = ["accuracy on the tasks met is 0.5, less than gate.accuracy = 0.9"]
+    text = html(fake(2, 2) | {"stages": stages, "current": 1}, tmp_path)
+    assert "is of version 2, which was refused" in text
     text = html(fake(2, 2) | {"stages": stages, "current": 2}, tmp_path)
     assert "Files of version 2, the current one" in text and "refused" not in text and "not current" not in text
 

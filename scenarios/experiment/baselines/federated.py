@@ -22,11 +22,17 @@ def federated(scenario: Scenario, folder: Path, watch: Watch) -> None:
         best.write(folder / best.LAST, state.round, state.arrays)
         report = record.load(folder)
         matrix = report.continual.matrix if report.continual else ()
-        accuracy = state.curve[-1].accuracy
+        accuracy = report.history[-1].accuracy or 0.0  # tested anew, where it stopped early
         sha256 = report.weights_sha256
         best_round = report.best["federated"]
         own_accuracies = tuple(shard.accuracy for shard in report.shards if shard.accuracy is not None)
         result = Result(
-            accuracy, tuple(state.curve), best_round, report.loss, sha256, matrix=matrix, own_accuracies=own_accuracies
+            accuracy,
+            tuple(row.point for row in report.history),
+            best_round,
+            report.loss,
+            sha256,
+            matrix=matrix,
+            own_accuracies=own_accuracies,
         )
         finished(folder, result)

@@ -258,7 +258,7 @@ def _served(title: str, names: Sequence[int], shares: np.ndarray) -> Figure:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=130 if few else 100, aspect="auto")
     if few:
         for (client, stage), share in np.ndenumerate(shares):
-            axes.text(stage, client, f"{share:.1f}", ha="center", va="center", fontsize=8,
+            axes.text(stage, client, f"{share:.1f}" if share == share else "", ha="center", va="center", fontsize=8,
                       color="white" if share > 80 else style.INK)  # fmt: skip
         axes.set_yticks(range(len(names)), list(map(str, names)))
     else:

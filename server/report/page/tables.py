@@ -47,7 +47,9 @@ def _which(report: Report) -> str:
     files = f"Files of version {report.current}, the current one"
     if not stale_version(report):
         return f"{files}. "
-    return f"{files}; all else on this page is of version {report.version}, which was refused. "
+    refused = any(stage.version == report.version and stage.objections for stage in report.stages)
+    why = "which was refused" if refused else "which is not current"
+    return f"{files}; all else on this page is of version {report.version}, {why}. "
 
 
 def baselines(report: Report) -> Html:
@@ -239,7 +241,7 @@ def _round(row: RoundRecord) -> list[Any]:
     remarks += [f"client {c}: straggler, {f'{n:g} passes' if n else 'dropped'}" for c, n in row.stragglers.items()]
     return [
         *(row.round, number(row.rate), number(row.examples)),
-        *(number(row.train_loss), percent(row.train_accuracy)),
+        *(number(row.train_loss), percent(row.train_accuracy) if row.examples else NONE),
         *(number(row.validation_loss), percent(row.validation_accuracy)),
         *(number(row.loss), percent(row.accuracy)),
         percent(median(drifts)) if drifts else NONE,
