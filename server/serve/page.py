@@ -124,7 +124,7 @@ async def _model(service: Service, request: Request) -> Response:
     model = service.model(version=request.path_params["version"])
     if not model.path.name.endswith(BROWSERS):
         raise Refusal(Reason.UNKNOWN, f"{model.path.name} is served, and no {BROWSERS} file")
-    if not model.path.is_file():  # it is in memory, and answers still
+    if not model.on_disk:  # it is in memory, and answers still; what lies there now is another model, or none
         raise Refusal(Reason.UNKNOWN, f"the file of version {model.version} is not there any more")
     return FileResponse(model.path, media_type="application/octet-stream", headers=HEADERS)
 

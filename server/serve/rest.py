@@ -194,7 +194,7 @@ async def _model(service: Service, request: Request) -> Response:
     model = _named_model(service, request)
     return JSONResponse(
         {
-            "name": NAME, "versions": [str(model.version)], "platform": "onnx_onnxv1",
+            "name": NAME, "versions": [str(model.version)], "platform": model.platform,
             "inputs": [{"name": IMAGE, "datatype": "FP32", "shape": list(tensors.SIZES)}],
             "outputs": [{"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, model.classes]}],
         }

@@ -191,7 +191,7 @@ async def _server_metadata(service: Service, request: Any, answer: Any) -> None:
 
 async def _model_metadata(service: Service, request: Any, answer: Any) -> None:
     model = service.model(request.name, request.version)
-    answer.name, answer.platform = NAME, "onnx_onnxv1"
+    answer.name, answer.platform = NAME, model.platform
     answer.versions.append(str(model.version))
     answer.inputs.add(name=IMAGE, datatype="FP32", shape=tensors.SIZES)
     answer.outputs.add(name=PROBABILITIES, datatype="FP32", shape=(-1, model.classes))

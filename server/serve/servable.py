@@ -32,6 +32,20 @@ class Servable:
     labels: tuple[str, ...]
     predict: Predictor  # images f32 [n, 28, 28, 1] → probabilities f32 [n, classes]; one thread at a time
     metadata: dict[str, str] = field(default_factory=dict)  # what the file says of itself
+    identity: Identity | None = None  # of the file that was loaded; another may lie there by now
+
+    @property
+    def platform(self) -> str:
+        """What runs it, as the v2 protocol calls it."""
+        return "onnx_onnxv1" if self.path.suffix == ".onnx" else "tflite"
+
+    @property
+    def on_disk(self) -> bool:
+        """Is the file that was loaded still where it was?"""
+        try:
+            return self.identity in (None, identity(self.path))
+        except OSError:
+            return False
 
     @property
     def classes(self) -> int:
@@ -45,6 +59,7 @@ def servable(path: Path, version: int | None = None) -> Servable:
     Raises ValueError, naming the file, if it cannot be loaded or its answers are no probabilities.
     """
     try:
+        loaded = identity(path)
         metadata, predict = about(path), load(path)
         answers = predict(np.stack([np.zeros((SIDE, SIDE, 1), np.float32), np.ones((SIDE, SIDE, 1), np.float32)]))
     except Exception as error:  # every runtime has its own errors for a file that it cannot read
@@ -65,7 +80,7 @@ def servable(path: Path, version: int | None = None) -> Servable:
         raise ValueError(f"{path} cannot be served: it names {len(labels)} labels and answers with {answers.shape[1]}")
     own_version = metadata.get("origin.version", "")
     number = version if version is not None else int(own_version) if own_version.isdecimal() else 1
-    return Servable(number, path, labels, predict, metadata)
+    return Servable(number, path, labels, predict, metadata, loaded)
 
 
 def file_to_serve(source: Path, file: str = FILE) -> tuple[Path, int | None]:
