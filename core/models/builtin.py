@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.models.norm_ops import grouped, inverse_root, norm_squares, variance
-from core.models.stock import dense_squares, greatest, squared, windowed
+from core.models.stock import dense_squares, greatest, pooled, squared
 
 __all__ = [
     "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "grouped", "inverse_root", "norm_squares", "pool", "relu",
@@ -39,24 +39,17 @@ def pool(x: tf.Tensor, size: int) -> tf.Tensor:
     _, rows, columns, _ = x.shape
     if rows % size or columns % size:  # what no window fills
         x = tf.slice(x, [0] * 4, [-1, rows - rows % size, columns - columns % size, -1])
-    return greatest(tf.split(tf.nn.space_to_depth(x, size), size * size, 3), _greater)
+    return greatest(tf.split(tf.nn.space_to_depth(x, size), size * size, 3), _passed)
 
 
 def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
     """Convolution of one channel and max-pool, as products with windows (core.models.stock)."""
-    windows, kernels, (h, w) = windowed(tf.nn.space_to_depth(x, size), kernel, size)
-    return tf.reshape(greatest([windows @ one for one in kernels], _greater), [-1, h, w, kernel.shape[-1]])
+    return pooled(tf.nn.space_to_depth(x, size), kernel, size, _passed)
 
 
-@tf.custom_gradient
-def _greater(first: tf.Tensor, second: tf.Tensor) -> Any:
-    """The greater of two, whose gradient is a product."""
-
-    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        to_second = g * tf.cast(second > first, g.dtype)
-        return g - to_second, to_second
-
-    return tf.maximum(first, second), gradient
+def _passed(g: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """What of a gradient goes to the second of two, as a product."""
+    return g * tf.cast(second > first, g.dtype)
 
 
 def flat(x: tf.Tensor) -> tf.Tensor:

@@ -13,9 +13,10 @@ from core.models.norm_ops import grouped, inverse_root, moments, norm_squares, v
 
 __all__ = [
     "conv", "conv_pool", "conv_squares", "dense_squares", "flat", "greatest", "grouped", "inverse_root", "moments",
-    "norm_squares", "patches", "pool", "relu", "squared", "variance", "windowed",
+    "norm_squares", "patches", "pool", "pooled", "relu", "squared", "variance",
 ]  # fmt: skip
 relu = tf.nn.relu
+Passed = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -42,43 +43,42 @@ def conv_pool(x: tf.Tensor, kernel: tf.Tensor, size: int) -> tf.Tensor:
     # space_to_depth of one channel, in a third of its time.
     cells = tf.transpose(tf.reshape(x, [-1, rows // size, size, columns // size, size]), [0, 1, 3, 2, 4])
     cells = tf.reshape(cells, [-1, rows // size, columns // size, size**2])
-    windows, kernels, (h, w) = windowed(cells, kernel, size)
-    return tf.reshape(greatest([windows @ one for one in kernels], _greater), [-1, h, w, kernel.shape[-1]])
+    return pooled(cells, kernel, size, _passed)
 
 
-@tf.custom_gradient
-def _greater(first: tf.Tensor, second: tf.Tensor) -> Any:
-    """The greater of two. ReluGrad lets a gradient through in one pass; to compare, convert and multiply takes three."""
-
-    def gradient(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        to_second = tf.raw_ops.ReluGrad(gradients=g, features=second - first)
-        return g - to_second, to_second
-
-    return tf.maximum(first, second), gradient
+def _passed(g: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """What of a gradient goes to the second of two. ReluGrad does it in one pass; to compare, convert and multiply takes three."""
+    return tf.raw_ops.ReluGrad(gradients=g, features=second - first)
 
 
-def greatest(parts: list[tf.Tensor], greater: Callable[[tf.Tensor, tf.Tensor], Any]) -> Any:
-    """The greatest of several, in pairs; the gradient goes to the first that reaches it, as max-pooling's does in TensorFlow.
-
-    greater: the greater of two, whose gradient goes to the first where they are equal. Ties are common on blank paper.
-    """
-    while len(parts) > 1:
-        parts = [reduce(greater, parts[i : i + 2]) for i in range(0, len(parts), 2)]
-    return parts[0]
-
-
-def windowed(cells: tf.Tensor, kernel: tf.Tensor, size: int) -> tuple[tf.Tensor, list[tf.Tensor], tuple[int, int]]:
-    """A convolution before a max-pool, in parts: the window of each pooled cell, [n · h · w, window]; the kernel as it lies in a
-    window for each of the size² positions that the pool compares, [window, filters]; and the pooled h and w.
-
-    cells: images of one channel by cells of size × size pixels, [n, rows, columns, size²].
-    """
+def pooled(cells: tf.Tensor, kernel: tf.Tensor, size: int, passed: Passed) -> tf.Tensor:
+    """`conv_pool` of images by cells of size × size pixels, [n, rows, columns, size²]. passed: see `greatest`."""
     side = (kernel.shape[0] - 1) // size + 1  # cells in a window's row
     h, w = cells.shape[1] - side + 1, cells.shape[2] - side + 1
     shifted = [cells[:, i : i + h, j : j + w] for i in range(side) for j in range(side)]
-    windows = tf.reshape(tf.concat(shifted, -1), [-1, (side * size) ** 2])
+    windows = tf.reshape(tf.concat(shifted, -1), [-1, (side * size) ** 2])  # the window of each pooled cell
     rows = tf.reshape(kernel, [-1, kernel.shape[-1]])
-    return windows, [tf.constant(mask) @ rows for mask in _masks(kernel.shape[0], size)], (h, w)
+    positions = [windows @ (tf.constant(mask) @ rows) for mask in _masks(kernel.shape[0], size)]
+    return tf.reshape(greatest(positions, passed), [-1, h, w, kernel.shape[-1]])
+
+
+def greatest(parts: list[tf.Tensor], passed: Passed) -> Any:
+    """The greatest of several, in pairs; the gradient goes to the first that reaches it, as max-pooling's does in TensorFlow.
+
+    passed: (gradient, first, second) → what of it goes to the second, none where they are equal. Ties are common on blank paper.
+    """
+
+    @tf.custom_gradient
+    def greater(first: tf.Tensor, second: tf.Tensor) -> Any:
+        def gradient(g: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            to_second = passed(g, first, second)
+            return g - to_second, to_second
+
+        return tf.maximum(first, second), gradient
+
+    while len(parts) > 1:
+        parts = [reduce(greater, parts[i : i + 2]) for i in range(0, len(parts), 2)]
+    return parts[0]
 
 
 def _masks(side: int, size: int) -> np.ndarray:

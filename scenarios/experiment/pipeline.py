@@ -42,16 +42,16 @@ IMAGES = 10  # of each
 def run(experiment: Experiment) -> int:
     """All phases; the exit code."""
     start, children, terminal, options = time.perf_counter(), Children(), experiment.terminal, experiment.options
-    played = _played(experiment.folder)
+    played, before = _played(experiment.folder), _finished(experiment.folder)
     profile = Profile(len(played)) if options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
-    tracking, earlier = Tracking(experiment), _spent(experiment.folder, played)
+    tracking, earlier = Tracking(experiment), _spent(before, played)
     try:
         children |= _start_baselines(experiment)
         with phase("opening trackers") if options.track else nullcontext():
             tracking.open()
         with phase("rounds"):
-            report = _rounds(experiment, tracking, len(played))
+            report = _rounds(experiment, tracking, len(played), before)
         with phase("waiting for the baselines"):
             waited = time.perf_counter()
             report = _join_baselines(report, experiment, children)
@@ -106,12 +106,19 @@ def _played(folder: Path) -> Sequence[RoundRecord]:
     return ()
 
 
-def _spent(folder: Path, played: Sequence[RoundRecord]) -> Mapping[str, float]:
+def _finished(folder: Path) -> Report | None:
+    """The report of a run that earlier processes finished."""
+    with suppress(OSError, ValueError):
+        if "total" in (report := record.load(folder)).seconds:
+            return report
+    return None
+
+
+def _spent(before: Report | None, played: Sequence[RoundRecord]) -> Mapping[str, float]:
     """Seconds that earlier processes spent on this run, as far as they are known: by phase, if it was finished; else the total of
     its rounds. The report's `training` and `evaluation` are of all rounds anyway."""
-    with suppress(OSError, ValueError):
-        if "total" in (seconds := record.load(folder).seconds):
-            return seconds
+    if before:
+        return before.seconds
     return {"total": sum(row.seconds.train + row.seconds.evaluate for row in played)}
 
 
@@ -122,14 +129,14 @@ def _with_earlier(report: Report, earlier: Mapping[str, float]) -> Report:
     )
 
 
-def _rounds(experiment: Experiment, tracking: Tracking, done: int) -> Report:
-    """Federated rounds. done: how many earlier processes have played. Raises KeyboardInterrupt if somebody asked to stop."""
+def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Report | None) -> Report:
+    """Federated rounds. done: how many earlier processes have played; before: the report, if they finished the run. Raises
+    KeyboardInterrupt if somebody asked to stop."""
     scenario, folder = experiment.scenario, experiment.folder
     options, terminal = experiment.options, experiment.terminal
     terminal.pause()
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     terminal.begin(scenario.rounds, done, title + (f", resumed after round {done}" if done else ""))
-    current, said = _taken_back(folder)
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:
         superlink.run(options.federation, scenario, folder, tracking)
@@ -146,18 +153,15 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int) -> Report:
     notes = without_effect(scenario)
     if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
         notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")
+    current, said = _taken_back(before)
     return report.with_(*notes, *said, current=current, source=source, command=again(scenario, options))
 
 
-def _taken_back(folder: Path) -> tuple[int | None, list[str]]:
+def _taken_back(before: Report | None) -> tuple[int | None, list[str]]:
     """Which version `--rollback` made current of a run that was finished, and what was said of it; None: none. A resumed run must
     not undo it."""
-    with suppress(OSError, ValueError):
-        report = record.load(folder)
-        said = [event for event in report.events if event.endswith(continuation.ROLLED_BACK)]
-        if "total" in report.seconds and said:
-            return report.current, said
-    return None, []
+    said = [event for event in before.events if event.endswith(continuation.ROLLED_BACK)] if before else []
+    return (before.current if before and said else None), said
 
 
 def _comparable(scenario: Scenario, kind: str) -> bool:

@@ -204,11 +204,12 @@ def test_what_earlier_processes_spent_on_a_run_counts_in_its_total(tmp_path: Pat
     seconds = RoundSeconds(train=2.0, evaluate=0.5)
     checkpoint.save(tmp_path, replace(STATE, history=tuple(replace(row, seconds=seconds) for row in STATE.history)))
     assert (
-        pipeline._spent(tmp_path, pipeline._played(tmp_path)) == {"total": 2.5 * len(STATE.history)} and STATE.history
+        pipeline._spent(pipeline._finished(tmp_path), pipeline._played(tmp_path)) == {"total": 2.5 * len(STATE.history)}
+        and STATE.history
     )
     finished = {"training": 4.0, "baselines": 5.0, "total": 41.0}
     record.save(tmp_path, Report(Scenario("x"), seconds=finished))
-    assert pipeline._spent(tmp_path, pipeline._played(tmp_path)) == finished
+    assert pipeline._spent(pipeline._finished(tmp_path), pipeline._played(tmp_path)) == finished
 
 
 @pytest.mark.parametrize("schema", [1, SCHEMA + 1])
@@ -220,9 +221,9 @@ def test_a_checkpoint_of_another_program_is_not_called_damaged(schema: int, tmp_
     newest.write_bytes(arrays(facts(schema=schema)(named)))
     with pytest.raises(OtherSchema, match=rf"round-00003\.npz has schema {schema}"):
         checkpoint.newest(tmp_path)
-    assert pipeline._played(tmp_path) == () and pipeline._spent(tmp_path, pipeline._played(tmp_path)) == {
-        "total": 0
-    }  # the run refuses it, where its words are seen
+    assert pipeline._played(tmp_path) == () and pipeline._spent(
+        pipeline._finished(tmp_path), pipeline._played(tmp_path)
+    ) == {"total": 0}  # the run refuses it, where its words are seen
     newest.write_bytes(arrays({"told": named.pop(FACTS), **named}))  # before there was a schema
     with pytest.raises(OtherSchema, match=r"round-00003\.npz was written by an older version"):
         checkpoint.newest(tmp_path)
