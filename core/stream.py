@@ -7,7 +7,7 @@ client's way through it, drawn by address from its own shard, so the server need
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -197,13 +197,42 @@ STREAMS: Registry = {
 def course(scenario: Scenario) -> Course:
     """The scenario's course. Raises ValueError if there are more stages than rounds."""
     built: Course = scenario.stream.build("stream", STREAMS, scenario)
-    if scenario.past and (others := tuple(set(range(dataset(scenario).classes)) - set(_digits(scenario)))):
-        built = replace(built, tests=(*built.tests, TaskTest(f"earlier: {_names(scenario, others)}", others)))
+    if scenario.past:
+        built = replace(built, tests=(*built.tests, *_earlier(scenario, built.tests)))
     if len(built.tasks) > scenario.rounds:
         raise ValueError(
             f"stream {scenario.stream} has {len(built.tasks)} stages, more than rounds = {scenario.rounds}"
         )
     return built
+
+
+def _earlier(scenario: Scenario, tests: Sequence[TaskTest]) -> list[TaskTest]:
+    """A test, for each condition, of what the run before this one was taught and none of these asks for."""
+    found, (digits, conditions) = list[TaskTest](), _taught_before(scenario, tests)
+    for condition in conditions:
+        known = [test for test in tests if test.condition == condition and was_taught(scenario, test)]
+        asked = {label for test in known for label in test.labels}
+        if left := tuple(label for label in digits if label not in asked):
+            under = "" if condition == TaskTest.condition else f", {condition}"
+            found.append(TaskTest(f"earlier: {_names(scenario, left)}{under}", left, condition))
+    return found
+
+
+def was_taught(scenario: Scenario, test: TaskTest) -> bool:
+    """Were clients taught all of this before the run, in the one that it goes on from?"""
+    digits, conditions = _taught_before(scenario, [test])
+    return bool(scenario.past) and set(test.labels) <= set(digits) and test.condition in conditions
+
+
+def _taught_before(scenario: Scenario, tests: Sequence[TaskTest]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The labels and conditions of the run before this one. If that was an older program's, and it is not known: all labels but the
+    new ones, as they are, if those were named; else whatever is tested."""
+    if scenario.past_digits:
+        return scenario.past_digits, scenario.past_conditions
+    classes = range(dataset(scenario).classes)
+    if scenario.digits:
+        return tuple(label for label in classes if label not in scenario.digits), (TaskTest.condition,)
+    return tuple(classes), tuple(dict.fromkeys(test.condition for test in tests))
 
 
 def starts(scenario: Scenario, stages: int, late: float = 0.0) -> tuple[int, ...]:

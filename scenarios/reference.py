@@ -29,6 +29,7 @@ from scenarios.presets import SCENARIOS
 TYPES = {
     "int": "whole number", "float": "number", "str": "text", "bool": "`true`, `false`", "Part": "a piece",
     "tuple[Part, ...]": "pieces", "tuple[int, ...]": "whole numbers: `[8,9]`",
+    "tuple[str, ...]": "names: `[\"blur\"]`",
     "tuple[tuple[int, int], ...]": "pairs: `[[6,8],[7,8]]`",
 }  # fmt: skip
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from core.config.parse import unknown
-from core.config.scenario import Scenario
+from core.config.scenario import OF_SOURCE, Scenario
 from core.data import settled
 from scenarios import needs, trackers
 from scenarios.check import check, without_effect
@@ -30,8 +29,8 @@ def wanted(name: str | None, changes: Sequence[Change], source: Path | None = No
         raise ValueError(f"which scenario? choose from {', '.join(SCENARIOS)}, or --list")
     if name and name not in SCENARIOS:
         raise unknown("scenario", name, SCENARIOS)
-    if "past" in dict(changes):
-        raise ValueError("past is what --from RUN sets: how many stages that run has been through")
+    if owned := [name for name, _ in changes if name in OF_SOURCE]:
+        raise ValueError(f"{owned[0]} is what --from RUN sets, by what that run has been through")
     scenario = settled(changed(SCENARIOS[name][0] if name else _scenario_of(source or Path()), changes))
     if "name" in dict(changes):
         check_name(scenario.name)
@@ -53,7 +52,7 @@ def located(run: Path) -> Path:
 def _scenario_of(run: Path) -> Scenario:
     """A run's own scenario, to be run once more from where that run ended."""
     try:
-        return replace(Scenario.read(run / run_folder.SCENARIO), past=0)
+        return Scenario.read(run / run_folder.SCENARIO).afresh()
     except FileNotFoundError:
         raise ValueError(f"--from {run}: no run there (no readable scenario.json)") from None
 

@@ -17,7 +17,7 @@ from core.engines import Judge
 from core.metrics import split
 from core.scores import Sums, score
 from core.seeds import rng
-from core.stream import TaskTest, course, ends
+from core.stream import TaskTest, course, ends, was_taught
 from core.views.conditions import under
 from fl import wire
 from fl.checks import Limits
@@ -106,8 +106,8 @@ def few(examples: Examples, count: int, order: np.ndarray) -> Examples:
 
 
 def known_before(scenario: Scenario, task: int) -> bool:
-    """Did the run that this one goes on from know this task? If new digits were named, all others; else all."""
-    return bool(scenario.past) and (not scenario.digits or task not in course(scenario).tasks)
+    """Did the run that this one goes on from teach all of this task?"""
+    return was_taught(scenario, course(scenario).tests[task])
 
 
 class Probe:

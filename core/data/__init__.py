@@ -91,7 +91,10 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
     earlier = Examples.none()
     if scenario.digits:
         if scenario.past:
-            others = train.take(np.flatnonzero(~np.isin(train.y, scenario.digits)))
+            before = ~np.isin(train.y, scenario.digits)
+            if scenario.past_digits:
+                before &= np.isin(train.y, scenario.past_digits)
+            others = train.take(np.flatnonzero(before))
             order = rng(scenario.seed, "validation").permutation(len(others))
             earlier = others.take(np.sort(order[: scenario.validation]))
         train = train.take(np.flatnonzero(np.isin(train.y, scenario.digits)))

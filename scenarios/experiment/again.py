@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
-from dataclasses import replace
 
 from core.config.overrides import departures
 from core.config.scenario import Scenario
@@ -33,7 +32,7 @@ def again(scenario: Scenario, options: RunOptions) -> tuple[str, ...]:
 
     Reports are sent to others: the home of a federation that is not in the usual place is called HOME.
     """
-    plain = replace(scenario, past=0)
+    plain = scenario.afresh()
     near = [scenario.name] if scenario.name in SCENARIOS else sorted(SCENARIOS, key=lambda name: _distance(name, plain))
     for preset in near:
         with suppress(ValueError, OSError):  # what a preset cannot become, or data that has gone

@@ -19,7 +19,7 @@ from fl import strategies
 from scenarios.deployment import flwr_cli
 from server import checkpoint, record, run_folder, versions
 from server.checkpoint import RunState
-from server.record import Exports
+from server.record import Exports, Report
 from server.report.renew import renew
 
 ROLLED_BACK = "was made current by --rollback"  # how the sentence of it ends
@@ -66,7 +66,22 @@ def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
     if (was := _norm(model)) != (now := _norm(scenario.model)):
         raise ValueError(f"--from {run}: its model has model.norm = {was}, that of {scenario.name} {now}")
-    return replace(scenario, past=stages)
+    digits, conditions = tuple[int, ...](), tuple[str, ...]()
+    with suppress(ValueError):  # a report of an older program's: it is not known
+        digits, conditions = taught(old, record.load(run))
+    return replace(scenario, past=stages, past_digits=digits, past_conditions=conditions)
+
+
+def taught(scenario: Scenario, report: Report) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The labels that clients had been taught at a run's end, and under which conditions: by it, and by those that it went on from.
+    () if an older program's run was among these, which did not write it down."""
+    if scenario.past and not scenario.past_digits:
+        return (), ()
+    tests, rows = course(scenario).tests, report.history
+    tasks = {task for row in rows for client, task in row.tasks.items() if client not in row.without}
+    labels = {label for task in tasks for label in tests[task].labels} | set(scenario.past_digits)
+    conditions = {tests[task].condition for task in tasks} | set(scenario.past_conditions)
+    return tuple(sorted(labels)), tuple(sorted(conditions))
 
 
 def _norm(model: Model) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.config.parse import unknown
-from core.config.scenario import Scenario
+from core.config.scenario import OF_SOURCE, Scenario
 from core.data import settled
 from fl.strategies import STRATEGIES, chain
 from scenarios.overrides import Change, changed
@@ -15,7 +15,7 @@ from scenarios.overrides import Change, changed
 Changes = tuple[Change, ...]  # as --set takes them: (("strategy", "fedprox"), ("strategy.mu", "0.1"))
 
 ALL = ""  # the grid of every row that has none of its own
-OWNED = ("seed", "name", "past")  # what neither rows nor columns may set
+OWNED = ("seed", "name", *OF_SOURCE)  # what neither rows nor columns may set
 
 
 @dataclass(frozen=True)

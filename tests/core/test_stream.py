@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.config.part import Part
 from core.config.scenario import Scenario
-from core.stream import STREAMS, Stream, course, lay
+from core.stream import STREAMS, Stream, TaskTest, course, lay, was_taught
 
 LABELS = st.lists(st.integers(0, 9), min_size=1, max_size=200)
 
@@ -72,3 +74,42 @@ def test_redealt_stages_have_the_deals_one_after_another() -> None:
 def test_a_stage_lasts_from_its_first_round_to_the_next_ones() -> None:
     stream = Stream((np.arange(2), np.arange(2, 5), np.arange(5, 6)), (4, 0, 2), (1, 4, 6))
     assert [stream.stage(round) for round in range(1, 9)] == [0, 0, 0, 1, 1, 2, 2, 2]
+
+
+BEFORE = Scenario("stream", rounds=9, past=2, past_digits=(0, 1, 2, 3), past_conditions=("plain",))
+
+
+@pytest.mark.parametrize(
+    ("digits", "stream", "taught", "earlier"),
+    [
+        ((4, 5), Part("whole"), [False], [TaskTest("earlier: 0, 1, 2, 3", (0, 1, 2, 3))]),
+        ((2, 3), Part("whole"), [True], [TaskTest("earlier: 0, 1", (0, 1))]),
+        ((), Part("whole"), [False], [TaskTest("earlier: 0, 1, 2, 3", (0, 1, 2, 3))]),  # it brings others, too
+        ((), Part("classes"), [True, True, False, False, False], []),
+        ((1, 2, 3, 4), Part("classes", {"per_task": 3}), [True, False], [TaskTest("earlier: 0", (0,))]),
+        (
+            (0, 1), Part("domains", {"conditions": "blur+plain"}), [False, True],
+            [TaskTest("earlier: 2, 3", (2, 3))],
+        ),
+    ],
+)  # fmt: skip
+def test_after_another_run_is_tested_what_it_was_taught_and_nothing_else(
+    digits: tuple[int, ...], stream: Part, taught: list[bool], earlier: list[TaskTest]
+) -> None:
+    scenario = replace(BEFORE, digits=digits, stream=stream)
+    tests = course(scenario).tests
+    assert [was_taught(scenario, test) for test in tests] == taught + [True] * len(earlier)
+    assert list(tests[len(taught) :]) == earlier
+
+
+def test_each_condition_that_was_taught_before_is_tested() -> None:
+    scenario = replace(BEFORE, past_conditions=("blur", "plain"), digits=(4, 5))
+    names = ["all", "earlier: 0, 1, 2, 3, blur", "earlier: 0, 1, 2, 3"]
+    assert [test.name for test in course(scenario).tests] == names
+
+
+def test_of_an_older_programs_run_all_labels_but_the_new_ones_count_as_taught() -> None:
+    scenario = replace(BEFORE, past_digits=(), past_conditions=())
+    one, two = course(replace(scenario, digits=(4, 5))).tests
+    assert not was_taught(replace(scenario, digits=(4, 5)), one) and two.labels == (0, 1, 2, 3, 6, 7, 8, 9)
+    assert [was_taught(scenario, test) for test in course(scenario).tests] == [True]

@@ -7,6 +7,7 @@ import shlex
 from itertools import chain, pairwise
 
 from core.config.overrides import flat
+from core.config.scenario import OF_SOURCE
 from server.record import Report, plain
 from server.report.figures.formatting import NONE, duration
 from server.report.page.html import Html, fold, join, table, tag
@@ -19,10 +20,10 @@ def command(report: Report) -> str:
     settings, short = flat(report.settings), [*(report.command or ("python", "-m", "scenarios.run", report.name))]
     start = short.index("run", 3) + 2 if "scenarios.deploy" in short else 4  # behind the preset's name
     words, others, preset = short[:start], short[start:], short[start - 1]
-    if settings.pop("past") != "0":
+    if report.settings.past:
         words += ["--from", report.source or "RUN"]
     for key, text in settings.items():
-        words += ["--set", f"{key}={text}"] * (key != "name" or text != preset)
+        words += ["--set", f"{key}={text}"] * (key not in OF_SOURCE and (key != "name" or text != preset))
     kept = [[flag, value] for flag, value in pairwise(others) if flag in KEPT]
     return shlex.join([*words, *chain.from_iterable(kept)])
 
