@@ -10,6 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -112,13 +113,14 @@ def begin(home: Path, round: int) -> str:
 
     What later rounds left is taken away: a restored run does them again.
     """
-    mark = _mark(home, round)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    earlier = contents(mark, 1000).decode(errors="replace") if mark.exists() else ""
-    for later in [file for number, file in numbered(mark.parent).items() if number >= round]:
+    mark, earlier = _mark(home, round), b""
+    home.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        earlier = contents(mark, 1000)
+    for later in [file for number, file in numbered(home).items() if number >= round]:
         later.unlink()
     mark.write_text(f"{socket.gethostname()}:{os.getpid()}")
-    return earlier
+    return earlier.decode(errors="replace")
 
 
 def unmarked(clients: Path) -> None:
@@ -129,10 +131,9 @@ def unmarked(clients: Path) -> None:
 
 def end(home: Path, round: int) -> None:
     """The round is done: take the mark away, and the folder too if nothing is kept in it."""
-    mark = _mark(home, round)
-    mark.unlink(missing_ok=True)
-    if not any(mark.parent.iterdir()):
-        mark.parent.rmdir()
+    _mark(home, round).unlink(missing_ok=True)
+    with suppress(OSError):  # something is kept in it
+        home.rmdir()
 
 
 def _plain(run: str) -> str:

