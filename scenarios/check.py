@@ -23,7 +23,7 @@ from core.views.conditions import CONDITIONS
 from core.views.looks import LOOKS
 from fl import roster
 from fl.partition import PARTITIONERS, partition
-from fl.strategies import STRATEGIES, Strategy, build, chain
+from fl.strategies import CUTTING, STRATEGIES, Strategy, build, chain
 from fl.strategies.flower import Flower
 from scenarios.presets import SCENARIOS
 
@@ -148,7 +148,6 @@ def without_effect(scenario: Scenario) -> list[str]:
 def _of_strategy(scenario: Scenario) -> list[str]:
     """Of `without_effect`: what the strategy makes of so few clients, or of their weights."""
     strategy, notes = scenario.strategy, list[str]()
-    asked = max(len(roster.asked(scenario, round)) for round in _changes(scenario))
     weighted = f"weight_exponent = {scenario.weight_exponent:g}"
     if scenario.weight_exponent != 1 and strategy.name in UNWEIGHTED:
         notes.append(f"{weighted} has no effect: strategy {strategy.name} counts all clients alike")
@@ -156,8 +155,20 @@ def _of_strategy(scenario: Scenario) -> list[str]:
         notes.append(f"{weighted} has no effect: one client a round has nobody to be weighed against")
     if strategy.name == "fedtrimmedavg":
         beta = strategy.settings("strategy", STRATEGIES)["beta"]
-        if beta * asked < 1:
-            notes.append(f"strategy.beta = {beta:g} has no effect: it cuts off less than one of {asked} clients")
+        if beta * scenario.cohort < 1:
+            less = f"it cuts off less than one of {scenario.cohort} clients"
+            notes.append(f"strategy.beta = {beta:g} has no effect: {less}")
+    if (needed := getattr(build(scenario), "needed", 1)) == scenario.cohort > 1:
+        why = f"it needs {needed} replies and {needed} clients are asked"
+        notes.append(f"strategy = {strategy.name} keeps the old weights where one is silent or refused: {why} (cohort)")
+    if scenario.leave and strategy.name in ("scaffold", "feddyn"):
+        notes.append(f"strategy = {strategy.name} goes on counting what clients that leave have sent (leave)")
+    if strategy.name in CUTTING:
+        model = of(scenario)
+        weights = [np.zeros(shape, np.float32) for shape in model.shapes]
+        senders = [part.name for part in scenario.methods if part.build("methods", METHODS, model).shapes(weights)]
+        why = f"strategy = {strategy.name} judges weights only"
+        notes += [f"methods = {name} sends something else, too, which counts of all clients: {why}" for name in senders]
     return notes
 
 

@@ -120,7 +120,7 @@ def play_round(federation: Federation, state: RunState, number: int, rate: float
         bytes=traffic,
         failed=dict(sorted({**replies.failed, **believed.refused, **unusable}.items())),
         server_error=error,
-        odd=trust.standing_out(_directions(of(federation.scenario), state.arrays, believed.learned)),
+        odd=trust.standing_out(_directions(of(federation.scenario), state.arrays, believed)),
         notes=tuple(federation.channel.assignment.notes()),
     )
     processor = sum(update.processor for update in believed.updates.values())
@@ -129,9 +129,10 @@ def play_round(federation: Federation, state: RunState, number: int, rate: float
     return Round(record, arrays, strategy, shared, believed.learned)
 
 
-def _directions(model: ModelSpec, old: Arrays, learned: Mapping[int, Arrays]) -> dict[int, float]:
+def _directions(model: ModelSpec, old: Arrays, believed: Believed) -> dict[int, float]:
     """As trust.directions, of what takes gradients."""
-    return trust.directions(model.trainable(old), {client: model.trainable(new) for client, new in learned.items()})
+    trained = {client: model.trainable(new) for client, new in believed.learned.items()}
+    return trust.directions(model.trainable(old), trained, believed.drift)
 
 
 def _contents(federation: Federation, request: Request) -> dict[int, RecordDict]:

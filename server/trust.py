@@ -160,23 +160,29 @@ def bounded(old: Arrays, new: Arrays, max_update_ratio: float, model: ModelSpec)
     return model.with_statistics([a + share * (b - a) for a, b in zip(old, new, strict=True)], new), ratio
 
 
-def directions(old: Arrays, updates: Mapping[int, Arrays]) -> dict[int, float]:
-    """The cosine between each client's update and the mean of the others'; of fewer than two clients there is none."""
+def directions(old: Arrays, updates: Mapping[int, Arrays], drift: Mapping[int, float]) -> dict[int, float]:
+    """The cosine between each client's update and the sum of the others'; of fewer than two clients there is none.
+
+    drift: how long each update is, in any unit. In the sum none is longer than the median one: else whoever sent the others' mean,
+    turned round and many times as long, would make all of them point away from the sum, and so stand out from nobody.
+    """
     if len(updates) < 2:
         return {}
+    usual = median(drift[client] for client in updates)
+    shares = {client: np.float32(min(1.0, usual / max(drift[client], 1e-30))) for client in updates}
     total = [np.zeros_like(a) for a in old]
-    for new in updates.values():
+    for client, new in updates.items():
         for t, a, b in zip(total, old, new, strict=True):
-            t += b - a
-    return {client: _cosine(old, new, total) for client, new in updates.items()}
+            t += (b - a) * shares[client]
+    return {client: _cosine(old, new, total, shares[client]) for client, new in updates.items()}
 
 
-def _cosine(old: Arrays, new: Arrays, total: Arrays) -> float:
-    """The cosine between one update and the sum of the others', `total` being the sum of all. An array at a time: a copy of
-    every update at once takes longer than all of the arithmetic."""
+def _cosine(old: Arrays, new: Arrays, total: Arrays, share: np.float32) -> float:
+    """The cosine between one update and the sum of the others', `total` being the sum of all, in which this one has its `share`. An
+    array at a time: a copy of every update at once takes longer than all of the arithmetic."""
     inner = own_squared = others_squared = 0.0
     for a, b, t in zip(old, new, total, strict=True):
-        own = (b - a).ravel()
+        own = (b - a).ravel() * share
         others = t.ravel() - own
         inner, own_squared, others_squared = (
             inner + float(own @ others),

@@ -61,6 +61,9 @@ class Finetune:
     name = ""  # in registries, memories and payloads
     # Is what the server keeps for it all in `shared`? If not, a run that goes on from another begins it anew.
     carried = True
+    # Does what the server keeps fit only what clients remember of the same round? If so, a run that goes on from another's older
+    # version begins it anew.
+    in_step = False
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
     contrasts = False  # can its plans have a contrast (Plan.contrast)?
     personal = False  # has a client a model of its own, beside the global one (`serve`)?

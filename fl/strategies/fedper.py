@@ -50,7 +50,8 @@ class PersonalLayers(Finetune):
 
     def serve(self, memory: Memory, arrays: Arrays) -> Arrays:
         slot = next(iter(memory.get(self.name, {}).values()), {})
-        return [slot.get(str(i), array) for i, array in enumerate(arrays)]
+        # A run before this one may have kept other layers: what is shared now comes from the server.
+        return [slot.get(str(i), array) if i in self.kept else array for i, array in enumerate(arrays)]
 
     def accept(self, payloads: Payloads, received: Received) -> Payloads:
         """Nothing; a client that sent other personal layers than it received is refused."""

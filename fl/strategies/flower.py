@@ -42,7 +42,7 @@ class Flower:
         from fl.strategies.resident import resident
 
         self.check(len(contributions))
-        rule = self._restored(state)
+        rule = self._restored(state, self.arguments_for(len(contributions)))
         # Adaptive rules keep the weights that they step from when they send them; who takes part is the roster's business.
         kind = np.float64 if self.distances else np.float32
         sent = resident(arrays)
@@ -73,12 +73,16 @@ class Flower:
             )
         return self
 
-    def _restored(self, state: State) -> Any:
+    def arguments_for(self, count: int) -> Mapping[str, Any]:
+        """The rule's arguments in a round with so many replies, which may be fewer than were asked."""
+        return self.arguments
+
+    def _restored(self, state: State, arguments: Mapping[str, Any]) -> Any:
         """Flower's object, as an earlier round left it."""
         from flwr.serverapp import strategy
 
         participation = {"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
-        rule = getattr(strategy, self.rule)(**participation, **self.arguments)
+        rule = getattr(strategy, self.rule)(**participation, **arguments)
         for attribute in CARRIED:
             pairs = {name.split("/")[1]: array for name, array in state.items() if name.startswith(attribute + "/")}
             if pairs:
@@ -174,13 +178,26 @@ def fedmedian(scenario: Scenario) -> Flower:
     return Flower("FedMedian")
 
 
+@dataclass(frozen=True)
+class Trimmed(Flower):
+    """A mean that cuts off as many at each end as of a whole cohort, however many replied: a client that is silent shall not make
+    room for another."""
+
+    cut: int = 0
+
+    def arguments_for(self, count: int) -> Mapping[str, Any]:
+        cut = min(self.cut, (count - 1) // 2)
+        # Of beta times the replies Flower takes the whole part; a little more, so that rounding takes nothing away.
+        return {"beta": (cut + 0.01) / count if cut else 0.0}
+
+
 def fedtrimmedavg(
     scenario: Scenario,
     *,
-    beta: float = 0.2,  # cut off at each end; range [0, 0.49]
+    beta: float = 0.2,  # share of the cohort that is cut off at each end; range [0, 0.49]
 ) -> Flower:
     """Mean of each weight without its beta lowest and beta highest shares (Yin et al. 2018, arXiv:1803.01498)"""
-    return Flower("FedTrimmedAvg", {"beta": within("beta", beta, 0, 0.49)})
+    return Trimmed("FedTrimmedAvg", cut=int(within("beta", beta, 0, 0.49) * scenario.cohort))
 
 
 def krum(
@@ -195,19 +212,34 @@ def krum(
     return rule.check(scenario.cohort)
 
 
+@dataclass(frozen=True)
+class MultiKrum(Flower):
+    """Never takes more clients than would be left without the bad ones."""
+
+    malicious: int = 1
+    selected: int = 5
+
+    def arguments_for(self, count: int) -> Mapping[str, Any]:
+        return {
+            "num_malicious_nodes": self.malicious,
+            "num_nodes_to_select": min(self.selected, count - self.malicious),
+        }
+
+
 def multikrum(
     scenario: Scenario,
     *,
     malicious: int = 1,  # bad clients; the cohort needs 2·malicious + 3
-    selected: int = 5,  # clients in the mean, 1 … the cohort
+    selected: int = 5,  # clients in the mean, 1 … the cohort - malicious; fewer, where not all reply
 ) -> Flower:
     """Mean, by their number of examples, of the `selected` clients closest to their neighbours (Blanchard et al. 2017,
     arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
-    within("selected", selected, 1, scenario.cohort)
-    needed, why = max((2 * malicious + 3, "2·malicious + 3"), (selected, "selected"))
-    arguments = {"num_malicious_nodes": malicious, "num_nodes_to_select": selected}
-    return Flower("MultiKrum", arguments, needed, why, distances=True).check(scenario.cohort)
+    needed, why = 2 * malicious + 3, "2·malicious + 3"
+    rule = MultiKrum("MultiKrum", {}, needed, why, distances=True, malicious=malicious, selected=selected)
+    rule.check(scenario.cohort)
+    within("selected", selected, 1, scenario.cohort - malicious)  # with more, bad ones would be among them for certain
+    return rule
 
 
 def bulyan(

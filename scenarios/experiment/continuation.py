@@ -95,10 +95,11 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
     """
     version, _ = source(run, real)
     record.write(folder / run_folder.SOURCE, f"{run}\n")
+    newest = version == versions.listed(run)[-1]
     anew = [
         method.name
         for method in strategies.build(Scenario.read(run / run_folder.SCENARIO)).client()
-        if not method.carried
+        if not method.carried or (method.in_step and not newest)
     ]
     shared = {key: one for key, one in versions.shared(version).items() if key.partition("/")[0] not in anew}
     checkpoint.save(folder, RunState(0, versions.weights(version), shared=shared))

@@ -22,6 +22,7 @@ class Pair:
     column: str
     seeds: tuple[int, ...]
     difference: float  # mean over seeds; above 0: the row has more
+    without: int = 0  # seeds in which one of the two ended without a value: it never reached the target, say
     interval: tuple[float, float] | None = None  # 95 %, of Student's t; None: too few seeds
     p: float | None = None  # of the paired t-test, two-sided
     p_holm: float | None = None  # adjusted for the number of rows compared in the column (Holm 1979)
@@ -30,6 +31,8 @@ class Pair:
     @property
     def verdict(self) -> str:
         """Is the difference real?"""
+        if self.without:  # those seeds may be what differs
+            return f"no value in {self.without} more"
         if self.p_holm is None:
             return f"n too small ({len(self.seeds)})"
         return "yes" if self.p_holm < LEVEL else "not shown"
@@ -43,11 +46,14 @@ def pairs(outcome: Outcome) -> list[Pair]:
 def _column(outcome: Outcome, column: str) -> Iterator[Pair]:
     reference, *others = outcome.study.rows
     main = outcome.study.measures[0]
-    first = outcome.values(reference, column, main)
+    first, ended = outcome.values(reference, column, main), set(outcome.finished(reference, column))
     for row in others:
         values = outcome.values(row, column, main)
         if seeds := tuple(seed for seed in values if seed in first):
-            yield compared(row, column, seeds, [values[seed] - first[seed] for seed in seeds])
+            pair = compared(row, column, seeds, [values[seed] - first[seed] for seed in seeds])
+            without = len(ended & set(outcome.finished(row, column))) - len(seeds)
+            # What is left where some seeds have no value is no sample of all: no test is made of it.
+            yield Pair(row, column, seeds, pair.difference, without) if without else pair
 
 
 def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequence[float]) -> Pair:

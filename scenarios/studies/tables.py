@@ -294,7 +294,8 @@ def pairs_page(outcome: Outcome, compared: Sequence[Pair]) -> str:
         f"Each row against **{reference}**, {measure.head}, over the seeds that both have. A difference is the mean of the "
         "differences seed by seed. p: paired t-test, two-sided (`scipy.stats.ttest_1samp` of the differences); Holm: adjusted "
         "for the rows of a column; Wilcoxon: signed ranks, from six seeds on, with fewer it can never be below 0.05. Seeds "
-        'are few: "not shown" does not mean that there is no difference.'
+        'are few: "not shown" does not mean that there is no difference. Where a seed has no value, because a row never reached '
+        "its target with it, there is no test: those that did are no fair sample."
     )
     parts = [f"# {study.name}: paired comparisons", text]
     for column in study.columns:

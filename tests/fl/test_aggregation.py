@@ -9,8 +9,9 @@ import pytest
 
 from core.arrays import Arrays
 from core.config.part import Part
-from core.config.scenario import Scenario
+from core.config.scenario import Model, Scenario
 from core.data import Examples
+from core.models import of
 from core.plan import Lesson
 from fl import roster, strategies
 from fl.messages import Task
@@ -174,3 +175,49 @@ def test_a_client_weighs_its_number_of_examples_to_a_power(power: float) -> None
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=1, weight_exponent=power)
     answers, sizes = replies(scenario, 1, START)
     assert_close(play(FakeGrid(), scenario)[0].arrays, mean(answers, [size**power for size in sizes]))  # type: ignore[misc]
+
+
+def contributions(*values: float) -> list[Contribution]:
+    return [Contribution(c, [np.array([v], np.float32)], 1.0, 1) for c, v in enumerate(values)]
+
+
+def rule(name: str, cohort: int, **settings: object) -> strategies.Strategy:
+    return strategies.build(Scenario("few", clients=cohort, cohort=cohort, strategy=Part(name, settings)))
+
+
+@pytest.mark.parametrize(
+    "values, wanted", [((0, 1, 2, 3, 900), 2), ((0, 1, 2, 900), 1.5), ((0, 1, 900), 1), ((0, 900), 450)]
+)
+def test_a_trimmed_mean_cuts_no_less_where_replies_are_missing(values: tuple[float, ...], wanted: float) -> None:
+    """As many as of the whole cohort, as long as anything is left: who is silent makes no room for somebody hostile."""
+    trimmed, at = rule("fedtrimmedavg", 5), [np.zeros(1, np.float32)]
+    _, (new,) = trimmed.aggregate(trimmed.start(at), at, contributions(*values), 1)
+    assert float(new[0]) == pytest.approx(wanted)
+
+
+def test_multikrum_never_takes_all_of_those_who_replied() -> None:
+    multikrum, at = rule("multikrum", 6), [np.zeros(1, np.float32)]  # of six it takes five, of five four
+    for values in ((0, 0.1, 0.2, 0.3, 0.4, 900), (0, 0.1, 0.2, 0.3, 900)):
+        _, (new,) = multikrum.aggregate(multikrum.start(at), at, contributions(*values), 1)
+        assert float(new[0]) == pytest.approx(np.mean(values[:-1]), abs=1e-6)
+
+
+def test_krum_ranks_by_weights_and_not_by_statistics() -> None:
+    """Statistics differ far more than weights: whoever sends the mean of the others' would be the nearest to all."""
+    scenario = Scenario("norm", clients=7, cohort=7, strategy=Part("krum"), model=Model(norm="batch"))
+    model, draw = of(scenario), np.random.default_rng(3)
+    start = model.initial(0)
+
+    def reply(weights: float, statistics: float) -> Arrays:
+        noise = [draw.normal(size=w.shape).astype(np.float32) for w in start]
+        moved = [w + np.float32(weights) * e for w, e in zip(start, noise, strict=True)]
+        return model.with_statistics(moved, [w + np.float32(statistics) * e for w, e in zip(start, noise, strict=True)])
+
+    sent = [*(reply(0.01, 10.0) for _ in range(6)), reply(0.02, 0.0)]
+    strategy = strategies.build(scenario)
+    given = [Contribution(c, arrays, 1.0, 1) for c, arrays in enumerate(sent)]
+    _, new = strategies.aggregate(scenario, strategy, strategy.start(start), start, given, 1)
+    assert any(same(new, arrays) for arrays in sent[:6])
+    assert same(
+        strategy.aggregate(strategy.start(start), start, given, 1)[1], sent[6]
+    )  # by both together it would be this one

@@ -290,6 +290,12 @@ def test_an_own_model_that_was_not_asked_for_or_is_missing_is_refused(update: Up
 # ── which arrays, and what cannot be had ──
 
 
+def test_a_layer_that_was_personal_in_the_run_before_and_is_shared_now_comes_from_the_server() -> None:
+    kept = {"personal": {3: {str(i): w for i, w in enumerate(initial(1)) if i >= 4}}}
+    begun = PersonalLayers(spec(), HEAD).begin(kept, initial(0))
+    assert same(begun[:6], initial(0)[:6]) and same(begun[6:], initial(1)[6:])
+
+
 def test_the_last_layers_are_those_with_weights() -> None:
     kept_ = [fedper(Scenario("x"), layers=n).client() for n in range(5)]
     found = [sorted(methods[0].kept) if methods else [] for methods in kept_]  # type: ignore[attr-defined]

@@ -98,7 +98,7 @@ def _one(scenario: Scenario, draw: np.random.Generator) -> str:
     assert not unusable and all(np.isfinite(w).all() for w in (*new, *kept.values(), *state.values()))
     assert distance(START, new) <= scenario.max_update_ratio * (1 + 1e-5)
     _harmless(method.download(kept, 1).get("fedcurv", []), scenario.max_update_ratio)
-    trust.standing_out(trust.directions(START, believed.learned))
+    trust.standing_out(trust.directions(START, believed.learned, believed.drift))
     return "read, within the limits"
 
 

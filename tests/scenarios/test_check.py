@@ -146,6 +146,9 @@ WITHOUT = {
     "weight_exponent = 0.5 has no effect: one client": ("weight_exponent=0.5", "clients=1", "cohort=1"),
     "weight_exponent = 0.5 has no effect: strategy krum": ("weight_exponent=0.5", "strategy=krum"),
     "strategy.beta = 0.2 has no effect": ("strategy=fedtrimmedavg", "cohort=4"),
+    "strategy = krum keeps the old weights where one": ("strategy=krum", "cohort=5"),
+    "strategy = scaffold goes on counting": ("strategy=scaffold", "leave=[[1,2]]"),
+    "methods = fedcurv sends something else": ("strategy=fedmedian", "methods=fedcurv"),
     "methods = lwf has no effect: every stage": ("methods=lwf", "stream=domains", "train=30000"),
 }
 

@@ -24,6 +24,7 @@ from scenarios import compare
 from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
 from server import record
+from server.record import Shard
 from server.report.figures import groups, results
 from server.report.figures.compare import compare as draw
 from server.report.figures.groups import grouped, shared
@@ -67,6 +68,18 @@ def test_a_label_holds_only_what_differs() -> None:
     assert found[2].differs == {"partition.alpha": "0.1", "strategy": "fedprox", "strategy.mu": "0.1"}
     assert found[0].seeds == (0, 1)
     assert grouped([fact(0.9), fact(0.8, seed=1)])[0].label == "noniid"  # nothing differs
+
+
+def test_personal_models_have_columns_of_their_own() -> None:
+    shards = (Shard(0, 9, accuracy=0.1, personal_accuracy=0.9), Shard(1, 9, accuracy=0.3, personal_accuracy=0.7))
+    one, other = rows(grouped([fact(0.2).with_(shards=shards), fact(0.6, strategy=Part("fedavg"))]))
+    assert (one.own, one.worst, one.personal, one.worst_personal) == (
+        (0.2, None),
+        (0.1, None),
+        (0.8, None),
+        (0.7, None),
+    )
+    assert other.personal is None is other.worst_personal
 
 
 def test_a_pieces_name_stands_for_its_settings_where_they_tell_nothing_apart() -> None:
@@ -229,7 +242,13 @@ def test_no_word_is_broken(
     assert compare.main([*saved(tmp_path, **runs), "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.partition("written")[0].splitlines()
     assert max(map(len, lines)) <= width
-    words = {word for key in COLUMNS for word in compare._head(key).split()} - {"own", "worst", "client", "client,"}
+    words = {word for key in COLUMNS for word in compare._head(key).split()} - {
+        "own",
+        "worst",
+        "client",
+        "client,",
+        "personal,",
+    }
     assert words - {"classes"} <= set(cells(lines))
     assert {"methods=replay", "methods=derpp", "federated"} <= set(cells(lines)) and "own" not in cells(
         lines

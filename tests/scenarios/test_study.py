@@ -454,6 +454,20 @@ def test_a_row_that_gets_there_with_some_seeds_only_is_not_the_best(tmp_path: Pa
     assert one and one.row == "fedavg" and not one.beaten
 
 
+def test_where_a_seed_never_got_there_the_others_are_not_tested(tmp_path: Path) -> None:
+    measured = small(measures=("forgetting",))
+    work = Work(measured, tmp_path)
+    for row in ("fedavg", "fedprox"):
+        for seed in (0, 1, 2):
+            staged = Measures(0.9, 0.9, 0.3 - 0.01 * seed, -0.1, 0.0) if (row, seed) != ("fedprox", 2) else None
+            keep(work.folder(measured.scenario(Cell(row, "alpha 1", seed))), result(0.9, measures=staged))
+    (pair,) = [one for one in pairs.pairs(work.outcome()) if one.row == "fedprox"]
+    assert (pair.seeds, pair.without, pair.p, pair.p_holm) == ((0, 1), 1, None, None)
+    assert pair.verdict == "no value in 1 more" and "| no value in 1 more |" in tables.pairs_page(
+        work.outcome(), [pair]
+    )
+
+
 def test_each_cell_has_the_command_that_makes_its_settings(tmp_path: Path) -> None:
     found = finished(small(), tmp_path, {"fedavg": [0.9, 0.9], "fedprox": [0.9]}).outcome()
     facts = json.loads(tables.table_json(found, pairs.pairs(found), "again", "code"))

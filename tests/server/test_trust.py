@@ -189,12 +189,21 @@ def test_an_update_that_points_the_other_way_is_named() -> None:
         assert list(row.odd) == [4] and "points away" in row.odd[4] and 4 in row.clients
 
 
-def test_cosines_are_to_the_mean_of_the_others() -> None:
-    old = [np.zeros(2, np.float32)]
+def test_cosines_are_to_the_sum_of_the_others_none_of_which_is_longer_than_the_median() -> None:
+    old, drift = [np.zeros(2, np.float32)], {0: 1.0, 1: 2.0, 2: 1.0}
     given = {0: [np.array([1, 0], np.float32)], 1: [np.array([0, 2], np.float32)], 2: [np.array([0, 1], np.float32)]}
-    found = trust.directions(old, given)
-    assert found[0] == 0 and found[1] == pytest.approx(1 / np.sqrt(2)) and found[2] == pytest.approx(2 / np.sqrt(5))
-    assert trust.directions(old, {0: given[0]}) == {}
+    assert trust.directions(old, given, drift) == pytest.approx({0: 0, 1: 1 / np.sqrt(2), 2: 1 / np.sqrt(2)})
+    assert trust.directions(old, {0: given[0]}, drift) == {}
+
+
+@pytest.mark.parametrize("times", [1, 5, 9, 12, 59])
+def test_who_sends_the_others_mean_turned_round_is_named_however_long_it_is(times: float) -> None:
+    draw = np.random.default_rng(times)
+    honest_ones = [1 + 0.5 * draw.normal(size=500).astype(np.float32) for _ in range(9)]
+    sent = [*honest_ones, -np.float32(times) * np.mean(honest_ones, 0)]
+    updates = {client: [one] for client, one in enumerate(sent)}
+    drift = {client: float(np.linalg.norm(one)) for client, one in enumerate(sent)}
+    assert list(trust.standing_out(trust.directions([np.zeros(500, np.float32)], updates, drift))) == [9]
 
 
 def test_few_updates_or_equal_ones_do_not_stand_out() -> None:

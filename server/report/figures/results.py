@@ -35,6 +35,8 @@ class Row:
     own: Spread | None  # the global model on clients' own test images
     worst: Spread | None  # and for the client that it serves worst
     worst_fedavg: Spread | None  # for the client that plain FedAvg serves worst
+    personal: Spread | None  # clients' own models on their own test images
+    worst_personal: Spread | None  # and for the client that its own serves worst
     average: Spread | None  # streams: mean over all tasks at the end
     forgetting: Spread | None
     memory: int | None  # bytes, the most that a client kept
@@ -78,6 +80,8 @@ COLUMNS: dict[str, Column] = {  # the attributes of a row that are numbers
     "own": Column("own classes"),
     "worst": Column("worst client"),
     "worst_fedavg": Column("worst client, fedavg"),
+    "personal": Column("personal, own classes"),
+    "worst_personal": Column("personal, worst client"),
     "average": Column("average over tasks"),
     "forgetting": Column("forgetting", "points"),
     "memory": Column("memory", "kB", 1e-3, ",.0f"),
@@ -142,6 +146,7 @@ def rows(groups: Sequence[Group]) -> list[Row]:
 def _row(group: Group, first: Group | None) -> Row:
     runs = group.runs
     served = [[one.accuracy for one in run.shards if one.accuracy is not None] for run in runs]
+    personal = [[one.personal_accuracy for one in run.shards if one.personal_accuracy is not None] for run in runs]
     alone = [[share for share in run.local_own_accuracies if share is not None] for run in runs]
     staged = [run.continual for run in runs if run.continual]
     baselines = {
@@ -166,6 +171,8 @@ def _row(group: Group, first: Group | None) -> Row:
         own=spread([statistics.mean(shares) for shares in served if shares]),
         worst=spread([min(shares) for shares in served if shares]),
         worst_fedavg=spread([min(run.fedavg_own_accuracies) for run in runs if run.fedavg_own_accuracies]),
+        personal=spread([statistics.mean(shares) for shares in personal if shares]),
+        worst_personal=spread([min(shares) for shares in personal if shares]),
         average=spread([one.measures.average_accuracy for one in staged]),
         forgetting=spread([one.measures.forgetting for one in staged]),
         memory=max((one.memory_bytes for one in staged), default=None),

@@ -58,7 +58,7 @@ def _unbreakable(text: str) -> str:
 
 RESULTS = (
     "accuracy", "over_first", "centralized", "over_centralized", "fedavg", "over_fedavg", "local", "local_own", "joint", "own",
-    "worst", "worst_fedavg",
+    "worst", "worst_fedavg", "personal", "worst_personal",
 )  # fmt: skip
 
 
@@ -76,6 +76,8 @@ def accuracies(comparison: Comparison) -> Html:
         how += "Fedavg: the same federation with plain FedAvg. "
     if any(row.local or row.own for row in comparison.rows):
         how += "Local: each client alone. Own classes, worst client: on clients' own test images. "
+    if any(row.personal for row in comparison.rows):
+        how += "Personal: each client's own model; it, and not the global one, is what such a strategy is for. "
     keys = [key for key in RESULTS if any(getattr(row, key) is not None for row in comparison.rows)]
     head = ["Runs", "Seeds", *(_head(COLUMNS[key]) for key in keys)]
     columns = [_cells(COLUMNS[key], [getattr(row, key) for row in comparison.rows]) for key in keys]
