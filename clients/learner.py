@@ -14,7 +14,7 @@ from core.engines.base import Engine
 from core.methods.base import Finetune, Memory
 from core.plan import Lesson, Plan, Pull, Rehearsal, draw
 from core.scores import score
-from core.stream import Stream, course, joined, lay
+from core.stream import Stream, TaskTest, course, joined, lay
 from core.views.conditions import under
 from fl import roster
 from fl.messages import Task, Update
@@ -61,7 +61,7 @@ def learn(shard: Shard, task: Task, memory: Memory, engine: Engine) -> tuple[Upd
 
 def _stage_examples(scenario: Scenario, shard: Shard, stream: Stream, stage: int) -> Examples:
     """A client's images of a stage, under the stage's condition."""
-    examples, condition = shard.train.take(stream.parts[stage]), course(scenario).tests[stream.tasks[stage]].condition
+    examples, condition = shard.train.take(stream.parts[stage]), _condition(scenario, shard, stream.tasks[stage])
     return Examples(under(condition, examples.x, scenario.seed, shard.client, stage), examples.y)
 
 
@@ -86,4 +86,9 @@ def _stream(scenario: Scenario, shard: Shard) -> Stream:
 def met(scenario: Scenario, shard: Shard, round: int) -> str:
     """Under which condition a client meets its images in this round."""
     stream = _stream(scenario, shard)
-    return course(scenario).tests[stream.tasks[stream.stage(round)]].condition
+    return _condition(scenario, shard, stream.tasks[stream.stage(round)])
+
+
+def _condition(scenario: Scenario, shard: Shard, task: int) -> str:
+    """Under which condition a client meets a task's images. A device's own are as the device met them."""
+    return TaskTest.condition if shard.stream else course(scenario).tests[task].condition

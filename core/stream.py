@@ -14,7 +14,7 @@ import numpy as np
 
 from core.config.part import Registry
 from core.config.scenario import Scenario
-from core.data import dataset
+from core.data import dataset, taught
 from core.seeds import rng
 from core.views.conditions import parsed
 
@@ -56,10 +56,6 @@ class Stream:
         return range(self.stage(since), self.stage(round) + 1)
 
 
-def _digits(scenario: Scenario) -> tuple[int, ...]:
-    return scenario.digits or tuple(range(dataset(scenario).classes))
-
-
 def _names(scenario: Scenario, labels: tuple[int, ...]) -> str:
     names = dataset(scenario).labels
     return ", ".join(names[label] if label < len(names) else str(label) for label in labels)
@@ -77,7 +73,7 @@ def _at_random(portions: int) -> Callable[[np.ndarray, np.random.Generator], Row
 
 def whole(scenario: Scenario) -> Course:
     """Everything at once: one experience"""
-    return Course((TaskTest("all", _digits(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
+    return Course((TaskTest("all", taught(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
 
 
 def classes(
@@ -86,7 +82,7 @@ def classes(
     per_task: int = 2,  # labels a stage, 1 … as many as there are
 ) -> Course:
     """Class-incremental: per_task (2) new digits in each stage"""
-    digits = _digits(scenario)
+    digits = taught(scenario)
     if not 1 <= per_task <= len(digits):
         raise ValueError(f"per_task = {per_task} of classes should be 1 … {len(digits)}")
     groups = [digits[i : i + per_task] for i in range(0, len(digits), per_task)]
@@ -100,11 +96,9 @@ def domains(
 ) -> Course:
     """Domain-incremental: the same digits under a new condition in each stage, each with its own part of the images"""
     names = conditions.split("+")
-    for name in names:
-        parsed(name)
-    if len(set(names)) < len(names):
+    if len({parsed(name) for name in names}) < len(names):
         raise ValueError(f"conditions = {conditions} of domains names one twice; for old ones that return use repeats")
-    tests = tuple(TaskTest(name, _digits(scenario), name) for name in names)
+    tests = tuple(TaskTest(name, taught(scenario), name) for name in names)
     return Course(tests, tuple(range(len(names))), _at_random(len(names)))
 
 
@@ -117,7 +111,7 @@ def permuted(
     """Domain-incremental: all images again in each stage, their pixels in a new order (Goodfellow et al. 2013)"""
     if tasks < 1:
         raise ValueError(f"tasks = {tasks} of permuted should be at least 1")
-    tests = tuple(TaskTest(f"order {i}", _digits(scenario), f"permute:{i}") for i in range(tasks))
+    tests = tuple(TaskTest(f"order {i}", taught(scenario), f"permute:{i}") for i in range(tasks))
 
     def split(labels: np.ndarray, rng: np.random.Generator) -> Rows:
         rows = np.arange(len(labels))
@@ -136,7 +130,7 @@ def arrivals(
     if portions < 1:
         raise ValueError(f"portions = {portions} of arrivals should be at least 1")
     count = scenario.rounds if online else portions
-    return Course((TaskTest("all", _digits(scenario)),), (0,) * count, _at_random(count))
+    return Course((TaskTest("all", taught(scenario)),), (0,) * count, _at_random(count))
 
 
 def repeats(
@@ -164,7 +158,7 @@ def seasons(
         raise ValueError(f"years = {years} of seasons should be at least 1")
     if not 0 <= mix <= 1:
         raise ValueError(f"mix = {mix} of seasons should be 0 … 1")
-    digits, count = _digits(scenario), dataset(scenario).classes
+    digits, count = taught(scenario), dataset(scenario).classes
     if not 1 <= seasons <= len(digits):
         raise ValueError(f"seasons = {seasons} should be 1 … {len(digits)}")
     groups = [tuple(int(d) for d in part) for part in np.array_split(digits, seasons)]

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from core.config.scenario import Scenario
-from core.data import dataset
+from core.data import taught
 from core.plan import budget
 from core.seeds import rng
 from core.stream import Stream, joined, lay
@@ -24,12 +24,11 @@ class Holdings:
     def __init__(self, scenario: Scenario, labels: np.ndarray) -> None:
         self.scenario, self.labels, self.method = scenario, labels, chain(scenario)
         self.rows = partition(scenario.partition, labels, scenario.clients, scenario.minimum, scenario.seed)
-        self.classes = dataset(scenario).classes
         self._stream = lru_cache(maxsize=1000)(self._lay)
 
     def _lay(self, client: int) -> Stream:
         labels, s = self.labels[self.rows[client]], self.scenario
-        return lay(s, noisy(labels, s.noise, rng(s.seed, "noise", client), self.classes) if s.noise else labels, client)
+        return lay(s, noisy(labels, s.noise, rng(s.seed, "noise", client), taught(s)) if s.noise else labels, client)
 
     def own_examples(self, client: int, round: int) -> int:
         """What it learns from in a round: its examples of the stage that it is in."""

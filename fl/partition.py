@@ -296,9 +296,10 @@ def partition(part: Part, labels: np.ndarray, clients: int, minimum: int, seed: 
     return parts
 
 
-def noisy(labels: np.ndarray, share: float, rng: np.random.Generator, classes: int) -> np.ndarray:
-    """Labels of which this share is replaced by a *wrong* one, uniformly."""
-    wrong = rng.permutation(len(labels))[: round(share * len(labels))]
+def noisy(labels: np.ndarray, share: float, rng: np.random.Generator, classes: Sequence[int]) -> np.ndarray:
+    """Labels of which this share is replaced by a *wrong* one of these classes, two at least, uniformly."""
+    kinds, wrong = np.sort(classes), rng.permutation(len(labels))[: round(share * len(labels))]
     labels = labels.copy()
-    labels[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
+    places = np.searchsorted(kinds, labels[wrong])
+    labels[wrong] = kinds[(places + rng.integers(1, len(kinds), len(wrong))) % len(kinds)]
     return labels

@@ -63,13 +63,18 @@ def survey(
 ) -> tuple[Shard, Examples, tuple[str, ...]]:
     """The same as `own`, and sentences on what is odd in the folder, or left out."""
     book, classes = _looked(folder, path, round, dataset(scenario).classes), dataset(scenario).classes
-    came = {name: first for name, first in book.came.items() if first <= round and name not in book.gone}
+    present = {name: first for name, first in book.came.items() if first <= round and name not in book.gone}
+    came = {name: first for name, first in present.items() if not scenario.digits or _label(name) in scenario.digits}
     images = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
     train = [name for name in images if zlib.crc32(os.fsencode(name)) % 6]
     unread = [
         name for name in layout.pictures(folder, classes) if name not in book.came and _picture(folder / name) is None
     ]
     notes = (*layout.left_out(folder, classes), *layout.unread(unread))
+    if others := len(present) - len(came):
+        notes += (
+            f"{others:,} images of its folder are of other labels than digits = {list(scenario.digits)}: left out",
+        )
     if not train:
         remarks = f" ({'; '.join(notes)})" if notes else ""
         raise ValueError(
@@ -188,7 +193,11 @@ def _warn(sentence: str) -> None:
     log.warning("%s", sentence)
 
 
+def _label(name: str) -> int:
+    return int(name.split("/")[0])
+
+
 def _examples(images: dict[str, np.ndarray], names: list[str], dark: bool) -> Examples:
-    labels = np.array([int(name.split("/")[0]) for name in names], np.int64)
+    labels = np.array([_label(name) for name in names], np.int64)
     pixels = np.stack([images[name] for name in names]) if names else np.zeros((0, SIDE, SIDE), np.uint8)
     return Examples(layout.inked(pixels, dark), labels)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from core.config.scenario import Scenario
-from core.data import Data, Examples, dataset, load
+from core.data import Data, Examples, dataset, load, taught
 from core.plan import strengths
 from core.seeds import rng
 from core.stream import Stream
@@ -54,7 +54,7 @@ def _shard(scenario: str, client: int, files: Path | None) -> Shard:
     s = Scenario.of(scenario)
     data, rows = world(scenario, files)
     examples = data.train.take(rows[client])
-    labels = noisy(examples.y, s.noise, rng(s.seed, "noise", client), dataset(s).classes) if s.noise else examples.y
+    labels = noisy(examples.y, s.noise, rng(s.seed, "noise", client), taught(s)) if s.noise else examples.y
     return Shard(
         client,
         Examples(_through_looks(s, client, examples.x), labels),

@@ -149,6 +149,10 @@ class Scenario:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
                     expected = f"a client 0 … {self.clients - 1} and a round 2 … {self.rounds}"
                     raise ValueError(f"{name} = {excerpt([[client, round]])} should be {expected}")
+        if twice := [d for d in self.digits if self.digits.count(d) > 1]:
+            raise ValueError(f"digits = {excerpt(list(self.digits))} names {twice[0]} twice")
+        if self.noise and len(self.digits) == 1:
+            raise ValueError(f"noise = {self.noise:g} needs a wrong label; digits = {list(self.digits)} has none")
         if wrong := [d for d in self.digits if not 0 <= d < (self.classes or CLASSES)]:
             raise ValueError(f"digits = {excerpt(wrong[0])} is out of range: 0 … {(self.classes or CLASSES) - 1}")
 

@@ -60,6 +60,11 @@ def dataset(scenario: Scenario) -> DatasetSpec:
     return replace(spec, classes=scenario.classes or spec.classes)
 
 
+def taught(scenario: Scenario) -> tuple[int, ...]:
+    """The labels that clients are taught: `digits`, or all."""
+    return scenario.digits or tuple(range(dataset(scenario).classes))
+
+
 def settled(scenario: Scenario) -> Scenario:
     """The scenario with the number of classes of a user's own data written into it, if it says none.
 
@@ -76,7 +81,7 @@ def settled(scenario: Scenario) -> Scenario:
 def load(scenario: Scenario, files: Path | None = None) -> Data:
     """The scenario's data, cut and split by address: every process gets the same rows.
 
-    files: where a data set that is known by name lies on this machine, if not in its usual place.
+    files: where the data set, or a file of a node's own in place of the named one, lies on this machine, if not in its usual place.
     """
     spec = dataset(scenario)
     source = _source(scenario.data, scenario.ink, spec.classes, files)
@@ -130,6 +135,7 @@ def _source(source: str, ink: str, classes: int = 0, files: Path | None = None) 
     """What the source holds. classes: labels above are left out of a folder; 0: as many as there are."""
     if source in DATASETS:
         return DATASETS[source].read(files)
+    source = str(files or source)  # a node's own file, of whichever name the server has
     path = Path(source)
     try:
         if path.is_dir():

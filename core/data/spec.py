@@ -20,6 +20,13 @@ class DatasetSpec:
     names: tuple[str, ...] = ()  # of the classes, as people call them; those beyond are called by their numbers
     image: tuple[int, int] = (SIDE, SIDE)  # rows, columns
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a class whose name no list of labels can hold."""
+        if odd := [name for name in self.names if "," in name or not name.isprintable()]:
+            raise ValueError(
+                f"{odd[0]!r} as a name of a class should have no comma and be one line: exported files list them"
+            )
+
     @property
     def labels(self) -> tuple[str, ...]:
         """What each class is called."""
@@ -44,6 +51,14 @@ class Examples:
     def take(self, rows: np.ndarray) -> Examples:
         """The examples at these rows, in this order."""
         return Examples(self.x[rows], self.y[rows])
+
+    def in_turns(self, order: np.ndarray) -> np.ndarray:
+        """These rows, in an order in which classes take turns: the first of each class in this order, then the second of each."""
+        rank = np.zeros(len(order), np.int64)
+        for label in np.unique(self.y):
+            rows = order[self.y[order] == label]
+            rank[rows] = np.arange(len(rows))
+        return np.argsort(rank, kind="stable")
 
     @staticmethod
     def join(parts: Sequence[Examples]) -> Examples:

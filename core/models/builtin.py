@@ -36,6 +36,8 @@ def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 def pool(x: tf.Tensor, size: int) -> tf.Tensor:
     """Max-pool; the gradient goes to the first of equal maxima, as in TensorFlow."""
+    if size == 1:  # of one number the greatest is itself
+        return x
     _, rows, columns, _ = x.shape
     if rows % size or columns % size:  # what no window fills
         x = tf.slice(x, [0] * 4, [-1, rows - rows % size, columns - columns % size, -1])

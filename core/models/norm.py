@@ -124,6 +124,11 @@ def with_norms(layers: Sequence[Layer], image: tuple[int, int], dense: int, grou
         if block and (isinstance(layer, Flatten) or layer.shapes(shape)):
             if groups and shape[-1] % groups:
                 raise ValueError(f"model.groups = {groups} does not divide the {shape[-1]} channels behind {block}")
+            if groups and math.prod(shape) == groups:
+                why = (
+                    "each would hold one number, which is its own mean, and the model would say the same of every image"
+                )
+                raise ValueError(f"model.groups = {groups} is as many as there are numbers behind {block}: {why}")
             stack.append(Norm(f"{block}_norm", groups))
             block = ""
         if i < len(layers) - dense and layer.shapes(shape):

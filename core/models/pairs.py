@@ -40,12 +40,18 @@ class ConvPool:
         kernel, bias = arrays
         if watch:
             pooled = ops.pool(watch(ops.conv(x, kernel)), self.pool.size)
-        elif x.shape[-1] == 1 and not any(n % self.pool.size for n in (self.conv.size - 1, *x.shape[1:3])):
-            # windows are of whole cells
+        elif self._whole(x.shape):
             pooled = ops.conv_pool(x, kernel, self.pool.size)
         else:
             pooled = ops.pool(ops.conv(x, kernel), self.pool.size)
         return ops.relu(pooled + bias)
+
+    def _whole(self, shape: Shape) -> bool:
+        """Are the windows on images [n, rows, columns, channels] of whole cells of a pool's window, of one channel?"""
+        _, rows, columns, channels = shape
+        return self.pool.size > 1 == channels and not any(
+            n % self.pool.size for n in (self.conv.size - 1, rows, columns)
+        )
 
     def squares(self, ops: Any, x: Any, slope: Any) -> list[Any]:
         return self.conv.squares(ops, x, slope)

@@ -19,6 +19,7 @@ from core.data import Data, Examples
 from core.disk import removed, replaced, size
 from core.models import of
 from core.predict import Predictor, compiled, floats, load
+from core.seeds import rng
 from server import run_folder
 from server.export import check, keras, onnx, savedmodel, tflite
 from server.export.check import ParityTest, Score
@@ -47,6 +48,7 @@ EXPORTERS = {  # by the file, or folder, that they make
     "model.int8.onnx": Exporter("onnx-int8", onnx.save_int8, rounded=True),
     "model.savedmodel": Exporter("savedmodel", savedmodel.save),
 }
+SEVERAL = 20 * tflite.CALIBRATION  # training images, of which those that have what ranges need are taken
 STANDARD = ("model.keras", "model.tflite", "model.int8.tflite", "model.onnx")  # what every run leaves
 
 
@@ -61,7 +63,10 @@ def export(
     """
     folder.mkdir(parents=True, exist_ok=True)
     origin = {"scenario": scenario.name, "seed": str(scenario.seed), **(origin or {})}
-    model = Outgoing(of(scenario), list(weights), data.train.x, data.spec.labels, scenario.model, origin)
+    # Classes take turns, whatever the order of their files: of one class alone there is no telling what a file's ranges are.
+    order = data.train.in_turns(rng(scenario.seed, "calibration").permutation(len(data.train)))
+    images = data.train.x[order[:SEVERAL]]
+    model = Outgoing(of(scenario), list(weights), images, data.spec.labels, scenario.model, origin)
     reference, validation = compiled(model.keras), data.validation
     if len(validation):
         reliable = check.reliable(check.ask(reference, floats(validation.x)), validation.y)

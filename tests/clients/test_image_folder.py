@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clients.learner import learn
+from clients.learner import _stage_examples, learn, met
 from clients.sources import image_folder
 from clients.sources.image_folder import changes, own, survey
 from core.config.part import Part
@@ -221,3 +221,33 @@ def test_what_is_odd_or_left_out_is_said_once_in_the_nodes_log(tmp_path: Path, m
         "left out of digits, for they are no label folders 0 … 9: 1 (10)",
         "left out, for they are not readable PNGs: 1 (3/pipe.png)",
     ]
+
+
+def test_only_labels_that_clients_are_taught_are_taken_and_the_others_are_said(tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 60)
+    few = replace(SCENARIO, digits=(1, 2, 3))
+    shard, held_out, notes = survey(few, 0, folder, book, 1)
+    labels = np.concatenate([shard.train.y, held_out.y])
+    everything = sum(len(list((folder / str(label)).glob("*.png"))) for label in (1, 2, 3))
+    assert set(labels) == {1, 2, 3} and len(labels) == everything
+    assert f"{60 - everything} images of its folder are of other labels than digits = [1, 2, 3]: left out" in notes
+    with pytest.raises(ValueError, match=r"no image to train on.*other labels than digits"):
+        survey(replace(SCENARIO, digits=(1,)), 0, alone(folder), tmp_path / "other.json", 1)
+
+
+def alone(folder: Path) -> Path:
+    """The folder without its ones."""
+    for file in (folder / "1").glob("*.png"):
+        file.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("stream", [Part("domains", {"conditions": "invert+plain"}), Part("permuted", {"tasks": 3})])
+def test_a_devices_own_images_are_taken_as_the_device_met_them(stream: Part, tmp_path: Path) -> None:
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 40)
+    scenario = replace(SCENARIO, stream=stream)
+    shard, _ = own(scenario, 0, folder, book, 1)
+    assert met(scenario, shard, 1) == "plain"
+    assert np.array_equal(_stage_examples(scenario, shard, shard.stream, 0).x, shard.train.x)  # type: ignore[arg-type]

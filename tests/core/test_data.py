@@ -234,3 +234,11 @@ def test_examples_are_taken_and_joined_in_order() -> None:
     joined = Examples.join([taken, some])
     assert joined.y.tolist() == [2, 0, 2, 0, 1, 2, 3] and len(joined) == 7
     assert np.array_equal(joined.x, np.concatenate([taken.x, some.x]))
+
+
+def test_a_nodes_own_file_is_read_whatever_the_servers_is_called(own: dict[str, np.ndarray], tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", **own)  # type: ignore[arg-type]
+    elsewhere = Scenario("device", data=str(tmp_path / "on-the-server.npz"), classes=10, validation=0)
+    assert len(data.load(elsewhere, tmp_path / "mine.npz").train) == len(own["y_train"])
+    with pytest.raises(ValueError, match=r"gone\.npz"):
+        data.load(elsewhere, tmp_path / "gone.npz")

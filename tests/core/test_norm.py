@@ -331,6 +331,7 @@ def test_what_cannot_be_had_is_refused_by_name(scenario: Scenario) -> None:
         (replace(scenario, engine="litert"), r"engine = litert has no model\.norm = batch"),
         (replace(scenario, local=Local(batch=1)), r"model\.norm = batch needs local\.batch of 2 or more"),
         (replace(grouped(scenario), model=Model("small", norm="group", groups=4)), "groups = 4 does not divide the 6 .* two"),
+        (replace(scenario, model=Model("mlp100", norm="group", groups=100)), "groups = 100 is as many as there are numbers"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=why):
             check(wrong)

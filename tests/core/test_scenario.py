@@ -215,3 +215,15 @@ def test_an_error_shows_the_beginning_of_a_long_value() -> None:
 def test_brackets_on_the_command_line_are_a_word() -> None:
     with pytest.raises(ValueError, match="seed = '"):
         BASE.with_(("seed", "[" * 100_000))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"digits": (3, 4, 3)}, r"digits = \[3, 4, 3\] names 3 twice"),
+        ({"digits": (3,), "noise": 0.1}, "noise = 0.1 needs a wrong label"),
+    ],
+)
+def test_digits_name_each_label_once_and_noise_needs_two(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(BASE, **change)

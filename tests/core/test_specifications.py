@@ -16,7 +16,7 @@ from core import data
 from core.arrays import Arrays
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
-from core.data import DATASETS, Examples, dataset, fashion, idx, load, settled
+from core.data import DATASETS, DatasetSpec, Examples, dataset, fashion, idx, load, settled
 from core.engines import Engine, default, get, step, step_file
 from core.models import MODELS, ModelSpec, build, of
 from core.models.layers import Conv, Dense, Flatten, Pool
@@ -296,3 +296,21 @@ def test_debian_s_files_are_fashion_mnist_as_it_was_published() -> None:
     found = fashion.read()
     assert len(found.train) == 60_000 and len(found.test) == 10_000 and found.notes == ()
     assert np.bincount(found.test.y).tolist() == [1000] * 10 and found.spec.names[9] == "Ankle boot"
+
+
+def test_a_pool_of_one_number_is_the_number(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fourth(image: tuple[int, int], classes: int) -> ModelSpec:
+        return ModelSpec("fourth", image, classes, (
+            Conv("one", 2, 5), Pool("p", 1), Conv("two", 2, 3), Pool("q", 1), Flatten(), Dense("logits", classes, relu=False),
+        ))  # fmt: skip
+
+    monkeypatch.setitem(MODELS, "fourth", fourth)
+    stock, light = engines(replace(scenario, model=Model("fourth")))
+    start, images = of(replace(scenario, model=Model("fourth"))).initial(1), load(scenario).train.x[:20]
+    close([light.logits(start, images)], [stock.logits(start, images)], 1e-5)
+
+
+@pytest.mark.parametrize("name", ["shirt, blue", "two\nlines"])
+def test_a_name_of_a_class_that_no_list_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="as a name of a class should have no comma and be one line"):
+        DatasetSpec("clothes", 2, ("sock", name))

@@ -268,12 +268,19 @@ def test_an_impossible_partition_is_refused_with_its_value(part: Part, clients: 
 @given(LABELS, st.floats(0, 1), st.integers(0, 99))
 def test_noise_makes_exactly_its_share_of_labels_wrong(labels: np.ndarray, share: float, seed: int) -> None:
     before = labels.copy()
-    after = noisy(labels, share, np.random.default_rng(seed), 10)
+    after = noisy(labels, share, np.random.default_rng(seed), range(10))
     assert int((after != labels).sum()) == round(share * len(labels))
     assert after.min() >= 0 and after.max() <= 9 and after.dtype == labels.dtype
     assert np.array_equal(labels, before)
 
 
 def test_wrong_labels_are_uniform() -> None:
-    counts = np.bincount(noisy(np.full(9000, 4), 1.0, np.random.default_rng(0), 10), minlength=10)
+    counts = np.bincount(noisy(np.full(9000, 4), 1.0, np.random.default_rng(0), range(10)), minlength=10)
     assert counts[4] == 0 and np.abs(np.delete(counts, 4) - 1000).max() < 150  # 5 standard deviations
+
+
+def test_wrong_labels_are_of_those_that_clients_are_taught() -> None:
+    found = noisy(np.repeat([2, 7, 9], 3000), 1.0, np.random.default_rng(0), (7, 2, 9)).reshape(3, 3000)
+    counts = np.stack([np.bincount(row, minlength=10) for row in found])
+    assert counts.sum(0)[[2, 7, 9]].sum() == 9000 and counts[range(3), [2, 7, 9]].sum() == 0
+    assert counts[counts > 0].min() > 1350

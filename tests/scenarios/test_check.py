@@ -98,6 +98,7 @@ def test_an_unknown_setting_is_refused(tiny: Scenario, kind: str) -> None:
                 ("deformed:3", "deformed:3 should be 0 … 2"),
             )
         ],
+        ({"stream": Part("domains", {"conditions": "noise+noise:0.3"})}, "names one twice"),
         ({"augment": (Part("zoom", {"amount": 1.0}),)}, "amount = 1.0"),
         ({"augment": (Part("zoom", {"amount": -0.1}),)}, "amount = -0.1"),
         ({"augment": (Part("shift", {"share": -0.1}),)}, "share = -0.1"),

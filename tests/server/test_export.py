@@ -167,6 +167,20 @@ def test_calibration_sees_paper_and_ink_whatever_the_images() -> None:
     assert tflite.calibration(grey[:3]).min() == 0 and tflite.calibration(grey[:3]).max() == 1
 
 
+def test_calibration_sees_all_classes_however_training_images_are_sorted(
+    tiny: Scenario, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorted_train = digits.train.take(np.argsort(digits.train.y, kind="stable"))
+    given = list[np.ndarray]()
+    monkeypatch.setitem(
+        EXPORTERS, "model.onnx", exports.Exporter("onnx", lambda outgoing, path: given.append(outgoing.images))
+    )
+    exports.export(model.initial(0), tiny, replace(digits, train=sorted_train), tmp_path, ["model.onnx"])
+    label = {image.tobytes(): y for image, y in zip(sorted_train.x, sorted_train.y, strict=True)}
+    first = np.bincount([label[image.tobytes()] for image in given[0][:100]], minlength=10)
+    assert first.min() >= 9
+
+
 def test_onnx_says_how_it_is_used(folder: Path) -> None:
     import onnx as lib
 
