@@ -6,6 +6,8 @@ does the work with everything loaded; else this process does it itself, to the s
 
 from __future__ import annotations
 
+import logging
+
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -14,6 +16,7 @@ from clients.work import WORK
 from fl import wire
 
 app = ClientApp()
+log = logging.getLogger("flwr")
 
 
 @app.train()
@@ -42,4 +45,5 @@ def _answer(what: str, message: Message, context: Context) -> Message:
             wire.noted(content, advice)
         return Message(content, reply_to=message)
     except BaseException as error:  # SystemExit or KeyboardInterrupt would end a simulation's worker for good
+        log.error("a client failed", exc_info=True)  # where: the server hears the error's own words only
         raise RuntimeError(f"{type(error).__name__}: {error}") from error

@@ -66,7 +66,8 @@ def _stages(report: Report) -> Iterator[tuple[str, str]]:
     if staged := report.continual:
         measures, sent = staged.measures, staged.megabytes
         mean, lost = 100 * measures.average_accuracy, 100 * measures.forgetting
-        yield "tasks", f"{len(staged.tasks)}; at the end {mean:.2f} % on average, {lost:.2f} points forgotten"
+        kept = f"{lost:.2f} points forgotten" if lost >= 0 else f"{-lost:.2f} points better than when they were taught"
+        yield "tasks", f"{len(staged.tasks)}; at the end {mean:.2f} % on average, {kept}"
         if (each := staged.clients_measures) and _asynchronous(report):
             forgotten, spread = 100 * each.mean.forgetting, 100 * each.deviation.forgetting
             yield "", f"by clients, each in its own order, {forgotten:.2f} ± {spread:.2f} points forgotten"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -220,7 +221,7 @@ def _run(home: Path, arguments: Sequence[str], further: bool) -> int:
     if further and any(word.partition("=")[0] in ("--from", "--resume") for word in arguments):
         raise ValueError("--continue goes on from the newest finished run: give no --from and no --resume with it")
     more = ["--from", str(_newest(home))] if further else []
-    return command([*more, *arguments], home)
+    return command([*more, *arguments], home, partial(processes.ready, home))
 
 
 def _newest(home: Path) -> Path:

@@ -11,6 +11,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from scenarios import seeds, trackers
 from scenarios.check import check, listing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment.continuation import rollback
-from scenarios.experiment.options import CHOICES, RunOptions, backend
+from scenarios.experiment.options import CHOICES, RunOptions, backend, remembered
 from scenarios.experiment.start import run
 from scenarios.overrides import parsed
 from scenarios.presets import BASELINES, SCENARIOS
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--baselines", choices=CHOICES["baselines"],
                    help="what to compare with: pooled data; all: plain FedAvg, each client alone, joint of streams too "
                    "(centralized; all of noniid)")  # fmt: skip
-    p.add_argument("--export", choices=CHOICES["export"], default=RunOptions.export,
+    p.add_argument("--export", choices=CHOICES["export"],
                    help="make and verify the files of all versions, the current one, or none (current)")  # fmt: skip
     p.add_argument("--plugin", action="append", default=[], metavar="MODULE", dest="plugins",
                    help="a module, or a .py file, with pieces of your own (docs/extending.md); may be repeated")  # fmt: skip
@@ -94,8 +95,13 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
-    """The command; returns its exit code. federation: the home of real nodes, for scenarios.deploy."""
+def main(
+    argv: list[str] | None = None,
+    federation: Path | None = None,
+    ready: Callable[[Scenario], list[str]] = lambda scenario: [],
+) -> int:
+    """The command; returns its exit code. For scenarios.deploy: federation is the home of real nodes, and ready says what to
+    know of them before a run begins, or raises ValueError if none can."""
     printable()
     p = parser()
     p.prog = "python -m scenarios.deploy run" if federation else p.prog
@@ -108,20 +114,10 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         if args.list:
             return _list()
         if args.rollback:
-            alone = [f"--rollback={args.rollback}", *(w for name in args.plugins for w in ("--plugin", name))]
-            if vars(args) != vars(p.parse_args(alone)):
-                raise ValueError("--rollback runs nothing: give no other option with it, but --plugin")
-            print(rollback(located(args.rollback)))
-            return 0
+            return _rollback(args, p)
         scenario, folder = _wanted(args, federation is not None)
-        usual = "none" if federation else BASELINES.get(scenario.name, RunOptions.baselines)
-        args.baselines = args.baselines or usual
-        names = ("workers", "backend", "baselines", "export", "source", "quiet", "json", "profile")
-        options = RunOptions(
-            **{name: getattr(args, name) for name in names}, federation=federation, plugins=tuple(args.plugins),
-            track=tuple(dict.fromkeys(args.track)),
-        )  # fmt: skip
-        notes = check(scenario) if args.show else possible(scenario, options)
+        options = _options(args, scenario.name, folder, federation)
+        notes = check(scenario) if args.show else [*possible(scenario, options), *ready(scenario)]
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
     except OSError as error:
@@ -138,6 +134,29 @@ def main(argv: list[str] | None = None, federation: Path | None = None) -> int:
         return run(scenario, folder, options)
     except ValueError as error:
         p.exit(2, f"{p.prog}: {error}\n")
+
+
+def _rollback(args: argparse.Namespace, p: argparse.ArgumentParser) -> int:
+    alone = [f"--rollback={args.rollback}", *(w for name in args.plugins for w in ("--plugin", name))]
+    if vars(args) != vars(p.parse_args(alone)):
+        raise ValueError("--rollback runs nothing: give no other option with it, but --plugin")
+    print(rollback(located(args.rollback)))
+    return 0
+
+
+def _options(args: argparse.Namespace, name: str, folder: Path, federation: Path | None) -> RunOptions:
+    """How to run; what nobody names is as it was when the run was begun, if it is resumed, else as is usual for this scenario."""
+    usual = {
+        "baselines": "none" if federation else BASELINES.get(name, RunOptions.baselines),
+        "export": RunOptions.export,
+    }
+    usual |= remembered(folder) if args.resume else {}
+    chosen = usual | {key: value for key in usual if (value := getattr(args, key))}
+    names = ("workers", "backend", "source", "quiet", "json", "profile")
+    return RunOptions(
+        **{name: getattr(args, name) for name in names}, **chosen, federation=federation, plugins=tuple(args.plugins),
+        track=tuple(dict.fromkeys(args.track)),
+    )  # fmt: skip
 
 
 def _list() -> int:

@@ -128,10 +128,10 @@ def main(argv: list[str] | None = None) -> int:
             return _settings(study)
         needs.check("sim")
         work = Work(study, args.out or Path("runs/studies") / study.name)
-        work.out.mkdir(parents=True, exist_ok=True)
         if args.finished:
             return _tables(work, command, args, screen)
         _possible(study)
+        work.out.mkdir(parents=True, exist_ok=True)
         if args.plan:
             return _plan(work, args.workers, screen)
         code = _run(work, args, command, screen)

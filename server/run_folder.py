@@ -24,6 +24,7 @@ VERSIONS = "versions"  # a folder a stage; of them one is current
 CLIENTS = "clients"  # their memories, in a simulation
 STEP = "step.tflite"  # a training step, for clients without TensorFlow
 TRACKERS = "trackers.json"  # what experiment trackers hold of it (--track)
+OPTIONS = "options.json"  # what the run is compared with and which files it makes, for whoever resumes it
 SOURCE = "source"  # the run that it goes on from (--from), as it was named
 TEMPORARY = ".tmp"
 # On real nodes:

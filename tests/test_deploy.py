@@ -135,7 +135,7 @@ def test_status_tells_who_plays_whom_and_how_far_the_run_is(home: Path) -> None:
     for client in (0, 1):
         line = next(line for line in status.splitlines() if f"node-{client}" in line)
         assert [cell.strip() for cell in line.split("│")[1:5]] == [f"node-{client}", str(client), "now", "3"]
-    assert "round 3 of 3, finished:completed" in status
+    assert "round 3 of 3, finished," in status
 
 
 def test_a_device_is_admitted_by_its_key_and_shut_out_by_its_name(home: Path, tmp_path: Path) -> None:

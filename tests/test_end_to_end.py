@@ -135,6 +135,7 @@ def test_a_run_leaves_every_file_it_promises(reference: Run) -> None:
     assert left >= {
         "scenario.json", "rounds.jsonl", "report.json", "report.html", "model.keras", "model.tflite",
         "model.int8.tflite", "model.onnx", "export.json", "run.log", "checkpoints",
+        "options.json",
     }  # fmt: skip
     assert {"accuracy.png", "confusion.png", "labels.png", "looks.png", "drift.png"} <= left
     assert all((reference.folder / name).stat().st_size > 0 for name in left)

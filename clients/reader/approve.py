@@ -27,7 +27,8 @@ def approve(folder: Path, lines: TextIO) -> int:
     lines: a terminal's, or any text with a line a correction. Its end is a stop. Raises ValueError if there is no such folder.
     """
     if not folder.is_dir():
-        raise ValueError(f"--approve {folder} is no folder")
+        why = f"there is no {folder}" if not folder.exists() else f"{folder} is no folder"
+        raise ValueError(f"--approve: {why}; a service's --learn {folder} makes it with the first correction")
     corrections.resumed(folder)
     waiting = corrections.waiting(folder)
     sentence = f"{len(waiting):,} corrections wait" if len(waiting) != 1 else "1 correction waits"

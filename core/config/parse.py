@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,10 @@ GREATEST = 10**300  # a whole number that is surely a float too
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ValueError:
-    """The error for a name that does not exist: it names the value and the choices."""
-    return ValueError(f"unknown {kind} {excerpt(name)}; choose from {', '.join(sorted(choices))}")
+    """The error for a name that does not exist: it names the value and the choices, and the one that it is most like."""
+    near = difflib.get_close_matches(name[:LONGEST], names := sorted(choices), 1)
+    meant = f"; did you mean {near[0]}?" if near and len(names) > 3 else ""
+    return ValueError(f"unknown {kind} {excerpt(name)}; choose from {', '.join(names)}{meant}")
 
 
 def excerpt(value: Any) -> str:

@@ -180,8 +180,8 @@ def dismiss(home: Path, name: str) -> None:
     """Let a node in no more. Raises ValueError if nobody of this name was admitted."""
     numbers = [number for number, admitted in names(home).items() if admitted == name]
     if not numbers:
-        admitted = ", ".join(sorted(names(home).values())) or "nobody"
-        raise ValueError(f"{name!r} was not admitted here; {admitted} was")
+        admitted = ", ".join(sorted(names(home).values())) or "nobody is"
+        raise ValueError(f"{name!r} is not admitted here; choose from those that are: {admitted}")
     for number in numbers:
         ask(home, "supernode", "unregister", number, LINK, check=True)
     _write(home, {number: node for number, node in _admitted(home).items() if node["name"] != name})

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from clients.pi.settings import options
 from core import processes
+from core.config.scenario import Scenario
 from core.disk import emptied
 from core.processes import end
 from fl import keys
@@ -136,6 +137,28 @@ def start(home: Path, name: str, command: Sequence[str], folder: Path, settings:
         )  # fmt: skip
     (home / f"{name}.pid").write_text(f"{process.pid}\n")
     return process
+
+
+def is_down(home: Path) -> str:
+    """What to say where the SuperLink does not run."""
+    up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(home)} up"
+    return f"the SuperLink of {home} is down; start it with: {up}"
+
+
+def ready(home: Path, scenario: Scenario) -> list[str]:
+    """What to know before a run begins: which of its clients no node plays. Raises ValueError if there is no SuperLink."""
+    if "superlink" not in running(home):
+        raise ValueError(is_down(home))
+    played = set(flwr_cli.clients(home).values())
+    if -1 in played or not (alone := [client for client in range(scenario.clients) if client not in played]):
+        return []  # −1: nodes that say themselves whom they play
+    some = ", ".join(map(str, alone[:5])) + f" and {len(alone) - 5} more" * (len(alone) > 5)
+    fewer = scenario.clients - len(alone)
+    less = (
+        f" (--set clients={fewer} --set cohort={min(scenario.cohort, fewer)})" if fewer and min(alone) == fewer else ""
+    )
+    why = "a round that asks one of them waits in vain"
+    return [f"no node is admitted for client {some} of {scenario.clients}: {why}{less}"]
 
 
 def running(home: Path) -> dict[str, int]:

@@ -124,6 +124,7 @@ def _run(home: Path, folder: Path, number: str, history: Sequence[RoundRecord]) 
     state, _ = flwr_cli.state(home, number)
     if state == "finished:completed" and not (folder / run_folder.REPORT).exists():
         state = "stopped"  # its ServerApp ended as it was asked to, which Flower calls completed
+    state = state.replace("finished:completed", "finished")
     failures = tuple(f"round {row.round}: client {who}: {why}" for row in history for who, why in row.failed.items())
     if not history:
         return Run(str(folder), number, state, rounds)
@@ -174,8 +175,7 @@ def drawn(now: Status) -> list[Table | Text]:
     """For a terminal of 80 columns."""
     lines = [Text(f"WARNING: {words}", style="bold") for words in now.warnings]
     if not now.up:
-        up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(Path(now.home))} up"
-        return [Text(f"the SuperLink of {now.home} is down; start it with: {up}", overflow="fold"), *lines]
+        return [Text(processes.is_down(Path(now.home)), overflow="fold"), *lines]
     where = f"SuperLink on {flwr_cli.HOST}:{now.port}, logs in {now.home}/*.log; {datetime.now():%H:%M:%S}"
     run = [Text(_run_line(now.run), overflow="fold")] if now.run else []
     return [_table(now.nodes), Text(where, overflow="fold"), *run, *lines]
@@ -212,5 +212,5 @@ def _run_line(run: Run) -> str:
     """The last run in a line, and what went wrong in it."""
     words = f"last run: round {run.round} of {run.rounds}, {run.state or 'unknown to this SuperLink'}, in {run.folder}"
     words += f"; {run.seconds:.1f} s a round" if run.seconds is not None else ""
-    words += f"; accuracy {run.accuracy:.2%}" if run.accuracy is not None else ""
+    words += f"; accuracy {100 * run.accuracy:.2f} %" if run.accuracy is not None else ""
     return "\n".join([words, *(f"  {line}" for line in run.failures[-5:])])

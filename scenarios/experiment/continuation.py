@@ -58,9 +58,10 @@ def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
     old = Scenario.read(run / run_folder.SCENARIO)
     model, classes = old.model, (dataset(old).classes, dataset(scenario).classes)
     if classes[0] != classes[1]:
+        then = "leaves out what is above" if classes[0] < classes[1] else "adds classes without an image"
         raise ValueError(
             f"--from {run}: its model tells {classes[0]} classes apart, {scenario.name} has {classes[1]} "
-            f"(--set classes={classes[0]} leaves out what is above)"
+            f"(--set classes={classes[0]} {then})"
         )
     if model.kind != scenario.model.kind:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")

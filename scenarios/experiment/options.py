@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.config.scenario import Scenario
+from core.safe_json import read_object
 from scenarios.experiment.baselines import KINDS
 from scenarios.terminal import Terminal
+from server import record, run_folder
 
 COMPARED: dict[str, tuple[str, ...]] = {  # the baselines that a run is compared with
     "none": (), "centralized": ("centralized",), "all": KINDS,
@@ -19,6 +23,9 @@ CHOICES = {
     "baselines": tuple(COMPARED),
     "export": ("all", "current", "none"),  # versions whose files a run makes
 }
+
+
+KEPT = ("baselines", "export")
 
 
 def backend() -> str:
@@ -41,6 +48,19 @@ class RunOptions:
     json: bool = False
     profile: bool = False
     track: tuple[str, ...] = ()  # trackers that see the run too (scenarios/trackers)
+
+
+def remembered(folder: Path) -> dict[str, str]:
+    """With which of CHOICES a run was begun that nobody names again when it is resumed; nothing, if that cannot be read."""
+    with suppress(OSError, ValueError):
+        found = read_object(folder / run_folder.OPTIONS)
+        return {key: found[key] for key in KEPT if found.get(key) in CHOICES[key]}
+    return {}
+
+
+def remember(folder: Path, options: RunOptions) -> None:
+    """Write down what `remembered` reads."""
+    record.write(folder / run_folder.OPTIONS, json.dumps({key: getattr(options, key) for key in KEPT}) + "\n")
 
 
 @dataclass(frozen=True)

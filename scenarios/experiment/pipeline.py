@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines, continuation
 from scenarios.experiment.again import again, flags
 from scenarios.experiment.exporting import exporter
-from scenarios.experiment.options import COMPARED, Experiment
+from scenarios.experiment.options import COMPARED, Experiment, remember
 from scenarios.experiment.tracking import Tracking
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
@@ -37,6 +37,7 @@ from server.report.figures.shards import PICTURED
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 IMAGES = 10  # of each
+NOTHING = "nothing was learned: no client's reply counted in any round"
 
 
 def run(experiment: Experiment) -> int:
@@ -45,8 +46,9 @@ def run(experiment: Experiment) -> int:
     played, before = _played(experiment.folder), _finished(experiment.folder)
     profile = Profile(len(played)) if options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
-    tracking, earlier = Tracking(experiment), _spent(before, played)
+    tracking = Tracking(experiment)
     try:
+        remember(experiment.folder, options)
         children |= _start_baselines(experiment)
         with phase("opening trackers") if options.track else nullcontext():
             tracking.open()
@@ -58,7 +60,7 @@ def run(experiment: Experiment) -> int:
             report = _timed(report, baselines=time.perf_counter() - waited)
         with phase("exports"):
             report = _export(report, experiment)
-            report = _with_earlier(_timed(report, total=time.perf_counter() - start), earlier)
+            report = _in_all(report, time.perf_counter() - start, before, played)
         with phase("pictures and pages"):
             report = _draw(report, experiment, tracking)
     except Exception as error:
@@ -80,7 +82,7 @@ def run(experiment: Experiment) -> int:
         terminal.print(closing(report))
     for table in profile.tables(report) if profile else ():
         terminal.beside(table)
-    return 0
+    return int(NOTHING in report.events)
 
 
 def _timed(report: Report, **seconds: float) -> Report:
@@ -114,19 +116,17 @@ def _finished(folder: Path) -> Report | None:
     return None
 
 
-def _spent(before: Report | None, played: Sequence[RoundRecord]) -> Mapping[str, float]:
-    """Seconds that earlier processes spent on this run, as far as they are known: by phase, if it was finished; else the total of
-    its rounds. The report's `training` and `evaluation` are of all rounds anyway."""
+def _in_all(report: Report, spent: float, before: Report | None, played: Sequence[RoundRecord]) -> Report:
+    """With the seconds of all processes that worked on this run, `spent` being this one's, as far as they are known: of a run that
+    was interrupted, its rounds'. One that was finished, and is resumed, may be given files or baselines; the rest of it has been
+    done, and takes no longer for that. `training` and `evaluation` are of all rounds anyway."""
+    now = {**report.seconds, "total": spent}
     if before:
-        return before.seconds
-    return {"total": sum(row.seconds.train + row.seconds.evaluate for row in played)}
-
-
-def _with_earlier(report: Report, earlier: Mapping[str, float]) -> Report:
-    """With what earlier processes spent in the phases whose seconds are of this one alone."""
-    return _timed(
-        report, **{name: report.seconds[name] + earlier.get(name, 0.0) for name in ("baselines", "export", "total")}
-    )
+        earlier = before.seconds
+        now["total"] = now["baselines"] + now["export"]
+    else:
+        earlier = {"total": sum(row.seconds.train + row.seconds.evaluate for row in played)}
+    return _timed(report, **{name: now[name] + earlier.get(name, 0.0) for name in ("baselines", "export", "total")})
 
 
 def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Report | None) -> Report:
@@ -150,7 +150,8 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     source = continuation.begun_from(folder)
     if source and not options.source:  # it was interrupted
         options = replace(options, source=Path(source))
-    notes = without_effect(scenario)
+    notes = [] if any(row.clients for row in report.history) else [NOTHING]
+    notes += without_effect(scenario)
     if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
         notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")
     current, said = _taken_back(before)

@@ -52,6 +52,13 @@ SEVERAL = 20 * tflite.CALIBRATION  # training images, of which those that have w
 STANDARD = ("model.keras", "model.tflite", "model.int8.tflite", "model.onnx")  # what every run leaves
 
 
+def representative(train: Examples, seed: int) -> np.ndarray:
+    """Training images by which ranges are measured, drawn by address. Classes take turns, whatever the order of their files:
+    images of one class alone do not tell how wide ranges are."""
+    order = train.in_turns(rng(seed, "calibration").permutation(len(train)))
+    return train.x[order[:SEVERAL]]
+
+
 def export(
     weights: Sequence[np.ndarray], scenario: Scenario, data: Data, folder: Path, files: Collection[str] = STANDARD,
     origin: Mapping[str, str] | None = None,
@@ -63,9 +70,7 @@ def export(
     """
     folder.mkdir(parents=True, exist_ok=True)
     origin = {"scenario": scenario.name, "seed": str(scenario.seed), **(origin or {})}
-    # Classes take turns, whatever the order of their files: of one class alone there is no telling what a file's ranges are.
-    order = data.train.in_turns(rng(scenario.seed, "calibration").permutation(len(data.train)))
-    images = data.train.x[order[:SEVERAL]]
+    images = representative(data.train, scenario.seed)
     model = Outgoing(of(scenario), list(weights), images, data.spec.labels, scenario.model, origin)
     reference, validation = compiled(model.keras), data.validation
     if len(validation):

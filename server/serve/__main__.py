@@ -154,6 +154,10 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
         log.info("gRPC at %s:%d, REST at %s://%s:%d", own, port, scheme, own, listening.getsockname()[1])
         host = socket.gethostname() if args.host in ("0.0.0.0", "::") else own  # all addresses are no address to open
         log.info("draw at %s://%s:%d%s/#%s", scheme, host, listening.getsockname()[1], page.AT, drawing.token)
+        if not page.RUNTIME.exists():
+            log.warning(
+                "the page cannot answer yet: ONNX Runtime's files for browsers are missing; get them with: make page"
+            )
         await stop.wait()
         log.info("stopping: what has come is answered first (a second signal stops at once)")
         service.stopping = web.should_exit = True

@@ -29,6 +29,7 @@ from server.serve.servable import NAME
 from server.serve.service import Service
 
 WEB = Path(__file__).with_name("web")
+RUNTIME = WEB / "ort"  # ONNX Runtime's own files for browsers, which `make page` fetches
 AT = "/page"
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; "

@@ -114,7 +114,7 @@ def test_all_that_wait_on_one_picture(waiting: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--approve", "nowhere"], "--approve nowhere is no folder"),
+        (["--approve", "nowhere"], "--approve: there is no nowhere; a service"),
         (["--approve", ".", "--label", "3"], "not with --label"),
         (["model.onnx", "--approve", "."], "not with MODEL"),
         (["--approve", ".", "--draw", "x.png"], "no correction waits"),

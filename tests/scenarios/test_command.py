@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
+from core.config.parse import unknown
 from core.config.scenario import Scenario
+from fl.strategies import STRATEGIES
 from scenarios import run
 from scenarios.check import REGISTRIES
 from scenarios.presets import SCENARIOS
@@ -223,3 +225,31 @@ def test_a_reader_that_has_had_enough_hears_no_traceback(words: str) -> None:
         assert process.stdout and process.stderr
         process.stdout.close()  # as `| head -0` does
         assert process.stderr.read() == b"" and process.wait() in (0, 1)  # 1: as rich ends, which prints tables
+
+
+@pytest.mark.parametrize(
+    ("written", "words", "wanted"),
+    [
+        ('{"baselines": "none", "export": "all"}', [], ("none", "all")),
+        ('{"baselines": "none", "export": "all"}', ["--baselines", "all"], ("all", "all")),
+        ('{"baselines": "some", "export": 3}', [], ("centralized", "current")),  # nothing that there is
+        ("{", [], ("centralized", "current")),
+        (None, [], ("centralized", "current")),
+    ],
+)
+def test_a_resumed_run_is_compared_and_exported_as_it_was_begun(
+    written: str | None, words: list[str], wanted: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scenario.json").write_text(SCENARIOS["quick"][0].json())
+    if written:
+        (tmp_path / "options.json").write_text(written)
+    begun = list[tuple[str, str]]()
+    monkeypatch.setattr(
+        "scenarios.run.run", lambda _, __, options: begun.append((options.baselines, options.export)) or 0
+    )
+    assert run.main(["--resume", str(tmp_path), *words, "--quiet"]) == 0 and begun == [wanted]
+
+
+def test_an_unknown_name_has_a_guess_where_one_is_near() -> None:
+    assert str(unknown("strategy", "fedprx", STRATEGIES)).endswith("; did you mean fedprox?")
+    assert "mean" not in str(unknown("strategy", "x", STRATEGIES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from flwr.cli.build import build_fab_from_disk
 
 from fl import keys
 from scenarios import deploy
-from scenarios.deployment import flwr_cli
+from scenarios.deployment import flwr_cli, processes
 from scenarios.presets import SCENARIOS
 
 CODE = Path(__file__).parents[2]
@@ -141,7 +142,7 @@ def test_continue_finds_the_newest_finished_run(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(deploy, "command", lambda words, federation: asked.append(words) or 0)
+    monkeypatch.setattr(deploy, "command", lambda words, federation, ready: asked.append(words) or 0)
     with pytest.raises(SystemExit, match="2"):
         deploy.main(["--home", str(home), "run", "--continue"])
     assert "no run of this federation is finished" in capsys.readouterr().err
@@ -155,6 +156,26 @@ def test_continue_finds_the_newest_finished_run(
     assert asked == [["--from", str(tmp_path / "second"), "--rounds", "3"]]
     stderr = " ".join(capsys.readouterr().err.split())
     assert "third is not finished: passed over" in stderr and "--resume" in stderr
+
+
+def test_a_run_without_a_superlink_is_refused_before_it_has_a_folder(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flwr_cli.configure(home, 8000)
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "run", "pi", "--out", str(tmp_path / "run")])
+    assert f"is down; start it with: {flwr_cli.python()} -m scenarios.deploy" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_clients_that_no_node_plays_are_said_before_the_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "running", lambda home: {"superlink": 7})
+    for client in (0, 1):
+        flwr_cli.admit(home, keys.node(home / f"node-{client}", another=True), f"node-{client}", client)
+    pi = SCENARIOS["pi"][0]
+    (words,) = processes.ready(home, pi)
+    assert "client 2, 3 of 4" in words and "(--set clients=2 --set cohort=2)" in words
+    assert processes.ready(home, replace(pi, clients=2, cohort=2)) == []
 
 
 def test_up_suggests_a_run_that_its_nodes_can_play() -> None:

@@ -138,3 +138,23 @@ def test_a_run_with_five_pieces_from_outside_is_the_same_on_every_backend(tmp_pa
         assert report.baselines.keys() == {"centralized"} and report.labels == ("level", "upright", "slanted")
         found.add(report.weights_sha256)
     assert len(found) == 1
+
+
+def test_a_file_that_is_no_python_is_named_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "torn.py").write_text("x = 1\ndef f(:\n")
+    done = command("quick", "--plugin", "torn.py", folder=tmp_path)
+    assert done.returncode == 2 and "line 2: invalid syntax" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_in_which_all_clients_fail_says_so_and_where(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from core.methods import METHODS\nfrom core.methods.base import Finetune\n\n"
+        'class Broken(Finetune):\n    """Fails"""\n\n    name = "broken"\n\n'
+        '    def pull(self, memory, lesson):\n        raise KeyError("here")\n\nMETHODS["broken"] = Broken\n'
+    )
+    small = ["train=600", "test=100", "validation=50", "clients=2", "cohort=2", "methods=broken"]
+    words = ["quick", "--plugin", "broken.py", *(word for one in small for word in ("--set", one)), "--rounds", "1"]
+    done = command(*words, "--baselines", "none", "--export", "none", "--out", "run", folder=tmp_path)
+    assert done.returncode == 1 and "nothing was learned: no client's reply counted" in " ".join(done.stdout.split("│"))
+    assert 'broken.py", line 10, in pull' in (tmp_path / "run" / "run.log").read_text()

@@ -79,7 +79,7 @@ def test_who_is_away_has_its_client_still(federation: Path) -> None:
     assert (kitchen.client, kitchen.failures, kitchen.memory) == (3, 1, 157_800)
 
 
-@pytest.mark.parametrize("file, word", [("", "stopped"), ("report.json", "finished:completed")])
+@pytest.mark.parametrize("file, word", [("", "stopped"), ("report.json", "finished")])
 def test_a_run_that_was_stopped_is_not_called_completed(
     federation: Path, monkeypatch: pytest.MonkeyPatch, file: str, word: str
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_run_that_was_stopped_is_not_called_completed(
 
 def test_the_run_has_a_line_and_so_has_what_went_wrong(screen: str) -> None:
     words = " ".join(screen.split())
-    assert "round 2 of 5, running, in " in words and "accuracy 62.50%" in words
+    assert "round 2 of 5, running, in " in words and "accuracy 62.50 %" in words
     assert "round 2: client 3: no answer within 5 s" in words
 
 

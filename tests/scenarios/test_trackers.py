@@ -507,8 +507,10 @@ def test_a_whole_run_is_in_tensorboard_while_a_server_is_away(tiny: Scenario, tm
         command = [sys.executable, "-m", "scenarios.run", "--resume", str(tmp_path / name), "--backend", "local"]
         subprocess.run([*command, "--json", *words], cwd=HOME, env=os.environ | away, check=True, capture_output=True)
         seen[name] = json.loads((tmp_path / name / "report.json").read_text())
-    assert seen["plain"]["weights_sha256"] == seen["seen"]["weights_sha256"] and seen["plain"]["events"] == []
-    (event,) = seen["seen"]["events"]
+    assert seen["plain"]["weights_sha256"] == seen["seen"]["weights_sha256"]
+    # Of a model that has learned so little, the int8 file may be refused in both.
+    assert all("int8" in event for event in seen["plain"]["events"])
+    (event,) = [event for event in seen["seen"]["events"] if event not in seen["plain"]["events"]]
     assert event.startswith("tracker mlflow was left out: MlflowException:")
     assert "tracker mlflow was left out" in (tmp_path / "seen" / "report.html").read_text()
     found = board(tmp_path / "seen" / "tensorboard")

@@ -203,13 +203,21 @@ def test_what_earlier_processes_spent_on_a_run_counts_in_its_total(tmp_path: Pat
     """Training's seconds are of all of them, and a total of the last one alone was less than its parts."""
     seconds = RoundSeconds(train=2.0, evaluate=0.5)
     checkpoint.save(tmp_path, replace(STATE, history=tuple(replace(row, seconds=seconds) for row in STATE.history)))
-    assert (
-        pipeline._spent(pipeline._finished(tmp_path), pipeline._played(tmp_path)) == {"total": 2.5 * len(STATE.history)}
-        and STATE.history
-    )
-    finished = {"training": 4.0, "baselines": 5.0, "total": 41.0}
-    record.save(tmp_path, Report(Scenario("x"), seconds=finished))
-    assert pipeline._spent(pipeline._finished(tmp_path), pipeline._played(tmp_path)) == finished
+    now = Report(Scenario("x"), seconds={"training": 4.0, "baselines": 5.0, "export": 1.0})
+
+    def in_all() -> tuple[float, ...]:
+        before, played = pipeline._finished(tmp_path), pipeline._played(tmp_path)
+        found = pipeline._in_all(now, 30.0, before, played).seconds
+        return tuple(found[name] for name in ("training", "baselines", "export", "total"))
+
+    assert in_all() == (4.0, 5.0, 1.0, 30.0 + 2.5 * len(STATE.history)) and STATE.history
+    record.save(tmp_path, now.with_(seconds={**now.seconds, "export": 0.5, "total": 41.0}))
+    assert in_all() == (
+        4.0,
+        10.0,
+        1.5,
+        41.0 + 6.0,
+    )  # finished, then given files: the rest of it takes no longer for that
 
 
 @pytest.mark.parametrize("schema", [1, SCHEMA + 1])
@@ -221,9 +229,7 @@ def test_a_checkpoint_of_another_program_is_not_called_damaged(schema: int, tmp_
     newest.write_bytes(arrays(facts(schema=schema)(named)))
     with pytest.raises(OtherSchema, match=rf"round-00003\.npz has schema {schema}"):
         checkpoint.newest(tmp_path)
-    assert pipeline._played(tmp_path) == () and pipeline._spent(
-        pipeline._finished(tmp_path), pipeline._played(tmp_path)
-    ) == {"total": 0}  # the run refuses it, where its words are seen
+    assert pipeline._played(tmp_path) == ()  # the run refuses it, where its words are seen
     newest.write_bytes(arrays({"told": named.pop(FACTS), **named}))  # before there was a schema
     with pytest.raises(OtherSchema, match=r"round-00003\.npz was written by an older version"):
         checkpoint.newest(tmp_path)

@@ -65,7 +65,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def leaving(weights: Arrays, digits: Data, options: Model | None = None) -> Outgoing:
     """A model with these weights on its way out."""
     origin = {"scenario": SCENARIO.name, "seed": "0", **ORIGIN}
-    return Outgoing(model.spec(), weights, digits.train.x, digits.spec.labels, options or Model(), origin)
+    images = exports.representative(digits.train, SCENARIO.seed)
+    return Outgoing(model.spec(), weights, images, digits.spec.labels, options or Model(), origin)
 
 
 @pytest.mark.parametrize("kind", MODELS)

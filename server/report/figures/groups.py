@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.config.overrides import departures, flat
-from core.config.scenario import Scenario
+from core.config.scenario import OF_SOURCE, Scenario
 from core.data import dataset
 from core.stream import course
 from server.record import Report
@@ -48,11 +48,16 @@ def grouped(runs: Sequence[Report]) -> list[Group]:
     for run in runs:
         by_settings.setdefault(replace(run.settings, seed=0).json(), []).append(run)
     groups = [(one, source) for alike in by_settings.values() for one, source in _by_source(alike)]
-    settings = [flat(group[0].settings) | source for group, source in groups]
+    settings = [_settings(group[0]) | source for group, source in groups]
     return [
         _group(own, settings, tuple(sorted(group, key=lambda run: run.seed)))
         for own, (group, _) in zip(settings, groups, strict=True)
     ]
+
+
+def _settings(run: Report) -> dict[str, str]:
+    """A run's settings; of what --from sets only how much there was before: what was taught then is not what anybody chose here."""
+    return {key: text for key, text in flat(run.settings).items() if key not in OF_SOURCE[1:]}
 
 
 def _by_source(runs: Sequence[Report]) -> list[tuple[list[Report], dict[str, str]]]:
@@ -103,7 +108,7 @@ def shared(groups: Sequence[Group], presets: Mapping[str, Scenario]) -> str:
 
 def common(groups: Sequence[Group]) -> dict[str, str]:
     """The settings that all runs share, but for name and seed."""
-    first, *others = [flat(group.runs[0].settings) for group in groups]
+    first, *others = [_settings(group.runs[0]) for group in groups]
     rest = ((k, v) for k, v in first.items() if k not in ("name", "seed"))
     return {k: v for k, v in rest if all(other.get(k) == v for other in others)}
 

@@ -126,7 +126,7 @@ def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", acro
         return
     (axes.set_xscale if across else axes.set_yscale)("function", functions=(_nines, _accuracy))
     top = _nines(high) + 0.06
-    bottom = min(_nines(low) - 0.06, top - 0.3)  # a factor of two in the error at least
+    bottom = min(_nines(low) - 0.06, top - 0.4)  # a factor of 2.5 in the error at least: a tick, wherever it lies
     ends = limit(float(_accuracy(bottom)), float(_accuracy(top)))
     # Numbers side by side need more room than numbers above each other.
     ticks = _ticks(ends, (top - bottom) / MARKS if across else 0.0)

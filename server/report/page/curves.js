@@ -75,7 +75,7 @@
         .filter((share) => share !== null);
       let [low, high] = [Math.min(...shares), Math.max(...shares)].map(level);
       if (limits) [low, high] = limits.map(level);
-      else if (nines) [low, high] = [low - 0.06, high + 0.06];
+      else if (nines) [low, high] = [Math.min(low - 0.06, high + 0.06 - 0.4), high + 0.06]; // as in the picture
       else [low, high] = [Math.max(0, low - 5), Math.min(100, high + 5)];
       const [first, end] = [xs[0] ?? 0, xs.at(-1) ?? 1], room = width - EDGE.left - EDGE.right;
       toX = (x) => EDGE.left + (first === end ? room / 2 : (room * (x - first)) / (end - first));
@@ -99,6 +99,10 @@
         const d = flat(line) ? `M${EDGE.left} ${toY(last(line))}H${width - EDGE.right}`
           : `M${points.map((point) => `${toX(point[AT[by]])} ${toY(point[2])}`).join("L")}`;
         shape(svg, "path", { ...looks, d }).style.setProperty("--c", line.colour);
+        if (points.length === 1 && !flat(line)) { // a path of one point is not seen
+          const [point] = points;
+          shape(svg, "circle", { cx: toX(point[AT[by]]), cy: toY(point[2]), r: 4 }).style.setProperty("--c", line.colour);
+        }
         for (const point of points.filter((one) => one[3] !== null && one[4] !== null)) {
           const bar = `M${toX(point[AT[by]])} ${toY(point[3])}V${toY(point[4])}`;
           shape(svg, "path", { d: bar, class: "bar" }).style.setProperty("--c", line.colour);
