@@ -29,6 +29,7 @@ Parts = dict[str, tuple[str, Any]]  # a message's records as plain values: (kind
 KINDS = {"config": ConfigRecord, "metrics": MetricRecord}
 
 
+NICE = 5  # of a worker's process: how far it gives way
 Block = Path | np.ndarray  # an array that many are given: in a file, or already here (Ray's object store)
 
 
@@ -59,6 +60,9 @@ def begin(environment: Mapping[str, str]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         threading.Thread(target=_follow, args=(server.sentinel,), daemon=True).start()
+        # Behind the baselines, each of which is one core's work: where they get their core from the start, none is left over when the
+        # clients, whose work all cores share, are done.
+        os.nice(NICE)
     identify()
 
 
