@@ -60,8 +60,8 @@ def begin(environment: Mapping[str, str]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         threading.Thread(target=_follow, args=(server.sentinel,), daemon=True).start()
-        # Behind the baselines, each of which is one core's work: where they get their core from the start, none is left over when the
-        # clients, whose work all cores share, are done.
+        # Behind the baselines, each of which is one core's work: where they get their core from the start, none is left over when
+        # the clients, whose work all cores share, are done.
         os.nice(NICE)
     identify()
 

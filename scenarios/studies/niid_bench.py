@@ -57,7 +57,7 @@ NORMS: dict[str, Changes] = {
 # A rate that falls to nothing, which theirs does not; with norms, too, which are the best where clients differ little.
 COSINE: dict[str, Changes] = {
     "fedavg cosine": (("strategy", "fedavg"), ("schedule", "cosine")),
-    **{f"{row} cosine": (*NORMS[row], ("schedule", "cosine")) for row in ("fedavg group norm", "fedavg batch norm")},
+    **{f"{row} cosine": (*NORMS[row], ("schedule", "cosine")) for row in NORMS},
 }
 RANDOM = "acil on a random body"
 # Without their momentum, as its paper has it: with it, and two labels a client, it falls apart after 22 rounds.
