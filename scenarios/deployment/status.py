@@ -105,7 +105,8 @@ def _node(
     if reply["status"] == "offline":
         away = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(reply["offline-at"])).total_seconds())
     rows = [row for row in history if client in row.clients]
-    failures = sum(client in row.failed for row in history)
+    # One that has never been here has failed in nothing: whoever played its client before did.
+    failures = sum(client in row.failed for row in history) if reply["status"] != "registered" else 0
     if client is None or not rows:
         return Node(name, reply["status"], away, client, failures=failures)
     last = rows[-1]

@@ -79,6 +79,12 @@ def test_who_is_away_has_its_client_still(federation: Path) -> None:
     assert (kitchen.client, kitchen.failures, kitchen.memory) == (3, 1, 157_800)
 
 
+def test_who_has_never_been_here_has_failed_in_nothing(federation: Path) -> None:
+    """Its client was another's before."""
+    (federation / "run" / "nodes.json").write_text(json.dumps({"13": 3}))
+    assert {node.name: node.failures for node in status.look(federation).nodes}["13"] == 0
+
+
 @pytest.mark.parametrize("file, word", [("", "stopped"), ("report.json", "finished")])
 def test_a_run_that_was_stopped_is_not_called_completed(
     federation: Path, monkeypatch: pytest.MonkeyPatch, file: str, word: str
