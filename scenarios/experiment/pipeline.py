@@ -136,7 +136,9 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     options, terminal = experiment.options, experiment.terminal
     terminal.pause()
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
-    resumed = ", which is finished: its pages are made anew" if before else f", resumed after round {done}" if done else ""
+    resumed = (
+        ", which is finished: its pages are made anew" if before else f", resumed after round {done}" if done else ""
+    )
     terminal.begin(scenario.rounds, done, title + resumed)
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:
