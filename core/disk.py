@@ -86,7 +86,7 @@ def numbered(folder: Path) -> dict[int, Path]:
     them."""
     try:
         names = os.listdir(folder)  # a client looks here twice a round: three times as fast as a glob
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     matches = (re.fullmatch(r"round-([0-9]{1,9})\.npz", name) for name in names)
     return dict(sorted((int(match[1]), folder / match[0]) for match in matches if match))

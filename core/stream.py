@@ -14,7 +14,7 @@ import numpy as np
 
 from core.config.part import Registry
 from core.config.scenario import Scenario
-from core.data import dataset, taught
+from core.data import dataset, taught, taught_before
 from core.seeds import rng
 from core.views.conditions import parsed
 
@@ -202,11 +202,13 @@ def course(scenario: Scenario) -> Course:
 
 def _earlier(scenario: Scenario, tests: Sequence[TaskTest]) -> list[TaskTest]:
     """A test, for each condition, of what the run before this one was taught and none of these asks for."""
-    found, (digits, conditions) = list[TaskTest](), _taught_before(scenario, tests)
-    for condition in conditions:
+    if not scenario.past_tasks and not scenario.digits:
+        return []  # all that is tested counts as known
+    found = list[TaskTest]()
+    for condition, labels in taught_before(scenario).items():
         known = [test for test in tests if test.condition == condition and was_taught(scenario, test)]
-        asked = {label for test in known for label in test.labels}
-        if left := tuple(label for label in digits if label not in asked):
+        tested = {label for test in known for label in test.labels}
+        if left := tuple(label for label in labels if label not in tested):
             under = "" if condition == TaskTest.condition else f", {condition}"
             found.append(TaskTest(f"earlier: {_names(scenario, left)}{under}", left, condition))
     return found
@@ -214,19 +216,11 @@ def _earlier(scenario: Scenario, tests: Sequence[TaskTest]) -> list[TaskTest]:
 
 def was_taught(scenario: Scenario, test: TaskTest) -> bool:
     """Were clients taught all of this before the run, in the one that it goes on from?"""
-    digits, conditions = _taught_before(scenario, [test])
-    return bool(scenario.past) and set(test.labels) <= set(digits) and test.condition in conditions
-
-
-def _taught_before(scenario: Scenario, tests: Sequence[TaskTest]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The labels and conditions of the run before this one. If that was an older program's, and it is not known: all labels but the
-    new ones, as they are, if those were named; else whatever is tested."""
-    if scenario.past_digits:
-        return scenario.past_digits, scenario.past_conditions
-    classes = range(dataset(scenario).classes)
-    if scenario.digits:
-        return tuple(label for label in classes if label not in scenario.digits), (TaskTest.condition,)
-    return tuple(classes), tuple(dict.fromkeys(test.condition for test in tests))
+    if not scenario.past:
+        return False
+    if not scenario.past_tasks and not scenario.digits:
+        return True
+    return set(test.labels) <= set(taught_before(scenario).get(test.condition, ()))
 
 
 def starts(scenario: Scenario, stages: int, late: float = 0.0) -> tuple[int, ...]:

@@ -300,6 +300,6 @@ def noisy(labels: np.ndarray, share: float, rng: np.random.Generator, classes: S
     """Labels of which this share is replaced by a *wrong* one of these classes, two at least, uniformly."""
     kinds, wrong = np.sort(classes), rng.permutation(len(labels))[: round(share * len(labels))]
     labels = labels.copy()
-    places = np.searchsorted(kinds, labels[wrong])
-    labels[wrong] = kinds[(places + rng.integers(1, len(kinds), len(wrong))) % len(kinds)]
+    positions = np.searchsorted(kinds, labels[wrong])
+    labels[wrong] = kinds[(positions + rng.integers(1, len(kinds), len(wrong))) % len(kinds)]
     return labels

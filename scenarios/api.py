@@ -43,7 +43,7 @@ from core.config.scenario import Scenario
 from core.predict import Predictor
 from scenarios import request
 from scenarios.compare import comparable
-from scenarios.experiment.options import CHOICES, RunOptions, backend
+from scenarios.experiment.options import CHOICES, UNCHANGED, RunOptions, backend
 from server import record, run_folder
 from server.record import Report, RoundRecord
 from server.report.figures import results
@@ -168,12 +168,12 @@ class Started:
             if over:
                 break
             self._interruptible(lambda: time.sleep(LOOK))
-        if self._process.poll():
+        if self._process.poll() not in (None, 0, UNCHANGED):
             self._failed()
 
     def result(self) -> Run:
         """The finished run; waits for it. Raises Failed, with what it said last, if there is none."""
-        if self._interruptible(self._process.wait):
+        if self._interruptible(self._process.wait) not in (0, UNCHANGED):
             self._failed()
         return Run(self.folder)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.config.part import Part, options
 from core.config.scenario import Model, Scenario
-from core.data import DATASETS, DatasetSpec, dataset, load
+from core.data import DATASETS, Data, DatasetSpec, dataset, load
 from core.methods import METHODS, closed_forms
 from core.models import MODELS, of
 from core.schedule import SCHEDULES, rate
@@ -85,11 +85,20 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     _redealt(scenario)
     _cohorts(scenario, strategy)
     data = load(scenario)
-    if untested := [test.name for test in tests if not np.isin(data.test.y, test.labels).any()]:
-        images = f"{data.spec.name} has {len(data.test):,} test images (test = {scenario.test})"
-        raise ValueError(f"{images}, and none of them for: {'; '.join(untested)}")
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
-    return data.notes
+    return (*data.notes, *_untested(scenario, data))
+
+
+def _untested(scenario: Scenario, data: Data) -> list[str]:
+    """Tests of what the run before this one was taught for which there is no image. Raises ValueError if a task has none."""
+    shared = course(scenario)
+    missing = [task for task, test in enumerate(shared.tests) if not np.isin(data.test.y, test.labels).any()]
+    images = f"{data.spec.name} has {len(data.test):,} test images (test = {scenario.test})"
+    if own := [shared.tests[task].name for task in missing if task in shared.tasks]:
+        raise ValueError(f"{images}, and none of them for: {'; '.join(own)}")
+    return [
+        f"{images}, and none for {shared.tests[task].name}: it counts as misread, before and after" for task in missing
+    ]
 
 
 def _cohorts(scenario: Scenario, strategy: Strategy) -> None:
@@ -158,10 +167,16 @@ def _of_strategy(scenario: Scenario) -> list[str]:
         if beta * scenario.cohort < 1:
             less = f"it cuts off less than one of {scenario.cohort} clients"
             notes.append(f"strategy.beta = {beta:g} has no effect: {less}")
-    if (needed := getattr(build(scenario), "needed", 1)) == scenario.cohort > 1:
+    return notes
+
+
+def cautions(scenario: Scenario) -> list[str]:
+    """What a possible scenario's strategy does not do that its name may promise, a sentence each."""
+    strategy, notes, built = scenario.strategy, list[str](), build(scenario)
+    if (needed := getattr(built, "needed", 1)) == scenario.cohort > 1:
         why = f"it needs {needed} replies and {needed} clients are asked"
         notes.append(f"strategy = {strategy.name} keeps the old weights where one is silent or refused: {why} (cohort)")
-    if scenario.leave and strategy.name in ("scaffold", "feddyn"):
+    if scenario.leave and any(method.counts_all for method in built.client()):
         notes.append(f"strategy = {strategy.name} goes on counting what clients that leave have sent (leave)")
     if strategy.name in CUTTING:
         model = of(scenario)

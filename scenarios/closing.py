@@ -65,15 +65,19 @@ def _against(accuracy: float, baseline: float) -> str:
 def _stages(report: Report) -> Iterator[tuple[str, str]]:
     if staged := report.continual:
         measures, sent = staged.measures, staged.megabytes
-        mean, lost = 100 * measures.average_accuracy, 100 * measures.forgetting
-        kept = f"{lost:.2f} points forgotten" if lost >= 0 else f"{-lost:.2f} points better than when they were taught"
-        yield "tasks", f"{len(staged.tasks)}; at the end {mean:.2f} % on average, {kept}"
+        at_the_end = f"{len(staged.tasks)}; at the end {100 * measures.average_accuracy:.2f} % on average"
+        yield "tasks", f"{at_the_end}, {_forgotten(measures.forgetting)}"
         if (each := staged.clients_measures) and _asynchronous(report):
-            forgotten, spread = 100 * each.mean.forgetting, 100 * each.deviation.forgetting
-            yield "", f"by clients, each in its own order, {forgotten:.2f} ± {spread:.2f} points forgotten"
+            spread = f" ± {100 * each.deviation.forgetting:.2f}"
+            yield "", f"by clients, each in its own order, {_forgotten(each.mean.forgetting, spread)}"
         total = staged.memory_total_bytes / 1000
         yield "memory", f"{staged.memory_bytes / 1000:,.0f} kB a client at most, {total:,.0f} kB in all"
         yield "traffic", f"{sent.sent:,.0f} MB to clients, {sent.received:,.0f} MB from them"
+
+
+def _forgotten(share: float, spread: str = "") -> str:
+    how = "points forgotten" if share >= 0 else "points better than when they were taught"
+    return f"{100 * abs(share):.2f}{spread} {how}"
 
 
 def _asynchronous(report: Report) -> bool:

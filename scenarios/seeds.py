@@ -15,7 +15,7 @@ from pathlib import Path
 from core.config.scenario import Scenario
 from scenarios import compare
 from scenarios.experiment.again import again, flags
-from scenarios.experiment.options import RunOptions
+from scenarios.experiment.options import UNCHANGED, RunOptions
 from server import record, run_folder
 
 
@@ -33,7 +33,7 @@ def run(scenario: Scenario, folder: Path, options: RunOptions, seeds: Sequence[i
         if _finished(home):
             if not options.quiet:
                 print(f"note: {home} is finished, and stays as it is", file=sys.stderr)
-        elif code := _process(by_seed[seed], home, options):
+        elif (code := _process(by_seed[seed], home, options)) not in (0, UNCHANGED):
             if code == 130 and len(runs) > 1:
                 print(f"to go on with all {len(runs)} seeds, give the same command again", file=sys.stderr)
             return code
@@ -49,6 +49,12 @@ def _process(scenario: Scenario, home: Path, options: RunOptions) -> int:
     """The run in a process of its own, as its command line says it: nothing of one run is left for the next."""
     if (home / run_folder.SCENARIO).exists():
         words = ["-m", "scenarios.run", "--resume", str(home), *shlex.split(flags(options, scenario.name))]
+        words += [
+            "--baselines",
+            options.baselines,
+            "--export",
+            options.export,
+        ]  # the usual ones, too: it was begun with others, maybe
     else:
         if not (command := again(scenario, options)):
             why = "no command line says its settings: no preset can become them, or its data cannot be read"

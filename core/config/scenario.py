@@ -21,7 +21,7 @@ CLASSES = 1000  # at most: a label above is more likely a number of something el
 INKS = ("auto", "dark", "light")
 NORMS = ("none", "batch", "group")
 IDLE = ("rest", "rehearse")
-OF_SOURCE = ("past", "past_digits", "past_conditions")  # what --from sets, of the run that it goes on from
+OF_SOURCE = ("past", "past_tasks")  # what --from sets, of the run that it goes on from
 RENAMED = {"patience": "round_timeout", "reach": "max_update_ratio", "weigh": "weight_exponent"}  # in scenario files
 
 
@@ -95,10 +95,9 @@ class Scenario:
     digits: tuple[int, ...] = ()  # train on these labels only; none = all
     stream: Part = Part("whole")  # what each client meets when
     past: int = 0  # stages that an earlier run has been through; set by --from, not by --set
-    # The labels that clients had been taught by then; set by --from. None: it is not known, of an older program's run; then all
-    # but `digits`
-    past_digits: tuple[int, ...] = ()
-    past_conditions: tuple[str, ...] = ()  # the conditions under which they had met them; set by --from
+    # What clients had been taught by then, labels and a condition each: "0,1,2 plain"; set by --from. None: it is not known, and
+    # taken to be all labels but `digits`, or all that is tested
+    past_tasks: tuple[str, ...] = ()
     order: float = 0.0  # stages in the common order (0), in one of each client's own (1), or between
     lag: float = 0.0  # how late clients enter a stage, at most, as a share of its length
     join: tuple[tuple[int, int], ...] = ()  # (client, round): it is there from this round on
@@ -158,7 +157,7 @@ class Scenario:
 
     def afresh(self) -> Scenario:
         """The same, going on from no run."""
-        return replace(self, past=0, past_digits=(), past_conditions=())
+        return replace(self, past=0, past_tasks=())
 
     def json(self) -> str:
         """One line of JSON, the same for equal scenarios."""

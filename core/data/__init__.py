@@ -8,12 +8,14 @@ counted once, where a run begins (`settled`), and travels in the scenario, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from core.config.parse import excerpt
 from core.config.scenario import Scenario
 from core.data import fashion, folder, idx, mnist, npz
 from core.data.spec import DatasetSpec, Examples, Source
@@ -65,6 +67,28 @@ def taught(scenario: Scenario) -> tuple[int, ...]:
     return scenario.digits or tuple(range(dataset(scenario).classes))
 
 
+def taught_before(scenario: Scenario) -> dict[str, tuple[int, ...]]:
+    """The labels that clients of the run before this one were taught, by the condition under which they met them.
+
+    Where that is not known: all but the new ones, as they are, if those were named; else all. Raises ValueError for a text that
+    does not say it as `task_text` does.
+    """
+    if not scenario.past_tasks:
+        return {"plain": tuple(label for label in range(dataset(scenario).classes) if label not in scenario.digits)}
+    found = dict[str, tuple[int, ...]]()
+    for text in scenario.past_tasks:
+        labels, space, condition = text.partition(" ")
+        if not space or not re.fullmatch("([0-9]+(,[0-9]+)*)?", labels):
+            raise ValueError(f"past_tasks = {excerpt(text)} should be labels and a condition, as '0,1,2 plain'")
+        found[condition] = tuple(map(int, labels.split(","))) if labels else ()
+    return found
+
+
+def task_text(condition: str, labels: Iterable[int]) -> str:
+    """One of `past_tasks`. Without labels: nobody was taught anything."""
+    return f"{','.join(map(str, sorted(labels)))} {condition}"
+
+
 def settled(scenario: Scenario) -> Scenario:
     """The scenario with the number of classes of a user's own data written into it, if it says none.
 
@@ -96,10 +120,8 @@ def load(scenario: Scenario, files: Path | None = None) -> Data:
     earlier = Examples.none()
     if scenario.digits:
         if scenario.past:
-            before = ~np.isin(train.y, scenario.digits)
-            if scenario.past_digits:
-                before &= np.isin(train.y, scenario.past_digits)
-            others = train.take(np.flatnonzero(before))
+            known = sorted({label for labels in taught_before(scenario).values() for label in labels})
+            others = train.take(np.flatnonzero(np.isin(train.y, known) & ~np.isin(train.y, scenario.digits)))
             order = rng(scenario.seed, "validation").permutation(len(others))
             earlier = others.take(np.sort(order[: scenario.validation]))
         train = train.take(np.flatnonzero(np.isin(train.y, scenario.digits)))

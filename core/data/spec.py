@@ -53,7 +53,10 @@ class Examples:
         return Examples(self.x[rows], self.y[rows])
 
     def in_turns(self, order: np.ndarray) -> np.ndarray:
-        """These rows, in an order in which classes take turns: the first of each class in this order, then the second of each."""
+        """All rows, in an order in which classes take turns: the first of each class in this order, then the second of each.
+
+        order: a permutation of all rows; those of one turn come by row.
+        """
         rank = np.zeros(len(order), np.int64)
         for label in np.unique(self.y):
             rows = order[self.y[order] == label]

@@ -64,6 +64,7 @@ class Finetune:
     # Does what the server keeps fit only what clients remember of the same round? If so, a run that goes on from another's older
     # version begins it anew.
     in_step = False
+    counts_all = False  # does what the server keeps for it count a client for ever, whether it is there or not?
     path = False  # does the engine sum each weight's part in lowering the loss (Learned.path)?
     contrasts = False  # can its plans have a contrast (Plan.contrast)?
     personal = False  # has a client a model of its own, beside the global one (`serve`)?

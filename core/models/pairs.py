@@ -49,9 +49,8 @@ class ConvPool:
     def _whole(self, shape: Shape) -> bool:
         """Are the windows on images [n, rows, columns, channels] of whole cells of a pool's window, of one channel?"""
         _, rows, columns, channels = shape
-        return self.pool.size > 1 == channels and not any(
-            n % self.pool.size for n in (self.conv.size - 1, rows, columns)
-        )
+        whole = not any(length % self.pool.size for length in (self.conv.size - 1, rows, columns))
+        return self.pool.size > 1 and channels == 1 and whole
 
     def squares(self, ops: Any, x: Any, slope: Any) -> list[Any]:
         return self.conv.squares(ops, x, slope)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from core.arrays import Arrays
 from core.config.scenario import Scenario
 from core.methods import METHODS, Chain
-from core.models import ModelSpec, of
-from fl.strategies.base import Contribution, State, Strategy, mean
+from core.models import of
+from fl.strategies.base import Contribution, State, Strategy, mean, median
 from fl.strategies.ccvr import ccvr
 from fl.strategies.ditto import ditto
 from fl.strategies.fedcm import fedcm
@@ -44,7 +42,6 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 }  # fmt: skip
 
 CUTTING = ("fedmedian", "fedtrimmedavg", "krum", "multikrum", "bulyan")  # rules that leave out what stands apart
-SMALL = np.float32(2.0**-40)
 
 __all__ = ["CUTTING", "STRATEGIES", "Contribution", "State", "Strategy", "aggregate", "build", "chain"]
 
@@ -72,23 +69,15 @@ def aggregate(
     """The strategy's new state and the new global weights (see Strategy.aggregate), batch norm's statistics apart from its steps.
 
     Statistics are not stepped: whatever the strategy, they are the clients' weighted mean, which is what all their images together
-    have; only a rule that leaves out what stands apart does so with them too, and if it ranks clients by distances, then by their
-    weights alone: whoever sent the others' mean statistics would be nearest to all. Where they are fixed, they stay as they are.
+    have; where the strategy leaves out what stands apart, their median, so that whose weights it chooses does not choose them.
+    Where they are fixed, they stay as they are.
     """
     model = of(scenario)
-    fixed = scenario.model.fixes_norm(round)
     if not model.statistics:
         return strategy.aggregate(state, arrays, contributions, round)
-    if scenario.strategy.name in CUTTING and not fixed:
-        small = [replace(one, arrays=_shrunk(model, one.arrays, SMALL)) for one in contributions]
-        state, weights = strategy.aggregate(state, _shrunk(model, arrays, SMALL), small, round)
-        return state, _shrunk(model, weights, 1 / SMALL)
     with_old_statistics = [replace(one, arrays=model.with_statistics(one.arrays, arrays)) for one in contributions]
     state, weights = strategy.aggregate(state, arrays, with_old_statistics, round)
-    statistics = arrays if fixed else [mean(contributions, i) for i in range(len(arrays))]
+    middle = median if scenario.strategy.name in CUTTING else mean
+    fixed = scenario.model.fixes_norm(round)
+    statistics = arrays if fixed else [middle(contributions, i) for i in range(len(arrays))]
     return state, model.with_statistics(weights, statistics)
-
-
-def _shrunk(model: ModelSpec, arrays: Arrays, factor: np.float32) -> Arrays:
-    """The arrays with their statistics times a power of two: of no weight in a distance, and without loss undone."""
-    return [a * factor if i in model.statistics else a for i, a in enumerate(arrays)]

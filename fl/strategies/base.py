@@ -54,6 +54,11 @@ def mean(contributions: Sequence[Contribution], i: int) -> np.ndarray:
     return np.average(stacked, 0, weights if weights.any() else None).astype(np.float32)
 
 
+def median(contributions: Sequence[Contribution], i: int) -> np.ndarray:
+    """Of each number of array i, all clients counting alike."""
+    return np.median(np.stack([one.arrays[i] for one in contributions]), 0).astype(np.float32)
+
+
 def within(name: str, value: float, low: float, high: float) -> float:
     """The value of a setting. Raises ValueError, naming it, if it is out of range."""
     if not low <= value <= high:

@@ -34,6 +34,7 @@ class Dynamic(Finetune):
     """α/2·|w − w₀|² − ⟨λᵢ, w⟩ beside the loss, λᵢ being minus α times how far the client has ever moved"""
 
     name = "feddyn"
+    counts_all = True
     carried = False  # the mean of how far clients have moved is the strategy's own
 
     def __init__(self, model: ModelSpec, alpha: float) -> None:

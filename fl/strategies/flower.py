@@ -230,16 +230,16 @@ def multikrum(
     scenario: Scenario,
     *,
     malicious: int = 1,  # bad clients; the cohort needs 2·malicious + 3
-    selected: int = 5,  # clients in the mean, 1 … the cohort - malicious; fewer, where not all reply
+    selected: int = 0,  # clients in the mean, at most the cohort - malicious, fewer where not all reply; 0: 5, or as many as can be
 ) -> Flower:
     """Mean, by their number of examples, of the `selected` clients closest to their neighbours (Blanchard et al. 2017,
     arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
     needed, why = 2 * malicious + 3, "2·malicious + 3"
-    rule = MultiKrum("MultiKrum", {}, needed, why, distances=True, malicious=malicious, selected=selected)
-    rule.check(scenario.cohort)
-    within("selected", selected, 1, scenario.cohort - malicious)  # with more, bad ones would be among them for certain
-    return rule
+    Flower("MultiKrum", {}, needed, why).check(scenario.cohort)
+    most = scenario.cohort - malicious  # with more, bad ones would be among them for certain
+    taken = int(within("selected", selected, 0, most)) or min(5, most)
+    return MultiKrum("MultiKrum", {}, needed, why, distances=True, malicious=malicious, selected=taken)
 
 
 def bulyan(

@@ -58,7 +58,7 @@ class ControlVariates(Finetune):
     """What SCAFFOLD does on a client, and keeps on the server"""
 
     name = "scaffold"
-    in_step = True
+    in_step = counts_all = True
 
     def __init__(self, model: ModelSpec, clients: int) -> None:
         super().__init__(model)

@@ -150,15 +150,11 @@ def ready(home: Path, scenario: Scenario) -> list[str]:
     if "superlink" not in running(home):
         raise ValueError(is_down(home))
     played = set(flwr_cli.clients(home).values())
-    if -1 in played or not (alone := [client for client in range(scenario.clients) if client not in played]):
+    without_node = [client for client in range(scenario.clients) if client not in played]
+    if -1 in played or not without_node:
         return []  # −1: nodes that say themselves whom they play
-    some = ", ".join(map(str, alone[:5])) + f" and {len(alone) - 5} more" * (len(alone) > 5)
-    fewer = scenario.clients - len(alone)
-    less = (
-        f" (--set clients={fewer} --set cohort={min(scenario.cohort, fewer)})" if fewer and min(alone) == fewer else ""
-    )
-    why = "a round that asks one of them waits in vain"
-    return [f"no node is admitted for client {some} of {scenario.clients}: {why}{less}"]
+    some = ", ".join(map(str, without_node[:5])) + f" and {len(without_node) - 5} more" * (len(without_node) > 5)
+    return [f"no node is admitted for client {some} of {scenario.clients}: a round that asks one of them waits in vain"]
 
 
 def running(home: Path) -> dict[str, int]:

@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.config.scenario import Model, Scenario
-from core.data import dataset
+from core.data import dataset, task_text, taught_before
 from core.disk import numbered
 from core.stream import course
 from fl import strategies
 from scenarios.deployment import flwr_cli
 from server import checkpoint, record, run_folder, versions
 from server.checkpoint import RunState
-from server.record import Exports, Report
+from server.record import Exports, RoundRecord
 from server.report.renew import renew
 
 ROLLED_BACK = "was made current by --rollback"  # how the sentence of it ends
@@ -67,22 +67,31 @@ def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
     if (was := _norm(model)) != (now := _norm(scenario.model)):
         raise ValueError(f"--from {run}: its model has model.norm = {was}, that of {scenario.name} {now}")
-    digits, conditions = tuple[int, ...](), tuple[str, ...]()
-    with suppress(ValueError):  # a report of an older program's: it is not known
-        digits, conditions = taught(old, record.load(run))
-    return replace(scenario, past=stages, past_digits=digits, past_conditions=conditions)
+    return replace(scenario, past=stages, past_tasks=taught(run, old))
 
 
-def taught(scenario: Scenario, report: Report) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The labels that clients had been taught at a run's end, and under which conditions: by it, and by those that it went on from.
-    () if an older program's run was among these, which did not write it down."""
-    if scenario.past and not scenario.past_digits:
-        return (), ()
-    tests, rows = course(scenario).tests, report.history
-    tasks = {task for row in rows for client, task in row.tasks.items() if client not in row.without}
-    labels = {label for task in tasks for label in tests[task].labels} | set(scenario.past_digits)
-    conditions = {tests[task].condition for task in tasks} | set(scenario.past_conditions)
-    return tuple(sorted(labels)), tuple(sorted(conditions))
+def taught(run: Path, scenario: Scenario) -> tuple[str, ...]:
+    """What clients had been taught when a run's current version was made, by it and by those that it went on from, as `past_tasks`
+    says it: the labels and condition of each task of which some client had examples in a round in which its reply counted.
+
+    () where nobody here knows: real nodes have data of their own, and a run of an older program may be among those before.
+    """
+    if (run / run_folder.ID).exists() or (scenario.past and not scenario.past_tasks):
+        return ()
+    version, rows = versions.about(source(run)[0]), list[RoundRecord]()
+    with suppress(ValueError):  # an older program's
+        rows = record.load_rounds(run)
+    if not rows:
+        return ()
+    known = {condition: set(labels) for condition, labels in taught_before(scenario).items()} if scenario.past else {}
+    tests = course(scenario).tests
+    for row in rows if version.version > scenario.past else ():
+        for client, task in row.tasks.items():
+            if row.round <= version.round and client not in row.without:
+                known.setdefault(tests[task].condition, set()).update(tests[task].labels)
+    return tuple(task_text(condition, labels) for condition, labels in sorted(known.items())) or (
+        task_text("plain", ()),
+    )
 
 
 def _norm(model: Model) -> str:

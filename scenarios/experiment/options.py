@@ -26,6 +26,7 @@ CHOICES = {
 
 
 KEPT = ("baselines", "export")
+UNCHANGED = 3  # a finished run's exit code, if its weights are those that it began with
 
 
 def backend() -> str:
@@ -59,8 +60,9 @@ def remembered(folder: Path) -> dict[str, str]:
 
 
 def remember(folder: Path, options: RunOptions) -> None:
-    """Write down what `remembered` reads."""
-    record.write(folder / run_folder.OPTIONS, json.dumps({key: getattr(options, key) for key in KEPT}) + "\n")
+    """Write down what `remembered` reads, when the run is begun."""
+    if not (folder / run_folder.OPTIONS).exists():
+        record.write(folder / run_folder.OPTIONS, json.dumps({key: getattr(options, key) for key in KEPT}) + "\n")
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,21 @@ from typing import Any
 import numpy as np
 
 from clients.sources.simulated import shard
+from core.arrays import digest
 from core.config.scenario import Scenario
 from core.metrics import behind
+from core.models import of
 from core.stream import course
+from fl.strategies import chain
 from scenarios.backends import BACKENDS, superlink
 from scenarios.backends.grid import serve
-from scenarios.check import without_effect
+from scenarios.check import cautions, without_effect
 from scenarios.closing import closing
 from scenarios.deployment import flwr_cli
 from scenarios.experiment import baselines, continuation
 from scenarios.experiment.again import again, flags
 from scenarios.experiment.exporting import exporter
-from scenarios.experiment.options import COMPARED, Experiment, remember
+from scenarios.experiment.options import COMPARED, UNCHANGED, Experiment, remember
 from scenarios.experiment.tracking import Tracking
 from scenarios.profile import Profile
 from server import checkpoint, record, run_folder, versions
@@ -37,7 +40,7 @@ from server.report.figures.shards import PICTURED
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 IMAGES = 10  # of each
-NOTHING = "nothing was learned: no client's reply counted in any round"
+NOTHING = "nothing was learned: the weights are those that the run began with"
 
 
 def run(experiment: Experiment) -> int:
@@ -82,7 +85,7 @@ def run(experiment: Experiment) -> int:
         terminal.print(closing(report))
     for table in profile.tables(report) if profile else ():
         terminal.beside(table)
-    return int(NOTHING in report.events)
+    return UNCHANGED if NOTHING in report.events else 0
 
 
 def _timed(report: Report, **seconds: float) -> Report:
@@ -136,9 +139,7 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     options, terminal = experiment.options, experiment.terminal
     terminal.pause()
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
-    resumed = (
-        ", which is finished: its pages are made anew" if before else f", resumed after round {done}" if done else ""
-    )
+    resumed = ", which is finished" if before else f", resumed after round {done}" if done else ""
     terminal.begin(scenario.rounds, done, title + resumed)
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:
@@ -153,8 +154,10 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     source = continuation.begun_from(folder)
     if source and not options.source:  # it was interrupted
         options = replace(options, source=Path(source))
-    notes = [] if any(row.clients for row in report.history) else [NOTHING]
-    notes += without_effect(scenario)
+    oldest = versions.listed(folder)[0] if scenario.past else None
+    began = versions.weights(oldest) if oldest else of(scenario).initial(scenario.seed)
+    notes = [NOTHING] if digest(began) == report.weights_sha256 and not chain(scenario).personal else []
+    notes += [*without_effect(scenario), *cautions(scenario)]
     if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
         notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")
     current, said = _taken_back(before)

@@ -48,15 +48,15 @@ EXPORTERS = {  # by the file, or folder, that they make
     "model.int8.onnx": Exporter("onnx-int8", onnx.save_int8, rounded=True),
     "model.savedmodel": Exporter("savedmodel", savedmodel.save),
 }
-SEVERAL = 20 * tflite.CALIBRATION  # training images, of which those that have what ranges need are taken
 STANDARD = ("model.keras", "model.tflite", "model.int8.tflite", "model.onnx")  # what every run leaves
 
 
 def representative(train: Examples, seed: int) -> np.ndarray:
-    """Training images by which ranges are measured, drawn by address. Classes take turns, whatever the order of their files:
-    images of one class alone do not tell how wide ranges are."""
-    order = train.in_turns(rng(seed, "calibration").permutation(len(train)))
-    return train.x[order[:SEVERAL]]
+    """Training images by which ranges are measured, drawn by address. Classes take turns, whatever the order of their files: images
+    of one class alone do not tell how wide ranges are. Of each class those that have both blank paper and full ink come first."""
+    order = rng(seed, "calibration").permutation(len(train))
+    full = (train.x.min((1, 2)) == 0) & (train.x.max((1, 2)) == 255)
+    return train.x[train.in_turns(order[np.argsort(~full[order], kind="stable")])[: tflite.CALIBRATION]]
 
 
 def export(
@@ -70,7 +70,7 @@ def export(
     """
     folder.mkdir(parents=True, exist_ok=True)
     origin = {"scenario": scenario.name, "seed": str(scenario.seed), **(origin or {})}
-    images = representative(data.train, scenario.seed)
+    images = representative(Examples.join([data.train, data.earlier]), scenario.seed)
     model = Outgoing(of(scenario), list(weights), images, data.spec.labels, scenario.model, origin)
     reference, validation = compiled(model.keras), data.validation
     if len(validation):

@@ -28,7 +28,7 @@ class Outgoing:
 
     spec: ModelSpec
     weights: Arrays
-    images: np.ndarray  # uint8 [n, rows, columns]: training images, by which ranges are measured
+    images: np.ndarray  # uint8 [n, rows, columns]: training images, by whose first ranges are measured
     labels: tuple[str, ...]  # what its classes are called
     options: Model = field(default_factory=Model)
     origin: Mapping[str, str] = field(default_factory=dict)  # where it comes from: run, version

@@ -236,6 +236,19 @@ def test_only_labels_that_clients_are_taught_are_taken_and_the_others_are_said(t
         survey(replace(SCENARIO, digits=(1,)), 0, alone(folder), tmp_path / "other.json", 1)
 
 
+def test_images_of_labels_that_nobody_is_taught_make_no_experience(tmp_path: Path) -> None:
+    """Else the device would rest in a stage that holds nothing, for good."""
+    folder, book = tmp_path / "digits", tmp_path / "experiences.json"
+    put(folder, 0, 60)
+    few = replace(SCENARIO, digits=(1, 2, 3))
+    first, _ = own(few, 0, folder, book, 1)
+    train, _ = read("mnist")
+    seven = int(np.flatnonzero(train.y == 7)[-1])
+    put(folder, seven, seven + 1)
+    second, _ = own(few, 0, folder, book, 2)
+    assert second.stream and second.stream.starts == (1,) and len(second.train) == len(first.train)
+
+
 def alone(folder: Path) -> Path:
     """The folder without its ones."""
     for file in (folder / "1").glob("*.png"):

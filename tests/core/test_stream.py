@@ -76,7 +76,7 @@ def test_a_stage_lasts_from_its_first_round_to_the_next_ones() -> None:
     assert [stream.stage(round) for round in range(1, 9)] == [0, 0, 0, 1, 1, 2, 2, 2]
 
 
-BEFORE = Scenario("stream", rounds=9, past=2, past_digits=(0, 1, 2, 3), past_conditions=("plain",))
+BEFORE = Scenario("stream", rounds=9, past=2, past_tasks=("0,1,2,3 plain",))
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,26 @@ def test_after_another_run_is_tested_what_it_was_taught_and_nothing_else(
 
 
 def test_each_condition_that_was_taught_before_is_tested() -> None:
-    scenario = replace(BEFORE, past_conditions=("blur", "plain"), digits=(4, 5))
-    names = ["all", "earlier: 0, 1, 2, 3, blur", "earlier: 0, 1, 2, 3"]
+    scenario = replace(BEFORE, past_tasks=("7,8 blur", "0,1,2,3 plain"), digits=(4, 5))
+    names = ["all", "earlier: 7, 8, blur", "earlier: 0, 1, 2, 3"]
     assert [test.name for test in course(scenario).tests] == names
+    for digits, condition, known in (((7, 8), "blur", True), ((7, 8), "plain", False), ((0, 1), "blur", False)):
+        assert was_taught(scenario, TaskTest("it", digits, condition)) is known
+
+
+def test_after_a_run_that_taught_nothing_nothing_counts_as_known() -> None:
+    scenario = replace(BEFORE, past_tasks=(" plain",))
+    assert [was_taught(scenario, test) for test in course(scenario).tests] == [False]
+
+
+@pytest.mark.parametrize("text", ["0,1", "0,,1 plain", "a plain", ""])
+def test_what_was_taught_is_refused_where_it_makes_no_sense(text: str) -> None:
+    with pytest.raises(ValueError, match="should be labels and a condition"):
+        course(replace(BEFORE, past_tasks=(text,)))
 
 
 def test_of_an_older_programs_run_all_labels_but_the_new_ones_count_as_taught() -> None:
-    scenario = replace(BEFORE, past_digits=(), past_conditions=())
+    scenario = replace(BEFORE, past_tasks=())
     one, two = course(replace(scenario, digits=(4, 5))).tests
     assert not was_taught(replace(scenario, digits=(4, 5)), one) and two.labels == (0, 1, 2, 3, 6, 7, 8, 9)
     assert [was_taught(scenario, test) for test in course(scenario).tests] == [True]

@@ -202,9 +202,14 @@ def test_multikrum_never_takes_all_of_those_who_replied() -> None:
         assert float(new[0]) == pytest.approx(np.mean(values[:-1]), abs=1e-6)
 
 
-def test_krum_ranks_by_weights_and_not_by_statistics() -> None:
-    """Statistics differ far more than weights: whoever sends the mean of the others' would be the nearest to all."""
-    scenario = Scenario("norm", clients=7, cohort=7, strategy=Part("krum"), model=Model(norm="batch"))
+@pytest.mark.parametrize(("weights", "statistics"), [(0.02, 0.0), (0.0, 900.0)], ids=["the mean's", "far from all"])
+@pytest.mark.parametrize("name", ["krum", "multikrum", "bulyan", "fedmedian", "fedtrimmedavg"])
+def test_whoever_sends_the_others_mean_does_not_choose_the_statistics_nor_by_these_the_weights(
+    name: str, weights: float, statistics: float
+) -> None:
+    """Statistics differ far more than weights, so with both in a distance those of the others' mean are nearest to all; and with
+    weights alone, whoever has the others' mean weights is."""
+    scenario = Scenario("norm", clients=7, cohort=7, strategy=Part(name), model=Model(norm="batch"))
     model, draw = of(scenario), np.random.default_rng(3)
     start = model.initial(0)
 
@@ -213,11 +218,11 @@ def test_krum_ranks_by_weights_and_not_by_statistics() -> None:
         moved = [w + np.float32(weights) * e for w, e in zip(start, noise, strict=True)]
         return model.with_statistics(moved, [w + np.float32(statistics) * e for w, e in zip(start, noise, strict=True)])
 
-    sent = [*(reply(0.01, 10.0) for _ in range(6)), reply(0.02, 0.0)]
+    sent = [*(reply(0.01, 10.0) for _ in range(6)), reply(weights, statistics)]
     strategy = strategies.build(scenario)
     given = [Contribution(c, arrays, 1.0, 1) for c, arrays in enumerate(sent)]
     _, new = strategies.aggregate(scenario, strategy, strategy.start(start), start, given, 1)
-    assert any(same(new, arrays) for arrays in sent[:6])
-    assert same(
-        strategy.aggregate(strategy.start(start), start, given, 1)[1], sent[6]
-    )  # by both together it would be this one
+    for i in model.statistics:
+        assert new[i] == pytest.approx(np.median([arrays[i] for arrays in sent], 0))
+    if name == "krum" and weights:
+        assert any(same(model.trainable(new), model.trainable(arrays)) for arrays in sent[:6])

@@ -63,9 +63,8 @@ IMPOSSIBLE = [
     ("ccvr", {"rate": -0.1}, 5, "strategy.rate = -0.1"),
     ("krum", {}, 4, "cohort of at least 5 (2·malicious + 3), not 4"),
     ("krum", {"malicious": -1}, 5, "strategy.malicious = -1"),
-    ("multikrum", {"selected": 6}, 5, "strategy.selected = 6 should be 1 … 4"),
-    ("multikrum", {}, 5, "strategy.selected = 5 should be 1 … 4"),
-    ("multikrum", {"selected": 0}, 5, "strategy.selected = 0"),
+    ("multikrum", {"selected": 6}, 5, "strategy.selected = 6 should be 0 … 4"),
+    ("multikrum", {"selected": -1}, 5, "strategy.selected = -1"),
     ("bulyan", {}, 6, "cohort of at least 7 (4·malicious + 3), not 6"),
 ]
 

@@ -44,7 +44,7 @@ PLAIN: dict[str, tuple[float, float] | list[Any]] = {
     "local.rate": (0, 0.1), "local.momentum": (0, 0.9), "local.epochs": (0.1, 1), "local.clip": (0, 10), "seed": [0, 1, 2**63 - 1],
     "max_update_ratio": (0.1, 100), "stragglers": (0, 1),
 }  # fmt: skip
-ROBUST = {"krum": 5, "multikrum": 6, "bulyan": 7}  # the least cohort
+ROBUST = {"krum": 5, "multikrum": 5, "bulyan": 7}  # the least cohort
 
 
 def combination(draw: random.Random, data: Path) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.config.part import Part
 from core.config.scenario import Model, Scenario
-from scenarios.check import LOOK_BACK, REGISTRIES, check, listing, without_effect
+from scenarios.check import LOOK_BACK, REGISTRIES, cautions, check, listing, without_effect
 from scenarios.presets import SCENARIOS
 from tests.fakes import federate
 
@@ -121,6 +121,13 @@ def test_what_is_possible_is_let_in(tiny: Scenario, data: st.DataObject) -> None
     ))  # fmt: skip
 
 
+def test_what_was_taught_before_and_has_no_test_image_is_said_and_refuses_nothing(tiny: Scenario) -> None:
+    """Data of one's own may have none of an earlier run's labels."""
+    later = replace(tiny, classes=12, digits=(4, 5), past=1, past_tasks=("10,11 plain",))
+    (note,) = check(later)
+    assert "and none for earlier: 10, 11: it counts as misread, before and after" in note
+
+
 def test_a_list_names_everything_with_its_meaning_and_settings() -> None:
     found = listing()
     assert set(found) == {"scenario", "condition", "model", "data", *REGISTRIES} and set(found["scenario"]) == set(
@@ -147,11 +154,23 @@ WITHOUT = {
     "weight_exponent = 0.5 has no effect: one client": ("weight_exponent=0.5", "clients=1", "cohort=1"),
     "weight_exponent = 0.5 has no effect: strategy krum": ("weight_exponent=0.5", "strategy=krum"),
     "strategy.beta = 0.2 has no effect": ("strategy=fedtrimmedavg", "cohort=4"),
-    "strategy = krum keeps the old weights where one": ("strategy=krum", "cohort=5"),
-    "strategy = scaffold goes on counting": ("strategy=scaffold", "leave=[[1,2]]"),
-    "methods = fedcurv sends something else": ("strategy=fedmedian", "methods=fedcurv"),
     "methods = lwf has no effect: every stage": ("methods=lwf", "stream=domains", "train=30000"),
 }
+
+
+CAUTIONS = {
+    "strategy = krum keeps the old weights where one": ("strategy=krum", "cohort=5"),
+    "strategy = scaffold goes on counting": ("strategy=scaffold", "leave=[[1,2]]"),
+    "strategy = feddyn goes on counting": ("strategy=feddyn", "leave=[[1,2]]"),
+    "methods = fedcurv sends something else": ("strategy=fedmedian", "methods=fedcurv"),
+}
+
+
+@pytest.mark.parametrize("words", CAUTIONS)
+def test_what_a_strategy_does_not_do_is_said(words: str) -> None:
+    (note,) = cautions(ONE_STAGE.with_(*(tuple(one.split("=")) for one in CAUTIONS[words])))  # type: ignore[misc]
+    assert note.startswith(words)
+    assert not any(cautions(scenario) for scenario, _ in SCENARIOS.values())
 
 
 @pytest.mark.parametrize("words", WITHOUT)

@@ -70,6 +70,14 @@ def test_a_label_holds_only_what_differs() -> None:
     assert grouped([fact(0.9), fact(0.8, seed=1)])[0].label == "noniid"  # nothing differs
 
 
+def test_what_was_taught_before_tears_no_seeds_apart() -> None:
+    past = {"past": 1, "past_tasks": ("0,1 plain",)}
+    seeds = [fact(0.9, **past), fact(0.8, seed=1, **{**past, "past_tasks": ("0,2 plain",)})]
+    assert [group.seeds for group in grouped(seeds)] == [(0, 1)]
+    other = [fact(0.9, **past).with_(source="a"), fact(0.8, **{**past, "past_tasks": ("7 plain",)}).with_(source="b")]
+    assert [group.label for group in grouped(other)] == ["from=a", "from=b"]
+
+
 def test_personal_models_have_columns_of_their_own() -> None:
     shards = (Shard(0, 9, accuracy=0.1, personal_accuracy=0.9), Shard(1, 9, accuracy=0.3, personal_accuracy=0.7))
     one, other = rows(grouped([fact(0.2).with_(shards=shards), fact(0.6, strategy=Part("fedavg"))]))

@@ -11,32 +11,58 @@ import pytest
 from core.config.part import Part
 from core.config.scenario import Scenario
 from scenarios.experiment.continuation import begin, taught
-from server import checkpoint, versions
-from server.record import Report, RoundRecord, Version
+from server import checkpoint, record, versions
+from server.record import RoundRecord, Version
 
 TWO = Scenario("classes", rounds=4, digits=(0, 1, 2, 3, 4, 5), stream=Part("classes"))
 
 
-def rows(*tasks: dict[int, int], without: tuple[int, ...] = ()) -> tuple[RoundRecord, ...]:
-    return tuple(RoundRecord(round=n, tasks=one, without=without) for n, one in enumerate(tasks, 1))
+def left(run: Path, scenario: Scenario, current: int, *tasks: dict[int, int], without: tuple[int, ...] = ()) -> Path:
+    """The folder of a run whose clients met these tasks, a round each, a version after each two."""
+    run.mkdir()
+    (run / "scenario.json").write_text(scenario.json())
+    (run / "report.json").write_text("{}")
+    record.save_rounds(run, [RoundRecord(round=n, tasks=one, without=without) for n, one in enumerate(tasks, 1)])
+    for number in range(1, 1 + len(tasks) // 2):
+        home = versions.keep(run, Version(scenario.past + number, round=2 * number), [np.zeros(2, np.float32)], {})
+        (home / "export.json").write_text('{"files": {}, "refused": {}}')
+    versions.publish(run, versions.home(run, current))
+    return run
 
 
-def test_taught_is_what_some_client_had_examples_of_in_a_round_that_counted() -> None:
-    history = rows({0: 0, 1: 0}, {0: 1, 1: 2}, without=(1,))  # client 1 had nothing of its tasks
-    assert taught(TWO, Report(TWO, history=history)) == ((0, 1, 2, 3), ("plain",))
+def test_taught_is_what_some_client_had_examples_of_in_a_round_in_which_it_counted(tmp_path: Path) -> None:
+    run = left(tmp_path / "run", TWO, 1, {0: 0, 1: 0}, {0: 1, 1: 2}, without=(1,))  # client 1 had nothing of its tasks
+    assert taught(run, TWO) == ("0,1,2,3 plain",)
 
 
-def test_taught_adds_up_over_runs_and_conditions() -> None:
+@pytest.mark.parametrize(("current", "labels"), [(1, "0,1"), (2, "0,1,2,3")])
+def test_what_came_after_the_current_version_was_not_taught_to_it(current: int, labels: str, tmp_path: Path) -> None:
+    run = left(tmp_path / "run", TWO, current, {0: 0}, {0: 0}, {0: 1}, {0: 1})
+    assert taught(run, TWO) == (f"{labels} plain",)
+
+
+def test_taught_adds_up_over_runs_by_condition(tmp_path: Path) -> None:
     domains = replace(
-        TWO, digits=(7, 8), stream=Part("domains", {"conditions": "blur+invert"}),
-        past=1, past_digits=(0, 1), past_conditions=("plain",),
-    )  # fmt: skip
-    assert taught(domains, Report(domains, history=rows({0: 1}))) == ((0, 1, 7, 8), ("invert", "plain"))
+        TWO,
+        digits=(7, 8),
+        stream=Part("domains", {"conditions": "blur+invert"}),
+        past=1,
+        past_tasks=("0,1 plain", "5 blur"),
+    )
+    assert taught(left(tmp_path / "run", domains, 2, {0: 1}, {0: 0}), domains) == (
+        "5,7,8 blur",
+        "7,8 invert",
+        "0,1 plain",
+    )
 
 
-def test_what_an_older_programs_run_taught_stays_unknown() -> None:
+def test_what_nobody_knows_stays_unknown_and_nothing_is_not_unknown(tmp_path: Path) -> None:
     older = replace(TWO, past=1)
-    assert taught(older, Report(older, history=rows({0: 0}))) == ((), ())
+    assert taught(left(tmp_path / "older", older, 2, {0: 0}, {0: 0}), older) == ()
+    real = left(tmp_path / "real", TWO, 1, {0: 0}, {0: 0})
+    (real / "id").write_text("x")
+    assert taught(real, TWO) == ()
+    assert taught(left(tmp_path / "nobody", TWO, 1, {}, {}), TWO) == (" plain",)
 
 
 @pytest.mark.parametrize(("current", "kept"), [(1, {"fedcurv/0"}), (2, {"fedcurv/0", "scaffold/0"})])

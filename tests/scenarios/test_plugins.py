@@ -156,5 +156,5 @@ def test_a_run_in_which_all_clients_fail_says_so_and_where(tmp_path: Path) -> No
     small = ["train=600", "test=100", "validation=50", "clients=2", "cohort=2", "methods=broken"]
     words = ["quick", "--plugin", "broken.py", *(word for one in small for word in ("--set", one)), "--rounds", "1"]
     done = command(*words, "--baselines", "none", "--export", "none", "--out", "run", folder=tmp_path)
-    assert done.returncode == 1 and "nothing was learned: no client's reply counted" in " ".join(done.stdout.split("│"))
+    assert done.returncode == 3 and "nothing was learned: the weights are" in " ".join(done.stdout.split("│"))
     assert 'broken.py", line 10, in pull' in (tmp_path / "run" / "run.log").read_text()

@@ -146,7 +146,7 @@ def test_a_client_without_test_images_has_no_accuracy(tiny: Scenario) -> None:
 
 def test_of_earlier_digits_the_gate_reads_what_the_run_before_held_out(tiny: Scenario) -> None:
     first = replace(tiny, digits=(0, 1, 2, 3))
-    later = replace(tiny, digits=(4, 5), past=1, past_digits=(0, 1, 2, 3), past_conditions=("plain",))
+    later = replace(tiny, digits=(4, 5), past=1, past_tasks=("0,1,2,3 plain",))
     assert load(later).earlier.x.tobytes() == load(first).validation.x.tobytes()
     assert not len(load(first).earlier) and None not in evaluation.Tests(later, load(later), WEIGHTS, engine).judged(
         WEIGHTS

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.config.overrides import departures, flat
-from core.config.scenario import OF_SOURCE, Scenario
+from core.config.scenario import Scenario
 from core.data import dataset
 from core.stream import course
 from server.record import Report
@@ -46,7 +46,7 @@ def grouped(runs: Sequence[Report]) -> list[Group]:
     """The runs by what they have in common but the seed, in the order given; each label holds only what differs."""
     by_settings: dict[str, list[Report]] = {}
     for run in runs:
-        by_settings.setdefault(replace(run.settings, seed=0).json(), []).append(run)
+        by_settings.setdefault(replace(run.settings, seed=0, past_tasks=()).json(), []).append(run)
     groups = [(one, source) for alike in by_settings.values() for one, source in _by_source(alike)]
     settings = [_settings(group[0]) | source for group, source in groups]
     return [
@@ -56,8 +56,8 @@ def grouped(runs: Sequence[Report]) -> list[Group]:
 
 
 def _settings(run: Report) -> dict[str, str]:
-    """A run's settings; of what --from sets only how much there was before: what was taught then is not what anybody chose here."""
-    return {key: text for key, text in flat(run.settings).items() if key not in OF_SOURCE[1:]}
+    """A run's settings but for what clients had been taught before it, which nobody chose here."""
+    return {key: text for key, text in flat(run.settings).items() if key != "past_tasks"}
 
 
 def _by_source(runs: Sequence[Report]) -> list[tuple[list[Report], dict[str, str]]]:
