@@ -12,7 +12,7 @@ from core.config.scenario import Scenario
 from core.data import Examples
 from core.engines.base import Engine
 from core.methods.base import Finetune, Memory
-from core.plan import Lesson, Plan, Pull, Rehearsal, draw
+from core.plan import Lesson, Plan, Pull, Rehearsal, draw, rehearsed_size
 from core.scores import score
 from core.stream import Stream, TaskTest, course, joined, lay
 from core.views.conditions import under
@@ -72,10 +72,12 @@ def _planned(method: Finetune, memory: Memory, lesson: Lesson, engine: Engine) -
         return draw(replace(lesson, examples=nothing.examples), Pull.none(lesson.start), nothing), 0
     rehearsal = method.rehearse(memory, lesson, engine)
     pull = method.pull(memory, lesson) + Pull.decay(lesson.start, lesson.scenario.model.l2)
+    pull = pull.stable(lesson.scenario.local.momentum, lesson.rate)
     distil = partial(method.distil, memory, lesson, engine)
     plan = draw(lesson, pull, rehearsal, method.guard(memory, lesson), distil, method.calibrate)
     contrast, reference = method.contrast(plan, memory, lesson, engine), method.reference(memory, lesson)
-    return replace(plan, path=method.path, contrast=contrast, reference=reference), len(rehearsal.examples)
+    rehearsed = len(rehearsal.examples) if rehearsed_size(lesson, rehearsal) else 0
+    return replace(plan, path=method.path, contrast=contrast, reference=reference), rehearsed
 
 
 def _stream(scenario: Scenario, shard: Shard) -> Stream:

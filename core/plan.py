@@ -47,6 +47,15 @@ class Pull:
         s = np.float32(strength)
         return cls([s * np.ones((), np.float32) for _ in target], [-s * w for w in target])
 
+    def stable(self, momentum: float, rate: float) -> Pull:
+        """The same where no step carries a weight past where it is held, a ≤ (1 − momentum) / rate; elsewhere both are scaled down
+        to that: what several methods want together may be more than each may want alone."""
+        most = np.float32((1 - momentum) / max(rate, 1e-12)) * np.float32(1 + 1e-6)
+        if all((a <= most).all() for a in self.a):
+            return self
+        shares = [np.minimum(np.float32(1), most / np.maximum(a, np.float32(1e-12))) for a in self.a]
+        return Pull(*([x * share for x, share in zip(each, shares, strict=True)] for each in (self.a, self.b)))
+
     def __add__(self, other: Pull) -> Pull:
         add = [[x + y for x, y in zip(*pair, strict=True)] for pair in ((self.a, other.a), (self.b, other.b))]
         return Pull(*add)
@@ -215,10 +224,10 @@ def draw(
     scenario, local = lesson.scenario, lesson.scenario.local
     at, classes = (lesson.client, lesson.round), dataset(scenario).classes
     count = budget(scenario, len(lesson.examples), len(rehearsal.examples))
-    rehearsed_size = _rehearsed_size(lesson, rehearsal) if count else 0
-    own_size = local.batch - rehearsed_size if len(lesson.examples) else 0
+    past_size = rehearsed_size(lesson, rehearsal) if count else 0
+    own_size = local.batch - past_size if len(lesson.examples) else 0
     rows = passes(len(lesson.examples), count * own_size, rng(scenario.seed, "batches", *at))
-    rehearsed_rows = passes(len(rehearsal.examples), count * rehearsed_size, rng(scenario.seed, "rehearse", *at))
+    rehearsed_rows = passes(len(rehearsal.examples), count * past_size, rng(scenario.seed, "rehearse", *at))
     own, rehearsed = lesson.examples.take(rows), rehearsal.examples.take(rehearsed_rows)
     views = _views(lesson, own.x, rows, rehearsed.x)
     labels, is_own = np.concatenate([own.y, rehearsed.y]).astype(np.int32), np.arange(len(views)) < len(rows)
@@ -227,7 +236,7 @@ def draw(
     calibration = calibrate(counts.sum(0))
     plan = Plan(
         images=views,
-        order=np.concatenate([_in_turn(0, count, own_size), _in_turn(len(rows), count, rehearsed_size)], 1),
+        order=np.concatenate([_in_turn(0, count, own_size), _in_turn(len(rows), count, past_size)], 1),
         labels=labels,
         hard=np.concatenate([np.ones(len(rows), np.float32), rehearsal.hard[rehearsed_rows]]),
         scale=calibration.scale,
@@ -264,12 +273,13 @@ def _stored_views(lesson: Lesson, images: np.ndarray, address: str) -> np.ndarra
     return augment(images, parts, strength, rng(lesson.scenario.seed, address, lesson.client, lesson.round))
 
 
-def _rehearsed_size(lesson: Lesson, rehearsal: Rehearsal) -> int:
-    """How many rows of a batch are rehearsed."""
+def rehearsed_size(lesson: Lesson, rehearsal: Rehearsal) -> int:
+    """How many rows of a batch are rehearsed: one at least, if any are wanted and the batch has room for one."""
     batch = lesson.scenario.local.batch
     if not len(rehearsal.examples):
         return 0
-    return min(round(batch * rehearsal.share), batch - 1) if len(lesson.examples) else batch
+    wanted = max(1, round(batch * rehearsal.share)) if rehearsal.share else 0
+    return min(wanted, batch - 1) if len(lesson.examples) else batch
 
 
 def _guarded(plan: Plan, lesson: Lesson, guard: Examples) -> Plan:

@@ -54,6 +54,11 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
+    if scenario.schedule.name == "plateau" and len(course(scenario).tasks) > 1:
+        why = "it watches one loss, of images of all stages as they are, which rises while a stage is learned"
+        raise ValueError(
+            f"schedule = plateau cannot be had with stream = {scenario.stream}: {why}; restarts is for stages"
+        )
     for name, usual in (("accuracy", 0.0), ("forgetting", 1.0)):
         if (value := getattr(scenario.gate, name)) != usual and not scenario.validation:
             raise ValueError(f"gate.{name} = {value:g} needs validation > 0: the gate reads held-out training images")

@@ -33,4 +33,4 @@ class AGem(Replay):
         return 0  # what it stores only bends steps
 
     def guard(self, memory: Memory, lesson: Lesson) -> Examples:
-        return examples(stored(memory, self.name, lesson))
+        return examples(stored(memory, self.name, lesson, self.buffer))

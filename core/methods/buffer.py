@@ -116,6 +116,9 @@ def examples(slots: Mapping[int, Slot]) -> Examples:
     return Examples.join([Examples.none(), *(Examples(s["x"], s["y"].astype(np.int64)) for s in slots.values())])
 
 
-def stored(memory: Mapping[str, Mapping[int, Slot]], method: str, lesson: Lesson) -> dict[int, Slot]:
-    """A method's slots of earlier stages that hold images."""
-    return {s: slot for s, slot in earlier_slots(memory, method, lesson.stage).items() if len(slot["y"])}
+def stored(
+    memory: Mapping[str, Mapping[int, Slot]], method: str, lesson: Lesson, buffer: Buffer | None = None
+) -> dict[int, Slot]:
+    """A method's slots of earlier stages that hold images, within its budget if it has one: a run before may have had more."""
+    slots = earlier_slots(memory, method, lesson.stage)
+    return {s: slot for s, slot in (buffer.within(slots) if buffer else slots).items() if len(slot["y"])}

@@ -38,7 +38,7 @@ class Der(Replay):
         self.alpha = alpha
 
     def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
-        slots = stored(memory, self.name, lesson)
+        slots = stored(memory, self.name, lesson, self.buffer)
         old = examples(slots)
         none = [np.zeros((0, self.model.classes), np.float32)]
         return Rehearsal(

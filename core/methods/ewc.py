@@ -48,11 +48,12 @@ class Ewc(Finetune):
         return anchored(in_order("f", slot), anchor(self.anchor, memory, self.name, lesson), self.strength, lesson)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
-        before = newest(memory, self.name, lesson.stage)
-        if not len(lesson.examples):
+        before, met = newest(memory, self.name, lesson.stage), len(lesson.examples)
+        if not met and not (before and learned.sums.examples):
             return memory
-        fisher = information(lesson, learned.weights, engine, self.samples)
-        if before:
+        # Where it only rehearses nothing new matters, but the anchor is this stage's.
+        fisher = information(lesson, learned.weights, engine, self.samples) if met else in_order("f", before)
+        if before and met:
             fisher = [f + np.float32(self.decay) * old for f, old in zip(fisher, in_order("f", before), strict=True)]
         slots = earlier_slots(memory, self.name, lesson.stage)
         last = {s: summed(slots[s]) for s in list(slots)[-1:]}  # older ones are in its running sum
@@ -73,18 +74,17 @@ def newest(memory: Memory, method: str, stage: int) -> Slot:
 
 def anchor(kind: str, memory: Memory, method: str, lesson: Lesson) -> Arrays:
     """Where this stage's weights are held: what was received when it began, or what the client learned in the stage before."""
-    if kind == "local":
-        return in_order("w", newest(memory, method, lesson.stage))
-    return in_order("anchor", own_slot(memory, method, lesson.stage)) or lesson.start
+    left = in_order("w", newest(memory, method, lesson.stage)) if kind == "local" else []
+    # A run before this one may have kept no weights, as its anchor was another.
+    return left or in_order("anchor", own_slot(memory, method, lesson.stage)) or lesson.start
 
 
 def kept_anchor(kind: str, memory: Memory, method: str, lesson: Lesson, learned: Learned) -> dict[str, np.ndarray]:
     """What the slot of this stage keeps of its anchor. A first stage has no anchor: nothing was learned before it."""
-    if kind == "local":
-        return numbered("w", learned.weights)
-    if not newest(memory, method, lesson.stage):
-        return {}
-    return numbered("anchor", anchor(kind, memory, method, lesson))
+    left, before = numbered("w", learned.weights) if kind == "local" else {}, newest(memory, method, lesson.stage)
+    if not before or (left and in_order("w", before)):
+        return left
+    return left | numbered("anchor", anchor(kind, memory, method, lesson))
 
 
 def information(lesson: Lesson, learned: Arrays, engine: Engine, samples: int) -> Arrays:

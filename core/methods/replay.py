@@ -31,7 +31,7 @@ class Replay(Finetune):
         self.buffer, self.share = Buffer(images, kilobytes, select, model.classes), share
 
     def rehearse(self, memory: Memory, lesson: Lesson, engine: Engine) -> Rehearsal:
-        return Rehearsal.labels(examples(stored(memory, self.name, lesson)), self.share)
+        return Rehearsal.labels(examples(stored(memory, self.name, lesson, self.buffer)), self.share)
 
     def remember(self, memory: Memory, lesson: Lesson, learned: Learned, engine: Engine) -> Memory:
         slots = earlier_slots(memory, self.name, lesson.stage)

@@ -14,6 +14,7 @@ from pathlib import Path
 from core.config.scenario import Model, Scenario
 from core.data import dataset, task_text, taught_before
 from core.disk import numbered
+from core.methods import closed_forms
 from core.stream import course
 from fl import strategies
 from scenarios.deployment import flwr_cli
@@ -67,6 +68,9 @@ def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
         raise ValueError(f"--from {run}: its model is a {model.kind}, that of {scenario.name} a {scenario.model.kind}")
     if (was := _norm(model)) != (now := _norm(scenario.model)):
         raise ValueError(f"--from {run}: its model has model.norm = {was}, that of {scenario.name} {now}")
+    if (solved := closed_forms(old)) and not closed_forms(scenario):
+        why = "a head solved in closed form does not learn by gradients"
+        raise ValueError(f"--from {run}: its methods have {solved[0].name}, those of {scenario.name} no such: {why}")
     return replace(scenario, past=stages, past_tasks=taught(run, old))
 
 

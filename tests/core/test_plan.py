@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from core.config.part import Part
 from core.config.scenario import Local, Model, Scenario
 from core.data import Examples, read
-from core.plan import Distillation, Lesson, Plan, Pull, Rehearsal, budget, draw, passes, steps, strengths
+from core.plan import (
+    Distillation,
+    Lesson,
+    Plan,
+    Pull,
+    Rehearsal,
+    budget,
+    draw,
+    passes,
+    rehearsed_size,
+    steps,
+    strengths,
+)
 
 START = [np.array([1, -2, 3], np.float32), np.array([[0.5, 0.25]], np.float32)]
 SCENARIO = Scenario("plan", augment=(Part("rotate"),), local=Local(batch=8))
@@ -189,3 +201,26 @@ def test_strengths_are_a_clients_own_and_at_least_half() -> None:
     assert drawn.shape == (200, 2) and drawn.dtype == np.float32
     assert drawn.min() >= 0.5 and drawn.max() <= 1 and len(np.unique(drawn)) > 390
     assert np.array_equal(drawn[7], strengths(parts, 0, 7)) and not np.array_equal(drawn[7], strengths(parts, 1, 7))
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5), st.floats(0, 0.99), st.floats(1e-4, 1))
+def test_pulls_together_carry_no_weight_past_where_they_hold_it(
+    strengths: list[float], momentum: float, rate: float
+) -> None:
+    """However many there are, and however strong: one step of the largest effective size ends at the target at most."""
+    target, most = [np.float32([2, -3])], (1 - momentum) / rate
+    total = sum((Pull.towards(target, one) for one in strengths), Pull.none(target))
+    held = total.stable(momentum, rate)
+    (a,), (b,) = held.a, held.b
+    assert a <= most * (1 + 1e-5) and (np.float32(sum(strengths)) > most * (1 + 1e-5) or held is total)
+    assert a < 1e-6 or -b / a == pytest.approx(target[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "share", "rows"), [(32, 0.5, 16), (8, 0.05, 1), (2, 0.25, 1), (1, 0.5, 0), (8, 0.0, 0), (8, 1.0, 7)]
+)
+def test_of_what_is_to_be_rehearsed_a_batch_has_a_row_at_least_where_there_is_room(
+    lesson: Lesson, digits: Examples, batch: int, share: float, rows: int
+) -> None:
+    small = replace(lesson, scenario=replace(lesson.scenario, local=replace(lesson.scenario.local, batch=batch)))
+    assert rehearsed_size(small, Rehearsal.labels(digits.take(np.arange(5)), share)) == rows

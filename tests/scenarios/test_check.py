@@ -57,6 +57,10 @@ def test_an_unknown_setting_is_refused(tiny: Scenario, kind: str) -> None:
         ({"data": "no/such/folder"}, "'no/such/folder'"),
         ({"schedule": Part("plateau"), "validation": 0}, "validation > 0"),
         ({"schedule": Part("cosine", {"floor": 2.0})}, "floor = 2.0"),
+        (
+            {"schedule": Part("plateau"), "stream": Part("classes"), "rounds": 9},
+            "schedule = plateau cannot be had with stream",
+        ),
         ({"strategy": Part("bulyan")}, "cohort of at least 7"),
         ({"partition": Part("labels", {"k": 11})}, "k = 11"),
         ({"partition": Part("redealt")}, "partition = redealt goes with stream.redealt = true"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 
 from core.config.part import Part
 from core.config.scenario import Scenario
-from scenarios.experiment.continuation import begin, taught
+from scenarios.experiment.continuation import after, begin, taught
 from server import checkpoint, record, versions
+from server.checkpoint import RunState
 from server.record import RoundRecord, Version
+from tests.fakes import federate
 
 TWO = Scenario("classes", rounds=4, digits=(0, 1, 2, 3, 4, 5), stream=Part("classes"))
 
@@ -63,6 +66,49 @@ def test_what_nobody_knows_stays_unknown_and_nothing_is_not_unknown(tmp_path: Pa
     (real / "id").write_text("x")
     assert taught(real, TWO) == ()
     assert taught(left(tmp_path / "nobody", TWO, 1, {}, {}), TWO) == (" plain",)
+
+
+def begun_from(run: Path, new: Path) -> Path:
+    """A run's folder that goes on from another's newest checkpoint, as `begin` makes it."""
+    shutil.copytree(run / "versions", new / "versions")
+    newest, _ = checkpoint.newest(run)
+    assert newest
+    checkpoint.save(new, RunState(0, newest.arrays, shared=newest.shared))
+    for home in (run / "clients").glob("client-*"):
+        (new / "clients" / home.name).mkdir(parents=True)
+        shutil.copyfile(sorted(home.glob("round-*.npz"))[-1], new / "clients" / home.name / "round-0000.npz")
+    return new
+
+
+def test_a_head_in_closed_form_is_not_gone_on_from_by_gradients(tmp_path: Path) -> None:
+    solved = replace(TWO, methods=(Part("acil"),))
+    run = left(tmp_path / "run", solved, 1, {0: 0}, {0: 0})
+    with pytest.raises(ValueError, match="its methods have acil, those of classes no such"):
+        after(TWO, run)
+    assert after(solved, run).past == 3
+
+
+@pytest.mark.parametrize(("before", "now"), [("averaged", "local"), ("local", "averaged")])
+@pytest.mark.parametrize("name", ["ewc", "si", "fedssi"])
+def test_another_anchor_than_the_run_before_had_holds_where_the_stage_began(
+    name: str, before: str, now: str, tiny: Scenario, tmp_path: Path
+) -> None:
+    two = replace(tiny, stream=Part("classes", {"per_task": 5}), rounds=2, methods=(Part(name, {"anchor": before}),))
+    federate(two, tmp_path / "first")
+    later = replace(two, past=2, rounds=2, methods=(Part(name, {"anchor": now}),))
+    new = begun_from(tmp_path / "first", tmp_path / "second")
+    report = federate(later, new)
+    assert not any(row.failed for row in report.history)
+
+
+def test_a_smaller_budget_than_the_run_before_had_holds_from_the_first_round(tiny: Scenario, tmp_path: Path) -> None:
+    large = replace(
+        tiny, stream=Part("classes", {"per_task": 5}), rounds=2, cohort=4, methods=(Part("replay", {"images": 60}),)
+    )
+    federate(large, tmp_path / "first")
+    new = begun_from(tmp_path / "first", tmp_path / "second")
+    report = federate(replace(large, past=2, methods=(Part("replay", {"images": 20}),)), new)
+    assert not any(row.failed for row in report.history) and len(report.history[0].clients) == 4
 
 
 @pytest.mark.parametrize(("current", "kept"), [(1, {"fedcurv/0"}), (2, {"fedcurv/0", "scaffold/0"})])

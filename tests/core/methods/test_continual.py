@@ -4,6 +4,7 @@ met in several rounds leaves one slot."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from core.scores import Sums
 from fl.messages import Task
 from fl.strategies import chain
 from server.trust import received
-from tests.fakes import same
+from tests.fakes import federate, same
 from tests.models import engine, initial, spec
 
 BASE = Scenario(
@@ -241,3 +242,12 @@ def test_options_against_bias_leave_the_rest_of_a_lesson_alone(client_shard: Sha
     changed = masked[0].arrays[7] - START[7]
     assert not changed[5:].any() and changed[:5].any()  # classes that are not there are not pushed down
     assert (plain[0].arrays[7] - START[7])[5:].all()
+
+
+def test_what_rehearses_no_row_is_fine_tuning_and_weighs_like_it(tiny: Scenario, tmp_path: Path) -> None:
+    """A memory of which nothing is looked at made a client count for more."""
+    staged = replace(tiny, stream=Part("classes", {"per_task": 5}), rounds=2)
+    none = replace(staged, methods=(Part("replay", {"share": 0.0}),))
+    reports = [federate(scenario, tmp_path / str(i)) for i, scenario in enumerate((staged, none))]
+    assert reports[0].weights_sha256 == reports[1].weights_sha256
+    assert [row.clients_examples for row in reports[0].history] == [row.clients_examples for row in reports[1].history]
