@@ -54,10 +54,6 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
-    if scenario.schedule.name == "plateau" and len(course(scenario).tasks) > 1:
-        why = "it watches one loss, of images of all stages as they are, which rises while a stage is learned"
-        raise ValueError(
-            f"schedule = plateau cannot be had with stream = {scenario.stream}: {why}; restarts is for stages"
         )
     for name, usual in (("accuracy", 0.0), ("forgetting", 1.0)):
         if (value := getattr(scenario.gate, name)) != usual and not scenario.validation:
@@ -176,8 +172,11 @@ def _of_strategy(scenario: Scenario) -> list[str]:
 
 
 def cautions(scenario: Scenario) -> list[str]:
-    """What a possible scenario's strategy does not do that its name may promise, a sentence each."""
+    """What a possible scenario's pieces do not do that their names may promise, a sentence each."""
     strategy, notes, built = scenario.strategy, list[str](), build(scenario)
+    if scenario.schedule.name == "plateau" and len(set(course(scenario).tasks)) > 1:
+        why = "it watches one loss, of images of all stages as they are, which rises while a stage is learned"
+        notes.append(f"schedule = plateau may end the run within a stage: {why}; restarts is for stages")
     if (needed := getattr(built, "needed", 1)) == scenario.cohort > 1:
         why = f"it needs {needed} replies and {needed} clients are asked"
         notes.append(f"strategy = {strategy.name} keeps the old weights where one is silent or refused: {why} (cohort)")

@@ -148,7 +148,7 @@ def test_a_device_is_admitted_by_its_key_and_shut_out_by_its_name(home: Path, tm
     assert command("scenarios.deploy", "--home", str(home), "dismiss", "kitchen").returncode == 0
     assert nodes(home) == before
     nobody = command("scenarios.deploy", "--home", str(home), "dismiss", "kitchen")
-    assert nobody.returncode == 2 and "node-0, node-1 was" in nobody.stderr
+    assert nobody.returncode == 2 and "that are: node-0, node-1" in nobody.stderr
 
 
 def test_private_files_are_their_owners_only(home: Path) -> None:
