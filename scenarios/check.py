@@ -54,7 +54,6 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
-        )
     for name, usual in (("accuracy", 0.0), ("forgetting", 1.0)):
         if (value := getattr(scenario.gate, name)) != usual and not scenario.validation:
             raise ValueError(f"gate.{name} = {value:g} needs validation > 0: the gate reads held-out training images")
