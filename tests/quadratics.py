@@ -41,6 +41,7 @@ class Quadratics:
         self.state, self.shared = self.strategy.start(self.arrays), dict[str, np.ndarray]()
         self.memory: dict[int, Memory] = {client: {} for client in range(4)}
         self.round, self.rate = 0, scenario.local.rate
+        self.ratio = 0.0  # as on devices, where uploads are balanced; 0: as in simulation
 
     def lesson(self, client: int) -> Lesson:
         """What it is sent."""
@@ -75,6 +76,8 @@ class Quadratics:
             replies = {client: self.learn(client) for client in cohort}
             replies = {c: reply for c, reply in replies.items() if (self.round, c) not in lost}
             sent = {c: self.chain.accept(beside, self.received(arrays, c)) for c, (arrays, beside) in replies.items()}
+            if self.ratio:
+                sent = self.chain.balance(sent, self.ratio)
             there = [Contribution(c, arrays, 1.0, self.steps[c]) for c, (arrays, _) in replies.items()]
             self.state, arrays = self.strategy.aggregate(self.state, self.arrays, there, self.round)
             shared, self.arrays = self.chain.server_update(self.shared, sent, arrays)

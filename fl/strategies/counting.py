@@ -52,6 +52,11 @@ def arrays(slot: Slot, counted: int) -> Arrays:
     return in_order(("own", "before")[rounds.index(counted)], slot)
 
 
+def newest(slot: Slot, counted: int) -> bool:
+    """Is the round that last counted, by its stamp, the newest that it keeps?"""
+    return [int(n) for n in slot.get("rounds", ())][:1] == [counted]
+
+
 def written(round: int, counted: int, before: Arrays, after: Arrays) -> Slot:
     """What a client keeps after a round: its arrays as they are then, and as of the round that had last counted; both by stamp."""
     return {

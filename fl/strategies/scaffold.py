@@ -22,6 +22,7 @@ import numpy as np
 from core.arrays import Arrays, in_order, numbered, squared_length
 from core.config.scenario import Scenario
 from core.engines.base import Engine
+from core.methods import by_client
 from core.methods.base import Finetune, Memory, Payloads, Received, Shared, shares
 from core.models import ModelSpec, of
 from core.plan import Learned, Lesson, Pull
@@ -29,6 +30,7 @@ from fl.strategies import counting
 from fl.strategies.flower import Flower, fedavg
 
 ROUNDING = 1e-3  # relative; clients compute in float32
+WHOLE = int(np.float32(1).view(np.int32))  # the share of a change that counted as it was sent, as the bits of a float32
 
 
 def scaffold(scenario: Scenario) -> Flower:
@@ -89,12 +91,15 @@ class ControlVariates(Finetune):
         """The server's control variate, and the client's own as of the round that last counted; zeros at first."""
         zeros = [np.zeros_like(w) for w in lesson.start]
         sent, slot = lesson.payloads.get(self.name), counting.slot(memory, self.name)
-        return list(sent[:-1]) if sent else zeros, counting.arrays(slot, self._counted(lesson)) or zeros
+        own = counting.arrays(slot, self._counted(lesson)) or zeros
+        if sent and len(sent[-1]) > 2 and counting.newest(slot, self._counted(lesson)):
+            own = [b + sent[-1][2] * (a - b) for a, b in zip(own, in_order("before", slot), strict=True)]
+        return list(sent[:-1]) if sent else zeros, own
 
     def _counted(self, lesson: Lesson) -> int:
         """The stamp of the round in which a reply of this client last counted."""
         sent = lesson.payloads.get(self.name)
-        return counting.from_floats(sent[-1]) if sent else counting.NEVER
+        return counting.from_floats(sent[-1][:2]) if sent else counting.NEVER
 
     def _new_variate(self, memory: Memory, lesson: Lesson, learned: Learned) -> Arrays:
         """The client's new control variate."""
@@ -125,10 +130,16 @@ class ControlVariates(Finetune):
         return {self.name: [*change, np.array([counting.stamp(request.scenario, request.round)], np.int64)]}
 
     def balance(self, uploads: Mapping[int, Payloads], ratio: float) -> dict[int, Payloads]:
-        """No change is longer than `ratio` times the cohort's median (the lower of two): one client shall not lead all others."""
+        """No change is longer than `ratio` times the cohort's median (the lower of two): one client shall not lead all others.
+
+        The client is told what share of its change counted (`download`), so that its variate moves as the server's does.
+        """
         sent = {client: payloads[self.name] for client, payloads in uploads.items() if self.name in payloads}
         share = shares({client: _length(change) for client, (*change, _) in sent.items()}, ratio)
-        shorter = {c: {self.name: [*(d * share[c] for d in sent[c][:-1]), sent[c][-1]]} for c in share}
+        shorter = {
+            c: {self.name: [*(d * share[c] for d in sent[c][:-1]), np.array([*sent[c][-1], _bits(share[c])])]}
+            for c in share
+        }
         return {c: {**payloads, **shorter.get(c, {})} for c, payloads in uploads.items()}
 
     def server_update(self, shared: Shared, uploads: Mapping[int, Payloads], arrays: Arrays) -> tuple[Shared, Arrays]:
@@ -139,13 +150,25 @@ class ControlVariates(Finetune):
         total = [np.sum(np.stack(each), 0) for each in zip(*(payload[:-1] for payload in sent.values()), strict=True)]
         server = [(c + d / np.float32(self.clients)).astype(np.float32) for c, d in zip(server, total, strict=True)]
         counted = ((client, int(stamp[0])) for client, (*_, stamp) in sent.items())
-        return counting.noted({**shared, **numbered(f"{self.name}/", server)}, self.name, counted), arrays
+        shared = counting.noted({**shared, **numbered(f"{self.name}/", server)}, self.name, counted)
+        cut = {client: int(stamp[1]) if len(stamp) > 1 else WHOLE for client, (*_, stamp) in sent.items()}
+        if self._share in shared or set(cut.values()) != {WHOLE}:
+            shared = {**shared, **by_client.written(shared, self._share, cut)}
+        return shared, arrays
 
     def download(self, shared: Shared, client: int) -> Payloads:
         if not (server := self._server(shared)):
             return {}
-        counted = counting.counted(shared, self.name, client)
-        return {self.name: [*server, counting.as_floats(counted)]}
+        counted = counting.as_floats(counting.counted(shared, self.name, client))
+        if self._share in shared:
+            share = np.array([by_client.number(shared, self._share, client, WHOLE)], np.int32).view(np.float32)
+            counted = np.concatenate([counted, share])
+        return {self.name: [*server, counted]}
+
+    @property
+    def _share(self) -> str:
+        """Where the server keeps what share of each client's last change counted, as the bits of a float32."""
+        return f"{self.name}/share"
 
     def _server(self, shared: Shared) -> Arrays:
         """The server's control variate; none before anybody has counted."""
@@ -155,6 +178,10 @@ class ControlVariates(Finetune):
 def _reach(lesson: Lesson, learned: Learned) -> float:
     local = lesson.scenario.local
     return reach(learned.sums.examples // local.batch, lesson.rate, local.momentum)
+
+
+def _bits(share: np.float32) -> int:
+    return int(np.float32(share).view(np.int32))
 
 
 def _length(arrays: Arrays) -> float:

@@ -66,6 +66,21 @@ def test_a_reply_lost_in_a_round_with_the_number_of_one_that_counted_in_the_run_
     assert variates(federation.shared) == pytest.approx(np.mean(own), abs=1e-5)
 
 
+@pytest.mark.parametrize("ratio", [1.5, 10.0])
+def test_a_change_that_was_shortened_moves_the_clients_variate_as_it_moved_the_servers(ratio: float) -> None:
+    """Near the optimum changes are short, and honest ones many times as long as the median."""
+    federation = Quadratics(scenario("scaffold"))
+    federation.ratio = ratio
+    found = federation.play(400, lost=[(5, 1), (30, 2), (31, 2)])
+    own = [
+        federation.chain.methods[-1]._variates(federation.memory[c], federation.lesson(c))[1][0][0]  # type: ignore[attr-defined]
+        for c in range(4)
+    ]
+    assert "scaffold/share" in federation.shared
+    assert variates(federation.shared) == pytest.approx(np.mean(own), abs=1e-5)
+    assert found == pytest.approx(OPTIMUM, abs=3e-3)  # cut to 1.5 times the median it comes near more slowly
+
+
 @pytest.mark.parametrize("stamp", [counting.NEVER, 0, 7, counting.ROUNDS, 999_999 * counting.ROUNDS + 1_000_000])
 def test_a_stamp_survives_the_wire(stamp: int) -> None:
     assert counting.from_floats(counting.as_floats(stamp)) == stamp
@@ -112,7 +127,7 @@ def test_a_round_at_a_rate_of_0_moves_nothing(name: str) -> None:
 
 def test_no_variate_leads_all_others() -> None:
     method = ControlVariates(spec(), 4)
-    reach_and_round = np.zeros(2, np.float32)
+    reach_and_round = np.zeros(1, np.int64)
     uploads = {c: {"scaffold": [np.full(3, 1.0 if c else 100.0, np.float32), reach_and_round]} for c in range(4)}
     balanced = method.balance(uploads, 4.0)
     assert balanced[0]["scaffold"][0] == pytest.approx(4.0) and balanced[1]["scaffold"][0] == pytest.approx(1.0)
