@@ -15,7 +15,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from core import schedule
-from core.arrays import digest
+from core.arrays import Arrays, digest
 from core.config.scenario import Scenario
 from core.data import Data, Examples, load
 from core.disk import placed
@@ -100,14 +100,18 @@ def run(
         return finish(this_run, state)
 
 
+def began_with(scenario: Scenario, folder: Path) -> Arrays:
+    """The weights before a run's first round. One that goes on from another has that one's version beside its own, older than all
+    of them (continuation.py)."""
+    return versions.weights(versions.listed(folder)[0]) if scenario.past else of(scenario).initial(scenario.seed)
+
+
 def restore(
     scenario: Scenario, folder: Path, channel: Channel, watch: Watch, judge: Judge | None = None
 ) -> tuple[Run, RunState]:
     """A run and its state: as its newest checkpoint has it, or before the first round."""
     data, on_nodes = load(scenario), not isinstance(channel.assignment, AnyNode)
-    # A run that goes on from another has that one's version beside its own, older than all of them (continuation.py).
-    oldest = versions.listed(folder)[0] if scenario.past else None
-    initial = versions.weights(oldest) if oldest else of(scenario).initial(scenario.seed)
+    initial = began_with(scenario, folder)
     saved, damaged = checkpoint.newest(folder, initial)
     if saved is None and scenario.past:
         which = ", ".join(damaged) or "there is none"

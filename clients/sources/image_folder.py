@@ -20,7 +20,7 @@ import numpy as np
 
 from clients.sources.simulated import Shard
 from core.config.scenario import Scenario
-from core.data import Examples, dataset
+from core.data import Examples, dataset, taught
 from core.data import folder as layout
 from core.data.pictures import picture
 from core.disk import contents, placed
@@ -64,7 +64,8 @@ def survey(
     """The same as `own`, and sentences on what is odd in the folder, or left out."""
     book, classes = _looked(folder, path, round, dataset(scenario).classes), dataset(scenario).classes
     present = {name: first for name, first in book.came.items() if first <= round and name not in book.gone}
-    came = {name: first for name, first in present.items() if _taught(name, scenario)}
+    wanted = taught(scenario)
+    came = {name: first for name, first in present.items() if _label(name) in wanted}
     images = {name: image for name in sorted(came) if (image := _picture(folder / name)) is not None}
     train = [name for name in images if zlib.crc32(os.fsencode(name)) % 6]
     unread = [
@@ -83,7 +84,7 @@ def survey(
     dark = _dark(scenario, book, np.stack(list(images.values())), path)
     rounds = np.array([came[name] for name in train])
     # Of all that ever came: what is taken away leaves its experience empty. Labels that nobody is taught make no experience.
-    firsts = sorted({first for name, first in book.came.items() if first <= round and _taught(name, scenario)})
+    firsts = sorted({first for name, first in book.came.items() if first <= round and _label(name) in wanted})
     parts = tuple(np.flatnonzero(rounds == first) for first in firsts)
     stream = Stream(parts, (0,) * len(parts), (min(1, firsts[0]), *firsts[1:]))
     strength = strengths(scenario.augment, scenario.seed, client)
@@ -195,10 +196,6 @@ def _warn(sentence: str) -> None:
 
 def _label(name: str) -> int:
     return int(name.split("/")[0])
-
-
-def _taught(name: str, scenario: Scenario) -> bool:
-    return not scenario.digits or _label(name) in scenario.digits
 
 
 def _examples(images: dict[str, np.ndarray], names: list[str], dark: bool) -> Examples:

@@ -77,7 +77,7 @@ def aggregate(
         return strategy.aggregate(state, arrays, contributions, round)
     with_old_statistics = [replace(one, arrays=model.with_statistics(one.arrays, arrays)) for one in contributions]
     state, weights = strategy.aggregate(state, arrays, with_old_statistics, round)
+    if scenario.model.fixes_norm(round):
+        return state, model.with_statistics(weights, arrays)
     middle = median if scenario.strategy.name in CUTTING else mean
-    fixed = scenario.model.fixes_norm(round)
-    statistics = arrays if fixed else [middle(contributions, i) for i in range(len(arrays))]
-    return state, model.with_statistics(weights, statistics)
+    return state, [middle(contributions, i) if i in model.statistics else w for i, w in enumerate(weights)]

@@ -236,10 +236,12 @@ def multikrum(
     arXiv:1703.02757)"""
     within("malicious", malicious, 0, 1_000_000)
     needed, why = 2 * malicious + 3, "2·malicious + 3"
-    Flower("MultiKrum", {}, needed, why).check(scenario.cohort)
     most = scenario.cohort - malicious  # with more, bad ones would be among them for certain
-    taken = int(within("selected", selected, 0, most)) or min(5, most)
-    return MultiKrum("MultiKrum", {}, needed, why, distances=True, malicious=malicious, selected=taken)
+    taken = selected or min(5, most)
+    rule = MultiKrum("MultiKrum", {}, needed, why, distances=True, malicious=malicious, selected=taken)
+    rule.check(scenario.cohort)
+    within("selected", selected, 0, most)
+    return rule
 
 
 def bulyan(

@@ -30,7 +30,6 @@ from fl.strategies import counting
 from fl.strategies.flower import Flower, fedavg
 
 ROUNDING = 1e-3  # relative; clients compute in float32
-WHOLE = int(np.float32(1).view(np.int32))  # the share of a change that counted as it was sent, as the bits of a float32
 
 
 def scaffold(scenario: Scenario) -> Flower:
@@ -167,7 +166,7 @@ class ControlVariates(Finetune):
 
     @property
     def _share(self) -> str:
-        """Where the server keeps what share of each client's last change counted, as the bits of a float32."""
+        """Where the server keeps what share of each client's last change counted (`_bits`)."""
         return f"{self.name}/share"
 
     def _server(self, shared: Shared) -> Arrays:
@@ -181,7 +180,11 @@ def _reach(lesson: Lesson, learned: Learned) -> float:
 
 
 def _bits(share: np.float32) -> int:
-    return int(np.float32(share).view(np.int32))
+    """A share of a change as a whole number: the bits of its float32, which `by_client` keeps as they are."""
+    return int(share.view(np.int32))
+
+
+WHOLE = _bits(np.float32(1))  # of a change that counted as it was sent
 
 
 def _length(arrays: Arrays) -> float:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from core.config.scenario import Scenario
 from scenarios.deployment import flwr_cli, processes
-from scenarios.deployment.flwr_cli import option
 from server import run_folder
 from server.record import load_rounds
 from server.run import Watch
@@ -41,10 +40,8 @@ def run(home: Path, scenario: Scenario, folder: Path, watch: Watch) -> None:
             asked_at = now
         if now - looked > LOOK or (folder / run_folder.REPORT).exists():
             if "superlink" not in processes.running(home):
-                command = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} up"
-                raise RuntimeError(
-                    f"the SuperLink has ended; go on with: {command}, then: {flwr_cli.resume(folder, home)}"
-                )
+                how = f"{flwr_cli.up(home)}, then: {flwr_cli.resume(folder, home)}"
+                raise RuntimeError(f"the SuperLink has ended; go on with: {how}")
             status, details = flwr_cli.state(home, number)
             looked = now
         time.sleep(POLL)

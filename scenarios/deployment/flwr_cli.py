@@ -57,9 +57,7 @@ def port(home: Path) -> int:
         address = tomllib.loads(_config(home).read_text())["superlink"][LINK]["address"]
         return int(address.rpartition(":")[2])
     except OSError:
-        raise ValueError(
-            f"there is no federation in {home}; make one with: {python()} -m scenarios.deploy{option(home)} up"
-        ) from None
+        raise ValueError(f"there is no federation in {home}; make one with: {up(home)}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{_config(home)} cannot be read ({error!r}): take it away, and call `up` again") from None
 
@@ -71,6 +69,11 @@ def _config(home: Path) -> Path:
 def option(home: Path) -> str:
     """What a command must say to mean this home; nothing, if it is the usual one."""
     return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
+
+
+def up(home: Path) -> str:
+    """The command that starts what is missing of this home's federation."""
+    return f"{python()} -m scenarios.deploy{option(home)} up"
 
 
 def resume(folder: Path, home: Path | None = None, how: str = "") -> str:

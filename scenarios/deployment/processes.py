@@ -141,8 +141,7 @@ def start(home: Path, name: str, command: Sequence[str], folder: Path, settings:
 
 def is_down(home: Path) -> str:
     """What to say where the SuperLink does not run."""
-    up = f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(home)} up"
-    return f"the SuperLink of {home} is down; start it with: {up}"
+    return f"the SuperLink of {home} is down; start it with: {flwr_cli.up(home)}"
 
 
 def ready(home: Path, scenario: Scenario) -> list[str]:

@@ -18,7 +18,6 @@ from clients.sources.simulated import shard
 from core.arrays import digest
 from core.config.scenario import Scenario
 from core.metrics import behind
-from core.models import of
 from core.stream import course
 from fl.strategies import chain
 from scenarios.backends import BACKENDS, superlink
@@ -154,9 +153,8 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     source = continuation.begun_from(folder)
     if source and not options.source:  # it was interrupted
         options = replace(options, source=Path(source))
-    oldest = versions.listed(folder)[0] if scenario.past else None
-    began = versions.weights(oldest) if oldest else of(scenario).initial(scenario.seed)
-    notes = [NOTHING] if digest(began) == report.weights_sha256 and not chain(scenario).personal else []
+    unchanged = digest(server.began_with(scenario, folder)) == report.weights_sha256
+    notes = [NOTHING] if unchanged and not chain(scenario).personal else []
     notes += [*without_effect(scenario), *cautions(scenario)]
     if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
         notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")

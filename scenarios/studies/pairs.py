@@ -50,10 +50,12 @@ def _column(outcome: Outcome, column: str) -> Iterator[Pair]:
     for row in others:
         values = outcome.values(row, column, main)
         if seeds := tuple(seed for seed in values if seed in first):
-            pair = compared(row, column, seeds, [values[seed] - first[seed] for seed in seeds])
-            without = len(ended & set(outcome.finished(row, column))) - len(seeds)
-            # What is left where some seeds have no value is no sample of all: no test is made of it.
-            yield Pair(row, column, seeds, pair.difference, without) if without else pair
+            differences = [values[seed] - first[seed] for seed in seeds]
+            if without := len(ended & set(outcome.finished(row, column))) - len(seeds):
+                # What is left where some seeds have no value is no sample of all: no test is made of it.
+                yield Pair(row, column, seeds, statistics.mean(differences), without)
+            else:
+                yield compared(row, column, seeds, differences)
 
 
 def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequence[float]) -> Pair:

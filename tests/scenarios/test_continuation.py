@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from core.config.part import Part
 from core.config.scenario import Scenario
 from scenarios.experiment.continuation import after, begin, taught
 from server import checkpoint, record, versions
-from server.checkpoint import RunState
 from server.record import RoundRecord, Version
 from tests.fakes import federate
 
@@ -68,15 +66,13 @@ def test_what_nobody_knows_stays_unknown_and_nothing_is_not_unknown(tmp_path: Pa
     assert taught(left(tmp_path / "nobody", TWO, 1, {}, {}), TWO) == (" plain",)
 
 
-def begun_from(run: Path, new: Path) -> Path:
-    """A run's folder that goes on from another's newest checkpoint, as `begin` makes it."""
-    shutil.copytree(run / "versions", new / "versions")
-    newest, _ = checkpoint.newest(run)
-    assert newest
-    checkpoint.save(new, RunState(0, newest.arrays, shared=newest.shared))
-    for home in (run / "clients").glob("client-*"):
-        (new / "clients" / home.name).mkdir(parents=True)
-        shutil.copyfile(sorted(home.glob("round-*.npz"))[-1], new / "clients" / home.name / "round-0000.npz")
+def begun_from(run: Path, scenario: Scenario, new: Path) -> Path:
+    """A run's folder that goes on from the last version of another, which was of this scenario."""
+    (run / "scenario.json").write_text(scenario.json())
+    last = versions.listed(run)[-1]
+    (last / "export.json").write_text('{"files": {}, "refused": {}}')
+    versions.publish(run, last)
+    begin(run, new)
     return new
 
 
@@ -96,7 +92,7 @@ def test_another_anchor_than_the_run_before_had_holds_where_the_stage_began(
     two = replace(tiny, stream=Part("classes", {"per_task": 5}), rounds=2, methods=(Part(name, {"anchor": before}),))
     federate(two, tmp_path / "first")
     later = replace(two, past=2, rounds=2, methods=(Part(name, {"anchor": now}),))
-    new = begun_from(tmp_path / "first", tmp_path / "second")
+    new = begun_from(tmp_path / "first", two, tmp_path / "second")
     report = federate(later, new)
     assert not any(row.failed for row in report.history)
 
@@ -106,7 +102,7 @@ def test_a_smaller_budget_than_the_run_before_had_holds_from_the_first_round(tin
         tiny, stream=Part("classes", {"per_task": 5}), rounds=2, cohort=4, methods=(Part("replay", {"images": 60}),)
     )
     federate(large, tmp_path / "first")
-    new = begun_from(tmp_path / "first", tmp_path / "second")
+    new = begun_from(tmp_path / "first", large, tmp_path / "second")
     report = federate(replace(large, past=2, methods=(Part("replay", {"images": 20}),)), new)
     assert not any(row.failed for row in report.history) and len(report.history[0].clients) == 4
 
