@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,16 @@ from fl.strategies.base import Contribution, State, within
 
 # What they carry from round to round, beside the weights.
 CARRIED = ("momentum_vector", "m_t", "v_t")
+
+
+@contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Bulyan collects garbage once a reply, which looks at every object of the process, TensorFlow's too: half a second a round."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,8 @@ class Flower:
             )
             for one, record in zip(contributions, received, strict=True)
         ]
-        aggregated, _ = rule.aggregate_train(round, replies)
+        with _frozen_heap():
+            aggregated, _ = rule.aggregate_train(round, replies)
         weights = aggregated.to_numpy_ndarrays() if aggregated else arrays
         for record in (sent, *received):
             record.clear()  # for the reason of fl.serialization.empty

@@ -17,16 +17,14 @@ from fl.strategies import STRATEGIES
 from server import checkpoint
 from server.checkpoint import RunState
 from tests.fakes import START, FakeGrid, play, same
-from tests.marks import slow_but
 
 SCENARIO = Scenario("strategies", clients=9, cohort=7, rounds=3)
 
 
 NAMES = [name for name in STRATEGIES if name != "fedbn"]  # which needs a model with norms: tests/server/test_run.py
-QUICK = slow_but(set(NAMES) - {"bulyan"}, NAMES)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", NAMES)
 def test_state_put_back_goes_on_as_if_never_taken(name: str, tmp_path: Path) -> None:
     scenario = Scenario("strategies", clients=9, cohort=7, rounds=4, strategy=Part(name))
     whole = play(FakeGrid(), scenario)
