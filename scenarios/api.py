@@ -29,7 +29,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from core.config.parse import unknown
 from core.config.scenario import Scenario
 from core.predict import Predictor
 from scenarios import request
-from scenarios.compare import comparable
+from scenarios.compare import comparable, finished
 from scenarios.experiment.options import CHOICES, UNCHANGED, RunOptions, backend
 from server import record, run_folder
 from server.record import Report, RoundRecord
@@ -82,10 +82,7 @@ class Run:
     @cached_property
     def report(self) -> Report:
         """All facts of it. Accuracies are shares, 0 … 1."""
-        try:
-            return record.load(self.folder)
-        except FileNotFoundError:
-            raise ValueError(f"{self.folder} is not a finished run (no {run_folder.REPORT})") from None
+        return finished(self.folder)
 
     @property
     def scenario(self) -> Scenario:
@@ -216,10 +213,12 @@ def start(
     in RunOptions. Keep what is returned: without it the run is stopped. Raises ValueError, naming the value and the choices.
     """
     for option in options:
+        if option in {one.name for one in fields(Scenario)}:
+            raise ValueError(f"{option} is a setting: set={{{option!r}: {options[option]!r}}}")
         if option not in OPTIONS:
             raise unknown("option", option, OPTIONS)
     usual: dict[str, Any] = {"workers": os.cpu_count() or 1, "backend": backend()}
-    chosen = RunOptions(**usual | {key: _as_tuple(value) for key, value in options.items()})
+    chosen = RunOptions(**usual | {key: _as_held(key, value) for key, value in options.items()})
     if type(chosen.workers) is not int:
         raise ValueError(f"workers = {chosen.workers!r} should be a whole number")
     for option, choices in CHOICES.items():
@@ -262,6 +261,9 @@ def compare(runs: Sequence[Run | str | Path]) -> list[Row]:
     return results.rows(grouped(reports))
 
 
-def _as_tuple(value: Any) -> Any:
-    """A list as a tuple, as RunOptions holds it; anything else as it is."""
+def _as_held(option: str, value: Any) -> Any:
+    """A list as a tuple, as RunOptions holds it, and so what is one of several: trackers as the command line takes them
+    ("mlflow+wandb"), a plugin by its name; anything else as it is."""
+    if isinstance(value, str) and option in ("track", "plugins"):
+        value = value.split("+") if option == "track" else [value]
     return tuple(value) if isinstance(value, list | tuple) else value

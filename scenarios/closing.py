@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.record import Exports, Report
-from server.report.figures.local_baseline import CLEAR
+from server.report.figures.local_baseline import joining, on_own_digits, own_models
 from server.report.figures.personal import KINDS, clients, shares, worst_tenth
 
 
@@ -87,10 +87,7 @@ def _asynchronous(report: Report) -> bool:
 
 def _clients(report: Report) -> Iterator[tuple[str, str]]:
     """The model at the end for each client; and each client's own model, on the same images."""
-    alone = report.local_own_accuracies
-    tested = [(shard.client, shard.accuracy) for shard in report.shards if shard.accuracy is not None]
-    federated = [accuracy for _, accuracy in tested]
-    if federated:
+    if federated := [shard.accuracy for shard in report.shards if shard.accuracy is not None]:
         yield (
             f"on clients' own {report.kinds}",
             f"mean {100 * sum(federated) / len(federated):.2f} %, worst {100 * min(federated):.2f} %{report.asked}",
@@ -100,9 +97,9 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
     for kind, each in shares(clients(report)).items():
         mean, tenth = 100 * sum(each) / len(each), 100 * worst_tenth(each)
         yield "", f"{KINDS[kind][0]}: mean {mean:.2f} %, worst tenth {tenth:.2f} %, worst {100 * min(each):.2f} %"
-    if alone and (pairs := [(joined, own) for client, joined in tested if (own := alone[client]) is not None]):
-        helped, mean = sum(joined - own >= CLEAR for joined, own in pairs), fmean(own for _, own in pairs)
-        yield "", f"alone {100 * mean:.2f} %; joining clearly helps {helped} of {len(pairs)} there"
+    if pairs := on_own_digits(report):
+        helped, mean = sum(one.gains() > 0 for one in own_models(report)), fmean(own for own, _ in pairs)
+        yield "", f"alone {100 * mean:.2f} %; {joining(report)} clearly helps {helped} of {len(pairs)} there"
 
 
 def _last(report: Report) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 from core.text import printable
 from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
-from scenarios.studies.results import RESULT
+from scenarios.studies.results import RESULT, SPENT
 from scenarios.terminal import piped
 from server import record, run_folder
 from server.record import Report
@@ -88,7 +88,7 @@ def comparable(folders: Sequence[Path]) -> tuple[list[Report], list[str]]:
     left_out = []
     for folder in folders:
         try:
-            report = _read(folder)
+            report = finished(folder)
             if twin := next((one for one in reports if _twins(one, report)), None):
                 raise ValueError(_why_left_out(report, twin))
             reports.append(report)
@@ -97,7 +97,7 @@ def comparable(folders: Sequence[Path]) -> tuple[list[Report], list[str]]:
     return reports, left_out
 
 
-def _read(run: Path) -> Report:
+def finished(run: Path) -> Report:
     """A run's report, with the folder where it lies now. Raises ValueError, naming it, if it cannot be compared."""
     if not os.path.isdir(run):  # of a name that is too long, Path.is_dir raises
         raise ValueError(f"{run} is {'a file; name the folder of a run' if os.path.exists(run) else 'not there'}")
@@ -106,6 +106,8 @@ def _read(run: Path) -> Report:
     except FileNotFoundError:
         if (run / RESULT).exists():
             raise ValueError(f"{run} is a study's cell, which has no report: see the study's own table.csv") from None
+        if (run / SPENT).exists():
+            raise ValueError(f"{run} is a study's cell, not finished; go on with the study's own command") from None
         if (run / run_folder.SCENARIO).exists():
             raise ValueError(_unfinished(run)) from None
         raise ValueError(f"{run} is not the folder of a run (no {run_folder.REPORT} in it)") from None

@@ -60,7 +60,8 @@ EXAMPLES = """examples:
 The first row is what the others are compared with. Tuning looks at validation images only, on seeds that are not reported, with
 as many trials for every row. --budget: trials first, then one seed of every cell, then a second one, then always a seed of that row
 and column whose place is least sure: whose standard error is largest against its distance to the column's best row. No run is
-started that would not end in time. Results are kept by settings and code: a result of other code is never used.
+started that would not end in time; the first rounds of a kind of run that was never timed come first, and may take longer. Results
+are kept by settings and code: a result of other code is never used.
 """
 
 
@@ -332,9 +333,10 @@ def _ended(ended: Ended, entries: Sequence[Cell | Trial], log: Path) -> str:
     result = results.load(ended.folder)
     if not result:
         return f"{names}: failed: {ended.error}; see {log}"
-    if all(isinstance(one, Trial) for one in entries):
-        return f"{names}: validation {100 * (result.validation_accuracy or 0):.2f} % ({result.seconds:.0f} s)"
     failures = f"; {result.failures} replies or rounds failed, the first: {result.failure}" if result.failures else ""
+    if all(isinstance(one, Trial) for one in entries):
+        share = 100 * (result.validation_accuracy or 0)
+        return f"{names}: validation {share:.2f} % ({result.seconds:.0f} s){failures}"
     return f"{names}: {100 * (result.accuracy or 0):.2f} % ({result.seconds:.0f} s){failures}"
 
 

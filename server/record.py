@@ -25,6 +25,7 @@ from core.safe_json import read_lines, read_object
 from core.stream import course
 from server import run_folder
 
+NOTHING = "nothing was learned: the weights are those that the run began with"  # an event
 SCHEMA = 3  # 1: before the facts had types; 2: before costs, and while forgetting_split was a sum over rounds
 
 
@@ -387,6 +388,16 @@ def divergences(report: Report) -> dict[str, str]:
     }
     subjects = {name: "this run" if name == "federated" else f"the {name} baseline" for name in reasons}
     return {name: f"{subjects[name]} diverged: {why}" for name, why in reasons.items() if why}
+
+
+def failures(report: Report) -> list[str]:
+    """A sentence for each client that gave nothing in a round, and for each round of which the server made nothing."""
+    return [
+        f"round {row.round}: {why}"
+        for row in report.history
+        for why in (*(f"client {client}: {text}" for client, text in row.failed.items()), row.server_error)
+        if why
+    ]
 
 
 # ── the edge: JSON ──

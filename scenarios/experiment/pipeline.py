@@ -39,7 +39,6 @@ from server.report.figures.shards import PICTURED
 
 Children = dict[str, tuple[Path, "subprocess.Popen[bytes]"]]  # each baseline: where its result will be, who makes it
 IMAGES = 10  # of each
-NOTHING = "nothing was learned: the weights are those that the run began with"
 
 
 def run(experiment: Experiment) -> int:
@@ -84,7 +83,7 @@ def run(experiment: Experiment) -> int:
         terminal.print(closing(report))
     for table in profile.tables(report) if profile else ():
         terminal.beside(table)
-    return UNCHANGED if NOTHING in report.events else 0
+    return UNCHANGED if record.NOTHING in report.events else 0
 
 
 def _timed(report: Report, **seconds: float) -> Report:
@@ -154,8 +153,9 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     if source and not options.source:  # it was interrupted
         options = replace(options, source=Path(source))
     unchanged = digest(server.began_with(scenario, folder)) == report.weights_sha256
-    notes = [NOTHING] if unchanged and not chain(scenario).personal else []
-    notes += [*without_effect(scenario), *cautions(scenario)]
+    if unchanged and not chain(scenario).personal:
+        report = replace(report, events=(record.NOTHING, *report.events))
+    notes = [*without_effect(scenario), *cautions(scenario)]
     if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
         notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")
     current, said = _taken_back(before)

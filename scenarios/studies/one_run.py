@@ -118,8 +118,10 @@ def _thinned(marks: list[Mark]) -> list[Mark]:
 
 
 def swept(folder: Path) -> None:
-    """Take away all of a finished run but its settings and its result."""
+    """Take away all of a finished run but its settings and result; nothing, if somebody went on with it as a run of its own."""
     with suppress(FileNotFoundError):
+        if (folder / run_folder.OPTIONS).exists():
+            return
         for path in folder.iterdir():
             if path.name not in (results.RESULT, run_folder.SCENARIO):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -81,11 +81,19 @@ def _chosen(study: Study, trials: Mapping[Trial, Result]) -> Iterator[tuple[Wher
 def score(trial_results: Sequence[Result]) -> tuple[float, float]:
     """How good a point is, on validation images only: mean accuracy of the last weights; of equals, the lower mean loss.
 
-    A run that ended without a finite loss read nothing.
+    A run that ended without a finite loss read nothing; nor did one of whose replies none counted: its weights are the first ones.
     """
-    accuracies = [one.validation_accuracy or 0.0 if finite(one.validation_loss) else 0.0 for one in trial_results]
-    losses = [one.validation_loss if finite(one.validation_loss) else float("inf") for one in trial_results]
+    losses = [
+        one.validation_loss if finite(one.validation_loss) and _learned(one) else float("inf") for one in trial_results
+    ]
+    accuracies = [
+        one.validation_accuracy or 0.0 if finite(loss) else 0.0 for one, loss in zip(trial_results, losses, strict=True)
+    ]
     return statistics.mean(accuracies), -statistics.mean(losses)
+
+
+def _learned(result: Result) -> bool:
+    return not result.failures or any(point.seen for point in result.curve)
 
 
 def in_turn(current: Outcome, started: Set[Cell], informative: bool = False) -> list[Cell]:

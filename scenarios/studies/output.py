@@ -57,10 +57,10 @@ def _series(outcome: Outcome) -> Iterator[Series]:
     study, name = outcome.study, outcome.study.measures[0]
     for column in study.columns:
         for row in study.rows:
-            ended = [outcome.results[Cell(row, column, seed)] for seed in outcome.finished(row, column)]
+            ended = {seed: outcome.results[Cell(row, column, seed)].curve for seed in outcome.finished(row, column)}
             values = {seed: MEASURES[name].scale * value for seed, value in outcome.values(row, column, name).items()}
             if ended:
-                yield Series(row, column, tuple(one.curve for one in ended), values)
+                yield Series(row, column, ended, values)
 
 
 def _memory(outcome: Outcome) -> Iterator[MemoryPoint]:

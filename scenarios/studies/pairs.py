@@ -12,6 +12,7 @@ from scenarios.studies.outcome import Outcome
 LEAST = 3  # seeds, for a test to say anything
 RANKS = 6  # seeds from which Wilcoxon's test can go below 0.05 at all: of n signs the rarest has probability 2 / 2^n
 LEVEL = 0.05
+EXACT = 9  # decimals: shares of images that differ by equally much are told apart by rounding errors far behind these
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Pair:
     difference: float  # mean over seeds; above 0: the row has more
     without: int = 0  # seeds in which one of the two ended without a value: it never reached the target, say
     interval: tuple[float, float] | None = None  # 95 %, of Student's t; None: too few seeds
-    p: float | None = None  # of the paired t-test, two-sided
+    p: float | None = None  # of the paired t-test, two-sided; None: too few seeds, or nothing varies
     p_holm: float | None = None  # adjusted for the number of rows compared in the column (Holm 1979)
     p_ranks: float | None = None  # of Wilcoxon's signed-rank test; None: too few seeds
 
@@ -33,6 +34,8 @@ class Pair:
         """Is the difference real?"""
         if self.without:  # those seeds may be what differs
             return f"no value in {self.without} more"
+        if self.p is None and len(self.seeds) >= LEAST:
+            return "the same in every seed: no test"
         if self.p_holm is None:
             return f"n too small ({len(self.seeds)})"
         return "yes" if self.p_holm < LEVEL else "not shown"
@@ -50,7 +53,7 @@ def _column(outcome: Outcome, column: str) -> Iterator[Pair]:
     for row in others:
         values = outcome.values(row, column, main)
         if seeds := tuple(seed for seed in values if seed in first):
-            differences = [values[seed] - first[seed] for seed in seeds]
+            differences = [round(values[seed] - first[seed], EXACT) for seed in seeds]
             if without := len(ended & set(outcome.finished(row, column))) - len(seeds):
                 # What is left where some seeds have no value is no sample of all: no test is made of it.
                 yield Pair(row, column, seeds, statistics.mean(differences), without)
@@ -59,26 +62,26 @@ def _column(outcome: Outcome, column: str) -> Iterator[Pair]:
 
 
 def compared(row: str, column: str, seeds: tuple[int, ...], differences: Sequence[float]) -> Pair:
-    """The test of these differences, one a seed."""
+    """The test of these differences, one a seed.
+
+    Where all are the same, Student's t has no spread to judge by: three times two rounds less would be as certain as a thousand
+    times. Only the signed ranks say something then.
+    """
     from scipy import stats
 
     mean, count = statistics.mean(differences), len(differences)
     pair = Pair(row, column, seeds, mean)
     if count < LEAST:
         return pair
-    half = half_width(differences)
-    if not half:  # the same difference for every seed: no test divides by nothing
-        p = 0.0 if mean else 1.0
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # nearly the same for every seed
-            p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    ranks = None
     if count >= RANKS and any(differences):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # ties, which make its p approximate
-            ranks = float(stats.wilcoxon(differences).pvalue)
-    return replace(pair, interval=(mean - half, mean + half), p=p, p_ranks=ranks)
+            pair = replace(pair, p_ranks=float(stats.wilcoxon(differences).pvalue))
+    if len(set(differences)) == 1:
+        return pair
+    half = half_width(differences)
+    p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return replace(pair, interval=(mean - half, mean + half), p=p)
 
 
 def half_width(values: Sequence[float]) -> float:

@@ -19,7 +19,7 @@ from core.data import DATASETS
 from core.metrics import Measures
 from core.safe_json import read_json, read_object
 from core.stream import TaskTest, course
-from server.record import Megabytes, Report, divergences, plain, write
+from server.record import Megabytes, Report, divergences, failures, plain, write
 
 RESULT, SPENT = "result.json", "spent.json"
 ASIDE = ("report", "export", "serve")  # of the server: they make no weights
@@ -131,21 +131,11 @@ def served(report: Report) -> tuple[float, ...]:
     return tuple(share for share in shares if share is not None)
 
 
-def _failures(report: Report) -> list[str]:
-    """A sentence for each client that gave nothing in a round, and for each round of which the server made nothing."""
-    return [
-        f"round {row.round}: {why}"
-        for row in report.history
-        for why in (*(f"client {client}: {text}" for client, text in row.failed.items()), row.server_error)
-        if why
-    ]
-
-
 def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) -> None:
     """Write the result whole: the run is finished."""
     last, best = report.history[-1] if report.history else None, report.best.get("federated")
     staged, traffic = report.continual, [row.bytes for row in report.history]
-    failures = _failures(report)
+    failed = failures(report)
     result = Result(
         accuracy=report.accuracy,
         validation_accuracy=validation(report),
@@ -163,7 +153,7 @@ def save(folder: Path, report: Report, marks: Sequence[Mark], processor: float) 
         marks=tuple(marks),
         weights_sha256=report.weights_sha256,
         diverged=divergences(report).get("federated", ""),
-        failures=len(failures),
-        failure=failures[0] if failures else "",
+        failures=len(failed),
+        failure=failed[0] if failed else "",
     )
     write(folder / RESULT, json.dumps(plain(result), allow_nan=False) + "\n")

@@ -19,12 +19,14 @@ from scenarios.studies.pairs import LEVEL, Pair
 from scenarios.studies.study import Cell, Changes, Study, Trial
 from server import record
 from server.report.figures.formatting import NONE, formatted
+from server.report.figures.results import comparable_means
 
 SCHEMA = 1  # of table.json
 PUBLISHED, BEST, APART = "published", "best − published", "best apart − published"  # lines below the rows
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "≥": r"$\geq$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "→": r"$\rightarrow$", "Δ": r"$\Delta$", "×": r"$\times$",
 }  # fmt: skip
 
 
@@ -63,23 +65,20 @@ def grid(outcome: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
 
 
 def best(outcome: Outcome, column: str) -> set[str]:
-    """The rows with the best mean of the first measure in a column, but those apart; none if there is nothing to compare. A row
-    that some of its seeds have no value of is none of them: who gets there once would be before who always does."""
-    means = _means(outcome, column, apart=False)
+    """The rows with the best mean of the first measure in a column, over the seeds that its rows share, but those apart; none if
+    there is nothing to compare. A row that some of its seeds have no value of is none of them: who gets there once would be before
+    who always does."""
+    means = comparable_means(_values(outcome, column, apart=False))
     top = (max if MEASURES[outcome.study.measures[0]].more else min)(means.values(), default=0.0)
     return {row for row, mean in means.items() if mean == top} if len(means) > 1 else set()
 
 
-def _means(outcome: Outcome, column: str, apart: bool) -> dict[str, float]:
-    """Of the first measure, by row: those that stand apart, or all others."""
+def _values(outcome: Outcome, column: str, apart: bool) -> dict[str, dict[int, float]]:
+    """Of the first measure, by row and seed: those rows that stand apart, or all others."""
     study = outcome.study
     rows = [row for row in study.rows if (row in study.apart) == apart]
     values = {row: outcome.values(row, column, study.measures[0]) for row in rows}
-    return {
-        row: statistics.mean(one.values())
-        for row, one in values.items()
-        if one and len(one) == len(outcome.finished(row, column))
-    }
+    return {row: one for row, one in values.items() if one and len(one) == len(outcome.finished(row, column))}
 
 
 # ── against what is published ──
@@ -97,11 +96,12 @@ class Against:
 
 def against(outcome: Outcome, column: str, apart: bool) -> Against | None:
     """The best row, of those apart or of all others; None if nothing is published, or no row has a value."""
-    measure, means = MEASURES[outcome.study.measures[0]], _means(outcome, column, apart)
+    measure, values = MEASURES[outcome.study.measures[0]], _values(outcome, column, apart)
+    means = comparable_means(values)
     if column not in outcome.study.published or not means:
         return None
     row = (max if measure.more else min)(means, key=lambda one: means[one])
-    difference = means[row] - outcome.study.published[column].value
+    difference = statistics.mean(values[row].values()) - outcome.study.published[column].value
     text = f"{row}, {formatted(measure.scale * difference, f'+,.{measure.digits}f')}"
     return Against(row, difference, difference > 0 if measure.more else difference < 0, text)
 
@@ -141,8 +141,8 @@ def shown_measures(outcome: Outcome) -> list[str]:
 def markdown(outcome: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str:
     """table.md: a table a measure, what is missing, and the command of each cell."""
     study, parts = outcome.study, [f"# {outcome.study.name}: {outcome.study.meaning}"]
-    note = "Mean ± sample standard deviation over seeds (number of seeds). Bold: the best mean of a column, which need not be"
-    parts.append(f"{note} better than others by more than chance: see pairs.md.")
+    note = "Mean ± sample standard deviation over seeds (number of seeds). Bold: the best mean of a column, over the seeds that its"
+    parts.append(f"{note} rows share; it need not be better than others by more than chance: see pairs.md.")
     for i, name in enumerate(shown_measures(outcome)):
         head, rows = grid(outcome, name)
         top = [set[str]() if i else best(outcome, column) for column in study.columns]
@@ -163,7 +163,7 @@ def markdown(outcome: Outcome, command: str, plugins: tuple[str, ...] = ()) -> s
         parts.append(
             f"## Missing\n\n{len(missing)} cells; this fills them:\n\n```bash\n{command}\n```\n\n{names}".rstrip()
         )
-    commands = "\n".join(f"{command_of(outcome, cell, plugins)}  # {cell}" for cell in outcome.results)
+    commands = "\n".join(f"{command_of(outcome, cell, command, plugins)}  # {cell}" for cell in outcome.results)
     parts.append(f"## Each cell again\n\n```bash\n{commands}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -178,13 +178,23 @@ def lined(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
 
 
-def command_of(outcome: Outcome, cell: Cell, plugins: tuple[str, ...] = ()) -> str:
-    """The command that makes a cell again: of a preset, or of this study, where no change of a preset makes its settings."""
+def command_of(outcome: Outcome, cell: Cell, command: str, plugins: tuple[str, ...] = ()) -> str:
+    """The command that makes a cell again: of a preset, or, where no change of a preset makes its settings, the study's own for
+    this cell alone."""
     options = RunOptions(baselines="none", export="none", backend=RunOptions.backend, plugins=plugins)
-    scenario = outcome.scenarios[cell]
-    words = again(scenario, options)
-    fallback = ["python", "-m", "scenarios.study", outcome.study.name, "--rows", cell.row, "--columns", cell.column]
-    return shlex.join(words or [*fallback, "--seeds", f"{cell.seed},"])
+    return shlex.join(again(outcome.scenarios[cell], options) or _narrowed(command, cell))
+
+
+def _narrowed(command: str, cell: Cell) -> list[str]:
+    """A study's command with one row, one column and one seed in place of those that it names."""
+    words, kept = iter(shlex.split(command)), list[str]()
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if option not in ("--rows", "--columns", "--seeds", "--budget"):
+            kept.append(word)
+        elif not equals:
+            next(words, None)
+    return [*kept, "--rows", cell.row, "--columns", cell.column, "--seeds", f"{cell.seed},"]
 
 
 # ── CSV, JSON, LaTeX ──
@@ -219,7 +229,7 @@ def table_json(
     ]  # fmt: skip
     cells = [
         {
-            "row": cell.row, "column": cell.column, "seed": cell.seed, "command": command_of(outcome, cell, plugins),
+            "row": cell.row, "column": cell.column, "seed": cell.seed, "command": command_of(outcome, cell, command, plugins),
             **{name: MEASURES[name].read(one) for name in study.measures},
             "diverged": one.diverged, "failures": one.failures, "failure": one.failure,
             "seconds": one.seconds, "processor_seconds": one.processor, "weights_sha256": one.weights_sha256,
@@ -295,7 +305,8 @@ def pairs_page(outcome: Outcome, compared: Sequence[Pair]) -> str:
         "differences seed by seed. p: paired t-test, two-sided (`scipy.stats.ttest_1samp` of the differences); Holm: adjusted "
         "for the rows of a column; Wilcoxon: signed ranks, from six seeds on, with fewer it can never be below 0.05. Seeds "
         'are few: "not shown" does not mean that there is no difference. Where a seed has no value, because a row never reached '
-        "its target with it, there is no test: those that did are no fair sample."
+        "its target with it, there is no test: those that did are no fair sample. Nor is there one, but of signed ranks, where the "
+        "difference is the same in every seed."
     )
     parts = [f"# {study.name}: paired comparisons", text]
     for column in study.columns:
@@ -331,7 +342,7 @@ def chosen_page(outcome: Outcome) -> str:
     text = (
         f"Tuned on validation images only, on seeds {seeds}, which are not reported{more}. Every row has the same number of "
         "trials. The point with the best mean validation accuracy of the last weights is taken; of equals, the one with the "
-        "lower validation loss."
+        "lower validation loss. A trial in which nothing was learned, since every reply failed, reads nothing."
     )
     rows = []
     for row, column in dict.fromkeys((trial.row, trial.column) for trial in study.trials()):
@@ -339,10 +350,10 @@ def chosen_page(outcome: Outcome) -> str:
             trials = [one for seed in tuning.seeds if (one := outcome.trials.get(Trial(row, column, i, seed)))]
             accuracy = f"{100 * score(trials)[0]:.2f}" if trials else NONE
             mark = "taken" if outcome.chosen.get((row, column)) == i else ""
-            rows.append([row, column, _words(point), f"{len(trials)} of {len(tuning.seeds)}", accuracy, mark])
-    return f"# {study.name}: what tuning chose\n\n{text}\n\n" + lined(
-        ["row", "tuned on", "point", "trials", "validation accuracy (%)", ""], rows
-    ) + "\n"  # fmt: skip
+            failed = str(sum(one.failures for one in trials))
+            rows.append([row, column, _words(point), f"{len(trials)} of {len(tuning.seeds)}", accuracy, failed, mark])
+    head = ["row", "tuned on", "point", "trials", "validation accuracy (%)", "failed replies or rounds", ""]
+    return f"# {study.name}: what tuning chose\n\n{text}\n\n{lined(head, rows)}\n"
 
 
 def _words(changes: Changes) -> str:

@@ -55,7 +55,7 @@ def save(report: Report, folder: Path) -> None:
 def card(report: Report) -> str:
     """The card as Markdown."""
     parts = [_front(report), _about(report), _files(report), _training(report), _accuracy(report), _limits(report)]
-    return "\n\n".join([*parts, _use(report)]) + "\n"
+    return "\n\n".join([*parts, *([_use()] if report.exports.files else [])]) + "\n"
 
 
 def _front(report: Report) -> str:
@@ -100,6 +100,8 @@ def _digest(report: Report) -> str:
 
 
 def _files(report: Report) -> str:
+    if not report.exports.files and not report.exports.refused:
+        return f"## Files\n\nNone yet: `python -m scenarios.export {report.folder}` writes and verifies them."
     rows = [
         f"| `{name}` | {file.bytes / 1000:,.0f} | {percent(file.accuracy)} | {percent(file.agreement)} | {file.latency_ms:.3f} |"
         for name, file in report.exports.files.items()
@@ -159,16 +161,17 @@ def _clients(report: Report) -> Iterator[str]:
 
 
 def _limits(report: Report) -> str:
+    look = ": in the middle, about 20 pixels high, light ink on dark" if report.settings.data == "mnist" else ""
     return f"""## Limits
 
-- Its answer is one of {report.everything}, also where it was taught fewer (see above); one to an image, as in its training data: in
-  the middle, about 20 pixels high, light ink on dark.
+- Its answer is one of {report.everything}, also where it was taught fewer (see above); one to an image, as in its training
+  data{look}.
   What is nothing of the kind still gets an answer; look at the probability.
 - Accuracy is that of test images of the same source. Other hands, pens and cameras read worse: measure on your own.
 - Nothing here protects what weights tell of clients' images: the run used no differential privacy."""
 
 
-def _use(report: Report) -> str:
+def _use() -> str:
     parts = [("python", name, code) for name, code in PYTHON.items()]
     parts += [("kotlin", "Kotlin, on Android", KOTLIN), ("javascript", "JavaScript, in a browser", JAVASCRIPT)]
     blocks = [f"{name}:\n\n```{kind}\n{code.format(rows=SIDE, columns=SIDE)}\n```" for kind, name, code in parts]

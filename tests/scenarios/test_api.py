@@ -14,7 +14,7 @@ import pytest
 from core.config.scenario import Scenario
 from core.curves import Point
 from scenarios import api
-from server import record
+from server import record, run_folder
 from server.record import Continual, Measures, Report, RoundRecord
 
 SMALL = {"train": 1200, "test": 400, "validation": 200, "clients": 4, "cohort": 2, "partition.alpha": 1.0}
@@ -37,6 +37,9 @@ SMALL = {"train": 1200, "test": 400, "validation": 200, "clients": 4, "cohort": 
         ({"workers": None}, ["workers = None", "whole number"]),
         ({"set": {"past": 1}}, ["past is what --from RUN sets"]),
         ({"worker": 2}, ["'worker'", "workers"]),
+        ({"clients": 3}, ["clients is a setting: set={'clients': 3}"]),
+        ({"track": "tensor"}, ["'tensor'", "tensorboard"]),
+        ({"plugins": "no_such_module"}, ["no_such_module"]),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(arguments: dict, words: list[str], tmp_path: Path) -> None:
@@ -50,7 +53,11 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(ValueError, match="should be a folder that is empty"):
         api.start("noniid", out=tmp_path)
-    with pytest.raises(ValueError, match="not a finished run"):
+    with pytest.raises(ValueError, match="not the folder of a run"):
+        api.Run.load(tmp_path)
+    record.save(tmp_path, Report(Scenario("mine"), accuracy=0.3, history=(RoundRecord(1),)))
+    (tmp_path / run_folder.CHECKPOINTS).mkdir()
+    with pytest.raises(ValueError, match="not a finished run; go on with"):  # it was stopped while it exported
         api.Run.load(tmp_path)
 
 

@@ -112,9 +112,13 @@ def test_where_no_version_passed_it_says_why_there_are_no_files(capsys: pytest.C
 
 
 def test_a_clients_own_model_is_compared_on_its_own_digits(capsys: pytest.CaptureFixture[str]) -> None:
-    shards = (Shard(0, accuracy=0.5), Shard(2, accuracy=1.0))
-    rows = closing_rows(replace(REPORT, shards=shards, local_own_accuracies=(0.7, 0.1, 0.9)), capsys)
-    assert "alone 80.00 %; joining clearly helps 1 of 2" in rows["on clients' own digits"]
+    shards = (Shard(0, 10, accuracy=0.5, tested=100), Shard(2, 10, accuracy=1.0, tested=100))
+    report = replace(REPORT, shards=shards, local_own_accuracies=(0.7, 0.1, 0.9))
+    assert "alone 80.00 %; joining clearly helps 1 of 2" in closing_rows(report, capsys)["on clients' own digits"]
+    few = replace(report, shards=tuple(replace(shard, tested=10) for shard in shards))  # one image more is chance
+    assert "joining clearly helps 0 of 2" in closing_rows(few, capsys)["on clients' own digits"]
+    personal = replace(report, shards=tuple(replace(shard, personal_accuracy=0.9) for shard in shards))
+    assert "the global model clearly helps 1 of 2" in closing_rows(personal, capsys)["on clients' own digits"]
     rows = closing_rows(replace(REPORT, baselines={"local": 0.6}), capsys)
     assert "on all ten digits" in rows["local baseline"]
 

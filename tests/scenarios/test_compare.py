@@ -157,10 +157,15 @@ def test_mean_spread_and_differences_in_points_have_their_closed_forms() -> None
     assert first.centralized == pytest.approx((0.96, 0.02 / 2**0.5)) and first.local is None
 
 
-def test_a_difference_has_a_deviation_only_where_seeds_are_the_same() -> None:
-    found = results.compared([fact(0.9), fact(0.8, noise=0.1), fact(0.7, 1, noise=0.1)], PRESETS)
-    assert found.rows[1].over_first == (-15.0, None)
-    assert any("seeds" in note and "noise=0.1" in note for note in found.notes)
+def test_a_difference_is_over_the_seeds_that_both_have_and_so_is_who_is_best() -> None:
+    found = results.compared([fact(0.7), fact(0.8, noise=0.1), fact(0.2, 1, noise=0.1)], PRESETS)
+    assert found.rows[1].over_first == pytest.approx((10.0, None))  # the first may have stopped before its worse seed
+    assert "a difference to the first is over the seeds that both have: noise=0.1" in found.notes
+    assert results.best(found.groups) == 1
+    others = results.compared([fact(0.9), fact(0.8, 1, noise=0.1), fact(0.7, 2, noise=0.1)], PRESETS)
+    assert others.rows[1].over_first == (-15.0, None) and results.best(others.groups) is None
+    assert any("no seed is in both: noise=0.1" in note for note in others.notes)
+    assert "no seed is in all groups, so none is called the best" in others.notes
     same = results.compared([fact(0.9), fact(0.8, noise=0.1)], PRESETS)
     assert same.rows[1].over_first == (-10.0, None) and not same.notes  # one seed each, the same
 
@@ -294,7 +299,7 @@ def test_points_stand_below_one_another() -> None:
     assert compare._cells("accuracy", rows(grouped([fact(0.5)]))) == ["50.00"]
     both = rows(grouped([fact(0.9), fact(0.94, seed=1), fact(0.8, noise=0.1)]))
     assert compare._cells("accuracy", both) == ["92.00 ± 2.83", "80.00       "]
-    assert compare._cells("over_first", both) == ["–", "−12.00"]
+    assert compare._cells("over_first", both) == ["–", "−10.00"]
 
 
 def test_the_page_has_the_words_of_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -387,7 +392,7 @@ def test_the_page_holds_every_run_and_nothing_from_elsewhere(
     assert not [one for one in drawings if re.search(rb"""(href|src)=["'](?!#)|url\((?!#)|<script|@import""", one)]
     assert "average accuracy: mean over all tasks at the end".capitalize() in text and "&lt;function" not in text
     for words in ("methods=replay", "methods=ewc", "92.00", "2.83", "What differs", "Learning in stages", "model.tflite",
-                 "Forgetting", "904", "−12.00", "prefers-color-scheme"):  # fmt: skip
+                 "Forgetting", "904", "−10.00", "prefers-color-scheme"):  # fmt: skip
         assert words in text, words
 
 
@@ -419,6 +424,15 @@ def test_what_diverged_is_named_below_the_table(
     assert "seed 0: this run diverged" in capsys.readouterr().out
     assert compare.main([str(tmp_path / "broken"), "--json", "--out", str(tmp_path)]) == 0
     assert printed(capsys)[0]["diverged"] == ["seed 0: this run diverged"]
+
+
+def test_replies_that_failed_and_a_run_that_learned_nothing_are_named() -> None:
+    failing = replace(fact(0.1).history[-1], failed={2: "the disk is full"}, server_error="nobody answered")
+    run = replace(fact(0.1), history=(failing,), events=(record.NOTHING,))
+    assert results.compared([fact(0.9, 1), run], PRESETS).notes == (
+        f"noniid, seed 0: {record.NOTHING}",
+        f"noniid, seed 0: 2 replies or rounds failed, the first: round {failing.round}: client 2: the disk is full",
+    )
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"history": []}', '{"schema": 2, "settings": {"name": "x"}}'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import multiprocessing
 import os
 import shlex
@@ -37,7 +38,7 @@ from scenarios.check import check
 from scenarios.overrides import changed, parsed
 from scenarios.presets import SCENARIOS
 from scenarios.run import parser as run_parser
-from scenarios.studies import STUDIES, ad_hoc, carry_out, estimate, one_run, output, pairs, results, tables
+from scenarios.studies import STUDIES, ad_hoc, carry_out, estimate, one_run, outcome, output, pairs, results, tables
 from scenarios.studies.carry_out import Work
 from scenarios.studies.measures import MEASURES, rounds_to, rounds_to_smoothed
 from scenarios.studies.outcome import Outcome, in_turn
@@ -361,7 +362,7 @@ def test_tuning_reads_validation_only_and_takes_what_all_trials_say(tmp_path: Pa
     assert found.chosen == {("fedavg", "alpha 1"): 1}
     cell = study.cells()[0]
     assert found.scenarios[cell].local.rate == 0.1 and found.scenarios[cell].seed == 0
-    assert "| fedavg | alpha 1 | local.rate=0.1 | 2 of 2 | 60.00 | taken |" in tables.chosen_page(found)
+    assert "| fedavg | alpha 1 | local.rate=0.1 | 2 of 2 | 60.00 | 0 | taken |" in tables.chosen_page(found)
     diverged = next(trial for trial in study.trials() if trial.point == 1)
     keep(work.folder(study.scenario(diverged)), result(0.9, 0.99, validation_loss=None))
     assert work.outcome().chosen == {("fedavg", "alpha 1"): 0}
@@ -377,8 +378,9 @@ def test_pairs_are_scipy_s_paired_test_with_holm_s_adjustment() -> None:
     assert pair.p_ranks == pytest.approx(stats.wilcoxon(other - one).pvalue)
     assert pairs.compared("row", "column", (0, 1, 2), [0.1, 0.2, 0.3]).p_ranks is None
     assert pairs.compared("row", "column", (0, 1), [0.1, 0.2]).verdict == "n too small (2)"
-    assert pairs.compared("row", "column", (0, 1, 2), [0.0] * 3).p == 1.0
-    assert pairs.compared("row", "column", (0, 1, 2), [0.5] * 3).p == 0.0
+    for difference in (0.0, 2.0):
+        same = pairs.compared("row", "column", (0, 1, 2), [difference] * 3)
+        assert (same.p, same.interval, same.verdict) == (None, None, "the same in every seed: no test")
     tested = [replace(pair, row=name, p=p) for name, p in (("a", 0.04), ("b", 0.01), ("c", 0.03))]
     assert [one.p_holm for one in pairs.adjusted(tested)] == pytest.approx([0.06, 0.03, 0.06])
 
@@ -478,14 +480,58 @@ def test_each_cell_has_the_command_that_makes_its_settings(tmp_path: Path) -> No
         assert made_by(args) == found.scenarios[cell]
     for base in (replace(BASE, name="own"), STUDIES["sanity"]().base):  # called as no preset is
         cell = found.study.cells()[0]
-        words = tables.command_of(replace(found, scenarios={cell: base}), cell)
+        words = tables.command_of(replace(found, scenarios={cell: base}), cell, "again")
         assert made_by(command_line(words)) == base
     niid = STUDIES["niid-bench"]()
     for column in niid.columns:
         cell = Cell("scaffold", column, 2)
         scenario = niid.scenario(cell, (("local.rate", "0.1"),))
-        words = tables.command_of(replace(found, scenarios={cell: scenario}), cell)
+        words = tables.command_of(replace(found, scenarios={cell: scenario}), cell, "again")
         assert made_by(command_line(words)) == scenario
+
+
+def test_what_no_preset_can_become_is_made_again_by_the_study_s_own_command(tmp_path: Path) -> None:
+    found = finished(small(), tmp_path, {"fedavg": [0.9]}).outcome()
+    cell = Cell("fedavg", "alpha 1", 3)
+    strange = found.scenarios[found.study.cells()[0]].with_(("data", "mine.npz"))
+    given = "python -m scenarios.study small --set rounds=2 --rows fedavg,fedprox --seeds=3 --tune none --out there --budget 5"
+    words = tables.command_of(replace(found, scenarios={cell: strange}), cell, given)
+    kept = "python -m scenarios.study small --set rounds=2 --tune none --out there"
+    assert words == f"{kept} --rows fedavg --columns 'alpha 1' --seeds 3,"
+
+
+def test_a_row_that_was_stopped_early_is_not_the_best_by_its_luckiest_seed(tmp_path: Path) -> None:
+    found = finished(small(), tmp_path, {"fedavg": [0.98, 0.96, 0.96], "fedprox": [0.97]}).outcome()
+    assert tables.best(found, "alpha 1") == {"fedavg"}
+
+
+def test_a_trial_in_which_nothing_was_learned_reads_nothing() -> None:
+    honest, luck = result(0.9, 0.15), replace(result(0.9, 0.2), failures=10, curve=(Point(0.2, 1, seen=0),))
+    assert outcome.score([honest]) > outcome.score([luck]) == (0.0, -math.inf)
+    assert outcome.score([replace(luck, curve=(Point(0.2, 1, seen=50),))])[0] == 0.2  # some of its replies failed
+
+
+def test_equal_differences_are_equal_ranks() -> None:
+    """Shares of 2,000 images that differ by one image each, but for rounding errors."""
+    first, differences = (1753, 1753, 1841, 1708, 1899, 1816), (-1, -1, 1, 1, 2, 0)
+    study = small(columns={"alpha 1": COLUMNS["alpha 1"]}, seeds=tuple(range(6)))
+    found = {
+        Cell(row, "alpha 1", i): result((one + by * difference) / 2000)
+        for row, by in (("fedavg", 0), ("fedprox", 1))
+        for i, (one, difference) in enumerate(zip(first, differences, strict=True))
+    }
+    (pair,) = pairs.pairs(Outcome(study, {}, {}, {}, found))
+    assert pair.p_ranks == pytest.approx(stats.wilcoxon(differences).pvalue)
+
+
+def test_a_cell_that_somebody_went_on_with_is_left_as_it_is(tmp_path: Path) -> None:
+    for name in ("report.html", "options.json", "result.json"):
+        (tmp_path / name).touch()
+    one_run.swept(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    (tmp_path / "options.json").unlink()
+    one_run.swept(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["result.json"]
 
 
 def command_line(text: str) -> Any:

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from html import unescape
 
-from server.record import Version
+from server.record import NOTHING, Version
 from server.report import card
 from server.report.figures import PLOTS
 from server.report.page import reproduce
@@ -62,6 +62,11 @@ def test_the_card_names_the_weights_that_are_in_its_files():
 def test_a_run_that_diverged_says_so_in_its_headline(tmp_path):
     text = html(broken() | {"diverged": {"federated": "this run diverged: why"}}, tmp_path)
     assert "but training diverged" in text.partition("<h1>")[2].partition("</h1>")[0]
+
+
+def test_a_run_that_learned_nothing_says_so_in_its_headline(tmp_path):
+    text = html(fake() | {"events": [NOTHING]}, tmp_path)
+    assert "but nothing was learned" in text.partition("<h1>")[2].partition("</h1>")[0]
 
 
 def test_the_page_compares_last_with_last_and_best_with_best(tmp_path):

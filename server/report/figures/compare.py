@@ -12,7 +12,7 @@ import numpy as np
 
 from core.curves import Point
 from server.record import Report
-from server.report.figures import picture, style
+from server.report.figures import picture, results, style
 from server.report.figures.formatting import counted, gap, is_finite, percent, span
 from server.report.figures.groups import Group, grouped
 from server.report.figures.learning import BASELINES
@@ -23,7 +23,8 @@ NAMES = {  # of a baseline, in the legend and in the title
     "centralized": (CENTRALIZED, "centralized"), "fedavg": ("the same federation with plain FedAvg", "plain FedAvg"),
     "local": ("each client alone (mean over clients)", "each client alone"), "joint": ("clients that keep everything", "joint"),
 }  # fmt: skip
-DASHES: tuple[Dash, ...] = ("-", "-.", ":")  # where all colours are taken, lines also differ in dashes
+# Where all colours are taken, lines also differ in dashes.
+DASHES: tuple[Dash, ...] = ("-", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 2)))
 LETTERS = 105  # of the legend, or of what all runs share, in a line of the figure's width
 HEAD = ("runs", *COLUMNS, "seeds")
 
@@ -47,10 +48,11 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
         Line(wrapped(name), colour(i), curve, DASHES[i // len(style.PALETTE) % len(DASHES)], marked=False, band=band)
         for i, (name, curve) in enumerate(zip(names, trained, strict=True))
     ]
-    best = max(range(len(groups)), key=lambda i: lines[i].last)
-    title = f"{names[best]}, {percent(lines[best].last)}"
+    best = results.best(groups)
+    title = f"{names[best or 0]}, {percent(lines[best or 0].last)}"
     if len(groups) > 1:
-        title, baselines = f"Best of {len(groups)}: {title}", list(_baselines(central))
+        title = f"{len(groups)} groups that share no seed" if best is None else f"Best of {len(groups)}: {title}"
+        baselines = list(_baselines(central))
     else:
         kinds = dict(_beside(groups[0], band))
         others = [f"{gap(lines[0].last, line.last)} {NAMES[kind][1]}" for kind, line in kinds.items()]
@@ -75,8 +77,8 @@ def colour(i: int) -> str:
 
 
 def wrapped(text: str, letters: int = LETTERS) -> str:
-    """In lines of so many letters, which end between words only."""
-    return textwrap.fill(text, letters, break_long_words=False, break_on_hyphens=False)
+    """In lines of so many letters, which end between words; only a word that is longer than a line is broken."""
+    return textwrap.fill(text, letters, break_on_hyphens=False)
 
 
 def _names(groups: Sequence[Group]) -> list[str]:

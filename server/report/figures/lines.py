@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Dash = Literal["-", "--", ":", "-."]
+Dash = Literal["-", "--", ":", "-."] | tuple[int, tuple[int, ...]]
 SHARE = "(share of test images)"
 COLUMNS = ("training", "round", "gradient examples", f"accuracy {SHARE}", f"lowest {SHARE}", f"highest {SHARE}")
 

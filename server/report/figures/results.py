@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.config.scenario import Scenario
-from server.record import Report
+from server.record import NOTHING, Report, failures
 from server.report.figures.formatting import NONE, difference, formatted
 from server.report.figures.groups import Group, grouped, shared, stands_for, tested_on
 
@@ -118,8 +118,7 @@ def compared(runs: Sequence[Report], presets: Mapping[str, Scenario], left_out: 
     """The comparison of these runs, of which there is at least one. left_out: why others were left out."""
     groups = grouped(runs)
     group_rows = rows(groups)
-    diverged = [f"{row.label}, {why}" for row in group_rows for why in row.diverged]
-    notes = [*(f"left out: {why}" for why in left_out), *_notes(groups), *diverged]
+    notes = [*(f"left out: {why}" for why in left_out), *_notes(groups), *_troubles(groups)]
     implied = tuple(dict.fromkeys(line for group in groups for line in stands_for(group, presets)))
     return Comparison(tuple(groups), tuple(group_rows), shared(groups, presets), implied, tuple(notes))
 
@@ -131,10 +130,26 @@ def _notes(groups: Sequence[Group]) -> list[str]:
         return ["one run has nothing to be compared with; name two or more"]
     if len(names := tested_on(groups)) > 1:
         return [f"different test images ({'; '.join(names)}): accuracies on others have no difference in points"]
-    if odd := [group.label for group in others if group.seeds != first.seeds]:
-        why = "a difference to the first is one of seeds too, and has no deviation, where seeds are others"
-        return [f"{why}: {'; '.join(odd)}"]
-    return []
+    notes = []
+    if odd := [group.label for group in others if group.seeds != first.seeds and set(group.seeds) & set(first.seeds)]:
+        notes.append(f"a difference to the first is over the seeds that both have: {'; '.join(odd)}")
+    if odd := [group.label for group in others if not set(group.seeds) & set(first.seeds)]:
+        notes.append(
+            f"a difference to the first is one of seeds too, and has no deviation, where no seed is in both: {'; '.join(odd)}"
+        )
+    if others and best(groups) is None:
+        notes.append("no seed is in all groups, so none is called the best")
+    return notes
+
+
+def _troubles(groups: Sequence[Group]) -> Iterator[str]:
+    """What makes a run less than it seems."""
+    for group in groups:
+        for run in group.runs:
+            sentences = [*run.diverged.values(), *(event for event in run.events if event == NOTHING)]
+            if failed := failures(run):
+                sentences.append(f"{len(failed)} replies or rounds failed, the first: {failed[0]}")
+            yield from (f"{group.label}, seed {run.seed}: {why}" for why in sentences)
 
 
 def rows(groups: Sequence[Group]) -> list[Row]:
@@ -192,19 +207,36 @@ def spread(values: Sequence[float]) -> Spread | None:
     return (statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None) if values else None
 
 
+def best(groups: Sequence[Group]) -> int | None:
+    """Which group reads most test images over the seeds that all have, the first of equals; None where they share no seed."""
+    means = comparable_means({str(i): by_seed for i, group in enumerate(groups) if (by_seed := _by_seed(group))})
+    return int(max(means, key=lambda i: means[i])) if means else None
+
+
+def comparable_means(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    """Each row's mean over the seeds that all rows have, by which they can be ranked: a row that was stopped before its worst seed
+    is no better for it. Empty where no seed is in every row."""
+    common = set.intersection(*map(set, values.values())) if values else set[int]()
+    return {row: statistics.mean(one[seed] for seed in sorted(common)) for row, one in values.items()} if common else {}
+
+
 def _accuracies(group: Group) -> list[float]:
     return [run.accuracy for run in group.runs if run.accuracy is not None]
 
 
+def _by_seed(group: Group) -> dict[int, float]:
+    return {run.seed: run.accuracy for run in group.runs if run.accuracy is not None}
+
+
 def _over(group: Group, first: Group) -> Spread | None:
-    """Points that one group's mean lies above the other's. Their deviation needs the same seeds on both sides: it is that of
-    the differences seed by seed, in which what a seed does to both cancels out."""
-    accuracies, first_accuracies = _accuracies(group), _accuracies(first)
+    """Points that one group lies above the other in the seeds that both have, in which what a seed does to both cancels out, and
+    their deviation seed by seed; where they share none, points between the two means, without one."""
+    accuracies, first_accuracies = _by_seed(group), _by_seed(first)
     if not accuracies or not first_accuracies:
         return None
-    if group.seeds == first.seeds and len(accuracies) == len(first_accuracies):
-        return _mean_difference(list(zip(accuracies, first_accuracies, strict=True)))
-    return difference(statistics.mean(accuracies), statistics.mean(first_accuracies)), None
+    if common := [seed for seed in accuracies if seed in first_accuracies]:
+        return _mean_difference([(accuracies[seed], first_accuracies[seed]) for seed in common])
+    return difference(statistics.mean(accuracies.values()), statistics.mean(first_accuracies.values())), None
 
 
 def _mean_difference(pairs: Sequence[tuple[float, float]]) -> Spread | None:

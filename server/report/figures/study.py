@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ import numpy as np
 from core.curves import Point
 from server.report.figures import picture, style
 from server.report.figures.compare import DASHES, colour, mean, wrapped
-from server.report.figures.formatting import sentence, span
+from server.report.figures.formatting import is_finite, sentence, span
 from server.report.figures.lines import SHARE, Line
+from server.report.figures.results import comparable_means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,8 @@ ACROSS = 3  # panels side by side, at most
 WIDE, HIGH = 3.6, 3.1  # inches of a panel
 LETTERS = 11.0  # that an inch of a legend's line holds
 LABEL = 38  # letters that stand above or below a panel in one line
+ROW = 24  # … beside a row
+LEGEND = 60  # … in a line of the legend
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,16 @@ class FigureFormat:
     accuracy: bool = True  # is it one, in percent?
     aside: Collection[str] = ()  # rows that stand there for comparison, and are not called the best
 
-    def best(self, means: dict[str, float]) -> str:
-        """The best of these rows, and what it has."""
-        candidates = [name for name in means if name not in self.aside] or list(means)
-        row = (max if self.more else min)(candidates, key=lambda name: means[name])
-        return f"{row}, {means[row]:,.{self.digits}f}\N{NO-BREAK SPACE}{self.unit}"
+    def best(self, values: Mapping[str, Mapping[int, float]], when: str = "") -> str:
+        """The best of these rows over the seeds that they share, and what it has over all of its own."""
+        values = {name: one for name, one in values.items() if one}
+        candidates = [name for name in values if name not in self.aside] or list(values)
+        means = comparable_means({name: values[name] for name in candidates})
+        if not means:
+            return "rows have no seed in common"
+        row = (max if self.more else min)(means, key=lambda name: means[name])
+        mean_of_all = statistics.mean(values[row].values())
+        return f"Best: {row}, {mean_of_all:,.{self.digits}f}\N{NO-BREAK SPACE}{self.unit}{when}"
 
 
 ACCURACY = FigureFormat("test accuracy (%)", "%")
@@ -55,7 +63,7 @@ class Series:
 
     row: str
     column: str
-    curves: tuple[Sequence[Point], ...]  # one a seed
+    curves: Mapping[int, Sequence[Point]]  # by seed
     values: dict[int, float]  # the study's figure by seed, as it is shown
 
 
@@ -66,13 +74,14 @@ def curves(
 
     rows: all of the study's, so that a row has one colour whatever is finished. Returns the PNG's path.
     """
-    series = [one for one in series if any(one.curves)]
+    series = [one for one in series if any(one.curves.values())]
     columns = list(dict.fromkeys(one.column for one in series))
-    means = {(one.row, one.column): mean(one.curves) for one in series}
+    means = {(one.row, one.column): mean(tuple(one.curves.values())) for one in series}
     marks, across = _marks(series, rows), _across(len(columns))
     legend_columns = _legend_columns(marks, across)
     with style.applied():
-        figure, panels = _panels(columns, meaning, HIGH, 0.2 * -(-len(marks) // legend_columns))
+        legend_lines = -(-len(marks) // legend_columns) * _most_lines(marks)
+        figure, panels = _panels(columns, meaning, HIGH, 0.2 * legend_lines)
         for i, (name, axes) in enumerate(zip(columns, panels, strict=True)):
             panel_series = [one for one in series if one.column == name]
             for one in panel_series:
@@ -86,8 +95,8 @@ def curves(
             ]
             style.accuracy_axis(axes, shares)
             style.rounds_axis(axes, np.array([point.round or 0 for point in panel_points], float))
-            last = {one.row: 100 * means[one.row, name][-1].accuracy for one in panel_series}
-            _title(axes, name, replace(ACCURACY, aside=aside).best(last) + " at the end")
+            last = {one.row: _last(one) for one in panel_series}
+            _title(axes, name, replace(ACCURACY, aside=aside).best(last, " at the end"))
             if i % across:
                 axes.set_ylabel("")
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=legend_columns, fontsize=8.5)
@@ -103,9 +112,10 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
     columns = list(dict.fromkeys(one.column for one in series))
     drawn_rows = [row for row in rows if any(one.row == row for one in series)]
     counts, label = [len(one.values) for one in series], sentence(shown.head)
-    lines = wrapped(label + style.IN_NINES * shown.accuracy, LABEL).count("\n")
+    label_lines = wrapped(label + style.IN_NINES * shown.accuracy, LABEL).count("\n")
     with style.applied():
-        high = 1.05 + 0.27 * len(drawn_rows) + 0.17 * lines
+        row_labels = [wrapped(name, ROW) for name in reversed(drawn_rows)]
+        high = 1.05 + (0.13 + 0.14 * _most_lines(row_labels)) * len(drawn_rows) + 0.17 * label_lines
         figure, panels = _panels(columns, meaning, high, 0.2, share_rows=True)
         for name, axes in zip(columns, panels, strict=True):
             panel_series = [one for one in series if one.column == name]
@@ -116,29 +126,36 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
                     colour(rows.index(one.row)),
                     list(one.values.values()),
                 )
-            axes.set_yticks(range(len(drawn_rows)), [wrapped(name, 24) for name in reversed(drawn_rows)])
+            axes.set_yticks(range(len(drawn_rows)), row_labels)
             axes.set_ylim(-0.6, len(drawn_rows) - 0.4)
             if shown.accuracy:
-                style.accuracy_axis(axes, axes.dataLim.intervalx / 100, label, across=True)  # of dots and bars
+                seeds = np.concatenate([list(one.values.values()) for one in panel_series])
+                style.accuracy_axis(axes, seeds / 100, label, across=True)  # a bar may go beyond what there can be
             else:
                 axes.grid(axis="x")
                 axes.set_xlabel(label)
             axes.set_xlabel(wrapped(axes.get_xlabel(), LABEL))
             whole = [one for one in panel_series if len(one.values) >= len(one.curves)]  # all of its seeds have a value
-            means = {one.row: statistics.mean(one.values.values()) for one in whole}
-            _title(axes, name, shown.best(means) if means else "no row has it with every seed")
+            values = {one.row: one.values for one in whole}
+            _title(axes, name, shown.best(values) if values else "no row has it with every seed")
         note = (
             f"large: mean, ± standard deviation over {span(counts)} seeds; small: each seed"
             if max(counts) > 1
             else "one seed"
         )
         figure.supxlabel(note, x=0.015, ha="left", fontsize=8.5, color=style.GREY)
-        values = ((one.row, one.column, seed, value) for one in series for seed, value in one.values.items())
-        return picture.save(figure, folder / "points.png", POINTS, values)
+        lines = ((one.row, one.column, seed, value) for one in series for seed, value in one.values.items())
+        return picture.save(figure, folder / "points.png", POINTS, lines)
+
+
+def _last(series: Series) -> dict[int, float]:
+    """Accuracy at the end by seed, in percent."""
+    shares = {seed: curve[-1].accuracy for seed, curve in series.curves.items() if curve}
+    return {seed: 100 * share for seed, share in shares.items() if is_finite(share)}
 
 
 def _title(axes: Axes, column: str, best: str) -> None:
-    axes.set_title(f"{wrapped(column, LABEL)}\n{wrapped(f'Best: {best}', LABEL)}", loc="left", fontsize=9.5)
+    axes.set_title(f"{wrapped(column, LABEL)}\n{wrapped(best, LABEL)}", loc="left", fontsize=9.5)
 
 
 def _across(panels: int) -> int:
@@ -172,11 +189,11 @@ def _line(name: str, i: int, points: Sequence[Point]) -> Line:
 def _dots(axes: Axes, level: float, shade: str, values: Sequence[float]) -> None:
     """The mean of the seeds with its deviation, and just below it each seed."""
     if len(values) > 1:
-        axes.plot(values, [level - 0.28] * len(values), "o", color=shade, markersize=3, alpha=0.6, markeredgewidth=0)
-    bar = statistics.stdev(values) if len(values) > 1 else None
-    axes.errorbar(
-        statistics.mean(values), level, xerr=bar, fmt="o", color=shade, markersize=6, capsize=2.5, linewidth=1.3
-    )
+        small: dict[str, Any] = {"markersize": 3, "alpha": 0.6, "markeredgewidth": 0, "clip_on": False}
+        axes.plot(values, [level - 0.28] * len(values), "o", color=shade, **small)
+        bar = statistics.stdev(values)
+        axes.errorbar(statistics.mean(values), level, xerr=bar, fmt="none", ecolor=shade, capsize=2.5, linewidth=1.3)
+    axes.plot(statistics.mean(values), level, "o", color=shade, markersize=6, clip_on=False)  # whole at 100 %, too
 
 
 def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
@@ -189,7 +206,7 @@ def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
     for i, row in enumerate(rows):
         if row in drawn_rows:
             line = _line(row, i, ())
-            marks[row] = Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width)
+            marks[wrapped(row, LEGEND)] = Line2D([], [], color=line.colour, linestyle=line.dash, linewidth=line.width)
     if counts := [len(one.curves) for one in series if len(one.curves) > 1]:
         marks[f"band: lowest to highest of {span(counts)} seeds"] = Patch(color=style.GREY, alpha=0.3, linewidth=0)
     return marks
@@ -197,7 +214,13 @@ def _marks(series: Sequence[Series], rows: Sequence[str]) -> dict[str, Any]:
 
 def _legend_columns(marks: dict[str, Any], across: int) -> int:
     """How many of these stand side by side in a legend below so many panels."""
-    return max(1, int(_width(across) / (max(map(len, marks)) / LETTERS + 0.6)))
+    longest = max(len(line) for name in marks for line in name.splitlines())
+    return max(1, int(_width(across) / (longest / LETTERS + 0.6)))
+
+
+def _most_lines(texts: Collection[str]) -> int:
+    """Of the text that has most."""
+    return max(text.count("\n") + 1 for text in texts)
 
 
 def _curve_rows(series: Sequence[Series], means: dict[tuple[str, str], list[Point]]) -> Iterator[Sequence[Any]]:

@@ -27,6 +27,7 @@ PALETTE = (BLUE, ORANGE, GREEN, PINK, GOLD, SKY, INK)
 DPI = 170
 LINE = 1.25  # height of a line of text, times the size of its letters
 MARKS = 9  # numbers that fit side by side below an axis
+LINES = 22  # numbers above each other, at most
 TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)  # accuracy, %
 IN_NINES = ", logarithmic in the error"  # behind what such an axis shows
 LEAST = 0.005  # error, %, that such an axis shows: 100 % is drawn at 99.995 %
@@ -108,11 +109,14 @@ def rounds_axis(axes: Axes, rounds: np.ndarray) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
-def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", across: bool = False) -> None:
+def accuracy_axis(
+    axes: Axes, shares: Any, head: str = "Test accuracy (%)", across: bool = False, dots: bool = False
+) -> None:
     """Scale the y-axis, in percent, to these accuracies: linear, or logarithmic in the error once any reaches 90 %.
 
     So 98 → 99 % takes as much room as 80 → 90 %: both halve the error. The axis still shows accuracy. head: what it shows;
-    across: scale the x-axis.
+    across: scale the x-axis. dots: it is of clients, not of curves, which all begin low; so it is linear, if any is below 60 %:
+    one client that reads everything would press the others into a corner.
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -121,15 +125,15 @@ def accuracy_axis(axes: Axes, shares: Any, head: str = "Test accuracy (%)", acro
     axis, limit = (axes.xaxis, axes.set_xlim) if across else (axes.yaxis, axes.set_ylim)
     axes.grid(axis="x" if across else "y")
     axis.set_label_text(head)
-    if not in_nines(shares):
-        limit(max(0, low - 5), min(100, high + 5))
+    if not in_nines(shares) or (dots and low < 60):
+        limit(max(0, low - 5), min(100 + dots, high + 5))
         return
     (axes.set_xscale if across else axes.set_yscale)("function", functions=(_nines, _accuracy))
     top = _nines(high) + 0.06
     bottom = min(_nines(low) - 0.06, top - 0.4)  # a factor of 2.5 in the error at least: a tick, wherever it lies
     ends = limit(float(_accuracy(bottom)), float(_accuracy(top)))
     # Numbers side by side need more room than numbers above each other.
-    ticks = _ticks(ends, (top - bottom) / MARKS if across else 0.0)
+    ticks = _ticks(ends, (top - bottom) / (MARKS if across else LINES))
     if len(ticks) < 2:  # so short an axis is nearly linear
         ticks = [tick for tick in MaxNLocator(4, steps=(1, 2, 5, 10)).tick_values(*ends) if 100 - tick >= LEAST]
     axis.set_major_locator(FixedLocator(ticks))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.disk import placed
-from server.report.figures import groups
+from server.report.figures import groups, results
 from server.report.figures.formatting import counted, gap, percent, sentence
 from server.report.figures.results import Comparison
 from server.report.page import comparison_tables, html
@@ -72,22 +72,25 @@ def _amount(comparison: Comparison) -> str:
 def _subtitle(comparison: Comparison) -> Html:
     return tag(
         "p",
-        f"{_amount(comparison)} in {counted(len(comparison.groups), 'group')} · all: {comparison.shared}",
+        f"{_amount(comparison)} in {counted(len(comparison.groups), 'group')}"
+        + f" · all: {comparison.shared}" * bool(comparison.shared),
         class_="soft",
     )
 
 
 def _headline(comparison: Comparison) -> Html:
     """Which group reads most, and how far that is from the first; nothing is compared across test images of other kinds."""
-    accuracies = [(row.accuracy[0], i) for i, row in enumerate(comparison.rows) if row.accuracy]
-    share, best = max(accuracies, key=lambda one: one[0])  # of equals the first, as in compare.png's title
-    first = comparison.rows[0]
+    first, number = comparison.rows[0], counted(len(comparison.groups), "group")
     if len(groups.tested_on(comparison.groups)) > 1:
-        return tag("h1", f"{counted(len(comparison.groups), 'group')} on different test images")
-    finding = f"{comparison.rows[best].label} reads {percent(share)} of the test images right"
+        return tag("h1", f"{number} on different test images")
+    if (best := results.best(comparison.groups)) is None:
+        return tag("h1", f"{number} that share no seed")
+    row = comparison.rows[best]
+    share = row.accuracy[0] if row.accuracy else 0.0
+    finding = f"{row.label} reads {percent(share)} of the test images right"
     if len(comparison.rows) == 1:
         return tag("h1", f"{finding}.")
-    gap_to_first = f", {gap(share, first.accuracy[0])} {first.label}" if best and first.accuracy else ""
+    gap_to_first = f", {gap(row.over_first[0] / 100, 0.0)} {first.label}" if row.over_first else ""
     return tag("h1", f"Best of {len(comparison.rows)}: {finding}{gap_to_first}.")
 
 

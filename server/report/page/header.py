@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
-from server.record import ExportedFile, Report
+from server.record import NOTHING, ExportedFile, Report
 from server.report.figures.formatting import (
     NONE,
     counted,
@@ -35,6 +35,8 @@ def headline(report: Report) -> Html:
     result = f"{who}{together} read {percent(report.accuracy)} of the test images right"
     if "federated" in report.diverged:
         result += ", but training diverged"
+    elif NOTHING in report.events:
+        result += ", but nothing was learned"
     return tag("h1", result + _beside_all_data(report) + _personal(report) + _alone(report) + ".")
 
 
