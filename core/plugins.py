@@ -56,6 +56,8 @@ def _import(name: str, module: str, file: Path | None) -> None:
         os.environ.pop(PATH) if python_path is None else os.environ.update({PATH: python_path})
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ValueError(f"--plugin {name}: there is no module of this name here, and none is installed") from None
+        if isinstance(error, ModuleNotFoundError):
+            raise ValueError(f"--plugin {name}: it needs the module {error.name}, which is not installed") from None
         if isinstance(error, SyntaxError):
             raise ValueError(f"--plugin {name}: {error.filename}, line {error.lineno}: {error.msg}") from None
         raise

@@ -284,12 +284,19 @@ def topped_up(parts: Parts, minimum: int, rng: np.random.Generator) -> Parts:
 def partition(part: Part, labels: np.ndarray, clients: int, minimum: int, seed: int) -> Sequence[np.ndarray]:
     """Build the partition that a scenario names.
 
-    Raises ValueError if there are too few examples or a client would get fewer than the minimum.
+    Raises ValueError if there are too few examples, if a client would get fewer than the minimum, or if it does not keep its
+    promise, as one from outside may.
     """
     dealt = part.name in DEALT  # the others check the minimum themselves
     if dealt and clients * minimum > len(labels):
         raise ValueError(f"{clients} clients × at least {minimum} examples is more than the {len(labels)} there are")
     parts: Sequence[np.ndarray] = part.build("partition", PARTITIONERS, labels, clients, at(seed, "partition"), minimum)
+    if len(parts) != clients:
+        raise ValueError(f"partition {part} made {len(parts)} parts for {clients} clients")
+    if dealt and not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels))):
+        raise ValueError(
+            f"partition {part} is among DEALT, but does not deal each of {len(labels)} examples to one client"
+        )
     least = min(len(p) for p in parts) if dealt else minimum
     if least < minimum:
         raise ValueError(f"partition {part} gives a client only {least} examples; minimum = {minimum}")

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.record import Exports, Report
+from server.report.figures.formatting import size
 from server.report.figures.local_baseline import joining, on_own_digits, own_models
 from server.report.figures.personal import KINDS, clients, shares, worst_tenth
 
@@ -72,7 +73,7 @@ def _stages(report: Report) -> Iterator[tuple[str, str]]:
             yield "", f"by clients, each in its own order, {_forgotten(each.mean.forgetting, spread)}"
         total = staged.memory_total_bytes / 1000
         yield "memory", f"{staged.memory_bytes / 1000:,.0f} kB a client at most, {total:,.0f} kB in all"
-        yield "traffic", f"{sent.sent:,.0f} MB to clients, {sent.received:,.0f} MB from them"
+        yield "traffic", f"{size(1e6 * sent.sent)} to clients, {size(1e6 * sent.received)} from them"
 
 
 def _forgotten(share: float, spread: str = "") -> str:

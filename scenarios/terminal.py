@@ -33,8 +33,8 @@ class Terminal:
         self._stop = threading.Event()
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
-        self._total = self._before = 0  # rounds in all; those of an earlier process
-        self._started = time.monotonic()
+        self._total = 0  # rounds in all
+        self._first: tuple[int, float] | None = None  # this process's first round, and when it ended
 
     # ── what server.run.Watch asks for ──
 
@@ -54,15 +54,22 @@ class Terminal:
         if self._progress:
             self._update("rounds", number, text=f"round {number}/{self._total}  accuracy {share}{left_out}")
         elif self._total:
-            spent = time.monotonic() - self._started
-            seconds_left = spent / max(1, number - self._before) * (self._total - number)
-            self.say(f"round {number}/{self._total}  accuracy {share}{left_out}  about {seconds_left:.0f} s left")
+            self.say(f"round {number}/{self._total}  accuracy {share}{left_out}{self._time_left(number)}")
+
+    def _time_left(self, number: int) -> str:
+        """By the rounds after the first, in which workers start and functions are traced; nothing is said after that one."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = number, now
+            return ""
+        first, began = self._first
+        return f"  about {(now - began) / (number - first) * (self._total - number):.0f} s left"
 
     # ── progress ──
 
     def begin(self, rounds: int, done: int, title: str) -> None:
         """Show the bar of the rounds."""
-        self._total, self._before, self._started = rounds, done, time.monotonic()
+        self._total, self._first = rounds, None
         if not self.screen.is_terminal or self.quiet:
             self.say(title)
             return

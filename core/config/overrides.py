@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from core.config.parse import typed, unknown
+from core.config.parse import excerpt, typed, unknown
 from core.config.part import Part
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ def changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
         return ()
     if typing.get_args(hint)[:1] == (Part,):
         if not rest:
+            if "," in text:
+                raise ValueError(
+                    f"{path} = {excerpt(text)}: several are joined by +, as in {text.replace(',', '+')[:100]}"
+                )
             by_name = {part.name: part for part in old}  # a piece that is named again keeps its settings
             return tuple(by_name.get(name, Part(name)) for name in text.split("+"))
         if rest[0] not in [part.name for part in old]:

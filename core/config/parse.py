@@ -51,8 +51,13 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < GREATEST:
         return float(value)
     if origin is not None or type(value) is not hint or value != value:
-        raise ValueError(f"{name} = {excerpt(value)} should be of type {getattr(hint, '__name__', hint)}")
+        what = "a number" if hint is float else "a whole number" if hint is int else f"of type {_name(hint)}"
+        raise ValueError(f"{name} = {excerpt(value)} should be {what}")
     return value
+
+
+def _name(hint: Any) -> str:
+    return str(getattr(hint, "__name__", hint))
 
 
 def _dataclass(name: str, value: Any, hint: Any) -> Any:

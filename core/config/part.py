@@ -38,7 +38,7 @@ class Part:
     def settings(self, kind: str, registry: Registry) -> dict[str, Any]:
         """All settings of this piece, defaults included. Raises ValueError on an unknown name, key or a wrong type."""
         if self.name not in registry:
-            raise unknown(kind, self.name, registry)
+            raise ValueError(f"{unknown(kind, self.name, registry)}; a plugin's needs its --plugin")
         parameters = options(registry[self.name])
         for key in self.args:
             if key not in parameters:

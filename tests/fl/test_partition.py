@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.config.part import Part
-from fl.partition import DEALT, hsu, noisy, partition, topped_up
+from fl.partition import DEALT, PARTITIONERS, hsu, noisy, partition, topped_up
 
 # What each partitioner can be asked for, the extremes too.
 SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -37,6 +37,22 @@ LABELS = st.builds(drawn, st.integers(1, 10), st.integers(1, 600), st.integers(0
 def even(n: int) -> np.ndarray:
     """n labels of each of ten classes, mixed."""
     return np.random.default_rng(0).permutation(np.repeat(np.arange(10), n))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([np.arange(20)], "made 1 parts for 3 clients"),
+        ([np.arange(20)] * 3, "does not deal each of 60 examples to one client"),
+    ],
+)
+def test_a_partition_from_outside_that_does_not_keep_its_promise_is_refused(
+    rows: list[np.ndarray], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEALT, "mine", lambda labels, clients, rng, minimum: rows)
+    monkeypatch.setitem(PARTITIONERS, "mine", DEALT["mine"])
+    with pytest.raises(ValueError, match=words):
+        partition(Part("mine"), even(6), 3, 1, 0)
 
 
 def test_every_partitioner_is_tried_here() -> None:

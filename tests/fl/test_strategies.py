@@ -48,7 +48,7 @@ IMPOSSIBLE = [
     ("fedsum", {}, 5, "unknown strategy 'fedsum'; choose from bulyan, ccvr, ditto, fedadagrad"),
     ("fedavg", {"mu": 1}, 5, "'mu'; choose from (it has none)"),
     ("fedprox", {"mu": -0.1}, 5, "strategy.mu = -0.1"),
-    ("fedprox", {"mu": "x"}, 5, "strategy.mu = 'x' should be of type float"),
+    ("fedprox", {"mu": "x"}, 5, "strategy.mu = 'x' should be a number"),
     ("fedavgm", {"momentum": 1.0}, 5, "strategy.momentum = 1.0"),
     ("fedavgm", {"rate": -1.0}, 5, "strategy.rate = -1.0"),
     ("fedadam", {"beta_1": 1.0}, 5, "strategy.beta_1 = 1.0"),

@@ -140,6 +140,12 @@ def test_a_run_with_five_pieces_from_outside_is_the_same_on_every_backend(tmp_pa
     assert len(found) == 1
 
 
+def test_what_a_plugin_needs_and_is_not_installed_is_named(clean: None, tmp_path: Path) -> None:
+    (tmp_path / "needy.py").write_text("import no_such_library\n")
+    with pytest.raises(ValueError, match=r"needy\.py: it needs the module no_such_library, which is not installed"):
+        plugins.use(str(tmp_path / "needy.py"))
+
+
 def test_a_file_that_is_no_python_is_named_with_the_line(tmp_path: Path) -> None:
     (tmp_path / "torn.py").write_text("x = 1\ndef f(:\n")
     done = command("quick", "--plugin", "torn.py", folder=tmp_path)

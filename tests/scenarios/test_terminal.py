@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,9 +96,14 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended == [130]
 
 
-def test_what_is_left_of_a_resumed_run_is_told_by_its_own_rounds(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_left_of_a_resumed_run_is_reckoned_by_its_rounds_after_the_first(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter((100.0, 110.0))  # the first one, with all that is loaded and traced, is over after 100 seconds
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
     terminal = Terminal()
     terminal.begin(30, 20, "a title")
-    terminal._started -= 10  # seconds that round 21 took
     terminal.ended(ended_round(21))
-    assert "about 90 s left" in capfd.readouterr().err
+    assert "left" not in capfd.readouterr().err
+    terminal.ended(ended_round(22))
+    assert "about 80 s left" in capfd.readouterr().err

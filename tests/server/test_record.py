@@ -78,7 +78,7 @@ def test_saved_json_is_json_even_after_a_run_that_diverged(tmp_path: Path) -> No
     [
         ({"schema": 1}, "has schema 1, made by another version"),
         ({"schema": None}, "has schema None"),
-        ({"accuracy": "0.9"}, "accuracy = '0.9' should be of type float"),
+        ({"accuracy": "0.9"}, "accuracy = '0.9' should be a number"),
         ({"history": [{"rate": 0.1}]}, "lacks round"),
         ({"history": 5}, "history = 5"),
         ({"surprise": 1}, "surprise"),
