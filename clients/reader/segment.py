@@ -23,6 +23,7 @@ FILLED = (0.06, 0.85)  # how much of a digit's box its ink covers
 SLENDER = (0.08, 2.2)  # width over height
 THICK = 0.5  # the widest stroke over the height
 SOFT = 2.0  # pixels from paper to full ink: more is out of focus, or no ink
+RULED = 0.012  # of a picture's longer side: what is broader is no ruled line
 LARGE = 0.018  # of a digit's height may be soft: one that fills the picture has soft edges, and is sharp all the same
 
 Box = tuple[int, int, int, int]  # left, top, width, height
@@ -126,7 +127,9 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         near = cv2.dilate(long, np.ones((3, 5) if across else (5, 3), np.uint8))
         count, labels, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
         reach = stats[:, cv2.CC_STAT_WIDTH if across else cv2.CC_STAT_HEIGHT]
-        ruled = [i for i in range(1, count) if reach[i] > 0.45 * length]
+        breadth = np.bincount(labels[long > 0], minlength=count) / np.maximum(reach, 1)  # the mean one, pixels
+        thin = breadth <= RULED * max(height, width)  # a stroke of a large digit is as long, and broader
+        ruled = [i for i in range(1, count) if reach[i] > 0.45 * length and thin[i]]
         if ruled:
             lines[np.isin(labels, ruled) & (mask > 0)] = 255
     if not lines.any():

@@ -104,13 +104,15 @@ def sheet(seed: int, number: int, glyph: Glyph) -> Sheet:
 
 
 def single_digit(seed: int, number: int, ink: np.ndarray, digit: int) -> Sheet:
-    """A photograph of one digit, by address. ink: float32 [h, w], 0 = paper, 1 = ink."""
+    """A photograph of one digit, 0.3 to 0.9 of its height, by address. ink: float32 [h, w], 0 = paper, 1 = ink."""
     draw = rng(seed, "one", number)
     cut = _cropped(ink)
-    factor = float(draw.uniform(150, 220)) / max(cut.shape)
-    cut = cv2.resize(cut, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     field = np.zeros((480, 640), np.float32)
-    y, x = (int((side - own) / 2 + draw.normal(0, 20)) for side, own in zip(field.shape, cut.shape, strict=True))
+    factor = float(draw.uniform(0.3, 0.9)) * len(field) / max(cut.shape)
+    cut = cv2.resize(cut, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    cut = np.clip((cut - 0.5) * max(1.0, factor / 2) + 0.5, 0, 1)  # a pen's edge is no softer where the digit is larger
+    room = np.array(field.shape) - cut.shape
+    y, x = (room / 2 + np.clip(draw.normal(0, 20, 2), 20 - room / 2, room / 2 - 20)).astype(int)  # whole after the warp
     field[y : y + cut.shape[0], x : x + cut.shape[1]] = cut
     return _photographed(draw, field, [digit], np.array([[x + cut.shape[1] / 2, y + cut.shape[0] / 2]]))
 
