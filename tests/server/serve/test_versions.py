@@ -100,6 +100,24 @@ def test_a_file_that_answers_no_probabilities_is_not_served(tmp_path: Path) -> N
         servable(tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize("step", [1 / 256, 1 / 255])
+@pytest.mark.parametrize("classes", [10, 47])
+def test_probabilities_in_steps_of_a_byte_are_served(
+    step: float, classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As int8 files answer: each is off by half a step at most, and all may be so to the same side."""
+    (tmp_path / "model.tflite").write_bytes(b"a file")
+    half = np.full((2, classes), 0.49 * step)
+    exact = half + np.eye(2, classes) * (1 - half.sum(1, keepdims=True))
+    rounded = (np.clip(np.rint(exact / step), 0, 255) * step).astype(np.float32)
+    monkeypatch.setattr("server.serve.servable.about", lambda path: {})
+    monkeypatch.setattr("server.serve.servable.load", lambda path: lambda images: rounded)
+    assert servable(tmp_path / "model.tflite").classes == classes
+    monkeypatch.setattr("server.serve.servable.load", lambda path: lambda images: rounded * 4)
+    with pytest.raises(ValueError, match="no probabilities"):
+        servable(tmp_path / "model.tflite")
+
+
 def publish_broken(run: Path, number: int) -> None:
     """A version that is cut off becomes current."""
     folder = versions.home(run, number)
