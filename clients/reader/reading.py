@@ -13,6 +13,7 @@ from clients.reader.pen import thickened
 from clients.reader.segment import find
 from core.data.folder import UNSURE, named_anew
 from core.data.prepare import prepared
+from core.disk import placed
 from core.images import SIDE
 from core.predict import about, floats, load
 from core.predict import threshold as stated
@@ -82,8 +83,8 @@ def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
         if label == UNSURE and any(one.parent.name.isdecimal() for one in folder.glob(f"*/{name}.png")):
             continue  # somebody has named it already
         files.append(folder / label / f"{name}.png")
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        files[-1].write_bytes(cv2.imencode(".png", digit.image)[1].tobytes())
+        with placed(files[-1]) as file:  # half a file would count as a digit that has its label
+            file.write(cv2.imencode(".png", digit.image)[1].tobytes())
         if label != UNSURE:
             named_anew(files[-1])
     return files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -162,6 +163,21 @@ def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_pa
     assert len(list(tmp_path.rglob("*.png"))) == len(found)
     with pytest.raises(ValueError, match=f"names 2 digits, but {len(found)} were found"):
         reading.keep(found, tmp_path, ["1", "2"])
+
+
+def test_a_full_disk_leaves_no_half_of_a_digit(tmp_path: Path) -> None:
+    """It would count as one that somebody has named."""
+    one = reading.Digit((0, 0, 5, 5), "1", 0.5, False, rng(0, "noise").integers(0, 256, (28, 28), np.uint8))
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, usual[1]))
+        with pytest.raises(OSError):
+            reading.keep([one], tmp_path, ["1"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    (kept,) = reading.keep([one], tmp_path, [])
+    assert folder.picture(kept, 28).tobytes() == one.image.tobytes()
 
 
 @pytest.mark.parametrize(
