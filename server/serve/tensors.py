@@ -13,6 +13,7 @@ from server.serve.refusal import Refusal, invalid
 IMAGE, PROBABILITIES = "image", "probabilities"  # the tensors' names, as in the exports
 SHAPE = f"[n, {SIDE}, {SIDE}, 1]"
 NUMBERS = {int, float, np.float32, np.float64}  # JSON's, and protobuf's
+RANK = 8  # dimensions at most; NumPy has no flat view of more than 32
 SIZES = (-1, SIDE, SIDE, 1)  # the same, as protocols say it
 
 
@@ -60,7 +61,7 @@ def shaped(shape: Sequence[int]) -> list[int]:
     """A shape's sizes, 0 … 2^31 - 1. Raises Refusal for others."""
     sizes = [int(size) for size in shape]
     # One that holds nothing may be too great for NumPy all the same.
-    if any(not 0 <= size < 1 << 31 for size in sizes) or len(sizes) > 8 or (0 in sizes and sum(sizes) >= 1 << 31):
+    if any(not 0 <= size < 1 << 31 for size in sizes) or len(sizes) > RANK or (0 in sizes and sum(sizes) >= 1 << 31):
         raise invalid(f"the shape {sizes[:8]} makes no sense")
     return sizes
 
@@ -71,6 +72,8 @@ def _array(values: Any) -> np.ndarray:
         array = np.asarray(values, object)
     except (ValueError, TypeError, OverflowError):
         raise _ragged() from None
+    if array.ndim > RANK:
+        raise invalid(f"{IMAGE} has {array.ndim} dimensions; the shape is {SHAPE}")
     kinds = set(map(type, array.flat))
     if list in kinds:
         raise _ragged()

@@ -86,6 +86,10 @@ def test_the_open_protocol_takes_numbers_and_bytes(
     np.testing.assert_allclose(np.frombuffer(answer.content[cut:], "<f4").reshape(-1, 10), wanted, atol=1e-6)
 
 
+def nested(depth: int) -> object:
+    return [nested(depth - 1)] if depth else 0.5
+
+
 ZERO = np.zeros((1, 28, 28, 1)).tolist()
 TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 28, 28, 1]}
 
@@ -100,6 +104,12 @@ TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 28, 28, 1]}
         (PREDICT, {}, 400, "either"),
         (PREDICT, {"instances": []}, 400, "list of images"),
         (PREDICT, {"instances": [[1, 2], [3]]}, 400, "ragged"),
+        *[
+            (PREDICT, {key: nested(depth)}, 400, "shape")
+            for key in ("instances", "inputs")
+            for depth in (1, 8, 9, 32, 33, 64, 65, 200)
+        ],
+        (INFER, {"inputs": [TENSOR | {"data": nested(33)}]}, 400, "shape"),
         (PREDICT, {"instances": [["a"]]}, 400, "numbers only"),
         (PREDICT, {"instances": ["a" * 2000, *[""] * 500_000]}, 400, "numbers only"),  # 4 GB as an array of texts
         (PREDICT, {"instances": [[True]]}, 400, "numbers only"),
