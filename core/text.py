@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST = 300  # letters of a sentence from a client
 
@@ -17,3 +20,13 @@ def printable() -> None:
     """From now on a letter that the terminal's encoding does not have is printed as a question mark: Δ or ✗ ends no command."""
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's, or a test's, may be of another kind
         sys.stdout.reconfigure(errors="replace")
+
+
+@contextmanager
+def piped() -> Iterator[None]:
+    """Print to a reader that may have had enough, as in `… --show | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end goes nowhere

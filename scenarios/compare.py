@@ -13,11 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from core.text import printable
+from core.text import piped, printable
 from scenarios.columns import tables
 from scenarios.presets import SCENARIOS
 from scenarios.studies.results import RESULT, SPENT
-from scenarios.terminal import piped
 from server import record, run_folder
 from server.record import Report
 from server.report.figures import results

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from core import plugins
 from core.config.scenario import Scenario
-from core.text import printable
+from core.text import piped, printable
 from scenarios import seeds, trackers
 from scenarios.check import check, listing
 from scenarios.deployment import flwr_cli
@@ -29,7 +29,6 @@ from scenarios.experiment.start import run
 from scenarios.overrides import parsed
 from scenarios.presets import BASELINES, SCENARIOS
 from scenarios.request import RUNS, located, possible, wanted
-from scenarios.terminal import piped
 from server import run_folder
 
 EXAMPLES = """examples:

@@ -28,7 +28,7 @@ from rich.table import Table
 from core import plugins
 from core.config.parse import unknown
 from core.config.scenario import Scenario
-from core.text import printable
+from core.text import piped, printable
 from scenarios import needs
 from scenarios.check import check
 from scenarios.columns import tables
@@ -43,7 +43,6 @@ from scenarios.studies.outcome import Outcome
 from scenarios.studies.pool import Ended, Pool
 from scenarios.studies.study import Cell, Changes, Study, Trial
 from scenarios.studies.tables import grid, shown_measures
-from scenarios.terminal import piped
 from server import run_folder
 from server.report.figures.formatting import duration
 

@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -158,16 +157,6 @@ class Terminal:
             self.rest()
         if not self.quiet:  # past Python's buffer, which cannot be entered twice
             os.write(self.screen.file.fileno(), STOPPING.encode())
-
-
-@contextmanager
-def piped() -> Iterator[None]:
-    """Print to a reader that may have had enough, as in `… --show | head`."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end goes nowhere
 
 
 def redirect(log: Path) -> None:

@@ -24,7 +24,7 @@ from clients.reader.segment import LONGEST
 from core.config.scenario import CLASSES
 from core.data import folder
 from core.predict import THRESHOLD
-from core.text import printable
+from core.text import piped, printable
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 EXAMPLES = """examples:
@@ -91,18 +91,29 @@ def main(argv: list[str] | None = None) -> int:
         p.error(f"--threshold {args.threshold:g} should be 0 … 1")
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a camera that is not there is told in our words
-    failed = 0
     try:
-        reader = Reader(args.model, args.threshold)
-        labels = _labels(args.label, reader)
-        for name, source in _sources(args):
-            try:
-                _read_picture(args, reader, labels, name, source)
-            except (ValueError, OSError) as error:
-                failed = 1
-                print(f"{p.prog}: {error}", file=sys.stderr)
+        with piped():
+            return _read_all(p.prog, args)
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
+    except KeyboardInterrupt:
+        return 130
+    return 0  # whoever listened has had enough
+
+
+def _read_all(program: str, args: argparse.Namespace) -> int:
+    """Read each picture; 1 if one could not be read, which is said."""
+    failed = 0
+    reader = Reader(args.model, args.threshold)
+    labels = _labels(args.label, reader)
+    for name, source in _sources(args):
+        try:
+            _read_picture(args, reader, labels, name, source)
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError) as error:
+            failed = 1
+            print(f"{program}: {error}", file=sys.stderr)
     return failed
 
 

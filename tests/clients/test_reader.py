@@ -227,6 +227,24 @@ def test_hidden_files_are_no_pictures_and_a_name_may_be_no_text(home: Path, shee
     assert done.returncode == 0 and done.stdout.count("caf?.png: ") == 1 and not done.stderr, done.stderr
 
 
+def test_a_reader_that_has_had_enough_ends_the_command(home: Path, sheet: Path) -> None:
+    """As in `… | head -1`: no further picture is read, and nothing is said of it."""
+    words = [sys.executable, "-m", "clients.reader", str(home / "model.onnx"), *[str(sheet)] * 200]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0 and process.stderr.read() == b""
+
+
+def test_ctrl_c_ends_the_command_without_a_traceback(home: Path, sheet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reader, "read", interrupted)
+    assert command.main([str(home / "model.onnx"), str(sheet)]) == 130
+
+
 def test_a_transparent_scan_is_read_as_it_is_seen(home: Path, sheet: Path, tmp_path: Path) -> None:
     """Only the ink is drawn: what is transparent is paper."""
     opaque = cv2.imread(str(sheet), cv2.IMREAD_GRAYSCALE)
