@@ -23,6 +23,7 @@ from clients.reader.reading import Reader
 from clients.reader.segment import LONGEST
 from core.config.scenario import CLASSES
 from core.data import folder
+from core.disk import placed
 from core.predict import THRESHOLD
 from core.text import piped, printable
 
@@ -127,7 +128,7 @@ def _approve(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             sheet = approve.sheet(args.approve)
             if sheet is None:
                 raise ValueError(f"no correction waits in {args.approve}")
-            args.draw.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+            _draw(args.draw, sheet)
         else:
             approve.approve(args.approve, sys.stdin)
     except KeyboardInterrupt:
@@ -146,7 +147,11 @@ def _sources(args: argparse.Namespace) -> Iterator[tuple[str, Path | np.ndarray]
     inside = [file for file in inside if not file.name.startswith(".")]  # as macOS leaves beside each
     if args.folder and not inside:
         raise ValueError(f"--folder {args.folder} holds no {', '.join(ENDINGS)}")
-    yield from ((str(file), file) for file in [*args.images, *inside])
+    files = [*args.images, *inside]
+    there = [file for file in [args.model, *files] if args.draw and args.draw.exists() and file.exists()]
+    if any(file.samefile(args.draw) for file in there):
+        raise ValueError(f"--draw {args.draw} would take the place of a file that is read: give another name")
+    yield from ((str(file), file) for file in files)
     if args.camera is not None:
         (frame,) = islice(camera(args.camera), 1)
         yield f"camera {args.camera}", frame
@@ -169,10 +174,15 @@ def _read_picture(
         print(f"{name}: {readings or 'no digit'}   ({milliseconds:.0f} ms)", flush=True)
     if args.draw:
         original = source if isinstance(source, np.ndarray) else photograph(source)[0]
-        args.draw.write_bytes(cv2.imencode(".png", reading.drawn(original, digits))[1].tobytes())
+        _draw(args.draw, reading.drawn(original, digits))
     if args.learn:
         files = reading.keep(digits, args.learn, labels)
         print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
+
+
+def _draw(file: Path, picture: np.ndarray) -> None:
+    with placed(file) as whole:
+        whole.write(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _labels(text: str, reader: Reader) -> list[str]:

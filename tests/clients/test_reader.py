@@ -245,6 +245,25 @@ def test_ctrl_c_ends_the_command_without_a_traceback(home: Path, sheet: Path, mo
     assert command.main([str(home / "model.onnx"), str(sheet)]) == 130
 
 
+def test_what_is_drawn_takes_the_place_of_nothing_that_is_read(
+    home: Path, sheet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By whatever name: a link, another spelling, a picture of --folder, the model."""
+    files = {name: tmp_path / name for name in ("sheet.jpg", "model.onnx")}
+    for name, file in files.items():
+        file.write_bytes((home / name).read_bytes())
+    (tmp_path / "link.png").symlink_to(files["sheet.jpg"])
+    model, picture = map(str, (files["model.onnx"], files["sheet.jpg"]))
+    for drawn in (picture, str(tmp_path / "link.png"), str(tmp_path / ".." / tmp_path.name / "sheet.jpg"), model):
+        for words in ([picture], ["--folder", str(tmp_path)]):
+            with pytest.raises(SystemExit) as stop:
+                command.main([model, *words, "--draw", drawn])
+            assert stop.value.code == 2 and drawn in capsys.readouterr().err
+    assert all(file.read_bytes() == (home / name).read_bytes() for name, file in files.items())
+    assert command.main([model, picture, "--draw", str(tmp_path / "read.png")]) == 0
+    assert command.main([model, picture, "--draw", str(tmp_path / "read.png")]) == 0  # drawn anew
+
+
 def test_a_transparent_scan_is_read_as_it_is_seen(home: Path, sheet: Path, tmp_path: Path) -> None:
     """Only the ink is drawn: what is transparent is paper."""
     opaque = cv2.imread(str(sheet), cv2.IMREAD_GRAYSCALE)
