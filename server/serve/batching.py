@@ -30,6 +30,11 @@ class Limits:
         16  # images of a batch that is computed where requests are read: a thread's turn costs more than they do
     )
 
+    def admit(self, images: int) -> None:
+        """Raises Refusal for more than a request may have; asked before they are converted: a million tiny ones take long."""
+        if images > self.batch:
+            raise Refusal(Reason.LARGE, f"{images} images in one request, at most {self.batch} are taken")
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -62,8 +67,7 @@ class Batcher:
 
         Raises Refusal if there are too many images, too many wait already, or the answer takes too long.
         """
-        if len(images) > self.limits.batch:
-            raise Refusal(Reason.LARGE, f"{len(images)} images in one request, at most {self.limits.batch} are taken")
+        self.limits.admit(len(images))
         if self.images + len(images) > self.limits.waiting:
             raise Refusal(Reason.BUSY, f"{self.images} images wait already; try again later")
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()

@@ -20,7 +20,7 @@ from server.serve import tensors
 from server.serve.refusal import Reason, Refusal, invalid
 from server.serve.servable import NAME, Servable
 from server.serve.service import SIGNATURES, Service
-from server.serve.tensors import IMAGE, PROBABILITIES
+from server.serve.tensors import IMAGE, PIXELS, PROBABILITIES
 
 LENGTH = "inference-header-content-length"  # of the JSON before binary tensors (Triton's extension of the protocol)
 Handler = Callable[[Service, Request], Awaitable[Response]]
@@ -114,9 +114,12 @@ async def _predict(service: Service, request: Request) -> Response:
         rows = content["instances"]
         if not isinstance(rows, list) or not rows:
             raise invalid('"instances" should be a list of images')
+        service.limits.admit(len(rows))
         values = tensors.from_lists([_unwrapped(row) for row in rows])
         return JSONResponse({"predictions": (await service.predict(model, values)).tolist()})
-    values = tensors.from_lists(_unwrapped(content["inputs"]))
+    columns = _unwrapped(content["inputs"])
+    service.limits.admit(len(columns) if isinstance(columns, list) else 0)
+    values = tensors.from_lists(columns)
     return JSONResponse({"outputs": (await service.predict(model, values)).tolist()})
 
 
@@ -134,6 +137,7 @@ async def _classify(service: Service, request: Request) -> Response:
     examples = content.get("examples")
     if not isinstance(examples, list) or not examples or not all(isinstance(one, dict) for one in examples):
         raise invalid(f'"examples" should be a list of objects with {IMAGE!r}')
+    service.limits.admit(len(examples))
     rows = [tensors.from_lists(_unwrapped(one)) for one in examples]
     probabilities = await service.predict(model, tensors.stacked(rows))
     results = [[[label, p] for label, p in zip(model.labels, row.tolist(), strict=True)] for row in probabilities]
@@ -209,7 +213,7 @@ async def _infer(service: Service, request: Request) -> Response:
         raise invalid(f"{LENGTH} is {length[:20]!r}, but the request has {len(octets)} bytes")
     cut = len(octets) if length is None else int(length)
     content = object_of(octets[:cut])
-    probabilities = await service.predict(model, _tensor(content, octets[cut:]))
+    probabilities = await service.predict(model, _tensor(service, content, octets[cut:]))
     outputs = _listed(content, "outputs")
     tensors.check_outputs([str(one.get("name")) for one in outputs])
     binary = _parameters(outputs[0] if outputs else content).get(
@@ -228,7 +232,7 @@ async def _infer(service: Service, request: Request) -> Response:
     return Response(head + tail, headers={LENGTH: str(len(head))}, media_type="application/octet-stream")
 
 
-def _tensor(content: Mapping[str, Any], tail: bytes) -> np.ndarray:
+def _tensor(service: Service, content: Mapping[str, Any], tail: bytes) -> np.ndarray:
     inputs = _listed(content, "inputs")
     if len(inputs) != 1 or inputs[0].get("name") != IMAGE:
         raise invalid(f'"inputs" should be one tensor, {IMAGE!r}')
@@ -239,6 +243,7 @@ def _tensor(content: Mapping[str, Any], tail: bytes) -> np.ndarray:
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
         raise invalid(f"the shape of {IMAGE} should be a list of whole numbers, {tensors.SHAPE}")
     if "data" in tensor:
+        service.limits.admit(len(tensor["data"]) // PIXELS if isinstance(tensor["data"], list) else 0)
         return tensors.from_numbers(tensor["data"], shape)
     if _parameters(tensor).get("binary_data_size") != len(tail):
         raise invalid(f'{IMAGE} should have "data", or "parameters.binary_data_size" with as many bytes after the JSON')

@@ -16,7 +16,7 @@ from server.serve.messages import message
 from server.serve.refusal import Refusal, invalid
 from server.serve.servable import NAME, Servable
 from server.serve.service import SIGNATURES, Service
-from server.serve.tensors import IMAGE, PROBABILITIES
+from server.serve.tensors import IMAGE, PIXELS, PROBABILITIES
 
 FLOAT = 1  # DT_FLOAT
 AVAILABLE, END = 30, 50  # ModelVersionStatus.State
@@ -94,11 +94,11 @@ async def _predict(service: Service, request: Any, answer: Any) -> None:
     tensors.check_outputs(request.output_filter)
     if set(request.inputs) != {IMAGE}:
         raise invalid(f"the inputs are {', '.join(request.inputs)[:60] or 'none'}; there should be one, {IMAGE!r}")
-    probabilities = await service.predict(model, _values(request.inputs[IMAGE]))
+    probabilities = await service.predict(model, _values(service, request.inputs[IMAGE]))
     _fill(answer.outputs[PROBABILITIES], probabilities)
 
 
-def _values(tensor: Any) -> np.ndarray:
+def _values(service: Service, tensor: Any) -> np.ndarray:
     if tensor.dtype != FLOAT:
         raise invalid(f"{IMAGE} has the type {_type(tensor.dtype)}, it should be DT_FLOAT")
     if tensor.tensor_shape.unknown_rank:
@@ -106,6 +106,7 @@ def _values(tensor: Any) -> np.ndarray:
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_content:
         return tensors.from_octets(tensor.tensor_content, shape)
+    service.limits.admit(len(tensor.float_val) // PIXELS)
     return tensors.from_numbers(tensor.float_val, shape)
 
 
@@ -125,6 +126,7 @@ async def _classify(service: Service, request: Any, answer: Any) -> None:
     examples = list(getattr(request.input, kind).examples) if kind else []
     if not examples:
         raise invalid(f"there are no examples; each should have a float feature {IMAGE!r}")
+    service.limits.admit(len(examples))
     shared = [request.input.example_list_with_context.context] if kind == "example_list_with_context" else []
     rows = [_feature([one, *shared]) for one in examples]
     for row in await service.predict(model, tensors.stacked(rows)):
@@ -208,6 +210,7 @@ async def _model_infer(service: Service, request: Any, answer: Any) -> None:
     if len(request.raw_input_contents) > 1:
         raise invalid(f"there are {len(request.raw_input_contents)} raw contents for one input")
     raw = request.raw_input_contents
+    service.limits.admit(len(tensor.contents.fp32_contents) // PIXELS)
     values = (
         tensors.from_octets(raw[0], tensor.shape)
         if raw

@@ -11,6 +11,7 @@ from core.images import SIDE
 from server.serve.refusal import Refusal, invalid
 
 IMAGE, PROBABILITIES = "image", "probabilities"  # the tensors' names, as in the exports
+PIXELS = SIDE * SIDE  # of an image
 SHAPE = f"[n, {SIDE}, {SIDE}, 1]"
 NUMBERS = {int, float, np.float32, np.float64}  # JSON's, and protobuf's
 RANK = 8  # dimensions at most; NumPy has no flat view of more than 32
@@ -52,8 +53,8 @@ def from_lists(lists: Any) -> np.ndarray:
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Images that came one by one, each as 784 numbers in any shape. Raises Refusal if one has more or fewer."""
-    if wrong := [row.size for row in rows if row.size != SIDE * SIDE]:
-        raise invalid(f"{IMAGE} has {wrong[0]} values, an example's should have {SIDE * SIDE}")
+    if wrong := [row.size for row in rows if row.size != PIXELS]:
+        raise invalid(f"{IMAGE} has {wrong[0]} values, an example's should have {PIXELS}")
     return np.stack([row.reshape(SIDE, SIDE, 1) for row in rows])
 
 

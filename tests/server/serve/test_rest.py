@@ -111,7 +111,7 @@ TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 28, 28, 1]}
         ],
         (INFER, {"inputs": [TENSOR | {"data": nested(33)}]}, 400, "shape"),
         (PREDICT, {"instances": [["a"]]}, 400, "numbers only"),
-        (PREDICT, {"instances": ["a" * 2000, *[""] * 500_000]}, 400, "numbers only"),  # 4 GB as an array of texts
+        (PREDICT, {"instances": [["a" * 2000, *[""] * 500_000]]}, 400, "numbers only"),  # 4 GB as an array of texts
         (PREDICT, {"instances": [[True]]}, 400, "numbers only"),
         (PREDICT, {"instances": [[1, 2]]}, 400, "shape [1, 2]"),
         (PREDICT, {"instances": [{"picture": ZERO[0]}]}, 400, "'picture'"),
@@ -121,6 +121,15 @@ TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 28, 28, 1]}
         (PREDICT, {"instances": [[[[10**400]] * 28] * 28]}, 400, "image"),
         (PREDICT, {"instances": ZERO, "signature_name": "train"}, 400, "'train'"),
         (PREDICT, {"instances": ZERO * 257}, 413, "at most 256"),
+        *[  # many tiny ones are counted before they are converted
+            (path, {key: many}, 413, "257 images in one request, at most 256")
+            for path, key, many in (
+                (PREDICT, "instances", [[0]] * 257),
+                (PREDICT, "inputs", [[0]] * 257),
+                ("/v1/models/digits:classify", "examples", [{"image": [0]}] * 257),
+                (INFER, "inputs", [TENSOR | {"data": [[0]] * 784 * 257}]),
+            )
+        ],
         (PREDICT, b"x" * 4_000_001, 413, "4,000,000 bytes"),
         ("/v1/models/letters:predict", {"instances": ZERO}, 404, "only 'digits'"),
         ("/v1/models/digits/versions/9:predict", {"instances": ZERO}, 404, "only 3"),

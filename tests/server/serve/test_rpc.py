@@ -19,6 +19,7 @@ from server.serve.messages import SERVICES, message
 from tests.server.serve.conftest import Running, start, stop
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
+CLASSIFY = "/tensorflow.serving.PredictionService/Classify"
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,16 @@ def test_bad_input_is_told_what_is_wrong(channel: grpc.Channel, octets: bytes, c
         call(octets, timeout=10)
     assert refused.value.code().name == code and words in refused.value.details()
     assert call(_request(), timeout=10)
+
+
+def test_tiny_examples_are_counted_before_they_are_converted(channel: grpc.Channel) -> None:
+    request = message("tensorflow.serving.ClassificationRequest")()
+    request.model_spec.name = "digits"
+    for _ in range(257):
+        request.input.example_list.examples.add().features.feature["image"].float_list.value.append(0)
+    with pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(CLASSIFY)(request.SerializeToString(), timeout=10)
+    assert refused.value.code().name == "RESOURCE_EXHAUSTED" and "257 images" in refused.value.details()
 
 
 def test_other_computers_need_the_token_over_tls(model: Path, tmp_path: Path) -> None:
