@@ -32,6 +32,7 @@ def application(service: Service) -> tuple[grpc.aio.Server, health.aio.HealthSer
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", octets), ("grpc.so_reuseport", 0)],
         maximum_concurrent_rpcs=service.limits.waiting,
+        interceptors=[Admission(service)],
     )
     for name, methods in messages.SERVICES.items():
         package = name.rpartition(".")[0]
@@ -47,6 +48,42 @@ def application(service: Service) -> tuple[grpc.aio.Server, health.aio.HealthSer
     return server, healthy
 
 
+class Admission(grpc.aio.ServerInterceptor):
+    """Asks for the token before a message is received: a stranger's would lie in memory, megabytes each, until it is refused."""
+
+    def __init__(self, service: Service) -> None:
+        """service: whose token it is. Health and reflection need none."""
+        self.service = service
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """The method's handler, or one that refuses."""
+        if handler_call_details.method.rpartition("/")[0][1:] not in messages.SERVICES:
+            return await continuation(handler_call_details)
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        try:
+            self.service.authorized(metadata.get("authorization"))
+        except Refusal as refusal:
+            return _refused(self.service, refusal)
+        return await continuation(handler_call_details)
+
+
+def _refused(service: Service, refusal: Refusal) -> grpc.RpcMethodHandler:
+    """As of a stream of messages, none of which is asked for: of a single one gRPC would take all before this is called."""
+
+    async def refused(requests: Any, context: grpc.aio.ServicerContext) -> None:
+        try:
+            with service.counted("grpc"):
+                raise refusal
+        except Refusal:
+            await _abort(context, refusal)
+
+    return grpc.stream_unary_rpc_method_handler(refused)
+
+
+async def _abort(context: grpc.aio.ServicerContext, refusal: Refusal) -> None:
+    await context.abort(getattr(grpc.StatusCode, refusal.reason.value.grpc), refusal.sentence)
+
+
 def _method(service: Service, handler: Handler, request: str, response: str) -> grpc.RpcMethodHandler:
     """Messages are read here, not by gRPC, which would call garbage an internal error."""
     request_type, response_type = message(request), message(response)
@@ -54,12 +91,11 @@ def _method(service: Service, handler: Handler, request: str, response: str) -> 
     async def answered(octets: bytes, context: grpc.aio.ServicerContext) -> bytes:
         try:
             with service.counted("grpc"):
-                service.authorized(dict(context.invocation_metadata() or ()).get("authorization"))
                 answer = response_type()
                 await handler(service, _parsed(request_type, octets), answer)
                 return answer.SerializeToString()
         except Refusal as refusal:
-            await context.abort(getattr(grpc.StatusCode, refusal.reason.value.grpc), refusal.sentence)
+            await _abort(context, refusal)
         raise AssertionError  # abort raises
 
     return grpc.unary_unary_rpc_method_handler(answered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,34 @@ def test_tiny_examples_are_counted_before_they_are_converted(channel: grpc.Chann
     with pytest.raises(grpc.RpcError) as refused:
         channel.unary_unary(CLASSIFY)(request.SerializeToString(), timeout=10)
     assert refused.value.code().name == "RESOURCE_EXHAUSTED" and "257 images" in refused.value.details()
+
+
+def test_a_strangers_message_is_not_received(model: Path, tmp_path: Path) -> None:
+    """Who says no token is refused before a byte of the message has come; with the token it is waited for."""
+    secret, sent = tmp_path / "token", threading.Event()
+    secret.write_text("a secret of some length")
+    running = start(model, "--token-file", str(secret))
+
+    def late() -> Iterator[bytes]:
+        sent.wait()
+        yield _request()
+
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{running.grpc}") as channel:
+            for token, code in (
+                ("", "UNAUTHENTICATED"),
+                ("a guess", "UNAUTHENTICATED"),
+                (secret.read_text(), "DEADLINE_EXCEEDED"),
+            ):
+                bearer = (("authorization", f"Bearer {token}"),)
+                for path in (PREDICT, CLASSIFY, "/inference.GRPCInferenceService/ServerLive"):
+                    with pytest.raises(grpc.RpcError) as refused:
+                        channel.stream_unary(path)(late(), timeout=1, metadata=bearer)
+                    assert refused.value.code().name == code
+            assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+    finally:
+        sent.set()
+        stop(running)
 
 
 def test_other_computers_need_the_token_over_tls(model: Path, tmp_path: Path) -> None:
