@@ -100,7 +100,7 @@ def _wrong(args: argparse.Namespace) -> str:
             return f"--{name} {getattr(args, name)} is no port: 0 … 65535"
     if bool(args.key) != bool(args.certificate):
         return "TLS takes both --key and --certificate"
-    if not page.loopback(args.host) and not (args.key and args.token_file):
+    if not rest.loopback(args.host) and not (args.key and args.token_file):
         return f"--host {args.host} lets other computers in: it needs --key, --certificate and --token-file"
     if args.learn and args.learn.exists() and not args.learn.is_dir():
         return f"--learn {args.learn} is no folder"
@@ -138,8 +138,9 @@ async def serve(service: Service, args: argparse.Namespace) -> int:
     port = _port(remote, args)
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     with socket.create_server((args.host, args.http), family=family, backlog=1024) as listening:
-        drawing = page.Page(args.learn, page.loopback(args.host))
-        web = http(rest.application(service, page.routes(service, drawing)), service, args.key, args.certificate)
+        local = rest.loopback(args.host)
+        drawing = page.Page(args.learn, local)
+        web = http(rest.application(service, local, page.routes(service, drawing)), service, args.key, args.certificate)
         loop, stop, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
@@ -52,9 +49,9 @@ class Page:
 
     def admit(self, request: Request) -> None:
         """Raises Refusal unless a request comes from the page itself, with the token of its address."""
+        if self.local:
+            rest.check_host(request)
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if self.local and not loopback(_name(host)):  # a name of the web that leads here
-            raise Refusal(Reason.FOREIGN, f"the page is at this computer's own names, not at {host[:60]!r}")
         if origin is not None and origin != f"{request.scope['scheme']}://{host}":
             raise Refusal(Reason.FOREIGN, f"this comes from another page, {origin[:60]!r}")
         authorization = request.headers.get("authorization") or ""
@@ -62,20 +59,6 @@ class Page:
             raise Refusal(
                 Reason.STRANGER, "this address is not today's: open the one that the service printed when it started"
             )
-
-
-def _name(host: str) -> str:
-    """The name or address in a Host header; empty, if it holds none."""
-    with suppress(ValueError):
-        return urlsplit(f"//{host}").hostname or ""
-    return ""
-
-
-def loopback(host: str) -> bool:
-    """Is this an address that only this computer reaches?"""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 class Files(StaticFiles):

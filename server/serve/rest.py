@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -26,15 +29,39 @@ LENGTH = "inference-header-content-length"  # of the JSON before binary tensors 
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
-def application(service: Service, more: Sequence[BaseRoute] = ()) -> Starlette:
-    """The routes, and more of them."""
+def application(service: Service, local: bool, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The routes, and more of them. local: is it for this computer only?"""
 
     def admit(request: Request) -> None:
+        if local and not service.token:
+            check_host(request)
         if request.scope["path"] not in OPEN:  # which no header is part of, as of the URL's
             service.authorized(request.headers.get("authorization"))
 
     routes = [route(service, path, method, handler, admit) for (method, path), handler in HANDLERS.items()]
     return Starlette(routes=[*routes, *more], exception_handlers={HTTPException: _other, 500: _broken})
+
+
+def check_host(request: Request) -> None:
+    """Raises Refusal unless a request names this computer as only its own programs do: a page of the web whose name is made to lead
+    here (DNS rebinding) may read what it gets."""
+    host = request.headers.get("host", "")
+    if not loopback(_name(host)):
+        raise Refusal(Reason.FOREIGN, f"this is at this computer's own names (localhost), not at {host[:60]!r}")
+
+
+def _name(host: str) -> str:
+    """The name or address in a Host header; empty, if it holds none."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
+
+
+def loopback(host: str) -> bool:
+    """Is this an address that only this computer reaches?"""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def route(service: Service, path: str, method: str, handler: Handler, admit: Callable[[Request], None]) -> Route:

@@ -159,8 +159,35 @@ def test_a_binary_length_that_is_a_lie_is_refused(running: Running) -> None:
         assert found.status_code == 400 and "inference-header-content-length" in found.json()["error"]
 
 
+def test_a_page_of_the_web_whose_name_leads_here_sees_nothing(running: Running) -> None:
+    """DNS rebinding: its requests go to this computer and bring its own name. Our own names are answered."""
+    paths = (
+        "/v1/models/digits",
+        "/v1/models/digits/metadata",
+        "/v2",
+        "/v2/models/digits",
+        "/v2/health/live",
+        "/metrics",
+    )
+    for host in ("localhost", "127.0.0.1", "127.9.9.9", "[::1]"):
+        for name in (host, f"{host}:{running.http}"):
+            assert {httpx.get(running.url(path), headers={"host": name}).status_code for path in paths} == {200}
+            assert post(running, PREDICT, {"instances": ZERO}, host=name).status_code == 200
+    for host in (
+        "rebound.example.com",
+        f"rebound.example.com:{running.http}",
+        "127.0.0.1.example.com",
+        "192.168.1.2",
+        "[x]",
+        "",
+    ):
+        found = [httpx.get(running.url(path), headers={"host": host}) for path in paths]
+        found += [post(running, path, {"instances": ZERO}, host=host) for path in (PREDICT, INFER)]
+        assert {one.status_code for one in found} == {403} and "this computer's own names" in found[0].json()["error"]
+
+
 def test_half_a_request_and_a_slow_one_cost_nothing(running: Running) -> None:
-    half = b"POST /v1/models/digits:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+    half = b"POST /v1/models/digits:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
     answers = []
     for sent in (b"", b"POST /v1/mod", half):
         with socket.create_connection(("127.0.0.1", running.http), timeout=10) as wire:

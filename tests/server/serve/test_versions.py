@@ -20,7 +20,7 @@ from core.predict import load
 from server import versions
 from server.export import EXPORTERS
 from server.serve.__main__ import main
-from server.serve.page import loopback
+from server.serve.rest import loopback
 from server.serve.servable import Follower, file_to_serve, servable
 from tests.server.serve.conftest import publish, start, stop, write
 
