@@ -135,8 +135,11 @@ class Follower:
         except Exception as error:
             why = str(error) if isinstance(error, ValueError) else f"{path} is not fit to serve: {error!r}"
             self.refused[version if version is not None else self.serving.version] = why
-            log.error("version %s is not taken, %s goes on: %s", version, self.serving.version, why)
+            new = "the new file" if version is None else f"version {version}"
+            log.error("%s is not taken, %s goes on: %s", new, self.serving.version, why)
             return
+        if version is None:  # one file has no other versions, whatever the one that was refused called itself
+            self.refused.clear()
         self.refused.pop(fresh.version, None)
         log.info("version %s takes over from %s", fresh.version, self.serving.version)
         self.serving = fresh  # one assignment: whoever has the old one ends with it

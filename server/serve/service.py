@@ -52,8 +52,8 @@ class Service:
             raise invalid(f"there is no signature {name[:40]!r}, only {' and '.join(map(repr, SIGNATURES))}")
 
     def not_taken(self) -> dict[int, str]:
-        """Why a version other than the one served is not; by its number."""
-        return {n: why for n, why in self.follower.refused.items() if n != self.follower.serving.version}
+        """Why what is newer is not served; by its version, which is the one served if another file came in its place."""
+        return dict(self.follower.refused)  # a copy: a thread looks for new ones
 
     async def predict(self, model: Servable, values: np.ndarray) -> np.ndarray:
         """Probabilities f32 [n, classes] of what a client sent. Raises Refusal."""

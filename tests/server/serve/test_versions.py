@@ -22,6 +22,7 @@ from server.export import EXPORTERS
 from server.serve.__main__ import main
 from server.serve.rest import loopback
 from server.serve.servable import Follower, file_to_serve, servable
+from server.serve.service import Service
 from tests.server.serve.conftest import publish, start, stop, write
 
 
@@ -64,6 +65,24 @@ def test_a_file_that_breaks_its_reader_in_any_way_is_not_taken(tmp_path: Path, m
     publish(tmp_path, 3, seed=3)
     follower.look()
     assert follower.serving.version == 3
+
+
+def test_a_new_file_that_cannot_be_served_is_named_in_log_and_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file by itself, and a run without versions: whatever has no number of its own."""
+    file = write(tmp_path / "model.onnx", 1, version=3)
+    for source in (file, tmp_path):
+        service = Service(Follower(source))
+        file.write_bytes(b"garbage")
+        service.follower.look()
+        (why,) = service.not_taken().values()
+        assert str(file) in why and "cannot be loaded" in why and service.model().version == 3
+        assert caplog.messages[-1].startswith("the new file is not taken, 3 goes on: ")
+        write(file, 2, version=4)
+        service.follower.look()
+        assert service.not_taken() == {} and service.model().version == 4
+        write(file, 1, version=3)
 
 
 def test_a_current_version_without_its_file_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
