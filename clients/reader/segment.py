@@ -24,6 +24,8 @@ SLENDER = (0.08, 2.2)  # width over height
 THICK = 0.5  # the widest stroke over the height
 SOFT = 2.0  # pixels from paper to full ink: more is out of focus, or no ink
 RULED = 0.012  # of a picture's longer side: what is broader is no ruled line
+STEEP = 0.25  # what a line may fall or rise, pixels a pixel, on a sheet that is tilted
+NEIGHBOURS = 3  # digits with one to their right that tell a tilt
 LARGE = 0.018  # of a digit's height may be soft: one that fills the picture has soft edges, and is sharp all the same
 
 Box = tuple[int, int, int, int]  # left, top, width, height
@@ -181,16 +183,31 @@ def _likely(groups: list[tuple[Box, list[int]]], shape: tuple[int, ...]) -> list
 
 
 def _in_reading_order(groups: list[tuple[Box, list[int]]], usual: float) -> list[tuple[Box, list[int]]]:
-    """In the order of reading."""
-    ordered: list[list[tuple[Box, list[int]]]] = []
-    for group in sorted(groups, key=lambda g: g[0][1] + g[0][3] / 2):
-        middle = group[0][1] + group[0][3] / 2
-        last = ordered[-1] if ordered else []
-        if last and middle - float(np.mean([b[1] + b[3] / 2 for b, _ in last])) < 0.6 * usual:
-            last.append(group)
+    """In the order of reading, also where the sheet is tilted a little."""
+    middles = np.array([(x + w / 2, y + h / 2) for (x, y, w, h), _ in groups]).reshape(-1, 2)
+    levels = middles[:, 1] - _tilt(middles) * middles[:, 0]
+    lines: list[list[int]] = []
+    for i in np.argsort(levels, kind="stable"):
+        if lines and levels[i] - levels[lines[-1]].mean() < 0.6 * usual:
+            lines[-1].append(i)
         else:
-            ordered.append([group])
-    return [group for line in ordered for group in sorted(line, key=lambda g: g[0][0])]
+            lines.append([i])
+    return [groups[i] for line in lines for i in sorted(line, key=lambda i: groups[i][0][0])]
+
+
+def _tilt(middles: np.ndarray) -> float:
+    """How much the lines fall, pixels a pixel to the right: the median from each digit to its nearest right neighbour.
+
+    middles: f64 [n, 2], x and y. 0 if too few have one.
+    """
+    right = middles[None] - middles[:, None]  # [from, to, 2]
+    beside = (right[..., 0] > 0) & (np.abs(right[..., 1]) < STEEP * right[..., 0])
+    distance = np.where(beside, np.hypot(right[..., 0], right[..., 1]), np.inf)
+    has = np.flatnonzero(beside.any(1))
+    if len(has) < NEIGHBOURS:
+        return 0.0
+    x, y = right[has, distance[has].argmin(1)].T
+    return float(np.median(y / x))
 
 
 def _stretched(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:

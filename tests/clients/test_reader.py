@@ -106,6 +106,21 @@ def test_ruled_lines_are_taken_out_and_strokes_mended() -> None:
     assert abs(top - 70) < 12 and abs(top + height - 190) < 12 and width < 30 and left < 300 < left + width
 
 
+@pytest.mark.parametrize("degrees", [0, -4, 4, -10, 10])
+def test_a_tilted_sheet_is_read_line_by_line_as_a_straight_one(glyph: Glyph, degrees: int) -> None:
+    """`--label` gives each digit its label in this order."""
+    for number in range(4):
+        made = sheets.sheet(5, number, glyph)
+        high, wide = made.picture.shape
+        turn = cv2.getRotationMatrix2D((wide / 2, high / 2), degrees, 0.8)
+        tilted = cv2.warpAffine(made.picture, turn, (wide, high), borderMode=cv2.BORDER_REPLICATE)
+        centres = made.centres @ turn[:, :2].T + turn[:, 2]
+        middles = np.array([(x + w / 2, y + h / 2) for x, y, w, h in (one.box for one in segment.find(tilted))])
+        distance = np.hypot(*(middles[:, None] - centres[None]).transpose(2, 0, 1))
+        order = distance.argmin(1)[distance.min(1) < 30]
+        assert len(order) > 0.9 * len(centres) and np.all(np.diff(order) > 0)
+
+
 def test_the_threshold_is_the_files_own_or_the_users(home: Path) -> None:
     assert Reader(home / "model.int8.tflite").threshold == Reader(home / "model.onnx").threshold == 0.8
     assert Reader(home / "model.onnx", 0.5).threshold == 0.5
