@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from clients.reader.pen import thickened
 from clients.reader.segment import find
-from core.data.folder import UNSURE, named_anew
+from core.data.folder import UNSURE, digest, named_anew
 from core.data.prepare import prepared
 from core.disk import placed
 from core.images import SIDE
@@ -79,7 +78,7 @@ def keep(digits: list[Digit], folder: Path, labels: list[str]) -> list[Path]:
     )
     files = []
     for digit, label in pairs:
-        name = hashlib.sha256(digit.image.tobytes()).hexdigest()[:16]
+        name = digest(digit.image)
         if label == UNSURE and any(one.parent.name.isdecimal() for one in folder.glob(f"*/{name}.png")):
             continue  # somebody has named it already
         files.append(folder / label / f"{name}.png")

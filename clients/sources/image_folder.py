@@ -81,7 +81,7 @@ def survey(
         raise ValueError(
             f"{folder.name} holds no image to train on: they should be 0 … {classes - 1}/*.png in it{remarks}"
         )
-    dark = _dark(scenario, book, np.stack(list(images.values())), path)
+    dark = _dark(scenario, book, np.stack(list(images.values()))[~layout.kept(images)], path)
     rounds = np.array([came[name] for name in train])
     # Of all that ever came: what is taken away leaves its experience empty. Labels that nobody is taught make no experience.
     firsts = sorted({first for name, first in book.came.items() if first <= round and _label(name) in wanted})
@@ -163,14 +163,16 @@ def _write(path: Path, book: Book) -> None:
 
 
 def _dark(scenario: Scenario, book: Book, images: np.ndarray, path: Path) -> bool:
-    """Is the folder's ink dark? As the scenario says, or as it was judged when the first images came, once and for all."""
+    """Is the folder's ink dark? As the scenario says, or as it was judged when the first images came, once and for all.
+
+    images: those that were not kept here, whose ink is known.
+    """
     judged = layout.dark_ink(images, scenario.ink)
     if scenario.ink != "auto":
         return judged
-    if book.dark is None:
+    if book.dark is None and len(images):
         _write(path, replace(book, dark=judged))
-        return judged
-    return book.dark
+    return judged if book.dark is None else book.dark
 
 
 def _picture(file: Path) -> np.ndarray | None:
@@ -200,5 +202,5 @@ def _label(name: str) -> int:
 
 def _examples(images: dict[str, np.ndarray], names: list[str], dark: bool) -> Examples:
     labels = np.array([_label(name) for name in names], np.int64)
-    pixels = np.stack([images[name] for name in names]) if names else np.zeros((0, SIDE, SIDE), np.uint8)
-    return Examples(layout.inked(pixels, dark), labels)
+    drawn = {name: images[name] for name in names}
+    return Examples(layout.inked(drawn, dark) if names else np.zeros((0, SIDE, SIDE), np.uint8), labels)

@@ -9,7 +9,6 @@ Whoever can reach a page can send corrections, so nothing here is believed befor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from core.config.parse import excerpt
-from core.data.folder import PENDING, STROKES, named_anew
+from core.data.folder import PENDING, STROKES, digest, named_anew
 from core.data.pictures import picture
 from core.disk import placed
 from core.images import SIDE
@@ -53,7 +52,7 @@ class Correction:
     @property
     def name(self) -> str:
         """A digest of its image, so the same image again takes the first one's place."""
-        return hashlib.sha256(self.image.tobytes()).hexdigest()[:16]
+        return digest(self.image)
 
 
 def correction(body: Mapping[str, Any], classes: int) -> Correction:

@@ -5,6 +5,7 @@ A label is a number from 0 on, written without leading zeros.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def read(path: Path, ink: str, count: int = 0) -> Source:
         raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label ({reason})")
     drawn = {name: picture(path / name, SIDE) for name in names}
     images = np.stack(list(drawn.values()))
-    dark = dark_ink(images, ink)
-    x = inked(images, dark)
+    dark = dark_ink(images[~kept(drawn)], ink)
+    x = inked(drawn, dark)
     if dark and ink == "auto":
         notes += (
             f"{path.name}: its ink is dark, its paper light (judged by the pictures' borders), so they were inverted",
@@ -108,9 +109,24 @@ def dark_ink(images: np.ndarray, ink: str) -> bool:
     return ink == "dark" if ink != "auto" else bool(len(images)) and bool(np.median(_borders(images)) > 127)
 
 
-def inked(images: np.ndarray, dark: bool) -> np.ndarray:
-    """The images as the models know them: 0 = paper, 255 = ink."""
-    return 255 - images if dark else images
+def digest(image: np.ndarray) -> str:
+    """What a digit that is kept is named by: its content, so that nothing is kept twice. image: uint8 [28, 28], 0 = paper."""
+    return hashlib.sha256(image.tobytes()).hexdigest()[:16]
+
+
+def kept(drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which were kept here, by the reader or an approved correction: bool [n]. They are light ink on black in any folder."""
+    names = [name.rpartition("/")[2].removesuffix(".png") for name in drawn]
+    ours = [
+        len(name) == 16 and name == digest(image) for name, image in zip(names, drawn.values(), strict=True)
+    ]  # a name of another's making is no digest of just this picture
+    return np.array(ours, bool)
+
+
+def inked(drawn: Mapping[str, np.ndarray], dark: bool) -> np.ndarray:
+    """The images by name as the models know them: uint8 [n, 28, 28], 0 = paper. dark: is the ink of those not kept here?"""
+    images = np.stack(list(drawn.values()))
+    return np.where((dark & ~kept(drawn))[:, None, None], 255 - images, images)
 
 
 def odd(images: Mapping[str, np.ndarray], dark: bool) -> tuple[str, ...]:
@@ -119,7 +135,7 @@ def odd(images: Mapping[str, np.ndarray], dark: bool) -> tuple[str, ...]:
         return ()
     drawn = np.stack(list(images.values()))
     blank = np.ptp(drawn.reshape(len(drawn), -1), axis=1) <= 1
-    inverted = ((_borders(drawn) > 127) != dark) & ~blank
+    inverted = ((_borders(drawn) > 127) != dark) & ~blank & ~kept(images)
     names = np.array(list(images))
     ink, other_ink = ("dark", "light") if dark else ("light", "dark")
     return (

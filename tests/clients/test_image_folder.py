@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from clients.learner import _stage_examples, learn, met
+from clients.reader import reading
+from clients.reader.reading import Digit
 from clients.sources import image_folder
 from clients.sources.image_folder import changes, own, survey
 from core.config.part import Part
@@ -168,6 +170,30 @@ def test_dark_ink_gives_the_same_digits_and_later_pictures_do_not_turn_it(tmp_pa
     second, _, notes = survey(SCENARIO, 0, dark, other, 2)
     assert np.array_equal(second.train.take(second.stream.parts[0]).x, one[0].train.x)  # type: ignore[union-attr]
     assert notes[0].startswith("pictures drawn in light ink, where the folder's is dark: 60 of 80 (")
+
+
+@pytest.mark.parametrize("ink", ["auto", "dark"])
+def test_what_is_kept_here_is_light_ink_in_a_folder_of_dark_ink_too(tmp_path: Path, ink: str) -> None:
+    """Corrections and what the reader keeps, whatever came first: the same digits as in a folder of light ink."""
+    test = read("mnist")[1]
+
+    def keep(folder: Path, start: int, stop: int) -> None:
+        digits = [Digit((0, 0, 5, 5), "1", 0.5, False, test.x[i]) for i in range(start, stop)]
+        reading.keep(digits, folder, [str(test.y[i]) for i in range(start, stop)])
+
+    for name in ("dark", "light"):
+        keep(tmp_path / name, 0, 30)
+    scenario = replace(SCENARIO, ink=ink)
+    for number, (start, stop) in enumerate([(0, 0), (0, 20), (20, 60)], 1):  # round 1: nothing but what was kept
+        shards = []
+        for name, dark in (("dark", True), ("light", False)):
+            put(tmp_path / name, start, stop, dark)
+            keep(tmp_path / name, 30, 30 + 10 * number)
+            of = scenario if dark else replace(SCENARIO, ink="light")
+            shard, held_out, notes = survey(of, 0, tmp_path / name, tmp_path / f"{name}.json", number)
+            assert not any("the folder's is" in note for note in notes)
+            shards.append((shard.train.x, held_out.x))
+        assert np.array_equal(shards[0][0], shards[1][0]) and np.array_equal(shards[0][1], shards[1][1])
 
 
 def test_the_scenario_may_say_what_the_ink_is(tmp_path: Path) -> None:

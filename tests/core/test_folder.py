@@ -10,6 +10,7 @@ import pytest
 
 from core import data
 from core.config.scenario import Scenario
+from core.data import folder as folders
 
 OTHER = "pictures drawn in light ink, where the folder's is dark"
 
@@ -45,6 +46,21 @@ def test_dark_ink_on_light_paper_is_the_same_digits(tmp_path: Path) -> None:
     assert np.array_equal(light.train.x, dark.train.x) and np.array_equal(light.test.x, dark.test.x)
     (note,) = dark.notes
     assert note == "digits: its ink is dark, its paper light (judged by the pictures' borders), so they were inverted"
+
+
+def test_what_was_kept_here_is_light_ink_in_a_folder_of_dark_ink(tmp_path: Path) -> None:
+    """By its name, the digest of its picture; a name that only looks like one is another's."""
+    for name, dark in (("light", False), ("digits", True)):
+        folder(tmp_path / name, dark)
+        for number in range(40):  # more than all others
+            image = digit(number)
+            image[0, 3] = number
+            cv2.imwrite(str(tmp_path / name / "3" / f"{folders.digest(image)}.png"), image)
+            looks = 255 - image if dark else image
+            cv2.imwrite(str(tmp_path / name / "7" / f"{folders.digest(image)}.png"), looks)
+    one, other = loaded(tmp_path / "light"), loaded(tmp_path / "digits")
+    assert np.array_equal(one.train.x, other.train.x) and np.array_equal(one.test.x, other.test.x)
+    assert len(other.notes) == 1
 
 
 def test_black_ink_on_nothing_is_the_same_digits(tmp_path: Path) -> None:
