@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn's, with a limit on the time that a request's head may take."""
+"""The HTTP server: uvicorn's, with limits on the time that a request's head may take, and an answer that nobody reads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from server.serve.service import Service
 
 CONNECTIONS = 1000
-IDLE = 30  # seconds that a connection may be kept without a request
+IDLE = 30  # seconds that a connection may be kept without a request, or without reading on where an answer waits for it
 
 
-def patient(seconds: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, which hangs up on who takes longer for a request's head; uvicorn itself would wait for ever."""
+def patient(seconds: float, unread: float = IDLE) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol, which hangs up on who takes longer for a request's head, or reads nothing of a long answer for so many
+    seconds (`unread`); uvicorn itself would wait for ever."""
 
     class Patient(HttpToolsProtocol):
         _hang_up: asyncio.TimerHandle | None = None
+        _give_up: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -35,9 +37,25 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
             self._end()
             super().on_headers_complete()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._read_on()
+            # Not `close`, which would wait for what is unread.
+            self._give_up = self.loop.call_later(unread, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._read_on()
+            super().resume_writing()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._end()
+            self._read_on()
             super().connection_lost(exc)
+
+        def _read_on(self) -> None:
+            if self._give_up:
+                self._give_up.cancel()
+                self._give_up = None
 
         def _begin(self) -> None:
             self._end()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import httpx
 import numpy as np
 import pytest
+import uvicorn
 
+from server.serve.http import Server, patient
 from tests.server.serve.conftest import Running
 
 PREDICT = "/v1/models/digits:predict"
@@ -201,3 +204,34 @@ def test_half_a_request_and_a_slow_one_cost_nothing(running: Running) -> None:
     with socket.create_connection(("127.0.0.1", running.http), timeout=10) as wire:
         wire.sendall(half)  # and gone
     assert post(running, PREDICT, {"instances": ZERO}).status_code == 200
+
+
+def test_who_reads_nothing_of_an_answer_is_hung_up_on() -> None:
+    """Else a thousand of them would hold all connections for ever. Who reads on gets all, however often it waits."""
+    chunk, chunks = bytes(1 << 16), 400
+
+    async def play() -> None:
+        ended = asyncio.Event()
+
+        async def app(scope: object, receive: object, send: Callable[[dict[str, object]], Awaitable[None]]) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(chunks):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            ended.set()
+
+        server = Server(uvicorn.Config(app, http=patient(5, unread=0.3), ws="none", lifespan="off", log_config=None))
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            serving = asyncio.create_task(server.serve([listening]))
+            for reads in (True, False):
+                ended.clear()
+                reader, writer = await asyncio.open_connection(*listening.getsockname(), limit=1 << 12)
+                writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                read = len(await reader.read()) if reads else 0
+                assert not reads or read > chunks * len(chunk)
+                await asyncio.wait_for(ended.wait(), 20)
+                writer.close()
+            server.should_exit = True
+            await serving
+
+    asyncio.run(play())
