@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         try:
             plugins.use(*args.plugins)
             scenario = Scenario.read(args.run / run_folder.SCENARIO)
+            if args.android:
+                android.check(args.android)  # before anything is written
             if not args.check:
                 stack.enter_context(run_folder.driver_lock(args.run))
                 stack.enter_context(temporary(args.run / run_folder.TEMPORARY))

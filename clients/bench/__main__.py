@@ -29,7 +29,7 @@ from clients.bench.measure import Measured, Task, begin, measure
 from clients.bench.plot import check, plot
 from clients.bench.sheet import sheet
 from clients.bench.tables import ACCURACY, BYTES, costs, plain, targets
-from clients.reader.photograph import LARGEST, decoded
+from clients.reader.photograph import LARGEST, decoded, photograph
 from core.data import read
 from core.disk import contents
 from core.predict import LOADERS
@@ -97,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         models = [file for path in args.models for file in _files(path)]
         _, test = read(args.data)
         images = test.x[: args.images]
+        if args.photograph:
+            photograph(args.photograph)  # raises, naming the file, if it is no picture
         octets = contents(args.photograph, LARGEST) if args.photograph else sheet(test.x)
         size = decoded(octets, 10**9)[0].shape
         task = Task(images, test.y[: args.images], octets, args.calls, args.watts, args.idle)

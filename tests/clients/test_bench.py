@@ -191,6 +191,17 @@ def test_what_is_wrong_is_named(arguments: list[str], words: str, capsys: pytest
     assert ended.value.code == 2 and words in capsys.readouterr().err
 
 
+def test_a_damaged_photograph_is_named(
+    digits: Data, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = sheet(digits.test.x)
+    for name, octets in (("cut.jpg", whole[:30]), ("text.jpg", b"hello"), ("empty.png", b"")):
+        (tmp_path / name).write_bytes(octets)
+        with pytest.raises(SystemExit) as ended:
+            command.main([str(files / "model.onnx"), "--photograph", str(tmp_path / name)])
+        assert ended.value.code == 2 and str(tmp_path / name) in capsys.readouterr().err
+
+
 def test_a_figure_of_no_kind_is_refused_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -136,3 +136,17 @@ def test_a_run_is_its_process_s_in_every_phase(tiny: Scenario, tmp_path: Path) -
     finally:
         first.kill()
         first.wait()
+
+
+def test_an_app_s_folder_with_other_files_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, app = tmp_path / "run", tmp_path / "app"
+    folder.mkdir()
+    app.mkdir()
+    (folder / "scenario.json").write_text(Scenario("app").json())
+    (app / "MainActivity.kt").write_text("mine")
+    with pytest.raises(SystemExit) as ended:
+        export.main([str(folder), "--android", str(app)])
+    assert ended.value.code == 2 and "MainActivity.kt" in capsys.readouterr().err
+    assert [file.name for file in folder.iterdir()] == ["scenario.json"]

@@ -35,14 +35,19 @@ def save(exports: Path, test: Examples, seed: int, folder: Path) -> list[Path]:
     model = exports / MODEL
     if not model.exists():
         raise ValueError(f"{exports} holds no {MODEL}: an app reads with that one")
-    if folder.exists() and (others := sorted({one.name for one in folder.iterdir()} - {*FILES})):
-        raise ValueError(f"{folder} holds other files ({', '.join(others[:3])}): choose an empty folder")
+    check(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metadata = about(model)
     for name, octets in _contents(model, metadata, vectors(model, test, seed)).items():
         with placed(folder / name) as file:
             file.write(octets)
     return [folder / name for name in FILES]
+
+
+def check(folder: Path) -> None:
+    """Raises ValueError if a folder holds anything else than what is written into it."""
+    if folder.exists() and (others := sorted({one.name for one in folder.iterdir()} - {*FILES})):
+        raise ValueError(f"{folder} holds other files ({', '.join(others[:3])}): choose an empty folder")
 
 
 def vectors(model: Path, test: Examples, seed: int) -> list[Vector]:
