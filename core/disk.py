@@ -19,11 +19,12 @@ STALE = 3600.0  # seconds after which nobody is still writing
 
 
 @contextmanager
-def placed(path: Path) -> Iterator[IO[bytes]]:
+def placed(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A file to write, which takes its place when it is done; after an error or a power cut the old one is still there.
 
-    Folders are made. Two threads or processes may write the same place: the later one's stays. What a power cut left of earlier
-    writing is taken away after an hour.
+    mode: who may read and write it, from its first byte on (less what the system's umask takes). Folders are made. Two threads
+    or processes may write the same place: the later one's stays. What a power cut left of earlier writing is taken away after
+    an hour.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(".*.writing"):
@@ -32,7 +33,7 @@ def placed(path: Path) -> Iterator[IO[bytes]]:
                 removed(leftover)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

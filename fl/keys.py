@@ -50,9 +50,7 @@ def authority(folder: Path, another: bool = False) -> None:
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(usage, critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    _write_private(folder / "ca.key", _pem(key))
-    with placed(file) as output:
-        output.write(builder.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM) + older)
+    _place(folder, "ca", key, builder.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM) + older)
 
 
 def forget(folder: Path) -> int:
@@ -78,11 +76,19 @@ def hosts(folder: Path) -> list[str]:
 
 
 def server(folder: Path, hosts: Sequence[str]) -> None:
-    """Make server.crt and server.key for these names and addresses, signed by the folder's authority."""
+    """Make server.crt and server.key for these names and addresses, signed by the folder's authority.
+
+    Raises ValueError if ca.key is not the key of the newest authority in ca.crt: nobody would believe what it signs.
+    """
     issuer = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
     signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{folder / 'ca.key'} is not a key that this program made")
+    if signer.public_key() != issuer.public_key():
+        raise ValueError(
+            f"{folder / 'ca.key'} does not fit {folder / 'ca.crt'}: take both from a backup, or make a new authority: "
+            "python -m scenarios.deploy renew --authority"
+        )
     key = ec.generate_private_key(CURVE())
     builder = _certificate(_name(hosts[0]), issuer.subject, key.public_key())
     builder = builder.add_extension(x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False)
@@ -91,8 +97,7 @@ def server(folder: Path, hosts: Sequence[str]) -> None:
     builder = builder.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
     )
-    _write_private(folder / "server.key", _pem(key))
-    (folder / "server.crt").write_bytes(builder.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM))
+    _place(folder, "server", key, builder.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM))
 
 
 def node(folder: Path, another: bool = False) -> Path:
@@ -149,6 +154,16 @@ def _host(text: str) -> x509.GeneralName:
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _place(folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: bytes) -> None:
+    """Put a key and its certificate in their places, once both are on the disk: the full disk that keeps one from being
+    written leaves the old pair. The certificate goes first: an old ca.key still fits one of the authorities in a new ca.crt."""
+    with placed(folder / f"{name}.key", 0o600) as private, placed(folder / f"{name}.crt") as public:
+        private.write(_pem(key))
+        private.flush()
+        os.fsync(private.fileno())
+        public.write(certificate)
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,52 @@ def test_without_another_an_authority_stays(home: Path) -> None:
     before = (home / "ca.crt").read_bytes()
     keys.authority(home)
     assert (home / "ca.crt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "make", [lambda home: keys.authority(home, another=True), lambda home: keys.server(home, ["pi"])]
+)
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_cut_short_loses_no_authority(
+    home: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], call: str, which: int
+) -> None:
+    """A full disk leaves key and certificate as they were. Between the two renamings, what all trust is still trusted."""
+    before, trusted = {file.name: file.read_bytes() for file in home.iterdir()}, (home / "ca.crt").read_bytes()
+    done, calls = getattr(os, call), iter(range(10))
+
+    def full(*arguments: object) -> None:
+        if next(calls) == which:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done(*arguments)
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        make(home)
+    monkeypatch.setattr(os, call, done)
+    if (call, which) != ("replace", 1):
+        assert {file.name: file.read_bytes() for file in home.iterdir()} == before
+    assert (home / "ca.key").read_bytes() == before["ca.key"] and (home / "ca.crt").read_bytes().endswith(trusted)
+    keys.authority(home, another=True)
+    keys.server(home, ["localhost"])
+    assert believed(home, (home / "ca.crt").read_bytes()) and (home / "ca.crt").read_bytes().endswith(trusted)
+
+
+def test_nothing_is_signed_with_a_key_that_is_not_the_authoritys(home: Path, tmp_path: Path) -> None:
+    before = (home / "server.crt").read_bytes(), (home / "server.key").read_bytes()
+    keys.authority(tmp_path / "another")
+    (home / "ca.key").write_bytes((tmp_path / "another" / "ca.key").read_bytes())
+    with pytest.raises(ValueError, match=r"ca\.key does not fit .*renew --authority"):
+        keys.server(home, ["localhost"])
+    assert ((home / "server.crt").read_bytes(), (home / "server.key").read_bytes()) == before
+
+
+@pytest.mark.parametrize("file", ["ca.key", "server.key"])
+def test_a_private_file_becomes_its_owners_whatever_it_was(home: Path, file: str) -> None:
+    (home / file).chmod(0o644)
+    keys.authority(home, another=True)
+    keys.server(home, ["localhost"])
+    assert (home / file).stat().st_mode & 0o777 == 0o600
 
 
 def test_another_key_of_a_node_is_another(home: Path) -> None:
