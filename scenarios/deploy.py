@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     args, rest = p.parse_known_args(argv)
     if rest and args.command != "run":
         p.error(f"unrecognized arguments: {' '.join(rest)}")
-    home = args.home.absolute()
+    home = args.home.resolve()  # one spelling: a home's processes are found by it
     try:
         if args.command == "up":
             return _up(home, args)

@@ -68,7 +68,7 @@ def _config(home: Path) -> Path:
 
 def option(home: Path) -> str:
     """What a command must say to mean this home; nothing, if it is the usual one."""
-    return "" if home == HOME.absolute() else f" --home {shlex.quote(str(home))}"
+    return "" if home == HOME.resolve() else f" --home {shlex.quote(str(home))}"
 
 
 def up(home: Path) -> str:
@@ -96,9 +96,9 @@ def python() -> str:
 def home(folder: Path) -> Path:
     """The home of the real nodes that a run is on; the usual one, if the run does not say."""
     try:
-        return Path(str(read_object(folder / run_folder.FEDERATION, "home")["home"]))
+        return Path(str(read_object(folder / run_folder.FEDERATION, "home")["home"])).resolve()
     except FileNotFoundError:
-        return HOME.absolute()
+        return HOME.resolve()
 
 
 def ask(home: Path, *arguments: str, check: bool = False) -> Reply:

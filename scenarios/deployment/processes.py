@@ -23,6 +23,7 @@ from scenarios.deployment.flwr_cli import CODE, HOST
 Process = subprocess.Popen[bytes]
 ARRIVES = 60.0  # seconds that a process may take to come up
 GOES = 10.0  # seconds to end when asked; then it is made to
+KILLED = 5.0  # seconds until the system has taken away what was made to end
 
 
 def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engines: Sequence[str]) -> None:
@@ -170,14 +171,21 @@ def running(home: Path) -> dict[str, int]:
 
 
 def down(home: Path) -> None:
-    """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink."""
+    """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink. Raises ValueError if some go on."""
     if not home.is_dir():
         raise ValueError(f"there is no federation in {home}")
     names = [file.stem for file in home.glob("*.pid")]
     for some in ([name for name in names if name != "superlink"], ["superlink"]):
         end(lambda some=some: _processes(home, some), GOES)  # type: ignore[misc]
-    for name in names:
+    last = time.monotonic() + KILLED
+    while (left := {name for name in names if _processes(home, [name])}) and time.monotonic() < last:
+        time.sleep(0.1)
+    left |= set(running(home))  # not to be found by its mark, if the home was moved since
+    for name in set(names) - left:
         (home / f"{name}.pid").unlink(missing_ok=True)
+    if left:
+        pids = " ".join((home / f"{name}.pid").read_text().strip() for name in sorted(left))
+        raise ValueError(f"{', '.join(sorted(left))} of {home} cannot be stopped from here; by hand: kill {pids}")
     Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
 
 

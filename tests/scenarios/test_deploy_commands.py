@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +122,47 @@ def test_another_key_takes_a_names_place_only_if_asked(
     assert deploy.main([*words, another, "--client", "3", "--replace"]) == 0
     (one,) = json.loads((home / "nodes.json").read_text()).values()
     assert one["key"] == another and one["client"] == 3
+
+
+@pytest.fixture
+def started(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that passes for this home's SuperLink."""
+    program = [sys.executable, "-c", "import time; time.sleep(600)", "flower-superlink"]
+    process = processes.start(home, "superlink", program, home / "superlink", {})
+    while not processes._processes(home, ["superlink"]):  # it shows its environment a moment after it was started
+        pass
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("way", ["link", "detour"])
+def test_down_stops_what_runs_however_the_home_is_spelled(
+    home: Path, started: subprocess.Popen[bytes], way: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = home / "superlink" / ".."
+    if way == "link":
+        other = tmp_path_factory.mktemp("elsewhere") / "link"
+        other.symlink_to(home)
+    assert deploy.main(["--home", str(other), "down"]) == 0
+    assert started.wait(10) and not list(home.glob("*.pid"))
+
+
+def test_what_down_cannot_stop_is_named_and_found_by_the_next_one(
+    home: Path,
+    started: subprocess.Popen[bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A home that was moved while its SuperLink ran."""
+    moved = home.rename(tmp_path_factory.mktemp("elsewhere") / "moved")
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(moved), "down"])
+    assert f"superlink of {moved} cannot be stopped from here; by hand: kill {started.pid}" in capsys.readouterr().err
+    assert (moved / "superlink.pid").exists() and started.poll() is None
+    started.kill()
+    started.wait()
+    assert deploy.main(["--home", str(moved), "down"]) == 0 and not list(moved.glob("*.pid"))
 
 
 def test_an_authority_is_renewed_in_three_steps(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
