@@ -23,6 +23,7 @@ from typing import Any
 from flwr.app import Error, Message
 
 from core.config.scenario import Scenario
+from core.processes import end
 from fl import keys, roster
 from scenarios.backends.local import LocalGrid
 from scenarios.deployment import flwr_cli, processes
@@ -50,6 +51,7 @@ def main() -> int:
             _up(home)
             run, words = _run(home, base / "run")
         finally:
+            end(lambda: processes._processes(home, ("liar", "thief")), processes.GOES)
             processes.down(home)
         return 0 if _judged(run, words, base / "rest") else 1
 

@@ -172,15 +172,15 @@ def running(home: Path) -> dict[str, int]:
 
 def down(home: Path) -> None:
     """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink. Raises ValueError if some go on."""
-    if not home.is_dir():
+    if not flwr_cli.exists(home):
         raise ValueError(f"there is no federation in {home}")
-    names = [file.stem for file in home.glob("*.pid")]
+    names = [name for file in home.glob("*.pid") if (name := file.stem) == "superlink" or is_local_node(name)]
     for some in ([name for name in names if name != "superlink"], ["superlink"]):
         end(lambda some=some: _processes(home, some), GOES)  # type: ignore[misc]
     last = time.monotonic() + KILLED
     while (left := {name for name in names if _processes(home, [name])}) and time.monotonic() < last:
         time.sleep(0.1)
-    left |= set(running(home))  # not to be found by its mark, if the home was moved since
+    left |= set(names) & set(running(home))  # not to be found by its mark, if the home was moved since
     for name in set(names) - left:
         (home / f"{name}.pid").unlink(missing_ok=True)
     if left:

@@ -165,6 +165,19 @@ def test_what_down_cannot_stop_is_named_and_found_by_the_next_one(
     assert deploy.main(["--home", str(moved), "down"]) == 0 and not list(moved.glob("*.pid"))
 
 
+def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Another program's pid file, and folders in which there is no federation."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for folder in (elsewhere, home):
+        (folder / "nginx.pid").write_text("1\n")
+    (elsewhere / "superlink.pid").write_text("1\n")
+    (home / "node-3.pid").write_text("99999999\n")
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(elsewhere), "down"])
+    assert deploy.main(["--home", str(home), "down"]) == 0
+    assert [file.name for file in home.glob("*.pid")] == ["nginx.pid"] and len(list(elsewhere.glob("*.pid"))) == 2
+
+
 def test_an_authority_is_renewed_in_three_steps(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys.authority(home)
     keys.server(home, ["localhost", "127.0.0.1"])
