@@ -1,4 +1,5 @@
-"""Which devices may join: one by its key, or all on a list; Flower never takes a dismissed key again, so refusals come first."""
+"""Which devices may join: one by its key, or all on a list. Flower never takes a dismissed key again, so nobody is dismissed before
+all others are in."""
 
 from __future__ import annotations
 
@@ -18,26 +19,19 @@ def admit(home: Path, name: str, key: str, client: int, replace: bool) -> None:
     Raises ValueError if it cannot be: the key or client makes no sense, or is another's.
     """
     _check(key, client)
-    if replace and _has_another_key(home, name, key):
-        flwr_cli.free(home, name, client)
-        flwr_cli.dismiss(home, name)
-    _let_in(home, name, key, client)
+    flwr_cli.admit(home, _written(home, name, key), name, client, replace)
 
 
 def admit_all(home: Path, file: Path) -> None:
     """Those on the list are in, and no others but the nodes of `up`. Raises ValueError first if they cannot be."""
     say = Console(stderr=True, highlight=False).print
-    listed = _listed(home, file)
-    admitted = flwr_cli.names(home).values()
-    for name in sorted({name for name in admitted if not processes.is_local_node(name)} - set(listed)):
+    listed, plays = _listed(home, file), flwr_cli.clients(home)
+    for name, (key, client) in listed.items():
+        flwr_cli.register(home, _written(home, name, key), name, plays.get(name, client))
+    for name in sorted({name for name in plays if not processes.is_local_node(name)} - set(listed)):
         flwr_cli.dismiss(home, name)
         say(f"{name} is let in no more: it is not on the list", soft_wrap=True)
-    for name, (key, _) in listed.items():
-        if _has_another_key(home, name, key):
-            flwr_cli.dismiss(home, name)
     flwr_cli.deal(home, {name: client for name, (_, client) in listed.items()})
-    for name, (key, client) in listed.items():
-        _let_in(home, name, key, client)
     say(f"{len(listed)} may join: {', '.join(listed) or 'nobody'}", soft_wrap=True)
 
 
@@ -66,14 +60,11 @@ def _listed(home: Path, file: Path) -> dict[str, tuple[str, int]]:
     return listed
 
 
-def _has_another_key(home: Path, name: str, key: str) -> bool:
-    return name in flwr_cli.names(home).values() and not flwr_cli.holds(home, name, key)
-
-
-def _let_in(home: Path, name: str, key: str, client: int) -> None:
+def _written(home: Path, name: str, key: str) -> Path:
+    """A file of this public key, for Flower's command line."""
     file = home / f"{Path(name).name}.pub"
     file.write_text(key.strip() + "\n")
-    flwr_cli.admit(home, file, name, client)
+    return file
 
 
 def _check(key: str, client: int) -> None:

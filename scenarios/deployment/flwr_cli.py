@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -129,31 +129,39 @@ def _flwr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 # ── nodes ──
 
 
-def admit(home: Path, key: Path, name: str, client: int) -> None:
-    """Let a node with this public key in, to play this client and no other; it is written down by the node's number. One that
-    is in already stays, and plays this client from now on. Raises ValueError if the client is another's."""
+def admit(home: Path, key: Path, name: str, client: int, replace: bool = False) -> None:
+    """Let a node with this public key in, to play this client and no other. One that is in already stays, and plays this client
+    from now on. replace: in place of the key that its name had. Raises ValueError if the client is another's."""
     free(home, name, client)
     text = bare(key.read_text())
     another = [one for one in _admitted(home).values() if one["name"] == name and one.get("key", text) != text]
-    if another:
+    if another and not replace:
         how = f"choose another name, or first: dismiss {name}"
         raise ValueError(f"{name} is admitted with another key, as client {another[0]['client']}; {how}")
+    register(home, key, name, client)
+
+
+def register(home: Path, key: Path, name: str, client: int) -> None:
+    """The same, whoever else has the client, and whatever key the name had: that one is let in no more, once this one is. It is
+    written down by the node's number. Raises ValueError if Flower does not take the key; then nothing has changed."""
+    text = bare(key.read_text())
+    earlier = {number: one for number, one in _admitted(home).items() if one["name"] == name}
     reply = ask(home, "supernode", "register", str(key), LINK, "--name", name)
-    if not reply.get("success"):
+    if reply.get("success"):
+        number = str(reply["node-id"])
+    else:
         words = cleaned(reply.get("error-message"), 10_000)[-400:]
         if "already" not in words:
             raise ValueError(f"{name} was not admitted: {words}")
-        if name not in names(home).values():  # Flower never takes a key again that was dismissed
+        number = next((number for number, one in earlier.items() if one.get("key", text) == text), "")
+        if not number:  # Flower never takes a key again that was dismissed
             raise ValueError(
                 f"{name} was not admitted: its key was dismissed, or belongs to another name; "
                 f"make it a new one: remove its key and key.pub, and install (or `up`) again"
             )
-    number = (
-        str(reply["node-id"])
-        if "node-id" in reply
-        else next(n for n, admitted in names(home).items() if admitted == name)
-    )
+    # With the older ones: should the SuperLink go away now, the next call still knows whom to let in no more.
     _write(home, _admitted(home) | {number: {"name": name, "client": client, "key": text}})
+    _unregister(home, set(earlier) - {number})
 
 
 def bare(key: str) -> str:
@@ -185,9 +193,18 @@ def dismiss(home: Path, name: str) -> None:
     if not numbers:
         admitted = ", ".join(sorted(names(home).values())) or "nobody is"
         raise ValueError(f"{name!r} is not admitted here; choose from those that are: {admitted}")
-    for number in numbers:
-        ask(home, "supernode", "unregister", number, LINK, check=True)
-    _write(home, {number: node for number, node in _admitted(home).items() if node["name"] != name})
+    _unregister(home, numbers)
+
+
+def _unregister(home: Path, numbers: Collection[str]) -> None:
+    """Let these nodes in no more. A number that Flower does not know, or no longer, is as good as gone."""
+    for number in sorted(numbers):
+        try:
+            ask(home, "supernode", "unregister", number, LINK, check=True)
+        except ValueError as error:
+            if "Node ID not found" not in str(error):
+                raise
+    _write(home, {number: node for number, node in _admitted(home).items() if number not in numbers})
 
 
 def names(home: Path) -> dict[str, str]:

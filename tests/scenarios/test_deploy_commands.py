@@ -75,6 +75,73 @@ def test_what_is_refused_changes_nothing(home: Path, tmp_path: Path, capsys: pyt
         assert flwr_cli.holds(home, "kitchen", first) and flwr_cli.holds(home, "hall", second)
 
 
+@pytest.mark.parametrize("by_list", [False, True])
+def test_a_key_that_flower_refuses_shuts_nobody_out(
+    home: Path, tmp_path: Path, by_list: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dismissed one: the device's own key is still believed, and so are those of all others."""
+    first, second, third = (key(tmp_path / "keys", name) for name in "abc")
+    file, words = tmp_path / "nodes.toml", ["--home", str(home)]
+    assert listed(home, file, kitchen=(3, first), attic=(5, third)) == 0
+    assert deploy.main([*words, "admit", "kitchen", second, "--client", "3", "--replace"]) == 0
+    before = (home / "nodes.json").read_bytes()
+    how = ["--list", str(file)] if by_list else ["kitchen", first, "--client", "3", "--replace"]
+    file.write_text(f'[kitchen]\nclient = 3\nkey = "{first}"\n')
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main([*words, "admit", *how])
+    assert "kitchen was not admitted: its key was dismissed" in capsys.readouterr().err
+    assert (home / "nodes.json").read_bytes() == before and flwr_cli.holds(home, "kitchen", second)
+
+
+def test_a_device_that_flower_no_longer_knows_is_dismissed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number is of a database that was taken away; another of its numbers is not."""
+    ask, asked = flwr_cli.ask, []
+
+    def forgetful(home: Path, *words: str, check: bool = False) -> dict[str, Any]:
+        asked.append(words[1:3])
+        if words[1] == "unregister" and words[2] != "8":
+            raise ValueError("flwr supernode unregister: Node ID not found for account.")
+        return ask(home, *words, check=check)
+
+    monkeypatch.setattr(flwr_cli, "ask", forgetful)
+    stale = {"name": "kitchen", "client": 3, "key": key(tmp_path / "keys", "a")}
+    (home / "nodes.json").write_text(json.dumps({"7": stale, "8": stale, "9": stale | {"name": "hall", "client": 4}}))
+    assert deploy.main(["--home", str(home), "dismiss", "kitchen"]) == 0
+    assert admitted(home) == {"hall": 4} and asked == [("unregister", "7"), ("unregister", "8")]
+
+
+def test_a_device_that_is_admitted_anew_has_one_number(home: Path, tmp_path: Path) -> None:
+    text = key(tmp_path / "keys", "a")
+    (home / "nodes.json").write_text(json.dumps({"77": {"name": "kitchen", "client": 3, "key": text}}))
+    assert deploy.main(["--home", str(home), "admit", "kitchen", text, "--client", "3"]) == 0
+    assert list(json.loads((home / "nodes.json").read_text())) == ["1"]
+
+
+def test_an_old_key_that_could_not_be_dismissed_is_when_asked_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (key(tmp_path / "keys", name) for name in "ab")
+    words = ["--home", str(home), "admit", "kitchen"]
+    assert deploy.main([*words, first, "--client", "3"]) == 0
+    ask = flwr_cli.ask
+
+    def gone(home: Path, *words: str, check: bool = False) -> dict[str, Any]:
+        if words[1] == "unregister":
+            raise ValueError("no answer within two minutes")
+        return ask(home, *words, check=check)
+
+    monkeypatch.setattr(flwr_cli, "ask", gone)
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main([*words, second, "--client", "3", "--replace"])
+    monkeypatch.setattr(flwr_cli, "ask", ask)
+    assert len(json.loads((home / "nodes.json").read_text())) == 2
+    assert deploy.main([*words, second, "--client", "3", "--replace"]) == 0
+    (one,) = json.loads((home / "nodes.json").read_text()).values()
+    assert one["key"] == second
+
+
 def test_two_on_the_list_may_change_places(home: Path, tmp_path: Path) -> None:
     first, second = (key(tmp_path / "keys", name) for name in "ab")
     file = tmp_path / "nodes.toml"
