@@ -60,8 +60,10 @@ def check(node: Node) -> None:
         raise ValueError(
             f"it has schema {node.schema}, this program reads {SCHEMA}: bring this device's code up to date"
         )
-    if not re.fullmatch(r"[\w-]{1,40}", node.name):
-        raise ValueError(f"--name {excerpt(node.name)} should be letters, digits, - and _ only")
+    try:
+        check_name(node.name)
+    except ValueError as error:
+        raise ValueError(f"--name {error}") from None
     host, _, port = node.server.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"--server {excerpt(node.server)} should be HOST:PORT")
@@ -73,6 +75,12 @@ def check(node: Node) -> None:
         _quoted(node.data)
     except ValueError as error:
         raise ValueError(f"--data {error}") from None
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for what cannot be a device's name."""
+    if not re.fullmatch(r"[\w-]{1,40}", name):
+        raise ValueError(f"{excerpt(name)} should be 1 … 40 letters, digits, - and _ only")
 
 
 def command(node: Node, folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from rich.console import Console
 
+from clients.pi.settings import check_name
 from scenarios.deployment import flwr_cli, processes
 
 
@@ -18,7 +19,7 @@ def admit(home: Path, name: str, key: str, client: int, replace: bool) -> None:
 
     Raises ValueError if it cannot be: the key or client makes no sense, or is another's.
     """
-    _check(key, client)
+    _check(name, key, client)
     flwr_cli.admit(home, _written(home, name, key), name, client, replace)
 
 
@@ -49,11 +50,9 @@ def _listed(home: Path, file: Path) -> dict[str, tuple[str, int]]:
             raise ValueError(f"--list {file}: [{name}] should have client = N and key = 'ecdsa-sha2-nistp384 …'")
         listed[name] = key, client = str(device["key"]), device["client"]
         try:
-            _check(key, client)
+            _check(name, key, client)
         except ValueError as error:
             raise ValueError(f"--list {file}: [{name}]: {error}") from None
-        if name in local:
-            raise ValueError(f"--list {file}: [{name}] is a node of `up`; choose another name")
         for what in (f"client {client}", f"key {flwr_cli.bare(key)}"):
             if (other := owners.setdefault(what, name)) != name:
                 raise ValueError(f"--list {file}: [{name}]: {what[:40]} is {other}'s")
@@ -67,8 +66,11 @@ def _written(home: Path, name: str, key: str) -> Path:
     return file
 
 
-def _check(key: str, client: int) -> None:
-    """Raises ValueError if this is no public key as `clients.pi install` prints it, or no client."""
+def _check(name: str, key: str, client: int) -> None:
+    """Raises ValueError if this is no name or public key as `clients.pi install` prints it, or no client."""
+    check_name(name)
+    if processes.is_local_node(name):  # a list lets those stay that are not on it
+        raise ValueError(f"{name} is the name of a node of `up`; choose another")
     if client < 0:
         raise ValueError(f"--client {client} should be 0 or more")
     if not key.startswith("ecdsa-sha2-nistp384 "):

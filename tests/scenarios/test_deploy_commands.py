@@ -142,6 +142,20 @@ def test_an_old_key_that_could_not_be_dismissed_is_when_asked_again(
     assert one["key"] == second
 
 
+@pytest.mark.parametrize("name", ["node-0", "node-12", "a[b]", "../x", "a b", "x" * 41, ""])
+def test_a_device_has_a_name_that_is_its_own(
+    home: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As clients.pi takes it, and not one of a node of `up`, which no list dismisses."""
+    text, file = key(tmp_path / "keys", "a"), tmp_path / "nodes.toml"
+    file.write_text(f"['{name}']\nclient = 3\nkey = '{text}'\n")
+    for how in ([name, text, "--client", "3"], ["--list", str(file)]):
+        with pytest.raises(SystemExit, match="2"):
+            deploy.main(["--home", str(home), "admit", *how])
+        assert "choose another" in (stderr := capsys.readouterr().err) or "letters, digits, - and _ only" in stderr
+    assert not (home / "nodes.json").exists()
+
+
 def test_two_on_the_list_may_change_places(home: Path, tmp_path: Path) -> None:
     first, second = (key(tmp_path / "keys", name) for name in "ab")
     file = tmp_path / "nodes.toml"
