@@ -59,10 +59,8 @@ def forget(folder: Path) -> int:
     Raises ValueError if the server's certificate is not the newest one's: nobody would believe it.
     """
     newest, *older = x509.load_pem_x509_certificates((folder / "ca.crt").read_bytes())
-    try:
-        x509.load_pem_x509_certificate((folder / "server.crt").read_bytes()).verify_directly_issued_by(newest)
-    except (ValueError, TypeError, InvalidSignature):
-        raise ValueError(f"{folder / 'server.crt'} is signed by an older authority; renew it first") from None
+    if not _signed(x509.load_pem_x509_certificate((folder / "server.crt").read_bytes()), newest):
+        raise ValueError(f"{folder / 'server.crt'} is signed by an older authority; renew it first")
     with placed(folder / "ca.crt") as file:
         file.write(newest.public_bytes(Encoding.PEM))
     return len(older)
@@ -76,9 +74,9 @@ def hosts(folder: Path) -> list[str]:
 
 
 def server(folder: Path, hosts: Sequence[str]) -> None:
-    """Make server.crt and server.key for these names and addresses, signed by the folder's authority.
+    """Make server.crt and server.key for these names and addresses, signed by the folder's authority, which they do not outlive.
 
-    Raises ValueError if ca.key is not the key of the newest authority in ca.crt: nobody would believe what it signs.
+    Raises ValueError if ca.key is not the key of the newest authority in ca.crt, or that has ended: nobody would believe them.
     """
     issuer = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
     signer = load_pem_private_key((folder / "ca.key").read_bytes(), None)
@@ -89,8 +87,10 @@ def server(folder: Path, hosts: Sequence[str]) -> None:
             f"{folder / 'ca.key'} does not fit {folder / 'ca.crt'}: take both from a backup, or make a new authority: "
             "python -m scenarios.deploy renew --authority"
         )
+    if (left := days_left(issuer)) < 0:
+        raise ValueError(expires("ca.crt", left))
     key = ec.generate_private_key(CURVE())
-    builder = _certificate(_name(hosts[0]), issuer.subject, key.public_key())
+    builder = _certificate(_name(hosts[0]), issuer.subject, key.public_key(), issuer.not_valid_after_utc)
     builder = builder.add_extension(x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -112,9 +112,21 @@ def node(folder: Path, another: bool = False) -> Path:
 
 
 def days(folder: Path) -> dict[str, int]:
-    """For how many days each certificate in a federation's folder is good still; below 0: it has ended."""
-    names = [name for name in ("ca.crt", "server.crt") if (folder / name).exists()]
-    return {name: min(map(days_left, x509.load_pem_x509_certificates((folder / name).read_bytes()))) for name in names}
+    """For how many days each certificate in a federation's folder is good still; below 0: it has ended.
+
+    Of several authorities in ca.crt it is the newest: whoever has that one needs no other. The server's is good for no longer than
+    the authority that signed it.
+    """
+    certificates = {
+        name: x509.load_pem_x509_certificates((folder / name).read_bytes())
+        for name in ("ca.crt", "server.crt")
+        if (folder / name).exists()
+    }
+    good = {name: days_left(newest) for name, (newest, *_) in certificates.items()}
+    if "server.crt" in good:
+        (server, *_), authorities = certificates["server.crt"], certificates.get("ca.crt", [])
+        good["server.crt"] = min(good["server.crt"], *(days_left(one) for one in authorities if _signed(server, one)))
+    return good
 
 
 def days_left(certificate: x509.Certificate) -> int:
@@ -122,14 +134,27 @@ def days_left(certificate: x509.Certificate) -> int:
     return (certificate.not_valid_after_utc - datetime.now(UTC)).days
 
 
-def expires(name: str, days: int) -> str:
-    """The sentence on a certificate that ends soon, or has ended."""
+def expires(name: str, days: int, deploy: str = "python -m scenarios.deploy") -> str:
+    """The sentence on a certificate that ends soon, or has ended. deploy: how this federation's owner calls that command."""
     when = f"ends in {days} day{'s' * (days != 1)}" if days >= 0 else f"ended {-days} day{'s' * (days != -1)} ago"
-    return f"{name} {when}: python -m scenarios.deploy renew"
+    return f"{name} {when}: {deploy} renew{' --authority' * (name == 'ca.crt')}"
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Did this authority sign the certificate?"""
+    try:
+        certificate.verify_directly_issued_by(authority)
+        return True
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, last: datetime | None = None
+) -> x509.CertificateBuilder:
+    """last: when it ends, if its own years would take it further."""
     now = datetime.now(UTC)
+    until = now + timedelta(days=365 * YEARS)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -137,7 +162,7 @@ def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePub
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))  # a device's clock may be a little behind
-        .not_valid_after(now + timedelta(days=365 * YEARS))
+        .not_valid_after(min(until, last or until))
     )
 
 

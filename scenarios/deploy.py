@@ -19,7 +19,7 @@ from core.config.scenario import ENGINES
 from core.text import printable
 from fl import keys
 from scenarios.deployment import devices, flwr_cli, metrics, processes, status
-from scenarios.deployment.flwr_cli import CODE, HOME, option
+from scenarios.deployment.flwr_cli import CODE, HOME
 from scenarios.presets import SCENARIOS
 from scenarios.run import main as command
 from server import run_folder
@@ -174,11 +174,11 @@ def _up(home: Path, args: argparse.Namespace) -> int:
     if not 0 <= args.nodes <= 1000 or not 1024 <= port <= 64000:
         raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
     if port != last_port and processes.running(home):
-        down = f"{flwr_cli.python()} -m scenarios.deploy{option(home)} down"
+        down = f"{flwr_cli.deploy(home)} down"
         raise ValueError(f"--port {port}: what runs of {args.home} uses {last_port}; first: {down}")
     processes.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     Console(stderr=True, highlight=False).print(
-        f"up; next: {flwr_cli.python()} -m scenarios.deploy{option(home)} run pi{_fitting(args.nodes)}", soft_wrap=True
+        f"up; next: {flwr_cli.deploy(home)} run pi{_fitting(args.nodes)}", soft_wrap=True
     )
     return 0
 

@@ -71,9 +71,14 @@ def option(home: Path) -> str:
     return "" if home == HOME.resolve() else f" --home {shlex.quote(str(home))}"
 
 
+def deploy(home: Path) -> str:
+    """This program's command for this home, of which the last word is to be added."""
+    return f"{python()} -m scenarios.deploy{option(home)}"
+
+
 def up(home: Path) -> str:
     """The command that starts what is missing of this home's federation."""
-    return f"{python()} -m scenarios.deploy{option(home)} up"
+    return f"{deploy(home)} up"
 
 
 def resume(folder: Path, home: Path | None = None, how: str = "") -> str:

@@ -71,7 +71,7 @@ class Status:
         """What should be done soon."""
         for name, days in (self.certificates or {}).items():
             if days < keys.SOON:
-                yield keys.expires(name, days)
+                yield keys.expires(name, days, flwr_cli.deploy(Path(self.home)))
 
 
 def look(home: Path) -> Status:

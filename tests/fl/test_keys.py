@@ -133,3 +133,32 @@ def test_days_are_of_the_certificate_that_ends_first(home: Path) -> None:
     assert keys.days(home) == {"ca.crt": 365 * keys.YEARS - 1, "server.crt": 365 * keys.YEARS - 1}
     assert keys.days(home / "nowhere") == {}
     assert keys.expires("ca.crt", 0).startswith("ca.crt ends in 0 days")
+
+
+def test_the_warning_names_what_renews_that_certificate() -> None:
+    assert keys.expires("ca.crt", 3).endswith(": python -m scenarios.deploy renew --authority")
+    assert keys.expires("server.crt", 3, "python -m scenarios.deploy --home x").endswith(" --home x renew")
+
+
+def test_a_servers_certificate_does_not_outlive_its_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it said to; and an authority that is new ends the warning of the old one."""
+    folder = tmp_path / "another"
+    monkeypatch.setattr(keys, "YEARS", 0.05)
+    keys.authority(folder)
+    monkeypatch.setattr(keys, "YEARS", 5)
+    keys.server(folder, ["localhost"])
+    ca, server = (x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes()) for name in ("ca", "server"))
+    assert server.not_valid_after_utc == ca.not_valid_after_utc
+    assert keys.days(folder) == {"ca.crt": 18, "server.crt": 18}
+    keys.authority(folder, another=True)
+    assert keys.days(folder) == {"ca.crt": 5 * 365 - 1, "server.crt": 18}
+    keys.server(folder, ["localhost"])
+    assert keys.days(folder) == {"ca.crt": 5 * 365 - 1, "server.crt": 5 * 365 - 1}
+
+
+def test_an_authority_that_has_ended_signs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "another"
+    monkeypatch.setattr(keys, "YEARS", -0.001)
+    keys.authority(folder)
+    with pytest.raises(ValueError, match=r"ended 1 day ago: .* renew --authority"):
+        keys.server(folder, ["localhost"])

@@ -151,7 +151,9 @@ def test_a_certificate_that_ends_soon_is_warned_of(
     monkeypatch.setattr(keys, "days_left", lambda certificate: days)
     status.show(federation)
     output = " ".join(capsys.readouterr().out.split())
-    assert f"WARNING: ca.crt {warning}" in output and "scenarios.deploy renew" in output
+    assert f"WARNING: ca.crt {warning}" in output and f"WARNING: server.crt {warning}" in output
+    for command in (" renew --authority WARNING: server.crt", " renew"):
+        assert f"scenarios.deploy --home {federation}{command}" in output
 
 
 def test_prometheus_reads_it(federation: Path) -> None:
