@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_ssh_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -101,14 +102,30 @@ def server(folder: Path, hosts: Sequence[str]) -> None:
 
 
 def node(folder: Path, another: bool = False) -> Path:
-    """Make a node's key pair, `key` and `key.pub`, if it is not there, or another is wanted; returns the public one."""
+    """Make a node's key pair, `key` and `key.pub`, if it is not there, or another is wanted; returns the public one.
+
+    Raises ValueError if the key that is there is damaged.
+    """
     if another or not (folder / "key").exists():
-        folder.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(CURVE())
-        _write_private(folder / "key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-        (folder / "key.pub").write_bytes(public + b"\n")
-    return folder / "key.pub"
+        with placed(folder / "key", 0o600) as private:
+            private.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    public, file = public_key(folder), folder / "key.pub"
+    if not file.exists() or file.read_bytes().split()[:2] != public.split():
+        with placed(file) as output:
+            output.write(public + b"\n")
+    return file
+
+
+def public_key(folder: Path) -> bytes:
+    """The public half of a node's key, in a line. Raises ValueError if the key is damaged: empty after a power cut, say."""
+    file = folder / "key"
+    try:
+        key = load_ssh_private_key(file.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        how = "make another: python -m clients.pi renew --key; for a node of `up`: remove it, dismiss the node, and up again"
+        raise ValueError(f"{file} is damaged; {how}") from None
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
 def days(folder: Path) -> dict[str, int]:
@@ -189,9 +206,3 @@ def _place(folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate
         private.flush()
         os.fsync(private.fileno())
         public.write(certificate)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)  # it may have been there with other rights
-        file.write(content)

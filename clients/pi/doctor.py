@@ -80,17 +80,7 @@ def _installed(module: str) -> bool:
 
 def owned(node: Node, home: Path) -> Iterator[Check]:
     """What the node's owner holds."""
-    key = home / "key"
-    mode = key.stat().st_mode & 0o777 if key.exists() else 0
-    yield (
-        "key",
-        mode == 0o600,
-        "there, for its owner only"
-        if mode == 0o600
-        else (
-            f"{key} is missing: python -m clients.pi install" if not mode else f"others may read it: chmod 600 {key}"
-        ),
-    )
+    yield "key", *_run_check(lambda: node_module().key(home))
     yield "authority", *_run_check(lambda: node_module().authority(home))
     yield "data", *_run_check(lambda: node_module().counted(node))
 

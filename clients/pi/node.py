@@ -19,7 +19,7 @@ from core.data.folder import classes
 from core.disk import placed
 from fl import keys
 
-__all__ = ["another_key", "authority", "clean", "counted", "install", "join", "trust"]
+__all__ = ["another_key", "authority", "clean", "counted", "install", "join", "key", "trust"]
 
 
 def install(node: Node, folder: Path, authority: Path, root: bool = False) -> Path:
@@ -55,6 +55,17 @@ def trust(folder: Path, authority: Path) -> None:
 def another_key(folder: Path) -> Path:
     """Another key pair in place of the old one, which is lost; returns the public key."""
     return keys.node(folder, another=True)
+
+
+def key(folder: Path) -> str:
+    """How its key is, in words. Raises ValueError if there is none, others may read it, or it is damaged."""
+    file = folder / "key"
+    if not file.exists():
+        raise ValueError(f"{file} is missing: python -m clients.pi install")
+    if file.stat().st_mode & 0o777 != 0o600:
+        raise ValueError(f"others may read it: chmod 600 {file}")
+    keys.public_key(folder)
+    return "there, for its owner only"
 
 
 def _certificate(authority: Path) -> bytes:

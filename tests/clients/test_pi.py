@@ -159,6 +159,19 @@ def test_the_doctor_names_each_thing_that_is_wrong(tmp_path: Path, ca: Path, mon
     assert checks["memory"] == (False, f"12 MB available: {doctor.FREE} MB are needed; stop other programs")
 
 
+def test_the_doctor_and_install_name_a_damaged_key(
+    tmp_path: Path, ca: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = installed(tmp_path, ca)
+    (folder / "key").write_bytes(b"")
+    good, how = examined(folder)["key"]
+    assert not good and "is damaged" in how and "clients.pi renew --key" in how
+    with pytest.raises(SystemExit, match="2"):
+        installed(tmp_path, ca)
+    assert "is damaged" in capsys.readouterr().err
+    assert main(["renew", "--home", str(folder), "--key"]) == 0 and examined(folder)["key"][0]
+
+
 def test_the_doctor_says_what_is_odd_in_the_folder(tmp_path: Path, ca: Path) -> None:
     folder, digits = installed(tmp_path, ca), tmp_path / "digits"
     (digits / "3").mkdir()

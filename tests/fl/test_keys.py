@@ -129,6 +129,25 @@ def test_another_key_of_a_node_is_another(home: Path) -> None:
     assert (home / "key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("there", [None, b"", b"ecdsa-sha2-nistp384 AAAA another"])
+def test_a_public_key_is_always_that_of_the_private_one(home: Path, there: bytes | None) -> None:
+    first = keys.node(home).read_text()
+    (home / "key.pub").unlink() if there is None else (home / "key.pub").write_bytes(there)
+    assert keys.node(home).read_text() == first
+    (home / "key.pub").write_text(f"{first.strip()} kitchen\n")
+    assert keys.node(home).read_text() == f"{first.strip()} kitchen\n"  # its owner's comment
+
+
+@pytest.mark.parametrize("octets", [0, 1, 100, 300])
+def test_a_damaged_key_is_named_and_another_takes_its_place(home: Path, octets: int) -> None:
+    """As a power cut leaves it."""
+    keys.node(home)
+    (home / "key").write_bytes((home / "key").read_bytes()[:octets])
+    with pytest.raises(ValueError, match=r"key is damaged; .*clients\.pi renew --key"):
+        keys.node(home)
+    assert keys.node(home, another=True).exists() and keys.public_key(home)
+
+
 def test_days_are_of_the_certificate_that_ends_first(home: Path) -> None:
     assert keys.days(home) == {"ca.crt": 365 * keys.YEARS - 1, "server.crt": 365 * keys.YEARS - 1}
     assert keys.days(home / "nowhere") == {}
