@@ -225,11 +225,15 @@ def _run(home: Path, arguments: Sequence[str], further: bool) -> int:
 
 
 def _newest(home: Path) -> Path:
-    """The newest finished run of this federation. Raises ValueError if there is none."""
+    """The newest finished run of this federation. Raises ValueError if there is none, or a newer one still goes on."""
     for folder in dict.fromkeys(folder for _, folder in reversed(flwr_cli.runs(home))):
         if (folder / run_folder.REPORT).exists():
             return folder
         if folder.exists():
+            with run_folder.driver_lock(
+                folder
+            ):  # two runs at once would share the nodes, and the nightly timer knows of no other
+                pass
             how = flwr_cli.resume(folder, home)
             Console(stderr=True, highlight=False).print(
                 f"{folder} is not finished: passed over ({how})", soft_wrap=True

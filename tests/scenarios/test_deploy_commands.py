@@ -19,6 +19,7 @@ from fl import keys
 from scenarios import deploy
 from scenarios.deployment import flwr_cli, processes
 from scenarios.presets import SCENARIOS
+from server import run_folder
 
 CODE = Path(__file__).parents[2]
 
@@ -294,6 +295,20 @@ def test_continue_finds_the_newest_finished_run(
     assert asked == [["--from", str(tmp_path / "second"), "--rounds", "3"]]
     stderr = " ".join(capsys.readouterr().err.split())
     assert "third is not finished: passed over" in stderr and "--resume" in stderr
+
+
+def test_continue_does_not_begin_beside_a_run_that_still_goes_on(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(deploy, "command", lambda words, federation, ready: 0)
+    for name in ("finished", "going"):
+        (tmp_path / name).mkdir()
+        flwr_cli._note(home, name, tmp_path / name)
+    (tmp_path / "finished" / "report.json").write_text("{}")
+    with run_folder.driver_lock(tmp_path / "going"), pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "run", "--continue"])
+    assert f"{tmp_path / 'going'} is in use" in capsys.readouterr().err
+    assert deploy.main(["--home", str(home), "run", "--continue"]) == 0  # its driver was killed
 
 
 def test_a_run_without_a_superlink_is_refused_before_it_has_a_folder(
