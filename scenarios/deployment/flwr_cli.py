@@ -134,19 +134,19 @@ def _flwr(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 # ── nodes ──
 
 
-def admit(home: Path, key: Path, name: str, client: int, replace: bool = False) -> None:
-    """Let a node with this public key in, to play this client and no other. One that is in already stays, and plays this client
-    from now on. replace: in place of the key that its name had. Raises ValueError if the client is another's."""
+def admit(home: Path, key: Path, name: str, client: int, replace: bool = False) -> str:
+    """Let a node with this public key in, to play this client and no other; returns its number. One that is in already stays, and
+    plays this client from now on. replace: in place of the key that its name had. Raises ValueError if the client is another's."""
     free(home, name, client)
     text = bare(key.read_text())
     another = [one for one in _admitted(home).values() if one["name"] == name and one.get("key", text) != text]
     if another and not replace:
         how = f"choose another name, or first: dismiss {name}"
         raise ValueError(f"{name} is admitted with another key, as client {another[0]['client']}; {how}")
-    register(home, key, name, client)
+    return register(home, key, name, client)
 
 
-def register(home: Path, key: Path, name: str, client: int) -> None:
+def register(home: Path, key: Path, name: str, client: int) -> str:
     """The same, whoever else has the client, and whatever key the name had: that one is let in no more, once this one is. It is
     written down by the node's number. Raises ValueError if Flower does not take the key; then nothing has changed."""
     text = bare(key.read_text())
@@ -167,6 +167,7 @@ def register(home: Path, key: Path, name: str, client: int) -> None:
     # With the older ones: should the SuperLink go away now, the next call still knows whom to let in no more.
     _write(home, _admitted(home) | {number: {"name": name, "client": client, "key": text}})
     _unregister(home, set(earlier) - {number})
+    return number
 
 
 def bare(key: str) -> str:
@@ -244,10 +245,12 @@ def nodes(home: Path) -> list[Reply]:
     return [one for one in ask(home, "supernode", "list", LINK, check=True)["nodes"] if one["status"] != "unregistered"]
 
 
-def online(home: Path) -> set[str] | None:
-    """The numbers of nodes that the SuperLink has heard of lately; none if it does not answer."""
+def online(home: Path) -> dict[str, str] | None:
+    """{number: since when} of the nodes that the SuperLink has heard of lately; none if it does not answer."""
     reply = ask(home, "supernode", "list", LINK)
-    return {one["node-id"] for one in reply["nodes"] if one["status"] == "online"} if reply.get("success") else None
+    if not reply.get("success"):
+        return None
+    return {one["node-id"]: one["online-at"] for one in reply["nodes"] if one["status"] == "online"}
 
 
 # ── runs ──

@@ -34,33 +34,49 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
-    say, alive = Console(stderr=True, highlight=False).print, running(home)
+    alive = running(home)
+    missing = [name for name in ("superlink", *(f"node-{client}" for client in range(nodes))) if name not in alive]
+    end(lambda: _processes(home, missing), GOES)  # what was left of them, when they were killed
     if "superlink" in alive:
-        say(f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(
+            f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True
+        )
     else:
-        keys.authority(home)
-        if hosts or not (home / "server.crt").exists():  # else it keeps the names it has
-            keys.server(home, ["localhost", HOST, *hosts])
-        flwr_cli.configure(home, port)
-        (home / "proxy.conf").write_text(proxy(home, port))
-        _begin(
-            home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)},
-            lambda: flwr_cli.online(home) is not None,
-        )  # fmt: skip
-        say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
-        say(f"to let devices elsewhere in: {home / 'proxy.conf'}", soft_wrap=True)
+        _start_superlink(home, port, hosts, data)
     for client in range(nodes):
-        name = f"node-{client}"
-        if name in alive:
-            continue
-        folder, online = home / name, set(flwr_cli.online(home) or ())
-        flwr_cli.admit(home, keys.node(folder), name, client)
-        engine = engines[client % len(engines)] if engines else ""
-        command = supernode(home, folder, client, port, data, engine)
-        trainer = [sys.executable, "-m", "clients.trainer", str(folder / "trainer"), "--", *command]
-        variables = {"CLIENTS_HOME": str(folder / "memory")}
-        _begin(home, name, trainer, CODE, variables, lambda b=online: bool((flwr_cli.online(home) or set()) - b))  # type: ignore[misc]
-        say(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
+        if f"node-{client}" in missing:
+            _start_node(home, client, port, data, engines[client % len(engines)] if engines else "")
+
+
+def _start_superlink(home: Path, port: int, hosts: Sequence[str], data: Path) -> None:
+    keys.authority(home)
+    if hosts or not (home / "server.crt").exists():  # else it keeps the names it has
+        keys.server(home, ["localhost", HOST, *hosts])
+    flwr_cli.configure(home, port)
+    (home / "proxy.conf").write_text(proxy(home, port))
+    _begin(
+        home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)},
+        lambda: flwr_cli.online(home) is not None,
+    )  # fmt: skip
+    say = Console(stderr=True, highlight=False).print
+    say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
+    say(f"to let devices elsewhere in: {home / 'proxy.conf'}", soft_wrap=True)
+
+
+def _start_node(home: Path, client: int, port: int, data: Path, engine: str) -> None:
+    name = f"node-{client}"
+    folder = home / name
+    number = flwr_cli.admit(home, keys.node(folder), name, client)
+    command = supernode(home, folder, client, port, data, engine)
+    trainer = [sys.executable, "-m", "clients.trainer", str(folder / "trainer"), "--", *command]
+    before = (flwr_cli.online(home) or {}).get(
+        number
+    )  # the SuperLink takes one that was killed for there, for a minute
+    _begin(
+        home, name, trainer, CODE, {"CLIENTS_HOME": str(folder / "memory")},
+        lambda: (flwr_cli.online(home) or {}).get(number, before) != before,
+    )  # fmt: skip
+    Console(stderr=True, highlight=False).print(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
 
 
 def is_local_node(name: str) -> bool:
@@ -112,7 +128,6 @@ def _begin(
     home: Path, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str], is_up: Callable[[], bool]
 ) -> None:
     """Start a process and see it arrive. Raises ValueError with its last words if it does not."""
-    end(lambda: _processes(home, [name]), GOES)  # what one before it left, when it was killed
     process = start(home, name, command, folder, settings)
     last = time.monotonic() + ARRIVES
     while process.poll() is None and time.monotonic() < last:

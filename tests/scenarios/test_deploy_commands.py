@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,44 @@ def test_what_down_cannot_stop_is_named_and_found_by_the_next_one(
     started.kill()
     started.wait()
     assert deploy.main(["--home", str(moved), "down"]) == 0 and not list(moved.glob("*.pid"))
+
+
+@pytest.fixture
+def fleet(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """`up` of this home, whose SuperLink and nodes are processes that do nothing, and are online as long as they live."""
+    begun, start = [], processes.start
+
+    def sleeping(home: Path, name: str, command: object, folder: Path, settings: object) -> subprocess.Popen[bytes]:
+        program = [sys.executable, "-c", "import time; time.sleep(600)", "flower-superlink"]
+        begun.append(start(home, name, program, home / name, {}))
+        return begun[-1]
+
+    def online(home: Path) -> dict[str, str] | None:
+        alive = {n: processes._processes(home, [name]) for n, name in flwr_cli.names(home).items()}
+        up = {number: str(sorted(one.pid for one in some)) for number, some in alive.items() if some}
+        return up if processes._processes(home, ["superlink"]) else None
+
+    monkeypatch.setattr(processes, "start", sleeping)
+    monkeypatch.setattr(flwr_cli, "online", online)
+    monkeypatch.setattr(processes, "ARRIVES", 5.0)
+    with socket.socket() as probe:
+        probe.bind((flwr_cli.HOST, 0))
+        port = probe.getsockname()[1]
+    yield lambda nodes=2, port=port: processes.up(home, nodes, port, (), home / "data.npz", ())
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def test_up_takes_a_node_that_comes_again_for_up(home: Path, fleet: Callable[..., None]) -> None:
+    """Its pid file was lost: what is left of it goes, and its number is the same."""
+    fleet()
+    before = processes.running(home)
+    (home / "node-1.pid").unlink()
+    fleet()
+    after = processes.running(home)
+    assert before.pop("node-1") != after.pop("node-1") and before == after
+    assert [one.pid for one in processes._processes(home, ["node-1"])] == [processes.running(home)["node-1"]]
 
 
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
