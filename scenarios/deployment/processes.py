@@ -14,7 +14,7 @@ from rich.console import Console
 from clients.pi.settings import options
 from core import processes
 from core.config.scenario import Scenario
-from core.disk import emptied
+from core.disk import emptied, hold
 from core.processes import end
 from fl import keys
 from scenarios.deployment import flwr_cli
@@ -34,18 +34,19 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
-    alive = running(home)
-    missing = [name for name in ("superlink", *(f"node-{client}" for client in range(nodes))) if name not in alive]
-    end(lambda: _processes(home, missing), GOES)  # what was left of them, when they were killed
-    if "superlink" in alive:
-        Console(stderr=True, highlight=False).print(
-            f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True
-        )
-    else:
-        _start_superlink(home, port, hosts, data)
-    for client in range(nodes):
-        if f"node-{client}" in missing:
-            _start_node(home, client, port, data, engines[client % len(engines)] if engines else "")
+    with hold(home, wait=True):  # two at once would end each other's processes
+        alive = running(home)
+        missing = [name for name in ("superlink", *(f"node-{client}" for client in range(nodes))) if name not in alive]
+        end(lambda: _processes(home, missing), GOES)  # what was left of them, when they were killed
+        if "superlink" in alive:
+            Console(stderr=True, highlight=False).print(
+                f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True
+            )
+        else:
+            _start_superlink(home, port, hosts, data)
+        for client in range(nodes):
+            if f"node-{client}" in missing:
+                _start_node(home, client, port, data, engines[client % len(engines)] if engines else "")
 
 
 def _start_superlink(home: Path, port: int, hosts: Sequence[str], data: Path) -> None:
@@ -189,18 +190,19 @@ def down(home: Path) -> None:
     """Stop everything that `up` started: the nodes, which say goodbye, then the SuperLink. Raises ValueError if some go on."""
     if not flwr_cli.exists(home):
         raise ValueError(f"there is no federation in {home}")
-    names = [name for file in home.glob("*.pid") if (name := file.stem) == "superlink" or is_local_node(name)]
-    for some in ([name for name in names if name != "superlink"], ["superlink"]):
-        end(lambda some=some: _processes(home, some), GOES)  # type: ignore[misc]
-    last = time.monotonic() + KILLED
-    while (left := {name for name in names if _processes(home, [name])}) and time.monotonic() < last:
-        time.sleep(0.1)
-    left |= set(names) & set(running(home))  # not to be found by its mark, if the home was moved since
-    for name in set(names) - left:
-        (home / f"{name}.pid").unlink(missing_ok=True)
-    if left:
-        pids = " ".join((home / f"{name}.pid").read_text().strip() for name in sorted(left))
-        raise ValueError(f"{', '.join(sorted(left))} of {home} cannot be stopped from here; by hand: kill {pids}")
+    with hold(home, wait=True):  # not while `up` starts some
+        names = [name for file in home.glob("*.pid") if (name := file.stem) == "superlink" or is_local_node(name)]
+        for some in ([name for name in names if name != "superlink"], ["superlink"]):
+            end(lambda some=some: _processes(home, some), GOES)  # type: ignore[misc]
+        last = time.monotonic() + KILLED
+        while (left := {name for name in names if _processes(home, [name])}) and time.monotonic() < last:
+            time.sleep(0.1)
+        left |= set(names) & set(running(home))  # not to be found by its mark, if the home was moved since
+        for name in set(names) - left:
+            (home / f"{name}.pid").unlink(missing_ok=True)
+        if left:
+            pids = " ".join((home / f"{name}.pid").read_text().strip() for name in sorted(left))
+            raise ValueError(f"{', '.join(sorted(left))} of {home} cannot be stopped from here; by hand: kill {pids}")
     Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from flwr.cli.build import build_fab_from_disk
 
+from core.disk import hold
 from fl import keys
 from scenarios import deploy
 from scenarios.deployment import flwr_cli, processes
@@ -284,6 +285,28 @@ def test_up_takes_a_node_that_comes_again_for_up(home: Path, fleet: Callable[...
     after = processes.running(home)
     assert before.pop("node-1") != after.pop("node-1") and before == after
     assert [one.pid for one in processes._processes(home, ["node-1"])] == [processes.running(home)["node-1"]]
+
+
+def test_up_and_down_hold_the_home_while_they_start_and_end(
+    home: Path, fleet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at once would end each other's processes."""
+    held, end = [], processes.end
+
+    def ending(find: Callable[[], set[Any]], grace: float) -> None:
+        try:
+            with hold(home):
+                held.append(False)
+        except BlockingIOError:
+            held.append(True)
+        end(find, grace)
+
+    monkeypatch.setattr(processes, "end", ending)
+    fleet()
+    processes.down(home)
+    assert len(held) == 3 and all(held)
+    with hold(home):
+        pass
 
 
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
