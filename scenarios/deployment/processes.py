@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -38,6 +39,8 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         alive = running(home)
         missing = [name for name in ("superlink", *(f"node-{client}" for client in range(nodes))) if name not in alive]
         end(lambda: _processes(home, missing), GOES)  # what was left of them, when they were killed
+        for name in missing:
+            _check_port(_port(name, port), name)
         if "superlink" in alive:
             Console(stderr=True, highlight=False).print(
                 f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True
@@ -47,6 +50,23 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         for client in range(nodes):
             if f"node-{client}" in missing:
                 _start_node(home, client, port, data, engines[client % len(engines)] if engines else "")
+
+
+def _port(name: str, port: int) -> int:
+    """The SuperLink's port, and those after it of the nodes."""
+    return port + 1 + int(name.removeprefix("node-")) if is_local_node(name) else port
+
+
+def _check_port(port: int, name: str) -> None:
+    """Raises ValueError if this port is taken: the process itself would end with less clear words."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what was used a minute ago is free
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ValueError(
+                f"port {port}, which {name} needs: {error.strerror}; choose others: down, then up --port N"
+            ) from None
 
 
 def _start_superlink(home: Path, port: int, hosts: Sequence[str], data: Path) -> None:
@@ -97,7 +117,7 @@ def superlink(home: Path, port: int) -> list[str]:
 def supernode(home: Path, folder: Path, client: int, port: int, data: Path, engine: str = "") -> list[str]:
     """A SuperNode's command."""
     config: dict[str, int | str] = {"client": client, "data": str(data), **({"engine": engine} if engine else {})}
-    arguments = options(f"{HOST}:{port}", home / "ca.crt", folder / "key", port + 1 + client, config)
+    arguments = options(f"{HOST}:{port}", home / "ca.crt", folder / "key", _port(f"node-{client}", port), config)
     return ["flower-supernode", *arguments]
 
 
@@ -138,9 +158,8 @@ def _begin(
     end(lambda: _processes(home, [name]), 0)
     log = home / f"{name}.log"
     words = "\n".join(log.read_text(errors="replace").splitlines()[-4:])
-    raise ValueError(
-        f"{name} does not come up (a node that was killed is free again after a minute); {log} ends with:\n{words}"
-    )
+    hint = " (a node that was killed is free again after a minute)" if is_local_node(name) else ""
+    raise ValueError(f"{name} does not come up{hint}; {log} ends with:\n{words}")
 
 
 def start(home: Path, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str]) -> Process:

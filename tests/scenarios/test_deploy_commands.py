@@ -309,6 +309,38 @@ def test_up_and_down_hold_the_home_while_they_start_and_end(
         pass
 
 
+@pytest.mark.parametrize("offset, name", [(0, "superlink"), (2, "node-1")])
+def test_a_port_that_is_taken_is_named_before_anything_starts(
+    home: Path, fleet: Callable[..., None], offset: int, name: str
+) -> None:
+    with socket.create_server((flwr_cli.HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ValueError, match=rf"port {port}, which {name} needs: Address already in use; .*up --port N"
+        ):
+            fleet(port=port - offset)
+    assert not list(home.glob("*.pid")) and flwr_cli.port(home) == 8000
+
+
+@pytest.mark.parametrize("name, said", [("superlink", False), ("node-0", True)])
+def test_only_a_node_is_said_to_be_free_again_after_a_minute(
+    home: Path, fleet: Callable[..., None], monkeypatch: pytest.MonkeyPatch, name: str, said: bool
+) -> None:
+    start = processes.start
+
+    def dying(home: Path, which: str, *rest: Any) -> subprocess.Popen[bytes]:
+        process = start(home, which, *rest)
+        if which == name:
+            process.kill()
+            process.wait()
+        return process
+
+    monkeypatch.setattr(processes, "start", dying)
+    with pytest.raises(ValueError, match=f"{name} does not come up") as refused:
+        fleet()
+    assert ("free again after a minute" in str(refused.value)) is said
+
+
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Another program's pid file, and folders in which there is no federation."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
