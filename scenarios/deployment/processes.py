@@ -127,13 +127,13 @@ def proxy(home: Path, port: int, listen: str = "0.0.0.0:8443") -> str:
 # Flower's control API asks nobody who they are, so nothing but the fleet's path may be reached from outside.
 server {{
     listen {listen} ssl;
-    ssl_certificate {home}/server.crt;
-    ssl_certificate_key {home}/server.key;
+    ssl_certificate {_quoted(home / "server.crt")};
+    ssl_certificate_key {_quoted(home / "server.key")};
     ssl_protocols TLSv1.2 TLSv1.3;
     client_max_body_size 64m;
     location /v1/fleet/ {{
         proxy_pass https://{HOST}:{port};
-        proxy_ssl_trusted_certificate {home}/ca.crt;
+        proxy_ssl_trusted_certificate {_quoted(home / "ca.crt")};
         proxy_ssl_verify on;
         proxy_ssl_name localhost;
         proxy_http_version 1.1;
@@ -143,6 +143,12 @@ server {{
     location / {{ return 403; }}
 }}
 """
+
+
+def _quoted(path: Path) -> str:
+    """A path as nginx reads one, whatever letters it has."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _begin(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -339,6 +340,19 @@ def test_only_a_node_is_said_to_be_free_again_after_a_minute(
     with pytest.raises(ValueError, match=f"{name} does not come up") as refused:
         fleet()
     assert ("free again after a minute" in str(refused.value)) is said
+
+
+@pytest.mark.parametrize("home", [Path("/srv/federation"), Path("/srv/my federation; #1"), Path("/srv/a\"b\\c'{}")])
+def test_the_proxys_configuration_has_a_homes_paths_whatever_letters_they_have(home: Path) -> None:
+    """nginx reads words in quotes as a shell does; a directive ends with its first bare semicolon."""
+    lines = [shlex.split(line) for line in processes.proxy(home, 8000).splitlines() if "ssl_" in line]
+    paths = {words[0]: words[1] for words in lines if "certificate" in words[0] and len(words) == 2}
+    names = {
+        "ssl_certificate": "server.crt",
+        "ssl_certificate_key": "server.key",
+        "proxy_ssl_trusted_certificate": "ca.crt",
+    }
+    assert paths == {directive: f"{home / name};" for directive, name in names.items()}
 
 
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
