@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
 from core.text import printable
@@ -155,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             devices.admit(home, args.name, args.key, args.client, args.replace)
         result = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
-        Console(stderr=True, highlight=False).print(f"{args.name} {result}", soft_wrap=True)
+        processes.say(f"{args.name} {result}")
         return 0
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -177,9 +175,7 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         down = f"{flwr_cli.deploy(home)} down"
         raise ValueError(f"--port {port}: what runs of {args.home} uses {last_port}; first: {down}")
     processes.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
-    Console(stderr=True, highlight=False).print(
-        f"up; next: {flwr_cli.deploy(home)} run pi{_fitting(args.nodes)}", soft_wrap=True
-    )
+    processes.say(f"up; next: {flwr_cli.deploy(home)} run pi{_fitting(args.nodes)}")
     return 0
 
 
@@ -190,12 +186,11 @@ def _fitting(nodes: int) -> str:
 
 def _renew(home: Path, authority: bool, forget: bool) -> int:
     """One step of renewing; what comes next is said."""
-    say = Console(stderr=True, highlight=False).print
     if authority and forget:
         raise ValueError("--authority begins it and --forget ends it: not both at once")
     if authority:
         keys.authority(home, another=True)
-        say(
+        processes.say(
             f"{home / 'ca.crt'} holds a new authority, too: give it to every device (clients.pi renew --ca ca.crt); then: renew"
         )
         return 0
@@ -205,12 +200,12 @@ def _renew(home: Path, authority: bool, forget: bool) -> int:
             raise ValueError(
                 "the SuperLink has the old server.crt still: between two runs, down, then up; then --forget"
             )
-        say(
+        processes.say(
             f"{keys.forget(home)} older authorities are trusted no more; devices may take the new ca.crt when they like"
         )
         return 0
     keys.server(home, keys.hosts(home))
-    say(
+    processes.say(
         f"{home / 'server.crt'} is new: nginx -s reload; the SuperLink itself takes it when it is next started (down, up)"
     )
     return 0
@@ -235,9 +230,7 @@ def _newest(home: Path) -> Path:
             ):  # two runs at once would share the nodes, and the nightly timer knows of no other
                 pass
             how = flwr_cli.resume(folder, home)
-            Console(stderr=True, highlight=False).print(
-                f"{folder} is not finished: passed over ({how})", soft_wrap=True
-            )
+            processes.say(f"{folder} is not finished: passed over ({how})")
     raise ValueError("--continue: no run of this federation is finished; begin with: run NAME")
 
 

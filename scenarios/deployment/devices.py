@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-from rich.console import Console
 
 from clients.pi.settings import check_name
 from scenarios.deployment import flwr_cli, processes
@@ -25,15 +24,14 @@ def admit(home: Path, name: str, key: str, client: int, replace: bool) -> None:
 
 def admit_all(home: Path, file: Path) -> None:
     """Those on the list are in, and no others but the nodes of `up`. Raises ValueError first if they cannot be."""
-    say = Console(stderr=True, highlight=False).print
     listed, plays = _listed(home, file), flwr_cli.clients(home)
     for name, (key, client) in listed.items():
         flwr_cli.register(home, _written(home, name, key), name, plays.get(name, client))
     for name in sorted({name for name in plays if not processes.is_local_node(name)} - set(listed)):
         flwr_cli.dismiss(home, name)
-        say(f"{name} is let in no more: it is not on the list", soft_wrap=True)
+        processes.say(f"{name} is let in no more: it is not on the list")
     flwr_cli.deal(home, {name: client for name, (_, client) in listed.items()})
-    say(f"{len(listed)} may join: {', '.join(listed) or 'nobody'}", soft_wrap=True)
+    processes.say(f"{len(listed)} may join: {', '.join(listed) or 'nobody'}")
 
 
 def _listed(home: Path, file: Path) -> dict[str, tuple[str, int]]:

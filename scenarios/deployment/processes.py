@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from clients.pi.settings import options
 from core import processes
 from core.config.scenario import Scenario
@@ -25,6 +23,11 @@ Process = subprocess.Popen[bytes]
 ARRIVES = 60.0  # seconds that a process may take to come up
 GOES = 10.0  # seconds to end when asked; then it is made to
 KILLED = 5.0  # seconds until the system has taken away what was made to end
+
+
+def say(words: str) -> None:
+    """Tell whoever called the command, word for word: rich would read square brackets, and break lines that are to be copied."""
+    print(words, file=sys.stderr, flush=True)
 
 
 def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engines: Sequence[str]) -> None:
@@ -42,9 +45,7 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         for name in missing:
             _check_port(_port(name, port), name)
         if "superlink" in alive:
-            Console(stderr=True, highlight=False).print(
-                f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is", soft_wrap=True
-            )
+            say(f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is")
         else:
             _start_superlink(home, port, hosts, data)
         for client in range(nodes):
@@ -79,9 +80,8 @@ def _start_superlink(home: Path, port: int, hosts: Sequence[str], data: Path) ->
         home, "superlink", superlink(home, port), home / "superlink", {"MNIST_NPZ": str(data)},
         lambda: flwr_cli.online(home) is not None,
     )  # fmt: skip
-    say = Console(stderr=True, highlight=False).print
-    say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key", soft_wrap=True)
-    say(f"to let devices elsewhere in: {home / 'proxy.conf'}", soft_wrap=True)
+    say(f"SuperLink on {HOST}:{port}, TLS, only nodes with a known key")
+    say(f"to let devices elsewhere in: {home / 'proxy.conf'}")
 
 
 def _start_node(home: Path, client: int, port: int, data: Path, engine: str) -> None:
@@ -97,7 +97,7 @@ def _start_node(home: Path, client: int, port: int, data: Path, engine: str) -> 
         home, name, trainer, CODE, {"CLIENTS_HOME": str(folder / "memory")},
         lambda: (flwr_cli.online(home) or {}).get(number, before) != before,
     )  # fmt: skip
-    Console(stderr=True, highlight=False).print(f"{name} plays client {client}: {shlex.join(command)}", soft_wrap=True)
+    say(f"{name} plays client {client}: {shlex.join(command)}")
 
 
 def is_local_node(name: str) -> bool:
@@ -228,7 +228,7 @@ def down(home: Path) -> None:
         if left:
             pids = " ".join((home / f"{name}.pid").read_text().strip() for name in sorted(left))
             raise ValueError(f"{', '.join(sorted(left))} of {home} cannot be stopped from here; by hand: kill {pids}")
-    Console(stderr=True, highlight=False).print(f"down; keys, certificates and memories stay in {home}", soft_wrap=True)
+    say(f"down; keys, certificates and memories stay in {home}")
 
 
 def _mark(home: Path, name: str) -> str:

@@ -355,6 +355,20 @@ def test_the_proxys_configuration_has_a_homes_paths_whatever_letters_they_have(h
     assert paths == {directive: f"{home / name};" for directive, name in names.items()}
 
 
+@pytest.mark.parametrize("name", ["[bold]x", "[/]", "a[0]", ":cat:"])
+def test_a_home_is_said_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / name / ("x" * 120)
+    flwr_cli.configure(home, 8000)
+    keys.authority(home)
+    keys.server(home, ["localhost"])
+    monkeypatch.setattr(processes, "up", lambda *arguments: None)
+    for command in (["down"], ["renew"], ["renew", "--authority"], ["up"]):
+        assert deploy.main(["--home", str(home), *command]) == 0
+        assert str(home) in capsys.readouterr().err
+
+
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Another program's pid file, and folders in which there is no federation."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
