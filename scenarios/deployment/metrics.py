@@ -88,7 +88,9 @@ def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
 
 
 def serve(home: Path, port: int) -> int:
-    """Answer at http://127.0.0.1:PORT/metrics until Ctrl-C. Raises ValueError if the port is taken."""
+    """Answer at http://127.0.0.1:PORT/metrics until Ctrl-C. Raises ValueError if the port is taken, or none."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"--port {port} should be 0 … 65535")
     registry = CollectorRegistry()
     registry.register(Federation(home))
     try:

@@ -369,6 +369,13 @@ def test_a_home_is_said_as_it_is(
         assert str(home) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_metrics_have_a_port_that_there_is(home: Path, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "metrics", "--port", port])
+    assert f"--port {port} should be 0 … 65535" in capsys.readouterr().err
+
+
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Another program's pid file, and folders in which there is no federation."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
