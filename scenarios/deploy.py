@@ -171,9 +171,16 @@ def _up(home: Path, args: argparse.Namespace) -> int:
     port = args.port or last_port
     if not 0 <= args.nodes <= 1000 or not 1024 <= port <= 64000:
         raise ValueError(f"--nodes {args.nodes} should be 0 … 1000, --port {port} 1024 … 64000")
-    if port != last_port and processes.running(home):
-        down = f"{flwr_cli.deploy(home)} down"
-        raise ValueError(f"--port {port}: what runs of {args.home} uses {last_port}; first: {down}")
+    alive = processes.running(home)
+    if port != last_port and alive:
+        raise ValueError(
+            f"--port {port}: what runs of {args.home} uses {last_port}; first: {flwr_cli.deploy(home)} down"
+        )
+    if args.host and "superlink" in alive:
+        names = ", ".join(keys.hosts(home))
+        raise ValueError(
+            f"--host: the SuperLink runs with a certificate for {names}; first: {flwr_cli.deploy(home)} down"
+        )
     processes.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
     processes.say(f"up; next: {flwr_cli.deploy(home)} run pi{_fitting(args.nodes)}")
     return 0

@@ -376,6 +376,19 @@ def test_metrics_have_a_port_that_there_is(home: Path, port: str, capsys: pytest
     assert f"--port {port} should be 0 … 65535" in capsys.readouterr().err
 
 
+def test_another_name_of_a_superlink_that_runs_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys.authority(home)
+    keys.server(home, ["localhost"])
+    monkeypatch.setattr(processes, "running", lambda home: {"superlink": 7})
+    with pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "up", "--host", "new.example"])
+    error = capsys.readouterr().err
+    assert "--host: the SuperLink runs with a certificate for localhost; first: " in error and error.endswith(" down\n")
+    assert keys.hosts(home) == ["localhost"]
+
+
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Another program's pid file, and folders in which there is no federation."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
