@@ -8,6 +8,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from cryptography import x509
+
 from clients import trainer
 from clients.pi import settings
 from clients.pi.clean import clean
@@ -71,8 +73,13 @@ def key(folder: Path) -> str:
 def _certificate(authority: Path) -> bytes:
     if not authority.is_file():
         raise ValueError(f"--ca {authority}: no such file; it is ca.crt in the server's federation folder")
-    if b"BEGIN CERTIFICATE" not in (content := authority.read_bytes()):
-        raise ValueError(f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder")
+    content = authority.read_bytes()
+    try:
+        x509.load_pem_x509_certificates(content)
+    except ValueError:
+        raise ValueError(
+            f"--ca {authority} is no certificate; it is ca.crt in the server's federation folder"
+        ) from None
     return content
 
 

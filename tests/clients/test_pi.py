@@ -287,7 +287,9 @@ def test_another_authority_is_trusted_if_it_is_one(tmp_path: Path, ca: Path) -> 
     assert main(["renew", "--home", str(folder), "--ca", str(ca)]) == 0
     assert (folder / "ca.crt").read_bytes() == ca.read_bytes()
     (tmp_path / "no.crt").write_text("no")
-    for wrong in (["--ca", str(tmp_path / "no.crt")], ["--ca", str(tmp_path / "nowhere")], []):
+    (tmp_path / "half.crt").write_bytes(ca.read_bytes()[:300])
+    (tmp_path / "junk.crt").write_text("-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n")
+    for wrong in (*(["--ca", str(tmp_path / f"{name}.crt")] for name in ("no", "half", "junk", "nowhere")), []):
         with pytest.raises(SystemExit, match="2"):
             main(["renew", "--home", str(folder), *wrong])
     assert (folder / "ca.crt").read_bytes() == ca.read_bytes()
