@@ -114,7 +114,10 @@ def _add_devices(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="a new authority first: ca.crt then holds both; give it to all devices (clients.pi renew), then renew the server's",
     )  # fmt: skip
     renews.add_argument("--forget", action="store_true", help="at the end: trust the newest authority only")
-    leaves = commands.add_parser("dismiss", help="let a device's node in no more", allow_abbrev=False)
+    leaves = commands.add_parser(
+        "dismiss", help="let a device's node in no more: its key for ever, the device again with another", allow_abbrev=False,
+        epilog="Flower never takes a dismissed key again: clients.pi renew --key makes another and prints how to admit it",
+    )  # fmt: skip
     leaves.add_argument("name", help="as it was admitted")
 
 

@@ -162,7 +162,7 @@ def register(home: Path, key: Path, name: str, client: int) -> str:
         if not number:  # Flower never takes a key again that was dismissed
             raise ValueError(
                 f"{name} was not admitted: its key was dismissed, or belongs to another name; "
-                f"make it a new one: remove its key and key.pub, and install (or `up`) again"
+                f"make it a new one: python -m clients.pi renew --key (for a node of `up`: remove its key, and up again)"
             )
     # With the older ones: should the SuperLink go away now, the next call still knows whom to let in no more.
     _write(home, _admitted(home) | {number: {"name": name, "client": client, "key": text}})
