@@ -235,9 +235,8 @@ def _newest(home: Path) -> Path:
         if (folder / run_folder.REPORT).exists():
             return folder
         if folder.exists():
-            with run_folder.driver_lock(
-                folder
-            ):  # two runs at once would share the nodes, and the nightly timer knows of no other
+            # Two runs at once would share the nodes, and the nightly timer knows of no other.
+            with run_folder.driver_lock(folder):
                 pass
             how = flwr_cli.resume(folder, home)
             processes.say(f"{folder} is not finished: passed over ({how})")

@@ -90,9 +90,8 @@ def _start_node(home: Path, client: int, port: int, data: Path, engine: str) -> 
     number = flwr_cli.admit(home, keys.node(folder), name, client)
     command = supernode(home, folder, client, port, data, engine)
     trainer = [sys.executable, "-m", "clients.trainer", str(folder / "trainer"), "--", *command]
-    before = (flwr_cli.online(home) or {}).get(
-        number
-    )  # the SuperLink takes one that was killed for there, for a minute
+    # For a minute the SuperLink takes a node that was killed for one that is there.
+    before = (flwr_cli.online(home) or {}).get(number)
     _begin(
         home, name, trainer, CODE, {"CLIENTS_HOME": str(folder / "memory")},
         lambda: (flwr_cli.online(home) or {}).get(number, before) != before,
