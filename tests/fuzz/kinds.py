@@ -177,7 +177,7 @@ def _report(folder: Path) -> Path:
 
 
 def _read_report(file: Path) -> bool:
-    results.rows(groups.grouped([compare._read(file.parent)]))
+    results.rows(groups.grouped([compare.finished(file.parent)]))
     return False
 
 
