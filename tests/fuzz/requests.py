@@ -134,7 +134,9 @@ def _raw(port: int, draw: np.random.Generator) -> str:
     """A damaged HTTP request, head and all: any answer of HTTP will do, or that the service hangs up."""
     path = mutate.pick(draw, list(BODIES))
     body = json.dumps(BODIES[path]).encode()
-    octets = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    octets = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
     if draw.random() < 0.5:
         octets = mutate.pick(draw, mutate.PLAIN)(octets, draw)
     else:
