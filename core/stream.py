@@ -71,9 +71,15 @@ def _at_random(portions: int) -> Callable[[np.ndarray, np.random.Generator], Row
     return lambda labels, rng: [np.sort(p) for p in np.array_split(rng.permutation(len(labels)), portions)]
 
 
+def _all(scenario: Scenario) -> TaskTest:
+    """The test of everything that is taught; it is called all only where that is all labels that there are."""
+    digits = taught(scenario)
+    return TaskTest("all" if len(digits) == dataset(scenario).classes else _names(scenario, digits), digits)
+
+
 def whole(scenario: Scenario) -> Course:
     """Everything at once: one experience"""
-    return Course((TaskTest("all", taught(scenario)),), (0,), lambda labels, rng: [np.arange(len(labels))])
+    return Course((_all(scenario),), (0,), lambda labels, rng: [np.arange(len(labels))])
 
 
 def classes(
@@ -130,7 +136,7 @@ def arrivals(
     if portions < 1:
         raise ValueError(f"portions = {portions} of arrivals should be at least 1")
     count = scenario.rounds if online else portions
-    return Course((TaskTest("all", taught(scenario)),), (0,) * count, _at_random(count))
+    return Course((_all(scenario),), (0,) * count, _at_random(count))
 
 
 def repeats(

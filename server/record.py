@@ -351,6 +351,13 @@ class Report:
         count = len(self.confusion) or 10
         return f"all {'ten' if count == 10 else count} {self.kinds}"
 
+    @property
+    def taught_here(self) -> str:
+        """ ", of which this run taught 6, 7 and 8", where it taught fewer than all classes that are tested; else nothing."""
+        names = [self.called(label) for label in self.settings.digits]
+        some = ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "".join(names)
+        return f", of which this run taught {some}" if names and len(names) < (len(self.confusion) or 10) else ""
+
     def with_(self, *events: str, **changes: Any) -> Report:
         """A copy with more events, and other facts."""
         return replace(self, events=(*self.events, *events), **changes)

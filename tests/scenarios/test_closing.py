@@ -111,6 +111,12 @@ def test_where_no_version_passed_it_says_why_there_are_no_files(capsys: pytest.C
     assert "none passed the gate" in rows["current"] and "model.onnx" not in rows
 
 
+def test_a_run_that_taught_some_digits_says_that_it_is_tested_on_all(capsys: pytest.CaptureFixture[str]) -> None:
+    some = replace(REPORT, settings=replace(REPORT.settings, digits=(6, 7, 8)))
+    assert "on all ten digits, of which this run taught 6, 7 and 8" in closing_rows(some, capsys)["test accuracy"]
+    assert "taught" not in closing_rows(REPORT, capsys)["test accuracy"]
+
+
 def test_a_clients_own_model_is_compared_on_its_own_digits(capsys: pytest.CaptureFixture[str]) -> None:
     shards = (Shard(0, 10, accuracy=0.5, tested=100), Shard(2, 10, accuracy=1.0, tested=100))
     report = replace(REPORT, shards=shards, local_own_accuracies=(0.7, 0.1, 0.9))

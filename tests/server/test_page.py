@@ -64,6 +64,12 @@ def test_a_run_that_diverged_says_so_in_its_headline(tmp_path):
     assert "but training diverged" in text.partition("<h1>")[2].partition("</h1>")[0]
 
 
+def test_a_run_that_taught_some_digits_says_so_in_its_headline(tmp_path):
+    some = fake()
+    some["settings"] = some["settings"] | {"digits": [3]}
+    assert "of which this run taught 3" in html(some, tmp_path).partition("<h1>")[2].partition("</h1>")[0]
+
+
 def test_a_run_that_learned_nothing_says_so_in_its_headline(tmp_path):
     text = html(fake() | {"events": [NOTHING]}, tmp_path)
     assert "but nothing was learned" in text.partition("<h1>")[2].partition("</h1>")[0]

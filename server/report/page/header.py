@@ -33,6 +33,8 @@ def headline(report: Report) -> Html:
     if report.accuracy is None:
         return tag("h1", f"{who}, but no model was tested")
     result = f"{who}{together} read {percent(report.accuracy)} of the test images right"
+    if report.taught_here:
+        result += f" ({report.everything}{report.taught_here})"
     if "federated" in report.diverged:
         result += ", but training diverged"
     elif NOTHING in report.events:
