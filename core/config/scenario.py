@@ -142,7 +142,7 @@ class Scenario:
         if self.idle not in IDLE:
             raise unknown("idle", self.idle, IDLE)
         if self.cohort > self.clients:
-            raise ValueError(f"cohort = {excerpt(self.cohort)} is more than clients = {self.clients}")
+            raise ValueError(f"cohort = {excerpt(self.cohort)} is more than clients = {self.clients}; set both")
         for name, pairs in (("join", self.join), ("leave", self.leave)):
             for client, round in pairs:
                 if not 0 <= client < self.clients or not 1 < round <= self.rounds:
