@@ -56,10 +56,11 @@ class Terminal:
             self.say(f"round {number}/{self._total}  accuracy {share}{left_out}{self._time_left(number)}")
 
     def _time_left(self, number: int) -> str:
-        """By the rounds after the first, in which workers start and functions are traced; nothing is said after that one."""
+        """By the rounds after the first, in which workers start and functions are traced; nothing after that and the last one."""
         now = time.monotonic()
         if self._first is None:
             self._first = number, now
+        if number in (self._first[0], self._total):
             return ""
         first, began = self._first
         return f"  about {(now - began) / (number - first) * (self._total - number):.0f} s left"
