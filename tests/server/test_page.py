@@ -70,6 +70,21 @@ def test_a_run_that_taught_some_digits_says_so_in_its_headline(tmp_path):
     assert "of which this run taught 3" in html(some, tmp_path).partition("<h1>")[2].partition("</h1>")[0]
 
 
+def test_the_page_explains_the_curves_that_are_there_and_no_others(tmp_path):
+    (tmp_path / "accuracy.png").touch()
+    for there in (["centralized"], ["centralized", "local"], []):
+        report = fake() | {"baselines": dict.fromkeys(there, 0.9), "curves": {}}
+        caption = (
+            html(report, tmp_path).partition("<figcaption>Share of test images read right after")[2].partition("</")[0]
+        )
+        for name, words in (
+            ("centralized", "everybody's data"),
+            ("local", "that train alone"),
+            ("joint", "all that they met"),
+        ):
+            assert (words in unescape(caption)) == (name in there)
+
+
 def test_a_run_that_learned_nothing_says_so_in_its_headline(tmp_path):
     text = html(fake() | {"events": [NOTHING]}, tmp_path)
     assert "but nothing was learned" in text.partition("<h1>")[2].partition("</h1>")[0]

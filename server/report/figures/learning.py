@@ -11,7 +11,7 @@ import numpy as np
 from core.curves import Point
 from server.record import Report
 from server.report.figures import style
-from server.report.figures.formatting import gap, is_finite, listed, number, percent
+from server.report.figures.formatting import gap, is_finite, listed, number, percent, sentence
 from server.report.figures.lines import COLUMNS, Dash, Line, panels
 from server.report.figures.picture import Curves, Picture
 
@@ -23,14 +23,19 @@ BASELINES: dict[str, tuple[str, Dash]] = {
     "joint": (style.GREY, "-."),
 }  # fmt: skip
 
+MEANINGS = {
+    "centralized": "the same model trained on everybody's data in one place",
+    "fedavg": "the same federation with plain FedAvg",
+    "local": "the mean of clients that train alone, from the worst to the best of them",
+    "joint": "a federation whose clients keep all that they met",
+}
+
 
 def accuracy(report: Report) -> Picture | None:
     """Accuracy, round by round
 
     Share of test images read right after each round, and for the training examples it took; on a logarithmic axis equal
-    steps up are equal cuts of the error. Centralized is the same model trained on everybody's
-    data in one place, fedavg the same federation with plain FedAvg, local the mean of clients that train alone, from the
-    worst to the best of them, joint a federation whose clients keep all that they met.
+    steps up are equal cuts of the error.
     """
     rounds = [row.point for row in report.history if is_finite(row.accuracy)]
     if not rounds:
@@ -43,7 +48,16 @@ def accuracy(report: Report) -> Picture | None:
             lines.append(Line(name, colour, points, dash, 1.6, band=band))
     title = _finding(lines, report.diverged)
     rows = [row for line in lines for row in line.rows()]
-    return Picture(title, _curves(lines, title), partial(panels, title, lines), COLUMNS, rows, Curves(lines))
+    beside = "; ".join(f"{line.name} is {MEANINGS[line.name]}" for line in lines[1:])
+    return Picture(
+        title,
+        _curves(lines, title),
+        partial(panels, title, lines),
+        COLUMNS,
+        rows,
+        Curves(lines),
+        f"{sentence(beside)}." if beside else "",
+    )
 
 
 def _curves(lines: list[Line], title: str) -> str:

@@ -41,6 +41,7 @@ class Picture:
     columns: tuple[str, ...] = ()  # with their units; none: its data are images
     rows: Sequence[Sequence[Any]] = ()  # one observation each
     curves: Curves | None = None
+    reading: str = ""  # how to read it further, in this run
 
 
 def save(figure: Figure, path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:

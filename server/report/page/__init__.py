@@ -45,8 +45,8 @@ def _page(report: Report, folder: Path) -> str:
 def _picture(name: str, report: Report, path: Path) -> Html:
     """A picture with the first line of its function's docstring as heading and the rest as the way to read it."""
     heading, _, caption = (inspect.getdoc(PLOTS[name]) or name).partition("\n")
-    figcaption = tag("figcaption", " ".join(caption.split()))
     picture = PLOTS[name](report)  # None: the report has lost what the picture was drawn from
+    figcaption = tag("figcaption", " ".join([*caption.split(), *([picture.reading] if picture else [])]).strip())
     attributes = {"data-curves": curves.data(picture)} if picture and picture.curves else {}
     # On a telephone the finding inside the picture is too wide.
     finding = tag("p", picture.title, class_="finding") if picture else Html("")
