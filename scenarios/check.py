@@ -13,6 +13,7 @@ from core.config.part import Part, options
 from core.config.scenario import Model, Scenario
 from core.data import DATASETS, Data, DatasetSpec, dataset, load
 from core.methods import METHODS, closed_forms
+from core.methods.base import Finetune
 from core.models import MODELS, of
 from core.schedule import SCHEDULES, rate
 from core.softmax import SOFTMAXES
@@ -50,7 +51,7 @@ def check(scenario: Scenario) -> tuple[str, ...]:
 
     Raises ValueError, naming the value and the choices.
     """
-    strategy = build(scenario)
+    strategy = _strategy(scenario)
     rate(scenario, 1, [])
     if scenario.schedule.name == "plateau" and not scenario.validation:
         raise ValueError("schedule = plateau needs validation > 0: it watches the loss on held-out training images")
@@ -69,7 +70,8 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     if wrong := [digit for digit in scenario.digits if digit >= spec.classes]:
         raise ValueError(f"digits = {wrong[0]} is out of range: 0 … {spec.classes - 1}")
     for part in scenario.methods:
-        part.build("methods", METHODS, model)
+        if not isinstance(made := part.build("methods", METHODS, model), Finetune):
+            raise ValueError(f"method {part.name} is {type(made).__name__}, no Finetune (core/methods/base.py)")
     if len(heads := closed_forms(scenario)) > 1:
         raise ValueError(f"methods = {'+'.join(head.name for head in heads)} each solve the head: name one of them")
     for part in scenario.augment:
@@ -87,6 +89,17 @@ def check(scenario: Scenario) -> tuple[str, ...]:
     data = load(scenario)
     partition(scenario.partition, data.train.y, scenario.clients, scenario.minimum, scenario.seed)
     return (*data.notes, *_untested(scenario, data))
+
+
+def _strategy(scenario: Scenario) -> Strategy:
+    """The strategy. Raises ValueError if it is none, as a plugin's may be."""
+    strategy = build(scenario)
+    if lacks := [name for name in ("client", "start", "aggregate", "finish") if not hasattr(strategy, name)]:
+        made = type(strategy).__name__
+        raise ValueError(
+            f"strategy {scenario.strategy.name} is {made}, which has no {lacks[0]} (fl/strategies/base.py)"
+        )
+    return strategy
 
 
 def _untested(scenario: Scenario, data: Data) -> list[str]:

@@ -37,7 +37,10 @@ def of(scenario: Scenario) -> ModelSpec:
 
 @lru_cache(maxsize=64)
 def _model(function: Callable[[tuple[int, int], int], ModelSpec], image: tuple[int, int], classes: int) -> ModelSpec:
-    return function(image, classes)
+    made = function(image, classes)
+    if not isinstance(made, ModelSpec):
+        raise ValueError(f"model {function.__name__} is {type(made).__name__}, not a ModelSpec (core/models/spec.py)")
+    return made
 
 
 @lru_cache(maxsize=64)

@@ -53,20 +53,21 @@ def patient(seconds: float, unread: float = IDLE) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def _read_on(self) -> None:
-            if self._give_up:
-                self._give_up.cancel()
-                self._give_up = None
+            _cancel(self._give_up)
 
         def _begin(self) -> None:
             self._end()
             self._hang_up = self.loop.call_later(seconds, self.transport.close)
 
         def _end(self) -> None:
-            if self._hang_up:
-                self._hang_up.cancel()
-                self._hang_up = None
+            _cancel(self._hang_up)
 
     return Patient
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer:
+        timer.cancel()
 
 
 class Server(uvicorn.Server):

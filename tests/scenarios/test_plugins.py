@@ -8,13 +8,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from core import plugins
 from core.config.scenario import Scenario
+from core.methods import METHODS
+from core.models import MODELS
 from fl.partition import DEALT
+from fl.strategies import STRATEGIES
 from scenarios.check import check
 from server import record
 
@@ -138,6 +142,22 @@ def test_a_run_with_five_pieces_from_outside_is_the_same_on_every_backend(tmp_pa
         assert report.baselines.keys() == {"centralized"} and report.labels == ("level", "upright", "slanted")
         found.add(report.weights_sha256)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("registry", "change", "words"),
+    [
+        (STRATEGIES, ("strategy", "mine"), "strategy mine is int, which has no client"),
+        (METHODS, ("methods", "mine"), "method mine is int, no Finetune"),
+        (MODELS, ("model.kind", "mine"), "is int, not a ModelSpec"),
+    ],
+)
+def test_a_piece_from_outside_that_is_none_is_refused_before_a_run(
+    registry: dict[str, Any], change: tuple[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry, "mine", lambda *context: 1)
+    with pytest.raises(ValueError, match=words):
+        check(Scenario("mine").with_(change))
 
 
 def test_what_a_plugin_needs_and_is_not_installed_is_named(clean: None, tmp_path: Path) -> None:
