@@ -98,9 +98,10 @@ def main(argv: list[str] | None = None) -> int:
         _, test = read(args.data)
         images = test.x[: args.images]
         if args.photograph:
-            photograph(args.photograph)  # raises, naming the file, if it is no picture
-        octets = contents(args.photograph, LARGEST) if args.photograph else sheet(test.x)
-        size = decoded(octets, 10**9)[0].shape
+            size, octets = photograph(args.photograph)[0].shape, contents(args.photograph, LARGEST)
+        else:
+            octets = sheet(test.x)
+            size = decoded(octets, 10**9)[0].shape
         task = Task(images, test.y[: args.images], octets, args.calls, args.watts, args.idle)
         rows, failed = _measured(models, task, args.passes, stderr)
     except (ValueError, OSError) as error:

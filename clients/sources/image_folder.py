@@ -81,7 +81,7 @@ def survey(
         raise ValueError(
             f"{folder.name} holds no image to train on: they should be 0 … {classes - 1}/*.png in it{remarks}"
         )
-    dark = _dark(scenario, book, np.stack(list(images.values()))[~layout.kept(images)], path)
+    dark = _dark(scenario, book, layout.not_kept(images), path)
     rounds = np.array([came[name] for name in train])
     # Of all that ever came: what is taken away leaves its experience empty. Labels that nobody is taught make no experience.
     firsts = sorted({first for name, first in book.came.items() if first <= round and _label(name) in wanted})

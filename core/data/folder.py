@@ -36,8 +36,7 @@ def read(path: Path, ink: str, count: int = 0) -> Source:
         reason = "; ".join(notes) or "it is empty"
         raise ValueError(f"folder {path.name!r} needs <label>/*.png with at least six images of a label ({reason})")
     drawn = {name: picture(path / name, SIDE) for name in names}
-    images = np.stack(list(drawn.values()))
-    dark = dark_ink(images[~kept(drawn)], ink)
+    dark = dark_ink(not_kept(drawn), ink)
     x = inked(drawn, dark)
     if dark and ink == "auto":
         notes += (
@@ -117,10 +116,14 @@ def digest(image: np.ndarray) -> str:
 def kept(drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which were kept here, by the reader or an approved correction: bool [n]. They are light ink on black in any folder."""
     names = [name.rpartition("/")[2].removesuffix(".png") for name in drawn]
-    ours = [
-        len(name) == 16 and name == digest(image) for name, image in zip(names, drawn.values(), strict=True)
-    ]  # a name of another's making is no digest of just this picture
+    # A name of another's making is no digest of just this picture.
+    ours = [len(name) == 16 and name == digest(image) for name, image in zip(names, drawn.values(), strict=True)]
     return np.array(ours, bool)
+
+
+def not_kept(drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The others, by whose borders a folder's ink is judged: uint8 [m, 28, 28]."""
+    return np.stack(list(drawn.values()))[~kept(drawn)]
 
 
 def inked(drawn: Mapping[str, np.ndarray], dark: bool) -> np.ndarray:

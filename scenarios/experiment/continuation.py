@@ -40,10 +40,7 @@ def source(run: Path, real: bool = False) -> tuple[Path, int]:
     if not (run / run_folder.REPORT).exists():
         raise ValueError(f"--from {run}: the run is not finished; go on with --resume {shlex.quote(str(run))} first")
     if not real and (run / run_folder.ID).exists():
-        command = (
-            f"{flwr_cli.python()} -m scenarios.deploy{flwr_cli.option(flwr_cli.home(run))} "
-            f"run NAME --from {shlex.quote(str(run))}"
-        )
+        command = f"{flwr_cli.deploy(flwr_cli.home(run))} run NAME --from {shlex.quote(str(run))}"
         raise ValueError(f"--from {run}: its clients' memories are on devices of their own; use: {command}")
     version = versions.current(run)
     if version is None:

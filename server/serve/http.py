@@ -34,33 +34,27 @@ def patient(seconds: float, unread: float = IDLE) -> type[HttpToolsProtocol]:
             self._begin()
 
         def on_headers_complete(self) -> None:
-            self._end()
+            _cancel(self._hang_up)
             super().on_headers_complete()
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._read_on()
+            _cancel(self._give_up)
             # Not `close`, which would wait for what is unread.
             self._give_up = self.loop.call_later(unread, self.transport.abort)
 
         def resume_writing(self) -> None:
-            self._read_on()
+            _cancel(self._give_up)
             super().resume_writing()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._end()
-            self._read_on()
+            _cancel(self._hang_up)
+            _cancel(self._give_up)
             super().connection_lost(exc)
 
-        def _read_on(self) -> None:
-            _cancel(self._give_up)
-
         def _begin(self) -> None:
-            self._end()
-            self._hang_up = self.loop.call_later(seconds, self.transport.close)
-
-        def _end(self) -> None:
             _cancel(self._hang_up)
+            self._hang_up = self.loop.call_later(seconds, self.transport.close)
 
     return Patient
 

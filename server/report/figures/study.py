@@ -189,8 +189,10 @@ def _line(name: str, i: int, points: Sequence[Point]) -> Line:
 def _dots(axes: Axes, level: float, shade: str, values: Sequence[float]) -> None:
     """The mean of the seeds with its deviation, and just below it each seed."""
     if len(values) > 1:
-        small: dict[str, Any] = {"markersize": 3, "alpha": 0.6, "markeredgewidth": 0, "clip_on": False}
-        axes.plot(values, [level - 0.28] * len(values), "o", color=shade, **small)
+        axes.plot(
+            values, [level - 0.28] * len(values), "o", color=shade, markersize=3, alpha=0.6, markeredgewidth=0,
+            clip_on=False,
+        )  # fmt: skip
         bar = statistics.stdev(values)
         axes.errorbar(statistics.mean(values), level, xerr=bar, fmt="none", ecolor=shade, capsize=2.5, linewidth=1.3)
     axes.plot(statistics.mean(values), level, "o", color=shade, markersize=6, clip_on=False)  # whole at 100 %, too
