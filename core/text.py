@@ -22,6 +22,12 @@ def printable() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+def say(words: str) -> None:
+    """Tell whoever called the command, on standard error, word for word: rich would read square brackets, and break lines that are
+    to be copied."""
+    print(words, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def piped() -> Iterator[None]:
     """Print to a reader that may have had enough, as in `… --show | head`."""
@@ -29,4 +35,9 @@ def piped() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end goes nowhere
+        unheard()
+
+
+def unheard() -> None:
+    """From now on what is printed goes nowhere, what Python flushes at its end, too: its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

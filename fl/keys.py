@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from core.disk import placed
 
+DEPLOY = "python -m scenarios.deploy"  # how the owner of a federation in the usual home calls that command
 YEARS = 5
 SOON = 30  # days before a certificate ends in which its owner is warned
 CURVE = ec.SECP384R1
@@ -74,9 +75,10 @@ def hosts(folder: Path) -> list[str]:
     return [str(one.value) for one in names]
 
 
-def server(folder: Path, hosts: Sequence[str]) -> None:
+def server(folder: Path, hosts: Sequence[str], deploy: str = DEPLOY) -> None:
     """Make server.crt and server.key for these names and addresses, signed by the folder's authority, which they do not outlive.
 
+    deploy: how this federation's owner calls that command.
     Raises ValueError if ca.key is not the key of the newest authority in ca.crt, or that has ended: nobody would believe them.
     """
     issuer = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
@@ -86,10 +88,10 @@ def server(folder: Path, hosts: Sequence[str]) -> None:
     if signer.public_key() != issuer.public_key():
         raise ValueError(
             f"{folder / 'ca.key'} does not fit {folder / 'ca.crt'}: take both from a backup, or make a new authority: "
-            "python -m scenarios.deploy renew --authority"
+            f"{deploy} renew --authority"
         )
     if (left := days_left(issuer)) < 0:
-        raise ValueError(expires("ca.crt", left))
+        raise ValueError(expires("ca.crt", left, deploy))
     key = ec.generate_private_key(CURVE())
     builder = _certificate(_name(hosts[0]), issuer.subject, key.public_key(), issuer.not_valid_after_utc)
     builder = builder.add_extension(x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False)
@@ -134,16 +136,22 @@ def days(folder: Path) -> dict[str, int]:
     Of several authorities in ca.crt it is the newest: whoever has that one needs no other. The server's is good for no longer than
     the authority that signed it.
     """
-    certificates = {
-        name: x509.load_pem_x509_certificates((folder / name).read_bytes())
-        for name in ("ca.crt", "server.crt")
-        if (folder / name).exists()
-    }
-    good = {name: days_left(newest) for name, (newest, *_) in certificates.items()}
-    if "server.crt" in good:
-        (server, *_), authorities = certificates["server.crt"], certificates.get("ca.crt", [])
-        good["server.crt"] = min(good["server.crt"], *(days_left(one) for one in authorities if _signed(server, one)))
+    authorities, servers = (_certificates(folder / name) for name in ("ca.crt", "server.crt"))
+    good = {name: days_left(found[0]) for name, found in (("ca.crt", authorities), ("server.crt", servers)) if found}
+    for server in servers:
+        good["server.crt"] = min([good["server.crt"], *(days_left(one) for one in authorities if _signed(server, one))])
     return good
+
+
+def is_trusted(folder: Path) -> bool:
+    """Did an authority in ca.crt sign server.crt? Else no node believes the server. True where there is no server.crt yet."""
+    authorities, servers = (_certificates(folder / name) for name in ("ca.crt", "server.crt"))
+    return all(any(_signed(server, one) for one in authorities) for server in servers)
+
+
+def _certificates(file: Path) -> list[x509.Certificate]:
+    """Those in a file; none, if it is not there."""
+    return x509.load_pem_x509_certificates(file.read_bytes()) if file.exists() else []
 
 
 def days_left(certificate: x509.Certificate) -> int:
@@ -151,7 +159,7 @@ def days_left(certificate: x509.Certificate) -> int:
     return (certificate.not_valid_after_utc - datetime.now(UTC)).days
 
 
-def expires(name: str, days: int, deploy: str = "python -m scenarios.deploy") -> str:
+def expires(name: str, days: int, deploy: str = DEPLOY) -> str:
     """The sentence on a certificate that ends soon, or has ended. deploy: how this federation's owner calls that command."""
     when = f"ends in {days} day{'s' * (days != 1)}" if days >= 0 else f"ended {-days} day{'s' * (days != -1)} ago"
     return f"{name} {when}: {deploy} renew{' --authority' * (name == 'ca.crt')}"

@@ -43,8 +43,8 @@ def _compared(report: Report) -> Iterator[tuple[str, str]]:
     final, best = report.accuracy or 0.0, report.best
     loss = "not finite" if report.loss is None else f"{report.loss:.4f}"
     yield "test accuracy", f"{100 * final:.2f} % at the end   (loss {loss}{_last(report)})"
-    if report.taught_here:
-        yield "", f"on {report.everything}{report.taught_here}"
+    if report.taught_clause:
+        yield "", f"on {report.everything}{report.taught_clause}"
     if best_round := best.get("federated"):
         yield "", f"{100 * best_round.accuracy:.2f} % at its best round by validation loss, {best_round.round}"
     for name, accuracy in report.baselines.items():

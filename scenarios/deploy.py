@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.config.parse import unknown
 from core.config.scenario import ENGINES
-from core.text import printable
+from core.text import printable, say
 from fl import keys
 from scenarios.deployment import devices, flwr_cli, metrics, processes, status
 from scenarios.deployment.flwr_cli import CODE, HOME
@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             devices.admit(home, args.name, args.key, args.client, args.replace)
         result = f"may join, as client {args.client}" if args.command == "admit" else "is let in no more"
-        processes.say(f"{args.name} {result}")
+        say(f"{args.name} {result}")
         return 0
     except (ValueError, OSError) as error:
         p.exit(2, f"{p.prog}: {error}\n")
@@ -179,13 +179,13 @@ def _up(home: Path, args: argparse.Namespace) -> int:
         raise ValueError(
             f"--port {port}: what runs of {args.home} uses {last_port}; first: {flwr_cli.deploy(home)} down"
         )
-    if args.host and "superlink" in alive:
+    if "superlink" in alive and (new := [name for name in args.host if name not in keys.hosts(home)]):
         names = ", ".join(keys.hosts(home))
         raise ValueError(
-            f"--host: the SuperLink runs with a certificate for {names}; first: {flwr_cli.deploy(home)} down"
+            f"--host {new[0]}: the SuperLink runs with a certificate for {names}; first: {flwr_cli.deploy(home)} down"
         )
     processes.up(home, args.nodes, port, args.host, args.data.absolute(), engines)
-    processes.say(f"up; next: {flwr_cli.deploy(home)} run pi{_fitting(args.nodes)}")
+    say(f"up; next: {flwr_cli.deploy(home)} run pi{_fitting(args.nodes)}")
     return 0
 
 
@@ -200,7 +200,7 @@ def _renew(home: Path, authority: bool, forget: bool) -> int:
         raise ValueError("--authority begins it and --forget ends it: not both at once")
     if authority:
         keys.authority(home, another=True)
-        processes.say(
+        say(
             f"{home / 'ca.crt'} holds a new authority, too: give it to every device (clients.pi renew --ca ca.crt); then: renew"
         )
         return 0
@@ -210,12 +210,12 @@ def _renew(home: Path, authority: bool, forget: bool) -> int:
             raise ValueError(
                 "the SuperLink has the old server.crt still: between two runs, down, then up; then --forget"
             )
-        processes.say(
+        say(
             f"{keys.forget(home)} older authorities are trusted no more; devices may take the new ca.crt when they like"
         )
         return 0
-    keys.server(home, keys.hosts(home))
-    processes.say(
+    keys.server(home, keys.hosts(home), flwr_cli.deploy(home))
+    say(
         f"{home / 'server.crt'} is new: nginx -s reload; the SuperLink itself takes it when it is next started (down, up)"
     )
     return 0
@@ -232,14 +232,14 @@ def _run(home: Path, arguments: Sequence[str], further: bool) -> int:
 def _newest(home: Path) -> Path:
     """The newest finished run of this federation. Raises ValueError if there is none, or a newer one still goes on."""
     for folder in dict.fromkeys(folder for _, folder in reversed(flwr_cli.runs(home))):
-        if (folder / run_folder.REPORT).exists():
-            return folder
         if folder.exists():
-            # Two runs at once would share the nodes, and the nightly timer knows of no other.
+            # Two runs at once would share the nodes, and the nightly timer knows of no other. One with a report may still export.
             with run_folder.driver_lock(folder):
-                pass
+                finished = (folder / run_folder.REPORT).exists()
+            if finished:
+                return folder
             how = flwr_cli.resume(folder, home)
-            processes.say(f"{folder} is not finished: passed over ({how})")
+            say(f"{folder} is not finished: passed over ({how})")
     raise ValueError("--continue: no run of this federation is finished; begin with: run NAME")
 
 

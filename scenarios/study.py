@@ -58,7 +58,7 @@ EXAMPLES = """examples:
 
 The first row is what the others are compared with. Tuning looks at validation images only, on seeds that are not reported, with
 as many trials for every row. --budget: trials first, then one seed of every cell, then a second one, then always a seed of that row
-and column whose place is least sure: whose standard error is largest against its distance to the column's best row. No run is
+and column whose place is least sure: whose standard error is largest against its distance to the column's highest mean. No run is
 started that would not end in time; the first rounds of a kind of run that was never timed come first, and may take longer. Results
 are kept by settings and code: a result of other code is never used.
 """

@@ -25,7 +25,7 @@ from core.safe_json import read_lines, read_object
 from core.stream import course
 from server import run_folder
 
-NOTHING = "nothing was learned: the weights are those that the run began with"  # an event
+LEARNED_NOTHING = "nothing was learned: the weights are those that the run began with"  # an event
 SCHEMA = 3  # 1: before the facts had types; 2: before costs, and while forgetting_split was a sum over rounds
 
 
@@ -352,7 +352,7 @@ class Report:
         return f"all {'ten' if count == 10 else count} {self.kinds}"
 
     @property
-    def taught_here(self) -> str:
+    def taught_clause(self) -> str:
         """ ", of which this run taught 6, 7 and 8", where it taught fewer than all classes that are tested; else nothing."""
         names = [self.called(label) for label in self.settings.digits]
         some = ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "".join(names)

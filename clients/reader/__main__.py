@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -19,13 +19,13 @@ import numpy as np
 
 from clients.reader import approve, reading
 from clients.reader.photograph import camera, photograph
-from clients.reader.reading import Reader
+from clients.reader.reading import Digit, Reader
 from clients.reader.segment import LONGEST
 from core.config.scenario import CLASSES
 from core.data import folder
 from core.disk import placed
 from core.predict import THRESHOLD
-from core.text import piped, printable
+from core.text import piped, printable, unheard
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 EXAMPLES = """examples:
@@ -86,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
         p.error("MODEL is missing: an exported file, .tflite or .onnx (or --approve DIR, which needs none)")
     if not (args.images or args.folder or args.camera is not None):
         p.error("nothing to read: give IMAGE files, --folder DIR or --camera")
+    if args.draw and not args.draw.absolute().parent.is_dir():
+        p.error(f"--draw {args.draw}: there is no folder {args.draw.parent}")
     if args.label and not args.learn:
         p.error(f"--label {args.label} is of no use without --learn DIR")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
@@ -164,25 +166,38 @@ def _read_picture(
     picture, times = (source, 1) if isinstance(source, np.ndarray) else photograph(source, LONGEST)
     digits = reader.read(picture, times)
     milliseconds = 1000 * (time.perf_counter() - start)
-    if args.json:
-        rows = [
-            {"label": d.label, "confidence": round(d.confidence, 4), "sure": d.sure, "box": list(d.box)} for d in digits
-        ]
-        print(json.dumps({"picture": name, "ms": round(milliseconds, 1), "digits": rows}), flush=True)
-    else:
-        readings = "  ".join(f"{d.label}{'' if d.sure else '?'} {100 * d.confidence:.0f}%" for d in digits)
-        print(f"{name}: {readings or 'no digit'}   ({milliseconds:.0f} ms)", flush=True)
     if args.draw:
         original = source if isinstance(source, np.ndarray) else photograph(source)[0]
         _draw(args.draw, reading.drawn(original, digits))
     if args.learn:
         files = reading.keep(digits, args.learn, labels)
         print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
+    try:
+        print(_line(digits, name, milliseconds, args.json), flush=True)
+    except BrokenPipeError:
+        if not args.learn:
+            raise
+        unheard()  # and go on: what is kept does not depend on who listens
+
+
+def _line(digits: Sequence[Digit], name: str, milliseconds: float, as_json: bool) -> str:
+    if as_json:
+        rows = [
+            {"label": d.label, "confidence": round(d.confidence, 4), "sure": d.sure, "box": list(d.box)} for d in digits
+        ]
+        return json.dumps({"picture": name, "ms": round(milliseconds, 1), "digits": rows})
+    readings = "  ".join(f"{d.label}{'' if d.sure else '?'} {100 * d.confidence:.0f}%" for d in digits)
+    return f"{name}: {readings or 'no digit'}   ({milliseconds:.0f} ms)"
 
 
 def _draw(file: Path, picture: np.ndarray) -> None:
-    with placed(file) as whole:
-        whole.write(cv2.imencode(".png", picture)[1].tobytes())
+    """Write a PNG: whole or not at all, where the file behind the name is a plain one; a pipe or a device is written to."""
+    octets = cv2.imencode(".png", picture)[1].tobytes()
+    if file.exists() and not file.is_file():
+        file.write_bytes(octets)
+        return
+    with placed(file.resolve()) as whole:
+        whole.write(octets)
 
 
 def _labels(text: str, reader: Reader) -> list[str]:

@@ -130,8 +130,9 @@ def _without_lines(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         count, labels, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
         reach = stats[:, cv2.CC_STAT_WIDTH if across else cv2.CC_STAT_HEIGHT]
         breadth = np.bincount(labels[long > 0], minlength=count) / np.maximum(reach, 1)  # the mean one, pixels
-        thin = breadth <= RULED * max(height, width)  # a stroke of a large digit is as long, and broader
-        ruled = [i for i in range(1, count) if reach[i] > 0.45 * length and thin[i]]
+        # A stroke of a large digit is as long, but broader; from border to border goes no digit that counts.
+        is_line = (reach > 0.45 * length) & (breadth <= RULED * max(height, width)) | (reach > 0.95 * length)
+        ruled = [i for i in range(1, count) if is_line[i]]
         if ruled:
             lines[np.isin(labels, ruled) & (mask > 0)] = 255
     if not lines.any():
@@ -196,7 +197,8 @@ def _in_reading_order(groups: list[tuple[Box, list[int]]], usual: float) -> list
 
 
 def _tilt(middles: np.ndarray) -> float:
-    """How much the lines fall, pixels a pixel to the right: the median from each digit to its nearest right neighbour.
+    """How much the lines fall, pixels a pixel to the right: the median from each digit to its nearest right neighbour, weighed by
+    their distance: close neighbours tell little, and there are many.
 
     middles: f64 [n, 2], x and y. 0 if too few have one.
     """
@@ -207,7 +209,9 @@ def _tilt(middles: np.ndarray) -> float:
     if len(has) < NEIGHBOURS:
         return 0.0
     x, y = right[has, distance[has].argmin(1)].T
-    return float(np.median(y / x))
+    slope, order = y / x, np.argsort(y / x)
+    weight = np.cumsum(x[order])
+    return float(slope[order][np.searchsorted(weight, weight[-1] / 2)])
 
 
 def _stretched(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -23,9 +23,8 @@ def changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
     if typing.get_args(hint)[:1] == (Part,):
         if not rest:
             if "," in text:
-                raise ValueError(
-                    f"{path} = {excerpt(text)}: several are joined by +, as in {text.replace(',', '+')[:100]}"
-                )
+                joined = "+".join(name.strip() for name in text.split(","))
+                raise ValueError(f"{path} = {excerpt(text)}: several are joined by +, as in {joined[:100]}")
             by_name = {part.name: part for part in old}  # a piece that is named again keeps its settings
             return tuple(by_name.get(name, Part(name)) for name in text.split("+"))
         if rest[0] not in [part.name for part in old]:

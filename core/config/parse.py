@@ -20,6 +20,11 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ValueError:
     return ValueError(f"unknown {kind} {excerpt(name)}; choose from {', '.join(names)}{meant}")
 
 
+def unknown_piece(kind: str, name: str, registry: Iterable[str]) -> ValueError:
+    """The same of what a plugin may bring: it is known once its module is loaded."""
+    return ValueError(f"{unknown(kind, name, registry)}; a plugin's needs its --plugin")
+
+
 def excerpt(value: Any) -> str:
     """A value in an error: it may come from outside, and be a book."""
     text = repr(value)

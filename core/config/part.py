@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from core.config.parse import excerpt, typed, unknown
+from core.config.parse import excerpt, typed, unknown, unknown_piece
 
 Registry = Mapping[str, Callable[..., Any]]
 
@@ -38,7 +38,7 @@ class Part:
     def settings(self, kind: str, registry: Registry) -> dict[str, Any]:
         """All settings of this piece, defaults included. Raises ValueError on an unknown name, key or a wrong type."""
         if self.name not in registry:
-            raise ValueError(f"{unknown(kind, self.name, registry)}; a plugin's needs its --plugin")
+            raise unknown_piece(kind, self.name, registry)
         parameters = options(registry[self.name])
         for key in self.args:
             if key not in parameters:

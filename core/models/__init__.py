@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from core.config.parse import unknown
+from core.config.parse import unknown_piece
 from core.config.scenario import Scenario
 from core.data import dataset
 from core.data.spec import DatasetSpec
@@ -25,7 +25,7 @@ MODELS: dict[str, Callable[[tuple[int, int], int], ModelSpec]] = {  # image, cla
 def build(kind: str, data: DatasetSpec) -> ModelSpec:
     """The model of this kind for a data set's images and classes. Raises ValueError on an unknown kind, with the choices."""
     if kind not in MODELS:
-        raise unknown("model.kind", kind, MODELS)
+        raise unknown_piece("model.kind", kind, MODELS)
     return _model(MODELS[kind], data.image, data.classes)
 
 
@@ -39,7 +39,8 @@ def of(scenario: Scenario) -> ModelSpec:
 def _model(function: Callable[[tuple[int, int], int], ModelSpec], image: tuple[int, int], classes: int) -> ModelSpec:
     made = function(image, classes)
     if not isinstance(made, ModelSpec):
-        raise ValueError(f"model {function.__name__} is {type(made).__name__}, not a ModelSpec (core/models/spec.py)")
+        name = getattr(function, "__name__", repr(function))
+        raise ValueError(f"model {name} is {type(made).__name__}, not a ModelSpec (core/models/spec.py)")
     return made
 
 

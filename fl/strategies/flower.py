@@ -21,7 +21,13 @@ CARRIED = ("momentum_vector", "m_t", "v_t")
 
 @contextmanager
 def _frozen_heap() -> Iterator[None]:
-    """Bulyan collects garbage once a reply, which looks at every object of the process, TensorFlow's too: half a second a round."""
+    """Bulyan collects garbage once a reply, which looks at every object of the process, TensorFlow's too: half a second a round.
+
+    A heap that is frozen already, as a fork server's, stays so.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
     gc.freeze()
     try:
         yield

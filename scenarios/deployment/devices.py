@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from clients.pi.settings import check_name
+from core.text import say
 from scenarios.deployment import flwr_cli, processes
 
 
@@ -23,15 +24,19 @@ def admit(home: Path, name: str, key: str, client: int, replace: bool) -> None:
 
 
 def admit_all(home: Path, file: Path) -> None:
-    """Those on the list are in, and no others but the nodes of `up`. Raises ValueError first if they cannot be."""
+    """Those on the list are in, and no others but the nodes of `up`.
+
+    Raises ValueError, before anything has changed, if the list makes no sense; and if Flower refuses a key: then those before it on
+    the list are in, nobody has been dismissed, and clients are dealt anew only when the whole list is taken.
+    """
     listed, plays = _listed(home, file), flwr_cli.clients(home)
     for name, (key, client) in listed.items():
         flwr_cli.register(home, _written(home, name, key), name, plays.get(name, client))
     for name in sorted({name for name in plays if not processes.is_local_node(name)} - set(listed)):
         flwr_cli.dismiss(home, name)
-        processes.say(f"{name} is let in no more: it is not on the list")
+        say(f"{name} is let in no more: it is not on the list")
     flwr_cli.deal(home, {name: client for name, (_, client) in listed.items()})
-    processes.say(f"{len(listed)} may join: {', '.join(listed) or 'nobody'}")
+    say(f"{len(listed)} may join: {', '.join(listed) or 'nobody'}")
 
 
 def _listed(home: Path, file: Path) -> dict[str, tuple[str, int]]:

@@ -147,8 +147,11 @@ def admit(home: Path, key: Path, name: str, client: int, replace: bool = False) 
 
 
 def register(home: Path, key: Path, name: str, client: int) -> str:
-    """The same, whoever else has the client, and whatever key the name had: that one is let in no more, once this one is. It is
-    written down by the node's number. Raises ValueError if Flower does not take the key; then nothing has changed."""
+    """Give Flower this key under this name, and dismiss the name's earlier keys once that worked; returns the node's number.
+
+    It does not look whose the client is, nor whether the name has another key: `admit` does, and `deal` settles clients afterwards.
+    Raises ValueError if Flower does not take the key; then nothing has changed.
+    """
     text = bare(key.read_text())
     earlier = {number: one for number, one in _admitted(home).items() if one["name"] == name}
     reply = ask(home, "supernode", "register", str(key), LINK, "--name", name)
@@ -186,11 +189,6 @@ def deal(home: Path, clients: Mapping[str, int]) -> None:
     """Nodes of these names that are in play these clients from now on, all at once: two may change places."""
     admitted = _admitted(home)
     _write(home, {n: one | {"client": clients.get(one["name"], one["client"])} for n, one in admitted.items()})
-
-
-def holds(home: Path, name: str, key: str) -> bool:
-    """Is a node of this name admitted with this very key?"""
-    return any(one["name"] == name and one.get("key") == bare(key) for one in _admitted(home).values())
 
 
 def dismiss(home: Path, name: str) -> None:

@@ -15,6 +15,7 @@ from core import processes
 from core.config.scenario import Scenario
 from core.disk import emptied, hold
 from core.processes import end
+from core.text import say
 from fl import keys
 from scenarios.deployment import flwr_cli
 from scenarios.deployment.flwr_cli import CODE, HOST
@@ -23,11 +24,6 @@ Process = subprocess.Popen[bytes]
 ARRIVES = 60.0  # seconds that a process may take to come up
 GOES = 10.0  # seconds to end when asked; then it is made to
 KILLED = 5.0  # seconds until the system has taken away what was made to end
-
-
-def say(words: str) -> None:
-    """Tell whoever called the command, word for word: rich would read square brackets, and break lines that are to be copied."""
-    print(words, file=sys.stderr, flush=True)
 
 
 def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engines: Sequence[str]) -> None:
@@ -43,7 +39,7 @@ def up(home: Path, nodes: int, port: int, hosts: Sequence[str], data: Path, engi
         missing = [name for name in ("superlink", *(f"node-{client}" for client in range(nodes))) if name not in alive]
         end(lambda: _processes(home, missing), GOES)  # what was left of them, when they were killed
         for name in missing:
-            _check_port(_port(name, port), name)
+            _check_port(_port(name, port), name, f"{'down, then ' * bool(alive)}{flwr_cli.up(home)} --port N")
         if "superlink" in alive:
             say(f"the SuperLink is up already, on {HOST}:{port}; what runs stays as it is")
         else:
@@ -58,22 +54,20 @@ def _port(name: str, port: int) -> int:
     return port + 1 + int(name.removeprefix("node-")) if is_local_node(name) else port
 
 
-def _check_port(port: int, name: str) -> None:
-    """Raises ValueError if this port is taken: the process itself would end with less clear words."""
+def _check_port(port: int, name: str, how: str) -> None:
+    """Raises ValueError if this port is taken: the process itself would end with less clear words. how: to take others."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what was used a minute ago is free
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise ValueError(
-                f"port {port}, which {name} needs: {error.strerror}; choose others: down, then up --port N"
-            ) from None
+            raise ValueError(f"port {port}, which {name} needs: {error.strerror}; choose others: {how}") from None
 
 
 def _start_superlink(home: Path, port: int, hosts: Sequence[str], data: Path) -> None:
     keys.authority(home)
     if hosts or not (home / "server.crt").exists():  # else it keeps the names it has
-        keys.server(home, ["localhost", HOST, *hosts])
+        keys.server(home, ["localhost", HOST, *hosts], flwr_cli.deploy(home))
     flwr_cli.configure(home, port)
     (home / "proxy.conf").write_text(proxy(home, port))
     _begin(

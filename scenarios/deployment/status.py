@@ -65,25 +65,30 @@ class Status:
     nodes: tuple[Node, ...] = ()
     run: Run | None = None
     certificates: Mapping[str, int] | None = None  # days that each is good for
+    trusted: bool = True  # is server.crt signed by an authority in ca.crt?
 
     @property
     def warnings(self) -> Iterator[str]:
         """What should be done soon."""
+        deploy = flwr_cli.deploy(Path(self.home))
         for name, days in (self.certificates or {}).items():
             if days < keys.SOON:
-                yield keys.expires(name, days, flwr_cli.deploy(Path(self.home)))
+                yield keys.expires(name, days, deploy)
+        if not self.trusted:
+            yield f"server.crt is signed by no authority in ca.crt, so no node believes it: {deploy} renew"
 
 
 def look(home: Path) -> Status:
     """How it is now. Raises ValueError if a file or Flower's answer makes no sense."""
-    port, days = flwr_cli.port(home), keys.days(home)
+    port, days, trusted = flwr_cli.port(home), keys.days(home), keys.is_trusted(home)
     if "superlink" not in processes.running(home):
-        return Status(str(home), False, port, certificates=days)
+        return Status(str(home), False, port, certificates=days, trusted=trusted)
     number, folder = (flwr_cli.runs(home) or [("", home)])[-1]
     begun = (folder / run_folder.SCENARIO).exists()
     history = load_rounds(folder) if begun else []
     nodes = _nodes(home, folder if begun else None, history)
-    return Status(str(home), True, port, nodes, _run(home, folder, number, history) if begun else None, days)
+    run = _run(home, folder, number, history) if begun else None
+    return Status(str(home), True, port, nodes, run, days, trusted)
 
 
 def _nodes(home: Path, folder: Path | None, history: Sequence[RoundRecord]) -> tuple[Node, ...]:

@@ -83,7 +83,7 @@ def run(experiment: Experiment) -> int:
         terminal.print(closing(report))
     for table in profile.tables(report) if profile else ():
         terminal.beside(table)
-    return UNCHANGED if record.NOTHING in report.events else 0
+    return UNCHANGED if record.LEARNED_NOTHING in report.events else 0
 
 
 def _timed(report: Report, **seconds: float) -> Report:
@@ -154,7 +154,7 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
         options = replace(options, source=Path(source))
     unchanged = digest(server.began_with(scenario, folder)) == report.weights_sha256
     if unchanged and not chain(scenario).personal:
-        report = replace(report, events=(record.NOTHING, *report.events))
+        report = replace(report, events=(record.LEARNED_NOTHING, *report.events))
     notes = [*without_effect(scenario), *cautions(scenario)]
     if "local" in COMPARED[options.baselines] and scenario.clients > baselines.CROWD:
         notes.append(f"no client is trained alone: {scenario.clients:,} are more than {baselines.CROWD:,}")

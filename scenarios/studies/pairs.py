@@ -12,7 +12,9 @@ from scenarios.studies.outcome import Outcome
 LEAST = 3  # seeds, for a test to say anything
 RANKS = 6  # seeds from which Wilcoxon's test can go below 0.05 at all: of n signs the rarest has probability 2 / 2^n
 LEVEL = 0.05
-EXACT = 9  # decimals: shares of images that differ by equally much are told apart by rounding errors far behind these
+DECIMALS = (
+    9  # decimals: shares of images that differ by equally much are told apart by rounding errors far behind these
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def _column(outcome: Outcome, column: str) -> Iterator[Pair]:
     for row in others:
         values = outcome.values(row, column, main)
         if seeds := tuple(seed for seed in values if seed in first):
-            differences = [round(values[seed] - first[seed], EXACT) for seed in seeds]
+            differences = [round(values[seed] - first[seed], DECIMALS) for seed in seeds]
             if without := len(ended & set(outcome.finished(row, column))) - len(seeds):
                 # What is left where some seeds have no value is no sample of all: no test is made of it.
                 yield Pair(row, column, seeds, statistics.mean(differences), without)

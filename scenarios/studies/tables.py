@@ -19,7 +19,7 @@ from scenarios.studies.pairs import LEVEL, Pair
 from scenarios.studies.study import Cell, Changes, Study, Trial
 from server import record
 from server.report.figures.formatting import NONE, formatted
-from server.report.figures.results import comparable_means
+from server.report.figures.results import unbeaten
 
 SCHEMA = 1  # of table.json
 PUBLISHED, BEST, APART = "published", "best − published", "best apart − published"  # lines below the rows
@@ -65,12 +65,11 @@ def grid(outcome: Outcome, name: str) -> tuple[list[str], list[list[str]]]:
 
 
 def best(outcome: Outcome, column: str) -> set[str]:
-    """The rows with the best mean of the first measure in a column, over the seeds that its rows share, but those apart; none if
-    there is nothing to compare. A row that some of its seeds have no value of is none of them: who gets there once would be before
-    who always does."""
-    means = comparable_means(_values(outcome, column, apart=False))
-    top = (max if MEASURES[outcome.study.measures[0]].more else min)(means.values(), default=0.0)
-    return {row for row, mean in means.items() if mean == top} if len(means) > 1 else set()
+    """The rows that no other of a column beats in the first measure, over the seeds that both have, but those apart; none if there
+    is nothing to compare. A row that some of its seeds have no value of is none of them: who gets there once would be before who
+    always does."""
+    values = _values(outcome, column, apart=False)
+    return set(unbeaten(values, MEASURES[outcome.study.measures[0]].more)) if len(values) > 1 else set()
 
 
 def _values(outcome: Outcome, column: str, apart: bool) -> dict[str, dict[int, float]]:
@@ -95,12 +94,12 @@ class Against:
 
 
 def against(outcome: Outcome, column: str, apart: bool) -> Against | None:
-    """The best row, of those apart or of all others; None if nothing is published, or no row has a value."""
+    """The best row, of those apart or of all others; None if nothing is published, or no row is known to be the best."""
     measure, values = MEASURES[outcome.study.measures[0]], _values(outcome, column, apart)
-    means = comparable_means(values)
-    if column not in outcome.study.published or not means:
+    rows = unbeaten(values, measure.more)
+    if column not in outcome.study.published or not rows:
         return None
-    row = (max if measure.more else min)(means, key=lambda one: means[one])
+    row = rows[0]
     difference = statistics.mean(values[row].values()) - outcome.study.published[column].value
     text = f"{row}, {formatted(measure.scale * difference, f'+,.{measure.digits}f')}"
     return Against(row, difference, difference > 0 if measure.more else difference < 0, text)
@@ -141,8 +140,10 @@ def shown_measures(outcome: Outcome) -> list[str]:
 def markdown(outcome: Outcome, command: str, plugins: tuple[str, ...] = ()) -> str:
     """table.md: a table a measure, what is missing, and the command of each cell."""
     study, parts = outcome.study, [f"# {outcome.study.name}: {outcome.study.meaning}"]
-    note = "Mean ± sample standard deviation over seeds (number of seeds). Bold: the best mean of a column, over the seeds that its"
-    parts.append(f"{note} rows share; it need not be better than others by more than chance: see pairs.md.")
+    parts.append(
+        "Mean ± sample standard deviation over seeds (number of seeds). Bold: no other row of the column has a better mean over "
+        "the seeds that both have; it need not be better by more than chance: see pairs.md."
+    )
     for i, name in enumerate(shown_measures(outcome)):
         head, rows = grid(outcome, name)
         top = [set[str]() if i else best(outcome, column) for column in study.columns]
@@ -186,15 +187,16 @@ def command_of(outcome: Outcome, cell: Cell, command: str, plugins: tuple[str, .
 
 
 def _narrowed(command: str, cell: Cell) -> list[str]:
-    """A study's command with one row, one column and one seed in place of those that it names."""
+    """A study's command with one row, one column and one seed in place of those that it names, and a folder of its own: in the
+    study's it would write the tables of this cell alone over all others."""
     words, kept = iter(shlex.split(command)), list[str]()
     for word in words:
         option, equals, _ = word.partition("=")
-        if option not in ("--rows", "--columns", "--seeds", "--budget"):
+        if option not in ("--rows", "--columns", "--seeds", "--budget", "--out"):
             kept.append(word)
         elif not equals:
             next(words, None)
-    return [*kept, "--rows", cell.row, "--columns", cell.column, "--seeds", f"{cell.seed},"]
+    return [*kept, "--rows", cell.row, "--columns", cell.column, "--seeds", f"{cell.seed},", "--out", "again"]
 
 
 # ── CSV, JSON, LaTeX ──

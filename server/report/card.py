@@ -101,7 +101,7 @@ def _digest(report: Report) -> str:
 
 def _files(report: Report) -> str:
     if not report.exports.files and not report.exports.refused:
-        return f"## Files\n\nNone yet: `python -m scenarios.export {report.folder}` writes and verifies them."
+        return "## Files\n\nNone yet: `python -m scenarios.export RUN`, RUN its folder, writes and verifies them."
     rows = [
         f"| `{name}` | {file.bytes / 1000:,.0f} | {percent(file.accuracy)} | {percent(file.agreement)} | {file.latency_ms:.3f} |"
         for name, file in report.exports.files.items()

@@ -140,7 +140,7 @@ class Follower:
             return
         if version is None:  # one file has no other versions, whatever the one that was refused called itself
             self.refused.clear()
-        self.refused.pop(fresh.version, None)
+        self.refused = {number: why for number, why in self.refused.items() if number > fresh.version}
         log.info("version %s takes over from %s", fresh.version, self.serving.version)
         self.serving = fresh  # one assignment: whoever has the old one ends with it
         self.swapped(fresh)

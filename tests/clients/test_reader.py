@@ -106,6 +106,29 @@ def test_ruled_lines_are_taken_out_and_strokes_mended() -> None:
     assert abs(top - 70) < 12 and abs(top + height - 190) < 12 and width < 30 and left < 300 < left + width
 
 
+@pytest.mark.parametrize(("size", "thick", "gap"), [((320, 240), 3, 60), ((320, 240), 5, 80), ((1000, 700), 12, 150)])
+def test_broad_lines_of_a_close_up_are_taken_out(size: tuple[int, int], thick: int, gap: int) -> None:
+    width, height = size
+    page = np.full((height, width), 235, np.uint8)
+    for y in range(gap, height, gap):
+        cv2.line(page, (0, y), (width, y), 90, thick)
+    for i, digit in enumerate("27"):
+        where = (20 + int(1.2 * gap) * i, (height + gap) // 2)
+        cv2.putText(page, digit, where, cv2.FONT_HERSHEY_SIMPLEX, gap / 22, 20, gap // 12)
+    assert len(segment.find(page)) == 2
+
+
+@pytest.mark.parametrize(("rows", "numbers"), [(2, (2, 2)), (3, (2, 1)), (4, (8,)), (5, (1, 1))])
+def test_digits_far_apart_on_a_line_that_wavers_are_read_in_order(rows: int, numbers: tuple[int, ...]) -> None:
+    dice = np.random.default_rng(0)
+    for _ in range(200):
+        starts = [50 + 600 * block + 32 * i for block, number in enumerate(numbers) for i in range(number)]
+        boxes = [(x, int(100 + 64 * row + dice.normal(0, 2.4)), 28, 40) for row in range(rows) for x in starts]
+        shuffled = dice.permutation(len(boxes))
+        found = segment._in_reading_order([(boxes[i], [i]) for i in shuffled], 40)
+        assert [members[0] for _, members in found] == list(range(len(boxes)))
+
+
 @pytest.mark.parametrize("degrees", [0, -4, 4, -10, 10])
 def test_a_tilted_sheet_is_read_line_by_line_as_a_straight_one(glyph: Glyph, degrees: int) -> None:
     """`--label` gives each digit its label in this order."""
@@ -250,6 +273,38 @@ def test_a_reader_that_has_had_enough_ends_the_command(home: Path, sheet: Path) 
         process.stdout.readline()
         process.stdout.close()
         assert process.wait(60) == 0 and process.stderr.read() == b""
+
+
+def test_what_is_kept_does_not_depend_on_who_listens(home: Path, tmp_path: Path) -> None:
+    """`… --learn DIR | head -1` keeps what is unsure in every picture, not in the first one."""
+    for i in range(20):
+        page = np.full((200, 200), 255, np.uint8)
+        cv2.putText(page, "7", (60 + i, 140), cv2.FONT_HERSHEY_SIMPLEX, 4, 0, 9)
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "pictures" / f"{i:02d}.png"), page)
+    words = [sys.executable, "-m", "clients.reader", str(home / "model.onnx"), "--folder", str(tmp_path / "pictures")]
+    learn = ["--learn", str(tmp_path / "own"), "--label", "7"]
+    with subprocess.Popen([*words, *learn], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0 and process.stderr.read().count(b"kept 1 in") == 20
+
+
+def test_a_drawing_goes_where_its_name_leads(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(tmp_path / "read.png")
+    cv2.imwrite(str(tmp_path / "small.png"), np.full((50, 50), 255, np.uint8))
+    words = [str(home / "model.onnx"), str(tmp_path / "small.png"), "--draw"]
+    assert command.main([*words, str(tmp_path / "link.png")]) == 0
+    assert (tmp_path / "link.png").is_symlink() and cv2.imread(str(tmp_path / "read.png")) is not None
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR)  # it takes all of so small a picture
+    assert command.main([*words, str(tmp_path / "pipe")]) == 0
+    assert os.read(pipe, 1 << 16) == (tmp_path / "read.png").read_bytes()
+    os.close(pipe)
+    with pytest.raises(SystemExit, match="2"):
+        command.main([*words, str(tmp_path / "typo" / "read.png")])
+    assert not (tmp_path / "typo").exists()
 
 
 def test_ctrl_c_ends_the_command_without_a_traceback(home: Path, sheet: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ def test_a_damaged_key_is_named_and_another_takes_its_place(home: Path, octets: 
     assert keys.node(home, another=True).exists() and keys.public_key(home)
 
 
-def test_days_are_of_the_certificate_that_ends_first(home: Path) -> None:
+def test_days_are_those_of_each_certificate(home: Path) -> None:
     assert keys.days(home) == {"ca.crt": 365 * keys.YEARS - 1, "server.crt": 365 * keys.YEARS - 1}
     assert keys.days(home / "nowhere") == {}
     assert keys.expires("ca.crt", 0).startswith("ca.crt ends in 0 days")
@@ -173,6 +173,17 @@ def test_a_servers_certificate_does_not_outlive_its_authority(tmp_path: Path, mo
     assert keys.days(folder) == {"ca.crt": 5 * 365 - 1, "server.crt": 18}
     keys.server(folder, ["localhost"])
     assert keys.days(folder) == {"ca.crt": 5 * 365 - 1, "server.crt": 5 * 365 - 1}
+
+
+def test_a_server_whose_authority_is_gone_is_not_trusted(home: Path) -> None:
+    """As when ca.crt alone is restored, or made anew."""
+    assert keys.is_trusted(home) and keys.is_trusted(home / "nowhere")
+    keys.authority(home, another=True)
+    assert keys.is_trusted(home)
+    (home / "ca.crt").unlink()
+    for again in (False, True):
+        assert not keys.is_trusted(home) and keys.days(home)["server.crt"] == 365 * keys.YEARS - 1
+        keys.authority(home, another=again)
 
 
 def test_an_authority_that_has_ended_signs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

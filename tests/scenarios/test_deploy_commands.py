@@ -59,6 +59,12 @@ def admitted(home: Path) -> dict[str, int]:
     return {one["name"]: one["client"] for one in json.loads((home / "nodes.json").read_text()).values()}
 
 
+def holds(home: Path, name: str, key: str) -> bool:
+    """Is a node of this name admitted with this very key?"""
+    nodes = json.loads((home / "nodes.json").read_text()).values()
+    return any(one["name"] == name and one["key"] == flwr_cli.bare(key) for one in nodes)
+
+
 def test_what_is_refused_changes_nothing(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Flower never takes a dismissed key again, so a slip of the finger must not dismiss one."""
     first, second, third = (key(tmp_path / "keys", name) for name in "abc")
@@ -76,7 +82,7 @@ def test_what_is_refused_changes_nothing(home: Path, tmp_path: Path, capsys: pyt
         with pytest.raises(SystemExit):
             listed(home, file, **nodes)
         assert message in capsys.readouterr().err and admitted(home) == before
-        assert flwr_cli.holds(home, "kitchen", first) and flwr_cli.holds(home, "hall", second)
+        assert holds(home, "kitchen", first) and holds(home, "hall", second)
 
 
 @pytest.mark.parametrize("by_list", [False, True])
@@ -95,7 +101,7 @@ def test_a_key_that_flower_refuses_shuts_nobody_out(
         deploy.main([*words, "admit", *how])
     stderr = capsys.readouterr().err
     assert "kitchen was not admitted: its key was dismissed" in stderr and "python -m clients.pi renew --key" in stderr
-    assert (home / "nodes.json").read_bytes() == before and flwr_cli.holds(home, "kitchen", second)
+    assert (home / "nodes.json").read_bytes() == before and holds(home, "kitchen", second)
 
 
 def test_a_device_that_flower_no_longer_knows_is_dismissed(
@@ -384,10 +390,15 @@ def test_another_name_of_a_superlink_that_runs_is_refused(
     keys.server(home, ["localhost"])
     monkeypatch.setattr(processes, "running", lambda home: {"superlink": 7})
     with pytest.raises(SystemExit, match="2"):
-        deploy.main(["--home", str(home), "up", "--host", "new.example"])
+        deploy.main(["--home", str(home), "up", "--host", "localhost", "--host", "new.example"])
     error = capsys.readouterr().err
-    assert "--host: the SuperLink runs with a certificate for localhost; first: " in error and error.endswith(" down\n")
+    assert (
+        "--host new.example: the SuperLink runs with a certificate for localhost; first: " in error
+        and error.endswith(" down\n")
+    )
     assert keys.hosts(home) == ["localhost"]
+    monkeypatch.setattr(processes, "up", lambda *arguments: None)
+    assert deploy.main(["--home", str(home), "up", "--host", "localhost"]) == 0  # as a script says each time
 
 
 def test_down_leaves_alone_what_is_not_a_federations(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -452,6 +463,11 @@ def test_continue_does_not_begin_beside_a_run_that_still_goes_on(
         deploy.main(["--home", str(home), "run", "--continue"])
     assert f"{tmp_path / 'going'} is in use" in capsys.readouterr().err
     assert deploy.main(["--home", str(home), "run", "--continue"]) == 0  # its driver was killed
+    (tmp_path / "exporting").mkdir()
+    flwr_cli._note(home, "exporting", tmp_path / "exporting")
+    (tmp_path / "exporting" / "report.json").write_text("{}")
+    with run_folder.driver_lock(tmp_path / "exporting"), pytest.raises(SystemExit, match="2"):
+        deploy.main(["--home", str(home), "run", "--continue"])
 
 
 def test_a_run_without_a_superlink_is_refused_before_it_has_a_folder(

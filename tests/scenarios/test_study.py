@@ -496,8 +496,8 @@ def test_what_no_preset_can_become_is_made_again_by_the_study_s_own_command(tmp_
     strange = found.scenarios[found.study.cells()[0]].with_(("data", "mine.npz"))
     given = "python -m scenarios.study small --set rounds=2 --rows fedavg,fedprox --seeds=3 --tune none --out there --budget 5"
     words = tables.command_of(replace(found, scenarios={cell: strange}), cell, given)
-    kept = "python -m scenarios.study small --set rounds=2 --tune none --out there"
-    assert words == f"{kept} --rows fedavg --columns 'alpha 1' --seeds 3,"
+    kept = "python -m scenarios.study small --set rounds=2 --tune none"
+    assert words == f"{kept} --rows fedavg --columns 'alpha 1' --seeds 3, --out again"
 
 
 def test_a_row_that_was_stopped_early_is_not_the_best_by_its_luckiest_seed(tmp_path: Path) -> None:

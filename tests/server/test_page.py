@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from html import unescape
 
-from server.record import NOTHING, Version
+from server.record import LEARNED_NOTHING, Version
 from server.report import card
 from server.report.figures import PLOTS
 from server.report.page import reproduce
@@ -86,7 +86,7 @@ def test_the_page_explains_the_curves_that_are_there_and_no_others(tmp_path):
 
 
 def test_a_run_that_learned_nothing_says_so_in_its_headline(tmp_path):
-    text = html(fake() | {"events": [NOTHING]}, tmp_path)
+    text = html(fake() | {"events": [LEARNED_NOTHING]}, tmp_path)
     assert "but nothing was learned" in text.partition("<h1>")[2].partition("</h1>")[0]
 
 

@@ -412,7 +412,8 @@ def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_p
     values = {"a": {0: 20.0}, "c": {0: 30.0, 1: 10.0}}  # the second seed of a is not there yet
     assert shown.best(values).startswith("Best: a, 20.0")
     assert replace(shown, aside=("a",)).best(values).startswith("Best: c, 20.0")
-    assert shown.best({"a": {0: 20.0}, "c": {1: 30.0}}) == "rows have no seed in common"
+    assert shown.best({"a": {0: 20.0}, "c": {1: 30.0}}) == "too few seeds to name the best"
+    assert shown.best({"a": {}, "c": {}}) == "no row has a value"
     both = [study.Series("a", "b", {}, {0: 173.04}), study.Series("c", "b", {}, {0: 200.0})]
     study.points(both, tmp_path, ["a", "c"], "meaning", shown)
     assert figures[0].axes[0].get_title(loc="left") == "b\nBest: a, 173.0\N{NO-BREAK SPACE}rounds"

@@ -51,7 +51,11 @@ def compare(runs: Sequence[Report], folder: Path, shared: str = "") -> Path:
     best = results.best(groups)
     title = f"{names[best or 0]}, {percent(lines[best or 0].last)}"
     if len(groups) > 1:
-        title = f"{len(groups)} groups that share no seed" if best is None else f"Best of {len(groups)}: {title}"
+        title = (
+            f"{len(groups)} groups, too few seeds to name the best"
+            if best is None
+            else f"Best of {len(groups)}: {title}"
+        )
         baselines = list(_baselines(central))
     else:
         kinds = dict(_beside(groups[0], band))

@@ -36,9 +36,9 @@ class Client:
         By a hundredth of them at least, and by twice the standard error of a difference of two such shares: of 200 images two
         models that are equally good differ by more than two in most cases.
         """
-        if self.alone is None or self.joined is None:
+        if self.alone is None or self.joined is None or not self.tested:
             return 0
-        variance = sum(share * (1 - share) for share in (self.alone, self.joined)) / max(1, self.tested)
+        variance = sum(share * (1 - share) for share in (self.alone, self.joined)) / self.tested
         difference = self.joined - self.alone
         return int(np.sign(difference)) if abs(difference) >= max(CLEAR, 2 * variance**0.5) else 0
 
@@ -145,7 +145,7 @@ def _own(axes: Axes, report: Report, clients: list[Client]) -> None:
     axes.vlines(x, *(100 * y), color=style.PALE, linewidth=2, zorder=1)
     for shares, colour, name in zip(y, (style.ORANGE, style.BLUE), ("its own model", "the global model"), strict=True):
         axes.scatter(x, 100 * shares, s=28, color=colour, edgecolors="white", label=name, zorder=2)
-    style.accuracy_axis(axes, y, dots=True)
+    style.accuracy_axis(axes, y, of_clients=True)
 
 
 def _everywhere(axes: Axes, report: Report, clients: list[Client]) -> None:
@@ -156,7 +156,7 @@ def _everywhere(axes: Axes, report: Report, clients: list[Client]) -> None:
     lines = _joined(report)
     for share, _, colour, dash in lines:
         axes.axhline(100 * share, color=colour, linestyle=dash, linewidth=1.6)
-    style.accuracy_axis(axes, [*y, *[line[0] for line in lines]], dots=True)
+    style.accuracy_axis(axes, [*y, *[line[0] for line in lines]], of_clients=True)
     style.label_ends(axes, [(100 * share, f"{100 * share:.2f} {name}", colour) for share, name, colour, _ in lines])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.config.scenario import Scenario
-from server.record import NOTHING, Report, failures
+from server.record import LEARNED_NOTHING, Report, failures
 from server.report.figures.formatting import NONE, difference, formatted
 from server.report.figures.groups import Group, grouped, shared, stands_for, tested_on
 
@@ -138,7 +138,7 @@ def _notes(groups: Sequence[Group]) -> list[str]:
             f"a difference to the first is one of seeds too, and has no deviation, where no seed is in both: {'; '.join(odd)}"
         )
     if others and best(groups) is None:
-        notes.append("no seed is in all groups, so none is called the best")
+        notes.append("none is called the best: no group is as good as each other one in the seeds that both have")
     return notes
 
 
@@ -146,7 +146,7 @@ def _troubles(groups: Sequence[Group]) -> Iterator[str]:
     """What makes a run less than it seems."""
     for group in groups:
         for run in group.runs:
-            sentences = [*run.diverged.values(), *(event for event in run.events if event == NOTHING)]
+            sentences = [*run.diverged.values(), *(event for event in run.events if event == LEARNED_NOTHING)]
             if failed := failures(run):
                 sentences.append(f"{len(failed)} replies or rounds failed, the first: {failed[0]}")
             yield from (f"{group.label}, seed {run.seed}: {why}" for why in sentences)
@@ -208,16 +208,23 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def best(groups: Sequence[Group]) -> int | None:
-    """Which group reads most test images over the seeds that all have, the first of equals; None where they share no seed."""
-    means = comparable_means({str(i): by_seed for i, group in enumerate(groups) if (by_seed := _by_seed(group))})
-    return int(max(means, key=lambda i: means[i])) if means else None
+    """Which group reads most test images, the first of equals; None where that is not known (see `unbeaten`)."""
+    rows = unbeaten({str(i): by_seed for i, group in enumerate(groups) if (by_seed := _by_seed(group))})
+    return int(rows[0]) if rows else None
 
 
-def comparable_means(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
-    """Each row's mean over the seeds that all rows have, by which they can be ranked: a row that was stopped before its worst seed
-    is no better for it. Empty where no seed is in every row."""
-    common = set.intersection(*map(set, values.values())) if values else set[int]()
-    return {row: statistics.mean(one[seed] for seed in sorted(common)) for row, one in values.items()} if common else {}
+def unbeaten(values: Mapping[str, Mapping[int, float]], more: bool = True) -> list[str]:
+    """The rows, each with a value by seed, that no other has a better mean than over the seeds that both have: the best, and its
+    equals. Where all have the same seeds these are the rows with the best mean. A row that was stopped before its worst seed is
+    not better for it, nor does it take seeds from the others. None, if each is beaten by another, or shares no seed with one.
+    more: is more better?"""
+
+    def holds(row: Mapping[int, float], other: Mapping[int, float]) -> bool:
+        common = sorted(row.keys() & other.keys())
+        difference = [statistics.mean(one[seed] for seed in common) for one in (row, other)] if common else [0.0, 0.0]
+        return bool(common) and (difference[0] >= difference[1] if more else difference[0] <= difference[1])
+
+    return [row for row, one in values.items() if all(holds(one, other) for other in values.values())]
 
 
 def _accuracies(group: Group) -> list[float]:

@@ -15,7 +15,7 @@ from server.report.figures import picture, style
 from server.report.figures.compare import DASHES, colour, mean, wrapped
 from server.report.figures.formatting import is_finite, sentence, span
 from server.report.figures.lines import SHARE, Line
-from server.report.figures.results import comparable_means
+from server.report.figures.results import unbeaten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,15 +43,15 @@ class FigureFormat:
     aside: Collection[str] = ()  # rows that stand there for comparison, and are not called the best
 
     def best(self, values: Mapping[str, Mapping[int, float]], when: str = "") -> str:
-        """The best of these rows over the seeds that they share, and what it has over all of its own."""
-        values = {name: one for name, one in values.items() if one}
+        """The best of these rows, by the seeds that it shares with each other one, and its mean over all that it has."""
+        if not (values := {name: one for name, one in values.items() if one}):
+            return "no row has a value"
         candidates = [name for name in values if name not in self.aside] or list(values)
-        means = comparable_means({name: values[name] for name in candidates})
-        if not means:
-            return "rows have no seed in common"
-        row = (max if self.more else min)(means, key=lambda name: means[name])
-        mean_of_all = statistics.mean(values[row].values())
-        return f"Best: {row}, {mean_of_all:,.{self.digits}f}\N{NO-BREAK SPACE}{self.unit}{when}"
+        rows = unbeaten({name: values[name] for name in candidates}, self.more)
+        if not rows:
+            return "too few seeds to name the best"
+        mean = statistics.mean(values[rows[0]].values())
+        return f"Best: {rows[0]}, {mean:,.{self.digits}f}\N{NO-BREAK SPACE}{self.unit}{when}"
 
 
 ACCURACY = FigureFormat("test accuracy (%)", "%")

@@ -110,13 +110,13 @@ def rounds_axis(axes: Axes, rounds: np.ndarray) -> None:
 
 
 def accuracy_axis(
-    axes: Axes, shares: Any, head: str = "Test accuracy (%)", across: bool = False, dots: bool = False
+    axes: Axes, shares: Any, head: str = "Test accuracy (%)", across: bool = False, of_clients: bool = False
 ) -> None:
     """Scale the y-axis, in percent, to these accuracies: linear, or logarithmic in the error once any reaches 90 %.
 
     So 98 → 99 % takes as much room as 80 → 90 %: both halve the error. The axis still shows accuracy. head: what it shows;
-    across: scale the x-axis. dots: it is of clients, not of curves, which all begin low; so it is linear, if any is below 60 %:
-    one client that reads everything would press the others into a corner.
+    across: scale the x-axis. of_clients: a dot each, not curves, which all begin low; so it is linear, if any is below 60 %: one
+    client that reads everything would press the others into a corner.
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -125,8 +125,8 @@ def accuracy_axis(
     axis, limit = (axes.xaxis, axes.set_xlim) if across else (axes.yaxis, axes.set_ylim)
     axes.grid(axis="x" if across else "y")
     axis.set_label_text(head)
-    if not in_nines(shares) or (dots and low < 60):
-        limit(max(0, low - 5), min(100 + dots, high + 5))
+    if not in_nines(shares) or (of_clients and low < 60):
+        limit(max(0, low - 5), min(101 if of_clients else 100, high + 5))  # a dot at 100 % is drawn whole
         return
     (axes.set_xscale if across else axes.set_yscale)("function", functions=(_nines, _accuracy))
     top = _nines(high) + 0.06

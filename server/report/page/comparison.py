@@ -84,7 +84,7 @@ def _headline(comparison: Comparison) -> Html:
     if len(groups.tested_on(comparison.groups)) > 1:
         return tag("h1", f"{number} on different test images")
     if (best := results.best(comparison.groups)) is None:
-        return tag("h1", f"{number} that share no seed")
+        return tag("h1", f"{number}, too few seeds to name the best")
     row = comparison.rows[best]
     share = row.accuracy[0] if row.accuracy else 0.0
     finding = f"{row.label} reads {percent(share)} of the test images right"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
-from server.record import NOTHING, ExportedFile, Report
+from server.record import LEARNED_NOTHING, ExportedFile, Report
 from server.report.figures.formatting import (
     NONE,
     counted,
@@ -33,11 +33,11 @@ def headline(report: Report) -> Html:
     if report.accuracy is None:
         return tag("h1", f"{who}, but no model was tested")
     result = f"{who}{together} read {percent(report.accuracy)} of the test images right"
-    if report.taught_here:
-        result += f" ({report.everything}{report.taught_here})"
+    if report.taught_clause:
+        result += f" ({report.everything}{report.taught_clause})"
     if "federated" in report.diverged:
         result += ", but training diverged"
-    elif NOTHING in report.events:
+    elif LEARNED_NOTHING in report.events:
         result += ", but nothing was learned"
     return tag("h1", result + _beside_all_data(report) + _personal(report) + _alone(report) + ".")
 
