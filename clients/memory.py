@@ -40,7 +40,7 @@ def before(home: Path, round: int) -> Memory:
     files = [file for number, file in numbered(home).items() if number < round]
     for file in reversed(files):
         try:
-            return _read(file)
+            return read(file)
         except (OSError, ValueError) as error:
             logging.getLogger(__name__).warning("memory %s cannot be read: %s", file, error)
     if files:
@@ -48,6 +48,14 @@ def before(home: Path, round: int) -> Memory:
             f"none of {', '.join(map(str, files))} can be read; move them away to begin with an empty memory"
         )
     return {}
+
+
+def check(home: Path, first: int, last: int) -> None:
+    """Raises ValueError, naming it, if what a client kept in rounds `first` to `last`, the newest of it, is missing or damaged."""
+    newest = max((number for number in numbered(home) if number <= last), default=-1)
+    if newest < first:
+        raise ValueError(f"{home} has lost what the client kept in round {first}")
+    read(numbered(home)[newest])
 
 
 def carried(older: Sequence[Path], new: Path) -> bool:
@@ -73,7 +81,7 @@ def went_on_from(mark: Path) -> str:
     return contents(mark, 1000).decode(errors="replace")
 
 
-def _read(file: Path) -> Memory:
+def read(file: Path) -> Memory:
     """A round's memory. Raises ValueError, naming the file, if it is damaged or its arrays are no memory's."""
     memory: dict[str, dict[int, dict[str, np.ndarray]]] = {}
     entries = arrays.read(file, sealed=True)

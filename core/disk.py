@@ -3,6 +3,7 @@ waiting or filling the memory; folders that one holds."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -16,6 +17,16 @@ from pathlib import Path
 from typing import IO
 
 STALE = 3600.0  # seconds after which nobody is still writing
+
+
+# What a machine runs out of, or breaks: space, files that are open, memory, the disk itself.
+MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def is_machines(error: BaseException) -> bool:
+    """Is it the machine's failure, and of nothing that was asked of it? In a simulation it is nobody's: the run ends, and goes on
+    when there is room again."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fl.roster import AnyNode, Assignment
 from fl.serialization import empty
 
 Pull = Callable[[Mapping[str, int]], list[tuple[str, Message | Exception]]]
+TURN = 5.0  # seconds that one turn of waiting may count for: what takes longer was a pause (Ctrl-Z), for those waited for too
 T = TypeVar("T")
 Read = Callable[[int, RecordDict], T]  # what a client's reply says; ValueError, if it makes no sense
 
@@ -98,9 +99,9 @@ def exchange(
         keys = [key for key in grid.push_messages([message]) if key]
         waiting |= dict.fromkeys(keys[:1], client)
         failed |= {} if keys else {client: "its message could not be sent"}
-    end = time.monotonic() + channel.timeout
+    left, last = channel.timeout, time.monotonic()
     with _threads(grid, pause, len(messages)) if channel.assignment.one_by_one else _here(grid, pause) as pull:
-        while waiting and time.monotonic() < end:
+        while waiting and left > 0:
             if watch.stopped():
                 raise Stopped
             for key, reply in pull(waiting):
@@ -117,6 +118,8 @@ def exchange(
                     except ValueError as error:
                         failed[client] = str(error)
                 watch.replied(round, len(messages) - len(waiting), len(messages))
+            now = time.monotonic()
+            left, last = left - min(now - last, TURN), now
     failed |= dict.fromkeys(waiting.values(), f"no answer within {channel.timeout:g} s")
     return dict(sorted(results.items())), dict(sorted(failed.items())), dict(sorted(seconds.items()))
 

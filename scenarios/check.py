@@ -120,6 +120,11 @@ def _cohorts(scenario: Scenario, strategy: Strategy) -> None:
     for name, pairs in (("join", scenario.join), ("leave", scenario.leave)):
         if len(dict(pairs)) < len(pairs):
             raise ValueError(f"{name} = {json.dumps(pairs)} names one client twice")
+    for client, left in scenario.leave:
+        if left <= (joined := dict(scenario.join).get(client, 1)):
+            raise ValueError(
+                f"client {client} joins in round {joined} and leaves in round {left}: it would never be there"
+            )
     for round in _changes(scenario):
         if not roster.present(scenario, round):
             raise ValueError(f"join = {scenario.join} and leave = {scenario.leave} leave nobody in round {round}")

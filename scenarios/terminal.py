@@ -120,11 +120,13 @@ class Terminal:
         self.screen.quiet = False
         self.say(text)
 
-    def broke(self, error: Exception, log: Path) -> None:
-        """What ended a run, while it is being handled; its traceback goes to the run's log, with all else."""
+    def broke(self, error: Exception, log: Path, how: str = "") -> None:
+        """What ended a run, while it is being handled; its traceback goes to the run's log, with all else. how: to go on, where
+        the error is none of the run's."""
         traceback.print_exc()
         self.rest()
-        self.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {log}")
+        on = f"\nwhen that is mended, go on with: {how}" * bool(how)
+        self.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {log}{on}")
 
     def line(self, text: str) -> None:
         """A line of the result, on standard output."""

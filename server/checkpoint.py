@@ -36,6 +36,7 @@ class RunState:
     shared: Shared = field(default_factory=dict)  # what the server keeps for methods
     history: tuple[RoundRecord, ...] = ()
     events: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what its rounds were played with (server/inputs.py)
 
     @property
     def curve(self) -> list[Point]:
@@ -75,7 +76,7 @@ def save(folder: Path, state: RunState) -> None:
 def _facts(state: RunState, names: list[str]) -> str:
     """What a checkpoint holds beside its arrays, as JSON; each round's is made once, not anew in every checkpoint."""
     history = ", ".join(row.line for row in state.history)
-    facts = {"schema": SCHEMA, "round": state.round, "events": state.events, "arrays": names}
+    facts = {"schema": SCHEMA, "round": state.round, "events": state.events, "arrays": names, "inputs": state.inputs}
     return f'{json.dumps(facts)[:-1]}, "history": [{history}]}}'
 
 
@@ -110,6 +111,7 @@ def _read(path: Path, number: int) -> RunState:
     if (schema := facts.get("schema")) != SCHEMA:
         raise OtherSchema(f"{path} has schema {str(schema)[:40]}; this version of the program reads {SCHEMA}")
     history, events = _history(path, facts, number)
+    inputs = typed(f"{path.name}: inputs", facts.get("inputs", {}), Mapping[str, str])  # an older program's has none
     if list(named) != facts.get("arrays"):
         raise ValueError(f"{path.name} holds other arrays than it says")
     weights = in_order("weight/", named)
@@ -121,7 +123,7 @@ def _read(path: Path, number: int) -> RunState:
     )
     if len(weights) + len(strategy) + len(shared) < len(named):
         raise ValueError(f"{path.name} holds arrays that are nobody's")
-    return RunState(number, weights, strategy, shared, history, events)
+    return RunState(number, weights, strategy, shared, history, events, inputs)
 
 
 def _history(path: Path, facts: Mapping[str, Any], number: int) -> tuple[tuple[RoundRecord, ...], tuple[str, ...]]:

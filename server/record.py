@@ -446,9 +446,12 @@ def save(folder: Path, report: Report) -> None:
     save_rounds(folder, report.history)
 
 
-def load(folder: Path) -> Report:
-    """A run's report. Raises ValueError, naming the file, if it cannot be read; FileNotFoundError if it is not there."""
-    file = folder / run_folder.REPORT
+def load(folder: Path, name: str = run_folder.REPORT) -> Report:
+    """A run's report. Raises ValueError, naming the file, if it cannot be read; FileNotFoundError if it is not there.
+
+    name: the file's.
+    """
+    file = folder / name
     return parse(read_object(file), str(file))
 
 

@@ -25,7 +25,7 @@ from fl import strategies
 from fl.channel import Channel, Onlooker, Stopped
 from fl.holdings import Holdings
 from fl.roster import AnyNode, Assignment
-from server import best, checkpoint, evaluation, record, run_folder, stages, versions
+from server import best, checkpoint, evaluation, inputs, record, run_folder, stages, versions
 from server.checkpoint import RunState
 from server.evaluation import Scores, Tests
 from server.record import Costs, Report, RoundRecord
@@ -103,7 +103,12 @@ def run(
 def began_with(scenario: Scenario, folder: Path) -> Arrays:
     """The weights before a run's first round. One that goes on from another has that one's version beside its own, older than all
     of them (continuation.py)."""
-    return versions.weights(versions.listed(folder)[0]) if scenario.past else of(scenario).initial(scenario.seed)
+    if not scenario.past:
+        return of(scenario).initial(scenario.seed)
+    oldest = next(iter(versions.listed(folder)), None)
+    if oldest is None or int(oldest.name) > scenario.past:
+        raise ValueError(f"{folder} has lost the version that it began with: begin it anew with --from")
+    return versions.weights(oldest)
 
 
 def restore(
@@ -119,14 +124,17 @@ def restore(
             f"{folder} went on from another run, and no checkpoint of it can be read ({which}): what the run before it kept "
             f"for methods is lost here; begin it anew with --from"
         )
-    state = saved or RunState(0, initial)
+    has_step = (on_nodes and not of(scenario).statistics) or scenario.engine == "litert"
+    step = _step(scenario, folder, saved.inputs.get(inputs.STEP) if saved else None) if has_step else b""
+    played_with = inputs.inputs(scenario, data, step)
+    if saved and saved.round:
+        inputs.check(folder, saved.round, saved.inputs, played_with)
+    state = replace(saved or RunState(0, initial), inputs=played_with)
     events = [] if state.round else list(data.notes)
     events += [f"checkpoint {name} was damaged and not used" for name in damaged]
     if on_nodes and saved and 0 < saved.round < scenario.rounds:  # a simulation ends as if never interrupted
         events.append(f"the run was interrupted, and went on after round {saved.round}")
     best.keep(folder, state.curve, state.arrays)
-    has_step = on_nodes and not of(scenario).statistics
-    step = _step(scenario, folder) if has_step or scenario.engine == "litert" else b""
     holdings = None if on_nodes else Holdings(scenario, data.train.y)
     federation = Federation(scenario, channel, step, holdings)
     tests = Tests(scenario, data, state.arrays, judge or default(scenario))
@@ -136,10 +144,13 @@ def restore(
     return Run(federation, folder, watch, data, tests, before, judged), state.with_events(*events)
 
 
-def _step(scenario: Scenario, folder: Path) -> bytes:
-    """The training step's file, made once a run: for clients without TensorFlow."""
+def _step(scenario: Scenario, folder: Path, known: str | None) -> bytes:
+    """The training step's file, made once a run: for clients without TensorFlow. One that is not as it was made is made anew.
+
+    known: its digest, as a checkpoint has it.
+    """
     file = folder / run_folder.STEP
-    if not file.exists():
+    if not file.exists() or known not in (None, inputs.step_digest(file.read_bytes())):
         with placed(file) as output:
             output.write(training_step(of(scenario), scenario.local.batch, strategies.chain(scenario).contrasts))
     return file.read_bytes()
@@ -158,7 +169,7 @@ def advance(run: Run, state: RunState, outcome: Round) -> RunState:
     row = replace(row, unprepared=tuple(client for client in row.unprepared if client not in reported))
     row = replace(row, said=_news(row, state.history))
     history = (*state.history, row)
-    state = RunState(row.round, outcome.arrays, outcome.strategy, outcome.shared, history, state.events)
+    state = RunState(row.round, outcome.arrays, outcome.strategy, outcome.shared, history, state.events, state.inputs)
     state = state.with_events(*record.events(row))
     if row.round in run.tests.ends:
         _keep(run, state)

@@ -16,6 +16,7 @@ from core.disk import hold
 SCENARIO = "scenario.json"
 ROUNDS = "rounds.jsonl"  # a line a round, while it goes on
 REPORT = "report.json"  # all of a finished run
+ASIDE = "report.before.json"  # the same, while a finished run is gone on with
 PAGE = "report.html"
 LOG = "run.log"  # what libraries say
 EXPORTS = "export.json"  # what the checks of model.* found
@@ -92,7 +93,7 @@ def _locked(path: Path, run: Path | None = None) -> Iterator[None]:
             path.mkdir(parents=True, exist_ok=True)
             stack.enter_context(hold(path))
         except BlockingIOError:
-            raise InUse(f"{run or path} is in use: another process is running this very run") from None
+            raise InUse(f"{run or path} is in use: another process is at a run there") from None
         except OSError as error:
             raise ValueError(f"{path} cannot be used as a run's folder: {error.strerror}") from None
         yield

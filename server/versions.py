@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -113,9 +114,13 @@ def current(folder: Path) -> Path | None:
 
 
 def linked(folder: Path) -> Path | None:
-    """What the link `current` names, whether it is there or not."""
+    """What the link `current` names, whether it is there or not; of a run that was copied without links, which version it holds."""
     link = folder / run_folder.VERSIONS / CURRENT
-    return folder / run_folder.VERSIONS / os.readlink(link) if link.is_symlink() else None
+    if link.is_symlink():
+        return folder / run_folder.VERSIONS / os.readlink(link)
+    with suppress(OSError, ValueError):
+        return home(folder, about(link).version)
+    return None
 
 
 def objections(gate: Gate, row: Sequence[float], best: Sequence[float | None]) -> list[str]:
@@ -143,6 +148,8 @@ def publish(folder: Path, version: Path) -> None:
     link = folder / run_folder.VERSIONS / f".{CURRENT}"
     link.unlink(missing_ok=True)
     link.symlink_to(version.name)
+    if (old := folder / run_folder.VERSIONS / CURRENT).is_dir() and not old.is_symlink():  # of a copy without links
+        removed(old)
     os.replace(link, folder / run_folder.VERSIONS / CURRENT)
     for old in (*folder.glob("model.*"), *folder.glob(run_folder.EXPORTS)):
         if not (version / old.name).exists():

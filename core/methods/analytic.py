@@ -44,14 +44,14 @@ class Acil(Finetune):
         self,
         model: ModelSpec,
         *,
-        ridge: float = 0.1,  # of the regression, above 0
+        ridge: float = 0.1,  # of the regression, from 1e-9 on
         warm: int = 0,  # rounds in which the body trains first; -1: the first stage's; 0: none, it stays random
     ) -> None:
         super().__init__(model)
         if needs := self.needs(model):
             raise ValueError(f"methods = {self.name} cannot be had with model.kind = {model.name}: it needs {needs}")
-        if not 0 < ridge < 1e9:
-            raise ValueError(f"ridge = {ridge} of {self.name} should be above 0")
+        if not 1e-9 <= ridge < 1e9:  # with less than that rounding errors make logits of any size
+            raise ValueError(f"ridge = {ridge} of {self.name} should be 1e-9 or more, and below 1e9")
         if warm < -1:
             raise ValueError(f"warm = {warm} of {self.name} should be 0 or more rounds, or -1: the first stage's")
         self.ridge, self.warm = ridge, warm
@@ -209,7 +209,7 @@ class Slda(Acil):
         self,
         model: ModelSpec,
         *,
-        ridge: float = 0.001,  # of the mean variance, added to each feature's; above 0
+        ridge: float = 0.001,  # of the mean variance, added to each feature's; from 1e-9 on
         warm: int = 0,  # rounds in which the body trains first; -1: the first stage's; 0: none, it stays random
     ) -> None:
         super().__init__(model, ridge=ridge, warm=warm)

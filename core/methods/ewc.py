@@ -103,7 +103,7 @@ def anchored(importance: Arrays, anchor: Arrays, strength: float, lesson: Lesson
 def check(name: str, strength: float, samples: int = 1, anchor: str = "averaged") -> None:
     """Raises ValueError if a setting is out of range."""
     if not 0 <= strength < 1e12:
-        raise ValueError(f"strength = {strength} of {name} should be 0 or more")
+        raise ValueError(f"strength = {strength} of {name} should be 0 or more, and below 1e12")
     if samples < 1:
         raise ValueError(f"samples = {samples} of {name} should be at least 1")
     if anchor not in ANCHORS:

@@ -31,7 +31,7 @@ class Stsa(Acil):
         self,
         model: ModelSpec,
         *,
-        ridge: float = 0.1,  # of the regression, above 0
+        ridge: float = 0.1,  # of the regression, from 1e-9 on
         warm: int = -1,  # rounds in which the body trains first; -1: the first stage's; 0: none, it stays random
     ) -> None:
         super().__init__(model, ridge=ridge, warm=warm)

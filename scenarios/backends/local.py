@@ -9,6 +9,7 @@ from flwr.app import Context, Error, Message, RecordDict
 
 from clients.app import app as client_app
 from core.config.scenario import Scenario
+from core.disk import is_machines
 from fl import roster
 from scenarios.backends.grid import Backend, OwnGrid
 
@@ -38,5 +39,8 @@ class LocalGrid(OwnGrid):
     def _answer(self, ask: Message) -> Message:
         try:
             return client_app(ask, Context(0, ask.metadata.dst_node_id, dict(self._config), RecordDict(), {}))
-        except Exception as error:  # a client's failure is its own, as on a real grid
+        except Exception as error:
+            if is_machines(error):
+                raise
+            # A client's failure is its own, as on a real grid.
             return Message(Error(code=0, reason=str(error)), reply_to=ask)

@@ -15,6 +15,7 @@ from flwr.app import ArrayRecord, Error, Message, RecordDict
 
 from core.arrays import Arrays
 from core.config.scenario import Scenario
+from core.disk import is_machines
 from core.engines.base import PAGE
 from core.models import ModelSpec, of
 from fl import wire
@@ -179,11 +180,14 @@ class PoolGrid(OwnGrid):
 
 
 def _content(answered: Future[Any]) -> RecordDict | Error:
-    """What a worker answered, or why there is nothing of it: a file of either side may be gone, for one."""
+    """What a worker answered, or why there is nothing of it: a file of either side may be gone, for one. Raises what is the
+    machine's failure."""
     try:
         answer = answered.result()
         return Error(code=0, reason=answer) if isinstance(answer, str) else worker.received(answer)
     except Exception as error:
+        if is_machines(error):
+            raise
         return Error(code=0, reason=f"{type(error).__name__}: {error}")
 
 

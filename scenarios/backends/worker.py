@@ -20,6 +20,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 
 from clients.app import app
 from core.arrays import Arrays
+from core.disk import is_machines
 from core.engines import get
 from core.models import ModelSpec
 from scenarios.backends.grid import identify
@@ -79,7 +80,7 @@ class Answer(NamedTuple):
 
 
 def answer(ask: Ask, *blocks: Block) -> Answer | str:
-    """What a client answers, or why it cannot. blocks: the bytes of what it shares with others."""
+    """What a client answers, or why it cannot. blocks: the bytes of what it shares with others. Raises what is the machine's."""
     try:
         content = records(ask.parts)
         for shared, block in zip(ask.shared, blocks, strict=True):
@@ -87,8 +88,10 @@ def answer(ask: Ask, *blocks: Block) -> Answer | str:
         message = Message(content, dst_node_id=ask.node, message_type=ask.kind)
         reply = parts(app(message, Context(0, ask.node, dict(ask.config), RecordDict(), {})).content)
         return _filed(reply, ask.files) if ask.files else Answer(reply, None)
-    except Exception as error:  # a client's failure is its own, as on a real grid
-        return str(error)
+    except Exception as error:
+        if is_machines(error):
+            raise
+        return str(error)  # a client's failure is its own, as on a real grid
 
 
 def _filed(plain: Parts, folder: Path) -> Answer:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from clients import memory
 from core.config.scenario import Model, Scenario
 from core.data import dataset, task_text, taught_before
 from core.disk import numbered
@@ -105,7 +106,7 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
     real: on real nodes; they bring their own memories of that run, by its name.
     """
     version, _ = source(run, real)
-    record.write(folder / run_folder.SOURCE, f"{run}\n")
+    memories = {} if real else _memories(run)
     newest = version == versions.listed(run)[-1]
     anew = [
         method.name
@@ -113,17 +114,26 @@ def begin(run: Path, folder: Path, real: bool = False) -> None:
         if not method.carried or (method.in_step and not newest)
     ]
     shared = {key: one for key, one in versions.shared(version).items() if key.partition("/")[0] not in anew}
-    checkpoint.save(folder, RunState(0, versions.weights(version), shared=shared))
+    begins = RunState(0, versions.weights(version), shared=shared)
+    record.write(folder / run_folder.SOURCE, f"{run}\n")  # nothing is written before all of it could be read
+    checkpoint.save(folder, begins)
     # The model that it starts from is current until a better one passes the gate.
     shutil.copytree(version, folder / run_folder.VERSIONS / version.name)
     versions.publish(folder, folder / run_folder.VERSIONS / version.name)
     if real:
         record.write(folder / run_folder.BEFORE, " ".join(_lineage(run)))
-        return
-    for home in sorted((run / run_folder.CLIENTS).glob("client-*")):
-        if files := list(numbered(home).values()):
-            (folder / run_folder.CLIENTS / home.name).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(files[-1], folder / run_folder.CLIENTS / home.name / "round-0000.npz")
+    for client, file in memories.items():
+        (folder / run_folder.CLIENTS / client).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / run_folder.CLIENTS / client / "round-0000.npz")
+
+
+def _memories(run: Path) -> dict[str, Path]:
+    """The newest memory of each client, by its folder's name. Raises ValueError, naming the file, if one cannot be read."""
+    homes = sorted((run / run_folder.CLIENTS).glob("client-*"))
+    found = {home.name: files[-1] for home in homes if (files := list(numbered(home).values()))}
+    for file in found.values():
+        memory.read(file)
+    return found
 
 
 def begun_from(folder: Path) -> str:

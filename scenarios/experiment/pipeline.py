@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from clients import memory
 from clients.sources.simulated import shard
 from core.arrays import digest
 from core.config.scenario import Scenario
+from core.disk import is_machines
 from core.metrics import behind
 from core.stream import course
 from fl.strategies import chain
@@ -48,7 +50,10 @@ def run(experiment: Experiment) -> int:
     profile = Profile(len(played)) if options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
     tracking = Tracking(experiment)
+    how = flwr_cli.resume(experiment.folder, options.federation, flags(options, experiment.scenario.name))
     try:
+        if not options.federation and len(played) < experiment.scenario.rounds:
+            _remembered(experiment.folder, played)
         remember(experiment.folder, options)
         children |= _start_baselines(experiment)
         with phase("opening trackers") if options.track else nullcontext():
@@ -65,11 +70,10 @@ def run(experiment: Experiment) -> int:
         with phase("pictures and pages"):
             report = _draw(report, experiment, tracking)
     except Exception as error:
-        terminal.broke(error, experiment.folder / run_folder.LOG)
+        terminal.broke(error, experiment.folder / run_folder.LOG, how if is_machines(error) else "")
         return 1
     except KeyboardInterrupt:
         terminal.rest()
-        how = flwr_cli.resume(experiment.folder, options.federation, flags(options, experiment.scenario.name))
         terminal.fail(f"stopped; go on with: {how}")
         return 130
     finally:
@@ -109,11 +113,22 @@ def _played(folder: Path) -> Sequence[RoundRecord]:
     return ()
 
 
+def _remembered(folder: Path, played: Sequence[RoundRecord]) -> None:
+    """Raises ValueError if what clients kept is not as these rounds left it: the run would end with other weights."""
+    kept = {client: row.round for row in played for client, size in row.memory.items() if size}
+    try:
+        for client, round in kept.items():
+            memory.check(memory.home(folder / run_folder.CLIENTS, client), round, played[-1].round)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}; put it back from a copy, or begin anew") from None
+
+
 def _finished(folder: Path) -> Report | None:
-    """The report of a run that earlier processes finished."""
-    with suppress(OSError, ValueError):
-        if "total" in (report := record.load(folder)).seconds:
-            return report
+    """The report of a run that earlier processes finished, from where it was put aside if another began to go on with it."""
+    for name in (run_folder.REPORT, run_folder.ASIDE):
+        with suppress(OSError, ValueError):
+            if "total" in (report := record.load(folder, name)).seconds:
+                return report
     return None
 
 
@@ -139,6 +154,8 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     resumed = ", which is finished" if before else f", resumed after round {done}" if done else ""
     terminal.begin(scenario.rounds, done, title + resumed)
+    if before and (folder / run_folder.REPORT).exists():
+        (folder / run_folder.REPORT).replace(folder / run_folder.ASIDE)  # a rollback, and the time it took, are in it
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:
         superlink.run(options.federation, scenario, folder, tracking)
@@ -241,9 +258,14 @@ def _export(report: Report, experiment: Experiment) -> Report:
     """The newest version that passed the gate becomes current, if nobody took another back; the files that were asked for are
     made, and verified."""
     start, scenario = time.perf_counter(), experiment.scenario
-    kept, accepted = versions.listed(experiment.folder), []
-    for version in kept:
-        about = versions.about(version)
+    kept, accepted = list[Path](), list[Path]()
+    for version in versions.listed(experiment.folder):
+        try:
+            about = versions.about(version)
+        except ValueError as error:
+            report = report.with_(f"version {int(version.name)} is left out: {error}")
+            continue
+        kept.append(version)
         # The version that the run started from was judged before.
         objections = about.objections if about.version > scenario.past else ()
         events = [f"version {about.version} is not current: {why}" for why in objections]
@@ -286,6 +308,7 @@ def _draw(report: Report, experiment: Experiment, tracking: Tracking) -> Report:
     if failures := tracking.finish(report):
         report = report.with_(*failures)
         record.save(experiment.folder, report)
+    (experiment.folder / run_folder.ASIDE).unlink(missing_ok=True)
     page.write(report, experiment.folder)
     card.save(report, experiment.folder)
     return report

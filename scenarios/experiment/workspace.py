@@ -25,6 +25,8 @@ def opened(scenario: Scenario, folder: Path, source: Path | None, real: bool = F
     """
     with ExitStack() as stack:
         stack.enter_context(run_folder.driver_lock(folder))
+        if (folder / run_folder.SCENARIO).exists() and Scenario.read(folder / run_folder.SCENARIO) != scenario:
+            raise ValueError(f"{folder} holds another run by now, which began in the meantime; name another with --out")
         try:
             stack.enter_context(temporary(folder / run_folder.TEMPORARY))
             memory.unmarked(folder / run_folder.CLIENTS)

@@ -48,6 +48,20 @@ def test_a_round_sees_the_newest_round_before_it_and_never_its_own(where: Path) 
     assert memory.before(where, 2) == {} and memory.before(where, 1) == {}
 
 
+def test_what_a_client_kept_is_checked_before_a_run_goes_on(where: Path) -> None:
+    for round in (2, 5):
+        memory.save(where, round, memory_of(round))
+    memory.check(where, 2, 4)
+    memory.check(where, 5, 7)
+    with pytest.raises(ValueError, match="has lost what the client kept in round 3"):
+        memory.check(where, 3, 4)
+    newest = where / "round-0005.npz"
+    newest.write_bytes(newest.read_bytes()[:100])
+    memory.check(where, 2, 4)  # a checkpoint of round 4 does not need it
+    with pytest.raises(ValueError, match=r"round-0005\.npz"):
+        memory.check(where, 5, 7)
+
+
 def test_only_the_newest_three_are_kept(where: Path) -> None:
     for round in (1, 4, 9, 12):
         memory.save(where, round, memory_of(round))

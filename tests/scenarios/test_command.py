@@ -71,6 +71,11 @@ WRONG = {
     "--resume no/such/run": ["no/such/run", "no run there"],
     "noniid --resume no/such/run": ["--resume", "no name"],
     "noniid --set join=[[1,3],[1,5]]": ["join = [[1, 3], [1, 5]]", "names one client twice"],
+    "noniid --set join=[[1,3]] --set leave=[[1,2]]": [
+        "client 1 joins in round 3 and leaves in round 2: it would never be there"
+    ],
+    "noniid --set methods=ewc --set methods.ewc.strength=1e30": ["strength = 1e+30", "0 or more, and below 1e12"],
+    "noniid --set methods=slda --set methods.slda.ridge=1e-300": ["ridge = 1e-300", "1e-9 or more"],
     "noniid --set partition=nothing --show": ["unknown partition 'nothing'"],
     "noniid --set name=../elsewhere": ["name = '../elsewhere'", "a folder is called by it"],
     "noniid --set name=": ["name = ''"],

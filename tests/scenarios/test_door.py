@@ -19,6 +19,7 @@ import pytest
 from flwr.common.config import parse_config_args
 
 from clients.pi import settings
+from core.config.part import Part
 from core.config.scenario import Scenario
 from scenarios import compare, deploy, experiment, export, run
 from scenarios.deployment import flwr_cli
@@ -29,6 +30,7 @@ from scenarios.experiment.options import RunOptions
 from server import record, run_folder, versions
 from server.record import ExportedFile, Exports, Report, Version
 from server.report.renew import renew
+from tests.fakes import federate
 
 HOME = Path(__file__).parents[2]
 Say = pytest.CaptureFixture[str]
@@ -81,6 +83,30 @@ def test_a_folder_that_cannot_be_written_is_refused(
     monkeypatch.setattr(*((Path, "mkdir") if where == "mkdir" else (workspace, "placed")), fails)  # type: ignore[arg-type]
     refusal = refused(capsys, run.main, *small, "--out", str(tmp_path / "new"))
     assert str(tmp_path / "new") in refusal and str(error.strerror) in refusal
+
+
+def test_a_folder_that_another_run_took_in_the_meantime_is_refused(tiny: Scenario, tmp_path: Path) -> None:
+    """Both found it empty; this one was slow to check its settings."""
+    before = replace(tiny, seed=7).page()
+    (tmp_path / "scenario.json").write_text(before)
+    with pytest.raises(ValueError, match="holds another run by now"), workspace.opened(tiny, tmp_path, None):
+        pass
+    assert (tmp_path / "scenario.json").read_text() == before
+
+
+@pytest.mark.parametrize("damage", ["lost", "torn"])
+def test_a_run_whose_clients_lost_what_they_kept_is_not_gone_on_with(
+    damage: str, tiny: Scenario, tmp_path: Path
+) -> None:
+    """It would end with other weights, and exit code 0."""
+    learns = replace(tiny, stream=Part("classes", {"per_task": 5}), methods=(Part("replay"),), rounds=2)
+    played = federate(learns, tmp_path).history
+    pipeline._remembered(tmp_path, played)
+    file = sorted((tmp_path / "clients").glob("client-*/round-*.npz"))[-1]
+    file.unlink() if damage == "lost" else file.write_bytes(b"torn")
+    with pytest.raises(ValueError, match="put it back from a copy, or begin anew") as refused:
+        pipeline._remembered(tmp_path, played)
+    assert str(file.parent) in str(refused.value)
 
 
 def test_a_name_too_long_for_a_file_is_refused(small: list[str], capsys: Say) -> None:
@@ -267,6 +293,9 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     continuation.rollback(tmp_path / "versions" / "1")  # which changes nothing
     assert record.load(tmp_path).events == report.events
     assert pipeline._taken_back(pipeline._finished(tmp_path)) == (1, list(report.events))  # which a resumed run keeps
+    (tmp_path / "report.json").rename(tmp_path / "report.before.json")  # where one that goes on with it puts it aside
+    assert pipeline._taken_back(pipeline._finished(tmp_path)) == (1, list(report.events))
+    (tmp_path / "report.before.json").unlink()
     record.save(tmp_path, report.with_(seconds={"training": 1.0}))  # its rounds went on meanwhile
     assert pipeline._taken_back(pipeline._finished(tmp_path)) == (None, [])
 

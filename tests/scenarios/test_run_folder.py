@@ -109,7 +109,7 @@ def test_whoever_comes_second_is_refused_and_changes_no_file(
     refused(*commands[who])  # type: ignore[arg-type]
     assert files(finished) == before
     stderr = capsys.readouterr().err
-    assert stderr.count("\n") == 1 and f"{finished} is in use: another process is running this very run" in stderr
+    assert stderr.count("\n") == 1 and f"{finished} is in use: another process is at a run there" in stderr
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from core.config.scenario import Scenario
 from scenarios import backends
-from scenarios.backends import local
+from scenarios.backends import local, pool, worker
 from scenarios.backends.grid import serve
 from scenarios.backends.local import LocalGrid
 from server import record, run
@@ -47,6 +49,27 @@ def by_pulling(grid: LocalGrid) -> list[Message]:
 
 def by_sending(grid: LocalGrid) -> list[Message]:
     return grid.send_and_receive(asks(3))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])
+def test_what_the_machine_has_no_room_for_ends_the_run_and_costs_no_client(
+    grid: LocalGrid, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the round would be kept without it, and the run would end with other weights when there is room again."""
+
+    def full(message: Message, context: Context) -> Message:
+        raise error
+
+    monkeypatch.setattr(local, "client_app", full)
+    with pytest.raises(type(error)):
+        grid.send_and_receive(asks(1))
+    monkeypatch.setattr(worker, "app", full)
+    with pytest.raises(type(error)):
+        worker.answer(worker.Ask("train", 1, {}, {}))
+    failed: Future[object] = Future()
+    failed.set_exception(error)
+    with pytest.raises(type(error)):
+        pool._content(failed)
 
 
 @pytest.mark.parametrize("way", [by_pulling, by_sending])

@@ -20,6 +20,7 @@ import pytest
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.curves import Point
+from server.record import ForgettingSplit
 from server.report import page
 from server.report.figures import PLOTS, compare, draw, formatting, study, style
 from server.report.figures.compare import mean
@@ -405,6 +406,14 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
         boxes = sorted((text.get_window_extent() for text in numbers if text.get_text()), key=lambda box: box.x0)
         assert len(boxes) > 1 and all(one.x1 < other.x0 for one, other in pairwise(boxes))
         assert ("logarithmic" in axes.get_xlabel()) == (max(values) >= 90)
+
+
+def test_forgetting_of_which_one_part_was_measured_has_its_picture() -> None:
+    """Nobody asked had met an earlier task, in any round."""
+    run = read(staged(fake()))
+    rows_ = [replace(row, forgetting_split=ForgettingSplit(None, None, 0.1, 0.01)) for row in run.history]
+    found = PLOTS["forgetting_split"](replace(run, history=tuple(rows_)))
+    assert found and found.title == "Mean of rounds: averaging took 10.0 of all tasks met"
 
 
 def test_a_studys_points_that_are_no_accuracies_have_a_plain_axis(figures, tmp_path):

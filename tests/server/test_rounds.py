@@ -25,6 +25,7 @@ from server.rounds import Federation, Round, rounds
 from tests.fakes import (
     START,
     Client,
+    Clock,
     FakeGrid,
     Onlooker,
     broken,
@@ -119,6 +120,18 @@ def test_when_nobody_answers_the_old_weights_are_kept(client: Client) -> None:
         assert same(one.arrays, START) and one.record.clients == () and set(one.record.failed) == {0, 1, 2, 3}
         assert one.record.examples == 0 and one.record.drift == {}
     assert len(done) == 2
+
+
+def test_a_pause_of_the_whole_computer_costs_no_client_its_round() -> None:
+    """Ctrl-Z for ten minutes, say: the workers stood still, too."""
+    clock = Clock()
+
+    def asleep(task: Task) -> RecordDict:
+        clock.now += 600
+        return well(task)
+
+    done = play(FakeGrid(dict.fromkeys(range(3), asleep)), replace(SCENARIO, round_timeout=60), clock=clock)
+    assert [one.record.clients for one in done] == [(0, 1, 2, 3)] * 2 and not any(one.record.failed for one in done)
 
 
 def test_a_round_ends_when_all_have_answered_and_waits_no_longer_than_its_patience() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from core.config.scenario import Gate, Scenario
 from scenarios.experiment import continuation
 from server import checkpoint, versions
 from server.record import Version
+from server.run import began_with
 from tests.damage import arrays, spoiled
 from tests.fakes import federate, same
 
@@ -68,6 +70,43 @@ def test_what_is_published_is_the_runs_own_and_an_older_version_can_be_taken_bac
     assert (tmp_path / "model.tflite").read_text() == "model 1" and not (tmp_path / "model.onnx").exists()
     with pytest.raises(ValueError, match=r"no such version; choose from .*0001.*0002"):
         continuation.rollback(tmp_path / "versions" / "7")
+
+
+def test_a_copy_without_links_has_its_current_version_still(tmp_path: Path) -> None:
+    """As by `cp -rL`, or a folder in a cloud."""
+    for number in (1, 2):
+        folder = versions.keep(tmp_path / "run", Version(number), [np.full(1, number, np.float32)], {})
+        (folder / "export.json").write_text('{"files": {}, "refused": {}}')
+        versions.publish(tmp_path / "run", folder)
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "run", copy, symlinks=False)
+    assert versions.current(copy) == versions.home(copy, 2)
+    versions.publish(copy, versions.home(copy, 1))
+    assert versions.current(copy) == versions.home(copy, 1) and (copy / "versions" / "current").is_symlink()
+    shutil.rmtree(copy / "versions" / "current", ignore_errors=True)
+    (copy / "versions" / "current").unlink()
+    (copy / "versions" / "current").mkdir()
+    assert versions.current(copy) is None
+
+
+def test_a_damaged_memory_is_named_and_nothing_begins(staged: Scenario, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    finished(staged, old)
+    file = sorted((old / "clients").glob("client-*/round-*.npz"))[-1]
+    file.write_bytes(file.read_bytes()[:100])
+    new.mkdir()
+    with pytest.raises(ValueError, match=file.name):
+        continuation.begin(old, new)
+    assert not list(new.iterdir())
+
+
+def test_a_run_that_lost_the_version_that_it_began_with_is_refused(staged: Scenario, tmp_path: Path) -> None:
+    later = replace(staged, past=2)
+    for number in ((), (3,)):
+        for one in number:
+            versions.keep(tmp_path, Version(one), [np.zeros(1, np.float32)], {})
+        with pytest.raises(ValueError, match="has lost the version that it began with: begin it anew with --from"):
+            began_with(later, tmp_path)
 
 
 def finished(scenario: Scenario, folder: Path) -> None:

@@ -138,9 +138,8 @@ def forgetting_split(report: Report) -> Picture | None:
         return None
     mean = {kind: float(np.nanmean(parts[kind])) for kind in KINDS if measured[kind]}
     how = {k: f"{'took' if t >= 0 else 'gave back'} {100 * abs(t):.1f}" for k, t in mean.items()}
-    training = [f"clients' training {how['temporal']} points of earlier tasks"] * measured["temporal"]
-    averaging = [f"averaging {how['spatial']} of all tasks met"] * measured["spatial"]
-    title = f"Mean of rounds: {', '.join(training + averaging)}"
+    words = {"temporal": "clients' training {} points of earlier tasks", "spatial": "averaging {} of all tasks met"}
+    title = f"Mean of rounds: {', '.join(words[kind].format(how[kind]) for kind in KINDS if measured[kind])}"
     rounds = np.array(list(splits))
     alt = "Two bars a round: accuracy that clients' own training took from earlier tasks, and that averaging took from all tasks "
     alt += f"met. {title}."
