@@ -11,7 +11,7 @@ from core.config.scenario import OF_SOURCE, Scenario
 from core.data import settled
 from scenarios import needs, trackers
 from scenarios.check import cautions, check, without_effect
-from scenarios.experiment.continuation import after
+from scenarios.experiment.continuation import after, unprepared
 from scenarios.experiment.options import RunOptions
 from scenarios.overrides import Change, changed
 from scenarios.presets import SCENARIOS
@@ -60,6 +60,7 @@ def _scenario_of(run: Path) -> Scenario:
 def possible(scenario: Scenario, options: RunOptions) -> list[str]:
     """Sentences on what is odd in the data, or can have no effect. Raises ValueError if it cannot be run here, like this."""
     notes = [*check(scenario), *without_effect(scenario), *cautions(scenario)]
+    notes += unprepared(options.source, scenario) if options.source else []
     needs.check("sim", *["ray"] * (options.backend == "ray"))
     if options.workers < 1:
         raise ValueError(f"workers = {options.workers} should be at least 1")

@@ -41,7 +41,8 @@ EXAMPLES = """examples:
   python -m scenarios.run class_incremental --set methods=replay --set softmax=masked
   python -m scenarios.run noniid --track tensorboard+mlflow   curves, settings and pictures in TensorBoard and MLflow, too
   python -m scenarios.run --resume runs/noniid-0              go on after Ctrl-C, SIGTERM or a crash
-  python -m scenarios.run iid --set 'digits=[8,9]' --set methods=replay --from runs/iid-0    new digits for a finished run
+  python -m scenarios.run iid --set 'digits=[0,1,2,3,4,5,6,7]' --set methods=replay
+  python -m scenarios.run iid --set 'digits=[8,9]' --set methods=replay --from runs/iid-0    new digits for that finished run
   python -m scenarios.run --rollback runs/iid-0-2/versions/1  take an older version back
   RAY_ADDRESS=HOST:PORT python -m scenarios.run noniid        on a Ray cluster
 """

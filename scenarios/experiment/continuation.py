@@ -18,6 +18,7 @@ from core.disk import numbered
 from core.methods import closed_forms
 from core.stream import course
 from fl import strategies
+from scenarios.check import LOOK_BACK
 from scenarios.deployment import flwr_cli
 from server import checkpoint, record, run_folder, versions
 from server.checkpoint import RunState
@@ -70,6 +71,17 @@ def after(scenario: Scenario, run: Path, real: bool = False) -> Scenario:
         why = "a head solved in closed form does not learn by gradients"
         raise ValueError(f"--from {run}: its methods have {solved[0].name}, those of {scenario.name} no such: {why}")
     return replace(scenario, past=stages, past_tasks=taught(run, old))
+
+
+def unprepared(run: Path, scenario: Scenario) -> list[str]:
+    """What to say of methods that look back, where the run before had no such: each reads only what it kept itself."""
+    had = [part.name for part in Scenario.read(run / run_folder.SCENARIO).methods]
+    looks_back = {*LOOK_BACK} - {"lwf"}  # which looks at the model that the run begins with
+    if not (new := [part.name for part in scenario.methods if part.name in looks_back and part.name not in had]):
+        return []
+    before = f"{run} had methods = {'+'.join(had) or 'none'}"
+    why = f"methods = {'+'.join(new)} has kept nothing of what clients learned before ({before}), which they may forget"
+    return [f"{why}; name it in both runs"]
 
 
 def taught(run: Path, scenario: Scenario) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from core.config.part import Part
 from core.config.scenario import Scenario
-from scenarios.experiment.continuation import after, begin, taught
+from scenarios.experiment.continuation import after, begin, taught, unprepared
 from server import checkpoint, record, versions
 from server.record import RoundRecord, Version
 from tests.fakes import federate
@@ -82,6 +82,16 @@ def test_a_head_in_closed_form_is_not_gone_on_from_by_gradients(tmp_path: Path) 
     with pytest.raises(ValueError, match="its methods have acil, those of classes no such"):
         after(TWO, run)
     assert after(solved, run).past == 3
+
+
+def test_a_method_that_kept_nothing_in_the_run_before_is_said(tmp_path: Path) -> None:
+    """Else replay has nothing to rehearse, and the model forgets all digits but the new ones."""
+    run = left(tmp_path / "run", replace(TWO, methods=(Part("finetune"),)), 1, {0: 0}, {0: 0})
+    (run / "scenario.json").write_text(replace(TWO, methods=(Part("finetune"), Part("ewc"))).json())
+    (words,) = unprepared(run, replace(TWO, methods=(Part("replay"), Part("ewc"))))
+    assert words.startswith("methods = replay has kept nothing") and "had methods = finetune+ewc" in words
+    for silent in ("lwf", "ewc", "finetune", "fedcurv"):
+        assert unprepared(run, replace(TWO, methods=(Part(silent),))) == []
 
 
 @pytest.mark.parametrize(("before", "now"), [("averaged", "local"), ("local", "averaged")])
