@@ -5,6 +5,8 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 EDGE ?= .venv-edge
 CLIENTS ?= .venv-clients
+# The Python that has pip: this one, or, where this is an activated environment's that was made without, the one that it was made of.
+BASE = $(shell $(PYTHON) -c 'import sys; from importlib.util import find_spec as f; print(sys.executable if f("pip") else sys._base_executable)')
 DEPLOY := $(RUN) -m scenarios.deploy --home federation-pi
 # Tests of one file share what is made once, so a file stays in one process.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -14,7 +16,7 @@ BENCH := speed memory scale export accuracy continual methods light
 help:  ## show this
 	@sed -n 's/^\([a-z %-]*\):.*## /  make \1  /p' $(MAKEFILE_LIST)
 
-try: $(VENV)/installed  ## a first look, in under a minute: a small federation, with its report
+try: $(VENV)/installed  ## a first look, a small federation, with its report, in under a minute once all is installed
 	$(RUN) -m scenarios.run quick
 
 noniid iid pathological centralized: $(VENV)/installed  ## run that scenario
@@ -80,9 +82,7 @@ bench-peers: $(VENV)/installed .venv-peers/installed  ## a round against the flo
 	$(RUN) -m tests.bench.speed
 
 .venv-peers/installed: pins-peers.txt
-	$(PYTHON) -m venv --without-pip .venv-peers
-	$(PYTHON) -m pip --python .venv-peers/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-peers.txt
-	touch $@
+	$(call environment,.venv-peers,$<,--no-compile)
 
 fuzz: $(VENV)/installed  ## damage what the project reads, by seed: files, clients' replies, command lines (half an hour)
 	$(RUN) -m tests.fuzz
@@ -110,12 +110,19 @@ drill-arm: $(VENV)/installed  ## an emulated Raspberry Pi joins, trains, is kill
 drill-backends: $(VENV)/installed  ## one small run everywhere: in this process, on workers, on Ray, on a cluster, killed and resumed: the same weights (ten minutes)
 	$(RUN) -m tests.drill_backends
 
-# Debian's Python has no ensurepip without python3-venv, so the environment is filled from outside with the machine's pip.
-$(VENV)/installed: pins.txt
-	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.13")'
-	$(PYTHON) -m venv --without-pip $(VENV)
-	$(PYTHON) -m pip --python $(VENV)/bin/python install --disable-pip-version-check --no-deps --quiet -r pins.txt
+# $(call environment,FOLDER,PINS,MORE OPTIONS): make it, and leave none that is not filled. Debian's Python has no ensurepip without
+# python3-venv, so it is filled from outside, with the machine's pip.
+define environment
+	@$(BASE) -m pip --version >/dev/null || { echo "pip is needed (on Debian: apt-get install python3-pip)"; exit 1; }
+	new=$$(test -e $(1) || echo $(1)); $(BASE) -m venv --without-pip $(1) \
+	  && $(BASE) -m pip --python $(1)/bin/python install --disable-pip-version-check --no-deps $(3) --quiet -r $(2) || { rm -rf $$new; exit 1; }
 	touch $@
+endef
+
+$(VENV)/installed: pins.txt
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.13")'
+	@echo "installing the exact versions of $< into $(VENV): 3.3 GB, some minutes, this once"
+	$(call environment,$(VENV),$<)
 
 # What is pinned stays as it is unless it must change; `make pins UPGRADE=--upgrade` takes the newest of everything.
 PIN := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header $(UPGRADE) pyproject.toml
@@ -127,16 +134,12 @@ pins: $(VENV)/installed  ## choose exact versions anew from pyproject.toml, for 
 	$(PIN) --extra edge --constraint pins.txt -o pins-edge.txt
 
 $(EDGE)/installed: pins-edge.txt
-	$(PYTHON) -m venv --without-pip $(EDGE)
-	$(PYTHON) -m pip --python $(EDGE)/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-edge.txt
-	touch $@
+	$(call environment,$(EDGE),$<,--no-compile)
 
 clients: $(CLIENTS)/installed  ## somebody else's client of the service, tritonclient, as a test needs it (.venv-clients)
 
 $(CLIENTS)/installed: pins-clients.txt
-	$(PYTHON) -m venv --without-pip $(CLIENTS)
-	$(PYTHON) -m pip --python $(CLIENTS)/bin/python install --disable-pip-version-check --no-deps --no-compile --quiet -r pins-clients.txt
-	touch $@
+	$(call environment,$(CLIENTS),$<,--no-compile)
 
 clean:  ## take away the environments; runs stay
 	rm -rf $(VENV) .venv-peers $(EDGE) $(CLIENTS)

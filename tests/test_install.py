@@ -41,6 +41,37 @@ def test_every_package_that_the_code_imports_is_declared() -> None:
     assert not missing
 
 
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder with our Makefile, no pins, and the Python of an environment that was made without pip."""
+    shutil.copy(HOME / "Makefile", tmp_path)
+    (tmp_path / "pins-edge.txt").touch()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    return tmp_path
+
+
+def make_edge(folder: Path) -> subprocess.CompletedProcess[str]:
+    """`make edge` as in a shell where that environment is active."""
+    command = ["make", "edge", f"PYTHON={folder / 'bare' / 'bin' / 'python'}"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_make_fills_an_environment_where_one_without_pip_is_active(bare: Path) -> None:
+    done = make_edge(bare)
+    assert done.returncode == 0 and (bare / ".venv-edge" / "installed").exists(), done.stderr
+
+
+def test_make_leaves_no_new_environment_that_it_could_not_fill(bare: Path) -> None:
+    (bare / "pins-edge.txt").write_text("-r missing.txt\n")
+    assert make_edge(bare).returncode and not (bare / ".venv-edge").exists()
+
+
+def test_make_keeps_an_environment_that_was_there_where_it_cannot_fill_it(bare: Path) -> None:
+    (bare / "pins-edge.txt").write_text("-r missing.txt\n")
+    (bare / ".venv-edge").mkdir()
+    assert make_edge(bare).returncode and (bare / ".venv-edge").exists()
+
+
 @pytest.mark.slow
 def test_the_command_of_a_wheel_runs_a_scenario_from_another_folder(tmp_path: Path) -> None:
     source, home, elsewhere = tmp_path / "source", tmp_path / "environment", tmp_path / "elsewhere"
