@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from clients.bench.measure import Measured
+from core.packages import pip_install
 
 MARKS = "osD^vP*Xh<>"
 # Okabe and Ito's, without yellow
@@ -31,7 +32,7 @@ def check(file: Path) -> None:
     if not file.parent.is_dir():
         raise ValueError(f"--plot {file}: there is no folder {file.parent}")
     if find_spec("matplotlib") is None:
-        raise ValueError("--plot needs matplotlib: python -m pip install matplotlib")
+        raise ValueError(f"--plot needs matplotlib: {pip_install('matplotlib')}")
 
 
 def plot(rows: Sequence[Measured], file: Path, size: float, accuracy: float) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from clients.pi.settings import Node, read
+from core.packages import pip_install
 
 FREE = 300  # MB of memory that a round takes, with the processes around it
 DISK = 300  # MB
@@ -64,7 +65,7 @@ def machine(home: Path) -> Iterator[Check]:
     yield "disk", disk >= DISK, f"{disk:,} MB free" + ("" if disk >= DISK else f": {DISK} MB are needed in {existing}")
     for module, wheel in MODULES.items():
         installed = _installed(module)
-        yield f"module {module}", installed, "there" if installed else f"missing: python -m pip install {wheel}"
+        yield f"module {module}", installed, "there" if installed else f"missing: {pip_install(wheel)}"
 
 
 def node_module() -> ModuleType:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from core.config.parse import unknown
+from core.packages import pip_install
 from scenarios import needs
 from scenarios.trackers import mlflow, tensorboard, wandb
 from scenarios.trackers.base import Opener, Opening, Tracker
@@ -29,7 +30,7 @@ class Entry:
 TRACKERS: dict[str, Entry] = {
     "tensorboard": Entry(tensorboard.opened, ("tensorboardX",), TRACK),
     "mlflow": Entry(mlflow.opened, ("mlflow", "sqlalchemy", "alembic"), TRACK),
-    "wandb": Entry(wandb.opened, ("wandb",), "pip install wandb"),
+    "wandb": Entry(wandb.opened, ("wandb",), pip_install("wandb")),
 }
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from core.config.scenario import Scenario
 from core.curves import Point
+from core.packages import pip_install
 from core.stream import ends
 from scenarios import needs, run, trackers
 from scenarios.experiment.again import flags
@@ -477,7 +478,7 @@ def test_trackers_are_named_by_plus_or_one_after_another(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("wandb", "needs the package wandb, which is not installed: pip install wandb"),
+        ("wandb", f"needs the package wandb, which is not installed: {pip_install('wandb')}"),
         (
             "tensorboard",
             f"needs the package tensorboardX, which is not installed: {needs.install('track')}",
