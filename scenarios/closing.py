@@ -10,7 +10,7 @@ from rich.text import Text
 
 from server.record import Exports, Report
 from server.report.figures.formatting import size
-from server.report.figures.local_baseline import joining, on_own_digits, own_models
+from server.report.figures.local_baseline import helped_and_harmed, on_own_digits
 from server.report.figures.personal import KINDS, clients, shares, worst_tenth
 
 
@@ -27,7 +27,7 @@ def closing(report: Report) -> Table:
     rounds = f"{len(report.history)} round{'s' * (len(report.history) != 1)}"
     amount = f"{rounds}, {report.settings.clients} clients, {steps:,} steps, {seen:,} gradient examples"
     rows.append(("rounds, clients", amount))
-    rows.append(("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in report.seconds.items())))
+    rows.append(("time", ", ".join(f"{name} {spent:.0f} s" for name, spent in report.times.items())))
     rows += _exports(report)
     events = [event for event in report.events if event not in diverged]
     rows += [("note", event) for event in events[:5]]
@@ -101,8 +101,7 @@ def _clients(report: Report) -> Iterator[tuple[str, str]]:
         mean, tenth = 100 * sum(each) / len(each), 100 * worst_tenth(each)
         yield "", f"{KINDS[kind][0]}: mean {mean:.2f} %, worst tenth {tenth:.2f} %, worst {100 * min(each):.2f} %"
     if pairs := on_own_digits(report):
-        helped, mean = sum(one.gains() > 0 for one in own_models(report)), fmean(own for own, _ in pairs)
-        yield "", f"alone {100 * mean:.2f} %; {joining(report)} clearly helps {helped} of {len(pairs)} there"
+        yield "", f"alone {100 * fmean(own for own, _ in pairs):.2f} %; {helped_and_harmed(report)}"
 
 
 def _last(report: Report) -> str:

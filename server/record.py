@@ -305,6 +305,18 @@ class Report:
         """The current version, if it is one of this run's, or the one that the run started from."""
         return next((one for one in self.stages if one.version == self.current), None)
 
+    @property
+    def times(self) -> dict[str, float]:
+        """Seconds by part, as a person reads them. Baselines are made beside the rounds, so only waiting for them counts; what no
+        part counts is a part too, so that all add up to the total."""
+        names = {"baselines": "waiting for baselines"}
+        parts = {name: spent for name, spent in self.seconds.items() if name != "total"}
+        shown = {names.get(name, name): spent for name, spent in parts.items() if self.baselines or name != "baselines"}
+        if "total" not in self.seconds:
+            return shown
+        rest = max(0.0, self.seconds["total"] - sum(parts.values()))
+        return {"start and data": rest, **shown, "total": self.seconds["total"]}
+
     def called(self, label: int) -> str:
         """What a class is called."""
         return self.labels[label] if label < len(self.labels) else str(label)

@@ -120,13 +120,25 @@ def test_a_run_that_taught_some_digits_says_that_it_is_tested_on_all(capsys: pyt
 def test_a_clients_own_model_is_compared_on_its_own_digits(capsys: pytest.CaptureFixture[str]) -> None:
     shards = (Shard(0, 10, accuracy=0.5, tested=100), Shard(2, 10, accuracy=1.0, tested=100))
     report = replace(REPORT, shards=shards, local_own_accuracies=(0.7, 0.1, 0.9))
-    assert "alone 80.00 %; joining clearly helps 1 of 2" in closing_rows(report, capsys)["on clients' own digits"]
+    assert (
+        "alone 80.00 %; joining clearly helps 1 of 2 clients and harms 1"
+        in closing_rows(report, capsys)["on clients' own digits"]
+    )
     few = replace(report, shards=tuple(replace(shard, tested=10) for shard in shards))  # one image more is chance
-    assert "joining clearly helps 0 of 2" in closing_rows(few, capsys)["on clients' own digits"]
+    assert "joining clearly helps 0 of 2 clients and harms 0" in closing_rows(few, capsys)["on clients' own digits"]
     personal = replace(report, shards=tuple(replace(shard, personal_accuracy=0.9) for shard in shards))
     assert "the global model clearly helps 1 of 2" in closing_rows(personal, capsys)["on clients' own digits"]
     rows = closing_rows(replace(REPORT, baselines={"local": 0.6}), capsys)
     assert "on all ten digits" in rows["local baseline"]
+
+
+def test_parts_of_the_time_add_up_and_baselines_are_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = {"training": 60.0, "evaluation": 10.0, "baselines": 1.0, "export": 4.0, "total": 80.0}
+    times = "start and data 5 s, training 60 s, evaluation 10 s, waiting for baselines 1 s, export 4 s, total 80 s"
+    assert closing_rows(replace(REPORT, seconds=seconds), capsys)["time"] == times
+    alone = replace(REPORT, seconds=seconds | {"baselines": 0.0}, baselines={})
+    assert "baselines" not in closing_rows(alone, capsys)["time"]
+    assert closing_rows(REPORT, capsys)["time"] == "training 61 s"  # of an interrupted run nobody knows the total
 
 
 def test_the_table_of_exports_says_of_what(capsys: pytest.CaptureFixture[str]) -> None:

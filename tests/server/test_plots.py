@@ -335,6 +335,15 @@ def test_memory_is_drawn_over_settings_and_budgets(tmp_path):
     assert (tmp_path / "memory.svg").exists()
 
 
+@pytest.mark.parametrize(
+    ("schedule", "words"), [("constant", "as the model"), ("cosine", "as the rate falls and the model")]
+)
+def test_dots_sink_for_a_falling_rate_too_where_it_falls(schedule, words):
+    report = read(fake(4, 3))
+    picture = PLOTS["drift"](replace(report, settings=replace(report.settings, schedule=Part(schedule))))
+    assert picture.reading == f"Dots sink {words} settles."
+
+
 def test_joining_is_tested_on_the_clients_own_digits(tmp_path):
     report = fake(4, 3)
     for shard, share in zip(report["shards"], (0.9, 0.9, 0.9, 0.9), strict=True):

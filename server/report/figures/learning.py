@@ -89,7 +89,7 @@ def drift(report: Report) -> Picture | None:
     """How far clients pull apart
 
     Each dot is how far one client's own training moved the weights from the global ones it was given, and the line is
-    the round's median: clients with unusual data stand out, and dots sink as the model settles.
+    the round's median: clients with unusual data stand out.
     """
     dots = [
         (row.round, value, client) for row in report.history for client, value in row.drift.items() if is_finite(value)
@@ -106,7 +106,9 @@ def drift(report: Report) -> Picture | None:
     columns = ("round", "client", f"distance {unit}", f"median of the round {unit}")
     median = dict(zip(rounds, medians, strict=True))
     rows = [(number, client, value, median[number]) for number, value, client in dots]
-    return Picture(title, alt, partial(_dots, title, x, y, rounds, medians, far), columns, rows)
+    falls = "the rate falls and " * (report.settings.schedule.name != "constant")
+    draw = partial(_dots, title, x, y, rounds, medians, far)
+    return Picture(title, alt, draw, columns, rows, reading=f"Dots sink as {falls}the model settles.")
 
 
 def _dots(

@@ -70,6 +70,14 @@ def joining(report: Report) -> str:
     return "the global model" if any(shard.personal_accuracy is not None for shard in report.shards) else "joining"
 
 
+def helped_and_harmed(report: Report) -> str:
+    """How many of the clients with a model of their own joining clearly helps, and how many it harms, on their own digits."""
+    clients = own_models(report)
+    gained, lost = (sum(client.gains() == side for client in clients) for side in (1, -1))
+    many = formatting.counted(len(on_own_digits(report)), "client")
+    return f"{joining(report)} clearly helps {gained} of {many} and harms {lost}"
+
+
 CLEAR = 0.01  # share of its test images by which a client is clearly better or worse off, at least
 
 
@@ -165,8 +173,6 @@ def _finding(report: Report, clients: list[Client], pairs: list[tuple[float, flo
         federated = report.accuracy or 0.0
         gained = sum(client.everywhere is not None and client.everywhere < federated for client in clients)
         return f"On {report.everything} joining helps {gained} of {formatting.counted(len(clients), 'client')}"
-    gained, lost = (sum(client.gains() == side for client in clients) for side in (1, -1))
     means = [formatting.percent(fmean(shares), 1) for shares in zip(*pairs, strict=True)]
-    helps = f"{joining(report)} clearly helps {gained} of {formatting.counted(len(pairs), 'client')}"
-    title = f"On its own {report.kinds} {helps}"
-    return f"{title} and harms {lost}: alone they read {means[0]} on average, together {means[1]}"
+    helps = f"On its own {report.kinds} {helped_and_harmed(report)}"
+    return f"{helps}: alone they read {means[0]} on average, together {means[1]}"

@@ -158,7 +158,7 @@ def exports(comparison: Comparison) -> Html:
 def time(comparison: Comparison) -> Html:
     """Where the time went, mean over seeds."""
     runs = [run for group in comparison.groups for run in group.runs]
-    keys = [key for key in dict.fromkeys(key for run in runs for key in run.seconds) if key != "total"]
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.times) if key != "total"]
     head = ["Runs", *(key.capitalize() for key in keys), "Total", "Processor, clients", "Processor, server"]
     head += ["Steps", "Gradient examples"]
     cells = [
@@ -177,7 +177,7 @@ def _cost(group: Group, name: str) -> float:
 
 
 def _mean(group: Group, key: str) -> str:
-    spent = [run.seconds[key] for run in group.runs if key in run.seconds]
+    spent = [run.times[key] for run in group.runs if key in run.times]
     return duration(statistics.mean(spent)) if spent else NONE
 
 

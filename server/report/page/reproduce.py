@@ -52,8 +52,8 @@ def _command_block(line: str) -> Html:
 def settings(report: Report) -> Html:
     """Settings, seconds and versions, folded."""
     parts = [fold("Settings", tag("pre", json.dumps(plain(report.settings), indent=2, ensure_ascii=False), tabindex=0))]
-    if seconds := report.seconds:
-        spent = [(name, duration(value)) for name, value in seconds.items()]
+    if times := report.times:
+        spent = [(name, duration(value)) for name, value in times.items()]
         parts.append(fold("Where the time went", table(["Part", "Time"], spent)))
     if versions := report.versions:
         parts.append(fold("Versions", table(["Package", "Version"], [(k, v or NONE) for k, v in versions.items()])))
