@@ -191,6 +191,8 @@ def _of_strategy(scenario: Scenario) -> list[str]:
 def cautions(scenario: Scenario) -> list[str]:
     """What a possible scenario's pieces do not do that their names may promise, a sentence each."""
     strategy, notes, built = scenario.strategy, list[str](), build(scenario)
+    if not scenario.local.rate:
+        notes.append("local.rate = 0 lets no client learn by gradients")
     if scenario.schedule.name == "plateau" and len(set(course(scenario).tasks)) > 1:
         why = "it watches one loss, of images of all stages as they are, which rises while a stage is learned"
         notes.append(f"schedule = plateau may end the run within a stage: {why}; restarts is for stages")

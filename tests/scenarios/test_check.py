@@ -159,6 +159,7 @@ WITHOUT = {
 
 
 CAUTIONS = {
+    "local.rate = 0 lets no client learn": ("local.rate=0",),
     "strategy = krum keeps the old weights where one": ("strategy=krum", "cohort=5"),
     "strategy = scaffold goes on counting": ("strategy=scaffold", "leave=[[1,2]]"),
     "schedule = plateau may end the run within a stage": ("schedule=plateau", "stream=classes"),
