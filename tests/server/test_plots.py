@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -415,6 +416,31 @@ def test_numbers_below_a_studys_points_keep_apart_and_all_points_are_inside(valu
         boxes = sorted((text.get_window_extent() for text in numbers if text.get_text()), key=lambda box: box.x0)
         assert len(boxes) > 1 and all(one.x1 < other.x0 for one, other in pairwise(boxes))
         assert ("logarithmic" in axes.get_xlabel()) == (max(values) >= 90)
+
+
+SCAFFOLD = "strategy=scaffold, rate=0.1"  # with "at the end" it is longer than a line
+
+
+def test_a_studys_bars_are_whole_and_one_beyond_what_there_can_be_takes_no_room_from_the_others(figures, tmp_path):
+    seeds = {"plain": (70.0, 79.0, 71.0), "nines": (92.0, 98.0, 92.1), "beyond": (94.0, 99.7, 99.7), "alone": (94.0,)}
+    series = [study.Series("a", name, {}, dict(enumerate(values))) for name, values in seeds.items()]
+    study.points(series, tmp_path, ["a"], "meaning", study.ACCURACY)
+    limits = {name: axes.get_xlim() for name, axes in zip(seeds, figures[0].axes, strict=False)}
+    for name in ("plain", "nines"):
+        middle, bar = statistics.mean(seeds[name]), statistics.stdev(seeds[name])
+        assert limits[name][0] < middle - bar and middle + bar < limits[name][1]
+    assert 99.7 < limits["beyond"][1] < 99.95
+
+
+def test_the_words_beside_and_above_a_studys_curves_keep_to_their_panel(figures, tmp_path):
+    series = [study.Series(SCAFFOLD, name, {0: (Point(0.5, 1), Point(0.97, 2))}, {}) for name in "bc"]
+    study.curves(series, tmp_path, [SCAFFOLD], "meaning")
+    figures[0].draw_without_rendering()
+    for axes in figures[0].axes:
+        panel, label = axes.get_window_extent(), axes.yaxis.label.get_window_extent()
+        assert panel.y0 <= label.y0 and label.y1 <= panel.y1
+        assert "at\N{NO-BREAK SPACE}the\N{NO-BREAK SPACE}end" in axes.get_title(loc="left")
+        assert axes._left_title.get_window_extent().x1 <= panel.x1 + 10
 
 
 def test_forgetting_of_which_one_part_was_measured_has_its_picture() -> None:

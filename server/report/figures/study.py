@@ -13,7 +13,7 @@ import numpy as np
 from core.curves import Point
 from server.report.figures import picture, style
 from server.report.figures.compare import DASHES, colour, mean, wrapped
-from server.report.figures.formatting import is_finite, sentence, span
+from server.report.figures.formatting import SPACE, is_finite, sentence, span
 from server.report.figures.lines import SHARE, Line
 from server.report.figures.results import unbeaten
 
@@ -29,6 +29,8 @@ LETTERS = 11.0  # that an inch of a legend's line holds
 LABEL = 38  # letters that stand above or below a panel in one line
 ROW = 24  # … beside a row
 LEGEND = 60  # … in a line of the legend
+Y_LABEL = 26  # … in a line beside a panel, which is not as high as it is wide
+AT_THE_END = f" at{SPACE}the{SPACE}end"  # stays in one line
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def curves(
             style.accuracy_axis(axes, shares)
             style.rounds_axis(axes, np.array([point.round or 0 for point in panel_points], float))
             last = {one.row: _last(one) for one in panel_series}
-            _title(axes, name, replace(ACCURACY, aside=aside).best(last, " at the end"))
-            if i % across:
-                axes.set_ylabel("")
+            letters = int(LABEL * _width(across) / across / WIDE)
+            _title(axes, name, replace(ACCURACY, aside=aside).best(last, AT_THE_END), letters)
+            axes.set_ylabel("" if i % across else wrapped(axes.get_ylabel(), Y_LABEL))
         figure.legend(list(marks.values()), list(marks), loc="outside lower left", ncols=legend_columns, fontsize=8.5)
         return picture.save(figure, folder / "curves.png", CURVES, _curve_rows(series, means))
 
@@ -112,7 +114,7 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
     columns = list(dict.fromkeys(one.column for one in series))
     drawn_rows = [row for row in rows if any(one.row == row for one in series)]
     counts, label = [len(one.values) for one in series], sentence(shown.head)
-    label_lines = wrapped(label + style.IN_NINES * shown.accuracy, LABEL).count("\n")
+    label_lines = _below(label + style.IN_NINES * shown.accuracy).count("\n")
     with style.applied():
         row_labels = [wrapped(name, ROW) for name in reversed(drawn_rows)]
         high = 1.05 + (0.13 + 0.14 * _most_lines(row_labels)) * len(drawn_rows) + 0.17 * label_lines
@@ -129,12 +131,12 @@ def points(series: Sequence[Series], folder: Path, rows: Sequence[str], meaning:
             axes.set_yticks(range(len(drawn_rows)), row_labels)
             axes.set_ylim(-0.6, len(drawn_rows) - 0.4)
             if shown.accuracy:
-                seeds = np.concatenate([list(one.values.values()) for one in panel_series])
-                style.accuracy_axis(axes, seeds / 100, label, across=True)  # a bar may go beyond what there can be
+                shares = _range([list(one.values.values()) for one in panel_series]) / 100
+                style.accuracy_axis(axes, shares, label, across=True)
             else:
                 axes.grid(axis="x")
                 axes.set_xlabel(label)
-            axes.set_xlabel(wrapped(axes.get_xlabel(), LABEL))
+            axes.set_xlabel(_below(axes.get_xlabel()))
             whole = [one for one in panel_series if len(one.values) >= len(one.curves)]  # all of its seeds have a value
             values = {one.row: one.values for one in whole}
             _title(axes, name, shown.best(values) if values else "no row has it with every seed")
@@ -154,8 +156,27 @@ def _last(series: Series) -> dict[int, float]:
     return {seed: 100 * share for seed, share in shares.items() if is_finite(share)}
 
 
-def _title(axes: Axes, column: str, best: str) -> None:
-    axes.set_title(f"{wrapped(column, LABEL)}\n{wrapped(best, LABEL)}", loc="left", fontsize=9.5)
+def _title(axes: Axes, column: str, best: str, letters: int = LABEL) -> None:
+    axes.set_title(f"{wrapped(column, letters)}\n{wrapped(best, letters)}", loc="left", fontsize=9.5)
+
+
+def _below(label: str) -> str:
+    """A label below a panel, in lines; what the axis is stays together."""
+    kept = style.IN_NINES.strip(", ")
+    return wrapped(label.replace(kept, kept.replace(" ", SPACE)), LABEL)
+
+
+def _range(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """What an axis in percent must hold of these rows' values over seeds: each seed, and the bar mean ± standard deviation.
+
+    A bar may go beyond what there can be, which is 0 … 100, and close to 100 an axis that is logarithmic in the error has no end.
+    So its upper end counts as no less than a quarter of the best seed's error; a longer bar runs to the picture's edge.
+    """
+    seeds = np.concatenate([np.asarray(row, float) for row in rows])
+    bars = [(statistics.mean(row), statistics.stdev(row)) for row in rows if len(row) > 1]
+    ends = [mean + side * deviation for mean, deviation in bars for side in (-1, 1)]
+    highest = 100 - (100 - seeds.max()) / 4
+    return np.concatenate([seeds, np.clip(np.asarray(ends, float), 0, highest)])
 
 
 def _across(panels: int) -> int:
