@@ -55,6 +55,7 @@ try {
   await ready(desk.page);
   seen.model = await desk.page.locator("#model").textContent();
   seen.faults = await faults(desk.page, "empty");
+  seen.asked = [await desk.page.locator("#correction").isVisible()];
 
   seen.digits = [];
   for (const strokes of DIGITS) {
@@ -63,6 +64,7 @@ try {
     seen.digits.push(await answer(desk.page));
   }
   seen.faults.push(...await faults(desk.page, "drawn"));
+  seen.asked.push(await desk.page.locator("#correction").isVisible());
   await desk.page.locator("#field").press("Escape");
   await draw(desk, DIGITS[5], pointer("mouse", 0));
   await desk.page.screenshot({ path: `${out}/desktop.png` });

@@ -44,7 +44,6 @@ async function begin() {
   }
   const { about } = model;
   $("model").textContent = `${about.name}, version ${about.version}, in this browser`;
-  $("correction").hidden = !about.learn;
   $("classes").replaceChildren(...about.labels.map(row));
   changed();
   navigator.serviceWorker?.register("offline.js").then(keepOffline, () => {}); // none over TLS that the browser does not trust
@@ -142,6 +141,7 @@ function showAnswer() {
   $("answer").className = $("certainty").className = unsure ? "unsure" : "";
   $("certainty").textContent = reading ? `${percent(reading.probabilities[best])}${unsure ? ", not sure" : ""}` : "";
   $("time").textContent = reading ? `prepared and read in ${reading.milliseconds.toFixed(1)} ms` : "\u00a0";
+  $("correction").hidden = !(reading && model.about.learn);
   document.querySelectorAll(".class").forEach((line, index) => {
     const share = reading ? reading.probabilities[index] : 0;
     line.classList.toggle("best", index === best);

@@ -168,6 +168,7 @@ def test_people_draw_on_it(tmp_path: Path) -> None:
     assert [one["answer"] for one in seen["digits"]] == list("0123456789")
     assert (seen["pen"]["answer"], seen["finger"]["answer"], seen["keys"]["answer"]) == ("7", "3", "1")
     assert len(seen["vectors"]) == len(vectors.splitlines()) and all(seen["vectors"])
+    assert seen["asked"] == [False, True]  # what a reading should have been: once there is one
     assert seen["faults"] == [] and seen["width"] == 360
     assert seen["requested"] == [f"127.0.0.1:{service.http}"]
     assert (seen["network"], seen["offline"]["answer"]) == ("gone", "7")
