@@ -51,11 +51,11 @@ def plot(rows: Sequence[Measured], file: Path, size: float, accuracy: float) -> 
         axes.axhline(100 * accuracy, color="0.6", linestyle=":")
         axes.set(xscale="log", xlabel=words)
         axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     left.set_ylabel("test accuracy, %")
-    figure.legend(
-        loc="outside lower center", ncols=3, fontsize="small", title="dotted: targets", title_fontsize="small"
-    )
+    targets = f"dotted: this project's targets, at least {100 * accuracy:g} % and at most {size / 1000:,.0f} kB"
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small", title=targets, title_fontsize="small")
     figure.savefig(file, dpi=200)
