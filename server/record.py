@@ -364,6 +364,11 @@ class Report:
         return f"all {'ten' if count == 10 else count} {self.kinds}"
 
     @property
+    def test_images(self) -> str:
+        """On what its accuracies are: "all test images", or as many as the setting `test` takes: "2,000 test images"."""
+        return f"{self.settings.test:,} test images" if self.settings.test else "all test images"
+
+    @property
     def taught_clause(self) -> str:
         """ ", of which this run taught 6, 7 and 8", where it taught fewer than all classes that are tested; else nothing."""
         names = [self.called(label) for label in self.settings.digits]

@@ -12,7 +12,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -33,7 +33,8 @@ from clients.reader.photograph import LARGEST, decoded, photograph
 from core.data import read
 from core.disk import contents
 from core.predict import LOADERS
-from core.text import printable
+from core.safe_json import read_json
+from core.text import printable, say
 
 SLOW = (".keras", ".savedmodel")  # kinds that need TensorFlow
 EXAMPLES = """examples:
@@ -102,6 +103,8 @@ def main(argv: list[str] | None = None) -> int:
         else:
             octets = sheet(test.x)
             size = decoded(octets, 10**9)[0].shape
+        for note in _tested_otherwise(models, len(images)):
+            say(f"note: {note}")
         task = Task(images, test.y[: args.images], octets, args.calls, args.watts, args.idle)
         rows, failed = _measured(models, task, args.passes, stderr)
     except (ValueError, OSError) as error:
@@ -141,6 +144,17 @@ def _files(path: Path) -> list[Path]:
     return sorted(
         files, key=lambda one: (references.index(one.name) if one.name in references else len(references), one.name)
     )
+
+
+def _tested_otherwise(models: Sequence[Path], images: int) -> Iterator[str]:
+    """Which runs' own accuracy, as their reports have it, is of another number of test images."""
+    for folder in dict.fromkeys(model.parent for model in models):
+        try:
+            count = read_json(folder / "report.json")["settings"]["test"]
+        except (OSError, ValueError, KeyError, TypeError):  # files by themselves, or somebody else's report
+            continue
+        if isinstance(count, int) and count not in (0, images):  # 0: all that there are
+            yield f"{folder} was tested on {count:,} test images, its files are measured here on {images:,}"
 
 
 def _measured(models: Sequence[Path], task: Task, passes: int, stderr: Console) -> tuple[list[Measured], bool]:

@@ -75,7 +75,7 @@ model-index:
 
 
 def accuracy(report: Report) -> float:
-    """That of the version whose files these are, on all test images, under each condition of its stream if it has any."""
+    """That of the version whose files these are, on its test images, under each condition of its stream if it has any."""
     if report.conditions:
         current = report.current_version
         return (current.accuracy if current else report.accuracy) or 0.0
@@ -132,7 +132,7 @@ def _training(report: Report) -> str:
 
 def _accuracy(report: Report) -> str:
     under = f", under each of its conditions: {', '.join(report.conditions)}" if report.conditions else ""
-    lines = ["## Accuracy", "", f"{percent(accuracy(report))} on all test images{under}.", ""]
+    lines = ["## Accuracy", "", f"{percent(accuracy(report))} on {report.test_images}{under}.", ""]
     if report.current not in (None, report.version):
         lines += [f"What follows is of the run's last weights, version {report.version}, which are not current.", ""]
     if report.confusion:

@@ -13,6 +13,7 @@ from clients.bench import __main__ as command
 from clients.bench import energy, tables
 from clients.bench.energy import Energy, Pmic, Rapl, Stretch
 from clients.bench.measure import Measured, peak
+from clients.bench.plot import plot
 from clients.bench.sheet import sheet
 from clients.reader.photograph import decoded
 from clients.reader.segment import LONGEST, find
@@ -113,6 +114,27 @@ def test_a_missed_target_is_marked_and_a_met_one_is_not(missed: dict[str, object
         return sum(str(cell).endswith("✗") for column in tables.targets([one], 1.0).columns for cell in column.cells)
 
     assert marks(row()) == 0 and marks(row(**missed)) == 1
+
+
+def test_a_run_that_was_tested_on_other_many_images_is_named(tmp_path: Path) -> None:
+    models = [tmp_path / "run" / name for name in ("model.onnx", "model.tflite")]
+    models[0].parent.mkdir()
+    found = command._tested_otherwise
+    assert not list(found(models, 10_000))  # no report
+    report = models[0].parent / "report.json"
+    report.write_text('{"settings": {"test": 2000}}')
+    words = f"{report.parent} was tested on 2,000 test images, its files are measured here on 10,000"
+    assert list(found(models, 10_000)) == [words] and not list(found(models, 2000))
+    for other in ('{"settings": {"test": 0}}', "[]", "{", '{"settings": 3}'):
+        report.write_text(other)
+        assert not list(found(models, 10_000))
+
+
+def test_the_plot_says_whose_targets_are_dotted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr("matplotlib.figure.Figure.legend", lambda self, title, **_: titles.append(title))
+    plot([row()], tmp_path / "plot.png", 2_000_000, 0.99)
+    assert titles == ["dotted: this project's targets, at least 99 % and at most 2,000 kB"]
 
 
 def test_a_model_of_fewer_classes_than_the_data_has_is_not_tested_on_it(

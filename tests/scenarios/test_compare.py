@@ -30,6 +30,7 @@ from server.report.figures.compare import compare as draw
 from server.report.figures.groups import grouped, shared
 from server.report.figures.memory import MemoryPoint, against_memory
 from server.report.figures.results import COLUMNS, aligned, rows
+from server.report.page import comparison as comparison_page
 from tests.fakes import federate
 from tests.reports import fact, saved, stream
 
@@ -192,6 +193,20 @@ def test_between_other_test_images_there_is_no_difference(changes: dict[str, Any
     found = results.compared([fact(0.9), fact(0.8, **changes)], PRESETS)
     assert (found.rows[1].over_first is None) == bool(words)
     assert any(f"different test images (mnist; {words})" in note for note in found.notes) == bool(words)
+
+
+def test_of_different_numbers_of_test_images_the_table_and_the_headline_say_so(tmp_path: Path) -> None:
+    whole = replace(fact(0.9), confusion=((9000, 1000), (0, 0)))
+    found = results.compared([whole, fact(0.8, test=2000)], PRESETS)
+    assert found.rows[1].over_first == (-10.0, None)
+    assert any(note.startswith("tested on different numbers of images (10,000; 2,000)") for note in found.notes)
+    text = unescape(comparison_page.write(found, [], tmp_path / "all.html").read_text())
+    assert "(tested on different numbers of images: 10,000; 2,000).</h1>" in text
+    same = results.compared([whole, fact(0.8, test=10000)], PRESETS)
+    assert (
+        not same.notes
+        and "numbers of images" not in comparison_page.write(same, [], tmp_path / "same.html").read_text()
+    )
 
 
 def test_the_order_of_conditions_is_no_other_kind_of_test_images() -> None:

@@ -59,6 +59,13 @@ def test_the_card_names_the_weights_that_are_in_its_files():
     )
 
 
+def test_the_card_and_the_page_say_on_how_many_images_a_run_was_tested(tmp_path):
+    for count, words in ((0, "on all test images."), (2000, "on 2,000 test images.")):
+        facts = fake(2, 2)
+        facts["settings"]["test"] = count
+        assert words in card.card(read(facts)) and words in html(facts, tmp_path)
+
+
 def test_a_run_that_diverged_says_so_in_its_headline(tmp_path):
     text = html(broken() | {"diverged": {"federated": "this run diverged: why"}}, tmp_path)
     assert "but training diverged" in text.partition("<h1>")[2].partition("</h1>")[0]

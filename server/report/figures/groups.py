@@ -118,6 +118,14 @@ def tested_on(groups: Sequence[Group]) -> list[str]:
     return list(dict(_tested_on(group.runs[0].settings) for group in groups).values())
 
 
+def test_counts(groups: Sequence[Group]) -> list[str]:
+    """On how many test images the groups were tested, each number once."""
+    runs = [group.runs[0] for group in groups]
+    every = max((sum(map(sum, run.confusion)) for run in runs if not run.settings.test), default=0)
+    counts = dict.fromkeys(run.settings.test or every for run in runs)
+    return [f"{count:,}" if count else "all" for count in counts]
+
+
 def _tested_on(scenario: Scenario) -> tuple[tuple[object, ...], str]:
     """The data set, its labels and its conditions, whatever their order; and that in words. How many images of them is no kind."""
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.config.scenario import Scenario
 from server.record import LEARNED_NOTHING, Report, failures
 from server.report.figures.formatting import NONE, difference, formatted
-from server.report.figures.groups import Group, grouped, shared, stands_for, tested_on
+from server.report.figures.groups import Group, grouped, shared, stands_for, test_counts, tested_on
 
 SCHEMA = 1  # of a row as JSON
 
@@ -131,6 +131,10 @@ def _notes(groups: Sequence[Group]) -> list[str]:
     if len(names := tested_on(groups)) > 1:
         return [f"different test images ({'; '.join(names)}): accuracies on others have no difference in points"]
     notes = []
+    if len(counts := test_counts(groups)) > 1:
+        notes.append(
+            f"tested on different numbers of images ({'; '.join(counts)}): a difference in points is one between these images, too"
+        )
     if odd := [group.label for group in others if group.seeds != first.seeds and set(group.seeds) & set(first.seeds)]:
         notes.append(f"a difference to the first is over the seeds that both have: {'; '.join(odd)}")
     if odd := [group.label for group in others if not set(group.seeds) & set(first.seeds)]:

@@ -91,7 +91,9 @@ def _headline(comparison: Comparison) -> Html:
     if len(comparison.rows) == 1:
         return tag("h1", f"{finding}.")
     gap_to_first = f", {gap(row.over_first[0] / 100, 0.0)} {first.label}" if row.over_first else ""
-    return tag("h1", f"Best of {len(comparison.rows)}: {finding}{gap_to_first}.")
+    counts = groups.test_counts(comparison.groups)
+    other = f" (tested on different numbers of images: {'; '.join(counts)})" * (len(counts) > 1)
+    return tag("h1", f"Best of {len(comparison.rows)}: {finding}{gap_to_first}{other}.")
 
 
 def _notices(comparison: Comparison) -> Html:

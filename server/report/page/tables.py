@@ -71,7 +71,9 @@ def baselines(report: Report) -> Html:
         ])  # fmt: skip
     head = ["Training", "At the end", "The run, points", "Best round", "In that round", "The run, points"]
     head += ["Remark"] * bool(diverged)
-    how = "Accuracy on all test images. Best round: that of the lowest validation loss; test images choose nothing."
+    how = (
+        f"Accuracy on {report.test_images}. Best round: that of the lowest validation loss; test images choose nothing."
+    )
     how += (
         " The run, points: how far this run is above (+) or below (−) it, last weights against last, best against best."
     )
