@@ -116,7 +116,7 @@ def test_a_missed_target_is_marked_and_a_met_one_is_not(missed: dict[str, object
     assert marks(row()) == 0 and marks(row(**missed)) == 1
 
 
-def test_a_run_that_was_tested_on_other_many_images_is_named(tmp_path: Path) -> None:
+def test_a_run_that_was_tested_on_another_number_of_images_is_named(tmp_path: Path) -> None:
     models = [tmp_path / "run" / name for name in ("model.onnx", "model.tflite")]
     models[0].parent.mkdir()
     found = command._tested_otherwise
