@@ -254,7 +254,9 @@ def planned(todo: Plan, workers: int) -> list[str]:
     if todo.processor is None:
         return [*lines, "nothing is known of how long the rest will take"]
     hours = todo.processor / 3600
-    wall = f"about {duration(todo.wall(workers))} with {workers} workers" if hours else "nothing is left"
+    how = "about" if estimates.count else "at least"  # first rounds say little of what a run's start and end take
+    time_left = f"{how} {duration(todo.wall(workers))} with {workers} workers, and some seconds until they have started"
+    wall = time_left if hours else "nothing is left"
     lines.append(f"left: {hours:.3g} processor hours; {wall}")
     basis = f"{estimates.count} finished runs, " if estimates.count else ""
     kinds = f"{_kinds(len(estimates.kinds))} (model, batch, engine, strategy, methods, softmax, augmentation)"

@@ -47,6 +47,7 @@ from scenarios.studies.results import Mark, Result
 from scenarios.studies.study import ALL, Cell, Published, Study, Trial, Tuning, product
 from server import record, run_folder
 from server.record import RoundRecord
+from server.report.figures.formatting import SPACE
 from tests.reports import stream
 from tests.tools import needed
 
@@ -580,6 +581,9 @@ def test_a_plan_counts_what_is_left_and_reckons_with_rounds_and_examples(tmp_pat
     a_trial, a_cell = 2 + 2 * 3 + 2, 2 + 3 * 3 + 2  # to begin, rounds, at the end twice a test
     assert found.processor == pytest.approx(16 * a_trial + 12 * a_cell) and not carry_out.unseen(work)
     assert found.wall(1) == found.processor and "0.0878 processor hours" in "".join(command.planned(found, 1))
+    assert any(
+        "; at least 5 min 16 s with 1 workers, and" in line.replace(SPACE, " ") for line in command.planned(found, 1)
+    )
     long = replace(BASE, rounds=30, local=replace(BASE.local, epochs=2.0))
     assert found.estimates.of(long) == pytest.approx(2 + 30 * (1 + 2 * 2) + 2)
     assert found.estimates.of(replace(BASE, model=replace(BASE.model, kind="mlp"))) is None
@@ -595,6 +599,9 @@ def test_what_finished_runs_took_is_what_others_will_take(tmp_path: Path) -> Non
     work = finished(small(), tmp_path, {"fedavg": [0.9, 0.9], "fedprox": [0.9]})
     found = carry_out.plan(work)
     assert found.processor == pytest.approx(6 * 20.0) and found.estimates.pace == pytest.approx(1.05)
+    assert any(
+        "; about 2 min 6 s with 1 workers, and" in line.replace(SPACE, " ") for line in command.planned(found, 1)
+    )
     whole = estimate.measured(BASE, result(0.9).marks, result(0.9))
     assert whole and whole.of(BASE) == pytest.approx(20.0)
 
