@@ -38,10 +38,10 @@ def changed(path: str, old: Any, rest: list[str], text: str, hint: Any) -> Any:
         hints = typing.get_type_hints(type(old))
         if not rest or rest[0] not in hints:
             raise unknown(f"key of {path.split('.')[0]!r}:", ".".join(rest), hints)
-        return replace(old, **{rest[0]: typed(path, _plain(text), hints[rest[0]])})  # type: ignore[type-var]
+        return replace(old, **{rest[0]: typed(path, _listed(path, text, hints[rest[0]]), hints[rest[0]])})  # type: ignore[type-var]
     if rest:
         raise ValueError(f"{path.split('.')[0]} has no parts; set it with {path.split('.')[0]}=value")
-    return typed(path, text if hint is str else _plain(text), hint)
+    return typed(path, text if hint is str else _listed(path, text, hint), hint)
 
 
 def values(scenario: Scenario) -> dict[str, Any]:
@@ -86,6 +86,15 @@ def text(value: Any) -> str:
 def _word(value: Any) -> str:
     """As `_plain` reads it."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _listed(path: str, text: str, hint: Any) -> Any:
+    """What a text means (`_plain`). Raises ValueError if it is no list where one should be, and shows how one is given."""
+    value = _plain(text)
+    if typing.get_origin(hint) is tuple and not isinstance(value, list):
+        example = f"[{text}]" if isinstance(_plain(f"[{text}]"), list) else "[…]"
+        raise ValueError(f"{path} = {excerpt(text)} should be a list: --set '{path}={example[:100]}'")
+    return value
 
 
 def _plain(text: str) -> Any:

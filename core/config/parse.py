@@ -13,11 +13,16 @@ LONGEST = 200  # letters of a value in an error
 GREATEST = 10**300  # a whole number that is surely a float too
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> ValueError:
-    """The error for a name that does not exist: it names the value and the choices, and the one that it is most like."""
-    near = difflib.get_close_matches(name[:LONGEST], names := sorted(choices), 1)
-    meant = f"; did you mean {near[0]}?" if near and len(names) > 3 else ""
-    return ValueError(f"unknown {kind} {excerpt(name)}; choose from {', '.join(names)}{meant}")
+def unknown(kind: str, name: str, choices: Iterable[str], paths: Iterable[str] = ()) -> ValueError:
+    """The error for a name that does not exist: it names the value, the one that it is most like, and the choices.
+
+    paths: names with dots, such as local.rate, whose last part may have been given for the whole.
+    """
+    names, last_parts = sorted(choices), {path.rpartition(".")[2]: path for path in sorted(paths, reverse=True)}
+    near = [name] if name in last_parts else difflib.get_close_matches(name[:LONGEST], [*names, *last_parts], 1)
+    likely = near if len(names) > 3 else []  # of so few one sees it
+    meant = "".join(f"did you mean {one if one in names else last_parts[one]}? " for one in likely)
+    return ValueError(f"unknown {kind} {excerpt(name)}; {meant}choose from {', '.join(names)}")
 
 
 def unknown_piece(kind: str, name: str, registry: Iterable[str]) -> ValueError:
@@ -56,7 +61,8 @@ def typed(name: str, value: Any, hint: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < GREATEST:
         return float(value)
     if origin is not None or type(value) is not hint or value != value:
-        what = "a number" if hint is float else "a whole number" if hint is int else f"of type {_name(hint)}"
+        words = {float: "a number", int: "a whole number"}
+        what = "a list" if origin is tuple else words.get(hint, f"of type {_name(hint)}")
         raise ValueError(f"{name} = {excerpt(value)} should be {what}")
     return value
 

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from core.config.overrides import changed
+from core.config.overrides import changed, flat
 from core.config.parse import excerpt, typed, unknown
 from core.config.part import Part
 from core.safe_json import json_object, read_object
@@ -198,7 +198,7 @@ class Scenario:
         for path, text in changes:
             first, *rest = path.split(".")
             if first not in hints:
-                raise unknown("key", first, hints)
+                raise unknown("key", first, hints, flat(self))
             values[first] = changed(path, values.get(first, getattr(self, first)), rest, text, hints[first])
         return replace(self, **values)
 

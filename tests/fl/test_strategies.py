@@ -45,7 +45,7 @@ def test_weights_stay_finite_and_keep_their_kind(name: str) -> None:
 
 
 IMPOSSIBLE = [
-    ("fedsum", {}, 5, "unknown strategy 'fedsum'; choose from bulyan, ccvr, ditto, fedadagrad"),
+    ("fedsum", {}, 5, "unknown strategy 'fedsum'; did you mean fedrs? choose from bulyan, ccvr, ditto, fedadagrad"),
     ("fedavg", {"mu": 1}, 5, "'mu'; choose from (it has none)"),
     ("fedprox", {"mu": -0.1}, 5, "strategy.mu = -0.1"),
     ("fedprox", {"mu": "x"}, 5, "strategy.mu = 'x' should be a number"),

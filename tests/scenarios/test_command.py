@@ -30,6 +30,13 @@ WRONG = {
     "nonid": ["unknown scenario 'nonid'", "newcomers, noniid, pathological"],
     "noniid --set colour=red": ["unknown key 'colour'", "partition", "strategy"],
     "noniid --set local.bach=3": ["unknown key of 'local': 'bach'", "batch, clip, epochs, momentum, rate"],
+    "noniid --set rate=nan": ["unknown key 'rate'; did you mean local.rate? choose from"],
+    "noniid --set alhpa=1": ["unknown key 'alhpa'; did you mean partition.alpha?"],
+    "noniid --set round=3": ["unknown key 'round'; did you mean rounds?"],
+    "noniid --set digits=8,9": ["digits = '8,9' should be a list: --set 'digits=[8,9]'"],
+    "noniid --set digits=8": ["digits = '8' should be a list: --set 'digits=[8]'"],
+    "noniid --set digits=nine": ["digits = 'nine' should be a list: --set 'digits=[…]'"],
+    "noniid --set join=[1,3]": ["join[0] = 1 should be a list"],
     "noniid --set seed": ["'seed' should be key=value"],
     "noniid --set partition=nothing": [
         "unknown partition 'nothing'",
@@ -256,5 +263,7 @@ def test_a_resumed_run_is_compared_and_exported_as_it_was_begun(
 
 
 def test_an_unknown_name_has_a_guess_where_one_is_near() -> None:
-    assert str(unknown("strategy", "fedprx", STRATEGIES)).endswith("; did you mean fedprox?")
+    assert str(unknown("strategy", "fedprx", STRATEGIES)).startswith(
+        "unknown strategy 'fedprx'; did you mean fedprox? choose from "
+    )
     assert "mean" not in str(unknown("strategy", "x", STRATEGIES))
