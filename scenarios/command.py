@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
+import tomllib
+from importlib.metadata import version
 
+from core.config.parse import unknown
 from scenarios import needs
 
+NAME = "federated-continual"  # the package's
 COMMANDS = {  # the module that is run, what it does, the extra of this package that it needs
     "run": ("scenarios.run", "run a scenario: data, clients, rounds, export, report", "sim"),
     "compare": ("scenarios.compare", "several runs side by side: tables, pictures, one page", "sim"),
@@ -29,14 +33,25 @@ def parser() -> argparse.ArgumentParser:
         prog="fedlearn", description=__doc__, usage="fedlearn COMMAND …", allow_abbrev=False,
         epilog=f"commands (each has a --help of its own):\n{listed}", formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    p.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
+    p.add_argument("command", metavar="COMMAND", help=", ".join(COMMANDS))
+    p.add_argument("--version", action="version", version=f"{NAME} {_version()}")
     return p
+
+
+def _version() -> str:
+    """Of the code that runs: a clone's, be it installed or not, or the package's."""
+    if needs.PROJECT.exists():
+        return str(tomllib.loads(needs.PROJECT.read_text(encoding="utf-8"))["project"]["version"])
+    return version(NAME)
 
 
 def main() -> int:
     """The command. Everything after the subcommand is the module's."""
     p = parser()
-    module, _, extra = COMMANDS[p.parse_args(sys.argv[1:2] or ["--help"]).command]
+    command = p.parse_args(sys.argv[1:2] or ["--help"]).command
+    if command not in COMMANDS:
+        p.error(str(unknown("command", command, COMMANDS)))
+    module, _, extra = COMMANDS[command]
     sys.argv = [module, *sys.argv[2:]]
     try:
         needs.check(extra)

@@ -17,6 +17,7 @@ import pytest
 HOME = Path(__file__).parents[1]
 ROOMS = ("core", "fl", "clients", "server", "scenarios")
 ASIDE = {"picamera2", "wandb"}  # a Raspberry Pi's own; installed by its own name (--track wandb)
+VERSION = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["version"]
 BIN = Path(sys.executable).parent
 
 
@@ -103,4 +104,5 @@ def test_the_command_of_a_wheel_runs_a_scenario_from_another_folder(tmp_path: Pa
     assert done.returncode == 0 and (elsewhere / "runs" / "noniid-0" / "report.html").exists(), done.stderr
     refused = fedlearn("deploy", "--home", str(elsewhere / "federation"), "run", "pi")
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
-    assert "choose from 'run', 'compare'" in fedlearn("walk").stderr
+    assert "unknown command 'walk'; choose from bench, compare" in fedlearn("walk").stderr
+    assert fedlearn("--version").stdout == f"federated-continual {VERSION}\n"

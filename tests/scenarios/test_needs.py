@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scenarios import needs
-from scenarios.command import COMMANDS
+from scenarios.command import COMMANDS, main
 
 ROOMS = {"core", "fl", "clients", "server", "scenarios"}
 EVERYWHERE = {"numpy", "cv2", "rich"}  # what every part needs
@@ -53,6 +53,29 @@ def test_all_that_a_command_imports_is_looked_for_first(command: str) -> None:
     imported = packages(start, set())
     assert command != "serve" or "grpc_reflection" in imported  # which a module of its modules imports
     assert imported - EVERYWHERE - WITH_GRPC <= set(needs.EXTRAS[extra])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--version"], 0, "federated-continual "),
+        (
+            ["comapre", "runs/a"],
+            2,
+            "fedlearn: error: unknown command 'comapre'; did you mean compare? choose from bench, compare",
+        ),
+        (["walk"], 2, "fedlearn: error: unknown command 'walk'; choose from bench, compare"),
+        ([], 0, "commands (each has a --help of its own)"),
+    ],
+)
+def test_the_command_says_its_version_and_what_was_meant(
+    words: list[str], code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fedlearn", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, error = capsys.readouterr()
+    assert stop.value.code == code and said in (error if code else out)
 
 
 def test_all_that_is_looked_for_is_here() -> None:
