@@ -19,7 +19,12 @@ from rich.table import Table
 
 from server.record import RoundRecord
 
-STOPPING = "stopping: the last finished round is kept (again to end at once) …\n"
+KEPT = {  # is a round finished?
+    True: ": the last finished round is kept",
+    False: ": no round is finished, so nothing is kept yet",
+    None: "",  # not known before the rounds begin: the run may be a resumed one
+}
+STOPPING = "stopping{} (again to end at once) …\n"
 
 
 class Terminal:
@@ -33,6 +38,7 @@ class Terminal:
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
         self._total = 0  # rounds in all
+        self._finished: bool | None = None  # is any of them?
         self._first: tuple[int, float] | None = None  # this process's first round, and when it ended
 
     # ── what server.run.Watch asks for ──
@@ -47,6 +53,7 @@ class Terminal:
 
     def ended(self, record: RoundRecord) -> None:
         """A round is over."""
+        self._finished = True
         number, share = record.round, f"{100 * (record.accuracy or 0):.2f} %"
         who = [*["the server's own step"] * bool(record.server_error), *(f"client {c}" for c in record.failed)]
         left_out = f", left out: {', '.join(who)}" if who else ""
@@ -69,7 +76,7 @@ class Terminal:
 
     def begin(self, rounds: int, done: int, title: str) -> None:
         """Show the bar of the rounds."""
-        self._total, self._first = rounds, None
+        self._total, self._first, self._finished = rounds, None, done > 0
         if not self.screen.is_terminal or self.quiet:
             self.say(title)
             return
@@ -159,7 +166,7 @@ class Terminal:
         with suppress(RuntimeError):  # the signal came while a line was being written; bars are taken away later, too
             self.rest()
         if not self.quiet:  # past Python's buffer, which cannot be entered twice
-            os.write(self.screen.file.fileno(), STOPPING.encode())
+            os.write(self.screen.file.fileno(), STOPPING.format(KEPT[self._finished]).encode())
 
 
 def redirect(log: Path) -> None:

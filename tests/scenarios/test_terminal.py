@@ -62,6 +62,28 @@ def test_a_signal_is_a_wish_to_stop(number: signal.Signals, capfd: pytest.Captur
         terminal.pause(60)
 
 
+@pytest.mark.parametrize(
+    ("done", "ended", "words"),
+    [
+        (None, 0, "stopping (again"),  # its rounds have not begun
+        (0, 0, "stopping: no round is finished, so nothing is kept yet (again"),
+        (0, 1, "stopping: the last finished round is kept (again"),
+        (2, 0, "stopping: the last finished round is kept (again"),  # of the process before
+    ],
+)
+def test_who_stops_hears_whether_anything_is_kept(
+    done: int | None, ended: int, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    terminal.listen()
+    if done is not None:
+        terminal.begin(6, done, "a title")
+    for number in range(1, 1 + ended):
+        terminal.ended(ended_round(number))
+    os.kill(os.getpid(), signal.SIGINT)
+    assert words in capfd.readouterr().err
+
+
 def test_a_signal_while_a_line_is_being_written_is_a_wish_to_stop_too(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
