@@ -76,7 +76,8 @@ def several(numbers: Numbers, name: str, count: int, low: float, high: float) ->
 
 
 def _nonsense(name: str, value: object, low: float, high: float) -> ValueError:
-    return ValueError(f"the answer's numbers make no sense: {name} = {cleaned(value, 40)}, not {low:g} … {high:g}")
+    found = f"{value:.4g}" if isinstance(value, float) else cleaned(value, 40)
+    return ValueError(f"the answer's numbers make no sense: {name} = {found} should be between {low:g} and {high:g}")
 
 
 def weights(record: ArrayRecord, like: Arrays) -> Arrays:

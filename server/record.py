@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -380,10 +380,30 @@ class Report:
         return replace(self, events=(*self.events, *events), **changes)
 
 
+# What is said of an answer whose training went out of bounds, as by too large a step.
+OUT_OF_BOUNDS = ("make no sense: loss = ", " holds NaN or infinity", " times their length, more than ")
+
+
+def _left_out(failed: Mapping[int, str]) -> Iterator[str]:
+    """Why clients were left out, a sentence each; those whose loss made no sense in one."""
+    senseless = [client for client, why in failed.items() if OUT_OF_BOUNDS[0] in why]
+    for client, why in failed.items():
+        if client not in senseless[1:]:
+            others = ", ".join(f"client {other}" for other in senseless[1:] if client in senseless)
+            yield f"client {client}: {why}; left out" + f", and for the like {others}" * bool(others)
+
+
+def _nobody(row: RoundRecord) -> str:
+    """What a round without an answer comes to, and what may help."""
+    if row.failed and all(any(sign in why for sign in OUT_OF_BOUNDS) for why in row.failed.values()):
+        return f"no answer made sense; the old weights were kept; a smaller local.rate may help (it was {row.rate:g})"
+    return "nobody answered; the old weights were kept"
+
+
 def events(row: RoundRecord) -> list[str]:
     """What went wrong in a round, a sentence each."""
     sentences = [f"the server: {row.server_error}"] if row.server_error else []
-    sentences += [f"client {c}: {why}; left out" for c, why in row.failed.items()]
+    sentences += _left_out(row.failed)
     sentences += [
         f"worker {w} was lost while it played client {c}, who was asked again" for c, w in row.retried.items()
     ]
@@ -397,7 +417,7 @@ def events(row: RoundRecord) -> list[str]:
         for c, count in row.capped.items()
     ]
     sentences += [f"client {c}: {how}" for c, how in row.odd.items()]
-    sentences += [*row.notes, *["nobody answered; the old weights were kept"] * (not row.clients)]
+    sentences += [*row.notes, *[_nobody(row)] * (not row.clients)]
     return [f"round {row.round}: {sentence}" for sentence in sentences]
 
 

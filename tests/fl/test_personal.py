@@ -270,7 +270,7 @@ def test_what_an_own_model_reads_arrives_as_it_was_sent() -> None:
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"correct": 51}, "correct = 51, not 0 … 50"), ({"seen": 49}, "seen = 49, not 50 … 50"),
+        ({"correct": 51}, "correct = 51 should be between 0 and 50"), ({"seen": 49}, "seen = 49 should be between 50 and 50"),
         ({"loss": float("nan")}, "loss = nan"), ({"more": 1}, "numbers .*more"), ({"loss": [1.0]}, "loss"),
     ],
 )  # fmt: skip

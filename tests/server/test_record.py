@@ -109,6 +109,24 @@ def test_events_name_round_client_and_reason() -> None:
     ]
 
 
+def test_answers_whose_loss_makes_no_sense_are_one_event_and_a_smaller_rate_is_advised_where_all_do() -> None:
+    senseless = "the answer's numbers make no sense: loss = {} should be between -1 and 1"
+    failed = {
+        0: senseless.format("2e+30"),
+        1: "array 0 holds NaN or infinity",
+        2: senseless.format("5"),
+        4: senseless.format("9"),
+    }
+    row = RoundRecord(4, rate=50.0, failed=failed)
+    assert record.events(row) == [
+        f"round 4: client 0: {failed[0]}; left out, and for the like client 2, client 4",
+        "round 4: client 1: array 0 holds NaN or infinity; left out",
+        "round 4: no answer made sense; the old weights were kept; a smaller local.rate may help (it was 50)",
+    ]
+    assert "local.rate" not in " ".join(record.events(replace(row, clients=(3,))))  # whose answer made sense
+    assert "local.rate" not in " ".join(record.events(replace(row, failed=failed | {5: "no answer within 5 s"})))
+
+
 QUIET = replace(ROUND, failed={}, retried={})
 
 

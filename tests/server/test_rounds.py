@@ -66,7 +66,7 @@ MISBEHAVING: dict[str, tuple[Client, str]] = {
     "wrong dtype": (with_arrays(lambda a: [a[0].astype(np.float64), a[1]]), "array 0 is float64"),
     "too few arrays": (with_arrays(lambda a: a[:1]), "1 arrays, not 2"),
     "no examples": (changed(own=0), "0 examples"),
-    "a giant count": (changed(own=10**18), "own = 1000000000000000000, not 0 … 1e+06"),
+    "a giant count": (changed(own=10**18), "own = 1000000000000000000 should be between 0 and 1e+06"),
     "ten thousand looks": (changed(looks=[0.5] * 10**4), "has 10,000 looks; there should be 0"),
     "more right than seen": (changed(correct=10**6), "correct = 1000000"),
     "a loss that overflows": (changed(loss=1.7e308), "loss = 1.7e+308"),
