@@ -171,13 +171,22 @@ def _read_picture(
         _draw(args.draw, reading.drawn(original, digits))
     if args.learn:
         files = reading.keep(digits, args.learn, labels)
-        print(f"kept {len(files)} in {args.learn}", file=sys.stderr)
+        print(f"kept {len(files)} in {args.learn}{_all_alike(digits, labels)}", file=sys.stderr)
     try:
         print(_line(digits, name, milliseconds, args.json), flush=True)
     except BrokenPipeError:
         if not args.learn:
             raise
         unheard()  # and go on: what is kept does not depend on who listens
+
+
+def _all_alike(digits: Sequence[Digit], labels: Sequence[str]) -> str:
+    """A warning where one label was given to several digits that were read as others: a sheet, where one digit was meant."""
+    otherwise = sum(digit.label != labels[0] for digit in digits) if len(labels) == 1 else 0
+    if len(digits) < 2 or not otherwise:
+        return ""
+    how = "if they are not all that, move them, and name each: --label L,L,…"
+    return f"; {len(digits)} digits kept as {labels[0]}, of which {otherwise} were read otherwise: {how}"
 
 
 def _line(digits: Sequence[Digit], name: str, milliseconds: float, as_json: bool) -> str:

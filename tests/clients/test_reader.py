@@ -203,6 +203,14 @@ def test_what_is_kept_is_what_a_node_learns_from(home: Path, sheet: Path, tmp_pa
         reading.keep(found, tmp_path, ["1", "2"])
 
 
+def test_one_label_for_several_digits_that_were_read_as_others_is_warned_of() -> None:
+    one, three = (reading.Digit((0, 0, 5, 5), label, 0.9, True, np.zeros((28, 28), np.uint8)) for label in "13")
+    words = command._all_alike([one, one, three], ["3"])
+    assert words.startswith("; 3 digits kept as 3, of which 2 were read otherwise: ") and "--label L,L,…" in words
+    silent = [([three, three], ["3"]), ([one], ["3"]), ([one, three], ["1", "3"]), ([one, three], []), ([], ["3"])]
+    assert [command._all_alike(digits, labels) for digits, labels in silent] == [""] * 5
+
+
 def test_a_full_disk_leaves_no_half_of_a_digit(tmp_path: Path) -> None:
     """It would count as one that somebody has named."""
     one = reading.Digit((0, 0, 5, 5), "1", 0.5, False, rng(0, "noise").integers(0, 256, (28, 28), np.uint8))
