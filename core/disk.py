@@ -23,10 +23,13 @@ STALE = 3600.0  # seconds after which nobody is still writing
 MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
-def is_machines(error: BaseException) -> bool:
-    """Is it the machine's failure, and of nothing that was asked of it? In a simulation it is nobody's: the run ends, and goes on
-    when there is room again."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE)
+def of_machine(error: BaseException) -> BaseException | None:
+    """The machine's failure behind an error, if that is what it is, and of nothing that was asked of it. In a simulation it is
+    nobody's: the run ends, and goes on when there is room again."""
+    for one in (error, error.__cause__, getattr(error, "cause", None)):  # the last is how Ray brings it
+        if isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno in MACHINE):
+            return one
+    return None
 
 
 @contextmanager

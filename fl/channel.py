@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,7 +19,6 @@ from fl.roster import AnyNode, Assignment
 from fl.serialization import empty
 
 Pull = Callable[[Mapping[str, int]], list[tuple[str, Message | Exception]]]
-TURN = 5.0  # seconds that one turn of waiting may count for: what takes longer was a pause (Ctrl-Z), for those waited for too
 T = TypeVar("T")
 Read = Callable[[int, RecordDict], T]  # what a client's reply says; ValueError, if it makes no sense
 
@@ -99,7 +99,8 @@ def exchange(
         keys = [key for key in grid.push_messages([message]) if key]
         waiting |= dict.fromkeys(keys[:1], client)
         failed |= {} if keys else {client: "its message could not be sent"}
-    left, last = channel.timeout, time.monotonic()
+    # A grid whose clients stand still with this process says how long one turn may take: more was a pause (Ctrl-Z).
+    turn, left, last = getattr(grid, "longest_look", math.inf), channel.timeout, time.monotonic()
     with _threads(grid, pause, len(messages)) if channel.assignment.one_by_one else _here(grid, pause) as pull:
         while waiting and left > 0:
             if watch.stopped():
@@ -119,7 +120,7 @@ def exchange(
                         failed[client] = str(error)
                 watch.replied(round, len(messages) - len(waiting), len(messages))
             now = time.monotonic()
-            left, last = left - min(now - last, TURN), now
+            left, last = left - min(now - last, turn), now
     failed |= dict.fromkeys(waiting.values(), f"no answer within {channel.timeout:g} s")
     return dict(sorted(results.items())), dict(sorted(failed.items())), dict(sorted(seconds.items()))
 

@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from core.arrays import digest
-from core.config.scenario import Scenario
+from core.config.parse import typed
+from core.config.scenario import Scenario, renamed
 from core.data import DATASETS, Data
+from core.safe_json import json_object
 from server import run_folder
 
+ASIDE = (
+    "name",
+    "round_timeout",
+)  # settings that may be changed between two rounds: how long slow devices are waited for
 SETTINGS, IMAGES, STEP = "settings", "images", "step"
 
 
@@ -38,7 +44,7 @@ def check(folder: Path, round: int, before: Mapping[str, str], now: Mapping[str,
     before: as the checkpoint of that round has them; an older program's has none, and is believed.
     """
     played, wanted = (_settings(one.get(SETTINGS, "")) for one in (before, now))
-    if changed := [key for key in wanted if played and wanted[key] != played[key]]:
+    if changed := [key for key in wanted if played and key not in ASIDE and wanted[key] != played[key]]:
         was = ", ".join(f"{key} = {json.dumps(played[key])}" for key in changed)
         raise ValueError(
             f"{folder / run_folder.SCENARIO} is not what rounds 1 to {round} were played with: put it back ({was[:300]}), "
@@ -53,6 +59,6 @@ def check(folder: Path, round: int, before: Mapping[str, str], now: Mapping[str,
 def _settings(text: str) -> dict[str, Any]:
     """By key; none, if this version of the program cannot read them."""
     try:
-        return dataclasses.asdict(Scenario.of(text))
+        return dataclasses.asdict(typed("scenario", renamed(json_object(text.encode())), Scenario))
     except ValueError:
         return {}

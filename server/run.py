@@ -130,8 +130,13 @@ def restore(
     if saved and saved.round:
         inputs.check(folder, saved.round, saved.inputs, played_with)
     state = replace(saved or RunState(0, initial), inputs=played_with)
+    another_step = (
+        state.round and saved and saved.inputs.get(inputs.STEP, played_with[inputs.STEP]) != played_with[inputs.STEP]
+    )
     events = [] if state.round else list(data.notes)
     events += [f"checkpoint {name} was damaged and not used" for name in damaged]
+    if another_step:
+        events.append(f"{run_folder.STEP} was made anew, and is not what rounds until {state.round} were trained with")
     if on_nodes and saved and 0 < saved.round < scenario.rounds:  # a simulation ends as if never interrupted
         events.append(f"the run was interrupted, and went on after round {saved.round}")
     best.keep(folder, state.curve, state.arrays)

@@ -8,9 +8,11 @@ counted once, where a run begins (`settled`), and travels in the scenario, so th
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,14 @@ def dataset(scenario: Scenario) -> DatasetSpec:
     """What the images and labels of a scenario are; nothing is read."""
     spec = DATASETS[scenario.data].spec if scenario.data in DATASETS else DatasetSpec(scenario.data, DEFAULT_CLASSES)
     return replace(spec, classes=scenario.classes or spec.classes)
+
+
+@lru_cache(maxsize=100)
+def files_digest(path: Path) -> str:
+    """A digest of a user's own data as this process first finds it: names, sizes and times of change."""
+    found = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+    stats = [(str(one.relative_to(path)), one.stat()) for one in found if one.is_file()]
+    return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()
 
 
 def taught(scenario: Scenario) -> tuple[int, ...]:

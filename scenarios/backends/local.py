@@ -9,7 +9,7 @@ from flwr.app import Context, Error, Message, RecordDict
 
 from clients.app import app as client_app
 from core.config.scenario import Scenario
-from core.disk import is_machines
+from core.disk import of_machine
 from fl import roster
 from scenarios.backends.grid import Backend, OwnGrid
 
@@ -40,7 +40,7 @@ class LocalGrid(OwnGrid):
         try:
             return client_app(ask, Context(0, ask.metadata.dst_node_id, dict(self._config), RecordDict(), {}))
         except Exception as error:
-            if is_machines(error):
-                raise
+            if fault := of_machine(error):
+                raise fault from None
             # A client's failure is its own, as on a real grid.
             return Message(Error(code=0, reason=str(error)), reply_to=ask)

@@ -15,7 +15,7 @@ from flwr.app import ArrayRecord, Error, Message, RecordDict
 
 from core.arrays import Arrays
 from core.config.scenario import Scenario
-from core.disk import is_machines
+from core.disk import of_machine
 from core.engines.base import PAGE
 from core.models import ModelSpec, of
 from fl import wire
@@ -94,6 +94,8 @@ class _InFlight(NamedTuple):
 
 class PoolGrid(OwnGrid):
     """A grid whose nodes are played by a pool's workers."""
+
+    longest_look = 5.0  # seconds that one look for answers takes at most, and far less than that
 
     def __init__(self, pool: Pool, nodes: int, config: Mapping[str, str]) -> None:
         """config: each node's own."""
@@ -186,8 +188,8 @@ def _content(answered: Future[Any]) -> RecordDict | Error:
         answer = answered.result()
         return Error(code=0, reason=answer) if isinstance(answer, str) else worker.received(answer)
     except Exception as error:
-        if is_machines(error):
-            raise
+        if fault := of_machine(error):
+            raise fault from None
         return Error(code=0, reason=f"{type(error).__name__}: {error}")
 
 

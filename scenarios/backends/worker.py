@@ -20,7 +20,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 
 from clients.app import app
 from core.arrays import Arrays
-from core.disk import is_machines
+from core.disk import of_machine
 from core.engines import get
 from core.models import ModelSpec
 from scenarios.backends.grid import identify
@@ -89,8 +89,8 @@ def answer(ask: Ask, *blocks: Block) -> Answer | str:
         reply = parts(app(message, Context(0, ask.node, dict(ask.config), RecordDict(), {})).content)
         return _filed(reply, ask.files) if ask.files else Answer(reply, None)
     except Exception as error:
-        if is_machines(error):
-            raise
+        if fault := of_machine(error):
+            raise fault from None
         return str(error)  # a client's failure is its own, as on a real grid
 
 

@@ -79,9 +79,10 @@ def unprepared(run: Path, scenario: Scenario) -> list[str]:
     looks_back = {*LOOK_BACK} - {"lwf"}  # which looks at the model that the run begins with
     if not (new := [part.name for part in scenario.methods if part.name in looks_back and part.name not in had]):
         return []
-    before = f"{run} had methods = {'+'.join(had) or 'none'}"
-    why = f"methods = {'+'.join(new)} has kept nothing of what clients learned before ({before}), which they may forget"
-    return [f"{why}; name it in both runs"]
+    before = f"{run}, which had methods = {'+'.join(had) or 'none'}"
+    return [
+        f"methods = {'+'.join(new)} kept nothing in {before}: what clients learned there they may forget; name it in both runs"
+    ]
 
 
 def taught(run: Path, scenario: Scenario) -> tuple[str, ...]:
@@ -144,7 +145,11 @@ def _memories(run: Path) -> dict[str, Path]:
     homes = sorted((run / run_folder.CLIENTS).glob("client-*"))
     found = {home.name: files[-1] for home in homes if (files := list(numbered(home).values()))}
     for file in found.values():
-        memory.read(file)
+        try:
+            memory.read(file)
+        except (OSError, ValueError) as error:
+            how = "put it back from a copy, or move it away: the one before it counts then"
+            raise ValueError(f"--from {run}: {error}; {how}") from None
     return found
 
 

@@ -18,7 +18,7 @@ from clients import memory
 from clients.sources.simulated import shard
 from core.arrays import digest
 from core.config.scenario import Scenario
-from core.disk import is_machines
+from core.disk import of_machine
 from core.metrics import behind
 from core.stream import course
 from fl.strategies import chain
@@ -52,7 +52,7 @@ def run(experiment: Experiment) -> int:
     tracking = Tracking(experiment)
     how = flwr_cli.resume(experiment.folder, options.federation, flags(options, experiment.scenario.name))
     try:
-        if not options.federation and len(played) < experiment.scenario.rounds:
+        if not options.federation and not before:
             _remembered(experiment.folder, played)
         remember(experiment.folder, options)
         children |= _start_baselines(experiment)
@@ -70,7 +70,10 @@ def run(experiment: Experiment) -> int:
         with phase("pictures and pages"):
             report = _draw(report, experiment, tracking)
     except Exception as error:
-        terminal.broke(error, experiment.folder / run_folder.LOG, how if is_machines(error) else "")
+        aside = experiment.folder / run_folder.ASIDE
+        if aside.exists() and not _complete(experiment.folder, run_folder.REPORT):
+            aside.replace(experiment.folder / run_folder.REPORT)
+        terminal.broke(error, experiment.folder / run_folder.LOG, how if of_machine(error) else "")
         return 1
     except KeyboardInterrupt:
         terminal.rest()
@@ -125,10 +128,13 @@ def _remembered(folder: Path, played: Sequence[RoundRecord]) -> None:
 
 def _finished(folder: Path) -> Report | None:
     """The report of a run that earlier processes finished, from where it was put aside if another began to go on with it."""
-    for name in (run_folder.REPORT, run_folder.ASIDE):
-        with suppress(OSError, ValueError):
-            if "total" in (report := record.load(folder, name)).seconds:
-                return report
+    return _complete(folder, run_folder.REPORT) or _complete(folder, run_folder.ASIDE)
+
+
+def _complete(folder: Path, name: str) -> Report | None:
+    with suppress(OSError, ValueError):
+        if "total" in (report := record.load(folder, name)).seconds:
+            return report
     return None
 
 
@@ -154,7 +160,7 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     resumed = ", which is finished" if before else f", resumed after round {done}" if done else ""
     terminal.begin(scenario.rounds, done, title + resumed)
-    if before and (folder / run_folder.REPORT).exists():
+    if before and _complete(folder, run_folder.REPORT):
         (folder / run_folder.REPORT).replace(folder / run_folder.ASIDE)  # a rollback, and the time it took, are in it
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:

@@ -15,7 +15,7 @@ from core import code_digest, plugins
 from core.config.parse import typed
 from core.config.scenario import Scenario
 from core.curves import Point
-from core.data import DATASETS
+from core.data import DATASETS, files_digest
 from core.metrics import Measures
 from core.safe_json import read_json, read_object
 from core.stream import TaskTest, course
@@ -80,16 +80,8 @@ def _version(package: str) -> str:
 
 def folder(cells: Path, scenario: Scenario, code: str) -> Path:
     """Where a run of these settings and this code works, and leaves its result; of a user's own data, of these files."""
-    files = "" if scenario.data in DATASETS else f" {_files(Path(scenario.data))}"
+    files = "" if scenario.data in DATASETS else f" {files_digest(Path(scenario.data))}"
     return cells / hashlib.sha256(f"{code} {scenario.json()}{files}".encode()).hexdigest()[:20]
-
-
-@lru_cache(maxsize=100)
-def _files(path: Path) -> str:
-    """A digest of a user's own data as this process first finds it: names, sizes and times of change."""
-    found = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
-    stats = [(str(one.relative_to(path)), one.stat()) for one in found if one.is_file()]
-    return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]).encode()).hexdigest()
 
 
 def load(folder: Path) -> Result | None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from server import record
+from server import record, run_folder
 from server.report import card, page
 
 
 def renew(run: Path, *events: str, **facts: Any) -> None:
     """Write them anew with more events, and other facts. A run that is not finished, is damaged, or an older program's has none."""
-    try:
-        report = record.load(run).with_(*events, **facts)
-    except (FileNotFoundError, ValueError):
+    for name in (run_folder.REPORT, run_folder.ASIDE):
+        with suppress(FileNotFoundError, ValueError):
+            report = record.load(run, name).with_(*events, **facts)
+            if "total" in report.seconds:
+                break
+    else:
         return
-    if "total" not in report.seconds:
-        return
-    record.save(run, report)
+    record.save(run, report)  # of one that was put aside, too: it is finished
+    (run / run_folder.ASIDE).unlink(missing_ok=True)
     page.write(report, run)
     card.save(report, run)

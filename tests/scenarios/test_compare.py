@@ -166,6 +166,8 @@ def test_a_difference_is_over_the_seeds_that_both_have_and_so_is_who_is_best() -
     lucky, worse = [fact(0.8, seed, noise=0.1) for seed in (1, 2)], fact(0.91, noise=0.1)
     stopped = [fact(0.9, seed) for seed in range(3)] + [worse, *lucky, fact(0.85, noise=0.2)]  # whose one seed is low
     assert results.best(results.compared(stopped, PRESETS).groups) == 0  # as without the row that was stopped
+    elsewhere = [*stopped, fact(0.99, 7, noise=0.3)]  # shares no seed with any, and is compared with none
+    assert results.best(results.compared(elsewhere, PRESETS).groups) == 0
     others = results.compared([fact(0.9), fact(0.8, 1, noise=0.1), fact(0.7, 2, noise=0.1)], PRESETS)
     assert others.rows[1].over_first == (-15.0, None) and results.best(others.groups) is None
     assert any("no seed is in both: noise=0.1" in note for note in others.notes)

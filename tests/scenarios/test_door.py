@@ -295,7 +295,9 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     assert pipeline._taken_back(pipeline._finished(tmp_path)) == (1, list(report.events))  # which a resumed run keeps
     (tmp_path / "report.json").rename(tmp_path / "report.before.json")  # where one that goes on with it puts it aside
     assert pipeline._taken_back(pipeline._finished(tmp_path)) == (1, list(report.events))
-    (tmp_path / "report.before.json").unlink()
+    record.save(tmp_path, report.with_(seconds={"training": 1.0}, current=None))  # and it, too, was stopped
+    continuation.rollback(tmp_path / "versions" / "2")
+    assert pipeline._finished(tmp_path).current == 2 and not (tmp_path / "report.before.json").exists()  # type: ignore[union-attr]
     record.save(tmp_path, report.with_(seconds={"training": 1.0}))  # its rounds went on meanwhile
     assert pipeline._taken_back(pipeline._finished(tmp_path)) == (None, [])
 

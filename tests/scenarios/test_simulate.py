@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
+import clients.app
 from core.config.scenario import Scenario
 from scenarios import backends
 from scenarios.backends import local, pool, worker
@@ -61,6 +62,16 @@ def test_what_the_machine_has_no_room_for_ends_the_run_and_costs_no_client(
         raise error
 
     monkeypatch.setattr(local, "client_app", full)
+    with pytest.raises(type(error)):
+        grid.send_and_receive(asks(1))
+
+    def words(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setitem(
+        clients.app.WORK, "train", words
+    )  # in the real app, which tells a server the error's own words only
+    monkeypatch.setattr(local, "client_app", clients.app.app)
     with pytest.raises(type(error)):
         grid.send_and_receive(asks(1))
     monkeypatch.setattr(worker, "app", full)

@@ -27,7 +27,7 @@ from core import code_digest
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.curves import Point
-from core.data import fashion
+from core.data import fashion, files_digest
 from core.metrics import Measures
 from core.plan import budget
 from core.safe_json import read_object
@@ -290,7 +290,7 @@ def test_a_result_is_of_the_files_that_it_was_made_of(tmp_path: Path) -> None:
     folders = set[Path]()
     for _ in range(3):
         (tmp_path / "own" / "3" / f"{len(folders)}.png").write_bytes(b"a picture")
-        results._files.cache_clear()  # another process
+        files_digest.cache_clear()  # another process
         one, other = (results.folder(tmp_path, replace(BASE, data=str(tmp_path / "own")), "code") for _ in range(2))
         assert one == other
         folders.add(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,23 @@ def test_a_checkpoint_of_a_program_that_knew_no_inputs_is_believed(two: Scenario
     assert state and set(state.inputs) == {inputs.SETTINGS, inputs.IMAGES, inputs.STEP}
     checkpoint.save(tmp_path, replace(state, inputs={}))
     assert len(federate(replace(two, seed=7), tmp_path).history) == 2
+
+
+def test_slow_devices_may_be_waited_for_longer_from_then_on(two: Scenario, tmp_path: Path) -> None:
+    interrupted(two, tmp_path)
+    assert len(federate(replace(two, round_timeout=700), tmp_path).history) == 2
+
+
+def test_settings_of_older_names_are_compared_too() -> None:
+    """By whatever a key was called then."""
+    now = {inputs.SETTINGS: Scenario("x", seed=0).json(), inputs.IMAGES: "", inputs.STEP: ""}
+    settings = json.loads(Scenario("x", seed=7).json())
+    older = {{"round_timeout": "patience"}.get(key, key): value for key, value in settings.items()}
+    with pytest.raises(ValueError, match="seed = 7"):
+        inputs.check(Path("run"), 3, now | {inputs.SETTINGS: json.dumps(older)}, now)
+    inputs.check(
+        Path("run"), 3, now | {inputs.SETTINGS: '{"unheard": 1}'}, now
+    )  # another version's: nothing can be said
 
 
 def test_a_torn_training_step_is_made_anew(two: Scenario, tmp_path: Path) -> None:

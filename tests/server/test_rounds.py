@@ -130,8 +130,22 @@ def test_a_pause_of_the_whole_computer_costs_no_client_its_round() -> None:
         clock.now += 600
         return well(task)
 
-    done = play(FakeGrid(dict.fromkeys(range(3), asleep)), replace(SCENARIO, round_timeout=60), clock=clock)
+    grid = FakeGrid(dict.fromkeys(range(3), asleep))
+    grid.longest_look = 5.0  # type: ignore[attr-defined]
+    done = play(grid, replace(SCENARIO, round_timeout=60), clock=clock)
     assert [one.record.clients for one in done] == [(0, 1, 2, 3)] * 2 and not any(one.record.failed for one in done)
+
+
+def test_where_a_turn_is_a_clients_work_it_counts_whole() -> None:
+    """As with all in one process, or a reply whose upload stalls."""
+    clock = Clock()
+
+    def slow(task: Task) -> RecordDict:
+        clock.now += 25
+        return well(task)
+
+    (one, _) = play(FakeGrid(dict.fromkeys(range(4), slow)), replace(SCENARIO, round_timeout=60), clock=clock)
+    assert len(one.record.clients) == 3 and "no answer within 60 s" in one.record.failed.values()
 
 
 def test_a_round_ends_when_all_have_answered_and_waits_no_longer_than_its_patience() -> None:

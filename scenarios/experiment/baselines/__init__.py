@@ -24,6 +24,7 @@ from core.config.parse import typed
 from core.config.part import Part
 from core.config.scenario import Scenario
 from core.curves import Point
+from core.data import DATASETS, files_digest
 from core.safe_json import read_object
 from server.record import BestRound, plain, write
 
@@ -72,9 +73,11 @@ class Result:
 
 
 def cache_folder(scenario: Scenario, kind: str, runs: Path) -> Path:
-    """Where this baseline's result and checkpoints are, named by the settings and the code that make it."""
+    """Where this baseline's result and checkpoints are, named by the settings, the code and the user's own data that make it."""
     total = hashlib.sha256(reduced(scenario, kind).json().encode() + code_digest.digest(*CODE).encode())
     total.update(plugins.digest())
+    if scenario.data not in DATASETS:
+        total.update(files_digest(Path(scenario.data)).encode())
     return runs / ".baselines" / f"{kind}-{total.hexdigest()[:16]}"
 
 

@@ -220,15 +220,22 @@ def best(groups: Sequence[Group]) -> int | None:
 def unbeaten(values: Mapping[str, Mapping[int, float]], more: bool = True) -> list[str]:
     """The rows, each with a value by seed, that no other has a better mean than over the seeds that both have: the best, and its
     equals. Where all have the same seeds these are the rows with the best mean. A row that was stopped before its worst seed is
-    not better for it, nor does it take seeds from the others. None, if each is beaten by another, or shares no seed with one.
-    more: is more better?"""
+    not better for it, nor does it take seeds from the others; one that shares no seed with any is compared with none. None, if
+    each is beaten by another.
+
+    more: is more better?
+    """
 
     def holds(row: Mapping[int, float], other: Mapping[int, float]) -> bool:
         common = sorted(row.keys() & other.keys())
-        difference = [statistics.mean(one[seed] for seed in common) for one in (row, other)] if common else [0.0, 0.0]
-        return bool(common) and (difference[0] >= difference[1] if more else difference[0] <= difference[1])
+        mean, other_mean = (statistics.mean(one[seed] for seed in common) for one in (row, other))
+        return mean >= other_mean if more else mean <= other_mean
 
-    return [row for row, one in values.items() if all(holds(one, other) for other in values.values())]
+    others = {
+        row: [other for other in values if other != row and values[row].keys() & values[other].keys()] for row in values
+    }
+    compared = [row for row in values if others[row] or len(values) == 1]
+    return [row for row in compared if all(holds(values[row], values[other]) for other in others[row])]
 
 
 def _accuracies(group: Group) -> list[float]:
