@@ -123,7 +123,8 @@ class Terminal:
         self.screen.print(text, markup=False, soft_wrap=True)
 
     def fail(self, text: str) -> None:
-        """A line that even --quiet must not swallow."""
+        """The last line of what failed, which even --quiet must not swallow, in place of the bars."""
+        self.rest()
         self.screen.quiet = False
         self.say(text)
 
@@ -131,7 +132,6 @@ class Terminal:
         """What ended a run, while it is being handled; its traceback goes to the run's log, with all else. how: to go on, where
         the error is none of the run's."""
         traceback.print_exc()
-        self.rest()
         on = f"\nwhen that is mended, go on with: {how}" * bool(how)
         self.fail(f"failed: {type(error).__name__}: {error}\nwhat was said on the way is in {log}{on}")
 

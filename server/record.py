@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -490,6 +491,16 @@ def load(folder: Path, name: str = run_folder.REPORT) -> Report:
     """
     file = folder / name
     return parse(read_object(file), str(file))
+
+
+def finished(folder: Path, *names: str) -> Report | None:
+    """The report of a run that was finished, from where it was put aside if another process began to go on with it; None if there
+    is none, or it cannot be read. names: of the files that are looked at, both as a rule."""
+    for name in names or (run_folder.REPORT, run_folder.ASIDE):
+        with suppress(OSError, ValueError):
+            if "total" in (report := load(folder, name)).seconds:
+                return report
+    return None
 
 
 def save_rounds(folder: Path, history: Sequence[RoundRecord]) -> None:

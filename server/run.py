@@ -125,17 +125,14 @@ def restore(
             f"for methods is lost here; begin it anew with --from"
         )
     has_step = (on_nodes and not of(scenario).statistics) or scenario.engine == "litert"
-    step = _step(scenario, folder, saved.inputs.get(inputs.STEP) if saved else None) if has_step else b""
+    known = saved.inputs if saved else {}
+    step = _step(scenario, folder, known.get(inputs.STEP)) if has_step else b""
     played_with = inputs.inputs(scenario, data, step)
-    if saved and saved.round:
-        inputs.check(folder, saved.round, saved.inputs, played_with)
     state = replace(saved or RunState(0, initial), inputs=played_with)
-    another_step = (
-        state.round and saved and saved.inputs.get(inputs.STEP, played_with[inputs.STEP]) != played_with[inputs.STEP]
-    )
+    inputs.check(folder, state.round, known, played_with)
     events = [] if state.round else list(data.notes)
     events += [f"checkpoint {name} was damaged and not used" for name in damaged]
-    if another_step:
+    if known.get(inputs.STEP, played_with[inputs.STEP]) != played_with[inputs.STEP]:
         events.append(f"{run_folder.STEP} was made anew, and is not what rounds until {state.round} were trained with")
     if on_nodes and saved and 0 < saved.round < scenario.rounds:  # a simulation ends as if never interrupted
         events.append(f"the run was interrupted, and went on after round {saved.round}")

@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from subprocess import SubprocessError
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
@@ -98,11 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         models = [file for path in args.models for file in _files(path)]
         _, test = read(args.data)
         images = test.x[: args.images]
-        if args.photograph:
-            size, octets = photograph(args.photograph)[0].shape, contents(args.photograph, LARGEST)
-        else:
-            octets = sheet(test.x)
-            size = decoded(octets, 10**9)[0].shape
+        size, octets = _picture(args.photograph, test.x)
         for note in _tested_otherwise(models, len(images)):
             say(f"note: {note}")
         task = Task(images, test.y[: args.images], octets, args.calls, args.watts, args.idle)
@@ -144,6 +141,15 @@ def _files(path: Path) -> list[Path]:
     return sorted(
         files, key=lambda one: (references.index(one.name) if one.name in references else len(references), one.name)
     )
+
+
+def _picture(file: Path | None, images: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    """The shape and the bytes of what is read: the photograph, or a sheet of these images. Raises ValueError, naming the file, if
+    it is no picture."""
+    if file:
+        return photograph(file)[0].shape, contents(file, LARGEST)
+    octets = sheet(images)
+    return decoded(octets, 10**9)[0].shape, octets
 
 
 def _tested_otherwise(models: Sequence[Path], images: int) -> Iterator[str]:

@@ -46,7 +46,7 @@ IMAGES = 10  # of each
 def run(experiment: Experiment) -> int:
     """All phases; the exit code."""
     start, children, terminal, options = time.perf_counter(), Children(), experiment.terminal, experiment.options
-    played, before = _played(experiment.folder), _finished(experiment.folder)
+    played, before = _played(experiment.folder), record.finished(experiment.folder)
     profile = Profile(len(played)) if options.profile else None
     phase = profile.phase if profile else lambda name: nullcontext()
     tracking = Tracking(experiment)
@@ -70,13 +70,10 @@ def run(experiment: Experiment) -> int:
         with phase("pictures and pages"):
             report = _draw(report, experiment, tracking)
     except Exception as error:
-        aside = experiment.folder / run_folder.ASIDE
-        if aside.exists() and not _complete(experiment.folder, run_folder.REPORT):
-            aside.replace(experiment.folder / run_folder.REPORT)
+        _put_back(experiment.folder)
         terminal.broke(error, experiment.folder / run_folder.LOG, how if of_machine(error) else "")
         return 1
     except KeyboardInterrupt:
-        terminal.rest()
         terminal.fail(f"stopped; go on with: {how}")
         return 130
     finally:
@@ -126,16 +123,10 @@ def _remembered(folder: Path, played: Sequence[RoundRecord]) -> None:
         raise ValueError(f"{error}; put it back from a copy, or begin anew") from None
 
 
-def _finished(folder: Path) -> Report | None:
-    """The report of a run that earlier processes finished, from where it was put aside if another began to go on with it."""
-    return _complete(folder, run_folder.REPORT) or _complete(folder, run_folder.ASIDE)
-
-
-def _complete(folder: Path, name: str) -> Report | None:
-    with suppress(OSError, ValueError):
-        if "total" in (report := record.load(folder, name)).seconds:
-            return report
-    return None
+def _put_back(folder: Path) -> None:
+    """What went wrong has not unmade a finished run: its report is there again."""
+    if (folder / run_folder.ASIDE).exists() and not record.finished(folder, run_folder.REPORT):
+        (folder / run_folder.ASIDE).replace(folder / run_folder.REPORT)
 
 
 def _in_all(report: Report, spent: float, before: Report | None, played: Sequence[RoundRecord]) -> Report:
@@ -160,7 +151,7 @@ def _rounds(experiment: Experiment, tracking: Tracking, done: int, before: Repor
     title = f"{scenario.name}: {scenario.cohort} of {scenario.clients} clients a round, into {folder}"
     resumed = ", which is finished" if before else f", resumed after round {done}" if done else ""
     terminal.begin(scenario.rounds, done, title + resumed)
-    if before and _complete(folder, run_folder.REPORT):
+    if before and record.finished(folder, run_folder.REPORT):
         (folder / run_folder.REPORT).replace(folder / run_folder.ASIDE)  # a rollback, and the time it took, are in it
     (folder / run_folder.REPORT).unlink(missing_ok=True)
     if options.federation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,9 @@ from server.report import card, page
 
 def renew(run: Path, *events: str, **facts: Any) -> None:
     """Write them anew with more events, and other facts. A run that is not finished, is damaged, or an older program's has none."""
-    for name in (run_folder.REPORT, run_folder.ASIDE):
-        with suppress(FileNotFoundError, ValueError):
-            report = record.load(run, name).with_(*events, **facts)
-            if "total" in report.seconds:
-                break
-    else:
+    if (before := record.finished(run)) is None:
         return
+    report = before.with_(*events, **facts)
     record.save(run, report)  # of one that was put aside, too: it is finished
     (run / run_folder.ASIDE).unlink(missing_ok=True)
     page.write(report, run)

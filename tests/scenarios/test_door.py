@@ -292,14 +292,14 @@ def test_a_rollback_is_said_in_the_runs_report_and_page(tmp_path: Path) -> None:
     assert "made current by --rollback" in (tmp_path / "report.html").read_text()
     continuation.rollback(tmp_path / "versions" / "1")  # which changes nothing
     assert record.load(tmp_path).events == report.events
-    assert pipeline._taken_back(pipeline._finished(tmp_path)) == (1, list(report.events))  # which a resumed run keeps
+    assert pipeline._taken_back(record.finished(tmp_path)) == (1, list(report.events))  # which a resumed run keeps
     (tmp_path / "report.json").rename(tmp_path / "report.before.json")  # where one that goes on with it puts it aside
-    assert pipeline._taken_back(pipeline._finished(tmp_path)) == (1, list(report.events))
+    assert pipeline._taken_back(record.finished(tmp_path)) == (1, list(report.events))
     record.save(tmp_path, report.with_(seconds={"training": 1.0}, current=None))  # and it, too, was stopped
     continuation.rollback(tmp_path / "versions" / "2")
-    assert pipeline._finished(tmp_path).current == 2 and not (tmp_path / "report.before.json").exists()  # type: ignore[union-attr]
+    assert record.finished(tmp_path).current == 2 and not (tmp_path / "report.before.json").exists()  # type: ignore[union-attr]
     record.save(tmp_path, report.with_(seconds={"training": 1.0}))  # its rounds went on meanwhile
-    assert pipeline._taken_back(pipeline._finished(tmp_path)) == (None, [])
+    assert pipeline._taken_back(record.finished(tmp_path)) == (None, [])
 
 
 def test_files_that_were_made_anew_are_in_report_page_and_card(tmp_path: Path) -> None:

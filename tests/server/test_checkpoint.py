@@ -206,7 +206,7 @@ def test_what_earlier_processes_spent_on_a_run_counts_in_its_total(tmp_path: Pat
     now = Report(Scenario("x"), seconds={"training": 4.0, "baselines": 5.0, "export": 1.0})
 
     def in_all() -> tuple[float, ...]:
-        before, played = pipeline._finished(tmp_path), pipeline._played(tmp_path)
+        before, played = record.finished(tmp_path), pipeline._played(tmp_path)
         found = pipeline._in_all(now, 30.0, before, played).seconds
         return tuple(found[name] for name in ("training", "baselines", "export", "total"))
 
